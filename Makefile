@@ -1,0 +1,43 @@
+# Every target sets up .venv by itself. PYTHON=... chooses the interpreter, ARGS=... reaches the program that a target runs.
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## the whole story on a sandbox: sign in, adopt, rotate, revoke, verify
+	@$(BIN)/rotator sandbox demo $(ARGS)
+
+test: $(INSTALLED) ## all tests, in two processes
+	@echo "Running the tests"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+
+check: $(INSTALLED) ## formatting, lint, types
+	@echo "Checking formatting, lint and types"
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --strict --no-error-summary
+
+bench: $(INSTALLED) ## timings, side by side with the bare minimum
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+clean: ## remove .venv, builds and caches
+	@echo "Removing $(VENV), builds and caches"
+	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none found. Try make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "$(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON) (once; a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

