@@ -1,0 +1,131 @@
+"""The Azure DevOps stand-in: who is asking, and which of the two resources they ask for.
+
+One host plays both `vssps.dev.azure.com` (PATs) and `dev.azure.com` (connectionData).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import re
+import uuid
+from datetime import UTC, datetime
+
+from rotator.sandbox.azure_devops_pats import PatResource
+from rotator.sandbox.azure_devops_replies import (
+    make_connection_answer,
+    make_error,
+    make_sign_in_page,
+    make_unauthorized,
+)
+from rotator.sandbox.messages import Request, Response
+from rotator.sandbox.world import AccessToken, Organization, User, World
+
+GLOBAL_PATS_END = datetime(2026, 12, 1, tzinfo=UTC)
+"""From here on all-organization PATs authenticate nobody."""
+
+_PATH = re.compile(r"/(?P<organization>[^/]+)/_apis/(?P<resource>tokens/pats|connectiondata)/?", re.I)
+
+
+class AzureDevOpsService:
+    """PAT lifecycle and connectionData on the world's organizations."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pats = PatResource(world)
+
+    def handle(self, request: Request) -> Response:
+        """Does what the request asks and gives every answer an activity id."""
+        with self._world.lock:
+            response = self._route(request)
+        activity = str(uuid.uuid4())
+        traced = {**response.headers, "ActivityId": activity, "X-VSS-E2EID": activity}
+        return dataclasses.replace(response, headers=traced)
+
+    def _route(self, request: Request) -> Response:
+        match = _PATH.fullmatch(request.path)
+        if match is None:
+            return make_error(404, "VssResourceNotFoundException", f"There is no resource at {request.path}.")
+        name = match["organization"]
+        organization = self._world.organizations.get(name.lower())
+        if organization is None:
+            return make_error(404, "HostDoesNotExistException", f"The organization {name} does not exist.")
+        if match["resource"].lower() == "connectiondata":
+            return self._connection_data(request, organization)
+        return self._tokens_pats(request, organization)
+
+    def _tokens_pats(self, request: Request, organization: Organization) -> Response:
+        token = self._bearer(request)
+        if token is None:
+            # A PAT is no credential here: the real service wants an Entra token of a user.
+            return _refuse(request)
+        if token.username is None:
+            message = "Service principals are not allowed to perform this action."
+            return make_error(403, "InvalidAccessException", message)
+        user = self._admitted(token.subject_id, organization)
+        if user is None:
+            return make_unauthorized(token.subject_id)
+        return self._pats.answer(request, organization, user)
+
+    def _connection_data(self, request: Request, organization: Organization) -> Response:
+        if request.method != "GET":
+            message = f"The requested resource does not support http method '{request.method}'."
+            return make_error(405, "VssRequestException", message)
+        if _scheme(request) == "basic":
+            user = self._pat_user(request, organization)
+            challenge = {"WWW-Authenticate": 'Basic realm="sandbox"'}
+            return make_connection_answer(user, organization) if user else Response(401, b"", challenge)
+        token = self._bearer(request)
+        if token is None:
+            return _refuse(request)
+        user = self._admitted(token.subject_id, organization)
+        return make_connection_answer(user, organization) if user else make_unauthorized(token.subject_id)
+
+    def _bearer(self, request: Request) -> AccessToken | None:
+        if _scheme(request) != "bearer":
+            return None
+        token = self._world.access_tokens.get(request.headers["authorization"].partition(" ")[2].strip())
+        if token is None or token.resource != "azure_devops" or token.expires_at <= self._world.clock.now():
+            return None
+        return token
+
+    def _admitted(self, subject_id: str, organization: Organization) -> User | None:
+        user = self._world.users.get(subject_id)
+        if user is None or not user.enabled:
+            return None
+        outside = organization.members is not None and user.object_id not in organization.members
+        return None if outside else user
+
+    def _pat_user(self, request: Request, organization: Organization) -> User | None:
+        value = _basic_password(request)
+        now = self._world.clock.now()
+        pat = next((pat for pat in self._world.pats.values() if pat.value == value), None)
+        if pat is None or pat.revoked or not pat.valid_from <= now < pat.valid_to:
+            return None
+        if pat.target_accounts is None and now >= GLOBAL_PATS_END:
+            return None
+        if pat.target_accounts is not None and organization.id not in pat.target_accounts:
+            return None
+        return self._admitted(pat.user_id, organization)
+
+
+def _scheme(request: Request) -> str:
+    return request.headers.get("authorization", "").partition(" ")[0].lower()
+
+
+def _basic_password(request: Request) -> str | None:
+    coded = request.headers["authorization"].partition(" ")[2].strip()
+    try:
+        decoded = base64.b64decode(coded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return decoded.partition(":")[2]
+
+
+def _refuse(request: Request) -> Response:
+    """No usable credential: browsers are led to the sign-in page, clients that say so get a 401."""
+    if request.headers.get("x-tfs-fedauthredirect", "").lower() == "suppress":
+        return make_unauthorized()
+    # The real service redirects the anonymous and shows the page at once to a refused credential.
+    return make_sign_in_page(203 if _scheme(request) else 302, request)

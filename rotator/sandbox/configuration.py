@@ -1,0 +1,111 @@
+"""The files that a sandbox leaves for its client: `rotator.yaml`, `policy.yaml`, the token cache's key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from rotator.sandbox import seeds
+from rotator.sandbox.certificates import write_private
+
+_SETTINGS = """\
+# Settings for the sandbox. Written anew at each start of it: the ports change.
+database: sqlite:///rotator.db
+policy: policy.yaml
+accounts:
+  - name: {account}
+    tenant: {tenant}
+    client_id: {client_id}
+    username: {username}
+    organizations: [{organization}]
+entra:
+  authority: {addresses.entra_url}
+  instance_discovery: false
+azure_devops:
+  identity_url: {addresses.azure_devops_url}
+  core_url: {addresses.azure_devops_url}
+  api_version: 7.1-preview.1
+  max_parallel: 8
+key_vault:
+  credential: account
+  authority: {addresses.entra_url}
+  instance_discovery: false
+  verify_challenge_resource: false
+token_cache:
+  path: token-cache.bin
+  key: {{file: token-cache.key}}
+http:
+  ca_bundle: ca.pem
+  connect_timeout: 3s
+  read_timeout: 15s
+rotation:
+  settle: 10s
+  lease: 1m
+"""
+
+_POLICY = """\
+# The policy for the sandbox: like a real one, but with an overlap that one can watch to its end.
+version: 1
+defaults:
+  rotate_before: 33%
+  lifetime: keep
+  overlap: 5s
+  vault: {addresses.key_vault_url}
+  secret_name: "{{organization}}-{{name}}"
+rules:
+  - name: hands-off
+    match: {{display_name: "*-manual"}}
+    action: alert
+  - name: ci
+    match: {{organization: {organization}, display_name: "ci-*", scope: vso.build_execute}}
+    rotate_before: 7d
+    lifetime: 30d
+  - name: everything-else
+    match: {{organization: {organization}}}
+guardrails:
+  max_lifetime: 90d
+  deny_scopes: [app_token]
+  deny_all_organizations: true
+  max_rotations_per_run: 50
+"""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running sandbox is found. URLs have no trailing slash; paths are absolute."""
+
+    entra_url: str
+    azure_devops_url: str
+    key_vault_url: str
+    ca_path: Path
+    config_path: Path
+    policy_path: Path
+
+    def document(self) -> dict[str, object]:
+        """As a JSON document, with the seeds that a caller needs to sign in."""
+        return {
+            **{name: str(value) for name, value in asdict(self).items()},
+            "device_login_url": f"{self.entra_url}/common/oauth2/deviceauth",
+            "account": seeds.ACCOUNT,
+            "username": seeds.USERNAME,
+            "organization": seeds.ORGANIZATION,
+        }
+
+
+def write_configuration(addresses: Addresses) -> None:
+    """Writes settings and policy beside each other, and a token cache key unless there is one already."""
+    seeded = {
+        "addresses": addresses,
+        "account": seeds.ACCOUNT,
+        "tenant": seeds.TENANT_ID,
+        "client_id": seeds.CLIENT_ID,
+        "username": seeds.USERNAME,
+        "organization": seeds.ORGANIZATION,
+    }
+    addresses.config_path.write_text(_SETTINGS.format(**seeded), encoding="utf-8")
+    addresses.policy_path.write_text(_POLICY.format(**seeded), encoding="utf-8")
+    key_path = addresses.config_path.with_name("token-cache.key")
+    if not key_path.exists():
+        write_private(key_path, Fernet.generate_key())

@@ -1,0 +1,145 @@
+"""The control calls below `/_sandbox/`: look at the world, change it, plant faults, move the clock.
+
+No credential is asked for: the servers listen on loopback only, and nothing in them is real.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from rotator.sandbox.control_settings import (
+    WORLD_KINDS,
+    apply_changes,
+    check_changes,
+    describe_world,
+    read_fault,
+    read_fields,
+)
+from rotator.sandbox.messages import Request, Response
+from rotator.sandbox.world import Pat, World
+
+Configure = Callable[[Mapping[str, object]], None]
+CONTROL_PREFIX = "/_sandbox/"
+
+
+class ControlService:
+    """Answers control calls; a malformed one gets 400 with the reason."""
+
+    def __init__(self, world: World, configure_entra: Configure, configure_key_vault: Configure) -> None:
+        self._world = world
+        self._configure_entra = configure_entra
+        self._configure_key_vault = configure_key_vault
+        self._routes: Mapping[tuple[str, str], Callable[[Request], object]] = {
+            ("GET", "world"): self._show_world,
+            ("POST", "world"): self._change_world,
+            ("GET", "requests"): self._show_requests,
+            ("DELETE", "requests"): self._clear_requests,
+            ("POST", "faults"): self._add_fault,
+            ("DELETE", "faults"): self._clear_faults,
+            ("POST", "release"): self._release,
+            ("POST", "late"): self._land_late,
+            ("POST", "clock"): self._advance_clock,
+            ("POST", "pats"): self._add_pat,
+            ("POST", "access-tokens"): self._issue_access_token,
+        }
+
+    def handle(self, request: Request) -> Response:
+        """Serves one control call."""
+        name = request.path.removeprefix(CONTROL_PREFIX).strip("/")
+        revoked = re.fullmatch(r"pats/([^/]+)/revoke", name)
+        try:
+            if revoked and request.method == "POST":
+                return Response.of_json(200, self._revoke_pat(revoked[1]))
+            route = self._routes.get((request.method, name))
+            if route is None:
+                return Response.of_json(404, {"error": f"there is no {request.method} {request.path}"})
+            return Response.of_json(200, route(request))
+        except (KeyError, TypeError, ValueError) as problem:
+            return Response.of_json(400, {"error": f"{type(problem).__name__}: {problem}"})
+
+    def _show_world(self, request: Request) -> object:
+        with self._world.lock:
+            return describe_world(self._world)
+
+    def _change_world(self, request: Request) -> object:
+        """Fields: `organizations`, `vaults`; `key_vault` and all others are what those services configure."""
+        document = dict(read_fields(request.json()))
+        own = {name: document.pop(name) for name in WORLD_KINDS & document.keys()}
+        key_vault = read_fields(document.pop("key_vault", {}))
+        with self._world.lock:
+            changes = check_changes(self._world, own)
+            self._configure_key_vault(key_vault)
+            self._configure_entra(document)
+            apply_changes(changes)
+            return describe_world(self._world)
+
+    def _show_requests(self, request: Request) -> object:
+        return {"requests": [entry.summary() for entry in self._world.record.all()]}
+
+    def _clear_requests(self, request: Request) -> object:
+        self._world.record.clear()
+        return {}
+
+    def _add_fault(self, request: Request) -> object:
+        self._world.faults.add(read_fault(read_fields(request.json())))
+        return {"pending": self._world.faults.pending()}
+
+    def _clear_faults(self, request: Request) -> object:
+        self._world.faults.clear()
+        return {"pending": 0}
+
+    def _release(self, request: Request) -> object:
+        self._world.faults.release()
+        return {}
+
+    def _land_late(self, request: Request) -> object:
+        return {"landed": self._world.faults.land_late()}
+
+    def _advance_clock(self, request: Request) -> object:
+        seconds = read_fields(request.json())["advance_seconds"]
+        if not isinstance(seconds, int | float):
+            raise TypeError("advance_seconds is a number")
+        self._world.clock.advance(timedelta(seconds=seconds))
+        return {"now": self._world.clock.now().isoformat()}
+
+    def _add_pat(self, request: Request) -> object:
+        """Fields: username, display_name, scope, organizations (null: all), lifetime_days, age_days."""
+        fields = read_fields(request.json())
+        world = self._world
+        user = world.user_named(str(fields["username"]))
+        if user is None:
+            raise KeyError(f"no user {fields['username']}")
+        names = fields.get("organizations")
+        targets = None
+        if isinstance(names, list):
+            targets = tuple(world.organizations[str(name)] for name in names)
+        start = world.clock.now() - timedelta(days=float(str(fields.get("age_days", 0))))
+        end = start + timedelta(days=float(str(fields.get("lifetime_days", 30))))
+        pat = world.add_pat(user, str(fields["display_name"]), str(fields["scope"]), targets, start, end)
+        return {**_describe_pat(pat), "value": pat.value}
+
+    def _revoke_pat(self, authorization_id: str) -> object:
+        with self._world.lock:
+            pat = self._world.pats[authorization_id]
+            pat.revoked = True
+            return _describe_pat(pat)
+
+    def _issue_access_token(self, request: Request) -> object:
+        """Fields: username, resource (azure_devops, key_vault), client_id."""
+        fields = read_fields(request.json())
+        user = self._world.user_named(str(fields["username"]))
+        if user is None:
+            raise KeyError(f"no user {fields['username']}")
+        client_id = str(fields.get("client_id", next(iter(self._world.apps))))
+        token = self._world.issue_access_token(user, str(fields["resource"]), client_id)
+        return {"access_token": token.value, "expires_at": token.expires_at.isoformat()}
+
+
+def _describe_pat(pat: Pat) -> dict[str, object]:
+    return {
+        "authorization_id": pat.authorization_id,
+        "display_name": pat.display_name,
+        "revoked": pat.revoked,
+    }

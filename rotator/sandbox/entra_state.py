@@ -1,0 +1,106 @@
+"""What the Entra stand-in remembers: codes in flight, sign-ins, the signing key, policies of users.
+
+Users, apps and tokens live in the World. This is the rest, held by the service, guarded by the World's lock.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+DEVICE_CODE_LIFETIME = timedelta(minutes=15)
+AUTHORIZATION_CODE_LIFETIME = timedelta(minutes=10)
+REFRESH_TOKEN_IDLE_LIMIT = timedelta(days=90)
+REPLACED_TOKEN_GRACE = timedelta(hours=24)
+"""How long a refresh token still works after its successor was handed out: a client may lose the reply."""
+
+USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXYZ23456789"
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """Who signed in, when, and whether with a second factor. All that comes of one sign-in shares it."""
+
+    user_id: str
+    at: datetime
+    second_factor: bool
+    nonce: str | None = None
+
+
+@dataclass
+class DeviceCode:
+    """A device code in flight. Approval sets `sign_in`; the other two ends are `declined` and `blocked`."""
+
+    device_code: str
+    user_code: str
+    client_id: str
+    tenant: str
+    scope: str
+    expires_at: datetime
+    last_polled_at: datetime | None = None
+    sign_in: SignIn | None = None
+    declined: bool = False
+    blocked: bool = False
+
+
+@dataclass
+class AuthorizationCode:
+    """A code handed to a redirect address, redeemable once, with the PKCE verifier of its challenge."""
+
+    code: str
+    client_id: str
+    tenant: str
+    scope: str
+    redirect_uri: str
+    challenge: str | None
+    sign_in: SignIn
+    expires_at: datetime
+    redeemed: bool = False
+
+
+@dataclass
+class UserConditions:
+    """What the policies of the tenant say about one user, beyond the switches of the World's user."""
+
+    mfa_enrollment_required: bool = False
+    sign_in_frequency: timedelta | None = None
+    """How long after an interactive sign-in a silent refresh still works; None: no limit."""
+
+
+@functools.cache
+def _make_signing_key() -> RSAPrivateKey:
+    """One per process: making it takes longer than all the rest of a sandbox."""
+    return generate_private_key(65537, 2048)
+
+
+@dataclass
+class EntraState:
+    """All of it. `transient_failures` counts the token requests that will still be answered with 503."""
+
+    signing_key: RSAPrivateKey = field(default_factory=_make_signing_key)
+    key_id: str = field(default_factory=lambda: secrets.token_urlsafe(20))
+    device_codes: dict[str, DeviceCode] = field(default_factory=dict)
+    authorization_codes: dict[str, AuthorizationCode] = field(default_factory=dict)
+    sign_ins: dict[str, SignIn] = field(default_factory=dict)
+    """The sign-in behind each refresh token, by the token's value."""
+    replaced_tokens: set[str] = field(default_factory=set)
+    """Refresh tokens that have handed out a successor."""
+    users: dict[str, UserConditions] = field(default_factory=dict)
+    """By object id."""
+    device_code_interval: int = 1
+    """Seconds between polls. The real service says 5; a stand-in need not make people wait."""
+    access_token_lifetime: timedelta = timedelta(seconds=3599)
+    transient_failures: int = 0
+
+    def user(self, object_id: str) -> UserConditions:
+        """The conditions of a user, made on first use."""
+        return self.users.setdefault(object_id, UserConditions())
+
+
+def make_user_code() -> str:
+    """Nine characters that are hard to confuse when read aloud."""
+    return "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(9))

@@ -1,0 +1,64 @@
+"""The replies of faults that answer in the service's place."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from rotator.sandbox.azure_devops_replies import make_anonymous_answer, make_error, make_sign_in_page
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.messages import Request, Response
+
+SHAPED = frozenset({"status", "html", "rate_limited", "anonymous"})
+"""Kinds whose reply is made here entirely."""
+
+_LIMIT = 200
+
+
+def make_fault_response(fault: Fault, request: Request, now: datetime) -> Response:
+    """The reply of a shaped fault; for `retry_after` only its headers matter."""
+    if fault.kind == "html":
+        return make_sign_in_page(fault.status or 203, request)
+    if fault.kind == "anonymous":
+        return make_anonymous_answer()
+    if fault.kind == "rate_limited":
+        return _make_rate_limited(fault, now)
+    if fault.kind == "retry_after":
+        return Response(200, b"", _rate_headers(fault, now, remaining=0))
+    return _make_status(fault)
+
+
+def _rate_headers(fault: Fault, now: datetime, remaining: int) -> dict[str, str]:
+    reset = now + timedelta(seconds=fault.seconds)
+    return {
+        "Retry-After": f"{fault.seconds:g}",
+        "X-RateLimit-Resource": "SandboxService/Tokens",
+        "X-RateLimit-Delay": f"{fault.seconds:.3f}",
+        "X-RateLimit-Limit": str(_LIMIT),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(int(reset.timestamp())),
+    }
+
+
+def _make_rate_limited(fault: Fault, now: datetime) -> Response:
+    if fault.service != "azure_devops":
+        # Key Vault and Entra speak of throttling in their own shape; the status is what clients look at.
+        throttled = {"error": {"code": "Throttled", "message": "Too many requests."}}
+        return Response.of_json(429, throttled, {"Retry-After": f"{fault.seconds:g}", **fault.headers})
+    message = (
+        "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource "
+        "'Concurrency' in namespace 'User'."
+    )
+    response = make_error(429, "RequestBlockedException", message)
+    return Response(429, response.body, {**response.headers, **_rate_headers(fault, now, 0), **fault.headers})
+
+
+def _make_status(fault: Fault) -> Response:
+    status = 500 if fault.status is None else fault.status
+    if isinstance(fault.body, bytes):
+        return Response(status, fault.body, fault.headers)
+    if isinstance(fault.body, str):
+        return Response(status, fault.body.encode(), fault.headers)
+    return Response(
+        status, json.dumps(fault.body).encode(), {"Content-Type": "application/json", **fault.headers}
+    )

@@ -1,0 +1,107 @@
+"""A sandbox as a whole: its servers, its files, its world."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rotator.sandbox.azure_devops import AzureDevOpsService
+from rotator.sandbox.certificates import write_certificates
+from rotator.sandbox.configuration import Addresses, write_configuration
+from rotator.sandbox.control import ControlService
+from rotator.sandbox.dispatch import Dispatcher
+from rotator.sandbox.entra import EntraService
+from rotator.sandbox.key_vault import KeyVaultService
+from rotator.sandbox.seeds import VAULT, seed_demo_pats, seed_world
+from rotator.sandbox.server import HttpsServer, Service
+from rotator.sandbox.world import Vault, World
+
+
+class Sandbox:
+    """The stand-ins of Entra, Azure DevOps and Key Vault on loopback; a context manager.
+
+    `world`, `entra` and `key_vault` (for their `configure`) are there from construction on, `addresses` from
+    `start` on. One object runs once.
+    """
+
+    def __init__(self, directory: Path, seed_demo: bool = True) -> None:
+        self.world = World()
+        seed_world(self.world)
+        if seed_demo:
+            seed_demo_pats(self.world)
+        self.addresses: Addresses
+        self.entra = EntraService(self.world)
+        self.key_vault = KeyVaultService(self.world)
+        self._directory = directory.absolute()
+        self._services: dict[str, Service] = {
+            "entra": self.entra,
+            "azure_devops": AzureDevOpsService(self.world),
+            "key_vault": self.key_vault,
+        }
+        self._control = ControlService(self.world, self.entra.configure, self.key_vault.configure)
+        self._servers: list[HttpsServer] = []
+        self._context: ssl.SSLContext
+
+    def start(self) -> Addresses:
+        """Opens the servers and writes certificates, settings and policy; ready to use when it returns."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        ca_path, server_path = write_certificates(self._directory)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(server_path)
+        entra_url = self._serve("entra")
+        self.key_vault.configure({"authority_url": entra_url})
+        self.addresses = Addresses(
+            entra_url=entra_url,
+            azure_devops_url=self._serve("azure_devops"),
+            key_vault_url=self._serve_vault(self.world.vaults[VAULT]),
+            ca_path=ca_path,
+            config_path=self._directory / "rotator.yaml",
+            policy_path=self._directory / "policy.yaml",
+        )
+        write_configuration(self.addresses)
+        return self.addresses
+
+    def start_vault(self, name: str) -> str:
+        """Adds an empty vault on a server of its own; returns its address."""
+        with self.world.lock:
+            vault = self.world.vaults.setdefault(name, Vault(name))
+        return self._serve_vault(vault)
+
+    def stop(self) -> None:
+        """Frees what hangs, hangs up on the clients, closes the ports. A second call does nothing."""
+        self.world.faults.close()
+        while self._servers:
+            self._servers.pop().stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _serve(self, name: str) -> str:
+        dispatcher = Dispatcher(self.world, name, self._services[name], self._control)
+        server = HttpsServer(self._context, dispatcher.answer)
+        self._servers.append(server)
+        server.start()
+        return server.base_url
+
+    def _serve_vault(self, vault: Vault) -> str:
+        url = self._serve("key_vault")
+        with self.world.lock:
+            vault.base_url = url
+        return url
+
+
+def run_sandbox(directory: Path, ready: Callable[[dict[str, object]], None], stop: threading.Event) -> None:
+    """Runs a demo sandbox until `stop` is set; `ready` gets the addresses as a JSON document, once."""
+    with Sandbox(directory) as sandbox:
+        ready(sandbox.addresses.document())
+        stop.wait()

@@ -1,0 +1,154 @@
+"""A threaded HTTPS server for one stand-in: bytes in, bytes out, connections cut on request.
+
+The standard library's server is used because the faults need control over every byte of a reply.
+"""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import socket
+import ssl
+import sys
+import threading
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rotator.sandbox.messages import Request, Response
+
+_JOIN_SECONDS = 5.0
+
+
+class Service(Protocol):
+    """A stand-in: answers requests from the world's state."""
+
+    def handle(self, request: Request) -> Response:
+        """Does the request's effect and returns the reply."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes on the wire: a response, cut after so many body bytes if asked, or (None) just a hang-up."""
+
+    response: Response | None
+    send_only: int | None = None
+
+
+class HttpsServer(http.server.ThreadingHTTPServer):
+    """Serves on a free loopback port from the moment of `start` until `stop`, one thread per connection."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    base_url: str
+
+    def __init__(self, context: ssl.SSLContext, answer: Callable[[Request], Reply]) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        # The handshake is left to the connection's thread: a slow client must not block the others.
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.base_url = f"https://127.0.0.1:{self.server_address[1]}"
+        self.answer = answer
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._guard = threading.Lock()
+        self._acceptor = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    def start(self) -> None:
+        """Begins to accept connections; returns at once."""
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Stops accepting, hangs up on every client, and waits for the threads."""
+        self.shutdown()
+        self._acceptor.join(_JOIN_SECONDS)
+        with self._guard:
+            open_connections = dict(self._connections)
+        for connection in open_connections.values():
+            _hang_up(connection)
+        for thread in open_connections:
+            thread.join(_JOIN_SECONDS)
+        self.server_close()
+
+    # The signatures of the next three are the standard library's.
+    def process_request(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Starts the thread of a new connection and keeps both, so that `stop` can end them."""
+        if not isinstance(request, socket.socket):
+            raise TypeError("a stream connection is wanted")
+        thread = threading.Thread(target=self._serve_connection, args=(request, client_address), daemon=True)
+        with self._guard:
+            self._connections[thread] = request
+        thread.start()
+
+    def _serve_connection(self, connection: socket.socket, client_address: object) -> None:
+        try:
+            self.process_request_thread(connection, client_address)
+        finally:
+            with self._guard:
+                self._connections.pop(threading.current_thread(), None)
+
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """A client that went away is everyday business; anything else is a bug of ours and is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        # Not SSLSocket.shutdown: that pulls the TLS object from under the reading thread.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    except OSError:
+        return  # the client was faster
+
+
+class _Connection(http.server.BaseHTTPRequestHandler):
+    """Reads requests off one connection and writes the replies."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "Sandbox/1"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    server: HttpsServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing on stderr: the sandbox keeps its own record."""
+
+    def _serve(self) -> None:
+        target, _, query = self.path.partition("?")
+        length = self.headers.get("Content-Length", "0")
+        if self.headers.get("Transfer-Encoding") or not length.isdecimal():
+            self._write(Response(411))
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(length))
+        request = Request(
+            method=self.command,
+            path=urllib.parse.unquote(target),
+            query=dict(urllib.parse.parse_qsl(query, keep_blank_values=True)),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+            base_url=self.server.base_url,
+        )
+        reply = self.server.answer(request)
+        if reply.response is None:
+            self.close_connection = True
+            return
+        self._write(reply.response, reply.send_only)
+
+    def _write(self, response: Response, send_only: int | None = None) -> None:
+        lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        lines += [f"Date: {self.date_time_string()}", "Server: sandbox"]
+        if response.status != 204:
+            lines.append(f"Content-Length: {len(response.body)}")
+        body = b"" if self.command == "HEAD" else response.body
+        if send_only is not None:
+            body = body[:send_only]
+            self.close_connection = True
+        # One write, one packet: a reply in two would wait for the client's delayed acknowledgement.
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve
