@@ -1,0 +1,31 @@
+"""How an adapter gets the access token that it sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from rotator.domain.secret_value import SecretValue
+
+AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default"
+KEY_VAULT_SCOPE = "https://vault.azure.net/.default"
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """An access token for one resource."""
+
+    value: SecretValue
+    expires_at: datetime
+
+
+class BearerSource(Protocol):
+    """Access tokens of the signed-in accounts."""
+
+    def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
+        """A token with some minutes left, refreshed silently when needed.
+
+        `claims` is a claims challenge to satisfy with one forced refresh. SignInRequiredError when a human must
+        act, TransientError when Entra cannot be asked now.
+        """

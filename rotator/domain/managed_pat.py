@@ -1,0 +1,134 @@
+"""PATs: as the server shows them, and as the inventory holds them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_PAT_SHAPES = (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), re.compile(r"[a-z2-7]{52}"))
+
+
+def check_aware(moment: datetime) -> datetime:
+    """The same moment, or ValueError when it has no time zone: naive times never enter the domain."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return moment
+
+
+def make_scopes(scope: str) -> tuple[str, ...]:
+    """The scopes of a blank-separated scope text, sorted, each once."""
+    return tuple(sorted(set(scope.split())))
+
+
+def is_pat_shaped(value: str) -> bool:
+    """Whether the text has the form of a PAT: 84 characters with a marker, or the older 52."""
+    return any(shape.fullmatch(value) for shape in _PAT_SHAPES)
+
+
+@dataclass(frozen=True)
+class Pat:
+    """A PAT's metadata as Azure DevOps reports it. Never holds the value.
+
+    `target_accounts` holds organization ids; None means every organization the user can reach.
+    """
+
+    authorization_id: str
+    display_name: str
+    scope: str
+    target_accounts: tuple[str, ...] | None
+    valid_from: datetime
+    valid_to: datetime
+
+    def __post_init__(self) -> None:
+        check_aware(self.valid_from)
+        check_aware(self.valid_to)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes, sorted."""
+        return make_scopes(self.scope)
+
+    @property
+    def lifetime(self) -> timedelta:
+        """From creation to expiry."""
+        return self.valid_to - self.valid_from
+
+
+class ManagedPatState(StrEnum):
+    """What the inventory itself says of a record; `status` derives the rest from times and rotations."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something did not work, in the three parts that people and scripts need."""
+
+    code: str
+    message: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class ManagedPat:
+    """One inventory record. `name` is the handle, unique in the installation.
+
+    `authorization_id` is the PAT that consumers should be using now. `epoch` counts claims: a write that
+    carries an older epoch is refused. `retry_at` is when a failed or blocked PAT is looked at again.
+    """
+
+    name: str
+    account: str
+    organization: str
+    authorization_id: str
+    display_name: str
+    scope: str
+    valid_from: datetime
+    valid_to: datetime
+    vault: str
+    secret_name: str
+    state: ManagedPatState = ManagedPatState.ACTIVE
+    secret_version: str | None = None
+    """The vault's version that holds the current value, once a rotation of ours has written it."""
+    failures: int = 0
+    retry_at: datetime | None = None
+    last_failure: Failure | None = None
+    blocked: bool = False
+    """The last failure needs a change by a human (policy, server rule, vault) before another try makes sense."""
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        check_aware(self.valid_from)
+        check_aware(self.valid_to)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes, sorted."""
+        return make_scopes(self.scope)
+
+    @property
+    def lifetime(self) -> timedelta:
+        """From creation to expiry of the current PAT."""
+        return self.valid_to - self.valid_from
+
+
+def make_name(display_name: str, organization: str, taken: frozenset[str]) -> str:
+    """A free handle for a PAT: its display name made plain, then with the organization, then numbered."""
+    plain = re.sub(r"[^a-z0-9._-]+", "-", display_name.lower()).strip("-._")[:80] or "pat"
+    candidates = [plain, f"{plain}-{organization.lower()}"[:95]]
+    for candidate in candidates:
+        if candidate not in taken:
+            return candidate
+    number = 2
+    while f"{candidates[1]}-{number}" in taken:
+        number += 1
+    return f"{candidates[1]}-{number}"
+
+
+def make_secret_name(text: str) -> str:
+    """A Key Vault secret name (`[0-9A-Za-z-]`, 1 to 127) made from any text; other characters become `-`."""
+    return re.sub(r"-{2,}", "-", re.sub(r"[^0-9A-Za-z-]+", "-", text)).strip("-")[:127] or "pat"

@@ -1,0 +1,227 @@
+"""The policy as values: which rule speaks for a PAT, and what it says about it now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
+from rotator.domain.rotation import make_kept_lifetime
+from rotator.domain.words import say_duration, say_moment
+
+
+class RuleAction(StrEnum):
+    """What a rule wants done with the PATs that it matches."""
+
+    ROTATE = "rotate"
+    ALERT = "alert"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How long before its expiry a PAT is due: a share of its own lifetime (0 to 1), or a duration. One is set."""
+
+    share: float | None = None
+    duration: timedelta | None = None
+
+    def before(self, lifetime: timedelta) -> timedelta:
+        """The threshold for a PAT of this lifetime."""
+        if self.duration is not None:
+            return self.duration
+        return lifetime * (self.share or 0.0)
+
+    def __str__(self) -> str:
+        return say_duration(self.duration) if self.duration is not None else f"{(self.share or 0) * 100:g}%"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Patterns (`*`, `?`, `[...]`, case-sensitive); None matches everything. `scope` must match one of the scopes."""
+
+    organization: str | None = None
+    account: str | None = None
+    display_name: str | None = None
+    scope: str | None = None
+
+    def is_met(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> bool:
+        """Whether a PAT with these properties is meant."""
+        plain = (
+            (self.account, account),
+            (self.organization, organization),
+            (self.display_name, display_name),
+        )
+        if any(pattern is not None and not fnmatchcase(value, pattern) for pattern, value in plain):
+            return False
+        return self.scope is None or any(fnmatchcase(scope, self.scope) for scope in scopes)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule with every default filled in. `lifetime` None keeps the old PAT's own."""
+
+    name: str
+    match: Match
+    action: RuleAction
+    rotate_before: Threshold
+    lifetime: timedelta | None
+    overlap: timedelta
+    vault: str
+    secret_name: str
+    disable_previous: bool = False
+
+    def make_secret_name(self, *, organization: str, name: str, account: str) -> str:
+        """The vault's name for a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
+        filled = self.secret_name.replace("{organization}", organization).replace("{account}", account)
+        return make_secret_name(filled.replace("{name}", name))
+
+
+@dataclass(frozen=True)
+class Guardrails:
+    """What no rule may exceed. `max_lifetime` caps; the other two block."""
+
+    max_lifetime: timedelta | None = None
+    deny_scopes: tuple[str, ...] = ()
+    deny_all_organizations: bool = True
+    max_rotations_per_run: int = 50
+
+
+class Verdict(StrEnum):
+    """What a rule says about one ManagedPat now."""
+
+    DUE = "due"
+    NOT_DUE = "not_due"
+    ALERT = "alert"
+    IGNORED = "ignored"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict with its reason in words. `rotate_after` is when it becomes due; `lifetime` what a clone would get."""
+
+    verdict: Verdict
+    reason: str
+    rule: Rule | None = None
+    rotate_after: datetime | None = None
+    lifetime: timedelta | None = None
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules in order, first match wins; `digest` is the SHA-256 of the file, for the audit."""
+
+    rules: tuple[Rule, ...]
+    guardrails: Guardrails
+    digest: str
+
+    def find_rule(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> Rule | None:
+        """The first rule that matches, or None: then the policy does not cover the PAT."""
+        for rule in self.rules:
+            if rule.match.is_met(account=account, organization=organization, display_name=display_name, scopes=scopes):
+                return rule
+        return None
+
+    def rule_for(self, pat: ManagedPat) -> Rule | None:
+        """The rule that speaks for an inventory record."""
+        return self.find_rule(
+            account=pat.account,
+            organization=pat.organization,
+            display_name=pat.display_name,
+            scopes=pat.scopes,
+        )
+
+    def decide(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
+        """What to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime as far as learned."""
+        rule = self.rule_for(pat)
+        if rule is None:
+            return Decision(
+                Verdict.BLOCKED,
+                "no rule of the policy matches it",
+                fix="Add a rule to the policy that matches it, or forget it.",
+            )
+        if rule.action is RuleAction.IGNORE:
+            return Decision(Verdict.IGNORED, f"rule {rule.name}: ignore", rule)
+        lifetime = self.clone_lifetime(pat, rule, longest)
+        rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime)
+        reason = f"rule {rule.name}: {self._say_due(pat, rule, now, rotate_after)}"
+        refusal = check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime)
+        if refusal is not None and rule.action is RuleAction.ROTATE:
+            return Decision(Verdict.BLOCKED, refusal[0], rule, rotate_after, lifetime, refusal[1])
+        if now < rotate_after:
+            return Decision(Verdict.NOT_DUE, reason, rule, rotate_after, lifetime)
+        verdict = Verdict.ALERT if rule.action is RuleAction.ALERT else Verdict.DUE
+        return Decision(verdict, reason, rule, rotate_after, lifetime)
+
+    def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
+        """The lifetime a clone is planned with: the rule's or the old one's, below every known maximum."""
+        wanted = rule.lifetime or make_kept_lifetime(pat.lifetime)
+        return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
+
+    @staticmethod
+    def _say_due(pat: ManagedPat, rule: Rule, now: datetime, rotate_after: datetime) -> str:
+        limit = f"{rule.rotate_before} of {say_duration(pat.lifetime)}"
+        if rule.rotate_before.duration is not None:
+            limit = str(rule.rotate_before)
+        if now >= pat.valid_to:
+            return f"expired {say_moment(pat.valid_to)}"
+        if now >= rotate_after:
+            return f"{say_duration(pat.valid_to - now)} left, under {limit}"
+        return f"{say_duration(pat.valid_to - now)} left, due at {limit}, on {say_moment(rotate_after)}"
+
+
+def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> tuple[str, str] | None:
+    """Reason and fix when a guardrail forbids one of the scopes, else None."""
+    denied = sorted(set(scopes) & set(guardrails.deny_scopes))
+    if not denied:
+        return None
+    kind = " (full access)" if denied == ["app_token"] else ""
+    return (
+        f"its scope {', '.join(denied)}{kind} is denied by guardrails.deny_scopes",
+        "Replace it by a PAT with only the scopes that its consumers need, and adopt that one.",
+    )
+
+
+def check_storm(rule: Rule, lifetime: timedelta) -> tuple[str, str] | None:
+    """Reason and fix when a clone of this lifetime would be due again at once, or outlived by the overlap."""
+    before = rule.rotate_before.before(lifetime)
+    if before >= lifetime:
+        return (
+            f"a new one may live {say_duration(lifetime)} at most and would be due again at once "
+            f"(rotate_before {rule.rotate_before})",
+            f"Set rotate_before of rule {rule.name} below {say_duration(lifetime)}, or to a percentage.",
+        )
+    if rule.overlap >= lifetime:
+        return (
+            f"the overlap of {say_duration(rule.overlap)} is longer than the {say_duration(lifetime)} "
+            "that a new one may live",
+            f"Set overlap of rule {rule.name} below {say_duration(lifetime)}.",
+        )
+    return None
+
+
+def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> tuple[str, str, str] | None:
+    """Code, reason and fix when a PAT of the server cannot be cloned without reaching more or less; else None."""
+    if pat.target_accounts is None:
+        return (
+            "all_organizations",
+            "it is valid for all organizations; such PATs can no longer be created and stop working on 2026-12-01",
+            "Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
+        )
+    if len(pat.target_accounts) != 1:
+        return (
+            "several_organizations",
+            f"it is valid for {len(pat.target_accounts)} organizations, and the API creates PATs for one only",
+            "Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
+        )
+    if organization_id is not None and pat.target_accounts[0].lower() != organization_id.lower():
+        return (
+            "other_organization",
+            "it belongs to another organization than the inventory says",
+            "Forget it here and adopt it under the organization it is valid for.",
+        )
+    refusal = check_scopes(pat.scopes, guardrails)
+    return None if refusal is None else ("scope_denied", *refusal)

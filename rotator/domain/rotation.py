@@ -1,0 +1,175 @@
+"""One attempt to replace a ManagedPat's token: a journaled state machine, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypedDict, Unpack
+
+from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
+from rotator.errors import IllegalTransitionError
+
+
+class RotationState(StrEnum):
+    """Where a rotation stands. `STEPS` says what may follow what."""
+
+    PLANNED = "planned"
+    MINTING = "minting"
+    MINTED = "minted"
+    VERIFIED = "verified"
+    STORING = "storing"
+    STORED = "stored"
+    OVERLAPPING = "overlapping"
+    RETIRING = "retiring"
+    COMPLETED = "completed"
+    ABANDONING = "abandoning"
+    ABANDONED = "abandoned"
+    FAILED = "failed"
+
+
+_S = RotationState
+STEPS: dict[RotationState, frozenset[RotationState]] = {
+    _S.PLANNED: frozenset({_S.MINTING, _S.ABANDONED, _S.FAILED}),
+    _S.MINTING: frozenset({_S.MINTED, _S.ABANDONING, _S.ABANDONED, _S.FAILED}),
+    _S.MINTED: frozenset({_S.VERIFIED, _S.ABANDONING}),
+    _S.VERIFIED: frozenset({_S.STORING, _S.ABANDONING}),
+    _S.STORING: frozenset({_S.STORED, _S.ABANDONING, _S.FAILED}),
+    _S.STORED: frozenset({_S.OVERLAPPING, _S.FAILED}),
+    _S.OVERLAPPING: frozenset({_S.RETIRING, _S.COMPLETED, _S.FAILED}),
+    _S.RETIRING: frozenset({_S.COMPLETED, _S.OVERLAPPING, _S.FAILED}),
+    _S.ABANDONING: frozenset({_S.ABANDONED, _S.FAILED}),
+    _S.COMPLETED: frozenset(),
+    _S.ABANDONED: frozenset(),
+    _S.FAILED: frozenset(),
+}
+CLOSED_STATES = frozenset(state for state, following in STEPS.items() if not following)
+
+
+class RotationChanges(TypedDict, total=False):
+    """The fields that a step may set."""
+
+    planned_valid_to: datetime
+    known_ids: tuple[str, ...]
+    sent_at: datetime
+    looked_at: datetime
+    new_authorization_id: str
+    new_valid_from: datetime
+    new_valid_to: datetime
+    secret_version: str
+    overlap_until: datetime
+    failure: Failure
+    tried_store: bool
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """One rotation as the journal holds it.
+
+    `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
+    only id that may ever be retired. `known_ids` are the ids of that display name which the server listed before
+    the mint. `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
+    `sent_at` is when the last request whose answer may be lost (mint or store) was about to be sent;
+    `looked_at` is when a complete listing first did not show the mint.
+    """
+
+    id: str
+    name: str
+    account: str
+    organization: str
+    display_name: str
+    scope: str
+    predecessor_id: str
+    predecessor_valid_to: datetime
+    rule: str
+    vault: str
+    secret_name: str
+    overlap: timedelta
+    disable_previous: bool
+    created_at: datetime
+    updated_at: datetime
+    state: RotationState = RotationState.PLANNED
+    planned_valid_to: datetime | None = None
+    known_ids: tuple[str, ...] = ()
+    sent_at: datetime | None = None
+    looked_at: datetime | None = None
+    new_authorization_id: str | None = None
+    new_valid_from: datetime | None = None
+    new_valid_to: datetime | None = None
+    secret_version: str | None = None
+    overlap_until: datetime | None = None
+    failure: Failure | None = None
+    tried_store: bool = False
+    """A write to the vault was intended at least once: a late one may still land."""
+
+    def __post_init__(self) -> None:
+        check_aware(self.created_at)
+        check_aware(self.updated_at)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still has something to do."""
+        return self.state not in CLOSED_STATES
+
+    def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
+        """The rotation after a step; raises IllegalTransitionError when the table forbids it."""
+        if state not in STEPS[self.state]:
+            raise IllegalTransitionError(f"rotation {self.id}: {self.state.value} cannot become {state.value}")
+        return replace(self, state=state, updated_at=check_aware(at), **changes)
+
+    def note(self, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
+        """The rotation with something learned, in the same state."""
+        return replace(self, updated_at=check_aware(at), **changes)
+
+
+class Likeness(StrEnum):
+    """How sure we are that a listed PAT is the one a rotation asked for."""
+
+    OURS = "ours"
+    NEAR = "near"
+    FOREIGN = "foreign"
+
+
+def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> Likeness:
+    """Whether a listed PAT is what this rotation's mint created.
+
+    OURS needs everything: display name, scopes, this organization alone, the exact planned second, and an id that
+    was not listed before the mint. NEAR is the same with another expiry: a server that clamps could have made it,
+    and so could a human; it is reported and never revoked by itself.
+    """
+    alike = (
+        rotation.planned_valid_to is not None
+        and pat.authorization_id not in rotation.known_ids
+        and pat.authorization_id != rotation.predecessor_id
+        and pat.display_name == rotation.display_name
+        and pat.scopes == make_scopes(rotation.scope)
+        and pat.target_accounts is not None
+        and len(pat.target_accounts) == 1
+        and (organization_id is None or pat.target_accounts[0].lower() == organization_id.lower())
+    )
+    if not alike:
+        return Likeness.FOREIGN
+    if pat.valid_to == rotation.planned_valid_to:
+        return Likeness.OURS
+    created_since = pat.valid_from >= rotation.created_at - timedelta(hours=1)
+    earlier = rotation.planned_valid_to is not None and pat.valid_to < rotation.planned_valid_to
+    return Likeness.NEAR if created_since and earlier else Likeness.FOREIGN
+
+
+def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
+    """Bounds, in seconds, of the random span by which a planned expiry falls short of the lifetime.
+
+    Wide enough to tell one attempt from another, small enough that `make_kept_lifetime` undoes it.
+    """
+    low = max(1, min(300, int(lifetime.total_seconds()) // 150))
+    return low, 2 * low - 1
+
+
+def make_kept_lifetime(lifetime: timedelta) -> timedelta:
+    """The lifetime that a PAT was meant to have: rounded up over the offset, so that clones do not shrink.
+
+    To whole hours from one day on, to ten minutes from one hour on, else to minutes; 5 seconds over are let go.
+    """
+    step = 3600 if lifetime >= timedelta(days=1) else 600 if lifetime >= timedelta(hours=1) else 60
+    seconds = max(1, int(lifetime.total_seconds()) - 5)
+    return timedelta(seconds=-(-seconds // step) * step)

@@ -1,0 +1,26 @@
+"""Durations and moments in words that people read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def say_duration(span: timedelta) -> str:
+    """At most two units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
+    seconds = round(span.total_seconds())
+    sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    parts = []
+    for size, unit in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+        if len(parts) == 2 or (parts and not count):
+            break
+    return sign + (" ".join(parts) or "0s")
+
+
+def say_moment(moment: datetime) -> str:
+    """UTC to the minute: `2026-12-03 09:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")

@@ -1,0 +1,174 @@
+"""Taking PATs that exist on the server under management."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_name
+from rotator.domain.policy import Rule, RuleAction, check_clonable
+from rotator.engine.auditing import make_entry, record_policy
+from rotator.engine.context import Engine
+from rotator.engine.listing import Listing, ServerView
+from rotator.engine.reconciling import load_known
+from rotator.errors import RotatorError
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One PAT that would be adopted: the record as it would be written, and the rule that covers it."""
+
+    record: ManagedPat
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One PAT that was meant and cannot be adopted."""
+
+    reference: str
+    reason: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class AdoptionPlan:
+    """What an adoption would write; nothing is written until `adopt` is given it."""
+
+    proposals: tuple[Proposal, ...]
+    refusals: tuple[Refusal, ...]
+    errors: tuple[RotatorError, ...] = ()
+
+
+def propose(engine: Engine, references: list[str], *, everything: bool) -> AdoptionPlan:
+    """Find the PATs that are meant: by authorization id, by display name, or all that a rule covers."""
+    view, known = ServerView(engine), load_known(engine)
+    listings: list[Listing] = []
+    errors: list[RotatorError] = []
+    for account in engine.accounts:
+        for organization in account.organizations:
+            try:
+                listings.append(view.fetch_listing(account.name, organization))
+            except RotatorError as error:
+                errors.append(error)
+    tracked = known.tracked_ids
+    candidates = {
+        pat.authorization_id: (listing, pat)
+        for listing in reversed(listings)
+        for pat in reversed(listing.pats)
+        if pat.authorization_id not in tracked
+    }
+    refusals: list[Refusal] = []
+    if everything:
+        chosen = list(reversed(candidates.values()))
+    else:
+        chosen = _choose(references, candidates, {p.authorization_id: p.name for p in known.pats}, refusals)
+    proposals = _propose(engine, chosen, known.pats, refusals, quietly=everything)
+    return AdoptionPlan(tuple(proposals), tuple(refusals), tuple(errors))
+
+
+def adopt(engine: Engine, plan: AdoptionPlan) -> None:
+    """Write every proposal, in one transaction with one `pat_adopted` event each."""
+    now = engine.clock.now()
+    with engine.database.begin() as work:
+        record_policy(engine, work)
+        for proposal in plan.proposals:
+            record = proposal.record
+            work.inventory.add(record)
+            entry = make_entry(
+                engine,
+                "pat_adopted",
+                record.name,
+                account=record.account,
+                organization=record.organization,
+                authorization_id=record.authorization_id,
+                vault=record.vault,
+                secret_name=record.secret_name,
+                rule=proposal.rule.name,
+            )
+            work.audit.append(entry, now)
+
+
+def _choose(
+    references: list[str],
+    candidates: dict[str, tuple[Listing, Pat]],
+    managed: dict[str, str],
+    refusals: list[Refusal],
+) -> list[tuple[Listing, Pat]]:
+    chosen: dict[str, tuple[Listing, Pat]] = {}
+    for reference in references:
+        found = [item for item in candidates.values() if reference in (item[1].authorization_id, item[1].display_name)]
+        if len(found) == 1:
+            chosen[found[0][1].authorization_id] = found[0]
+        elif found:
+            ids = ", ".join(f"{pat.authorization_id} ({listing.organization})" for listing, pat in found)
+            reason = f'{len(found)} PATs are called "{reference}": {ids}'
+            refusals.append(Refusal(reference, reason, "Name the one you mean by its authorization id."))
+        elif reference in managed:
+            refusals.append(Refusal(reference, f"it is managed already, as {managed[reference]}"))
+        else:
+            refusals.append(
+                Refusal(
+                    reference,
+                    "no untracked active PAT has this authorization id or display name",
+                    "See `rotator scan` for what there is.",
+                )
+            )
+    return list(chosen.values())
+
+
+def _propose(
+    engine: Engine,
+    chosen: list[tuple[Listing, Pat]],
+    records: tuple[ManagedPat, ...],
+    refusals: list[Refusal],
+    *,
+    quietly: bool,
+) -> list[Proposal]:
+    names = {record.name for record in records}
+    places = {(record.vault.rstrip("/"), record.secret_name.lower()): record.name for record in records}
+    proposals = []
+    for listing, pat in chosen:
+        rule = engine.policy.find_rule(
+            account=listing.account,
+            organization=listing.organization,
+            display_name=pat.display_name,
+            scopes=pat.scopes,
+        )
+        if rule is None or rule.action is RuleAction.IGNORE:
+            if not quietly:
+                reason = "no rule of the policy covers it" if rule is None else f"rule {rule.name} says ignore"
+                refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
+            continue
+        record = _make_record(engine, listing, pat, rule, frozenset(names))
+        place = (record.vault.rstrip("/"), record.secret_name.lower())
+        if place in places:
+            reason = f"secret {record.secret_name} in {record.vault} belongs to {places[place]} already"
+            refusals.append(
+                Refusal(pat.authorization_id, reason, f"Make secret_name of rule {rule.name} distinct, with {{name}}.")
+            )
+            continue
+        names.add(record.name)
+        places[place] = record.name
+        proposals.append(Proposal(record, rule))
+    return proposals
+
+
+def _make_record(engine: Engine, listing: Listing, pat: Pat, rule: Rule, taken: frozenset[str]) -> ManagedPat:
+    name = make_name(pat.display_name, listing.organization, taken)
+    record = ManagedPat(
+        name=name,
+        account=listing.account,
+        organization=listing.organization,
+        authorization_id=pat.authorization_id,
+        display_name=pat.display_name,
+        scope=pat.scope,
+        valid_from=pat.valid_from,
+        valid_to=pat.valid_to,
+        vault=rule.vault,
+        secret_name=rule.make_secret_name(organization=listing.organization, name=name, account=listing.account),
+    )
+    refusal = check_clonable(pat, engine.policy.guardrails, listing.identity.organization_id)
+    if refusal is None:
+        return record
+    code, reason, fix = refusal
+    return replace(record, blocked=True, last_failure=Failure(code, f"{name} cannot be rotated: {reason}", fix))

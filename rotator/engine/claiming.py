@@ -1,0 +1,153 @@
+"""Working on one ManagedPat: claimed, and every step committed with its audit line before anything goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Unpack
+
+from rotator.domain.audit_event import AuditEntry, Outcome
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.rotation import Rotation, RotationChanges, RotationState
+from rotator.engine.auditing import Detail, make_entry
+from rotator.engine.context import Engine
+from rotator.engine.ports import Claim, SecretLocation, UnitOfWork
+from rotator.errors import LeaseLostError, RotationError, UsageError
+
+
+class ClaimedPat:
+    """One ManagedPat under our claim, with its open rotation if it has one.
+
+    Whatever is changed goes through `commit`, `begin`, `step` or `learn`: the journal, the inventory, the audit
+    and the renewed claim in one transaction, refused as a whole when somebody else has claimed since.
+    """
+
+    def __init__(self, engine: Engine, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
+        self.engine = engine
+        self.pat = pat
+        self._claim = claim
+        self._rotation = rotation
+
+    @property
+    def rotation(self) -> Rotation:
+        """The rotation at hand; RotationError if there is none, which is a defect of the caller."""
+        if self._rotation is None:
+            raise RotationError(f"{self.pat.name} has no open rotation", code="no_rotation")
+        return self._rotation
+
+    @property
+    def has_open_rotation(self) -> bool:
+        """Whether a rotation is at hand and not closed."""
+        return self._rotation is not None and self._rotation.is_open
+
+    @property
+    def location(self) -> SecretLocation:
+        """Where the value goes."""
+        return SecretLocation(self.pat.vault, self.pat.secret_name, self.pat.account)
+
+    def begin(self, rotation: Rotation, *, event: str, **details: Detail) -> None:
+        """Journal a new rotation with the event that tells its intent."""
+        entry = self._entry(event, Outcome.INTENDED, rotation, details)
+        with self._commit([entry]) as work:
+            work.journal.insert(rotation, self._claim)
+        self._rotation = rotation
+        self._tell(event, details)
+
+    def step(
+        self,
+        state: RotationState,
+        event: str,
+        outcome: Outcome = Outcome.SUCCEEDED,
+        *,
+        pat: ManagedPat | None = None,
+        details: dict[str, Detail] | None = None,
+        **changes: Unpack[RotationChanges],
+    ) -> None:
+        """Move the rotation to `state`, with one audit event, and the inventory record if it changes too."""
+        moved = self.rotation.advance(state, self.engine.clock.now(), **changes)
+        entry = self._entry(event, outcome, moved, details or {})
+        with self._commit([entry]) as work:
+            work.journal.save(moved, self._claim)
+            if pat is not None:
+                work.inventory.save(pat, self._claim)
+        self._rotation = moved
+        self.pat = pat or self.pat
+        self._tell(event, details or {})
+
+    def learn(self, **changes: Unpack[RotationChanges]) -> None:
+        """Note something about the rotation without moving it."""
+        noted = self.rotation.note(self.engine.clock.now(), **changes)
+        with self._commit([]) as work:
+            work.journal.save(noted, self._claim)
+        self._rotation = noted
+
+    def save(self, pat: ManagedPat, event: str, outcome: Outcome, **details: Detail) -> None:
+        """Replace the inventory record, with one audit event."""
+        with self._commit([make_entry(self.engine, event, pat.name, outcome, **details)]) as work:
+            work.inventory.save(pat, self._claim)
+        self.pat = pat
+        self._tell(event, details)
+
+    def record(self, event: str, outcome: Outcome, **details: Detail) -> None:
+        """One audit event about the rotation at hand, nothing else."""
+        with self._commit([self._entry(event, outcome, self.rotation, details)]):
+            pass
+        self._tell(event, details)
+
+    def check_claim(self) -> None:
+        """LeaseLostError unless our claim still has time: called right before every mutating request."""
+        if self.engine.clock.now() >= self._claim.expires_at:
+            raise LeaseLostError(
+                f"our claim on {self.pat.name} ran out before a request was sent; nothing was sent",
+                fix="Nothing to do: the next run goes on from the journal.",
+            )
+
+    @contextmanager
+    def _commit(self, entries: list[AuditEntry]) -> Iterator[UnitOfWork]:
+        engine, now = self.engine, self.engine.clock.now()
+        with engine.database.begin() as work:
+            claim = work.leases.renew(self._claim, now=now, span=engine.timing.lease)
+            yield work
+            for entry in entries:
+                work.audit.append(entry, now)
+        self._claim = claim
+
+    def _entry(self, event: str, outcome: Outcome, rotation: Rotation, details: dict[str, Detail]) -> AuditEntry:
+        known: dict[str, Detail] = {
+            "rotation_id": rotation.id,
+            "account": rotation.account,
+            "organization": rotation.organization,
+            **details,
+        }
+        return make_entry(self.engine, event, rotation.name, outcome, **known)
+
+    def _tell(self, event: str, details: dict[str, Detail]) -> None:
+        plain = {key: value for key, value in details.items() if not isinstance(value, bool)}
+        self.engine.progress(event, name=self.pat.name, **plain)
+
+
+def check_managed(work: UnitOfWork, name: str) -> ManagedPat:
+    """The record of that name, or UsageError."""
+    pat = work.inventory.load(name)
+    if pat is None:
+        raise UsageError(f'there is no managed PAT "{name}"', fix="See `rotator inventory list` for the names.")
+    return pat
+
+
+@contextmanager
+def claimed(engine: Engine, name: str) -> Iterator[ClaimedPat]:
+    """Claim a ManagedPat for this run and give the claim back at the end.
+
+    UsageError when there is no such record, LeaseHeldError when another run has it.
+    """
+    with engine.database.begin() as work:
+        check_managed(work, name)
+        claim = work.leases.claim(name, engine.run_id, now=engine.clock.now(), span=engine.timing.lease)
+        pat = check_managed(work, name)
+        rotation = next((item for item in work.journal.load_for(name) if item.is_open), None)
+    held = ClaimedPat(engine, claim, pat, rotation)
+    try:
+        yield held
+    finally:
+        with engine.database.begin() as work:
+            work.leases.release(claim)

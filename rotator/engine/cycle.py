@@ -1,0 +1,218 @@
+"""One whole run: refresh, reconcile, recover, rotate, retire; one token's failure never stops the next."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.backoff import make_backoff
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.plan import CHANGES
+from rotator.domain.policy import Verdict
+from rotator.domain.rotation import RotationState
+from rotator.engine.auditing import record_policy
+from rotator.engine.claiming import ClaimedPat, check_managed, claimed
+from rotator.engine.context import Engine
+from rotator.engine.listing import ServerView
+from rotator.engine.minting import begin_rotation, inspect_source, mint_clone, verify_clone
+from rotator.engine.planning import make_plan
+from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
+from rotator.engine.recovering import is_parked, recover
+from rotator.engine.report import ReportEntry, RunReport
+from rotator.engine.retiring import is_overlap_over, retire_predecessor
+from rotator.engine.storing import confirm_stored, store_value
+from rotator.errors import (
+    DatabaseError,
+    DeniedError,
+    ForeignWriteError,
+    InternalError,
+    LeaseHeldError,
+    LeaseLostError,
+    PlanRefusedError,
+    RejectedError,
+    RotationError,
+    RotatorError,
+)
+
+HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
+
+
+class Run:
+    """One run over the inventory, or over the few ManagedPats that a person named."""
+
+    def __init__(self, engine: Engine, *, by_hand: bool = False) -> None:
+        self.engine = engine
+        self.view = ServerView(engine)
+        self.report = RunReport(engine.run_id)
+        self._by_hand = by_hand
+        self._permits = threading.Semaphore(engine.policy.guardrails.max_rotations_per_run)
+
+    def work_on(self, names: list[str], found: Reconciliation) -> None:
+        """Work on each ManagedPat in its own thread, `max_parallel` at a time, the most urgent first."""
+        pool = ThreadPoolExecutor(max_workers=self.engine.max_parallel, thread_name_prefix="pat")
+        try:
+            futures = [pool.submit(self._isolate, name, found) for name in names]
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def note_down(self, found: Reconciliation) -> None:
+        """Report the accounts and organizations that could not be looked at, and what is quarantined."""
+        for (account, organization), error in found.down.items():
+            failure = Failure(error.code, error.message, error.fix)
+            entry = ReportEntry(account, account, organization, "", failure=failure, error=error)
+            self.report.failed.append(entry)
+            self.engine.progress("account_down", account=account, code=error.code)
+        for rotation, pat in found.quarantined:
+            self.engine.progress("near_match_quarantined", name=rotation.name, authorization_id=pat.authorization_id)
+
+    def _isolate(self, name: str, found: Reconciliation) -> None:
+        with self.engine.database.begin() as work:
+            pat = check_managed(work, name)
+        try:
+            self.view.check_account(pat.account)
+            with claimed(self.engine, name) as held:
+                pat = held.pat
+                self._guarded(held, found)
+        except LeaseHeldError:
+            self.report.add(self.report.held, pat, "another run is working on it")
+        except DatabaseError as error:
+            self.report.add(self.report.failed, pat, error=error)
+            if not isinstance(error, LeaseLostError):
+                raise
+        except RotatorError as error:
+            self.report.add(self.report.failed, pat, error=error)
+
+    def _guarded(self, held: ClaimedPat, found: Reconciliation) -> None:
+        """Work on one claimed PAT; whatever goes wrong is written on its record, except a broken database."""
+        try:
+            self._work(held, found)
+        except DatabaseError:
+            raise
+        except RotatorError as error:
+            self.view.note_error(held.pat.account, error)
+            self._note_failure(held, error)
+        except Exception as error:
+            self._note_failure(held, _make_internal(held.pat, error))
+
+    def _work(self, held: ClaimedPat, found: Reconciliation) -> None:
+        apply_findings(held, found, by_hand=self._by_hand)
+        if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
+            self._recover(held)
+        if self._by_hand and held.has_open_rotation and is_parked(held.rotation):
+            raise RotationError(
+                f"{held.pat.name}: an interrupted rotation is parked while {held.rotation.state.value}",
+                code="rotation_parked",
+                fix="Its last request may still land; run `rotator once` again when the settle time is over.",
+            )
+        if not held.has_open_rotation and self._wants_rotation(held):
+            self._rotate(held)
+        if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING and is_overlap_over(held):
+            retire_predecessor(held, self.view)
+            self.report.add(self.report.retired, held.pat, f"revoked {held.rotation.predecessor_id}")
+
+    def _recover(self, held: ClaimedPat) -> None:
+        before = held.rotation.state
+        recover(held, self.view)
+        after = held.rotation.state
+        if after is RotationState.ABANDONED:
+            self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}, given up safely")
+        elif is_parked(held.rotation):
+            self.engine.progress("rotation_parked", name=held.pat.name, state=after.value)
+        elif after is not before:
+            self.report.add(self.report.recovered, held.pat, f"interrupted while {before.value}, finished")
+
+    def _wants_rotation(self, held: ClaimedPat) -> bool:
+        if self._by_hand:
+            return True
+        pat, now = held.pat, self.engine.clock.now()
+        if pat.state is not ManagedPatState.ACTIVE or (pat.retry_at is not None and now < pat.retry_at):
+            return False
+        return self.engine.policy.decide(pat, now=now, longest=self._longest(pat)).verdict is Verdict.DUE
+
+    def _rotate(self, held: ClaimedPat) -> None:
+        pat, now = held.pat, self.engine.clock.now()
+        decision = self.engine.policy.decide(pat, now=now, longest=self._longest(pat))
+        if decision.verdict is Verdict.BLOCKED:
+            raise PlanRefusedError(f"{pat.name}: {decision.reason}", code="blocked", fix=decision.fix)
+        source = inspect_source(held, self.view, decision, by_hand=self._by_hand)
+        if not self._permits.acquire(blocking=False):
+            self.report.postponed.append(held.pat.name)
+            return
+        begin_rotation(held, source)
+        value = mint_clone(held, source)
+        verify_clone(held, self.view, value)
+        store_value(held, value)
+        confirm_stored(held, value)
+        self.report.add(self.report.rotated, held.pat, decision.reason)
+
+    def _longest(self, pat: ManagedPat) -> timedelta | None:
+        with self.engine.database.begin() as work:
+            return work.limits.load().get((pat.account, pat.organization))
+
+    def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
+        blocked = isinstance(error, HUMAN_ERRORS)
+        pat, now = held.pat, self.engine.clock.now()
+        entries = self.report.blocked if blocked else self.report.failed
+        self.report.add(entries, pat, error=error)
+        noted = replace(
+            pat,
+            failures=pat.failures + 1,
+            retry_at=_make_retry_at(self.engine, pat.failures + 1, now),
+            last_failure=Failure(error.code, error.message, error.fix),
+            blocked=blocked,
+        )
+        event = "rotation_blocked" if blocked else "rotation_failed"
+        held.save(noted, event, Outcome.FAILED, code=error.code, message=error.message)
+
+
+def _make_retry_at(engine: Engine, failures: int, now: datetime) -> datetime:
+    timing = engine.timing
+    return now + make_backoff(failures, first=timing.first_retry, longest=timing.longest_retry)
+
+
+def _make_internal(pat: ManagedPat, error: Exception) -> InternalError:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
+    return InternalError(
+        f"{pat.name}: a defect of rotator, {type(error).__name__} at {where}; the others went on",
+        fix="Report it with the log of this run; the journal holds where it stopped.",
+    )
+
+
+def run_once(engine: Engine) -> RunReport:
+    """One whole cycle over everything that has something to do."""
+    with engine.database.begin() as work:
+        record_policy(engine, work)
+    run = Run(engine)
+    found = reconcile(engine, run.view)
+    run.note_down(found)
+    plan = make_plan(engine)
+    names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
+    names += sorted(found.changed - set(names))
+    run.work_on(names, found)
+    return run.report
+
+
+def rotate_by_hand(engine: Engine, names: list[str]) -> RunReport:
+    """Rotate these ManagedPats now, due or not, blocked or not; the guardrails hold all the same."""
+    with engine.database.begin() as work:
+        record_policy(engine, work)
+        for name in names:
+            check_managed(work, name)
+        overlapping = {r.name for r in work.journal.load_open() if r.state is RotationState.OVERLAPPING}
+    for name in names:
+        if name in overlapping:
+            raise RotationError(
+                f"{name} was rotated already and its old PAT is still in its overlap",
+                code="overlap_not_over",
+                fix=f"Wait for the overlap, or end it now with `rotator revoke {name} --previous`.",
+            )
+    run = Run(engine, by_hand=True)
+    run.work_on(names, Reconciliation())
+    return run.report

@@ -1,0 +1,100 @@
+"""What people do to the inventory by hand: pause, resume, forget, revoke."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.rotation import RotationState
+from rotator.engine.auditing import make_entry
+from rotator.engine.claiming import claimed
+from rotator.engine.context import Engine
+from rotator.engine.listing import ServerView
+from rotator.engine.retiring import retire_predecessor
+from rotator.errors import UsageError
+
+
+def pause(engine: Engine, name: str) -> ManagedPat:
+    """Keep a ManagedPat and stop rotating it; an open rotation is still brought to its end."""
+    with claimed(engine, name) as held:
+        if held.pat.state is not ManagedPatState.PAUSED:
+            held.save(replace(held.pat, state=ManagedPatState.PAUSED), "pat_paused", Outcome.SUCCEEDED)
+        return held.pat
+
+
+def resume(engine: Engine, name: str) -> ManagedPat:
+    """Rotate a ManagedPat again, and forget what failed before."""
+    with claimed(engine, name) as held:
+        record = replace(
+            held.pat,
+            state=ManagedPatState.ACTIVE,
+            failures=0,
+            retry_at=None,
+            last_failure=None,
+            blocked=False,
+        )
+        if record != held.pat:
+            held.save(record, "pat_resumed", Outcome.SUCCEEDED)
+        return held.pat
+
+
+def forget(engine: Engine, name: str) -> ManagedPat:
+    """Take a ManagedPat out of the inventory; server and vault are left as they are.
+
+    UsageError while a rotation is open: forgetting it would leave an orphan.
+    """
+    with claimed(engine, name) as held:
+        if held.has_open_rotation:
+            raise UsageError(
+                f"{name} has a rotation that is not finished ({held.rotation.state.value})",
+                fix=f"Wait until `rotator once` has finished it, or end its overlap with `rotator revoke {name} "
+                "--previous`.",
+            )
+        with engine.database.begin() as work:
+            work.inventory.remove(name)
+            entry = make_entry(engine, "pat_forgotten", name, authorization_id=held.pat.authorization_id)
+            work.audit.append(entry, engine.clock.now())
+        return held.pat
+
+
+def revoke_previous(engine: Engine, name: str) -> str:
+    """End the overlap now: revoke the old PAT, guarded as always. The id that was revoked."""
+    view = ServerView(engine)
+    with claimed(engine, name) as held:
+        if not held.has_open_rotation or held.rotation.state is not RotationState.OVERLAPPING:
+            raise UsageError(
+                f"{name} has no previous PAT in its overlap",
+                fix="See `rotator status` for what is overlapping.",
+            )
+        view.check_account(held.pat.account)
+        retire_predecessor(held, view, by_hand=True)
+        return held.rotation.predecessor_id
+
+
+def revoke_current(engine: Engine, name: str) -> str:
+    """Revoke the PAT that consumers use now, and pause the record. The id that was revoked.
+
+    UsageError while a rotation is open.
+    """
+    view = ServerView(engine)
+    with claimed(engine, name) as held:
+        if held.has_open_rotation:
+            raise UsageError(
+                f"{name} has a rotation that is not finished ({held.rotation.state.value})",
+                fix="Run `rotator once`, or revoke the old one first with --previous.",
+            )
+        pat = held.pat
+        view.check_account(pat.account)
+        doomed = {"authorization_id": pat.authorization_id, "why": "by hand"}
+        held.save(pat, "revoke_started", Outcome.INTENDED, **doomed)
+        held.check_claim()
+        engine.pats.revoke(pat.account, pat.organization, pat.authorization_id)
+        failure = Failure(
+            "revoked_by_hand",
+            f"{name} was revoked with `rotator revoke`",
+            f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
+        )
+        record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure)
+        held.save(record, "pat_revoked", Outcome.SUCCEEDED, **doomed)
+        return pat.authorization_id

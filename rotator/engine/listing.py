@@ -1,0 +1,112 @@
+"""What the server shows, taken once per run and shared by everything that asks."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from rotator.domain.account import Identity
+from rotator.domain.managed_pat import Pat
+from rotator.engine.context import Engine
+from rotator.engine.ports import PatFilter
+from rotator.errors import DeniedError, RotatorError, SignInRequiredError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The active PATs that one account has for one organization, all pages, and who the account is there."""
+
+    account: str
+    organization: str
+    identity: Identity
+    pats: tuple[Pat, ...]
+
+    def find(self, authorization_id: str) -> Pat | None:
+        """The listed PAT of that id."""
+        return next((pat for pat in self.pats if pat.authorization_id == authorization_id), None)
+
+
+def belongs(pat: Pat, organization_id: str | None) -> bool:
+    """Whether a listed PAT is valid for the organization; unknown organization ids count as belonging."""
+    if pat.target_accounts is None or organization_id is None:
+        return True
+    return organization_id.lower() in {account.lower() for account in pat.target_accounts}
+
+
+class ServerView:
+    """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
+
+    An account that needs a human, or is denied, stays down for the whole run: its error is raised again without
+    asking the server anything more.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._guard = threading.Lock()
+        self._locks: dict[tuple[str, ...], threading.Lock] = {}
+        self._known: dict[tuple[str, ...], object] = {}
+        self._down: dict[str, RotatorError] = {}
+
+    def check_account(self, account: str) -> None:
+        """Make sure that the account is signed in; the error that put it down otherwise."""
+        with self._lock("account", account):
+            self._raise_if_down(account)
+            if ("account", account) not in self._known:
+                try:
+                    self._engine.sign_in.refresh(account)
+                except RotatorError as error:
+                    self.put_down(account, error)
+                    raise
+                self._known["account", account] = True
+
+    def put_down(self, account: str, error: RotatorError) -> None:
+        """Stop this account's work for the rest of the run."""
+        with self._guard:
+            self._down.setdefault(account, error)
+
+    def note_error(self, account: str, error: RotatorError) -> None:
+        """Put the account down if the error says that nothing of it can work now."""
+        denied = isinstance(error, DeniedError) and error.service == "azure_devops"
+        if denied or (isinstance(error, SignInRequiredError) and error.account == account):
+            self.put_down(account, error)
+
+    def fetch_identity(self, account: str, organization: str) -> Identity:
+        """Who the account is in the organization."""
+        self.check_account(account)
+        key = ("identity", account, organization)
+        with self._lock(*key):
+            known = self._known.get(key)
+            if not isinstance(known, Identity):
+                known = self._engine.pats.fetch_identity(account, organization)
+                self._known[key] = known
+            return known
+
+    def fetch_listing(self, account: str, organization: str) -> Listing:
+        """The run's listing; the same one for every caller. Use `fetch_again` for proof of what happened since."""
+        identity = self.fetch_identity(account, organization)
+        key = ("listing", account, organization)
+        with self._lock(*key):
+            self._raise_if_down(account)
+            known = self._known.get(key)
+            if not isinstance(known, Listing):
+                known = self._list(account, organization, identity)
+                self._known[key] = known
+            return known
+
+    def fetch_again(self, account: str, organization: str) -> Listing:
+        """A listing taken now."""
+        return self._list(account, organization, self.fetch_identity(account, organization))
+
+    def _list(self, account: str, organization: str, identity: Identity) -> Listing:
+        pats = self._engine.pats.fetch_pats(account, organization, PatFilter.ACTIVE)
+        kept = tuple(pat for pat in pats if belongs(pat, identity.organization_id))
+        return Listing(account, organization, identity, kept)
+
+    def _raise_if_down(self, account: str) -> None:
+        error = self._down.get(account)
+        if error is not None:
+            raise error
+
+    def _lock(self, *key: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(key, threading.Lock())

@@ -1,0 +1,256 @@
+"""From the plan to a clone that proved itself: preflight, mint, verify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure, Pat
+from rotator.domain.policy import Decision, Rule, check_clonable, check_storm
+from rotator.domain.rotation import Rotation, RotationState, make_offset_range
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.abandoning import abandon
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.listing import Listing, ServerView
+from rotator.engine.ports import MintedPat
+from rotator.engine.waiting import Patience
+from rotator.errors import (
+    LeaseLostError,
+    PlanRefusedError,
+    RotationError,
+    RotatorError,
+    TransientError,
+    UnknownOutcomeError,
+    VerificationError,
+)
+
+CLOCK_TOLERANCE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a clone is made from: the old PAT as the server describes it now, and the listing it stands in."""
+
+    pat: Pat
+    rule: Rule
+    lifetime: timedelta
+    listing: Listing
+
+
+def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by_hand: bool) -> Source:
+    """Look at everything that a mint depends on and that can be read without changing anything.
+
+    PlanRefusedError when the old PAT cannot be cloned or was revoked (`by_hand` allows the latter).
+    """
+    pat, engine = held.pat, held.engine
+    if decision.rule is None or decision.lifetime is None:
+        raise PlanRefusedError(decision.reason, code="uncovered", fix=decision.fix)
+    listing = view.fetch_listing(pat.account, pat.organization)
+    current = engine.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
+    now = engine.clock.now()
+    if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
+        if not by_hand:
+            raise make_revoked_error(pat.name)
+        current = current or _from_inventory(held, listing)
+    refusal = check_clonable(current, engine.policy.guardrails, listing.identity.organization_id)
+    if refusal is not None:
+        code, reason, fix = refusal
+        raise PlanRefusedError(f"{pat.name} cannot be rotated: {reason}", code=code, fix=fix)
+    return Source(current, decision.rule, decision.lifetime, listing)
+
+
+def make_revoked_error(name: str) -> PlanRefusedError:
+    """What is said of a managed PAT that the server no longer lists as active before its time."""
+    return PlanRefusedError(
+        f"{name} was revoked outside rotator: the server no longer lists it as active",
+        code="revoked_elsewhere",
+        fix=f"If consumers still need it, `rotator rotate {name}` makes a new one; "
+        f"else `rotator inventory forget {name}`.",
+    )
+
+
+def begin_rotation(held: ClaimedPat, source: Source) -> None:
+    """Journal the intent, then prove that the vault would take the value, before anything is minted."""
+    pat, rule, engine = held.pat, source.rule, held.engine
+    now = engine.clock.now()
+    rotation = Rotation(
+        id=engine.entropy.make_id(),
+        name=pat.name,
+        account=pat.account,
+        organization=pat.organization,
+        display_name=source.pat.display_name,
+        scope=source.pat.scope,
+        predecessor_id=pat.authorization_id,
+        predecessor_valid_to=source.pat.valid_to,
+        rule=rule.name,
+        vault=pat.vault,
+        secret_name=pat.secret_name,
+        overlap=rule.overlap,
+        disable_previous=rule.disable_previous,
+        created_at=now,
+        updated_at=now,
+    )
+    held.begin(
+        rotation,
+        event="rotation_planned",
+        predecessor_id=rotation.predecessor_id,
+        rule=rule.name,
+        vault=rotation.vault,
+        secret_name=rotation.secret_name,
+    )
+    try:
+        held.check_claim()
+        engine.secrets.check_writable(held.location, {"rotator-intent": rotation.id})
+    except LeaseLostError:
+        raise
+    except RotatorError as error:
+        close_unminted(held, error)
+        raise
+
+
+def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
+    """End a rotation of which certainly nothing exists."""
+    held.step(
+        RotationState.ABANDONED,
+        "rotation_abandoned",
+        Outcome.FAILED,
+        details={"code": error.code},
+        failure=Failure(error.code, error.message, error.fix),
+    )
+
+
+def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
+    """Ask for the clone, once, and journal what came back; the value, which exists in memory only."""
+    engine, rotation = held.engine, held.rotation
+    now = engine.clock.now()
+    planned = _plan_expiry(held, source, now)
+    known = tuple(p.authorization_id for p in source.listing.pats if p.display_name == rotation.display_name)
+    held.step(
+        RotationState.MINTING,
+        "mint_started",
+        Outcome.INTENDED,
+        details={"planned_valid_to": planned.isoformat()},
+        planned_valid_to=planned,
+        known_ids=known,
+        sent_at=now,
+    )
+    held.check_claim()
+    try:
+        minted = engine.pats.mint(
+            rotation.account,
+            rotation.organization,
+            display_name=rotation.display_name,
+            scope=rotation.scope,
+            valid_to=planned,
+        )
+    except UnknownOutcomeError as error:
+        held.record("mint_unanswered", Outcome.UNKNOWN, code=error.code)
+        raise
+    except RotatorError as error:
+        close_unminted(held, error)
+        raise
+    _journal_mint(held, minted, known)
+    _check_answer(held, minted, source)
+    if minted.value is None:
+        raise _unusable(held, "mint_without_value", "Azure DevOps created the clone and did not show its value")
+    return minted.value
+
+
+def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
+    """Prove that the new PAT authenticates as the account's user; abandon it when it does not in time."""
+    engine, rotation = held.engine, held.rotation
+    expected = view.fetch_identity(rotation.account, rotation.organization)
+    patience = Patience(engine.clock, engine.timing.probe_patience)
+    while True:
+        try:
+            found = engine.pats.verify(rotation.organization, value)
+            break
+        except (VerificationError, TransientError) as error:
+            if not patience.wait(getattr(error, "retry_after", None)):
+                abandon(held, error)
+                raise
+        held.learn()
+    if found.user_id != expected.user_id:
+        raise _unusable(
+            held,
+            "wrong_identity",
+            f"the new PAT authenticates as {found.display_name}, not as {expected.display_name}",
+        )
+    held.step(RotationState.VERIFIED, "pat_verified")
+
+
+def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
+    pat = held.pat
+    organization_id = listing.identity.organization_id
+    targets = (organization_id,) if organization_id else ("",)
+    return Pat(pat.authorization_id, pat.display_name, pat.scope, targets, pat.valid_from, pat.valid_to)
+
+
+def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
+    """A whole second that no PAT of that name has and no other attempt of ours has asked for."""
+    rotation, entropy = held.rotation, held.engine.entropy
+    with held.engine.database.begin() as work:
+        others = {
+            other.planned_valid_to
+            for other in (*work.journal.load_open(), *work.journal.load_for(rotation.name))
+            if other.organization == rotation.organization and other.display_name == rotation.display_name
+        }
+    taken = others | {pat.valid_to for pat in source.listing.pats if pat.display_name == rotation.display_name}
+    latest = (now + source.lifetime).replace(microsecond=0)
+    low, high = make_offset_range(source.lifetime)
+    planned = latest - timedelta(seconds=entropy.pick(low, high))
+    while planned in taken:
+        planned -= timedelta(seconds=1)
+    return planned
+
+
+def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -> None:
+    rotation, pat, now = held.rotation, minted.pat, held.engine.clock.now()
+    if pat.authorization_id in known or pat.authorization_id == rotation.predecessor_id:
+        error = RotationError(
+            "Azure DevOps answered the mint with a PAT that existed before",
+            code="mint_answer_wrong",
+            fix="Nothing was revoked. Report this to Microsoft support; rotator tries again later.",
+        )
+        failure = Failure(error.code, error.message, error.fix)
+        held.step(RotationState.FAILED, "rotation_failed", Outcome.FAILED, failure=failure)
+        raise error
+    held.step(
+        RotationState.MINTED,
+        "pat_minted",
+        details={"authorization_id": pat.authorization_id, "valid_to": pat.valid_to.isoformat()},
+        new_authorization_id=pat.authorization_id,
+        new_valid_from=pat.valid_from,
+        new_valid_to=pat.valid_to,
+    )
+    planned = rotation.planned_valid_to
+    if planned is not None and pat.valid_to < planned - CLOCK_TOLERANCE:
+        with held.engine.database.begin() as work:
+            work.limits.save(rotation.account, rotation.organization, pat.lifetime, learned_at=now)
+
+
+def _check_answer(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
+    """A clone that reaches more or less than its original, or would be due at once, is revoked again."""
+    made, wanted = minted.pat, source.pat
+    if made.scopes != wanted.scopes or made.display_name != wanted.display_name:
+        raise _unusable(
+            held, "mint_answer_wrong", f'the clone came back as "{made.display_name}" with scope {made.scope}'
+        )
+    if made.target_accounts is None or len(made.target_accounts) != 1:
+        raise _unusable(held, "mint_answer_wrong", "the clone came back valid for other organizations")
+    storm = check_storm(source.rule, made.lifetime)
+    if storm is not None:
+        raise _unusable(held, "lifetime_clamped", storm[0], storm[1], PlanRefusedError)
+
+
+def _unusable(
+    held: ClaimedPat,
+    code: str,
+    message: str,
+    fix: str = "The clone was revoked again; rotator tries later.",
+    kind: type[RotatorError] = VerificationError,
+) -> RotatorError:
+    error = kind(f"{held.pat.name}: {message}", code=code, fix=fix)
+    abandon(held, error)
+    return error

@@ -1,0 +1,93 @@
+"""What a run would do now, from the inventory, the journal and the policy alone: no server is asked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
+from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.policy import Policy, Verdict
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.words import say_duration, say_moment
+from rotator.engine.context import Engine
+from rotator.engine.ports import Database
+
+_URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
+_VERDICTS = {
+    Verdict.DUE: ActionKind.ROTATE,
+    Verdict.NOT_DUE: ActionKind.NONE,
+    Verdict.ALERT: ActionKind.ALERT,
+    Verdict.IGNORED: ActionKind.NONE,
+    Verdict.BLOCKED: ActionKind.BLOCKED,
+}
+
+
+def make_plan(engine: Engine) -> Plan:
+    """The plan of a run that would start now."""
+    return plan_from(engine.database, engine.policy, engine.clock.now())
+
+
+def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
+    """One action for every ManagedPat, recoveries first, then by urgency and expiry."""
+    with database.begin() as work:
+        pats = work.inventory.load_all()
+        limits = work.limits.load()
+        rotations = {rotation.name: rotation for rotation in work.journal.load_open()}
+    actions = []
+    for pat in pats:
+        longest = limits.get((pat.account, pat.organization))
+        actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))
+    actions.sort(key=lambda action: (_URGENCY[action.kind], action.pat.valid_to, action.pat.name))
+    allowed = policy.guardrails.max_rotations_per_run
+    due = [action.pat.name for action in actions if action.kind is ActionKind.ROTATE]
+    return Plan(now, tuple(actions), tuple(due[allowed:]))
+
+
+def plan_one(
+    pat: ManagedPat, rotation: Rotation | None, policy: Policy, longest: timedelta | None, now: datetime
+) -> Action:
+    """The action for one ManagedPat: an open rotation first, then what the inventory says, then the policy."""
+    if rotation is not None:
+        return _plan_open(pat, rotation, now)
+    if pat.state is ManagedPatState.PAUSED:
+        return Action(ActionKind.NONE, pat, "paused by hand")
+    decision = policy.decide(pat, now=now, longest=longest)
+    failure = pat.last_failure
+    waiting = pat.retry_at is not None and now < pat.retry_at
+    if failure is not None and waiting and (pat.blocked or decision.verdict is Verdict.DUE):
+        kind = ActionKind.BLOCKED if pat.blocked else ActionKind.WAIT
+        again = f"; tried again after {say_moment(pat.retry_at)}" if pat.retry_at else ""
+        return Action(kind, pat, f"{failure.message}{again}", decision, fix=failure.fix)
+    expires_at = retires_at = None
+    if decision.verdict is Verdict.DUE and decision.lifetime is not None and decision.rule is not None:
+        expires_at, retires_at = now + decision.lifetime, now + decision.rule.overlap
+    return Action(
+        _VERDICTS[decision.verdict],
+        pat,
+        decision.reason,
+        decision,
+        expires_at=expires_at,
+        retires_at=retires_at,
+        fix=decision.fix,
+    )
+
+
+def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
+    until = rotation.overlap_until
+    if rotation.state is not RotationState.OVERLAPPING or until is None:
+        reason = f"a rotation was interrupted while {rotation.state.value}"
+        return Action(ActionKind.RECOVER, pat, reason, rotation=rotation)
+    if pat.retry_at is not None and now < pat.retry_at and pat.last_failure is not None:
+        return Action(
+            ActionKind.WAIT,
+            pat,
+            f"{pat.last_failure.message}; tried again after {say_moment(pat.retry_at)}",
+            rotation=rotation,
+            retires_at=until,
+            fix=pat.last_failure.fix,
+        )
+    if now >= until:
+        reason = f"the overlap of {say_duration(rotation.overlap)} is over, the old one can be revoked"
+        return Action(ActionKind.RETIRE, pat, reason, rotation=rotation, retires_at=until)
+    reason = f"rotated; the old one stays valid until {say_moment(until)}"
+    return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until)

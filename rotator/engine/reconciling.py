@@ -1,0 +1,184 @@
+"""The server's PATs against the inventory: what changed outside, what landed late, what nobody tracks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
+from rotator.engine.abandoning import revoke_clone
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import Engine
+from rotator.engine.listing import Listing, ServerView
+from rotator.engine.minting import make_revoked_error
+from rotator.errors import RotatorError
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What our own records say about PATs, read at one moment."""
+
+    pats: tuple[ManagedPat, ...]
+    open_rotations: tuple[Rotation, ...]
+    unconfirmed: tuple[Rotation, ...]
+    minted_ids: frozenset[str]
+
+    @property
+    def tracked_ids(self) -> frozenset[str]:
+        """Every authorization id that the inventory or an open rotation accounts for."""
+        ids = {pat.authorization_id for pat in self.pats}
+        for rotation in self.open_rotations:
+            ids.add(rotation.predecessor_id)
+            if rotation.new_authorization_id is not None:
+                ids.add(rotation.new_authorization_id)
+        return frozenset(ids)
+
+
+@dataclass
+class Reconciliation:
+    """What a look at the server found. `changed` are the names of records that need work because of it.
+
+    `late` are PATs of ours that landed after their attempt was given up; `quarantined` look like that without
+    proof. `down` are the pairs of account and organization that could not be looked at.
+    """
+
+    listings: dict[Pair, Listing] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
+    quarantined: list[tuple[Rotation, Pat]] = field(default_factory=list)
+    down: dict[Pair, RotatorError] = field(default_factory=dict)
+
+
+def load_known(engine: Engine) -> Known:
+    """Read inventory and journal."""
+    with engine.database.begin() as work:
+        return Known(
+            work.inventory.load_all(),
+            work.journal.load_open(),
+            work.journal.load_unconfirmed(engine.clock.now()),
+            work.journal.load_minted_ids(),
+        )
+
+
+def reconcile(engine: Engine, view: ServerView) -> Reconciliation:
+    """Look at every account and organization that has managed PATs, and at every account's sign-in."""
+    known, found = load_known(engine), Reconciliation()
+    for account in engine.accounts:
+        try:
+            view.check_account(account.name)
+        except RotatorError as error:
+            found.down[account.name, ""] = error
+    now = engine.clock.now()
+    for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
+        if (pair[0], "") in found.down:
+            continue
+        try:
+            listing = view.fetch_listing(*pair)
+        except RotatorError as error:
+            view.note_error(pair[0], error)
+            found.down[pair] = error
+            continue
+        found.listings[pair] = listing
+        _compare(known, listing, found, now)
+        with engine.database.begin() as work:
+            work.inventory.save_untracked(*pair, find_untracked(known, listing))
+    return found
+
+
+def find_untracked(known: Known, listing: Listing) -> tuple[Pat, ...]:
+    """The listed PATs that none of our records accounts for."""
+    tracked = known.tracked_ids
+    return tuple(pat for pat in listing.pats if pat.authorization_id not in tracked)
+
+
+def has_drifted(pat: ManagedPat, current: Pat) -> bool:
+    """Whether the server describes a PAT otherwise than the inventory."""
+    return (pat.display_name, pat.scopes, pat.valid_to) != (
+        current.display_name,
+        current.scopes,
+        current.valid_to,
+    )
+
+
+def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetime) -> None:
+    pair = (listing.account, listing.organization)
+    listed = {pat.authorization_id: pat for pat in listing.pats}
+    rotating = {rotation.name for rotation in known.open_rotations}
+    for pat in known.pats:
+        if (pat.account, pat.organization) != pair or pat.name in rotating:
+            continue
+        current = listed.get(pat.authorization_id)
+        if current is None:
+            told = pat.last_failure is not None and pat.last_failure.code == "revoked_elsewhere"
+            if pat.valid_to > now and not told:
+                found.changed.add(pat.name)
+        elif has_drifted(pat, current):
+            found.changed.add(pat.name)
+    accounted = known.tracked_ids | known.minted_ids
+    for rotation in known.unconfirmed:
+        if (rotation.account, rotation.organization) != pair:
+            continue
+        for current in listing.pats:
+            likeness = compare_mint(current, rotation, listing.identity.organization_id)
+            if current.authorization_id in accounted or likeness is Likeness.FOREIGN:
+                continue
+            if likeness is Likeness.OURS:
+                found.late.setdefault(rotation.name, []).append((rotation, current))
+                found.changed.add(rotation.name)
+            else:
+                found.quarantined.append((rotation, current))
+
+
+def apply_findings(held: ClaimedPat, found: Reconciliation, *, by_hand: bool) -> None:
+    """Act, under the claim, on what the look at the server found about this ManagedPat.
+
+    PlanRefusedError when it was revoked outside, unless a person asks for a new one.
+    """
+    for rotation, landed in found.late.get(held.pat.name, []):
+        if not held.has_open_rotation:
+            _revoke_late(held, rotation, landed)
+    listing = found.listings.get((held.pat.account, held.pat.organization))
+    if listing is None or held.has_open_rotation or held.pat.name not in found.changed:
+        return
+    pat, current = held.pat, listing.find(held.pat.authorization_id)
+    if current is None:
+        if pat.valid_to > held.engine.clock.now() and not by_hand:
+            raise make_revoked_error(pat.name)
+    elif has_drifted(pat, current):
+        drifted = replace(
+            pat,
+            display_name=current.display_name,
+            scope=current.scope,
+            valid_from=current.valid_from,
+            valid_to=current.valid_to,
+        )
+        held.save(
+            drifted,
+            "pat_drifted",
+            Outcome.SUCCEEDED,
+            display_name=current.display_name,
+            scope=current.scope,
+            valid_to=current.valid_to.isoformat(),
+        )
+
+
+def _revoke_late(held: ClaimedPat, rotation: Rotation, pat: Pat) -> None:
+    """A mint that was called not created has landed after all: it is ours, its value is lost, it goes."""
+    now = held.engine.clock.now()
+    late = replace(
+        rotation,
+        id=held.engine.entropy.make_id(),
+        state=RotationState.ABANDONING,
+        new_authorization_id=pat.authorization_id,
+        new_valid_from=pat.valid_from,
+        new_valid_to=pat.valid_to,
+        created_at=now,
+        updated_at=now,
+        failure=Failure("mint_landed_late", "the mint landed after its attempt was given up"),
+    )
+    held.begin(late, event="revoke_started", authorization_id=pat.authorization_id, why="landed late")
+    revoke_clone(held)

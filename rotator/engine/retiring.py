@@ -1,0 +1,92 @@
+"""The end of an overlap: the guard, then the DELETE of the old PAT."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure
+from rotator.domain.rotation import RotationState
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.listing import ServerView
+from rotator.engine.storing import freeze, is_ours
+from rotator.errors import RotationError, VerificationError
+
+
+def is_overlap_over(held: ClaimedPat) -> bool:
+    """Whether the overlap has ended by our clock and by the database's."""
+    until = held.rotation.overlap_until
+    if until is None or held.engine.clock.now() < until:
+        return False
+    with held.engine.database.begin() as work:
+        return work.now() >= until
+
+
+def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = False) -> None:
+    """Revoke the old PAT once everything proves that nobody needs it.
+
+    `by_hand` ends the overlap early; the rest of the guard holds all the same. A predecessor that the server no
+    longer lists is done already.
+    """
+    rotation = held.rotation
+    if not by_hand and rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held):
+        raise RotationError(f"the overlap of {held.pat.name} is not over", code="overlap_not_over")
+    check_guard(held, view)
+    if rotation.state is RotationState.OVERLAPPING:
+        held.step(
+            RotationState.RETIRING,
+            "revoke_started",
+            Outcome.INTENDED,
+            details={"authorization_id": rotation.predecessor_id, "why": "overlap is over"},
+        )
+    held.check_claim()
+    held.engine.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
+    complete(held)
+
+
+def check_guard(held: ClaimedPat, view: ServerView) -> None:
+    """Everything that must be true before a DELETE; raises, and freezes the rotation on a foreign write.
+
+    The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
+    clone, by its tags; that value authenticates, as the expected user.
+    """
+    engine, rotation = held.engine, held.rotation
+    with engine.database.begin() as work:
+        in_use = {pat.authorization_id for pat in work.inventory.load_all()}
+    if rotation.predecessor_id in in_use or held.pat.authorization_id != rotation.new_authorization_id:
+        error = RotationError(
+            f"{held.pat.name}: the PAT to retire is recorded as in use; nothing was revoked",
+            code="predecessor_in_use",
+            fix="The inventory was changed by hand or restored from a backup: compare it with `rotator scan`.",
+        )
+        failure = Failure(error.code, error.message, error.fix)
+        held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
+        raise error
+    latest = engine.secrets.fetch_latest(held.location)
+    if latest is None or not is_ours(held, latest):
+        raise freeze(held)
+    found = engine.pats.verify(rotation.organization, latest.value)
+    expected = view.fetch_identity(rotation.account, rotation.organization)
+    if found.user_id != expected.user_id:
+        raise VerificationError(
+            f"{held.pat.name}: the value in the vault authenticates as {found.display_name}, "
+            f"not as {expected.display_name}; nothing was revoked",
+            code="wrong_identity",
+            fix="Find out who changed the secret.",
+        )
+
+
+def complete(held: ClaimedPat) -> None:
+    """The old PAT is gone: disable what the vault still holds of it if the rule says so, and close the rotation."""
+    engine, rotation = held.engine, held.rotation
+    if rotation.disable_previous:
+        for version in engine.secrets.fetch_versions(held.location):
+            if version.enabled and version.version != rotation.secret_version:
+                held.check_claim()
+                engine.secrets.disable(held.location, version.version)
+    held.step(
+        RotationState.COMPLETED,
+        "pat_revoked",
+        pat=replace(held.pat, failures=0, retry_at=None, last_failure=None, blocked=False),
+        details={"authorization_id": rotation.predecessor_id, "why": "rotated"},
+    )

@@ -1,0 +1,128 @@
+"""How every ManagedPat stands, from our own records alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
+from rotator.domain.policy import Decision, Verdict
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.context import Engine
+
+
+class TokenState(StrEnum):
+    """The one word that `status` shows; the first that fits, in the order of `_find_state`."""
+
+    OK = "ok"
+    DUE = "due"
+    OVERLAPPING = "overlapping"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    UNTRACKED = "untracked"
+
+
+ATTENTION = frozenset({TokenState.EXPIRED, TokenState.BLOCKED, TokenState.FAILED})
+
+
+@dataclass(frozen=True)
+class TokenStatus:
+    """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping."""
+
+    name: str
+    account: str
+    organization: str
+    authorization_id: str
+    display_name: str
+    scopes: tuple[str, ...]
+    state: TokenState
+    valid_from: datetime
+    expires_at: datetime
+    rotate_after: datetime | None
+    revoke_after: datetime | None
+    vault: str | None
+    secret_name: str | None
+    last_error: Failure | None
+
+
+def make_status(engine: Engine) -> tuple[TokenStatus, ...]:
+    """Every ManagedPat by expiry, then what the last run saw untracked."""
+    with engine.database.begin() as work:
+        pats = work.inventory.load_all()
+        untracked = work.inventory.load_untracked()
+        limits = work.limits.load()
+        rotations = {rotation.name: rotation for rotation in work.journal.load_open()}
+    now = engine.clock.now()
+    rows = []
+    for pat in pats:
+        decision = engine.policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
+        rows.append(_make_row(pat, rotations.get(pat.name), decision, now))
+    managed = {pat.authorization_id for pat in pats}
+    seen: set[str] = set()
+    for item in untracked:
+        if item.pat.authorization_id not in managed | seen:
+            seen.add(item.pat.authorization_id)
+            rows.append(_make_untracked(item.account, item.organization, item.pat))
+    rows.sort(key=lambda row: (row.state is TokenState.UNTRACKED, row.expires_at, row.name))
+    return tuple(rows)
+
+
+def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> TokenState:
+    if pat.valid_to <= now:
+        return TokenState.EXPIRED
+    if pat.state is ManagedPatState.PAUSED:
+        return TokenState.PAUSED
+    if pat.blocked or decision.verdict is Verdict.BLOCKED:
+        return TokenState.BLOCKED
+    if pat.last_failure is not None:
+        return TokenState.FAILED
+    if rotation is not None and rotation.state in (RotationState.OVERLAPPING, RotationState.RETIRING):
+        return TokenState.OVERLAPPING
+    if rotation is not None or decision.verdict in (Verdict.DUE, Verdict.ALERT):
+        return TokenState.DUE
+    return TokenState.OK
+
+
+def _make_row(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> TokenStatus:
+    state = _find_state(pat, rotation, decision, now)
+    error = pat.last_failure
+    if error is None and state is TokenState.BLOCKED:
+        error = Failure("blocked", f"{pat.name}: {decision.reason}", decision.fix)
+    return TokenStatus(
+        name=pat.name,
+        account=pat.account,
+        organization=pat.organization,
+        authorization_id=pat.authorization_id,
+        display_name=pat.display_name,
+        scopes=pat.scopes,
+        state=state,
+        valid_from=pat.valid_from,
+        expires_at=pat.valid_to,
+        rotate_after=decision.rotate_after,
+        revoke_after=rotation.overlap_until if rotation else None,
+        vault=pat.vault,
+        secret_name=pat.secret_name,
+        last_error=error,
+    )
+
+
+def _make_untracked(account: str, organization: str, pat: Pat) -> TokenStatus:
+    return TokenStatus(
+        name=pat.display_name,
+        account=account,
+        organization=organization,
+        authorization_id=pat.authorization_id,
+        display_name=pat.display_name,
+        scopes=pat.scopes,
+        state=TokenState.UNTRACKED,
+        valid_from=pat.valid_from,
+        expires_at=pat.valid_to,
+        rotate_after=None,
+        revoke_after=None,
+        vault=None,
+        secret_name=None,
+        last_error=None,
+    )

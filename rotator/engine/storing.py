@@ -1,0 +1,158 @@
+"""From a proven clone to one that consumers read: store, read back, let old and new overlap."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.abandoning import abandon
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.ports import StoredSecret
+from rotator.engine.waiting import Patience
+from rotator.errors import (
+    DeniedError,
+    ForeignWriteError,
+    RejectedError,
+    RotationError,
+    TransientError,
+    UnknownOutcomeError,
+)
+
+ROTATION_TAG = "rotator-rotation-id"
+AUTHORIZATION_TAG = "rotator-authorization-id"
+
+
+def make_tags(rotation: Rotation, audit_head: str) -> dict[str, str]:
+    """What is written beside the value: enough to find the rotation, and to rebuild an inventory from."""
+    return {
+        ROTATION_TAG: rotation.id,
+        AUTHORIZATION_TAG: rotation.new_authorization_id or "",
+        "rotator-predecessor-id": rotation.predecessor_id,
+        "rotator-name": rotation.name,
+        "rotator-account": rotation.account,
+        "rotator-organization": rotation.organization,
+        "rotator-rule": rotation.rule,
+        "rotator-audit-head": audit_head,
+    }
+
+
+def store_value(held: ClaimedPat, value: SecretValue) -> None:
+    """Write the value, at most until the patience ends; then the rotation stays `storing` for recovery to decide.
+
+    An unanswered write is looked for by its tag before another is sent: two versions of one value are harmless,
+    a value that nobody knows of is not.
+    """
+    engine, rotation = held.engine, held.rotation
+    with engine.database.begin() as work:
+        head = work.audit.load_head()
+    held.step(
+        RotationState.STORING,
+        "store_started",
+        Outcome.INTENDED,
+        details={"vault": rotation.vault, "secret_name": rotation.secret_name},
+        sent_at=engine.clock.now(),
+        tried_store=True,
+    )
+    tags = make_tags(held.rotation, head.hash if head else "")
+    patience = Patience(engine.clock, engine.timing.store_patience)
+    while True:
+        try:
+            version = _store_once(held, value, tags)
+            break
+        except (DeniedError, RejectedError) as error:
+            abandon(held, error)
+            raise
+        except (TransientError, UnknownOutcomeError) as error:
+            wait = error.retry_after if isinstance(error, TransientError) else None
+            if not patience.wait(wait):
+                raise
+            held.learn(sent_at=engine.clock.now())
+    journal_stored(held, version)
+
+
+def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> str:
+    """One write; if its answer is lost, the version that carries our tag, or the error again when there is none."""
+    expires_at = held.rotation.new_valid_to
+    if expires_at is None:
+        raise RotationError("a clone without an expiry", code="internal")
+    held.check_claim()
+    try:
+        return held.engine.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
+    except UnknownOutcomeError:
+        found = find_version(held)
+        if found is None:
+            raise
+        return found
+
+
+def find_version(held: ClaimedPat) -> str | None:
+    """The newest version of the secret that this rotation wrote."""
+    versions = held.engine.secrets.fetch_versions(held.location)
+    return next((v.version for v in versions if v.tags.get(ROTATION_TAG) == held.rotation.id), None)
+
+
+def journal_stored(held: ClaimedPat, version: str) -> None:
+    """Note that the vault has our version."""
+    held.step(RotationState.STORED, "secret_stored", details={"secret_version": version}, secret_version=version)
+
+
+def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
+    """Whether what consumers read now was written by this rotation."""
+    return (
+        latest is not None
+        and latest.version.tags.get(ROTATION_TAG) == held.rotation.id
+        and latest.version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
+    )
+
+
+def freeze(held: ClaimedPat) -> ForeignWriteError:
+    """Close the rotation because somebody else wrote the secret: both PATs stay alive, a human decides."""
+    rotation = held.rotation
+    error = ForeignWriteError(
+        f"{held.pat.name}: secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
+        f"since; nothing was revoked, both {rotation.predecessor_id} and {rotation.new_authorization_id} live on",
+        fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
+    )
+    failure = Failure(error.code, error.message, error.fix)
+    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
+    return error
+
+
+def confirm_stored(held: ClaimedPat, value: SecretValue | None) -> None:
+    """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
+
+    `value` is None after a restart: then the value in the vault, proven by its tags, is the only one there is.
+    """
+    engine, rotation = held.engine, held.rotation
+    latest = engine.secrets.fetch_latest(held.location)
+    if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
+        raise freeze(held)
+    if value is None:
+        engine.pats.verify(rotation.organization, latest.value)
+    if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
+        raise RotationError("a stored rotation without a clone", code="internal")
+    pat = replace(
+        held.pat,
+        authorization_id=rotation.new_authorization_id,
+        display_name=rotation.display_name,
+        scope=rotation.scope,
+        valid_from=rotation.new_valid_from,
+        valid_to=rotation.new_valid_to,
+        secret_version=latest.version.version,
+        failures=0,
+        retry_at=None,
+        last_failure=None,
+        blocked=False,
+    )
+    until = engine.clock.now() + rotation.overlap
+    held.step(
+        RotationState.OVERLAPPING,
+        "overlap_started",
+        pat=pat,
+        details={"overlap_until": until.isoformat()},
+        overlap_until=until,
+        secret_version=latest.version.version,
+    )

@@ -1,0 +1,220 @@
+"""Every error that rotator raises, shaped by what the caller does about it.
+
+    RotatorError                    code, exit_code, fix
+      ConfigError                   settings or policy: all problems at once             exit 2
+      UsageError                    a command asked for what cannot be                   exit 2
+      PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
+      RotationError                 one attempt went wrong
+        IllegalTransitionError      a step that the state machine forbids: a bug
+        VerificationError           the new PAT, or its copy in the vault, did not prove itself
+        ForeignWriteError           somebody else wrote the secret: frozen, nothing revoked
+      RemoteError                   service, operation, status, request_id
+        TransientError              certainly had no effect, may be repeated; retry_after
+        DeniedError                 401/403: this account may not; stops the account only
+        RejectedError               any other refusal: never repeated as it is
+        UnknownOutcomeError         sent, and the answer was lost: look before repeating
+      SignInRequiredError           a human must act                                     exit 10
+      DatabaseError                 cannot be read or written, wrong version, not ours
+        DatabaseLockedError         another process holds it                             exit 11
+        LeaseHeldError              another run works on this ManagedPat                 exit 11
+        LeaseLostError              our claim was taken over: stop at once               exit 11
+      AuditChainError               sequence, expected, found
+      InternalError                 a bug of ours, isolated to one ManagedPat
+
+`code` is stable and for machines, the message says what failed and why, `fix` says who must do what.
+No message ever holds a token, a secret or a bearer.
+"""
+
+from __future__ import annotations
+
+
+class RotatorError(Exception):
+    """Anything rotator reports to its user. `fix` is one sentence: who must do what."""
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: str | None = None, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(RotatorError):
+    """Settings or policy cannot be used. `problems` holds every problem found, one rendered text each."""
+
+    code = "config_invalid"
+    exit_code = 2
+
+    def __init__(self, problems: list[str], *, fix: str = "") -> None:
+        super().__init__("\n".join(problems), fix=fix)
+        self.problems = problems
+
+
+class UsageError(RotatorError):
+    """A command was asked for something that does not exist or contradicts itself."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class PlanRefusedError(RotatorError):
+    """The plan asks for what policy, guardrails or the server's rules forbid; nothing was changed."""
+
+    code = "plan_refused"
+
+
+class RotationError(RotatorError):
+    """One rotation cannot go on."""
+
+    code = "rotation_failed"
+
+
+class IllegalTransitionError(RotationError):
+    """A rotation was asked to enter a state that its table does not allow: a bug, never a user's mistake."""
+
+    code = "illegal_transition"
+
+
+class VerificationError(RotationError):
+    """A PAT did not authenticate as the expected user, or the vault did not give back what was written."""
+
+    code = "verification_failed"
+
+
+class ForeignWriteError(RotationError):
+    """The secret's newest version was not written by this rotation; nothing is revoked."""
+
+    code = "foreign_write"
+
+
+class RemoteError(RotatorError):
+    """A service did not do what was asked.
+
+    `service` is `entra`, `azure_devops` or `key_vault`; `operation` a verb and noun such as `mint_pat`;
+    `status` the HTTP status if one was read; `request_id` the service's own id for its support.
+    """
+
+    code = "remote_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str,
+        operation: str,
+        status: int | None = None,
+        request_id: str | None = None,
+        code: str | None = None,
+        fix: str = "",
+    ) -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.service = service
+        self.operation = operation
+        self.status = status
+        self.request_id = request_id
+
+
+class TransientError(RemoteError):
+    """It certainly had no effect and may work later. `retry_after` is in seconds, None if the service named none."""
+
+    code = "transient"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str,
+        operation: str,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
+        fix: str = "",
+    ) -> None:
+        super().__init__(
+            message,
+            service=service,
+            operation=operation,
+            status=status,
+            request_id=request_id,
+            code=code,
+            fix=fix,
+        )
+        self.retry_after = retry_after
+
+
+class DeniedError(RemoteError):
+    """Authenticated or not, this account may not do it. Stops the account's work, not the run."""
+
+    code = "denied"
+
+
+class RejectedError(RemoteError):
+    """The service understood and refused; repeating the same request cannot help."""
+
+    code = "rejected"
+
+
+class UnknownOutcomeError(RemoteError):
+    """The request may have been carried out. Recover by looking; never repeat blindly."""
+
+    code = "unknown_outcome"
+
+
+class SignInRequiredError(RotatorError):
+    """No token can be had for an account until a human signs in or an admin allows it."""
+
+    code = "sign_in_required"
+    exit_code = 10
+
+    def __init__(self, message: str, *, account: str, code: str | None = None, fix: str = "") -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.account = account
+
+
+class DatabaseError(RotatorError):
+    """The inventory database cannot be used: unreadable, read-only, full, newer, older or not ours."""
+
+    code = "database"
+
+
+class DatabaseLockedError(DatabaseError):
+    """Another process holds the database longer than we wait."""
+
+    code = "database_locked"
+    exit_code = 11
+
+
+class LeaseHeldError(DatabaseError):
+    """Another run has claimed this ManagedPat and its claim has not run out."""
+
+    code = "lease_held"
+    exit_code = 11
+
+
+class LeaseLostError(DatabaseError):
+    """Our claim on this ManagedPat ran out or was taken over; whatever we planned must not happen."""
+
+    code = "lease_lost"
+    exit_code = 11
+
+
+class AuditChainError(RotatorError):
+    """The audit log is not what was written: the first bad entry, the hash expected and the hash found."""
+
+    code = "audit_chain_broken"
+
+    def __init__(self, message: str, *, sequence: int, expected: str, found: str, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.sequence = sequence
+        self.expected = expected
+        self.found = found
+
+
+class InternalError(RotatorError):
+    """A defect of rotator itself, met while working on one ManagedPat; the others go on."""
+
+    code = "internal"
