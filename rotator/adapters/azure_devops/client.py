@@ -1,0 +1,141 @@
+"""Sends calls to Azure DevOps: one session per thread, patience where it is safe, and only there.
+
+A GET is repeated after a lost answer, 429, 5xx and a garbled body. Anything that changes something is repeated
+only when it certainly was not carried out: after 429, and once after a claims challenge.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from datetime import datetime, timedelta
+
+import requests
+
+from rotator.adapters.azure_devops.call import Call, Trace, make_transient, make_unknown_outcome
+from rotator.adapters.azure_devops.credential import Credential
+from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, blank_out, read_answer
+from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
+from rotator.adapters.http import HttpOptions, explain_failure, make_session, was_not_sent
+from rotator.domain.backoff import make_backoff
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import Clock
+from rotator.errors import TransientError
+
+MOST_TRIES = 5
+_FIRST_BACKOFF = timedelta(seconds=1)
+_LONGEST_BACKOFF = timedelta(seconds=30)
+_STALE_SECONDS = 20.0
+
+
+class _ThreadSession(threading.local):
+    """A thread's session and when (monotonic seconds) it was last used."""
+
+    session: requests.Session | None = None
+    used_at: float = 0.0
+
+
+class AzureDevOpsClient:
+    """Calls in, replies out. Thread-safe. `max_wait` bounds how long one call waits and repeats."""
+
+    def __init__(self, http: HttpOptions, clock: Clock, max_wait: timedelta) -> None:
+        self._http = http
+        self._clock = clock
+        self._max_wait = max_wait
+        self._gate = ThrottleGate(clock)
+        self._local = _ThreadSession()
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close every thread's connections. A later call opens new ones."""
+        with self._lock:
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.close()
+
+    def exchange(self, call: Call, credential: Credential) -> Reply:
+        """The reply, or a RemoteError, or what the source of the bearer raises."""
+        deadline = self._clock.now() + self._max_wait
+        claims: str | None = None
+        tries = 0
+        while True:
+            self._pass_gate(call, credential, deadline)
+            outcome = self._attempt(call, credential, claims)
+            if isinstance(outcome, Reply):
+                return outcome
+            tries += 1
+            if outcome.claims is not None and claims is None:
+                claims = outcome.claims
+            elif not outcome.again or tries >= MOST_TRIES or not self._pause(outcome, tries, deadline):
+                raise outcome.error
+
+    def _pass_gate(self, call: Call, credential: Credential, deadline: datetime) -> None:
+        seconds = self._gate.wait(credential.throttle_key, deadline)
+        if seconds > 0:
+            reason = f"it asked to wait another {seconds:.0f} s"
+            raise make_transient(call, Trace(), "throttled", reason, retry_after=seconds)
+
+    def _pause(self, failure: Failure, tries: int, deadline: datetime) -> bool:
+        """Wait before the next try; False when it takes too long. What the service asked for, the gate waits."""
+        if isinstance(failure.error, TransientError) and failure.error.retry_after:
+            return self._clock.now() + timedelta(seconds=failure.error.retry_after) <= deadline
+        backoff = make_backoff(tries, first=_FIRST_BACKOFF, longest=_LONGEST_BACKOFF)
+        if self._clock.now() + backoff > deadline:
+            return False
+        self._clock.sleep(backoff.total_seconds())
+        return True
+
+    def _attempt(self, call: Call, credential: Credential, claims: str | None) -> Reply | Failure:
+        header = credential.make_header(claims)
+        answer = self._send(call, header)
+        if isinstance(answer, Failure):
+            return answer
+        pause = read_pause(answer.headers, self._clock.now())
+        if pause is not None:
+            self._gate.hold(credential.throttle_key, pause)
+        outcome = read_answer(call, answer)
+        if isinstance(outcome, Failure) and isinstance(outcome.error, TransientError):
+            outcome.error.retry_after = pause
+        return outcome
+
+    def _send(self, call: Call, header: SecretValue) -> Answer | Failure:
+        try:
+            response = self._session(call).request(
+                call.method,
+                call.url,
+                params=dict(call.query),
+                json=call.body,
+                # Bytes: text that is no Latin-1 would fail with an exception that holds all of it.
+                headers={
+                    "Authorization": header.reveal().encode(),
+                    "Accept": "application/json",
+                    "X-TFS-FedAuthRedirect": "Suppress",
+                },
+            )
+        except requests.RequestException as error:
+            # Returned and raised elsewhere: raised here, its context would be an exception that holds the header.
+            return _explain(call, error)
+        return Answer(response.status_code, response.headers, blank_out(response.content, header))
+
+    def _session(self, call: Call) -> requests.Session:
+        """This thread's session. What changes something does not ride on a connection that may be dead by now."""
+        local, now = self._local, time.monotonic()
+        if local.session is None:
+            local.session = make_session(self._http)
+            with self._lock:
+                self._sessions.add(local.session)
+        elif not call.is_harmless and now - local.used_at > _STALE_SECONDS:
+            local.session.close()
+        local.used_at = now
+        return local.session
+
+
+def _explain(call: Call, error: requests.RequestException) -> Failure:
+    code, reason, fix = explain_failure(error, url=call.url)
+    if call.is_harmless:
+        return Failure(make_transient(call, Trace(), code, reason, fix), again=True)
+    if was_not_sent(error):
+        return Failure(make_transient(call, Trace(), code, reason, fix))
+    return Failure(make_unknown_outcome(call, Trace(), code, reason))

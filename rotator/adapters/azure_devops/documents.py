@@ -1,0 +1,151 @@
+"""The JSON of Azure DevOps read into our words. What does not fit is a MalformedError, never a guess."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rotator.domain.account import Identity
+from rotator.domain.managed_pat import Pat
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import MintedPat
+
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+_ANONYMOUS_IDS = {_NO_ID, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"}
+
+
+class MalformedError(ValueError):
+    """An answer that is not what the API describes. Says which part, and holds nothing of its content."""
+
+
+@dataclass(frozen=True)
+class PatRefusal:
+    """A `patTokenError` other than `none`, and what 7.2 says beside it."""
+
+    error: str
+    message: str
+
+
+def parse_json(body: bytes) -> object | None:
+    """The document, with or without a byte order mark; None if it is none (`null` included)."""
+    try:
+        document: object = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        # The exception holds the whole text, a new PAT perhaps: it must not be the cause of anything.
+        return None
+    return document
+
+
+def parse_moment(value: object) -> datetime:
+    """An aware UTC moment; the seventh digit of a fraction is dropped."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise MalformedError("a date that is none")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise MalformedError("a date that is none") from None
+
+
+def render_moment(moment: datetime) -> str:
+    """UTC in whole seconds, `2026-12-03T09:00:00Z`: the one form that the service gives back unchanged."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_pat(document: object) -> Pat:
+    """The metadata of one PAT."""
+    if not isinstance(document, Mapping):
+        raise MalformedError("a PAT that is no object")
+    name = document.get("displayName")
+    return Pat(
+        authorization_id=_text(document, "authorizationId"),
+        display_name="" if name is None else _text(document, "displayName", may_be_empty=True),
+        scope=_text(document, "scope"),
+        target_accounts=_targets(document.get("targetAccounts")),
+        valid_from=parse_moment(document.get("validFrom")),
+        valid_to=parse_moment(document.get("validTo")),
+    )
+
+
+def parse_page(document: object) -> tuple[list[Pat], str]:
+    """The PATs of one page and the token of the next, empty at the end."""
+    if not isinstance(document, Mapping):
+        raise MalformedError("a page that is no object")
+    entries = document.get("patTokens")
+    token = document.get("continuationToken")
+    if not isinstance(entries, list):
+        raise MalformedError("a page without a list of PATs")
+    if token is not None and not isinstance(token, str):
+        raise MalformedError("a continuation token that is no text")
+    return [parse_pat(entry) for entry in entries], token or ""
+
+
+def parse_answer(document: object) -> MintedPat | PatRefusal:
+    """`{patToken, patTokenError}` of GET one, POST, PUT; only POST's holds a value.
+
+    Success without a PAT, or a PAT beside an error, is malformed.
+    """
+    if not isinstance(document, Mapping):
+        raise MalformedError("an answer that is no object")
+    entry = document.get("patToken")
+    refusal = find_refusal(document)
+    if refusal is not None:
+        if entry is not None:
+            raise MalformedError("a PAT beside an error")
+        return refusal
+    value = entry.get("token") if isinstance(entry, Mapping) else None
+    if value is not None and not isinstance(value, str):
+        raise MalformedError("a token that is no text")
+    return MintedPat(parse_pat(entry), SecretValue(value) if value else None)
+
+
+def find_refusal(document: object) -> PatRefusal | None:
+    """The error that an answer about a PAT names; None if it names none, or is no such answer."""
+    error = document.get("patTokenError") if isinstance(document, Mapping) else None
+    if error is None or error == "none" or not isinstance(document, Mapping):
+        return None
+    message = document.get("patTokenErrorMessage")
+    return PatRefusal(str(error), message if isinstance(message, str) else "")
+
+
+def parse_identity(document: object) -> Identity | None:
+    """Who connectionData says is asking; None for nobody: an anonymous user, or none named.
+
+    `instanceId` of the answer is the organization's own id, the one that `targetAccounts` of a PAT holds.
+    """
+    if not isinstance(document, Mapping):
+        return None
+    user = document.get("authenticatedUser")
+    if not isinstance(user, Mapping):
+        return None
+    user_id, name = user.get("id"), user.get("customDisplayName") or user.get("providerDisplayName")
+    if not isinstance(user_id, str) or not user_id or user_id.lower() in _ANONYMOUS_IDS:
+        return None
+    if not isinstance(name, str) or name.strip().casefold() in ("", "anonymous"):
+        return None
+    instance = document.get("instanceId")
+    known = isinstance(instance, str) and instance not in ("", _NO_ID)
+    return Identity(user_id, name, instance if known else None)
+
+
+def _text(document: Mapping[object, object], name: str, *, may_be_empty: bool = False) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise MalformedError(f"a PAT without {name}")
+    return value
+
+
+def _targets(value: object) -> tuple[str, ...] | None:
+    # Absent is read as null, which means all organizations: a PAT that nobody clones or revokes by mistake.
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise MalformedError("targetAccounts that are no list of ids")
+    return tuple(value)

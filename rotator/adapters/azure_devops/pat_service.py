@@ -1,0 +1,240 @@
+"""PATs at Azure DevOps: the engine's PatService over the PAT lifecycle API and connectionData.
+
+What the API means by each answer stands in `reply` and `pat_errors`; here is what each of our methods asks for and
+when it may believe the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from rotator.adapters.azure_devops.call import (
+    Call,
+    Trace,
+    make_denied,
+    make_rejected,
+    make_transient,
+    make_unknown_outcome,
+)
+from rotator.adapters.azure_devops.client import AzureDevOpsClient
+from rotator.adapters.azure_devops.credential import AccountBearer, PatBasic
+from rotator.adapters.azure_devops.documents import (
+    MalformedError,
+    PatRefusal,
+    find_refusal,
+    parse_answer,
+    parse_identity,
+    parse_page,
+    render_moment,
+)
+from rotator.adapters.azure_devops.pat_errors import NOT_FOUND, make_pat_error
+from rotator.adapters.azure_devops.reply import Reply
+from rotator.adapters.bearer import BearerSource
+from rotator.adapters.http import HttpOptions
+from rotator.domain.account import Identity
+from rotator.domain.managed_pat import Pat
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import Clock, MintedPat, PatFilter
+from rotator.errors import DeniedError, RejectedError, VerificationError
+
+PAGE_SIZE = 100
+MOST_PAGES = 500
+
+
+class AzureDevOpsPatService:
+    """PatService on the real API. Thread-safe; `close` it at the end.
+
+    `identity_url` serves PATs (`https://vssps.dev.azure.com`), `core_url` connectionData (`https://dev.azure.com`).
+    `max_wait` bounds how long one call waits for a throttled or failing service.
+    """
+
+    def __init__(
+        self,
+        identity_url: str,
+        core_url: str,
+        api_version: str,
+        bearers: BearerSource,
+        http: HttpOptions,
+        clock: Clock,
+        max_wait: timedelta = timedelta(minutes=2),
+    ) -> None:
+        self._identity_url = identity_url.rstrip("/")
+        self._core_url = core_url.rstrip("/")
+        self._api_version = api_version
+        self._bearers = bearers
+        self._client = AzureDevOpsClient(http, clock, max_wait)
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        self._client.close()
+
+    def fetch_identity(self, account: str, organization: str) -> Identity:
+        """Who the account is in the organization, with the organization's id. DeniedError for an anonymous answer."""
+        purpose = f"say who is signed in to {organization}"
+        call = self._connection_call("fetch_identity", purpose, account, organization)
+        reply = self._ask(call)
+        identity = parse_identity(reply.document)
+        if identity is None:
+            fix = f"Sign in again: rotator login {account}; check that the user is a member of {organization}."
+            raise make_denied(call, reply.trace, "anonymous", "it does not know who is asking", fix)
+        return identity
+
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+        """All pages, or an error. A PAT that moved to a later page while we read is there once, as seen last."""
+        query = {"displayFilterOption": which.value, "$top": str(PAGE_SIZE)}
+        purpose = f"list the PATs in {organization}"
+        call = self._pats_call("list_pats", purpose, account, organization, "GET", query)
+        found: dict[str, Pat] = {}
+        seen = {""}
+        token = ""
+        while len(seen) <= MOST_PAGES:
+            page = replace(call, query={**call.query, "continuationToken": token}) if token else call
+            reply = self._ask(page)
+            try:
+                pats, token = parse_page(reply.document)
+            except MalformedError as error:
+                raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error
+            found.update((pat.authorization_id, pat) for pat in pats)
+            if not token:
+                return tuple(found.values())
+            if token in seen:
+                reason = "the list goes in a circle: it named the same next page twice"
+                raise make_transient(call, reply.trace, "listing_incomplete", reason)
+            seen.add(token)
+        reason = f"the list does not end after {MOST_PAGES} pages"
+        raise make_transient(call, Trace(), "listing_incomplete", reason)
+
+    def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """One PAT's metadata, revoked and expired ones included; None if the id is not known."""
+        purpose = f"show the PAT {authorization_id} in {organization}"
+        query = {"authorizationId": authorization_id}
+        call = self._pats_call("fetch_pat", purpose, account, organization, "GET", query)
+        reply = self._ask(call)
+        try:
+            answer = parse_answer(reply.document)
+        except MalformedError as error:
+            raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error
+        if isinstance(answer, MintedPat):
+            if answer.pat.authorization_id.lower() == authorization_id.lower():
+                return answer.pat
+            raise make_transient(call, reply.trace, "malformed_answer", "it sent another PAT than asked for")
+        if answer.error in NOT_FOUND:
+            return None
+        raise make_pat_error(call, reply.trace, answer.error, answer.message)
+
+    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+        """Create a PAT for this organization alone. `valid_to` is sent in whole seconds, fractions dropped.
+
+        The answer is handed on as it is: the caller compares scope, organization and `valid_to` with what it asked.
+        """
+        purpose = f'create the PAT "{display_name}" in {organization}'
+        body = {
+            "displayName": display_name,
+            "scope": scope,
+            "validTo": render_moment(valid_to),
+            "allOrgs": False,
+        }
+        call = self._pats_call("mint_pat", purpose, account, organization, "POST", {}, body)
+        return self._change(call)
+
+    def update(
+        self,
+        account: str,
+        organization: str,
+        authorization_id: str,
+        *,
+        display_name: str | None = None,
+        valid_to: datetime | None = None,
+    ) -> Pat:
+        """Rename a PAT or move its expiry. Rotation does not use it: what it does to the value is not documented."""
+        body: dict[str, object] = {"authorizationId": authorization_id}
+        if display_name is not None:
+            body["displayName"] = display_name
+        if valid_to is not None:
+            body["validTo"] = render_moment(valid_to)
+        purpose = f"change the PAT {authorization_id} in {organization}"
+        call = self._pats_call("update_pat", purpose, account, organization, "PUT", {}, body)
+        return self._change(call).pat
+
+    def verify(self, organization: str, value: SecretValue) -> Identity:
+        """Who the PAT authenticates as in the organization."""
+        call = self._connection_call("verify_pat", f"accept a PAT in {organization}", "", organization)
+        try:
+            reply = self._client.exchange(call, PatBasic(organization, value))
+        except DeniedError as error:
+            forbidden = error.status == 403
+            raise VerificationError(
+                error.message,
+                code="verification_forbidden" if forbidden else "verification_failed",
+                fix="The PAT is genuine but may do nothing there: check the user's access to the organization."
+                if forbidden
+                else "The PAT is revoked, expired, wrong, or for another organization.",
+            ) from error
+        identity = parse_identity(reply.document)
+        if identity is None:
+            raise VerificationError(
+                f"Azure DevOps refused to {call.purpose}: it answered as to an anonymous user{reply.trace}",
+                fix="The PAT is revoked, expired, wrong, or for another organization.",
+            )
+        return identity
+
+    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+        """Delete a PAT. "No such PAT" is believed only if the list of active PATs agrees."""
+        purpose = f"revoke the PAT {authorization_id} in {organization}"
+        query = {"authorizationId": authorization_id}
+        call = self._pats_call("revoke_pat", purpose, account, organization, "DELETE", query)
+        try:
+            reply = self._ask(call)
+        except RejectedError as error:
+            if error.status != 404:
+                raise
+            self._confirm_gone(call, Trace(error.status, error.request_id))
+            return
+        refusal = find_refusal(reply.document)
+        if refusal is None:
+            return
+        if refusal.error not in NOT_FOUND:
+            raise make_pat_error(call, reply.trace, refusal.error, refusal.message)
+        self._confirm_gone(call, reply.trace)
+
+    def _confirm_gone(self, call: Call, trace: Trace) -> None:
+        wanted = call.query["authorizationId"].lower()
+        active = self.fetch_pats(call.account, call.organization, PatFilter.ACTIVE)
+        if any(pat.authorization_id.lower() == wanted for pat in active):
+            reason = "it says that there is no such PAT, and lists it as active"
+            fix = "Revoke it by hand in Azure DevOps (User settings, Personal access tokens)."
+            raise make_rejected(call, trace, "revoke_not_confirmed", reason, fix)
+
+    def _change(self, call: Call) -> MintedPat:
+        reply = self._ask(call)
+        try:
+            answer = parse_answer(reply.document)
+        except MalformedError as error:
+            raise make_unknown_outcome(call, reply.trace, "malformed_answer", f"it sent {error}") from error
+        if isinstance(answer, PatRefusal):
+            raise make_pat_error(call, reply.trace, answer.error, answer.message)
+        return answer
+
+    def _ask(self, call: Call) -> Reply:
+        return self._client.exchange(call, AccountBearer(self._bearers, call.account))
+
+    def _pats_call(
+        self,
+        operation: str,
+        purpose: str,
+        account: str,
+        organization: str,
+        method: str,
+        query: Mapping[str, str],
+        body: Mapping[str, object] | None = None,
+    ) -> Call:
+        url = f"{self._identity_url}/{quote(organization, safe='')}/_apis/tokens/pats"
+        versioned = {**query, "api-version": self._api_version}
+        return Call(operation, purpose, account, organization, method, url, versioned, body)
+
+    def _connection_call(self, operation: str, purpose: str, account: str, organization: str) -> Call:
+        url = f"{self._core_url}/{quote(organization, safe='')}/_apis/connectionData"
+        return Call(operation, purpose, account, organization, "GET", url)

@@ -1,0 +1,87 @@
+"""Waiting as long as the service asks for, together with every other thread of the same account."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from rotator.engine.ports import Clock
+
+LONGEST_HOLD = timedelta(hours=1)
+"""A longer `Retry-After` is cut: a typing error of the service must not stop an account for a year."""
+_LONGEST_RESET = timedelta(seconds=30)
+
+
+def parse_retry_after(text: str | None, now: datetime) -> float | None:
+    """Seconds from a `Retry-After` of either form (seconds, HTTP date), never negative; None if unreadable."""
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        return _parse_http_date(text, now)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _parse_http_date(text: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - now).total_seconds())
+
+
+def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that an answer, of any status, asks the next request to wait; None if it asks for nothing.
+
+    `Retry-After` counts. Without it, `X-RateLimit-Remaining: 0` asks for a wait until `X-RateLimit-Reset`; half
+    a minute of it is enough, since the service says more once it really blocks.
+    """
+    asked = parse_retry_after(headers.get("Retry-After"), now)
+    if asked is not None:
+        return min(asked, LONGEST_HOLD.total_seconds())
+    try:
+        remaining = float(headers.get("X-RateLimit-Remaining", ""))
+        reset = float(headers.get("X-RateLimit-Reset", ""))
+    except ValueError:
+        return None
+    left = reset - now.timestamp()
+    return min(left, _LONGEST_RESET.total_seconds()) if remaining <= 0 < left else None
+
+
+class ThrottleGate:
+    """Lets requests of one key (an account) pass only after the moment that an answer named. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open_at: dict[str, datetime] = {}
+        self._lock = threading.Lock()
+
+    def hold(self, key: str, seconds: float) -> None:
+        """Keep the key's next requests back for so long; an earlier, longer hold stays."""
+        until = self._clock.now() + timedelta(seconds=seconds)
+        with self._lock:
+            self._open_at[key] = max(until, self._open_at.get(key, until))
+
+    def wait(self, key: str, deadline: datetime) -> float:
+        """Sleep until the key may pass; 0 then. More than 0: it may not yet, but in so many seconds.
+
+        That is so when it opens after the deadline, and when the sleep was cut short because we are to stop.
+        """
+        left = self._left(key)
+        while left > 0 and self._clock.now() + timedelta(seconds=left) <= deadline:
+            slept = left
+            self._clock.sleep(slept)
+            left = self._left(key)
+            if left > slept / 2:
+                break
+        return max(0.0, left)
+
+    def _left(self, key: str) -> float:
+        with self._lock:
+            opens = self._open_at.get(key)
+        return 0.0 if opens is None else (opens - self._clock.now()).total_seconds()

@@ -1,0 +1,117 @@
+"""Column types that give the same Python values, and the same order, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from sqlalchemy import BigInteger, DateTime, Dialect, String, Text
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from rotator.domain.managed_pat import check_aware
+
+_MICROSECOND = timedelta(microseconds=1)
+_Word = TypeVar("_Word", bound=StrEnum)
+Detail = str | int | bool | None
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware time, given back in UTC to the microsecond; a naive one raises ValueError.
+
+    `timestamptz` on PostgreSQL. On SQLite a text of fixed width (`2026-12-03T09:00:00.000000Z`), because SQLite has
+    no such type and a text of fixed width sorts as the time does.
+    """
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime] | TypeEngine[str]:
+        """The type that the database itself sees."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
+        """To the database."""
+        if value is None:
+            return None
+        moment = check_aware(value).astimezone(UTC)
+        if dialect.name == "postgresql":
+            return moment
+        return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+class Span(TypeDecorator[timedelta]):
+    """A duration, as whole microseconds: exact."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
+        """To the database."""
+        return None if value is None else value // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
+        """From the database."""
+        return None if value is None else timedelta(microseconds=value)
+
+
+class Word(TypeDecorator[_Word], Generic[_Word]):
+    """One word of an enumeration, as its text."""
+
+    impl = String(20)
+    cache_ok = True
+
+    def __init__(self, words: type[_Word]) -> None:
+        super().__init__()
+        self.words = words
+
+    def process_bind_param(self, value: _Word | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else value.value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> _Word | None:
+        """From the database; ValueError for a word that this version does not know."""
+        return None if value is None else self.words(value)
+
+
+class Texts(TypeDecorator[tuple[str, ...]]):
+    """Several texts in order, as a JSON array."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+        """From the database."""
+        return None if value is None else tuple(json.loads(value))
+
+
+class Details(TypeDecorator[Mapping[str, Detail]]):
+    """The details of an audit event, as a JSON object with its keys sorted."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Detail] | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else json.dumps(dict(value), sort_keys=True)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Detail] | None:
+        """From the database."""
+        if value is None:
+            return None
+        details: dict[str, Detail] = json.loads(value)
+        return details

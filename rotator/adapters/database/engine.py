@@ -1,0 +1,160 @@
+"""How connections are made, so that a committed transaction is on disk and two writers never overlap silently.
+
+SQLite: the driver's own transaction handling is switched off and every transaction starts with BEGIN IMMEDIATE. The
+default (a deferred transaction) lets two readers both decide to write, and one's work is lost without an error.
+WAL lets other tools read meanwhile; `synchronous=full` makes a commit durable, which the journal relies on.
+
+PostgreSQL: READ COMMITTED. What is read in order to be changed is read with FOR UPDATE, and what has no row to lock
+(the end of the audit chain) is serialised by an advisory lock that ends with the transaction. SERIALIZABLE would need
+a retry around every use case; a session-level advisory lock would leak into the pool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from rotator.adapters.database.failures import explain
+from rotator.errors import DatabaseError
+
+LOCK_WAIT = timedelta(seconds=10)
+"""How long any lock is waited for before DatabaseLockedError."""
+
+_CONNECT_SECONDS = 10
+
+_URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
+
+
+def parse_url(text: str) -> URL:
+    """The database's URL. DatabaseError `database_url` for anything but an SQLite file or PostgreSQL."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # Not chained: the library's message may repeat the URL, and with it a password.
+        raise DatabaseError("the `database` setting is no database URL", code="database_url", fix=_URL_FIX) from None
+    if url.drivername in ("sqlite", "sqlite+pysqlite") and url.database not in (None, "", ":memory:") and not url.query:
+        return url.set(drivername="sqlite")
+    if url.drivername in ("postgresql", "postgresql+psycopg") and url.database:
+        return _move_password(url.set(drivername="postgresql+psycopg"))
+    raise DatabaseError(
+        f"the `database` setting names {url.drivername}, without a usable place or with options",
+        code="database_url",
+        fix=_URL_FIX,
+    )
+
+
+def _move_password(url: URL) -> URL:
+    """The URL with a password among its options moved to where `repr` hides it."""
+    given = url.query.get("password")
+    if not isinstance(given, str):
+        return url
+    return url.set(password=given).difference_update_query(["password"])
+
+
+def is_postgresql(connection: Connection) -> bool:
+    """Which of the two databases this is."""
+    return connection.dialect.name == "postgresql"
+
+
+def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
+    """An engine for a URL of `parse_url`. Nothing is opened yet; every later error is already one of ours."""
+    engine = _make_sqlite(url, lock_wait) if url.drivername == "sqlite" else _make_postgresql(url, lock_wait)
+
+    def translate(context: ExceptionContext) -> BaseException:
+        return explain(context.original_exception, url)
+
+    event.listen(engine, "handle_error", translate, retval=True)
+    return engine
+
+
+def attempt(connection: Connection) -> AbstractContextManager[object]:
+    """Around one statement that a constraint may refuse, after which the transaction must go on.
+
+    PostgreSQL needs a savepoint for that; SQLite undoes a refused statement by itself.
+    """
+    return connection.begin_nested() if is_postgresql(connection) else nullcontext()
+
+
+def lock_topic(connection: Connection, topic: str) -> None:
+    """Wait until no other transaction works on the topic, until this one ends. SQLite has one writer anyway."""
+    if is_postgresql(connection):
+        digest = hashlib.blake2b(f"rotator:{topic}".encode(), digest_size=8).digest()
+        connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest, signed=True))))
+
+
+def _make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
+    path = Path(url.database or "")
+    if not path.absolute().parent.is_dir():
+        raise DatabaseError(
+            f"the folder {path.absolute().parent} of {url.database} does not exist",
+            code="database_unreachable",
+            fix="Create the folder, or correct the `database` setting.",
+        )
+    engine = create_engine(url, creator=_sqlite_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _sqlite_creator(path: Path, lock_wait: timedelta) -> Callable[[], sqlite3.Connection]:
+    # mode=rw never creates the file: only an upgrade does, with the right permissions.
+    address = f"file:{quote(str(path.absolute()))}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=lock_wait.total_seconds(), isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA foreign_keys = on")
+        connection.execute("PRAGMA synchronous = full")
+        return connection
+
+    return connect
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
+    try:
+        engine = create_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            pool_timeout=lock_wait.total_seconds(),
+            hide_parameters=True,
+            connect_args={"connect_timeout": _CONNECT_SECONDS},
+        )
+    except ImportError:
+        raise DatabaseError(
+            "PostgreSQL needs the package psycopg, which is not installed here",
+            code="dependency_missing",
+            fix="Install it with: pip install 'pat-rotator[postgres]'",
+        ) from None
+    event.listen(engine, "connect", partial(_set_session, lock_wait))
+    return engine
+
+
+def _set_session(lock_wait: timedelta, connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {lock_wait // timedelta(milliseconds=1)}")
+    # A frozen process must not hold the audit chain for ever; its connection is closed and its work rolled back.
+    cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    cursor.execute("SET timezone = 'UTC'")
+    # An intent that a crash of the server can still lose is no intent.
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    connection.commit()

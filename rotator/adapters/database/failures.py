@@ -1,0 +1,136 @@
+"""What a database library reports, turned into our errors: what failed, why, and who must do what.
+
+No password gets through: the library's own words are used only after the URL's password is taken out of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from sqlalchemy import exc
+from sqlalchemy.engine import URL
+
+from rotator.errors import DatabaseError, DatabaseLockedError
+
+
+class ConstraintError(DatabaseError):
+    """A unique index or a trigger refused a write. Callers inside this package say what it means."""
+
+    code = "database_constraint"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    code: str
+    what: str
+    fix: str
+
+
+_LOCKED = _Kind("database_locked", "is held by another process", "Wait for the other run to end, then try again.")
+_FULL = _Kind("database_full", "has no room left", "Free space on the disk that holds the database, then try again.")
+_READ_ONLY = _Kind(
+    "database_read_only",
+    "cannot be written",
+    "Let the user that rotator runs as write the database and its folder, or point `database` at the primary server.",
+)
+_CORRUPT = _Kind(
+    "database_corrupt",
+    "is damaged or no database at all",
+    "Check the `database` setting; if it is right, restore the newest backup.",
+)
+_UNREACHABLE = _Kind(
+    "database_unreachable",
+    "cannot be reached",
+    "Check the `database` setting, that the server runs, and that this host may connect to it.",
+)
+_UNOPENED = _Kind(
+    "database_unreachable",
+    "cannot be opened",
+    "Check that the user that rotator runs as may read and write the file and its folder.",
+)
+_DENIED = _Kind(
+    "database_denied",
+    "refused the user or its password",
+    "Check user and password of the `database` setting, and the user's rights on the database.",
+)
+_CONSTRAINT = _Kind("database_constraint", "refused a write that breaks its rules", "")
+_OTHER = _Kind(
+    "database", "could not do what was asked", "Run `rotator db current`; if that works, report this as a bug."
+)
+
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: _CORRUPT,
+    sqlite3.SQLITE_NOTADB: _CORRUPT,
+    sqlite3.SQLITE_CANTOPEN: _UNOPENED,
+    sqlite3.SQLITE_PERM: _UNOPENED,
+    sqlite3.SQLITE_IOERR: _UNOPENED,
+    sqlite3.SQLITE_CONSTRAINT: _CONSTRAINT,
+}
+# Keyed by SQLSTATE, or by its class (the first two characters) where the whole class means one thing.
+_POSTGRES = {
+    "55P03": _LOCKED,
+    "40P01": _LOCKED,
+    "40001": _LOCKED,
+    "53100": _FULL,
+    "25006": _READ_ONLY,
+    "XX001": _CORRUPT,
+    "XX002": _CORRUPT,
+    "28": _DENIED,
+    "42501": _DENIED,
+    "08": _UNREACHABLE,
+    "53": _UNREACHABLE,
+    "57": _UNREACHABLE,
+    "25P03": _UNREACHABLE,
+    "3D": _UNREACHABLE,
+    "23": _CONSTRAINT,
+}
+_DENIED_WORDS = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
+
+
+def describe(url: URL) -> str:
+    """The database in words for people, without user and password."""
+    if url.get_backend_name() == "sqlite":
+        return f"the database {url.database}"
+    host = url.query.get("host", url.host) or "the local socket"
+    return f"the PostgreSQL database {url.database} on {host}" + (f":{url.port}" if url.port else "")
+
+
+def explain(error: BaseException, url: URL) -> DatabaseError:
+    """Our error for one of sqlite3, psycopg or SQLAlchemy."""
+    original = error.orig if isinstance(error, exc.StatementError) and error.orig is not None else error
+    kind = _LOCKED if isinstance(original, exc.TimeoutError) else _find_kind(original)
+    message = f"{describe(url)} {kind.what}: {_find_reason(original, url)}"
+    if kind is _LOCKED:
+        return DatabaseLockedError(message, fix=kind.fix)
+    if kind is _CONSTRAINT:
+        return ConstraintError(message, fix=kind.fix)
+    return DatabaseError(message, code=kind.code, fix=kind.fix)
+
+
+def _find_kind(error: BaseException) -> _Kind:
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the primary code; the rest tells variants apart. Errors of the module itself have none.
+        return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, _OTHER)
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _OTHER)
+    if type(error).__name__ not in ("OperationalError", "ConnectionTimeout", "InterfaceError"):
+        return _OTHER
+    # psycopg: no SQLSTATE means that no session came about or that it broke.
+    refused = any(words in str(error) for words in _DENIED_WORDS) and 'database "' not in str(error)
+    return _DENIED if refused else _UNREACHABLE
+
+
+def _find_reason(error: BaseException, url: URL) -> str:
+    lines = str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    hidden = (url.password, url.query.get("sslpassword"))
+    for word in hidden:
+        if isinstance(word, str) and word:
+            reason = reason.replace(word, "***")
+    return reason

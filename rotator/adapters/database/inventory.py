@@ -1,0 +1,129 @@
+"""The ManagedPats, and the PATs that nobody manages yet.
+
+`load` takes the row FOR UPDATE on PostgreSQL: whoever loads a record, changes it and saves it in one transaction cannot
+write over what a run has saved meanwhile. `load_all` takes no lock, as it is for looking.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+
+from rotator.adapters.database.engine import attempt, lock_topic
+from rotator.adapters.database.failures import ConstraintError
+from rotator.adapters.database.leases import holds, make_lost, make_missing
+from rotator.adapters.database.records import (
+    MANAGED_PAT_COLUMNS,
+    PAT_COLUMNS,
+    list_managed_pat,
+    list_pat,
+    make_managed_pat,
+    make_pat,
+)
+from rotator.adapters.database.schema import make_location, managed_pat, untracked_pat
+from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.engine.ports import Claim, UntrackedPat
+from rotator.errors import UsageError
+
+
+class SqlInventory:
+    """The port Inventory."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def load_all(self) -> tuple[ManagedPat, ...]:
+        """See the port. Sorted here, as the order of a text column depends on the server's locale."""
+        rows = self._connection.execute(select(*MANAGED_PAT_COLUMNS))
+        return tuple(sorted((make_managed_pat(row) for row in rows), key=lambda pat: pat.name))
+
+    def load(self, name: str) -> ManagedPat | None:
+        """See the port."""
+        query = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == name).with_for_update()
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else make_managed_pat(row)
+
+    def add(self, pat: ManagedPat) -> None:
+        """See the port."""
+        try:
+            with attempt(self._connection):
+                self._connection.execute(insert(managed_pat), list_managed_pat(pat))
+        except ConstraintError as error:
+            raise self._explain_conflict(pat, error, self._find_same_name(pat)) from None
+
+    def save(self, pat: ManagedPat, claim: Claim | None) -> None:
+        """See the port. UsageError when the record does not exist, or takes what another one has."""
+        values = list_managed_pat(pat)
+        del values["epoch"]
+        mine = managed_pat.c.name == pat.name
+        change = update(managed_pat).where(mine if claim is None else and_(mine, holds(claim))).values(values)
+        try:
+            with attempt(self._connection):
+                count = self._connection.execute(change).rowcount
+        except ConstraintError as error:
+            raise self._explain_conflict(pat, error, None) from None
+        if count == 0 and claim is not None:
+            raise make_lost(claim)
+        if count == 0:
+            raise make_missing(pat.name)
+
+    def remove(self, name: str) -> None:
+        """See the port. A name that is not there is fine."""
+        self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
+
+    def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
+        """See the port. Serialised per account and organization: two runs may replace the same rows."""
+        lock_topic(self._connection, f"untracked:{account}:{organization}")
+        mine = and_(untracked_pat.c.account == account, untracked_pat.c.organization == organization)
+        self._connection.execute(delete(untracked_pat).where(mine))
+        place = {"account": account, "organization": organization}
+        rows = list({pat.authorization_id: place | list_pat(pat) for pat in pats}.values())
+        if rows:
+            self._connection.execute(insert(untracked_pat), rows)
+
+    def load_untracked(self) -> tuple[UntrackedPat, ...]:
+        """See the port. By account, organization, display name and id."""
+        query = select(untracked_pat.c.account, untracked_pat.c.organization, *PAT_COLUMNS)
+        found = [UntrackedPat(row[0], row[1], make_pat(row[2:])) for row in self._connection.execute(query)]
+        return tuple(sorted(found, key=order_untracked))
+
+    def _find_same_name(self, pat: ManagedPat) -> str | None:
+        return self._connection.scalar(select(managed_pat.c.name).where(managed_pat.c.name == pat.name))
+
+    def _explain_conflict(self, pat: ManagedPat, error: ConstraintError, same: str | None) -> Exception:
+        """The UsageError that names the other record; the error itself when none is found."""
+        if same is not None:
+            return make_conflict(pat, pat)
+        same_id = and_(
+            managed_pat.c.organization == pat.organization,
+            managed_pat.c.authorization_id == pat.authorization_id,
+        )
+        same_place = managed_pat.c.location == make_location(pat.vault, pat.secret_name)
+        query = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name != pat.name, or_(same_id, same_place))
+        row = self._connection.execute(query.limit(1)).one_or_none()
+        return error if row is None else make_conflict(pat, make_managed_pat(row))
+
+
+def order_untracked(found: UntrackedPat) -> tuple[str, str, str, str]:
+    """The order of `load_untracked`."""
+    return found.account, found.organization, found.pat.display_name, found.pat.authorization_id
+
+
+def make_conflict(pat: ManagedPat, other: ManagedPat) -> UsageError:
+    """What to say when `other` already has the name, the PAT or the secret that `pat` wants."""
+    if other.name == pat.name:
+        return UsageError(
+            f"the name {pat.name} is already taken by a managed PAT of {other.organization}",
+            code="name_taken",
+            fix="Choose another name.",
+        )
+    if (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id):
+        return UsageError(
+            f"PAT {pat.authorization_id} of {pat.organization} is already managed as {other.name}",
+            code="already_managed",
+            fix=f"Nothing to do, or run `rotator inventory forget {other.name}` first.",
+        )
+    return UsageError(
+        f"secret {pat.secret_name} of {pat.vault} already belongs to {other.name}; {pat.name} would overwrite it",
+        code="secret_taken",
+        fix="Give the rule a `secret_name` that differs for each PAT, or choose another secret name.",
+    )

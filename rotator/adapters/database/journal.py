@@ -1,0 +1,111 @@
+"""The rotations. Each write first passes the fence of `leases`, in the same transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
+
+from rotator.adapters.database.engine import attempt
+from rotator.adapters.database.failures import ConstraintError
+from rotator.adapters.database.leases import check_fence
+from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
+from rotator.adapters.database.schema import rotation as table
+from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
+from rotator.engine.ports import Claim
+from rotator.errors import DatabaseError, LeaseHeldError
+
+
+class SqlJournal:
+    """The port Journal. A ManagedPat has one open rotation at most: a unique partial index sees to it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def insert(self, rotation: Rotation, claim: Claim) -> None:
+        """See the port."""
+        check_fence(self._connection, claim, rotation.name)
+        try:
+            with attempt(self._connection):
+                self._connection.execute(insert(table), list_rotation(rotation))
+        except ConstraintError as error:
+            raise self._explain_conflict(rotation, error) from None
+
+    def save(self, rotation: Rotation, claim: Claim) -> None:
+        """See the port. DatabaseError `rotation_unknown` when it was never inserted."""
+        check_fence(self._connection, claim, rotation.name)
+        mine = (table.c.id == rotation.id, table.c.name == rotation.name)
+        try:
+            with attempt(self._connection):
+                count = self._connection.execute(update(table).where(*mine).values(list_rotation(rotation))).rowcount
+        except ConstraintError as error:
+            raise self._explain_conflict(rotation, error) from None
+        if count == 0:
+            raise make_unknown(rotation)
+
+    def load_open(self) -> tuple[Rotation, ...]:
+        """See the port. The oldest first."""
+        query = _select_rotations().where(~_is_closed()).order_by(table.c.created_at, table.c.id)
+        return self._load(query)
+
+    def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
+        """See the port."""
+        query = _select_rotations().where(table.c.name == name)
+        if since is not None:
+            query = query.where(table.c.created_at >= since)
+        return self._load(query.order_by(table.c.created_at.desc(), table.c.id.desc()))
+
+    def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
+        """See the port. The oldest first."""
+        query = _select_rotations().where(
+            _is_closed(),
+            table.c.new_authorization_id.is_(None),
+            table.c.sent_at.is_not(None),
+            table.c.planned_valid_to > now,
+        )
+        return self._load(query.order_by(table.c.created_at, table.c.id))
+
+    def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
+        """See the port. The oldest first."""
+        abandoned = table.c.state == RotationState.ABANDONED
+        query = _select_rotations().where(abandoned, table.c.tried_store, table.c.updated_at >= since)
+        return self._load(query.order_by(table.c.created_at, table.c.id))
+
+    def load_minted_ids(self) -> frozenset[str]:
+        """See the port."""
+        query = select(table.c.new_authorization_id).where(table.c.new_authorization_id.is_not(None))
+        return frozenset(self._connection.scalars(query))
+
+    def _load(self, query: Select[tuple[object, ...]]) -> tuple[Rotation, ...]:
+        return tuple(make_rotation(row) for row in self._connection.execute(query))
+
+    def _explain_conflict(self, rotation: Rotation, error: ConstraintError) -> DatabaseError:
+        other = self._connection.scalar(
+            select(table.c.id).where(table.c.name == rotation.name, table.c.id != rotation.id, ~_is_closed())
+        )
+        return error if other is None else make_open_already(rotation, other)
+
+
+def make_unknown(rotation: Rotation) -> DatabaseError:
+    """What to raise for a save of what was never inserted."""
+    return DatabaseError(
+        f"the journal holds no rotation {rotation.id} of {rotation.name}",
+        code="rotation_unknown",
+        fix="Report this as a bug of rotator.",
+    )
+
+
+def make_open_already(rotation: Rotation, other: str) -> LeaseHeldError:
+    """What to raise when the ManagedPat has another open rotation."""
+    return LeaseHeldError(
+        f"{rotation.name} already has an open rotation {other}",
+        fix="Run `rotator once`: it brings the open rotation to its end.",
+    )
+
+
+def _select_rotations() -> Select[tuple[object, ...]]:
+    return select(*ROTATION_COLUMNS)
+
+
+def _is_closed() -> ColumnElement[bool]:
+    return table.c.state.in_(sorted(CLOSED_STATES))

@@ -1,0 +1,141 @@
+"""Builds and upgrades the schema with Alembic, all or nothing, one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, parse_url
+from rotator.adapters.database.failures import describe, explain
+from rotator.adapters.database.revision import HEAD, load_revision
+from rotator.errors import DatabaseError, DatabaseLockedError
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The schema's revision in the database (None when empty or missing) and the newest that this rotator knows."""
+
+    current: str | None
+    head: str
+
+
+def find_scripts() -> Path:
+    """The folder of the migrations: inside the package when installed from a wheel, else beside it."""
+    package = Path(str(resources.files("rotator")))
+    installed = package / "_migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
+
+
+def make_config() -> Config:
+    """Alembic's configuration, without a connection."""
+    config = Config()
+    config.set_main_option("script_location", str(find_scripts()).replace("%", "%%"))
+    return config
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring the database to the newest revision; the revisions before (None if it was empty) and after.
+
+    Creates a missing SQLite file, readable by its owner alone. Everything happens in one transaction, so a crash
+    leaves what was there before. DatabaseError for a database that is newer or of something else: nothing is changed.
+    """
+    place = parse_url(url)
+    with _connected(place) as engine, _alone(place):
+        if place.drivername == "sqlite":
+            _create_file(Path(place.database or ""))
+        with engine.begin() as connection:
+            # SQLite is serialised by BEGIN IMMEDIATE.
+            lock_topic(connection, "migration")
+            before = load_revision(connection)
+            if before != HEAD:
+                config = make_config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, HEAD)
+    return before, HEAD
+
+
+def current(url: str) -> Revision:
+    """What the database holds and what this rotator needs. DatabaseError as for `upgrade`; changes nothing."""
+    place = parse_url(url)
+    with _connected(place) as engine:
+        if place.drivername == "sqlite" and not Path(place.database or "").exists():
+            return Revision(None, HEAD)
+        with engine.begin() as connection:
+            return Revision(load_revision(connection), HEAD)
+
+
+@contextmanager
+def _connected(url: URL) -> Iterator[Engine]:
+    try:
+        engine = make_engine(url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    except DatabaseError as error:
+        raise error from None
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise explain(error, url) from None
+
+
+@contextmanager
+def _alone(url: URL) -> Iterator[None]:
+    """While it lasts no other upgrade creates the same SQLite file: switching to WAL does not wait for other openers.
+
+    The lock is on the folder. One on the database file would have to open it, and closing that handle would drop
+    the locks that SQLite itself holds in this process.
+    """
+    if url.drivername != "sqlite":
+        yield
+        return
+    handle = os.open(Path(url.database or "").absolute().parent, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + LOCK_WAIT.total_seconds()
+        while not _try_lock(handle):
+            if time.monotonic() > deadline:
+                raise DatabaseLockedError(
+                    f"{describe(url)} is being upgraded by another process", fix="Wait for it to end, then try again."
+                )
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _create_file(path: Path) -> None:
+    """A new database file with mode 0600 and WAL; its journals inherit the mode. An existing one is left as it is."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        if path.stat().st_size:
+            return
+        path.chmod(0o600)
+    except OSError as error:
+        raise DatabaseError(
+            f"the database {path} cannot be created: {error.strerror}",
+            code="database_unreachable",
+            fix="Let the user that rotator runs as write the folder, or correct the `database` setting.",
+        ) from error
+    with closing(sqlite3.connect(path, timeout=LOCK_WAIT.total_seconds(), isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")

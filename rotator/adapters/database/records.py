@@ -1,0 +1,72 @@
+"""Rows to domain values and back. Columns have the names of the fields; a Failure takes three columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Table
+
+from rotator.adapters.database import schema
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.rotation import Rotation
+
+_FAILURE = ("failure_code", "failure_message", "failure_fix")
+
+
+def _pick_columns(table: Table, record: type, failure: str | None = None) -> list[Column[Any]]:
+    """The columns that hold a record, in the order of its fields, those of its Failure at the end."""
+    names = [field.name for field in fields(record) if field.name != failure]
+    return [table.c[name] for name in (*names, *(_FAILURE if failure else ()))]
+
+
+MANAGED_PAT_COLUMNS = _pick_columns(schema.managed_pat, ManagedPat, "last_failure")
+ROTATION_COLUMNS = _pick_columns(schema.rotation, Rotation, "failure")
+PAT_COLUMNS = _pick_columns(schema.untracked_pat, Pat)
+_MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[:-3]]
+_ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[:-3]]
+_PAT_NAMES = [column.name for column in PAT_COLUMNS]
+
+
+def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
+    """From a row of MANAGED_PAT_COLUMNS."""
+    values = dict(zip(_MANAGED_PAT_NAMES, row, strict=False))
+    return ManagedPat(**values, last_failure=_make_failure(row[-3:]))
+
+
+def make_rotation(row: Sequence[Any]) -> Rotation:
+    """From a row of ROTATION_COLUMNS."""
+    return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=_make_failure(row[-3:]))
+
+
+def make_pat(row: Sequence[Any]) -> Pat:
+    """From a row of PAT_COLUMNS."""
+    return Pat(**dict(zip(_PAT_NAMES, row, strict=True)))
+
+
+def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
+    """The columns of a record."""
+    values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
+    values["location"] = schema.make_location(pat.vault, pat.secret_name)
+    return values | _list_failure(pat.last_failure)
+
+
+def list_rotation(rotation: Rotation) -> dict[str, object]:
+    """The columns of a rotation."""
+    values: dict[str, object] = {name: getattr(rotation, name) for name in _ROTATION_NAMES}
+    return values | _list_failure(rotation.failure)
+
+
+def list_pat(pat: Pat) -> dict[str, object]:
+    """The columns of a PAT's metadata."""
+    return {name: getattr(pat, name) for name in _PAT_NAMES}
+
+
+def _make_failure(row: Sequence[Any]) -> Failure | None:
+    return None if row[0] is None else Failure(*row)
+
+
+def _list_failure(failure: Failure | None) -> dict[str, object]:
+    values = (None, None, None) if failure is None else (failure.code, failure.message, failure.fix)
+    return dict(zip(_FAILURE, values, strict=True))

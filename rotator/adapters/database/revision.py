@@ -1,0 +1,71 @@
+"""Which version of our schema a database holds, and whether this rotator can work with it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy.engine import URL
+
+from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.failures import describe
+from rotator.adapters.database.schema import REVISIONS, managed_pat
+from rotator.errors import DatabaseError
+
+HEAD = REVISIONS[-1]
+_OLDEST_POSTGRESQL = 15
+_VERSION = table("alembic_version", column("version_num"))
+
+
+def load_revision(connection: Connection) -> str | None:
+    """The schema's revision, None for an empty database.
+
+    DatabaseError `database_foreign` when it holds tables of something else, `database_newer` when a later rotator
+    has upgraded it, `database_version` for a PostgreSQL server that is too old.
+    """
+    where = describe(connection.engine.url)
+    server = connection.dialect.server_version_info
+    if is_postgresql(connection) and server is not None and int(server[0]) < _OLDEST_POSTGRESQL:
+        raise DatabaseError(
+            f"{where} is of version {server[0]}; {_OLDEST_POSTGRESQL} is the oldest that works",
+            code="database_version",
+            fix="Upgrade the PostgreSQL server.",
+        )
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return None
+    known = connection.scalar(select(_VERSION.c.version_num)) if _VERSION.name in tables else None
+    if known in REVISIONS:
+        return str(known)
+    if known is None and set(tables) <= {_VERSION.name}:
+        return None
+    if known is None or managed_pat.name not in tables:
+        raise DatabaseError(
+            f"{where} holds tables of something else, such as {min(tables)}",
+            code="database_foreign",
+            fix="Point the `database` setting at an empty database, or at the one that rotator made.",
+        )
+    raise DatabaseError(
+        f"{where} has schema {known}, newer than {HEAD}, the newest that this rotator knows",
+        code="database_newer",
+        fix="Install the rotator that upgraded it, or a later one.",
+    )
+
+
+def check_revision(connection: Connection) -> None:
+    """Returns when the schema is the one that this rotator works with, else raises DatabaseError."""
+    found = load_revision(connection)
+    url = connection.engine.url
+    if found is None:
+        raise make_not_initialised(url)
+    if found != HEAD:
+        raise DatabaseError(
+            f"{describe(url)} has schema {found}, older than {HEAD}, which this rotator needs",
+            code="database_older",
+            fix="Run: rotator db upgrade",
+        )
+
+
+def make_not_initialised(url: URL) -> DatabaseError:
+    """The error for a database without tables, or an SQLite file that does not exist."""
+    return DatabaseError(
+        f"{describe(url)} is not initialised", code="database_not_initialised", fix="Run: rotator db upgrade"
+    )

@@ -1,0 +1,147 @@
+"""The tables. `migrations/` builds them; a test proves that both say the same.
+
+No column holds a secret: the value of a PAT lives in the vault alone.
+
+`rotation.name` is plain text and no foreign key. Forgetting a ManagedPat must keep its rotations: they are the proof of
+which PATs we minted and what may still be an orphan, and a cascade would throw that proof away.
+
+`managed_pat.location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
+records that differ in case only would overwrite each other's secret.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from rotator.adapters.database.columns import Details, Moment, Span, Texts, Word
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.rotation import RotationState
+
+REVISIONS = ("0001",)
+"""Every revision in `migrations/versions`, the oldest first. Kept here so that a start need not load Alembic."""
+
+OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
+"""Which rotations are open, as the partial index says it."""
+
+metadata = MetaData()
+
+managed_pat = Table(
+    "managed_pat",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("authorization_id", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("valid_from", Moment, nullable=False),
+    Column("valid_to", Moment, nullable=False),
+    Column("vault", Text, nullable=False),
+    Column("secret_name", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("state", Word(ManagedPatState), nullable=False),
+    Column("secret_version", Text),
+    Column("failures", Integer, nullable=False),
+    Column("retry_at", Moment),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
+    Column("blocked", Boolean, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_until", Moment),
+    UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
+    UniqueConstraint("location", name="managed_pat_one_location"),
+)
+
+rotation = Table(
+    "rotation",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("predecessor_id", Text, nullable=False),
+    Column("predecessor_valid_to", Moment, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("vault", Text, nullable=False),
+    Column("secret_name", Text, nullable=False),
+    Column("overlap", Span, nullable=False),
+    Column("disable_previous", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("state", Word(RotationState), nullable=False),
+    Column("planned_valid_to", Moment),
+    Column("known_ids", Texts, nullable=False),
+    Column("sent_at", Moment),
+    Column("looked_at", Moment),
+    Column("new_authorization_id", Text),
+    Column("new_valid_from", Moment),
+    Column("new_valid_to", Moment),
+    Column("secret_version", Text),
+    Column("overlap_until", Moment),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
+    Column("tried_store", Boolean, nullable=False),
+    Index("rotation_by_name", "name", "created_at"),
+)
+Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
+
+untracked_pat = Table(
+    "untracked_pat",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("authorization_id", Text, primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("target_accounts", Texts),
+    Column("valid_from", Moment, nullable=False),
+    Column("valid_to", Moment, nullable=False),
+)
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("outcome", Word(Outcome), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("details", Details, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("audit_event_by_subject", "subject", "sequence"),
+)
+
+lifetime_limit = Table(
+    "lifetime_limit",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("longest", Span, nullable=False),
+    Column("learned_at", Moment, nullable=False),
+)
+
+
+def make_location(vault: str, secret_name: str) -> str:
+    """The place of a secret, such that two spellings of one place are equal."""
+    return f"{vault.rstrip('/')}/{secret_name}".lower()

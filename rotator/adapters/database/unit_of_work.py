@@ -1,0 +1,127 @@
+"""Transactions on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from rotator.adapters.database.audit_log import SqlAuditLog
+from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, parse_url
+from rotator.adapters.database.failures import describe, explain
+from rotator.adapters.database.inventory import SqlInventory
+from rotator.adapters.database.journal import SqlJournal
+from rotator.adapters.database.leases import SqlLeases
+from rotator.adapters.database.limits import SqlLifetimeLimits
+from rotator.adapters.database.revision import check_revision, make_not_initialised
+from rotator.engine.ports import AuditLog, Inventory, Journal, Leases, LifetimeLimits, UnitOfWork
+from rotator.errors import DatabaseError, DatabaseLockedError
+
+
+def read_host_clock() -> datetime:
+    """The host's time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+class SqlUnitOfWork:
+    """The port UnitOfWork on one open connection."""
+
+    def __init__(self, connection: Connection, host_now: Callable[[], datetime]) -> None:
+        self._connection = connection
+        self._host_now = host_now
+        self.inventory: Inventory = SqlInventory(connection)
+        self.journal: Journal = SqlJournal(connection)
+        self.audit: AuditLog = SqlAuditLog(connection)
+        self.leases: Leases = SqlLeases(connection)
+        self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
+
+    def now(self) -> datetime:
+        """See the port. Moves on within a transaction."""
+        if not is_postgresql(self._connection):
+            return self._host_now()
+        moment: datetime = self._connection.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+
+class SqlDatabase:
+    """The port Database.
+
+    Making one does nothing but read the URL. The first `begin` connects and checks the schema, once: DatabaseError
+    `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. May be shared by threads.
+    """
+
+    def __init__(
+        self, url: str, *, host_now: Callable[[], datetime] = read_host_clock, lock_wait: timedelta = LOCK_WAIT
+    ) -> None:
+        self._url = parse_url(url)
+        self._lock_wait = lock_wait
+        self._host_now = host_now
+        self._engine: Engine | None = None
+        self._opening = threading.Lock()
+        # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
+        self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """See the port. Not to be nested. Waits `lock_wait` for a lock at most, then DatabaseLockedError."""
+        with self._translated():
+            engine = self._open()
+            with self._queued(), engine.begin() as connection:
+                yield SqlUnitOfWork(connection, self._host_now)
+
+    def close(self) -> None:
+        """Close every connection; a later `begin` opens again."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def _open(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                if self._url.drivername == "sqlite":
+                    self._check_file()
+                engine = make_engine(self._url, self._lock_wait)
+                try:
+                    with engine.begin() as connection:
+                        check_revision(connection)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine = engine
+            return self._engine
+
+    def _check_file(self) -> None:
+        path = Path(self._url.database or "").absolute()
+        if path.parent.is_dir() and not path.exists():
+            raise make_not_initialised(self._url)
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=self._lock_wait.total_seconds()):
+            raise DatabaseLockedError(
+                f"{describe(self._url)} is held by another thread of this process",
+                fix="Try again; if it happens again, report it as a bug of rotator.",
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Keeps the library's exceptions inside: ours cross without their cause, which knows the connection."""
+        try:
+            yield
+        except DatabaseError as error:
+            raise error from None
+        except SQLAlchemyError as error:
+            raise explain(error, self._url) from None

@@ -1,0 +1,1 @@
+"""Microsoft Entra: the user-delegated sign-ins and the encrypted file that keeps them."""

@@ -1,0 +1,174 @@
+"""One conversation with Entra through MSAL: a refresh, a device code sign-in, or a browser sign-in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import msal  # type: ignore[import-untyped]
+import requests
+
+from rotator.adapters.entra.http_client import EntraHttpClient
+from rotator.adapters.entra.refusals import Asked, make_refusal
+from rotator.adapters.entra.token_cache import MemoryTokenCache
+from rotator.adapters.http import HttpOptions, make_session
+from rotator.domain.account import Account
+from rotator.domain.secret_value import SecretValue
+from rotator.errors import ConfigError, RotatorError, TransientError
+
+MsalResult: TypeAlias = dict[str, object]
+"""What MSAL answers. It may hold tokens: it is never logged, raised or kept."""
+Outcome = TypeVar("Outcome")
+
+_IDENTITY_SCOPES = ("openid", "profile", "offline_access")
+_LIBRARY_ERRORS = (
+    msal.exceptions.MsalError,
+    requests.RequestException,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
+_PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class EntraAccount:
+    """An account and the application that it signs in through.
+
+    The callables fetch what a confidential client proves itself with, each time anew: a secret, or a PEM text with
+    private key and certificate. Neither: a public client.
+    """
+
+    account: Account
+    client_id: str
+    client_secret: Callable[[], SecretValue] | None = None
+    client_certificate: Callable[[], SecretValue] | None = None
+
+
+class Conversation:
+    """An MSAL application with a session of its own, made for one attempt: MSAL repeats a refusal from memory.
+
+    Everything that goes wrong is raised as an error of ours, except that the answers may hold `error`.
+    """
+
+    def __init__(
+        self,
+        known: EntraAccount,
+        asked: Asked,
+        *,
+        instance_discovery: bool,
+        http: HttpOptions,
+        cache: MemoryTokenCache,
+    ) -> None:
+        self._asked = asked
+        credential = _make_credential(known)
+        # MSAL trusts these hosts unasked; with discovery on it would still look for their aliases after each refusal.
+        trusted = urlsplit(asked.authority).hostname in msal.authority.WELL_KNOWN_AUTHORITY_HOSTS
+        self._client = EntraHttpClient(make_session(http), lambda answer: make_refusal(answer, asked), asked.operation)
+        try:
+            self._app = self._ask(
+                lambda: msal.ClientApplication(
+                    known.client_id,
+                    client_credential=credential,
+                    authority=f"{asked.authority}/{asked.tenant}",
+                    instance_discovery=instance_discovery and not trusted,
+                    token_cache=cache,
+                    http_client=self._client,
+                    azure_region=False,
+                )
+            )
+        except BaseException:
+            self._client.close()
+            raise
+        self.environment: str = self._app.authority.instance
+        self.realm: str = self._app.authority.tenant
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def refresh(self, home_account_id: str, claims: str | None) -> MsalResult | None:
+        """Redeem the refresh token of a user; None when the cache has none."""
+        user = {"home_account_id": home_account_id, "environment": self.environment}
+
+        def refresh() -> MsalResult | None:
+            result: MsalResult | None = self._app.acquire_token_silent_with_error(
+                [self._asked.scope], user, force_refresh=True, claims_challenge=claims
+            )
+            return result
+
+        return self._ask(refresh)
+
+    def start_device_code(self) -> MsalResult:
+        """A new device code: `user_code`, `verification_uri`, `expires_in`, `interval` ... or `error`."""
+        # MSAL offers the device code to public clients only; its OAuth client below does for both.
+        scopes = [self._asked.scope, *_IDENTITY_SCOPES]
+        return self._ask(lambda: self._app.client.initiate_device_flow(scope=scopes))
+
+    def poll_device_code(self, flow: MsalResult) -> MsalResult:
+        """Ask once whether the person has finished; `error` is authorization_pending or slow_down until then."""
+        flow.pop("latest_attempt_at", None)  # the pauses are ours, by our clock
+        return self._ask(lambda: self._app.client.obtain_token_by_device_flow(flow, exit_condition=lambda _: True))
+
+    def start_code_flow(self, redirect_uri: str, state: str) -> MsalResult:
+        """An authorization code flow with PKCE (S256): `auth_uri` is where the browser goes."""
+        return self._ask(
+            lambda: self._app.initiate_auth_code_flow(
+                [self._asked.scope],
+                redirect_uri=redirect_uri,
+                state=state,
+                login_hint=self._asked.username,
+                prompt="select_account",
+                response_mode="form_post",  # keeps the code out of the history of the browser
+            )
+        )
+
+    def redeem_code(self, flow: MsalResult, answer: dict[str, str]) -> MsalResult:
+        """Exchange what the browser brought for tokens."""
+        return self._ask(lambda: self._app.acquire_token_by_auth_code_flow(flow, answer))
+
+    def _ask(self, question: Callable[[], Outcome]) -> Outcome:
+        """Call MSAL; what it raises becomes an error of ours that holds nothing of what was sent or received."""
+        try:
+            return question()
+        except RotatorError:
+            raise
+        except _LIBRARY_ERRORS as error:
+            kind = type(error).__name__
+        raise TransientError(
+            f"account {self._asked.account}: {self._asked.authority} gave an answer that makes no sense ({kind})",
+            service="entra",
+            operation=self._asked.operation,
+            code="entra_unexpected",
+            fix="Check entra.authority and tenant in the settings, and whether a proxy stands in between.",
+        )
+
+
+def _make_credential(known: EntraAccount) -> str | dict[str, str] | None:
+    """What MSAL takes as client credential. ConfigError when a certificate is none."""
+    if known.client_secret is not None:
+        return known.client_secret().reveal().strip()
+    if known.client_certificate is None:
+        return None
+    blocks = {
+        found.group(1): found.group(0)
+        for found in reversed(list(_PEM_BLOCK.finditer(known.client_certificate().reveal())))
+    }
+    keys = [text for label, text in blocks.items() if label in ("PRIVATE KEY", "RSA PRIVATE KEY")]
+    if not keys or "CERTIFICATE" not in blocks:
+        raise ConfigError(
+            [f"account {known.account.name}: client_certificate needs a private key and a certificate in PEM"],
+            fix="Put both into one PEM text, the key without a passphrase: cat key.pem cert.pem",
+        )
+    return {"private_key": keys[0], "public_certificate": blocks["CERTIFICATE"]}

@@ -1,0 +1,308 @@
+"""The user-delegated sign-ins: kept fresh silently, made and ended on request."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
+from rotator.adapters.entra.file_lock import FileLock
+from rotator.adapters.entra.flows import Conversation, EntraAccount, MsalResult
+from rotator.adapters.entra.loopback import LoopbackListener
+from rotator.adapters.entra.refusals import (
+    Asked,
+    make_not_a_user,
+    make_not_signed_in,
+    make_refusal,
+    make_wrong_user,
+)
+from rotator.adapters.entra.token_cache import (
+    ACCESS_TOKEN,
+    ACCOUNT,
+    REFRESH_TOKEN,
+    SIGN_IN,
+    EncryptedTokenCache,
+    Entry,
+    MemoryTokenCache,
+)
+from rotator.adapters.http import HttpOptions
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import Clock, SignInStatus
+from rotator.errors import SignInRequiredError, TransientError, UsageError
+
+FRESH = timedelta(minutes=5)
+"""An access token with this much left is used without asking Entra."""
+USABLE = timedelta(seconds=30)
+"""An access token with this much left is used when Entra cannot be asked."""
+_POLL_FAILURES = 5
+_WAITING = ("authorization_pending", "slow_down")
+
+
+@dataclass(frozen=True)
+class DevicePrompt:
+    """What a person needs for a device code sign-in: open the address, enter the code, until `expires_at`."""
+
+    verification_uri: str
+    user_code: str
+    expires_at: datetime
+    message: str
+
+
+class EntraSignIn:
+    """Implements the port SignIn and BearerSource on MSAL and one encrypted cache. Safe for threads and processes.
+
+    `authority` is the address without a tenant. All methods take our account's name (UsageError if unknown) and raise
+    SignInRequiredError when a human must act, TransientError when Entra cannot be asked now.
+    """
+
+    def __init__(
+        self,
+        accounts: Sequence[EntraAccount],
+        authority: str,
+        instance_discovery: bool,
+        cache: EncryptedTokenCache,
+        http: HttpOptions,
+        clock: Clock,
+    ) -> None:
+        self._accounts = {known.account.name: known for known in accounts}
+        self._authority = authority.rstrip("/")
+        self._instance_discovery = instance_discovery
+        self._cache = cache
+        self._http = http
+        self._clock = clock
+        # Whoever waits for a refresh waits for its two requests, and not for ever.
+        patience = 2 * (http.connect_timeout + http.read_timeout) + timedelta(seconds=10)
+        self._locks = {
+            name: FileLock(self._make_lock_path(known), patience=patience) for name, known in self._accounts.items()
+        }
+
+    def refresh(self, account: str) -> SignInStatus:
+        """Make sure that an access token for Azure DevOps with some minutes left can be had, silently."""
+        self.fetch_bearer(account, AZURE_DEVOPS_SCOPE)
+        return self.status(account)
+
+    def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
+        """A token with five minutes or more left; one with less only when Entra cannot be asked.
+
+        `claims` is a claims challenge: the cached token does not do, and one refresh is made with it.
+        """
+        known = self._find(account)
+        cached = None if claims else self._load_bearer(known, scope, FRESH)
+        if cached is not None:
+            return cached
+        try:
+            with self._locks[account]:
+                # Whoever held the lock before us may have done it.
+                cached = None if claims else self._load_bearer(known, scope, FRESH)
+                return cached or self._refresh(known, scope, claims)
+        except TransientError:
+            cached = None if claims else self._load_bearer(known, scope, USABLE)
+            if cached is None:
+                raise
+            return cached
+
+    def status(self, account: str) -> SignInStatus:
+        """Who is signed in, from the cache alone."""
+        known = self._find(account)
+        sign_in = self._load_sign_in(known)
+        if sign_in is None:
+            return SignInStatus(account, None)
+        token = self._load_token(known, sign_in, AZURE_DEVOPS_SCOPE)
+        refresh_token = self._load_refresh_token(known, sign_in)
+        refreshed_at = token["cached_at"] if token else refresh_token.get("last_modification_time")
+        return SignInStatus(
+            account,
+            known.account.username,
+            _make_moment(token["expires_on"]) if token else None,
+            _make_moment(refreshed_at) if refreshed_at else None,
+        )
+
+    def logout(self, account: str) -> bool:
+        """Forget the account's tokens, on the disk too; whether there were any."""
+        known = self._find(account)
+        with self._locks[account]:
+            found = list(self._cache.search(SIGN_IN, query=self._sign_in_query(known)))
+            for sign_in in found:
+                self._cache.remove_sign_in(sign_in)
+        return bool(found)
+
+    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
+        """Sign in by a code that a person enters on any device. `show` is called once; then Entra is polled."""
+        known = self._find(account)
+        asked = self._make_asked(known, AZURE_DEVOPS_SCOPE, "device_code")
+        tokens = MemoryTokenCache(now=self._seconds)
+        with self._converse(known, asked, tokens) as conversation:
+            flow = conversation.start_device_code()
+            if "user_code" not in flow:
+                raise make_refusal(flow, asked)
+            expires_at = self._clock.now() + timedelta(seconds=int(str(flow["expires_in"])))
+            show(
+                DevicePrompt(
+                    verification_uri=str(flow["verification_uri"]),
+                    user_code=str(flow["user_code"]),
+                    expires_at=expires_at,
+                    message=str(flow.get("message", "")),
+                )
+            )
+            result = self._poll(conversation, flow, expires_at)
+            return self._accept(known, asked, conversation, tokens, result)
+
+    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
+        """Sign in with a browser on this host, which Entra sends back to a loopback port."""
+        known = self._find(account)
+        asked = self._make_asked(known, AZURE_DEVOPS_SCOPE, "browser")
+        tokens = MemoryTokenCache(now=self._seconds)
+        state = secrets.token_urlsafe(32)
+        with self._converse(known, asked, tokens) as conversation, LoopbackListener(state) as listener:
+            flow = conversation.start_code_flow(listener.redirect_uri, state)
+            open_url(str(flow["auth_uri"]))
+            answer = listener.wait(timeout)
+            if answer is None:
+                raise SignInRequiredError(
+                    f"account {account}: nobody finished the sign-in in the browser within "
+                    f"{timeout.total_seconds():.0f} seconds",
+                    account=account,
+                    code="browser_timeout",
+                    fix=f"Run: rotator login {account} --browser again, or without a browser on this host: "
+                    f"rotator login {account} --device-code",
+                )
+            if "code" not in answer:
+                raise make_refusal(answer, asked)
+            result = conversation.redeem_code(flow, answer)
+            return self._accept(known, asked, conversation, tokens, result)
+
+    def _poll(self, conversation: Conversation, flow: MsalResult, expires_at: datetime) -> MsalResult:
+        """Poll until the person decided or the code expired; single failures are no reason to start again."""
+        failures = 0
+        while True:
+            flow["interval"] = max(1, int(str(flow["interval"])))
+            self._clock.sleep(float(str(flow["interval"])))
+            if self._clock.now() >= expires_at:
+                return {"error": "expired_token"}
+            try:
+                result = conversation.poll_device_code(flow)
+            except TransientError as error:
+                failures += 1
+                if failures > _POLL_FAILURES:
+                    raise
+                self._clock.sleep(error.retry_after or 0.0)
+                continue
+            failures = 0
+            if result.get("error") not in _WAITING:
+                return result
+
+    def _accept(
+        self,
+        known: EntraAccount,
+        asked: Asked,
+        conversation: Conversation,
+        tokens: MemoryTokenCache,
+        result: MsalResult,
+    ) -> SignInStatus:
+        """Check who signed in; only then do the tokens enter the cache on the disk."""
+        if "access_token" not in result:
+            raise make_refusal(result, asked)
+        claims = result.get("id_token_claims")
+        found = claims if isinstance(claims, dict) else {}
+        username = str(found.get("preferred_username") or found.get("upn") or "")
+        users = list(tokens.search(ACCOUNT, query={"environment": conversation.environment}))
+        if not username or not users or found.get("idtyp") == "app":
+            raise make_not_a_user(asked)
+        if username.casefold() != known.account.username.casefold():
+            raise make_wrong_user(asked, username)
+        sign_in: Entry = {
+            **self._sign_in_query(known),
+            "environment": conversation.environment,
+            "home_account_id": users[0]["home_account_id"],
+            "realm": conversation.realm,
+        }
+        with self._locks[known.account.name]:  # a refresh under way must not put an older token over ours
+            self._cache.save_sign_in(sign_in, tokens)
+        return self.status(known.account.name)
+
+    def _refresh(self, known: EntraAccount, scope: str, claims: str | None) -> Bearer:
+        asked = self._make_asked(known, scope, "refresh_token")
+        sign_in = self._load_sign_in(known)
+        if sign_in is None:
+            raise make_not_signed_in(asked, self._cache.damage)
+        started_at = self._clock.now()
+        with self._converse(known, asked, self._cache) as conversation:
+            result = conversation.refresh(sign_in["home_account_id"], claims)
+        if result is None:
+            raise make_not_signed_in(asked, self._cache.damage)
+        if "access_token" not in result:
+            raise make_refusal(result, asked)
+        lifetime = timedelta(seconds=int(str(result["expires_in"])))
+        return Bearer(SecretValue(str(result["access_token"])), started_at + lifetime)
+
+    def _converse(self, known: EntraAccount, asked: Asked, cache: MemoryTokenCache) -> Conversation:
+        return Conversation(known, asked, instance_discovery=self._instance_discovery, http=self._http, cache=cache)
+
+    def _load_bearer(self, known: EntraAccount, scope: str, least: timedelta) -> Bearer | None:
+        sign_in = self._load_sign_in(known)
+        token = self._load_token(known, sign_in, scope) if sign_in else None
+        if token is None:
+            return None
+        expires_at = _make_moment(token["expires_on"])
+        return Bearer(SecretValue(token["secret"]), expires_at) if expires_at - self._clock.now() >= least else None
+
+    def _load_sign_in(self, known: EntraAccount) -> Entry | None:
+        """The account's sign-in, if it still has a refresh token."""
+        found = next(self._cache.search(SIGN_IN, query=self._sign_in_query(known)), None)
+        return found if found and self._load_refresh_token(known, found) else None
+
+    def _load_refresh_token(self, known: EntraAccount, sign_in: Entry) -> Entry:
+        query = _make_query(known, sign_in)
+        return next(self._cache.search(REFRESH_TOKEN, query=query), {})
+
+    def _load_token(self, known: EntraAccount, sign_in: Entry, scope: str) -> Entry | None:
+        query = {**_make_query(known, sign_in), "realm": sign_in["realm"]}
+        tokens = self._cache.search(ACCESS_TOKEN, target=[scope], query=query, now=self._seconds())
+        return max(tokens, key=lambda token: int(token["expires_on"]), default=None)
+
+    def _sign_in_query(self, known: EntraAccount) -> Entry:
+        account = known.account
+        return {
+            "username": account.username.casefold(),
+            "tenant": account.tenant.casefold(),
+            "client_id": known.client_id,
+            "environment": urlsplit(self._authority).hostname or "",
+        }
+
+    def _make_asked(self, known: EntraAccount, scope: str, operation: str) -> Asked:
+        account = known.account
+        return Asked(account.name, account.username, known.client_id, account.tenant, self._authority, scope, operation)
+
+    def _make_lock_path(self, known: EntraAccount) -> Path:
+        identity = hashlib.sha256("|".join(self._sign_in_query(known).values()).encode()).hexdigest()[:12]
+        return self._cache.path.with_name(f"{self._cache.path.name}.{identity}.lock")
+
+    def _find(self, account: str) -> EntraAccount:
+        if account not in self._accounts:
+            known = ", ".join(self._accounts) or "none"
+            raise UsageError(
+                f"there is no account {account!r} in the settings; known: {known}",
+                code="account_unknown",
+                fix="Use one of the names under accounts in the settings, or add it there.",
+            )
+        return self._accounts[account]
+
+    def _seconds(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _make_query(known: EntraAccount, sign_in: Entry) -> Entry:
+    return {
+        "home_account_id": sign_in["home_account_id"],
+        "environment": sign_in["environment"],
+        "client_id": known.client_id,
+    }
+
+
+def _make_moment(seconds: str) -> datetime:
+    return datetime.fromtimestamp(int(seconds), UTC)

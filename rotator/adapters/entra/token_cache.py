@@ -1,0 +1,306 @@
+"""The file of tokens: encrypted, written whole or not at all, shared by threads and processes.
+
+One file holds every account. MSAL keeps its entries apart by user, application and resource; an entry of our own
+kind tells which of its users belongs to which configured sign-in.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeAlias
+
+import msal  # type: ignore[import-untyped]
+from cryptography.fernet import Fernet, InvalidToken
+
+from rotator.adapters.entra.file_lock import FileLock
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import Progress
+from rotator.errors import ConfigError, RotatorError
+
+Entry: TypeAlias = dict[str, str]
+"""One cache entry. Its `secret`, if it has one, is a token."""
+
+Content: TypeAlias = dict[str, dict[str, Entry]]
+"""A whole cache: the entries by kind and key."""
+
+SIGN_IN = "SignIn"
+"""Our entries: `home_account_id` and `realm` by `username`, `tenant`, `client_id`, `environment` (authority's host)."""
+ACCESS_TOKEN: str = msal.TokenCache.CredentialType.ACCESS_TOKEN
+REFRESH_TOKEN: str = msal.TokenCache.CredentialType.REFRESH_TOKEN
+ACCOUNT: str = msal.TokenCache.CredentialType.ACCOUNT
+_OF_ONE_USER = (ACCESS_TOKEN, REFRESH_TOKEN, msal.TokenCache.CredentialType.ID_TOKEN, ACCOUNT)
+
+
+class TokenCacheKeyError(ConfigError):
+    """The key in the settings is no Fernet key, or not the one that the cache was written with."""
+
+    code = "token_cache_key"
+
+
+class _Unreadable(StrEnum):
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    OTHER_KEY = "written with another key, or damaged"
+
+
+class MemoryTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]
+    """MSAL's cache in memory. `now` gives seconds since the epoch."""
+
+    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._now = now
+
+    def add(self, event: Mapping[str, object], **_: object) -> None:
+        """What MSAL calls with each new set of tokens."""
+        # MSAL writes `data` to its debug log, codes and client assertions included, and would file the token of a
+        # device code sign-in under that code, where no later look-up finds it. Nothing in it is needed.
+        super().add({**event, "data": {}}, now=self._now())
+
+    def entries(self) -> Content:
+        """A copy of everything."""
+        content: Content = json.loads(self.serialize())
+        return content
+
+
+class EncryptedTokenCache(MemoryTokenCache):
+    """MSAL's cache in a file of mode 0600, encrypted with a Fernet key.
+
+    Every look-up sees what other processes wrote; every change is made under a lock on `PATH.lock` and is on the disk
+    when the call returns. The generation before is kept as `PATH.previous` and takes over from one that cannot be
+    read, told as `token_cache_recovered`; if neither can be read the cache is empty, `damage` says why, and
+    `token_cache_damaged` is told. Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
+    `token_cache_unreadable`, `token_cache_unwritable`).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: SecretValue,
+        *,
+        now: Callable[[], float] = time.time,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(now=now)
+        self.path = path
+        self.damage: str | None = None
+        self.key_makers[SIGN_IN] = _make_sign_in_key
+        self._previous_path = path.with_name(path.name + ".previous")
+        self._fernet = _make_fernet(key)
+        self._file_lock = FileLock(path.with_name(path.name + ".lock"))
+        self._progress = progress
+        self._depth = 0
+        self._seen: tuple[int, int, int] | None = None
+        self._is_loaded = False
+        self._is_intact = False
+
+    def search(
+        self,
+        credential_type: str,
+        target: Sequence[str] | None = None,
+        query: Mapping[str, object] | None = None,
+        *,
+        now: float | None = None,
+    ) -> Iterator[Entry]:
+        """Matching entries, expired access tokens left out."""
+        moment = self._now() if now is None else now
+        with self._lock:
+            self._look_again()
+            # With the time 0 nothing counts as expired: MSAL would otherwise delete, and a look-up must not write.
+            found = list(super().search(credential_type, target=target, query=dict(query or {}), now=0))
+        return iter(entry for entry in found if "expires_on" not in entry or int(entry["expires_on"]) >= moment)
+
+    def add(self, event: Mapping[str, object], **_: object) -> None:
+        """What MSAL calls with each new set of tokens: one write for all of them."""
+        with self.writing():
+            super().add(event)
+
+    def modify(self, credential_type: str, old_entry: Entry, new_key_value_pairs: Entry | None = None) -> None:
+        """Change or (without new values) remove one entry."""
+        with self.writing():
+            super().modify(credential_type, old_entry, new_key_value_pairs)
+
+    def save_sign_in(self, sign_in: Entry, tokens: MemoryTokenCache) -> None:
+        """Keep the tokens of a new sign-in, and whose they are, in one write."""
+        with self.writing():
+            for kind, entries in tokens.entries().items():
+                for entry in entries.values():
+                    self.modify(kind, entry, entry)
+            self.modify(SIGN_IN, sign_in, sign_in)
+
+    def remove_sign_in(self, sign_in: Entry) -> None:
+        """Forget a sign-in with all of its tokens, in both generations."""
+        owner = {name: sign_in[name] for name in ("home_account_id", "environment")}
+        with self.writing():
+            for kind in _OF_ONE_USER:
+                for entry in list(super().search(kind, query=owner, now=0)):
+                    if entry.get("client_id", sign_in["client_id"]) == sign_in["client_id"]:
+                        self.modify(kind, entry)
+            self.modify(SIGN_IN, sign_in)
+        with self.writing():
+            self.has_state_changed = True
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Change several entries in one write; what other processes wrote is seen first."""
+        with self._lock, self._file_lock:
+            if self._depth == 0:
+                self._reload()
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1 and self.has_state_changed:
+                    self._save()
+            except BaseException:
+                self._is_loaded = False  # what is in memory is not what is on the disk
+                raise
+            finally:
+                self._depth -= 1
+
+    def _look_again(self) -> None:
+        """Read the file if it changed; a good one needs no lock, because it is only ever replaced whole."""
+        if self._depth or (self._is_loaded and self._stat() == self._seen):
+            return
+        seen, content = self._stat(), self._read(self.path)
+        if isinstance(content, _Unreadable):
+            with self._file_lock:
+                self._reload()
+        else:
+            self._take(seen, content)
+
+    def _reload(self) -> None:
+        """Read the file if it changed, or the generation before it. The lock is held."""
+        seen = self._stat()
+        if self._is_loaded and seen == self._seen:
+            return
+        content = self._read(self.path)
+        if not isinstance(content, _Unreadable):
+            self._take(seen, content)
+            return
+        if content is _Unreadable.MISSING:
+            # Perhaps somebody removed it: that is a wish to forget, so the generation before does not come back.
+            self._take(seen, {})
+        else:
+            self._take(seen, *self._recover(content))
+        self._is_intact = False
+
+    def _recover(self, reason: _Unreadable) -> tuple[Content, str | None]:
+        """The generation before, or nothing and the damage in words."""
+        previous = self._read(self._previous_path)
+        if not isinstance(previous, _Unreadable):
+            self._tell("token_cache_recovered", reason)
+            return previous, None
+        if _Unreadable.OTHER_KEY in (reason, previous):
+            raise TokenCacheKeyError(
+                [f"token_cache.key does not open {self.path}: it was written with another key, or damaged"],
+                fix="Set token_cache.key to the key that the file was written with, or remove "
+                f"{self.path} and {self._previous_path} and sign in again.",
+            )
+        self._tell("token_cache_damaged", reason)
+        return {}, f"the token cache {self.path} is {reason.value} and its previous generation {previous.value}"
+
+    def _take(self, seen: tuple[int, int, int] | None, content: Content, damage: str | None = None) -> None:
+        self._cache = content
+        self._seen, self._is_loaded, self._is_intact = seen, True, True
+        self.damage = damage
+        self.has_state_changed = False
+
+    def _read(self, path: Path) -> Content | _Unreadable:
+        if not self.path.parent.is_dir():
+            raise RotatorError(
+                f"the folder of the token cache {self.path} does not exist",
+                code="token_cache_folder",
+                fix=f"Create {self.path.parent}, or correct token_cache.path.",
+            )
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return _Unreadable.MISSING
+        except OSError as error:
+            raise RotatorError(
+                f"the token cache {path} cannot be read: {error.strerror}",
+                code="token_cache_unreadable",
+                fix="Make it a file that belongs to the user that runs rotator.",
+            ) from error
+        try:
+            content = json.loads(self._fernet.decrypt(raw))
+        except InvalidToken:
+            return _Unreadable.OTHER_KEY if _is_whole(raw) else _Unreadable.DAMAGED
+        except ValueError:
+            return _Unreadable.DAMAGED
+        return content if isinstance(content, dict) else _Unreadable.DAMAGED
+
+    def _save(self) -> None:
+        try:
+            if self._is_intact and self._stat() is not None:
+                _write_whole(self._previous_path, self.path.read_bytes())
+            _write_whole(self.path, self._fernet.encrypt(json.dumps(self._cache).encode()) + b"\n")
+        except OSError as error:
+            raise RotatorError(
+                f"the token cache {self.path} cannot be written: {error.strerror}",
+                code="token_cache_unwritable",
+                fix="Free space on the disk and make the folder writable for the user that runs rotator.",
+            ) from error
+        self._take(self._stat(), self._cache)
+
+    def _stat(self) -> tuple[int, int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None  # reading it says what is wrong
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def _tell(self, event: str, reason: _Unreadable) -> None:
+        if self._progress is not None:
+            self._progress(event, path=str(self.path), reason=reason.value)
+
+
+def _make_fernet(key: SecretValue) -> Fernet:
+    try:
+        return Fernet(key.reveal().strip().encode())
+    except ValueError:
+        problem = "token_cache.key is not a Fernet key (32 bytes in URL-safe base64, 44 characters)"
+    # Outside of the `except`: the library's error knows the key.
+    raise TokenCacheKeyError(
+        [problem],
+        fix="Make one with: python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'",
+    )
+
+
+def _make_sign_in_key(
+    username: str = "", tenant: str = "", client_id: str = "", environment: str = "", **_: str
+) -> str:
+    return "|".join((username, tenant, client_id, environment)).lower()
+
+
+def _is_whole(raw: bytes) -> bool:
+    """Whether it has the form of what we write, whichever the key: the newline at the end shows that none is cut."""
+    try:
+        body = urlsafe_b64decode(raw)
+    except (ValueError, binascii.Error):
+        return False
+    return raw.endswith(b"\n") and body[:1] == b"\x80" and len(body) >= 73 and (len(body) - 57) % 16 == 0
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file: after a crash it holds either the old content or the new, of mode 0600."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,237 @@
+"""HTTP as every adapter of ours uses it: own CA, timeouts on everything, redirects never followed.
+
+The environment has no say (no proxies, no `.netrc`, no `REQUESTS_CA_BUNDLE`), and no cookie is kept: one that a
+service sets for one credential must not speak for the next. Failures of the network become a code, a sentence with
+host and reason, and the setting to look at. The library's exceptions hold the request with its credential: none of
+them, not even as `__context__`, may leave an adapter.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+from urllib3.util.ssl_ import create_urllib3_context
+
+from rotator.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """`ca_bundle` is a PEM file that replaces the public CAs; timeouts are per read."""
+
+    ca_bundle: Path | None = None
+    connect_timeout: timedelta = timedelta(seconds=3)
+    read_timeout: timedelta = timedelta(seconds=15)
+
+
+def make_session(options: HttpOptions) -> requests.Session:
+    """A session for one thread. Close it. ConfigError when the CA bundle cannot be used."""
+    session = _Session()
+    session.trust_env = False
+    session.verify = True if options.ca_bundle is None else str(options.ca_bundle)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _Adapter(_make_tls_context(options.ca_bundle), options)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _make_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
+    context = create_urllib3_context()
+    try:
+        context.load_verify_locations(certifi.where() if ca_bundle is None else str(ca_bundle))
+    except OSError as error:  # ssl.SSLError is one
+        reason = "holds no CA certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(
+            [f"http.ca_bundle: {ca_bundle}: {reason}"],
+            fix="Point http.ca_bundle at a PEM file of CA certificates, or remove it to use the public CAs.",
+        ) from error
+    return context
+
+
+def was_not_sent(error: requests.RequestException) -> bool:
+    """Whether it is certain that the service saw no byte of it: no connection, no TLS, no usable address."""
+    if isinstance(error, _BAD_ADDRESS):
+        return True
+    return any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in _causes(error))
+
+
+def explain_failure(error: requests.RequestException, *, url: str) -> tuple[str, str, str]:
+    """Code, message (host and reason) and fix (the setting to look at) of a request that got no answer.
+
+    The texts hold nothing of the request but its host.
+    """
+    host = urlsplit(url).netloc.rpartition("@")[2] or url
+    causes = list(_causes(error))
+    reach = f"Check that {host} is the right address in the settings and can be reached from this host."
+    for kind, code, text, fix in _EXPLANATIONS:
+        found = next((cause for cause in causes if isinstance(cause, kind)), None)
+        if found is not None:
+            reason = _say_reason(found)
+            return code, text.format(host=host, reason=reason), fix or reach
+    return "network_error", f"the request to {host} failed: {type(error).__name__}", reach
+
+
+_BAD_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+_EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
+    (
+        ssl.SSLCertVerificationError,
+        "tls_untrusted",
+        "the certificate of {host} is not trusted: {reason}",
+        "Set http.ca_bundle to the CA that signed it (a company proxy has its own), or correct the address.",
+    ),
+    (
+        ssl.SSLError,
+        "tls_failed",
+        "no TLS connection to {host}: {reason}",
+        "Check that the address is an https service, that no proxy is in between, and http.ca_bundle.",
+    ),
+    (NameResolutionError, "dns_failed", "the name of {host} cannot be resolved", ""),
+    (socket.gaierror, "dns_failed", "the name of {host} cannot be resolved", ""),
+    (ConnectionRefusedError, "connection_refused", "{host} refused the connection", ""),
+    (NewConnectionError, "connection_failed", "no connection to {host}: {reason}", ""),
+    # Its child NewConnectionError stands above.
+    (
+        ConnectTimeoutError,
+        "connect_timeout",
+        "{host} did not accept a connection in time",
+        "Check network and firewall; http.connect_timeout says how long to wait.",
+    ),
+    (
+        ReadTimeoutError,
+        "read_timeout",
+        "{host} did not answer in time",
+        "Usually passes by itself; http.read_timeout says how long to wait for an answer.",
+    ),
+    *(
+        (
+            kind,
+            "address_invalid",
+            "{host} is not a usable address",
+            "Correct the address in the settings: it starts with https://.",
+        )
+        for kind in _BAD_ADDRESS
+    ),
+    *(
+        (
+            kind,
+            "connection_lost",
+            "{host} closed the connection before the answer was complete",
+            "Usually passes by itself; if not, look at proxies and firewalls in between.",
+        )
+        for kind in (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+    ),
+)
+
+
+def _say_reason(cause: BaseException) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+    if isinstance(cause, ssl.SSLError):
+        return (cause.reason or "handshake failed").replace("_", " ").lower()
+    root = cause.__cause__
+    return (root.strerror if isinstance(root, OSError) else None) or "the network does not answer"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps: by `args`, by `reason`, by cause and context."""
+    pending, seen = [error], set[int]()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        wrapped: list[object] = [*current.args, current.__cause__, current.__context__]
+        if isinstance(current, MaxRetryError):
+            wrapped.append(current.reason)
+        pending += [item for item in wrapped if isinstance(item, BaseException)]
+
+
+class _Session(requests.Session):
+    """A session that treats a redirect as the answer it is: a token must never follow one."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nowhere."""
+        return None
+
+
+class _Connection(HTTPSConnection):
+    """An HTTPS connection whose failures before the request look like what they are.
+
+    Without this, a failed handshake and a TLS error while the answer is read are the same exception.
+    """
+
+    def connect(self) -> None:
+        """Connect and shake hands; every failure is a NewConnectionError or a ConnectTimeoutError."""
+        try:
+            super().connect()
+        except (NewConnectionError, ConnectTimeoutError):
+            raise
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no TLS handshake in time") from error
+        except OSError as error:  # ssl.SSLError is one
+            raise NewConnectionError(self, str(error)) from error
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(HTTPAdapter):
+    """Gives every request the timeouts of the options, one TLS context to all, and never retries."""
+
+    def __init__(self, context: ssl.SSLContext, options: HttpOptions) -> None:
+        self._context = context
+        self._timeout = (options.connect_timeout.total_seconds(), options.read_timeout.total_seconds())
+        super().__init__()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: object) -> None:
+        """Pools of connections that tell a failed handshake from a failed answer."""
+        super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **pool_kwargs)
+        self.poolmanager.pool_classes_by_scheme = {**self.poolmanager.pool_classes_by_scheme, "https": _Pool}
+
+    def cert_verify(
+        self,
+        conn: HTTPSConnectionPool,
+        url: str,
+        verify: bool | str,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None,
+    ) -> None:
+        """Always, and by the context: its CAs were read once and need no second look."""
+        conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float, float] | tuple[float, None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """As the library, with a timeout in any case."""
+        return super().send(request, stream, timeout or self._timeout, verify, cert, proxies)

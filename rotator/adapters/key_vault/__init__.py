@@ -1,0 +1,1 @@
+"""Azure Key Vault: where consumers read the current value of a PAT."""

@@ -1,0 +1,78 @@
+"""The azure SecretClients: made as we need them, lent to one thread at a time.
+
+A SecretClient is not safe to share: its policy clears the token of the call next door on a 401, and its
+requests session is one thread's. So a call borrows one and gives it back; there are as many as calls ran at
+once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.key_vault.credentials import GuardedCredential
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.keyvault.secrets import SecretClient
+
+
+class ClientPool:
+    """SecretClients by vault and credential. Thread-safe."""
+
+    def __init__(self, http: HttpOptions, *, verify_challenge_resource: bool) -> None:
+        self._http = http
+        self._verify_challenge_resource = verify_challenge_resource
+        self._idle: dict[tuple[str, int], list[SecretClient]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def borrow(self, vault: str, credential: TokenCredential) -> Iterator[SecretClient]:
+        """A client for this call alone."""
+        # A client in the list keeps its credential alive, so the id is its own as long as the list holds one.
+        key = (vault, id(credential))
+        with self._lock:
+            idle = self._idle.setdefault(key, [])
+            client = idle.pop() if idle else None
+        client = client or self._make_client(vault, credential)
+        try:
+            yield client
+        finally:
+            with self._lock:
+                if keep := not self._closed:
+                    idle.append(client)
+            if not keep:
+                client.close()
+
+    def close(self) -> None:
+        """Close every connection; those on loan are closed when they come back."""
+        with self._lock:
+            self._closed = True
+            clients = [client for idle in self._idle.values() for client in idle]
+            self._idle.clear()
+        for client in clients:
+            client.close()
+
+    def _make_client(self, vault: str, credential: TokenCredential) -> SecretClient:
+        from azure.core.pipeline.transport import RequestsTransport
+        from azure.keyvault.secrets import SecretClient
+
+        return SecretClient(
+            vault,
+            GuardedCredential(credential, vault),
+            transport=RequestsTransport(
+                session=make_session(self._http),
+                connection_timeout=self._http.connect_timeout.total_seconds(),
+                read_timeout=self._http.read_timeout.total_seconds(),
+                use_env_settings=False,
+            ),
+            verify_challenge_resource=self._verify_challenge_resource,
+            # We repeat reads ourselves: the library would sleep through any Retry-After, and re-send writes.
+            retry_total=0,
+            permit_redirects=False,
+            logging_enable=False,
+        )

@@ -1,0 +1,137 @@
+"""The credentials of `key_vault.credential`, and the guard that makes their failures speak.
+
+azure-identity costs 150 ms to import: only `make_credential` does, when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from rotator.adapters.http import HttpOptions
+from rotator.adapters.redaction import redact_text
+from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken, TokenCredential
+
+CredentialKind = Literal["default", "environment", "managed_identity", "workload_identity", "azure_cli"]
+
+_LONGEST_REASON = 300
+
+
+def make_credential(
+    kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions
+) -> TokenCredential:
+    """The azure-identity credential of that name; it asks nobody before its first token.
+
+    `default` tries environment, workload identity, managed identity and the Azure CLI, in this order.
+    `authority` is the https address of Entra; without `instance_discovery` it is trusted unseen. ConfigError
+    when the credential's own settings (its environment variables) are incomplete.
+    """
+    from azure import identity
+
+    network: dict[str, Any] = {
+        "connection_timeout": http.connect_timeout.total_seconds(),
+        "read_timeout": http.read_timeout.total_seconds(),
+        "connection_verify": True if http.ca_bundle is None else str(http.ca_bundle),
+        "use_env_settings": False,
+        "retry_total": 1,
+    }
+    entra: dict[str, Any] = {
+        "authority": authority,
+        "disable_instance_discovery": not instance_discovery,
+    }
+    try:
+        match kind:
+            case "environment":
+                return identity.EnvironmentCredential(**entra, **network)
+            case "managed_identity":
+                return identity.ManagedIdentityCredential(**network)
+            case "workload_identity":
+                return identity.WorkloadIdentityCredential(**entra, **network)
+            case "azure_cli":
+                return identity.AzureCliCredential()
+            case "default":
+                return identity.DefaultAzureCredential(
+                    exclude_shared_token_cache_credential=True,
+                    exclude_visual_studio_code_credential=True,
+                    exclude_developer_cli_credential=True,
+                    exclude_powershell_credential=True,
+                    exclude_broker_credential=True,
+                    **entra,
+                    **network,
+                )
+    except ValueError as error:
+        problem = f"key_vault.credential: {kind} cannot be used: {_say_reason(error)}"
+    raise ConfigError([problem], fix="Set what this credential needs, or choose another key_vault.credential.")
+
+
+class GuardedCredential:
+    """A credential whose own failures arrive as ours, so that they are never taken for the vault's answers.
+
+    Errors of rotator raised inside (a sign-in that a human must repeat) pass unchanged.
+    """
+
+    def __init__(self, inner: TokenCredential, vault: str) -> None:
+        self._inner = inner
+        self._vault = vault
+
+    def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **options: object,
+    ) -> AccessToken:
+        """A token for the scopes. DeniedError when there is none to be had, TransientError when not now."""
+        from azure.core.exceptions import AzureError
+
+        try:
+            return self._inner.get_token(*scopes, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **options)
+        except (AzureError, ValueError) as error:
+            failure = self._explain(error)
+        # Outside the handler: the library's error may carry the token request, and must not be our context.
+        raise failure
+
+    def close(self) -> None:
+        """Nothing: the credential belongs to who made it."""
+
+    def _explain(self, error: Exception) -> RemoteError:
+        from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+        host = urlsplit(self._vault).netloc
+        reason = _say_reason(error)
+        causes = list(_causes(error))
+        statuses = [status for cause in causes if (status := getattr(cause, "status_code", None)) is not None]
+        unreachable = any(isinstance(cause, ServiceRequestError | ServiceResponseError) for cause in causes)
+        if unreachable or any(status == 429 or status >= 500 for status in statuses):
+            return TransientError(
+                f"no token for the vault {host}: Entra cannot be asked now: {reason}",
+                service="key_vault",
+                operation="fetch_token",
+                code="vault_credential_unreachable",
+                fix="Check the network to Entra, key_vault.authority and http.ca_bundle.",
+            )
+        return DeniedError(
+            f"no token for the vault {host}: {reason}",
+            service="key_vault",
+            operation="fetch_token",
+            code="vault_credential",
+            fix="Give this host the credential that key_vault.credential names, or name another one there.",
+        )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
+def _say_reason(error: Exception) -> str:
+    """The error's text in one line, cut, without anything that looks like a secret."""
+    text = " ".join(redact_text(str(error)).split())
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "..."

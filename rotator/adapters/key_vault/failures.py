@@ -1,0 +1,267 @@
+"""What the azure library raises, as errors of ours that say who must do what.
+
+The library's exceptions hold the request with the secret in its body: nothing of them but status, codes,
+request id and a cleaned text is taken over, and they must not become the context of what is raised instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+from azure.core.exceptions import AzureError, HttpResponseError
+
+from rotator.adapters.http import explain_failure, was_not_sent
+from rotator.adapters.redaction import redact_text
+from rotator.domain.secret_value import SecretValue
+from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
+
+SDK_FAILURES = (AzureError, ValueError, TypeError, AttributeError, LookupError)
+"""The library reads answers without checking their shape: an odd one raises whatever it runs into."""
+
+_LONGEST_TEXT = 200
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to a vault, in the words that its failure is told in.
+
+    `permission` is what Key Vault calls it: get, list or set. `value` is the secret that is being sent, if
+    any: then a lost answer is an unknown outcome.
+    """
+
+    operation: str
+    permission: str
+    vault: str
+    name: str
+    value: SecretValue | None = None
+
+    @property
+    def host(self) -> str:
+        """The vault's host."""
+        return urlsplit(self.vault).netloc
+
+    @property
+    def vault_name(self) -> str:
+        """The vault's name, as the Azure CLI wants it."""
+        return (urlsplit(self.vault).hostname or self.vault).partition(".")[0]
+
+    @property
+    def place(self) -> str:
+        """The secret, for a message."""
+        return f"secret {self.name} in {self.host}"
+
+
+class _Origin(TypedDict):
+    service: str
+    operation: str
+    status: int | None
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    code: str
+    text: str
+    headers: Mapping[str, str]
+
+    @property
+    def retry_after(self) -> float | None:
+        seconds = self.headers.get("Retry-After", "")
+        return float(seconds) if seconds.isascii() and seconds.isdecimal() else None
+
+
+def make_failure(error: Exception, call: Call) -> RemoteError:
+    """Our error for one that the azure library raised during `call`."""
+    response = error.response if isinstance(error, HttpResponseError) else None
+    if response is None or response.status_code is None or response.status_code < 300:
+        return _explain_no_answer(error, call)
+    code, text = _read_error(error)
+    answer = _Answer(response.status_code, code, _clean(text, call), _read_headers(response))
+    origin = _Origin(
+        service="key_vault",
+        operation=call.operation,
+        status=answer.status,
+        request_id=answer.headers.get("x-ms-request-id"),
+    )
+    said = _say(answer, origin["request_id"])
+    match answer.status:
+        case 401:
+            return DeniedError(
+                f"{call.host} did not accept the token for {call.place} ({said})",
+                code="vault_unauthenticated",
+                fix="Check that key_vault.credential is of the vault's own tenant, and this host's clock.",
+                **origin,
+            )
+        case 403:
+            return _explain_forbidden(answer, call, said, origin)
+        case 404:
+            return RejectedError(
+                f"there is no {call.place} ({said})",
+                code="secret_not_found",
+                fix="Check the vault's address and the secret's name.",
+                **origin,
+            )
+        case 409:
+            return _explain_conflict(answer, call, said, origin)
+        case 429:
+            return TransientError(
+                f"{call.host} takes no more requests for now ({said})",
+                code="vault_throttled",
+                retry_after=answer.retry_after,
+                fix="Nothing: rotator waits. If it happens often, spread the secrets over several vaults.",
+                **origin,
+            )
+        case status if status >= 500 or status == 408:
+            return _explain_broken(answer, call, said, origin)
+        case _:
+            return RejectedError(
+                f"{call.host} did not {call.permission} {call.place} ({said}): {answer.text or 'no reason'}",
+                code="vault_rejected",
+                fix="Correct what the reason names: the secret's name, its tags or the vault's address.",
+                **origin,
+            )
+
+
+def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
+    """The name belongs to a deleted secret that can be recovered: nobody can write it meanwhile."""
+    return RejectedError(
+        f"the {call.place} is deleted but recoverable, so its name cannot be written",
+        code="secret_soft_deleted",
+        fix=f"Run: az keyvault secret recover --vault-name {call.vault_name} --name {call.name}",
+        service="key_vault",
+        operation=call.operation,
+        status=status,
+        request_id=request_id,
+    )
+
+
+def make_disabled_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
+    """The version that consumers read is disabled: somebody decided that."""
+    return RejectedError(
+        f"the newest version of {call.place} is disabled"
+        if call.operation != "fetch_secret_version"
+        else f"this version of {call.place} is disabled",
+        code="secret_disabled",
+        fix=f"Enable it (az keyvault secret set-attributes --vault-name {call.vault_name} --name {call.name} "
+        "--enabled true), or give the PAT another secret name.",
+        service="key_vault",
+        operation=call.operation,
+        status=status,
+        request_id=request_id,
+    )
+
+
+def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
+    match answer.code:
+        case "SecretDisabled":
+            return make_disabled_failure(call, status=answer.status, request_id=origin["request_id"])
+        case "ForbiddenByFirewall" | "ForbiddenByConnection":
+            return DeniedError(
+                f"the network rules of {call.host} do not let this host in ({said})",
+                code="vault_firewall",
+                fix=f"Allow this host's address: az keyvault network-rule add --name {call.vault_name} "
+                "--ip-address ADDRESS, or run rotator inside the vault's network.",
+                **origin,
+            )
+    if "readonly" in (answer.code + answer.text).lower().replace("-", "").replace(" ", ""):
+        return TransientError(
+            f"{call.host} takes no writes for now, as in a failover to another region ({said})",
+            code="vault_read_only",
+            retry_after=answer.retry_after,
+            fix="Nothing: it ends by itself. See the service health of the vault's region if it lasts.",
+            **origin,
+        )
+    return DeniedError(
+        f"may not {call.permission} {call.place} ({said}): {answer.text or 'permission missing'}",
+        code="vault_denied",
+        fix=f"Grant the identity of key_vault.credential the permission `{call.permission}` on secrets of "
+        f'vault {call.vault_name}: the role "Key Vault Secrets Officer", or by access policy: '
+        f"az keyvault set-policy --name {call.vault_name} --object-id ID --secret-permissions get list set",
+        **origin,
+    )
+
+
+def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
+    if answer.code in ("ObjectIsDeletedButRecoverable", "ObjectIsBeingDeleted"):
+        return make_soft_deleted_failure(call, status=answer.status, request_id=origin["request_id"])
+    return TransientError(
+        f"{call.place} is being changed by somebody else ({said})",
+        code="vault_conflict",
+        retry_after=answer.retry_after,
+        fix="Usually passes by itself; if not, look for another program that writes this secret.",
+        **origin,
+    )
+
+
+def _explain_broken(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
+    fix = "Usually passes by itself; see the service health of Key Vault if it lasts."
+    text = f"{call.host} failed to {call.permission} {call.place} ({said})"
+    if call.value is not None:
+        return UnknownOutcomeError(f"{text}; it may have been written", code="vault_failed", fix=fix, **origin)
+    return TransientError(text, code="vault_failed", retry_after=answer.retry_after, fix=fix, **origin)
+
+
+def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
+    """No answer, or one that is not Key Vault's."""
+    origin = _Origin(service="key_vault", operation=call.operation, status=None, request_id=None)
+    if isinstance(error, ValueError) and "challenge" in str(error):
+        # Raised before anything was sent: the resource that the vault names is not of its own domain.
+        return DeniedError(
+            f"{call.host} asks for a token of another domain than its own",
+            code="vault_challenge",
+            fix="Correct the vault's address, or under a private name of your own set "
+            "key_vault.verify_challenge_resource: false.",
+            **origin,
+        )
+    cause = _find_network_error(error)
+    if cause is None:
+        code, text = "vault_answer", f"{call.host} gave an answer that is not Key Vault's"
+        fix, sent = "Check the vault's address and that no proxy answers in its place.", True
+    else:
+        code, text, fix = explain_failure(cause, url=call.vault)
+        sent = not was_not_sent(cause)
+    if sent and call.value is not None:
+        return UnknownOutcomeError(f"{text}; {call.place} may have been written", code=code, fix=fix, **origin)
+    return TransientError(f"cannot {call.permission} {call.place}: {text}", code=code, fix=fix, **origin)
+
+
+def _find_network_error(error: Exception) -> requests.RequestException | None:
+    """What went wrong below the azure library, if it was the network."""
+    inner = error.inner_exception if isinstance(error, AzureError) else None
+    if isinstance(inner, requests.RequestException):
+        return inner
+    return requests.ConnectionError(inner) if isinstance(inner, urllib3.exceptions.HTTPError) else None
+
+
+def _read_error(error: Exception) -> tuple[str, str]:
+    """The most telling code of the answer's body, the inner one if there is one, and the service's words."""
+    details = error.error if isinstance(error, HttpResponseError) else None
+    if details is None:
+        return "", ""
+    inner = details.innererror if isinstance(details.innererror, dict) else {}
+    code = inner.get("code") or details.code
+    return (code if isinstance(code, str) else ""), (details.message if isinstance(details.message, str) else "")
+
+
+def _read_headers(response: object) -> Mapping[str, str]:
+    """The library types its responses without headers, but every one of them has some."""
+    headers = getattr(response, "headers", {})
+    return headers if isinstance(headers, Mapping) else {}
+
+
+def _say(answer: _Answer, request_id: str | None) -> str:
+    return f"{answer.status} {answer.code}".strip() + (f", request {request_id}" if request_id else "")
+
+
+def _clean(text: str, call: Call) -> str:
+    """The service's words in one line, cut, and without the value should it repeat it."""
+    if call.value:
+        text = text.replace(call.value.reveal(), "***")
+    text = " ".join(redact_text(text).split())
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."

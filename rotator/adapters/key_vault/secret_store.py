@@ -1,0 +1,256 @@
+"""The engine's SecretStore on Azure Key Vault, by the azure-keyvault-secrets client.
+
+Reads and tag changes are repeated a little; a write of a value is sent once and never again: what became of
+it is for the caller to find out by the tags. Importing this module loads the azure libraries, about 140 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from azure.core.credentials import TokenCredential
+from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
+
+from rotator.adapters.http import HttpOptions
+from rotator.adapters.key_vault.clients import ClientPool
+from rotator.adapters.key_vault.failures import (
+    SDK_FAILURES,
+    Call,
+    make_failure,
+    make_soft_deleted_failure,
+)
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import Clock, SecretLocation, SecretVersion, StoredSecret
+from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
+
+CONTENT_TYPE = "application/vnd.azure-devops.pat"
+MOST_TAGS = 15
+_TRIES = 3
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
+"""Seconds. A service that asks for more is left to the caller, who knows what else there is to do."""
+_NO_SUCH_VERSION = "0" * 32
+
+T = TypeVar("T")
+
+
+class KeyVaultSecretStore:
+    """Port SecretStore. Thread-safe; close it.
+
+    `credential_for` gives the credential for a place: the same object for the same identity, so that its
+    tokens are kept. `clock` waits between the tries of a read.
+    """
+
+    def __init__(
+        self,
+        credential_for: Callable[[SecretLocation], TokenCredential],
+        *,
+        verify_challenge_resource: bool,
+        http: HttpOptions,
+        clock: Clock,
+    ) -> None:
+        self._credential_for = credential_for
+        self._clients = ClientPool(http, verify_challenge_resource=verify_challenge_resource)
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._clients.close()
+
+    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+        """Prove list, get and set on this secret: a page of versions, the newest one, a change of its tags.
+
+        Where there is no secret, a change of a version that cannot exist tells whether it would be allowed.
+        Recovery needs list and get, so their absence is found here too, before anything is minted.
+        """
+        listing = self._make_call(location, "check_secret", "list")
+        self._find(listing, location, lambda client: _fetch_first_page(client, location.name))
+        reading = self._make_call(location, "check_secret", "get")
+        newest = self._find(reading, location, lambda client: client.get_secret(location.name))
+        writing = self._make_call(location, "check_secret", "set")
+        if newest is None:
+            self._check_creatable(location, writing)
+            return None
+        tags = {**(newest.properties.tags or {}), **intent}
+        if len(tags) > MOST_TAGS:
+            raise RejectedError(
+                f"{writing.place} has {len(tags) - len(intent)} tags of others, and Key Vault allows "
+                f"{MOST_TAGS}: there is no room for the {len(intent)} of rotator",
+                code="secret_tags_full",
+                fix=f"Remove tags of the secret's newest version until {MOST_TAGS - len(intent)} are left.",
+                service="key_vault",
+                operation=writing.operation,
+            )
+        version = newest.properties.version
+        self._repeat(
+            writing,
+            location,
+            lambda client: client.update_secret_properties(location.name, version, tags=tags),
+        )
+        return _make_version(newest.properties, writing)
+
+    def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
+        """The newest version, as a consumer would read it; None if there is none.
+
+        RejectedError `secret_disabled` when the newest is disabled: a consumer gets an error then too.
+        """
+        call = self._make_call(location, "fetch_secret", "get")
+        secret = self._find(call, location, lambda client: client.get_secret(location.name))
+        return None if secret is None else _make_stored(secret, call)
+
+    def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
+        """One version with its value; None if there is no such version. RejectedError when it is disabled."""
+        call = self._make_call(location, "fetch_secret_version", "get")
+        secret = self._find(call, location, lambda client: client.get_secret(location.name, version))
+        return None if secret is None else _make_stored(secret, call)
+
+    def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
+        """All versions, the newest first; empty when there is no such secret.
+
+        The vault lists them in no order of age and dates them by whole seconds. Where the first ones share a
+        second, the vault is asked which one is the newest.
+        """
+        call = self._make_call(location, "fetch_secret_versions", "list")
+        found = self._find(
+            call, location, lambda client: list(client.list_properties_of_secret_versions(location.name))
+        )
+        versions = sorted((_make_version(item, call) for item in found or ()), key=_age, reverse=True)
+        if len(versions) > 1 and versions[0].created_at == versions[1].created_at:
+            newest = self._find_newest(location)
+            versions.sort(key=lambda entry: newest is not None and entry.version != newest)
+        return tuple(versions)
+
+    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+        """Write a new version, sent at most once; its version id."""
+        call = self._make_call(location, "store_secret", "set", value)
+        secret = self._ask(
+            call,
+            location,
+            lambda client: client.set_secret(
+                location.name, value.reveal(), expires_on=expires_at, content_type=CONTENT_TYPE, tags=tags
+            ),
+        )
+        return _make_version(secret.properties, call).version
+
+    def disable(self, location: SecretLocation, version: str) -> None:
+        """Make one version unreadable; already disabled is fine."""
+        call = self._make_call(location, "disable_secret_version", "set")
+        self._repeat(
+            call,
+            location,
+            lambda client: client.update_secret_properties(location.name, version, enabled=False),
+        )
+
+    def fetch_plain_secret(self, vault: str, name: str) -> SecretValue:
+        """A secret of ours that is no PAT, such as a client secret. RejectedError if it is missing."""
+        location = SecretLocation(vault, name, account="")
+        call = self._make_call(location, "fetch_secret", "get")
+        secret = self._repeat(call, location, lambda client: client.get_secret(name))
+        return _make_stored(secret, call).value
+
+    def _check_creatable(self, location: SecretLocation, writing: Call) -> None:
+        self._find(
+            writing,
+            location,
+            lambda client: client.update_secret_properties(location.name, _NO_SUCH_VERSION, tags={}),
+        )
+        reading = self._make_call(location, "check_secret", "get")
+        deleted = self._find(reading, location, lambda client: client.get_deleted_secret(location.name).name)
+        if deleted is not None:
+            raise make_soft_deleted_failure(writing, status=200)
+
+    def _find_newest(self, location: SecretLocation) -> str | None:
+        try:
+            latest = self.fetch_latest(location)
+        except RejectedError as error:
+            if error.code != "secret_disabled":
+                raise
+            return None  # then it is the disabled one, which `_age` has put first
+        return None if latest is None else latest.version.version
+
+    def _make_call(
+        self, location: SecretLocation, operation: str, permission: str, value: SecretValue | None = None
+    ) -> Call:
+        call = Call(operation, permission, location.vault, location.name, value)
+        if not location.vault.lower().startswith("https://") or not call.host:
+            raise RejectedError(
+                f"{location.vault!r} is not the address of a vault",
+                code="vault_address",
+                fix="Correct the vault's address: it looks like https://NAME.vault.azure.net.",
+                service="key_vault",
+                operation=operation,
+            )
+        return call
+
+    def _find(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T | None:
+        """What a repeatable action gives; None when there is no such thing."""
+        try:
+            return self._repeat(call, location, action)
+        except RejectedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _repeat(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
+        """Do something that may be done twice, a few times if need be."""
+        for attempt in range(1, _TRIES):
+            try:
+                return self._ask(call, location, action)
+            except TransientError as error:
+                pause = error.retry_after if error.retry_after is not None else _FIRST_PAUSE * 2 ** (attempt - 1)
+                if pause > _LONGEST_PAUSE:
+                    raise
+            self._clock.sleep(pause)
+        return self._ask(call, location, action)
+
+    def _ask(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
+        """Do something once. The library's exception is gone when ours is raised: it holds the request."""
+        failure: RemoteError
+        with self._clients.borrow(location.vault, self._credential_for(location)) as client:
+            try:
+                return action(client)
+            except SDK_FAILURES as error:
+                failure = make_failure(error, call)
+        raise failure
+
+
+def _fetch_first_page(client: SecretClient, name: str) -> None:
+    """Ask for one version, to see that listing is allowed. An unknown secret is an empty page or a 404."""
+    next(client.list_properties_of_secret_versions(name, max_page_size=1), None)
+
+
+def _age(version: SecretVersion) -> tuple[float, bool]:
+    """Grows with the time of creation; of versions of one second the disabled count as the later ones."""
+    return (version.created_at.timestamp() if version.created_at else 0.0, not version.enabled)
+
+
+def _make_stored(secret: KeyVaultSecret, call: Call) -> StoredSecret:
+    version = _make_version(secret.properties, call)
+    if secret.value is None:
+        raise _make_odd_answer(call)
+    return StoredSecret(version, SecretValue(secret.value))
+
+
+def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
+    if not properties.version:
+        raise _make_odd_answer(call)
+    return SecretVersion(
+        version=properties.version,
+        tags=dict(properties.tags or {}),
+        enabled=properties.enabled is not False,
+        created_at=properties.created_on,
+        expires_at=properties.expires_on,
+    )
+
+
+def _make_odd_answer(call: Call) -> RemoteError:
+    kind = TransientError if call.value is None else UnknownOutcomeError
+    return kind(
+        f"{call.host} gave an answer that is not Key Vault's",
+        code="vault_answer",
+        fix="Check the vault's address and that no proxy answers in its place.",
+        service="key_vault",
+        operation=call.operation,
+    )

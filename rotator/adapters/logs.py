@@ -1,0 +1,141 @@
+"""The log: one stream for our events and the libraries' records, one line each, without secrets.
+
+JSON for machines, columns for people. Redaction comes after tracebacks have become text. Importing this
+module loads structlog, about 200 ms: commands import it when they start to work, not for `--help`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from rotator.adapters.redaction import redact_text, redact_value
+from rotator.engine.ports import Progress
+
+LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
+"""They speak from WARNING on, unless everything is wanted."""
+
+_MULTILINE = frozenset({"exception", "stack"})
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_AND_LINES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def configure_logging(*, stream: TextIO, level: str, as_json: bool) -> None:
+    """Send all log records of this process from `level` (debug, info, warning, error) on to `stream`.
+
+    Colours only on a terminal and without NO_COLOR. Calling it again replaces what was set before.
+    """
+    reset_logging()
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = _LineHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                redact_event,
+                *_make_renderers(stream, as_json=as_json),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.addHandler(handler)
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(threshold)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.NOTSET if threshold <= logging.DEBUG else logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def reset_logging() -> None:
+    """Undo `configure_logging`, for tests."""
+    root = logging.getLogger()
+    for handler in [entry for entry in root.handlers if isinstance(entry, _LineHandler)]:
+        root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def make_progress(run_id: str) -> Progress:
+    """The engine's Progress: each fact is one log event with the run's id, `*_failed` as a warning."""
+    log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator").bind(run_id=run_id)
+
+    def tell(event: str, /, **values: str | int | None) -> None:
+        level = logging.WARNING if event.endswith("_failed") else logging.INFO
+        log.log(level, event, **values)
+
+    return tell
+
+
+def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """A structlog processor: every key and value without secrets, as JSON's types."""
+    return {redact_text(key): redact_value(value, key=key) for key, value in event.items()}
+
+
+def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
+    if as_json:
+        return [structlog.processors.JSONRenderer()]
+    colours = stream.isatty() and not os.environ.get("NO_COLOR")
+    # The traceback is text already, and redacted: the plain formatter only prints it.
+    plain = structlog.dev.plain_traceback
+    return [_escape_controls, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+
+
+def _escape_controls(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Names come from elsewhere: none may start a line of its own or steer the terminal."""
+    return {
+        key: redact_value(value, clean=_escape_all_but_lines if key in _MULTILINE else _escape_all)
+        for key, value in event.items()
+    }
+
+
+def _escape_all(text: str) -> str:
+    return _CONTROL_AND_LINES.sub(_write_out, text)
+
+
+def _escape_all_but_lines(text: str) -> str:
+    return _CONTROL.sub(_write_out, text)
+
+
+def _write_out(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode()
+
+
+class _LineHandler(logging.StreamHandler[TextIO]):
+    """Writes the lines. One that cannot be formatted is told without its arguments: they may be secret."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """One line in place of the record; nothing if the stream itself is broken."""
+        problem = sys.exception()
+        if isinstance(problem, OSError):
+            return  # the stream is gone, and with it the place to say so
+        self.stream.write(
+            f"a log record of {redact_text(record.name)} could not be written: {type(problem).__name__}\n"
+        )
+        self.flush()

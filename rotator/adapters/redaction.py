@@ -1,0 +1,87 @@
+"""Taking secrets out of text by their shape: the last line of defence, for logs and for messages of others.
+
+Nothing of ours puts a secret into a text; libraries and servers might. Imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+MASK = "***"
+LONGEST_TEXT = 8000
+"""Characters of one text that are looked at and kept; the middle of a longer one is left out."""
+
+_FIELDS = (
+    "client_secret|client_assertion|assertion|refresh_token|access_token|id_token|device_code|code_verifier"
+    "|password|authorization"
+)
+_FIELD = re.compile(rf"(?:{_FIELDS})", re.IGNORECASE)
+
+# No pattern asks for a boundary in front: in the repr of a text a secret may follow the `n` of a line break.
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # PEM private keys, cut ones and those with written-out line breaks too.
+    (
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+        ),
+        MASK,
+    ),
+    # Authorization values.
+    (re.compile(r"(Bearer|Basic)(\s+|%20)[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE), rf"\1 {MASK}"),
+    # JSON Web Tokens; the second part starts with an encoded brace as well, but may be cut.
+    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"), MASK),
+    # Entra refresh tokens and authorization codes.
+    (re.compile(r"[01]\.A[A-Za-z0-9_.-]{30,}"), MASK),
+    # Entra client secrets.
+    (re.compile(r"[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}"), MASK),
+    # PATs: today's and the older ones.
+    (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), MASK),
+    (re.compile(r"[a-z2-7]{52,}"), MASK),
+    # Base64 of a colon and a PAT, as Basic sends it: it begins with O and one of j to n.
+    (re.compile(r"O[j-n][A-Za-z0-9+/_-]{66,}={0,2}"), MASK),
+    # Fields of forms, of JSON and of a printed dict, whatever their value looks like. An authorization code's
+    # is named `code`, as is much that is harmless: only in an address or a form.
+    (re.compile(rf"({_FIELDS})=[^&\s\"']+", re.IGNORECASE), rf"\1={MASK}"),
+    (re.compile(rf"({_FIELDS})(\\?[\"']\s*:\s*b?\\?[\"'])[^\"'\\]+", re.IGNORECASE), rf"\1\2{MASK}"),
+    (re.compile(r"(^|[?&\"'])code=[^&\s\"']+"), rf"\1code={MASK}"),
+    # The password in an address, as of a database.
+    (re.compile(r"(://[^/\s:@\"']*):[^/\s@\"']+@"), rf"\1:{MASK}@"),
+)
+
+
+def redact_text(text: str) -> str:
+    """The text without secrets. One above LONGEST_TEXT loses its middle."""
+    text = _shorten(text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redact_value(value: object, *, key: object = None, clean: Callable[[str], str] = redact_text) -> object:
+    """Numbers, booleans and None as they are; texts cleaned; lists and mappings gone through; others as text.
+
+    Masked whole when `key`, the name it goes by, is a secret's. The result is made of JSON's types.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(key, str) and _FIELD.fullmatch(key):
+        return MASK
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bytes):
+        return clean(value.decode(errors="replace"))
+    if isinstance(value, Mapping):
+        return {clean(str(name)): redact_value(item, key=name, clean=clean) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact_value(item, clean=clean) for item in value]
+    return clean(str(value) if isinstance(value, BaseException) else repr(value))
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= LONGEST_TEXT:
+        return text
+    # A secret that the cut goes through no longer has its shape: the whole run of such characters goes.
+    head = re.sub(r"[A-Za-z0-9+/=._~%-]+\Z", "", text[: LONGEST_TEXT // 2])
+    tail = re.sub(r"\A[A-Za-z0-9+/=._~%-]+", "", text[-LONGEST_TEXT // 2 :])
+    return f"{head}[... {len(text) - len(head) - len(tail)} characters left out ...]{tail}"

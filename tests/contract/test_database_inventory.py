@@ -1,0 +1,208 @@
+"""The ports Inventory and LifetimeLimits, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.engine.ports import Claim, Database, UntrackedPat
+from rotator.errors import LeaseLostError, RotatorError, UsageError
+from tests.support.records import DAY, NOW, make_managed_pat, make_pat
+
+Adopt = Callable[[ManagedPat], Claim]
+
+
+def _make_full(pat: ManagedPat) -> ManagedPat:
+    """The record with every optional field set."""
+    return replace(
+        pat,
+        state=ManagedPatState.PAUSED,
+        secret_version="v7",
+        failures=3,
+        retry_at=NOW + DAY,
+        last_failure=Failure("denied", "the vault says no", "Grant `set`."),
+        blocked=True,
+    )
+
+
+def test_inventory_load_gives_back_every_field_when_added(database: Database) -> None:
+    """A record with all optional fields set, and one with none."""
+    plain, full = make_managed_pat("plain"), _make_full(make_managed_pat("full"))
+    with database.begin() as work:
+        work.inventory.add(plain)
+        work.inventory.add(full)
+    with database.begin() as work:
+        assert work.inventory.load("plain") == plain
+        assert work.inventory.load("full") == full
+        assert work.inventory.load("other") is None
+
+
+def test_inventory_load_all_sorts_by_code_point_when_names_are_odd(database: Database) -> None:
+    """The order does not depend on a server's locale."""
+    names = ["b", "a.1", "a-1", "a_1", "a1", "0"]
+    with database.begin() as work:
+        for name in names:
+            work.inventory.add(make_managed_pat(name))
+        assert [pat.name for pat in work.inventory.load_all()] == sorted(names)
+
+
+def test_inventory_load_all_is_empty_when_nothing_was_added(database: Database) -> None:
+    """No record, no error."""
+    with database.begin() as work:
+        assert work.inventory.load_all() == ()
+        assert work.inventory.load_untracked() == ()
+        assert work.limits.load() == {}
+
+
+_SECOND = make_managed_pat("second")
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        (replace(make_managed_pat("first"), authorization_id="id-2", secret_name="s2"), "name_taken"),
+        (replace(_SECOND, authorization_id="id-first"), "already_managed"),
+        (replace(_SECOND, secret_name="contoso-first"), "secret_taken"),
+        (replace(_SECOND, secret_name="CONTOSO-First", vault=_SECOND.vault.title() + "/"), "secret_taken"),
+    ],
+)
+def test_inventory_add_names_the_other_record_when_something_is_taken(
+    database: Database, record: ManagedPat, code: str
+) -> None:
+    """Name, PAT, secret, and the same secret spelled otherwise. The transaction can go on."""
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat("first"))
+        with pytest.raises(UsageError, match="first") as refused:
+            work.inventory.add(record)
+        assert refused.value.code == code
+        assert refused.value.fix
+        work.inventory.add(make_managed_pat("third"))
+    with database.begin() as work:
+        assert [pat.name for pat in work.inventory.load_all()] == ["first", "third"]
+
+
+def test_inventory_add_accepts_the_same_id_when_the_organization_differs(database: Database) -> None:
+    """Uniqueness is per organization."""
+    first = make_managed_pat("first")
+    second = replace(make_managed_pat("second", organization="fabrikam"), authorization_id=first.authorization_id)
+    with database.begin() as work:
+        work.inventory.add(first)
+        work.inventory.add(second)
+        assert len(work.inventory.load_all()) == 2
+
+
+def test_inventory_save_replaces_all_but_the_epoch_when_claimed(database: Database, adopt: Adopt) -> None:
+    """The epoch belongs to the leases."""
+    pat = make_managed_pat()
+    claim = adopt(pat)
+    changed = replace(_make_full(pat), authorization_id="new", valid_to=NOW + 40 * DAY, epoch=99)
+    with database.begin() as work:
+        work.inventory.save(changed, claim)
+    with database.begin() as work:
+        assert work.inventory.load(pat.name) == replace(changed, epoch=claim.epoch)
+
+
+def test_inventory_save_clears_the_failure_when_it_is_gone(database: Database) -> None:
+    """None overwrites."""
+    pat = make_managed_pat()
+    with database.begin() as work:
+        work.inventory.add(_make_full(pat))
+        work.inventory.save(pat, None)
+        assert work.inventory.load(pat.name) == pat
+
+
+def test_inventory_save_is_refused_when_the_claim_was_taken_over(database: Database, adopt: Adopt) -> None:
+    """A frozen run cannot write over the one that took over."""
+    pat = make_managed_pat()
+    stale = adopt(pat)
+    with database.begin() as work:
+        work.leases.claim(pat.name, "run-2", now=NOW + timedelta(minutes=6), span=timedelta(minutes=5))
+    with pytest.raises(LeaseLostError), database.begin() as work:
+        work.inventory.save(replace(pat, authorization_id="stale"), stale)
+    with database.begin() as work:
+        kept = work.inventory.load(pat.name)
+        assert kept is not None
+        assert kept.authorization_id == pat.authorization_id
+
+
+def test_inventory_save_is_refused_when_the_claim_is_of_another_record(database: Database, adopt: Adopt) -> None:
+    """A claim covers one ManagedPat."""
+    claim = adopt(make_managed_pat("first"))
+    adopt(make_managed_pat("second"))
+    with database.begin() as work, pytest.raises(LeaseLostError):
+        work.inventory.save(make_managed_pat("second"), claim)
+
+
+def test_inventory_save_is_refused_when_the_record_is_unknown_or_collides(database: Database) -> None:
+    """Neither a silent nothing nor two records with one secret."""
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat("first"))
+        work.inventory.add(make_managed_pat("second"))
+        with pytest.raises(UsageError, match="nobody"):
+            work.inventory.save(make_managed_pat("nobody"), None)
+        with pytest.raises(UsageError, match="first"):
+            work.inventory.save(replace(make_managed_pat("second"), authorization_id="id-first"), None)
+        assert work.inventory.load("second") == make_managed_pat("second")
+
+
+def test_inventory_remove_forgets_the_record_when_asked_twice(database: Database) -> None:
+    """The second time finds nothing and says nothing."""
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+        work.inventory.remove("npm-feed")
+        work.inventory.remove("npm-feed")
+        assert work.inventory.load("npm-feed") is None
+        work.inventory.add(make_managed_pat())
+
+
+def test_inventory_save_untracked_replaces_when_the_same_place_is_saved_again(database: Database) -> None:
+    """Other accounts and organizations keep theirs; None and no target accounts stay apart."""
+    everywhere, nowhere = make_pat("1", target_accounts=None), make_pat("2", target_accounts=())
+    with database.begin() as work:
+        work.inventory.save_untracked("bot", "contoso", (make_pat("0"),))
+        work.inventory.save_untracked("bot", "fabrikam", (make_pat("3", target_accounts=("a", "b")),))
+    with database.begin() as work:
+        work.inventory.save_untracked("bot", "contoso", (nowhere, everywhere))
+    with database.begin() as work:
+        assert work.inventory.load_untracked() == (
+            UntrackedPat("bot", "contoso", everywhere),
+            UntrackedPat("bot", "contoso", nowhere),
+            UntrackedPat("bot", "fabrikam", make_pat("3", target_accounts=("a", "b"))),
+        )
+        work.inventory.save_untracked("bot", "contoso", ())
+        assert len(work.inventory.load_untracked()) == 1
+
+
+def test_limits_load_gives_the_newest_when_learned_twice(database: Database) -> None:
+    """By account and organization, exact to the microsecond."""
+    with database.begin() as work:
+        work.limits.save("bot", "contoso", 30 * DAY, learned_at=NOW)
+        work.limits.save("bot", "contoso", 7 * DAY + timedelta(microseconds=1), learned_at=NOW + DAY)
+        work.limits.save("bot", "fabrikam", DAY, learned_at=NOW)
+    with database.begin() as work:
+        assert work.limits.load() == {
+            ("bot", "contoso"): 7 * DAY + timedelta(microseconds=1),
+            ("bot", "fabrikam"): DAY,
+        }
+
+
+def test_database_keeps_nothing_when_the_block_raises(database: Database) -> None:
+    """Rolled back as a whole, and the next transaction works."""
+    error = UsageError("stop")
+
+    def stop_midway() -> None:
+        with database.begin() as work:
+            work.inventory.add(make_managed_pat())
+            work.limits.save("bot", "contoso", DAY, learned_at=NOW)
+            raise error
+
+    with pytest.raises(RotatorError) as raised:
+        stop_midway()
+    assert raised.value is error
+    with database.begin() as work:
+        assert work.inventory.load_all() == ()
+        assert work.limits.load() == {}

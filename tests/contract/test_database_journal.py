@@ -1,0 +1,205 @@
+"""The port Journal, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.rotation import CLOSED_STATES, RotationState
+from rotator.engine.ports import Claim, Database
+from rotator.errors import DatabaseError, LeaseHeldError, LeaseLostError
+from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
+
+Adopt = Callable[[ManagedPat], Claim]
+
+
+@pytest.fixture
+def claim(adopt: Adopt) -> Claim:
+    """The current claim on `npm-feed`."""
+    return adopt(make_managed_pat())
+
+
+def test_journal_load_gives_back_every_field_when_saved(database: Database, claim: Claim) -> None:
+    """As inserted, and as saved with every optional field set."""
+    planned = make_rotation()
+    full = replace(
+        planned,
+        state=RotationState.STORING,
+        updated_at=NOW + timedelta(seconds=1),
+        planned_valid_to=NOW + 30 * DAY,
+        known_ids=("b", "a", "ü"),
+        sent_at=NOW,
+        looked_at=NOW,
+        new_authorization_id="new",
+        new_valid_from=NOW,
+        new_valid_to=NOW + 29 * DAY,
+        secret_version="v1",
+        overlap_until=NOW + DAY,
+        failure=Failure("x", "y"),
+        tried_store=True,
+    )
+    with database.begin() as work:
+        work.journal.insert(planned, claim)
+    with database.begin() as work:
+        assert work.journal.load_open() == (planned,)
+        work.journal.save(full, claim)
+    with database.begin() as work:
+        assert work.journal.load_open() == (full,)
+
+
+def test_journal_insert_is_refused_when_another_rotation_is_open(database: Database, claim: Claim) -> None:
+    """One open rotation per ManagedPat; the transaction can go on."""
+    with database.begin() as work:
+        work.journal.insert(make_rotation("r1"), claim)
+        with pytest.raises(LeaseHeldError, match="r1"):
+            work.journal.insert(make_rotation("r2"), claim)
+        assert [rotation.id for rotation in work.journal.load_open()] == ["r1"]
+
+
+@pytest.mark.parametrize("state", sorted(CLOSED_STATES))
+def test_journal_insert_is_accepted_when_the_other_one_is_closed(
+    database: Database, claim: Claim, state: RotationState
+) -> None:
+    """The partial index knows every closed state; reopening the old one is refused then."""
+    with database.begin() as work:
+        work.journal.insert(make_rotation("r1"), claim)
+        work.journal.save(replace(make_rotation("r1"), state=state), claim)
+        work.journal.insert(make_rotation("r2"), claim)
+        assert [rotation.id for rotation in work.journal.load_open()] == ["r2"]
+        with pytest.raises(LeaseHeldError, match="r2"):
+            work.journal.save(make_rotation("r1"), claim)
+
+
+@pytest.mark.parametrize("state", sorted(set(RotationState) - CLOSED_STATES))
+def test_journal_insert_is_refused_when_the_other_one_is_in_any_open_state(
+    database: Database, claim: Claim, state: RotationState
+) -> None:
+    """The partial index knows every open state."""
+    with database.begin() as work:
+        work.journal.insert(replace(make_rotation("r1"), state=state), claim)
+        with pytest.raises(LeaseHeldError):
+            work.journal.insert(make_rotation("r2"), claim)
+
+
+def test_journal_insert_is_refused_when_the_id_exists(database: Database, claim: Claim) -> None:
+    """A closed rotation is never replaced by an insert."""
+    with database.begin() as work:
+        work.journal.insert(replace(make_rotation(), state=RotationState.FAILED), claim)
+        with pytest.raises(DatabaseError) as refused:
+            work.journal.insert(make_rotation(), claim)
+    assert refused.value.code == "database_constraint"
+
+
+def test_journal_write_is_refused_when_the_claim_was_taken_over(database: Database, claim: Claim) -> None:
+    """Insert and save; nothing of the transaction is kept."""
+    with database.begin() as work:
+        work.journal.insert(make_rotation(), claim)
+        work.leases.claim("npm-feed", "run-2", now=claim.expires_at, span=timedelta(minutes=5))
+    with database.begin() as work:
+        with pytest.raises(LeaseLostError):
+            work.journal.save(replace(make_rotation(), rule="stale"), claim)
+        with pytest.raises(LeaseLostError):
+            work.journal.insert(make_rotation("r2"), claim)
+    with database.begin() as work:
+        assert work.journal.load_open() == (make_rotation(),)
+
+
+def test_journal_write_is_refused_when_the_claim_was_released_or_the_record_removed(
+    database: Database, claim: Claim
+) -> None:
+    """A claim given back is no claim."""
+    with database.begin() as work:
+        work.leases.release(claim)
+        with pytest.raises(LeaseLostError):
+            work.journal.insert(make_rotation(), claim)
+        work.inventory.remove("npm-feed")
+        with pytest.raises(LeaseLostError):
+            work.journal.insert(make_rotation(), claim)
+
+
+def test_journal_write_is_refused_when_the_claim_is_of_another_record(
+    database: Database, claim: Claim, adopt: Adopt
+) -> None:
+    """Both are claimed by the same run with the same epoch, and still are two."""
+    adopt(make_managed_pat("other"))
+    with database.begin() as work, pytest.raises(LeaseLostError):
+        work.journal.insert(make_rotation("r1", "other"), claim)
+
+
+def test_journal_save_is_refused_when_the_rotation_is_unknown(database: Database, claim: Claim) -> None:
+    """No silent nothing."""
+    with database.begin() as work, pytest.raises(DatabaseError) as refused:
+        work.journal.save(make_rotation(), claim)
+    assert refused.value.code == "rotation_unknown"
+
+
+def test_journal_load_for_gives_the_newest_first_when_there_are_several(database: Database, claim: Claim) -> None:
+    """`since` includes its own moment."""
+    done = [
+        replace(make_rotation(f"r{day}", created_at=NOW + day * DAY), state=RotationState.COMPLETED) for day in range(3)
+    ]
+    with database.begin() as work:
+        for rotation in done:
+            work.journal.insert(rotation, claim)
+        assert work.journal.load_for("npm-feed") == tuple(reversed(done))
+        assert work.journal.load_for("npm-feed", since=NOW + DAY) == (done[2], done[1])
+        assert work.journal.load_for("npm-feed", since=NOW + 3 * DAY) == ()
+        assert work.journal.load_for("other") == ()
+
+
+def test_journal_keeps_rotations_when_the_record_is_removed(database: Database, claim: Claim) -> None:
+    """They prove what we minted."""
+    with database.begin() as work:
+        work.journal.insert(replace(make_rotation(), new_authorization_id="minted"), claim)
+        work.inventory.remove("npm-feed")
+    with database.begin() as work:
+        assert len(work.journal.load_for("npm-feed")) == 1
+        assert work.journal.load_minted_ids() == {"minted"}
+
+
+def test_journal_load_unconfirmed_finds_closed_mints_when_they_may_still_land(database: Database, claim: Claim) -> None:
+    """Closed, sent, without a known PAT, and the planned expiry is still ahead."""
+    lost = replace(make_rotation("lost"), state=RotationState.ABANDONED, sent_at=NOW, planned_valid_to=NOW + DAY)
+    others = (
+        replace(lost, id="unsent", sent_at=None),
+        replace(lost, id="known", new_authorization_id="n"),
+        replace(lost, id="expired", planned_valid_to=NOW),
+        replace(lost, id="unplanned", planned_valid_to=None),
+        replace(lost, id="open", state=RotationState.MINTING),
+    )
+    failed = replace(lost, id="failed", state=RotationState.FAILED, created_at=NOW + DAY)
+    with database.begin() as work:
+        for rotation in (failed, lost, *others):
+            work.journal.insert(rotation, claim)
+        assert work.journal.load_unconfirmed(NOW) == (lost, failed)
+
+
+def test_journal_load_given_up_stores_finds_abandoned_writes_when_recent(database: Database, claim: Claim) -> None:
+    """Abandoned, a write was tried, and closed at or after the moment asked for."""
+    late = replace(make_rotation("late"), state=RotationState.ABANDONED, tried_store=True, updated_at=NOW + DAY)
+    others = (
+        replace(late, id="before", updated_at=NOW + DAY - timedelta(microseconds=1)),
+        replace(late, id="untried", tried_store=False),
+        replace(late, id="failed", state=RotationState.FAILED),
+        replace(late, id="open", state=RotationState.ABANDONING),
+    )
+    later = replace(late, id="later", created_at=NOW + DAY)
+    with database.begin() as work:
+        for rotation in (later, late, *others):
+            work.journal.insert(rotation, claim)
+        assert work.journal.load_given_up_stores(NOW + DAY) == (late, later)
+
+
+def test_journal_load_open_is_ordered_by_age_when_there_are_several(database: Database, adopt: Adopt) -> None:
+    """The oldest first, whatever the names."""
+    for age, name in enumerate(["b", "c", "a"]):
+        claim = adopt(make_managed_pat(name))
+        with database.begin() as work:
+            work.journal.insert(make_rotation(f"r-{name}", name, created_at=NOW + age * DAY), claim)
+    with database.begin() as work:
+        assert [rotation.name for rotation in work.journal.load_open()] == ["b", "c", "a"]
+        assert work.journal.load_minted_ids() == frozenset()

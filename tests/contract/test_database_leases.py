@@ -1,0 +1,129 @@
+"""The port Leases and the database's clock, on every database."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, timedelta
+
+import pytest
+
+from rotator.engine.ports import Claim, Database
+from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
+from tests.support.records import NOW, make_managed_pat
+
+SPAN = timedelta(minutes=5)
+
+
+@pytest.fixture(autouse=True)
+def _record(database: Database) -> None:
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+
+
+def test_leases_claim_raises_the_epoch_when_free(database: Database) -> None:
+    """Claimed, given back, claimed by another: each claim has the next epoch."""
+    with database.begin() as work:
+        first = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        work.leases.release(first)
+        second = work.leases.claim("npm-feed", "run-2", now=NOW, span=SPAN)
+    assert first == Claim("npm-feed", "run-1", 1, NOW + SPAN)
+    assert second == Claim("npm-feed", "run-2", 2, NOW + SPAN)
+    with database.begin() as work:
+        pat = work.inventory.load("npm-feed")
+        assert pat is not None
+        assert pat.epoch == 2
+
+
+def test_leases_claim_is_refused_when_another_run_holds_it(database: Database) -> None:
+    """Until the very moment of its end; the refusal names the run."""
+    with database.begin() as work:
+        work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+    with database.begin() as work:
+        just_before = NOW + SPAN - timedelta(microseconds=1)
+        with pytest.raises(LeaseHeldError, match="run-1"):
+            work.leases.claim("npm-feed", "run-2", now=just_before, span=SPAN)
+        assert work.leases.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN).epoch == 2
+
+
+def test_leases_claim_succeeds_when_the_same_run_holds_it(database: Database) -> None:
+    """And makes its own earlier claim stale."""
+    with database.begin() as work:
+        first = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        second = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        assert second.epoch == first.epoch + 1
+        with pytest.raises(LeaseLostError):
+            work.leases.renew(first, now=NOW, span=SPAN)
+
+
+def test_leases_claim_is_refused_when_there_is_no_such_record(database: Database) -> None:
+    """By name."""
+    with database.begin() as work, pytest.raises(UsageError, match="nobody"):
+        work.leases.claim("nobody", "run-1", now=NOW, span=SPAN)
+
+
+def test_leases_renew_moves_the_end_when_still_held(database: Database) -> None:
+    """Even after the claim ran out, as long as nobody else has claimed."""
+    with database.begin() as work:
+        claim = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        later = work.leases.renew(claim, now=NOW + 2 * SPAN, span=SPAN)
+    assert later == Claim("npm-feed", "run-1", claim.epoch, NOW + 3 * SPAN)
+    with database.begin() as work, pytest.raises(LeaseHeldError):
+        work.leases.claim("npm-feed", "run-2", now=NOW + 2 * SPAN, span=SPAN)
+
+
+def test_leases_leave_the_new_claim_alone_when_the_old_holder_comes_back(database: Database) -> None:
+    """Renew fails, release does nothing."""
+    with database.begin() as work:
+        old = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        new = work.leases.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN)
+        with pytest.raises(LeaseLostError):
+            work.leases.renew(old, now=NOW + SPAN, span=SPAN)
+        work.leases.release(old)
+        assert work.leases.renew(new, now=NOW + SPAN, span=SPAN).epoch == new.epoch
+
+
+def test_leases_release_undone_when_rolled_back(database: Database) -> None:
+    """A release counts when it is committed."""
+    with database.begin() as work:
+        claim = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+
+    def stop_midway() -> None:
+        with database.begin() as work:
+            work.leases.release(claim)
+            raise UsageError("stop")
+
+    with pytest.raises(UsageError):
+        stop_midway()
+    with database.begin() as work:
+        assert work.leases.renew(claim, now=NOW, span=SPAN).epoch == claim.epoch
+
+
+def test_leases_claim_has_one_winner_when_eight_threads_try(database: Database) -> None:
+    """Exactly one; the others are told."""
+    together = threading.Barrier(8)
+
+    def claim(number: int) -> bool:
+        together.wait(timeout=30)
+        try:
+            with database.begin() as work:
+                work.leases.claim("npm-feed", f"run-{number}", now=NOW, span=SPAN)
+        except LeaseHeldError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(claim, range(8)))
+    assert won.count(True) == 1
+    with database.begin() as work:
+        pat = work.inventory.load("npm-feed")
+        assert pat is not None
+        assert pat.epoch == 1
+
+
+def test_unit_of_work_now_is_aware_utc_when_asked(database: Database) -> None:
+    """The injected host clock, or the server's, which never goes back within a transaction."""
+    with database.begin() as work:
+        first, second = work.now(), work.now()
+    assert first.tzinfo is UTC
+    assert second >= first

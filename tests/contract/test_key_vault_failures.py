@@ -1,0 +1,526 @@
+"""The real vault adapter on the sandbox when things go wrong: what is repeated, what is raised, what never leaks."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+
+from rotator.adapters.http import HttpOptions
+from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import SecretLocation
+from rotator.errors import (
+    ConfigError,
+    DeniedError,
+    RejectedError,
+    RemoteError,
+    RotatorError,
+    SignInRequiredError,
+    TransientError,
+    UnknownOutcomeError,
+)
+from rotator.sandbox.certificates import write_certificates
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID
+from tests.support.vault import SandboxVault, run_vault
+
+CANARY = "canary-value-that-must-not-show-3f9a"
+
+
+@pytest.fixture(scope="module")
+def running_vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxVault]:
+    with run_vault(tmp_path_factory.mktemp("sandbox")) as vault:
+        yield vault
+
+
+@pytest.fixture
+def vault(running_vault: SandboxVault) -> SandboxVault:
+    running_vault.start_over("contoso-ci")
+    return running_vault
+
+
+def plant(vault: SandboxVault, kind: str, method: str = "PUT", **options: Any) -> None:
+    """A fault that strikes requests with a bearer: the one before has the challenge cached."""
+    vault.store.fetch_latest(vault.location)
+    vault.world.record.clear()
+    vault.world.faults.add(Fault("key_vault", kind, method, **options))
+
+
+# What is sent, and how often.
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "lost_after", "truncated", "malformed", "late"])
+def test_store_is_sent_once_when_the_answer_is_lost(vault: SandboxVault, kind: str) -> None:
+    plant(vault, kind)
+    with pytest.raises(UnknownOutcomeError) as caught:
+        vault.put(CANARY)
+    assert len(vault.requests("PUT")) == 1
+    assert caught.value.operation == "store_secret"
+    assert "contoso-ci" in caught.value.message
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+def test_store_is_sent_once_when_the_vault_breaks(vault: SandboxVault, status: int) -> None:
+    plant(vault, "status", status=status, headers={"Retry-After": "1"})
+    with pytest.raises(UnknownOutcomeError) as caught:
+        vault.put(CANARY)
+    assert caught.value.status == status
+    assert len(vault.requests("PUT")) == 1
+    assert vault.clock.slept == []
+
+
+def test_store_is_sent_once_when_the_vault_is_silent(vault: SandboxVault) -> None:
+    plant(vault, "hang")
+    http = HttpOptions(ca_bundle=vault.http.ca_bundle, read_timeout=timedelta(seconds=0.2))
+    store = vault.make_store(http=http)
+    try:
+        with pytest.raises(UnknownOutcomeError) as caught:
+            store.store(
+                vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={"rotation": "r1"}
+            )
+    finally:
+        store.close()
+    assert caught.value.code == "read_timeout"
+    assert "http.read_timeout" in caught.value.fix
+    assert len(vault.requests("PUT")) == 1
+
+
+def test_store_tells_the_wait_when_the_vault_is_busy(vault: SandboxVault) -> None:
+    plant(vault, "rate_limited", seconds=7)
+    with pytest.raises(TransientError) as caught:
+        vault.put(CANARY)
+    assert caught.value.code == "vault_throttled"
+    assert caught.value.retry_after == 7
+    assert len(vault.requests("PUT")) == 1
+    assert vault.versions() == []
+
+
+def test_store_certainly_did_nothing_when_no_connection_could_be_made(vault: SandboxVault) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"https://127.0.0.1:{server.getsockname()[1]}"
+    location = SecretLocation(address, "contoso-ci", "build-bot")
+    with pytest.raises(TransientError) as caught:
+        vault.store.store(location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+    assert caught.value.code == "connection_refused"
+    assert address.removeprefix("https://") in caught.value.message
+    assert "address" in caught.value.fix
+
+
+def test_store_certainly_did_nothing_when_the_certificate_is_not_trusted(vault: SandboxVault, tmp_path: Path) -> None:
+    other_ca, _ = write_certificates(tmp_path)
+    store = vault.make_store(http=HttpOptions(ca_bundle=other_ca))
+    try:
+        with pytest.raises(TransientError) as caught:
+            store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+    finally:
+        store.close()
+    assert caught.value.code == "tls_untrusted"
+    assert "http.ca_bundle" in caught.value.fix
+
+
+def test_store_carries_type_and_whole_tags_when_it_is_sent(vault: SandboxVault) -> None:
+    vault.put("value", {"rotation": "r1"})
+    assert vault.versions()[0].content_type == "application/vnd.azure-devops.pat"
+    assert vault.versions()[0].tags == {"rotation": "r1"}
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "lost_after", "truncated", "malformed"])
+def test_fetch_is_repeated_when_the_answer_is_lost(vault: SandboxVault, kind: str) -> None:
+    vault.put("value")
+    plant(vault, kind, "GET", times=2)
+    stored = vault.store.fetch_latest(vault.location)
+    assert stored is not None
+    assert stored.value.reveal() == "value"
+    assert len(vault.requests("GET")) == 3
+    assert vault.clock.slept == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_fetch_gives_up_when_the_vault_stays_broken(vault: SandboxVault, status: int) -> None:
+    plant(vault, "status", "GET", status=status, times=None)
+    with pytest.raises(TransientError) as caught:
+        vault.store.fetch_latest(vault.location)
+    assert caught.value.status == status
+    assert len(vault.requests("GET")) == 3
+
+
+def test_fetch_waits_as_told_when_the_vault_is_busy_for_a_moment(vault: SandboxVault) -> None:
+    vault.put("value")
+    plant(vault, "rate_limited", "GET", seconds=2)
+    assert vault.store.fetch_latest(vault.location) is not None
+    assert vault.clock.slept == [2.0]
+
+
+def test_fetch_leaves_the_wait_to_the_caller_when_it_is_long(vault: SandboxVault) -> None:
+    plant(vault, "rate_limited", "GET", seconds=60)
+    with pytest.raises(TransientError) as caught:
+        vault.store.fetch_latest(vault.location)
+    assert caught.value.retry_after == 60
+    assert vault.clock.slept == []
+    assert len(vault.requests("GET")) == 1
+
+
+def test_disable_is_repeated_when_the_answer_is_lost(vault: SandboxVault) -> None:
+    version = vault.put("value")
+    plant(vault, "lost_after", "PATCH")
+    vault.store.disable(vault.location, version)
+    assert not vault.versions()[0].enabled
+    assert len(vault.requests("PATCH")) == 2
+
+
+def test_fetch_versions_reads_every_page_when_there_are_many(vault: SandboxVault) -> None:
+    written = []
+    for _ in range(60):
+        vault.world.clock.advance(timedelta(seconds=2))
+        written.append(vault.put("value"))
+    listed = vault.store.fetch_versions(vault.location)
+    assert [entry.version for entry in listed] == written[::-1]
+
+
+def test_fetch_versions_shows_no_part_when_a_page_is_missing(vault: SandboxVault) -> None:
+    for _ in range(30):
+        vault.put("value")
+    plant(vault, "status", "GET", path="skiptoken", status=500, times=None)
+    with pytest.raises(TransientError):
+        vault.store.fetch_versions(vault.location)
+
+
+# What other answers become.
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_redirect_is_refused_and_not_followed_when_the_vault_sends_one(vault: SandboxVault, status: int) -> None:
+    target = vault.sandbox.addresses.entra_url
+    plant(vault, "status", status=status, headers={"Location": f"{target}/elsewhere"})
+    with pytest.raises(RejectedError):
+        vault.put(CANARY)
+    assert [entry.path for entry in vault.world.record.all("entra")] == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_page_is_not_taken_for_an_answer_when_a_proxy_sends_one(vault: SandboxVault, method: str) -> None:
+    plant(
+        vault,
+        "status",
+        method,
+        status=200,
+        headers={"Content-Type": "text/html"},
+        body="<html>hello</html>",
+        times=None,
+    )
+    expected = TransientError if method == "GET" else UnknownOutcomeError
+    with pytest.raises(expected) as caught:
+        vault.put(CANARY) if method == "PUT" else vault.store.fetch_latest(vault.location)
+    assert caught.value.code == "vault_answer"
+    assert "proxy" in caught.value.fix
+
+
+@pytest.mark.parametrize("body", [[], {}, {"value": None}, {"value": "x", "id": 7}, "text", {"attributes": [1]}])
+def test_store_has_an_unknown_outcome_when_the_answer_makes_no_sense(vault: SandboxVault, body: object) -> None:
+    plant(vault, "status", status=200, body=body)
+    with pytest.raises(UnknownOutcomeError):
+        vault.put(CANARY)
+
+
+def test_name_is_rejected_when_the_vault_does_not_take_it(vault: SandboxVault) -> None:
+    location = SecretLocation(vault.location.vault, "not_a_name", "build-bot")
+    with pytest.raises(RejectedError) as caught:
+        vault.store.store(location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+    assert caught.value.status == 400
+    assert caught.value.request_id
+    assert "BadParameter" in caught.value.message
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "contoso-kv", "", "https://"])
+def test_vault_is_rejected_when_its_address_is_none(vault: SandboxVault, address: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        vault.store.fetch_latest(SecretLocation(address, "contoso-ci", "build-bot"))
+    assert caught.value.code == "vault_address"
+
+
+def test_write_can_wait_when_the_vault_has_failed_over(vault: SandboxVault) -> None:
+    vault.vault.read_only = True
+    with pytest.raises(TransientError) as caught:
+        vault.put(CANARY)
+    assert caught.value.code == "vault_read_only"
+
+
+def test_denial_names_both_ways_out_when_a_permission_is_missing(vault: SandboxVault) -> None:
+    vault.deny("set")
+    with pytest.raises(DeniedError) as caught:
+        vault.put(CANARY)
+    assert "Key Vault Secrets Officer" in caught.value.fix
+    assert "set-policy" in caught.value.fix
+    assert "`set`" in caught.value.fix
+    assert caught.value.request_id
+    assert caught.value.request_id in caught.value.message
+
+
+def test_soft_deletion_names_the_command_that_ends_it(vault: SandboxVault) -> None:
+    vault.put("value")
+    vault.soft_delete()
+    with pytest.raises(RejectedError) as caught:
+        vault.put(CANARY)
+    assert caught.value.fix.startswith("Run: az keyvault secret recover --vault-name ")
+    assert caught.value.fix.endswith("--name contoso-ci")
+
+
+# Tokens and credentials.
+
+
+def test_token_is_renewed_when_the_vault_no_longer_takes_it(vault: SandboxVault) -> None:
+    vault.put("value")
+    vault.credential.revoke()
+    assert vault.store.fetch_latest(vault.location) is not None
+
+
+def test_denied_when_the_vault_takes_no_token(vault: SandboxVault) -> None:
+    store = vault.make_store(credential=_Fixed("not-a-token-of-the-sandbox"))
+    try:
+        with pytest.raises(DeniedError) as caught:
+            store.fetch_latest(vault.location)
+    finally:
+        store.close()
+    assert caught.value.code == "vault_unauthenticated"
+    assert caught.value.status == 401
+
+
+def test_denied_when_the_challenge_is_of_another_domain(vault: SandboxVault) -> None:
+    store = vault.make_store(verify=True)
+    try:
+        with pytest.raises(DeniedError) as caught:
+            store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+    finally:
+        store.close()
+    assert caught.value.code == "vault_challenge"
+    assert "key_vault.verify_challenge_resource" in caught.value.fix
+    assert vault.versions() == []
+
+
+def test_our_own_error_passes_unchanged_when_the_credential_raises_it(vault: SandboxVault) -> None:
+    needed = SignInRequiredError("sign in", account="build-bot", fix="Run: rotator login build-bot")
+    store = vault.make_store(credential=_Failing(needed))
+    try:
+        with pytest.raises(SignInRequiredError) as caught:
+            store.fetch_latest(vault.location)
+    finally:
+        store.close()
+    assert caught.value is needed
+
+
+def test_credential_is_blamed_when_it_gives_no_token(vault: SandboxVault) -> None:
+    store = vault.make_store(credential=_Failing(ClientAuthenticationError("no luck: eyJhbGciOiJub25lIn0.e30.x")))
+    try:
+        with pytest.raises(DeniedError) as caught:
+            store.fetch_latest(vault.location)
+    finally:
+        store.close()
+    assert caught.value.code == "vault_credential"
+    assert "key_vault.credential" in caught.value.fix
+    assert "no luck: ***" in caught.value.message
+
+
+def test_entra_is_blamed_when_the_credential_cannot_reach_it(vault: SandboxVault) -> None:
+    failure = ClientAuthenticationError("Authentication failed")
+    failure.__cause__ = ServiceRequestError("no route")
+    store = vault.make_store(credential=_Failing(failure))
+    try:
+        with pytest.raises(TransientError) as caught:
+            store.fetch_latest(vault.location)
+    finally:
+        store.close()
+    assert caught.value.code == "vault_credential_unreachable"
+
+
+@pytest.fixture
+def service_principal(vault: SandboxVault, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An app with a secret, in the environment where azure-identity looks for it."""
+    app = vault.world.apps[CLIENT_ID]
+    app.secret, app.public = "a-client-secret-of-the-sandbox", False
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT_ID)
+    monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", app.secret)
+    yield app.secret
+    app.secret, app.public = None, True
+
+
+@pytest.mark.parametrize("kind", ["environment", "default"])
+@pytest.mark.usefixtures("service_principal")
+def test_credential_of_azure_identity_opens_the_vault_when_it_is_set_up(
+    vault: SandboxVault, kind: CredentialKind
+) -> None:
+    credential = make_credential(
+        kind, authority=vault.sandbox.addresses.entra_url, instance_discovery=False, http=vault.http
+    )
+    store = vault.make_store(credential=credential)
+    try:
+        assert store.fetch_latest(vault.location) is None
+    finally:
+        store.close()
+
+
+def test_credential_of_azure_identity_is_blamed_when_its_secret_is_wrong(
+    vault: SandboxVault, service_principal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", CANARY)
+    entra = vault.sandbox.addresses.entra_url
+    credential = make_credential("environment", authority=entra, instance_discovery=False, http=vault.http)
+    store = vault.make_store(credential=credential)
+    try:
+        with pytest.raises(DeniedError) as caught:
+            store.fetch_latest(vault.location)
+    finally:
+        store.close()
+    assert caught.value.code == "vault_credential"
+    assert "AADSTS7000215" in caught.value.message
+    assert CANARY not in show(caught.value)
+
+
+def test_credential_of_azure_identity_is_blamed_when_nothing_is_set_up(vault: SandboxVault) -> None:
+    entra = vault.sandbox.addresses.entra_url
+    credential = make_credential("environment", authority=entra, instance_discovery=False, http=vault.http)
+    store = vault.make_store(credential=credential)
+    try:
+        with pytest.raises(DeniedError) as caught:
+            store.fetch_latest(vault.location)
+    finally:
+        store.close()
+    assert caught.value.code == "vault_credential"
+
+
+def test_workload_identity_is_a_settings_error_when_its_variables_are_missing(vault: SandboxVault) -> None:
+    entra = vault.sandbox.addresses.entra_url
+    with pytest.raises(ConfigError) as caught:
+        make_credential("workload_identity", authority=entra, instance_discovery=False, http=vault.http)
+    assert "key_vault.credential" in str(caught.value)
+
+
+# Secrets of our own, threads, leaks.
+
+
+def test_plain_secret_is_read_when_it_is_there(vault: SandboxVault) -> None:
+    vault.write_foreign("client-secret", {})
+    assert vault.store.fetch_plain_secret(vault.location.vault, "contoso-ci").reveal() == "client-secret"
+
+
+def test_plain_secret_is_an_error_when_it_is_missing(vault: SandboxVault) -> None:
+    with pytest.raises(RejectedError) as caught:
+        vault.store.fetch_plain_secret(vault.location.vault, "contoso-ci")
+    assert caught.value.code == "secret_not_found"
+
+
+def test_store_serves_many_threads_when_the_token_is_refused_meanwhile(vault: SandboxVault) -> None:
+    def work(number: int) -> str:
+        location = SecretLocation(vault.location.vault, f"contoso-{number}", "build-bot")
+        expires_at = vault.world.clock.now()
+        for step in range(5):
+            vault.store.store(location, SecretValue(f"{number}/{step}"), expires_at=expires_at, tags={})
+            if (number, step) == (0, 2):
+                vault.credential.revoke()
+        stored = vault.store.fetch_latest(location)
+        return "" if stored is None else stored.value.reveal()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [f"{number}/4" for number in range(8)]
+    assert threading.active_count() < 50
+
+
+def _deny(vault: SandboxVault) -> None:
+    vault.deny("set")
+
+
+def _echo(vault: SandboxVault) -> None:
+    error = {"code": "BadParameter", "message": f"the value {CANARY} is not to our liking"}
+    plant(vault, "status", status=400, body={"error": error})
+
+
+def _soft_delete(vault: SandboxVault) -> None:
+    vault.put("value")
+    vault.soft_delete()
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        _deny,
+        _echo,
+        _soft_delete,
+        lambda vault: plant(vault, "lost_after"),
+        lambda vault: plant(vault, "malformed"),
+        lambda vault: plant(vault, "truncated"),
+        lambda vault: plant(vault, "status", status=500, body="<html>"),
+        lambda vault: plant(vault, "rate_limited"),
+        lambda vault: plant(vault, "status", status=307, headers={"Location": "https://127.0.0.1:1/"}),
+        lambda vault: plant(vault, "status", status=401, times=None),
+    ],
+)
+def test_value_and_bearer_show_nowhere_when_a_store_fails(
+    vault: SandboxVault, arrange: Callable[[SandboxVault], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("azure", "urllib3"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    arrange(vault)
+    with pytest.raises(RemoteError) as caught:
+        vault.put(CANARY)
+    assert caplog.records
+    for secret in (CANARY, vault.credential.current):
+        assert secret not in caplog.text
+        assert secret not in show(caught.value)
+
+
+def test_value_and_bearer_show_nowhere_when_all_goes_well(
+    vault: SandboxVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    vault.store.check_writable(vault.location, {"intent": "r1"})
+    vault.put(CANARY)
+    vault.store.check_writable(vault.location, {"intent": "r2"})
+    stored = vault.store.fetch_latest(vault.location)
+    vault.store.fetch_versions(vault.location)
+    assert "azure" in {record.name.partition(".")[0] for record in caplog.records}
+    for secret in (CANARY, vault.credential.current):
+        assert secret not in caplog.text
+        assert secret not in f"{stored!r} {stored} {vault.store!r}"
+
+
+def show(error: RotatorError) -> str:
+    """All that anybody could print of an error: its traceback with everything chained, and its attributes."""
+    text = io.StringIO()
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    traceback.print_exception(error, file=text)
+    return text.getvalue() + repr(vars(error)) + repr(error)
+
+
+class _Fixed:
+    """A credential with one token, whatever it is worth."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        return AccessToken(self._token, 2**31)
+
+
+class _Failing:
+    """A credential that never has a token."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        raise self._error

@@ -1,0 +1,250 @@
+"""The schema: what the migrations build, and every database that we must refuse."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
+from rotator.adapters.database.schema import REVISIONS, metadata
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.errors import DatabaseError
+from tests.support.postgres import PostgresServer
+from tests.support.records import NOW, make_entry, make_managed_pat
+
+HEAD = REVISIONS[-1]
+COLUMNS = """
+audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
+lifetime_limit: account organization longest learned_at
+managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
+    location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch claimed_by
+    claimed_until
+rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
+    overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at looked_at
+    new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
+    failure_fix tried_store
+untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables (SQLite: without a file)."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/rotator.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+def _execute(url: str, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def _refuse(url: str) -> DatabaseError:
+    """The error of the first transaction; one that is right says what to do and carries no library exception."""
+    database = SqlDatabase(url)
+    with pytest.raises(DatabaseError) as refused, database.begin():
+        pytest.fail("a transaction began")
+    database.close()
+    assert refused.value.fix
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+    return refused.value
+
+
+def test_migrations_build_the_schema_when_run_on_an_empty_database(url: str) -> None:
+    """Tables, columns, types, indexes and constraints are those of schema.py."""
+    assert current(url) == Revision(None, HEAD)
+    assert upgrade(url) == (None, HEAD)
+    assert current(url) == Revision(HEAD, HEAD)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        indexes = inspect(connection).get_indexes("rotation")
+    engine.dispose()
+    partial = next(index for index in indexes if index["name"] == "rotation_one_open")
+    assert partial["unique"]
+    condition = str(next(iter(partial["dialect_options"].values())))
+    assert set(re.findall(r"'(\w+)'", condition)) == {"completed", "abandoned", "failed"}
+
+
+def test_migrations_make_no_column_for_a_secret_when_listed(url: str) -> None:
+    """Every column there is: a reviewer reads this list. `secret_name` and `secret_version` are names in the vault."""
+    upgrade(url)
+    expected = {}
+    for line in COLUMNS.replace("\n    ", " ").strip().splitlines():
+        table, names = line.split(": ")
+        expected[table] = names.split()
+    engine = create_engine(url)
+    inspector = inspect(engine)
+    found = {
+        table: [column["name"] for column in inspector.get_columns(table)]
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+    binary = [
+        column["name"]
+        for table in found
+        for column in inspector.get_columns(table)
+        if column["type"].python_type is bytes
+    ]
+    engine.dispose()
+    assert found == expected
+    assert binary == []
+
+
+def test_migrations_are_all_known_to_the_code_when_listed() -> None:
+    """REVISIONS, which saves loading Alembic at each start, is what the folder holds, in one line."""
+    scripts = ScriptDirectory.from_config(make_config())
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == REVISIONS
+
+
+def test_upgrade_changes_nothing_when_run_again(url: str) -> None:
+    """And keeps the data."""
+    upgrade(url)
+    database = SqlDatabase(url)
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+    assert upgrade(url) == (HEAD, HEAD)
+    with database.begin() as work:
+        assert work.inventory.load_all() == (make_managed_pat(),)
+    database.close()
+
+
+def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:
+    """One builds, the others find it built."""
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(upgrade, [url] * 4))
+    assert sorted(results, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
+
+
+def test_database_is_refused_when_not_initialised(url: str) -> None:
+    """Nothing is created by looking."""
+    error = _refuse(url)
+    assert error.code == "database_not_initialised"
+    assert "rotator db upgrade" in error.fix
+    assert current(url).current is None
+
+
+def test_database_is_refused_when_the_sqlite_file_is_empty(tmp_path: Path) -> None:
+    """As a file without a schema; the upgrade takes it over, with its mode corrected."""
+    path = tmp_path / "rotator.db"
+    path.touch(mode=0o644)
+    url = f"sqlite:///{path}"
+    assert _refuse(url).code == "database_not_initialised"
+    assert upgrade(url) == (None, HEAD)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_database_is_refused_when_newer(url: str) -> None:
+    """By an upgrade too."""
+    upgrade(url)
+    _execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    assert _refuse(url).code == "database_newer"
+    for refused in (upgrade, current):
+        with pytest.raises(DatabaseError, match="9999") as error:
+            refused(url)
+        assert error.value.code == "database_newer"
+
+
+def test_database_is_refused_when_it_belongs_to_something_else(url: str) -> None:
+    """With or without a version table of Alembic's; its content is left alone."""
+    _execute(url, "CREATE TABLE customer (id INTEGER)")
+    assert _refuse(url).code == "database_foreign"
+    _execute(url, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    _execute(url, "INSERT INTO alembic_version VALUES ('3f1c9a')")
+    assert _refuse(url).code == "database_foreign"
+    with pytest.raises(DatabaseError) as error:
+        upgrade(url)
+    assert error.value.code == "database_foreign"
+    engine = create_engine(url)
+    assert set(inspect(engine).get_table_names()) == {"alembic_version", "customer"}
+    engine.dispose()
+
+
+def test_database_is_refused_when_the_file_is_no_database(tmp_path: Path) -> None:
+    """Text under the name, and a database that lost its middle."""
+    path = tmp_path / "rotator.db"
+    path.write_text("this is not a database, but long enough to look at: " * 20)
+    assert _refuse(f"sqlite:///{path}").code == "database_corrupt"
+    with pytest.raises(DatabaseError) as error:
+        upgrade(f"sqlite:///{path}")
+    assert error.value.code == "database_corrupt"
+    torn = tmp_path / "torn.db"
+    upgrade(f"sqlite:///{torn}")
+    torn.write_bytes(torn.read_bytes()[:100] + b"\xff" * 8000)
+    assert _refuse(f"sqlite:///{torn}").code == "database_corrupt"
+
+
+def test_database_is_refused_when_the_folder_is_missing(tmp_path: Path) -> None:
+    """Named in the message, and not created."""
+    folder = tmp_path / "absent"
+    url = f"sqlite:///{folder}/rotator.db"
+    with pytest.raises(DatabaseError) as upgrading:
+        upgrade(url)
+    for error in (_refuse(url), upgrading.value):
+        assert str(folder) in error.message
+        assert error.code == "database_unreachable"
+    assert not folder.exists()
+
+
+def test_audit_log_refuses_changes_when_made_by_hand(url: str) -> None:
+    """By the database itself."""
+    upgrade(url)
+    database = SqlDatabase(url)
+    with database.begin() as work:
+        event = work.audit.append(make_entry(), NOW)
+    engine = create_engine(url)
+    statements = ["UPDATE audit_event SET actor = 'x'", "DELETE FROM audit_event"]
+    for statement in statements + (["TRUNCATE audit_event"] if url.startswith("postgresql") else []):
+        with engine.connect() as connection, pytest.raises(Exception, match="append-only"):
+            connection.execute(text(statement))
+    engine.dispose()
+    with database.begin() as work:
+        assert list(work.audit.load()) == [event]
+    database.close()
+
+
+def test_sqlite_files_are_for_their_owner_alone_when_created(tmp_path: Path) -> None:
+    """The database, its write-ahead log and the log's index."""
+    url = f"sqlite:///{tmp_path}/rotator.db"
+    upgrade(url)
+    database = SqlDatabase(url)
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    database.close()
+    assert modes == {"rotator.db": 0o600, "rotator.db-wal": 0o600, "rotator.db-shm": 0o600}
+
+
+def test_sqlite_commit_is_on_disk_and_in_wal_when_looked_at(tmp_path: Path) -> None:
+    """Another program reads what was committed, while a transaction of ours is open."""
+    path = tmp_path / "rotator.db"
+    upgrade(f"sqlite:///{path}")
+    database = SqlDatabase(f"sqlite:///{path}")
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+    with database.begin() as work, closing(sqlite3.connect(path)) as other:
+        work.inventory.remove("npm-feed")
+        assert other.execute("SELECT count(*) FROM managed_pat").fetchone() == (1,)
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()

@@ -1,0 +1,268 @@
+"""The database port in memory: deterministic, quick, and held to the same contract suite as the real ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from rotator.adapters.database.inventory import make_conflict, order_untracked
+from rotator.adapters.database.journal import make_open_already, make_unknown
+from rotator.adapters.database.leases import make_held, make_lost, make_missing
+from rotator.adapters.database.schema import make_location
+from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
+from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.ports import (
+    AuditLog,
+    Claim,
+    Inventory,
+    Journal,
+    Leases,
+    LifetimeLimits,
+    UnitOfWork,
+    UntrackedPat,
+)
+from rotator.errors import DatabaseError, DatabaseLockedError
+
+
+@dataclass
+class _Tables:
+    """Everything that is stored. The values are immutable, so copying the containers is a snapshot."""
+
+    pats: dict[str, ManagedPat] = field(default_factory=dict)
+    claims: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    rotations: dict[str, Rotation] = field(default_factory=dict)
+    untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
+    limits: dict[tuple[str, str], timedelta] = field(default_factory=dict)
+    events: list[AuditEvent] = field(default_factory=list)
+
+    def copy(self) -> _Tables:
+        return _Tables(
+            dict(self.pats),
+            dict(self.claims),
+            dict(self.rotations),
+            dict(self.untracked),
+            dict(self.limits),
+            list(self.events),
+        )
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether the claim is the current one."""
+        pat, holder = self.pats.get(claim.name), self.claims.get(claim.name)
+        return pat is not None and pat.epoch == claim.epoch and holder is not None and holder[0] == claim.run_id
+
+
+class _MemoryInventory:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load_all(self) -> tuple[ManagedPat, ...]:
+        return tuple(self._tables.pats[name] for name in sorted(self._tables.pats))
+
+    def load(self, name: str) -> ManagedPat | None:
+        return self._tables.pats.get(name)
+
+    def add(self, pat: ManagedPat) -> None:
+        if pat.name in self._tables.pats:
+            raise make_conflict(pat, self._tables.pats[pat.name])
+        self._check_conflicts(pat)
+        self._tables.pats[pat.name] = pat
+
+    def save(self, pat: ManagedPat, claim: Claim | None) -> None:
+        if claim is not None and (claim.name != pat.name or not self._tables.holds(claim)):
+            raise make_lost(claim)
+        if pat.name not in self._tables.pats:
+            raise make_missing(pat.name)
+        self._check_conflicts(pat)
+        self._tables.pats[pat.name] = replace(pat, epoch=self._tables.pats[pat.name].epoch)
+
+    def remove(self, name: str) -> None:
+        self._tables.pats.pop(name, None)
+        self._tables.claims.pop(name, None)
+
+    def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
+        self._tables.untracked[account, organization] = pats
+
+    def load_untracked(self) -> tuple[UntrackedPat, ...]:
+        found = {
+            (account, organization, pat.authorization_id): UntrackedPat(account, organization, pat)
+            for (account, organization), pats in self._tables.untracked.items()
+            for pat in pats
+        }
+        return tuple(sorted(found.values(), key=order_untracked))
+
+    def _check_conflicts(self, pat: ManagedPat) -> None:
+        for other in self._tables.pats.values():
+            same_id = (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id)
+            same_place = make_location(other.vault, other.secret_name) == make_location(pat.vault, pat.secret_name)
+            if other.name != pat.name and (same_id or same_place):
+                raise make_conflict(pat, other)
+
+
+class _MemoryJournal:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def insert(self, rotation: Rotation, claim: Claim) -> None:
+        self._check(rotation, claim)
+        if rotation.id in self._tables.rotations:
+            raise DatabaseError(f"rotation {rotation.id} exists already", code="database_constraint")
+        self._tables.rotations[rotation.id] = rotation
+
+    def save(self, rotation: Rotation, claim: Claim) -> None:
+        self._check(rotation, claim)
+        old = self._tables.rotations.get(rotation.id)
+        if old is None or old.name != rotation.name:
+            raise make_unknown(rotation)
+        self._tables.rotations[rotation.id] = rotation
+
+    def load_open(self) -> tuple[Rotation, ...]:
+        return tuple(rotation for rotation in self._sorted() if rotation.is_open)
+
+    def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
+        mine = (rotation for rotation in reversed(self._sorted()) if rotation.name == name)
+        return tuple(rotation for rotation in mine if since is None or rotation.created_at >= since)
+
+    def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
+        return tuple(
+            rotation
+            for rotation in self._sorted()
+            if not rotation.is_open
+            and rotation.new_authorization_id is None
+            and rotation.sent_at is not None
+            and rotation.planned_valid_to is not None
+            and rotation.planned_valid_to > now
+        )
+
+    def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
+        return tuple(
+            rotation
+            for rotation in self._sorted()
+            if rotation.state is RotationState.ABANDONED and rotation.tried_store and rotation.updated_at >= since
+        )
+
+    def load_minted_ids(self) -> frozenset[str]:
+        ids = (rotation.new_authorization_id for rotation in self._tables.rotations.values())
+        return frozenset(minted for minted in ids if minted is not None)
+
+    def _check(self, rotation: Rotation, claim: Claim) -> None:
+        if claim.name != rotation.name or not self._tables.holds(claim):
+            raise make_lost(claim)
+        for other in self._tables.rotations.values():
+            if other.name == rotation.name and other.id != rotation.id and other.is_open and rotation.is_open:
+                raise make_open_already(rotation, other.id)
+
+    def _sorted(self) -> list[Rotation]:
+        return sorted(self._tables.rotations.values(), key=lambda rotation: (rotation.created_at, rotation.id))
+
+
+class _MemoryAuditLog:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
+        entry = replace(entry, details=dict(entry.details))
+        event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
+        self._tables.events.append(event)
+        return event
+
+    def load(
+        self,
+        *,
+        since: datetime | None = None,
+        subject: str | None = None,
+        event: str | None = None,
+        run_id: str | None = None,
+    ) -> Iterator[AuditEvent]:
+        for found in list(self._tables.events):
+            entry = found.entry
+            wanted = ((subject, entry.subject), (event, entry.event), (run_id, entry.run_id))
+            if (since is None or found.occurred_at >= since) and all(a is None or a == b for a, b in wanted):
+                yield found
+
+    def load_head(self) -> AuditEvent | None:
+        return self._tables.events[-1] if self._tables.events else None
+
+
+class _MemoryLeases:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def claim(self, name: str, run_id: str, *, now: datetime, span: timedelta) -> Claim:
+        pat = self._tables.pats.get(name)
+        if pat is None:
+            raise make_missing(name)
+        holder, until = self._tables.claims.get(name, (run_id, now))
+        if holder != run_id and until > now:
+            raise make_held(name, holder, until)
+        self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
+        self._tables.claims[name] = (run_id, now + span)
+        return Claim(name, run_id, pat.epoch + 1, now + span)
+
+    def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
+        if not self._tables.holds(claim):
+            raise make_lost(claim)
+        self._tables.claims[claim.name] = (claim.run_id, now + span)
+        return replace(claim, expires_at=now + span)
+
+    def release(self, claim: Claim) -> None:
+        if self._tables.holds(claim):
+            del self._tables.claims[claim.name]
+
+
+class _MemoryLifetimeLimits:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> dict[tuple[str, str], timedelta]:
+        return dict(self._tables.limits)
+
+    def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
+        self._tables.limits[account, organization] = longest
+
+
+class _MemoryUnitOfWork:
+    def __init__(self, tables: _Tables, host_now: Callable[[], datetime]) -> None:
+        self._host_now = host_now
+        self.inventory: Inventory = _MemoryInventory(tables)
+        self.journal: Journal = _MemoryJournal(tables)
+        self.audit: AuditLog = _MemoryAuditLog(tables)
+        self.leases: Leases = _MemoryLeases(tables)
+        self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
+
+    def now(self) -> datetime:
+        return self._host_now()
+
+
+class MemoryDatabase:
+    """The port Database. One transaction at a time; nothing is kept of one that ends with an exception.
+
+    Any number of threads may use it; a nested `begin` raises DatabaseLockedError after
+    `lock_timeout` seconds, as on SQLite.
+    """
+
+    def __init__(
+        self, *, host_now: Callable[[], datetime] = lambda: datetime.now(UTC), lock_timeout: float = 10.0
+    ) -> None:
+        self._host_now = host_now
+        self._lock_timeout = lock_timeout
+        self._tables = _Tables()
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """See the port."""
+        if not self._turn.acquire(timeout=self._lock_timeout):
+            raise DatabaseLockedError("the database in memory is held by another transaction")
+        try:
+            tables = self._tables.copy()
+            yield _MemoryUnitOfWork(tables, self._host_now)
+            self._tables = tables
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Nothing to close; what was stored stays."""

@@ -1,0 +1,79 @@
+"""How long the service wants us to wait, and that all wait together."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rotator.adapters.azure_devops.throttle import ThrottleGate, parse_retry_after, read_pause
+from rotator.adapters.clock import SystemClock
+from tests.support.clock import FakeClock
+
+NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30),
+        (" 1.5 ", 1.5),
+        ("0", 0),
+        ("-5", 0),
+        ("Fri, 27 Nov 2026 09:01:00 GMT", 60),
+        ("Fri, 27 Nov 2026 08:00:00 GMT", 0),
+        ("Fri, 27 Nov 2026 09:01:00 -0000", 60),
+        ("Friday, soon", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(text: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(text, NOW) == seconds
+
+
+def test_pause_is_cut_when_the_service_asks_for_a_year() -> None:
+    assert read_pause({"Retry-After": "31536000"}, NOW) == 3600
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset_in", "seconds"),
+    [("0", 10, 10), ("0", 290, 30), ("5", 10, None), ("0", -10, None), ("x", 10, None)],
+)
+def test_pause_follows_the_rate_limit_when_there_is_no_retry_after(
+    remaining: str, reset_in: float, seconds: float | None
+) -> None:
+    headers = {"X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": str(NOW.timestamp() + reset_in)}
+    assert read_pause(headers, NOW) == seconds
+    assert read_pause({**headers, "Retry-After": "3"}, NOW) == 3
+
+
+def test_pause_is_none_when_no_header_asks_for_one() -> None:
+    assert read_pause({}, NOW) is None
+
+
+def test_gate_keeps_the_longer_hold_and_other_keys_pass() -> None:
+    clock = FakeClock(NOW)
+    gate = ThrottleGate(clock)
+    gate.hold("a", 30)
+    gate.hold("a", 5)
+
+    assert gate.wait("b", NOW) == 0
+    assert gate.wait("a", NOW + timedelta(seconds=29)) == 30
+    assert clock.slept == []
+    assert gate.wait("a", NOW + timedelta(seconds=30)) == 0
+    assert clock.slept == [30]
+    assert gate.wait("a", NOW) == 0
+
+
+def test_gate_gives_up_when_the_sleep_is_cut_short() -> None:
+    stop = threading.Event()
+    stop.set()
+    clock = SystemClock(stop)
+    gate = ThrottleGate(clock)
+    gate.hold("a", 60)
+
+    assert 59 < gate.wait("a", clock.now() + timedelta(seconds=90)) <= 60

@@ -1,0 +1,242 @@
+"""The log: one line per event, ours and the libraries', without secrets, for machines and for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import structlog
+
+from rotator.adapters.logs import LIBRARIES, configure_logging, make_progress, reset_logging
+from rotator.domain.secret_value import SecretValue
+
+PAT = ("a1B2c3D4" * 10)[:76] + "AZDO" + "x9Y8"
+JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOiJ2YXVsdCJ9.c2lnbmF0dXJlLXBhcnQ_-x"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Broken(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.fixture(autouse=True)
+def restore() -> Iterator[None]:
+    yield
+    reset_logging()
+
+
+def read(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def start(level: str = "info", *, as_json: bool = True, stream: io.StringIO | None = None) -> io.StringIO:
+    stream = stream or io.StringIO()
+    configure_logging(stream=stream, level=level, as_json=as_json)
+    return stream
+
+
+def test_progress_is_one_json_line_when_an_event_is_told() -> None:
+    stream = start()
+    make_progress("run-1")("rotation_completed", name="npm-feed", count=2, rule=None)
+    (line,) = read(stream)
+    moment = datetime.fromisoformat(line.pop("timestamp"))
+    assert moment.utcoffset() == timedelta(0)
+    assert line == {
+        "event": "rotation_completed",
+        "level": "info",
+        "logger": "rotator",
+        "run_id": "run-1",
+        "name": "npm-feed",
+        "count": 2,
+        "rule": None,
+    }
+
+
+def test_progress_is_a_warning_when_something_failed() -> None:
+    stream = start("warning")
+    progress = make_progress("run-1")
+    progress("rotation_failed", name="npm-feed")
+    progress("rotation_planned", name="npm-feed")
+    assert [(line["event"], line["level"]) for line in read(stream)] == [("rotation_failed", "warning")]
+
+
+def test_library_record_has_the_same_form_when_it_is_a_warning() -> None:
+    stream = start()
+    logging.getLogger("azure.core").warning("retrying %s", "soon", extra={"attempt": 2})
+    logging.getLogger("azure.core").info("not wanted")
+    (line,) = read(stream)
+    assert (line["event"], line["level"], line["logger"]) == ("retrying soon", "warning", "azure.core")
+    assert line["attempt"] == 2
+    assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_libraries_speak_when_everything_is_wanted() -> None:
+    stream = start("debug")
+    for name in LIBRARIES:
+        logging.getLogger(f"{name}.part").debug("detail")
+    assert [line["logger"] for line in read(stream)] == [f"{name}.part" for name in LIBRARIES]
+
+
+def test_warning_of_python_is_a_record_when_it_is_shown() -> None:
+    stream = start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn(f"beware of {PAT}", stacklevel=1)
+    (line,) = read(stream)
+    assert line["logger"] == "py.warnings"
+    assert "beware of ***" in line["event"]
+
+
+def _log_event() -> None:
+    structlog.get_logger("rotator").info(f"got {PAT}", value=JWT, nested={"list": [f"x {PAT}"], PAT: 1})
+
+
+def _log_exception() -> None:
+    try:
+        try:
+            raise ValueError(f"inner {JWT}")
+        except ValueError as error:
+            raise RuntimeError(f"outer {PAT}") from error
+    except RuntimeError:
+        structlog.get_logger("rotator").exception("step_failed")
+
+
+def _log_library_exception() -> None:
+    try:
+        raise ValueError(f"inner {JWT} {PAT}")
+    except ValueError:
+        logging.getLogger("urllib3").exception("request with %s failed", PAT, extra={"token": JWT})
+
+
+def _log_arguments() -> None:
+    logging.getLogger("msal").warning("answer %r", {"refresh_token": PAT, "other": [JWT]}, stack_info=True)
+
+
+def _log_objects() -> None:
+    structlog.get_logger("rotator").warning("objects", error=ValueError(PAT), raw=JWT.encode(), kind=SecretValue(PAT))
+
+
+def _log_bad_format() -> None:
+    # pytest's own handlers raise on a record that cannot be formatted: they look away meanwhile.
+    root = logging.getLogger()
+    others = [handler for handler in root.handlers if type(handler).__module__.startswith("_pytest")]
+    for handler in others:
+        root.removeHandler(handler)
+    try:
+        logging.getLogger("rotator").warning("%d %d", PAT)
+    finally:
+        for handler in others:
+            root.addHandler(handler)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(
+    "log",
+    [_log_event, _log_exception, _log_library_exception, _log_arguments, _log_objects, _log_bad_format],
+)
+def test_secret_shows_nowhere_when_it_is_logged(
+    log: Callable[[], None], as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = start("debug", as_json=as_json)
+    log()
+    assert stream.getvalue()
+    for shown in (stream.getvalue(), *capsys.readouterr()):
+        assert PAT not in shown
+        assert JWT not in shown
+
+
+def test_traceback_is_part_of_the_line_when_an_exception_is_logged() -> None:
+    stream = start()
+    _log_exception()
+    (line,) = read(stream)
+    assert line["event"] == "step_failed"
+    assert "RuntimeError: outer ***" in line["exception"]
+    assert "ValueError: inner ***" in line["exception"]
+    assert "test_logs.py" in line["exception"]
+
+
+def test_record_that_cannot_be_formatted_is_told_without_its_arguments() -> None:
+    stream = start()
+    _log_bad_format()
+    assert stream.getvalue() == "a log record of rotator could not be written: TypeError\n"
+
+
+def test_logging_goes_on_when_the_stream_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    start(stream=Broken())
+    make_progress("run-1")("rotation_completed")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_console_has_one_plain_line_when_it_is_no_terminal() -> None:
+    stream = start(as_json=False)
+    make_progress("run-1")("rotation_completed", name="npm-feed")
+    (line,) = stream.getvalue().splitlines()
+    assert "rotation_completed" in line
+    assert "name=npm-feed" in line
+    assert "\x1b" not in line
+
+
+def test_console_has_colours_when_it_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured = start(as_json=False, stream=Terminal())
+    make_progress("run-1")("rotation_completed")
+    assert "\x1b[" in coloured.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = start(as_json=False, stream=Terminal())
+    make_progress("run-1")("rotation_completed")
+    assert "\x1b" not in plain.getvalue()
+
+
+def test_console_keeps_its_lines_when_a_name_tries_to_write_one() -> None:
+    stream = start(as_json=False)
+    make_progress("run-1")("pat_found", name="evil\n2026-01-01 rotation_completed\x1b[2J\r")
+    logging.getLogger("rotator").warning("two\nlines")
+    assert len(stream.getvalue().splitlines()) == 2
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_console_shows_the_traceback_when_an_exception_is_logged() -> None:
+    stream = start(as_json=False)
+    _log_exception()
+    assert "RuntimeError: outer ***" in stream.getvalue().splitlines()
+
+
+def test_root_has_one_handler_of_ours_when_configured_twice() -> None:
+    first, second = start(), start()
+    make_progress("run-1")("rotation_completed")
+    assert first.getvalue() == ""
+    assert len(read(second)) == 1
+
+
+def test_reset_leaves_nothing_behind() -> None:
+    before = list(logging.getLogger().handlers)
+    stream = start("debug")
+    reset_logging()
+    logging.getLogger("azure").warning("after")
+    assert logging.getLogger().handlers == before
+    assert stream.getvalue() == ""
+
+
+def test_import_of_the_adapters_is_cheap_when_nothing_is_used() -> None:
+    code = (
+        "import sys, rotator.adapters.key_vault.credentials, rotator.adapters.redaction, rotator.adapters.clock; "
+        "sys.exit(any(name.startswith(('azure', 'structlog', 'msal')) for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

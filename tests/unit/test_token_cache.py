@@ -1,0 +1,321 @@
+"""The encrypted token cache: what survives crashes, damage, other processes and other keys."""
+
+import base64
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from rotator.adapters.entra.token_cache import (
+    REFRESH_TOKEN,
+    EncryptedTokenCache,
+    Entry,
+    TokenCacheKeyError,
+)
+from rotator.domain.secret_value import SecretValue
+from rotator.errors import ConfigError, RotatorError
+
+ROOT = Path(__file__).parents[2]
+CANARY = "CANARY-refresh-token-0123456789"
+
+
+@pytest.fixture
+def key() -> str:
+    return Fernet.generate_key().decode()
+
+
+class Events:
+    """A Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, event: str, /, **values: str | int | None) -> None:
+        self.names.append(event)
+
+
+def open_cache(folder: Path, key: str, events: Events | None = None) -> EncryptedTokenCache:
+    return EncryptedTokenCache(folder / "cache.bin", SecretValue(key), progress=events)
+
+
+def make_entry(name: str, secret: str = CANARY) -> Entry:
+    return {"home_account_id": name, "environment": "host", "client_id": "app", "secret": secret}
+
+
+def put(cache: EncryptedTokenCache, name: str, secret: str = CANARY) -> None:
+    cache.modify(REFRESH_TOKEN, make_entry(name), make_entry(name, secret))
+
+
+def names(cache: EncryptedTokenCache) -> set[str]:
+    return {entry["home_account_id"] for entry in cache.search(REFRESH_TOKEN)}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_cache_is_seen_by_another_instance_when_one_writes(tmp_path: Path, key: str) -> None:
+    first, second = open_cache(tmp_path, key), open_cache(tmp_path, key)
+    assert names(second) == set()
+    put(first, "a")
+    assert names(second) == {"a"}
+    put(second, "b")
+    assert names(first) == {"a", "b"}
+
+
+def test_cache_files_are_private_when_they_had_other_modes(tmp_path: Path, key: str) -> None:
+    path, previous = tmp_path / "cache.bin", tmp_path / "cache.bin.previous"
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    path.chmod(0o666)
+    previous.write_bytes(b"")
+    previous.chmod(0o644)
+    old_mask = os.umask(0)
+    try:
+        put(cache, "b")
+    finally:
+        os.umask(old_mask)
+    assert (mode(path), mode(previous), mode(tmp_path / "cache.bin.lock")) == (0o600, 0o600, 0o600)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache.bin", "cache.bin.lock", "cache.bin.previous"]
+
+
+def test_cache_file_does_not_show_a_token_in_any_spelling(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    put(cache, "b")
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        decoded = base64.urlsafe_b64decode(content + b"==")
+        for shift in range(3):
+            coded = base64.b64encode(b" " * shift + CANARY.encode())[4:-4]
+            assert coded not in content, path
+        assert CANARY.encode() not in content + decoded, path
+
+
+def test_cache_goes_back_one_generation_when_cut_at_any_length(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    put(cache, "b")
+    whole = (tmp_path / "cache.bin").read_bytes()
+    for length in range(len(whole) - 1):  # without the newline alone nothing is lost
+        (tmp_path / "cache.bin").write_bytes(whole[:length])
+        events = Events()
+        cut = open_cache(tmp_path, key, events)
+        assert names(cut) == {"a"}, length
+        assert events.names == ["token_cache_recovered"], length
+        assert cut.damage is None
+
+
+def test_cache_is_empty_and_says_why_when_both_generations_are_cut_at_any_length(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    put(cache, "b")
+    current, previous = (tmp_path / name for name in ("cache.bin", "cache.bin.previous"))
+    whole, old = current.read_bytes(), previous.read_bytes()
+    for length in range(len(old) - 1):
+        current.write_bytes(whole[:length])
+        previous.write_bytes(old[:length])
+        events = Events()
+        cut = open_cache(tmp_path, key, events)
+        assert names(cut) == set(), length
+        assert cut.damage is not None
+        assert str(current) in cut.damage
+        assert events.names == ["token_cache_damaged"], length
+
+
+def test_cache_heals_when_written_after_damage(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    put(cache, "b")
+    (tmp_path / "cache.bin").write_bytes(b"")
+    put(cache, "c")
+    events = Events()
+    healed = open_cache(tmp_path, key, events)
+    assert names(healed) == {"a", "c"}
+    assert events.names == []
+    # The damaged file must not have become the generation to fall back to.
+    (tmp_path / "cache.bin").write_bytes(b"rubbish")
+    assert names(open_cache(tmp_path, key)) == {"a"}
+
+
+def test_cache_damage_is_forgotten_when_it_was_written_anew(tmp_path: Path, key: str) -> None:
+    (tmp_path / "cache.bin").write_bytes(b"rubbish")
+    cache = open_cache(tmp_path, key)
+    assert names(cache) == set()
+    assert cache.damage is not None
+    put(cache, "a")
+    assert cache.damage is None
+    assert names(open_cache(tmp_path, key)) == {"a"}
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b"not json", b"\xff\xfe"])
+def test_cache_counts_as_damaged_when_the_decrypted_content_is_no_cache(
+    tmp_path: Path, key: str, content: bytes
+) -> None:
+    (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(content) + b"\n")
+    cache = open_cache(tmp_path, key)
+    assert names(cache) == set()
+    assert cache.damage is not None
+
+
+def test_cache_stays_empty_when_somebody_removed_the_file(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    put(cache, "b")
+    (tmp_path / "cache.bin").unlink()
+    assert names(cache) == set()
+    assert cache.damage is None
+
+
+@pytest.mark.parametrize("generations", [1, 2])
+def test_cache_names_the_key_when_written_with_another_one(tmp_path: Path, key: str, generations: int) -> None:
+    for number in range(generations):
+        put(open_cache(tmp_path, key), f"user{number}")
+    before = (tmp_path / "cache.bin").read_bytes()
+    other = Fernet.generate_key().decode()
+    stranger = open_cache(tmp_path, other)
+    with pytest.raises(TokenCacheKeyError) as refused:
+        names(stranger)
+    with pytest.raises(TokenCacheKeyError):
+        put(stranger, "b")
+    assert isinstance(refused.value, ConfigError)
+    assert (refused.value.code, refused.value.exit_code) == ("token_cache_key", 2)
+    assert "token_cache.key" in refused.value.message
+    assert other not in str(refused.value) + refused.value.fix
+    assert (tmp_path / "cache.bin").read_bytes() == before
+
+
+@pytest.mark.parametrize("bad", ["", "short", "x" * 44, "ü" * 44])
+def test_cache_names_the_key_when_it_is_no_fernet_key(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(TokenCacheKeyError) as refused:
+        open_cache(tmp_path, bad)
+    assert refused.value.code == "token_cache_key"
+    assert refused.value.__context__ is None
+    assert not bad or bad not in str(refused.value) + refused.value.fix
+
+
+def test_cache_names_the_folder_when_it_does_not_exist(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path / "nowhere", key)
+    with pytest.raises(RotatorError, match="folder") as refused:
+        names(cache)
+    assert refused.value.code == "token_cache_folder"
+    with pytest.raises(RotatorError, match="nowhere"):
+        put(cache, "a")
+
+
+def test_cache_names_the_file_when_it_is_a_folder(tmp_path: Path, key: str) -> None:
+    (tmp_path / "cache.bin").mkdir()
+    with pytest.raises(RotatorError, match="cannot be read") as refused:
+        names(open_cache(tmp_path, key))
+    assert refused.value.code == "token_cache_unreadable"
+
+
+def fail_while_writing(cache: EncryptedTokenCache) -> None:
+    with cache.writing():
+        put(cache, "b")
+        raise KeyError
+
+
+def test_cache_forgets_unsaved_changes_when_a_block_fails(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    with pytest.raises(KeyError):
+        fail_while_writing(cache)
+    assert names(cache) == {"a"}
+    assert names(open_cache(tmp_path, key)) == {"a"}
+
+
+def test_cache_writes_once_when_several_entries_change_together(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    with cache.writing():
+        put(cache, "b")
+        put(cache, "c")
+    (tmp_path / "cache.bin").write_bytes(b"")
+    assert names(open_cache(tmp_path, key)) == {"a"}
+
+
+def run_script(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+COUNT = """
+import sys
+from pathlib import Path
+from tests.unit.test_token_cache import *
+folder, key, who = sys.argv[1:]
+cache = open_cache(Path(folder), key)
+for number in range(50):
+    with cache.writing():
+        total = next((int(e["secret"]) for e in cache.search(REFRESH_TOKEN) if e["home_account_id"] == "total"), 0)
+        put(cache, "total", str(total + 1))
+        put(cache, f"{who}-{number}")
+"""
+
+
+def test_cache_loses_nothing_when_four_processes_write_fifty_times_each(tmp_path: Path, key: str) -> None:
+    writers = [run_script(COUNT, str(tmp_path), key, f"writer{number}") for number in range(4)]
+    for writer in writers:
+        writer.communicate()
+    assert [writer.returncode for writer in writers] == [0] * 4
+    found = {entry["home_account_id"]: entry["secret"] for entry in open_cache(tmp_path, key).search(REFRESH_TOKEN)}
+    assert found.pop("total") == "200"
+    assert len(found) == 200
+
+
+KILL = """
+import json, os, signal, sys
+from pathlib import Path
+from tests.unit.test_token_cache import *
+folder, key = Path(sys.argv[1]), sys.argv[2]
+put(open_cache(folder, key), "first")
+outcomes = []
+for step in range(1, 100):
+    child = os.fork()
+    if child == 0:
+        left = [step]
+        def count(event, arguments):
+            if str(folder) in str(arguments) or event == "os.chmod":
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        cache = open_cache(folder, key)
+        before = names(cache)
+        sys.addaudithook(count)
+        put(cache, f"step{step}")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    events = Events()
+    after = names(open_cache(folder, key, events))
+    outcomes.append([os.WIFSIGNALED(status), sorted(after), events.names])
+    if not os.WIFSIGNALED(status):
+        break
+print(json.dumps(outcomes))
+"""
+
+
+def test_cache_keeps_old_or_new_content_when_killed_at_each_step_of_a_write(tmp_path: Path, key: str) -> None:
+    run = run_script(KILL, str(tmp_path), key)
+    output, _ = run.communicate()
+    assert run.returncode == 0
+    outcomes = json.loads(output)
+    assert len(outcomes) > 8, "the steps of a write were not seen"
+    known = {"first"}
+    for number, (killed, after, events) in enumerate(outcomes, start=1):
+        assert set(after) in (known, known | {f"step{number}"}), number
+        assert events == [], "a kill must not damage a generation"
+        assert killed or number == len(outcomes)
+        known = set(after)
+    assert f"step{len(outcomes)}" in known
+    assert not (tmp_path / "cache.bin.new").exists()
