@@ -1,0 +1,53 @@
+"""The address of the inventory database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_EXPECTED = "write sqlite:///rotator.db or postgresql+psycopg://user@host/database"
+
+
+def make_database_url(url: str, folder: Path) -> str:
+    """The URL with a relative SQLite path made absolute, from `folder`.
+
+    ValueError when no database of ours can have that address; its text never holds the URL's password.
+    """
+    scheme = url.partition("://")[0].lower()
+    if scheme in ("postgres", "postgresql"):
+        raise ValueError("the address must name the driver: begin it with postgresql+psycopg://")
+    if scheme == "postgresql+psycopg":
+        return _check_postgresql(url)
+    if scheme not in ("sqlite", "sqlite+pysqlite"):
+        raise ValueError(f"this is not the address of a database: {_EXPECTED}")
+    path, question, options = url.partition("://")[2].partition("?")
+    if not path.startswith("/"):
+        raise ValueError("a SQLite address has three slashes in front of a relative path: sqlite:///rotator.db")
+    path = path[1:]
+    if path in ("", ":memory:") or "mode=memory" in options:
+        raise ValueError("a database in memory forgets every rotation: name a file, sqlite:///rotator.db")
+    return f"sqlite:///{(folder / path).absolute()}{question}{options}"
+
+
+def _check_postgresql(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("the host or port in this address cannot be read") from None
+    if not parts.path.strip("/"):
+        raise ValueError("the address names no database: add it at the end, /rotator")
+    return url
+
+
+def mask_database_url(url: str) -> str:
+    """The URL with `***` in place of its password, in the user part and in the options."""
+    head, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    place, question, options = place.partition("?")
+    kept = [
+        f"{part.partition('=')[0]}=***" if "password" in part.partition("=")[0].lower() else part
+        for part in options.split("&")
+    ]
+    return f"{head}{separator}{name}{colon}{'***' if colon else ''}{at}{place}{question}{'&'.join(kept)}"

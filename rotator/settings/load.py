@@ -1,0 +1,166 @@
+"""Finding, reading and checking `rotator.yaml` and `policy.yaml`. Every problem of a file is reported at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from rotator.domain.policy import Policy
+from rotator.errors import ConfigError
+from rotator.settings.explain import make_problems
+from rotator.settings.fields import Section
+from rotator.settings.model import Settings, make_settings_context
+from rotator.settings.policy_checks import Finding, PolicyParts, find_conflicts, make_policy
+from rotator.settings.policy_model import DefaultsSection, GuardrailsSection, PolicyFile, RuleSection
+from rotator.settings.problem import Location, Problem, show_path
+from rotator.settings.reference import policy_schema, settings_schema
+from rotator.settings.schema import find_schema, is_secret
+from rotator.settings.secrets import SecretSource
+from rotator.settings.source import read_source
+
+SETTINGS_NAME = "rotator.yaml"
+SYSTEM_SETTINGS = Path("/etc/rotator") / SETTINGS_NAME
+_INIT = "Run `rotator init` to write one, or name yours with --config or ROTATOR_CONFIG."
+_POLICY_FIX = "Run `rotator init` to write one, or correct `policy` in rotator.yaml."
+_SectionType = TypeVar("_SectionType", bound=Section)
+
+
+def find_settings(explicit: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
+    """The settings file: `explicit`, then `ROTATOR_CONFIG`, then `cwd`, then /etc/rotator.
+
+    ConfigError when the named one, or none of the usual ones, is there; it says where it looked.
+    """
+    named = environ.get("ROTATOR_CONFIG", "")
+    for path, origin in ((explicit, "--config"), (Path(named) if named else None, "ROTATOR_CONFIG")):
+        if path is None:
+            continue
+        path = cwd / path.expanduser()
+        if not path.is_file():
+            reason = "is not a file" if path.exists() else "does not exist"
+            raise ConfigError([f"the settings file {show_path(path)}, named by {origin}, {reason}"], fix=_INIT)
+        return path
+    usual = (cwd / SETTINGS_NAME, SYSTEM_SETTINGS)
+    for path in usual:
+        if path.is_file():
+            return path
+    raise ConfigError([f"there is no settings file: looked for {' and '.join(map(str, usual))}"], fix=_INIT)
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings, with absolute paths. ConfigError with all problems. No secret is fetched yet."""
+    settings, problems, _ = _check_settings(path)
+    if settings is None:
+        raise ConfigError(problems, fix=f"Correct {show_path(path)}.")
+    return settings
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy, with the SHA-256 of the file's bytes. ConfigError with all problems."""
+    policy, problems = _check_policy(path)
+    if policy is None:
+        raise ConfigError(problems, fix=f"Correct {show_path(path)}.")
+    return policy
+
+
+def check_files(settings_path: Path) -> list[str]:
+    """All problems of the settings and of the policy that they name, rendered; empty when both are right."""
+    try:
+        _, problems, policy_path = _check_settings(settings_path)
+    except ConfigError as error:
+        return list(error.problems)
+    try:
+        return problems + _check_policy(policy_path)[1]
+    except ConfigError as error:
+        return problems + error.problems
+
+
+def _check_settings(path: Path) -> tuple[Settings | None, list[str], Path]:
+    """The settings if they are right, their problems rendered, and the policy file that they name."""
+    folder = path.absolute().parent
+    source = read_source(path, what="settings", fix=_INIT, is_secret=_is_secret_setting)
+    problems = list(source.problems)
+    settings: Settings | None = None
+    policy_path = folder / "policy.yaml"
+    if isinstance(source.data, dict):
+        try:
+            settings = Settings.model_validate(source.data, context=make_settings_context(folder))
+        except ValidationError as error:
+            problems += make_problems(error, source, settings_schema())
+        problems += [source.problem_at(*finding) for finding in _find_settings_conflicts(source.data)]
+        named = source.data.get("policy")
+        policy_path = folder / Path(named).expanduser() if isinstance(named, str) and named else policy_path
+    return (None if problems else settings), source.render(problems), policy_path
+
+
+def _is_secret_setting(location: Location, value: object) -> bool:
+    """Whether a value must not be shown: a secret that is no proper reference, or a key that nobody knows."""
+    part = find_schema(settings_schema(), location)
+    references = {source.value for source in SecretSource} - {SecretSource.LITERAL.value}
+    is_reference = isinstance(value, dict) and bool(value) and set(value) <= references
+    is_plain_address = location == ("database",) and isinstance(value, str) and not re.search("@|password", value)
+    return is_secret(part) and not is_plain_address and not (is_reference and part is not None)
+
+
+def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
+    """What cannot be, though every value is right in itself."""
+    accounts = data.get("accounts")
+    key_vault = data.get("key_vault")
+    credential = key_vault.get("credential") if isinstance(key_vault, dict) else None
+    first_uses: dict[str, int] = {}
+    for index, account in enumerate(accounts if isinstance(accounts, list) else []):
+        if not isinstance(account, dict):
+            continue
+        location: Location = ("accounts", index)
+        name = account.get("name")
+        if isinstance(name, str) and first_uses.setdefault(name, index) != index:
+            yield (*location, "name"), f'"{name}" is already the name of accounts[{first_uses[name]}]'
+        secrets = [key for key in ("client_secret", "client_certificate") if account.get(key) is not None]
+        if len(secrets) == 2:
+            yield (*location, "client_certificate"), "cannot stand beside client_secret: keep one of the two"
+        for key in secrets:
+            if credential == "account" and isinstance(account[key], dict) and "key_vault" in account[key]:
+                yield (
+                    (*location, key),
+                    "cannot come from Key Vault while key_vault.credential is account: "
+                    "the account signs in with it before it can read a vault",
+                )
+
+
+def _check_policy(path: Path) -> tuple[Policy | None, list[str]]:
+    source = read_source(path, what="policy", fix=_POLICY_FIX)
+    problems: list[Problem] = list(source.problems)
+    file: PolicyFile | None = None
+    if isinstance(source.data, dict):
+        try:
+            file = PolicyFile.model_validate(source.data)
+        except ValidationError as error:
+            problems += make_problems(error, source, policy_schema())
+        findings = dict(reversed(list(find_conflicts(_make_parts(source.data)))))
+        taken = {problem.location for problem in problems}
+        problems += [source.problem_at(*each) for each in findings.items() if each[0] not in taken]
+    if problems or file is None:
+        return None, source.render(problems)
+    return make_policy(file, hashlib.sha256(source.content).hexdigest()), []
+
+
+def _make_parts(data: Mapping[str, object]) -> PolicyParts:
+    """Each part by itself, so that one that is wrong does not hide the conflicts among the others."""
+    rules = data.get("rules")
+    return PolicyParts(
+        _validate(DefaultsSection, data.get("defaults")),
+        [_validate(RuleSection, rule) for rule in rules] if isinstance(rules, list) else [],
+        _validate(GuardrailsSection, data.get("guardrails")),
+    )
+
+
+def _validate(section: type[_SectionType], data: object) -> _SectionType | None:
+    try:
+        return section.model_validate({} if data is None else data)
+    except ValidationError:
+        # Told already: the file was validated as a whole before.
+        return None

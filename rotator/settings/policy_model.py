@@ -1,0 +1,173 @@
+"""`policy.yaml` as a model: every key with its type, default, meaning and example."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
+
+from rotator.domain.policy import Threshold
+from rotator.settings.durations import parse_duration, parse_threshold
+from rotator.settings.fields import DURATION_PATTERN, Duration, DurationOrZero, EmptyAllowed, Section, Text, VaultUrl
+from rotator.settings.scopes import KNOWN_SCOPES, check_scope, check_scope_pattern
+from rotator.settings.words import say_did_you_mean
+
+KEEP = timedelta(0)
+"""`lifetime: keep`: the old PAT's own lifetime. No duration that a file can say is zero there."""
+
+DEFAULT_ROTATE_BEFORE = Threshold(share=0.33)
+DEFAULT_OVERLAP = timedelta(hours=24)
+DEFAULT_NAME_TEMPLATE = "{organization}-{name}"
+_PLACEHOLDERS = ("organization", "name", "account")
+
+
+def _fill_empty_list(value: object) -> object:
+    return () if value is None else value
+
+
+def _parse_lifetime(value: object) -> timedelta:
+    if value == "keep":
+        return KEEP
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or keep") from None
+
+
+def _parse_secret_name(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError('must be a name as text, such as "{organization}-{name}"')
+    for placeholder in re.findall(r"\{([^{}]*)\}", value):
+        if placeholder not in _PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
+            hint = say_did_you_mean(placeholder, _PLACEHOLDERS)
+            raise ValueError(f'unknown placeholder "{{{placeholder}}}"{hint or f"; there are {known}"}')
+    fixed = re.sub(r"\{[^{}]*\}", "", value)
+    wrong = re.search(r"[^0-9A-Za-z-]", fixed)
+    if wrong:
+        raise ValueError(f'"{wrong.group()}" cannot be in a secret\'s name: use letters, digits and hyphens')
+    if len(fixed) > 127:
+        raise ValueError("is longer than the 127 characters that Key Vault allows")
+    return value
+
+
+_LIFETIME_SCHEMA = {"type": "string", "pattern": rf"^keep$|{DURATION_PATTERN}"}
+_THRESHOLD_SCHEMA = {"type": "string", "pattern": rf"^\s*\d+(\.\d+)?\s*%\s*$|{DURATION_PATTERN}"}
+
+ThresholdField = Annotated[Threshold, PlainValidator(parse_threshold), WithJsonSchema(_THRESHOLD_SCHEMA)]
+LifetimeField = Annotated[timedelta, PlainValidator(_parse_lifetime), WithJsonSchema(_LIFETIME_SCHEMA)]
+SecretNameField = Annotated[str, PlainValidator(_parse_secret_name), WithJsonSchema({"type": "string"})]
+ScopePattern = Annotated[Text, AfterValidator(check_scope_pattern)]
+Scope = Annotated[Text, AfterValidator(check_scope), WithJsonSchema({"enum": sorted(KNOWN_SCOPES)})]
+
+
+class MatchSection(Section):
+    """Which PATs a rule speaks for. All keys given must match; `*` stands for any text, `?` for one character."""
+
+    organization: Text | None = Field(default=None, description="Pattern for the organization.", examples=["contoso"])
+    account: Text | None = Field(
+        default=None, description="Pattern for the account's name in rotator.yaml.", examples=["build-bot"]
+    )
+    display_name: Text | None = Field(
+        default=None, description="Pattern for the PAT's display name.", examples=["ci-*"]
+    )
+    scope: ScopePattern | None = Field(
+        default=None,
+        description="Pattern that one of the PAT's scopes must match.",
+        examples=["vso.build_execute"],
+    )
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every PAT matches."""
+        patterns = (self.organization, self.account, self.display_name, self.scope)
+        return all(pattern in (None, "*") for pattern in patterns)
+
+
+class RuleKeys(Section):
+    """What can be said in `defaults` and in each rule."""
+
+    rotate_before: ThresholdField | None = Field(
+        default=None,
+        description="How long before its expiry a PAT is due: a share of its own lifetime, or a duration. "
+        "33% when said nowhere.",
+        examples=["33%", "7d"],
+    )
+    lifetime: LifetimeField | None = Field(
+        default=None,
+        description="How long a new PAT lives: `keep` for as long as the old one did, or a duration. "
+        "`keep` when said nowhere.",
+        examples=["keep", "30d"],
+    )
+    overlap: DurationOrZero | None = Field(
+        default=None,
+        description="How long the old PAT stays valid after the new one is stored. 24h when said nowhere.",
+        examples=["24h"],
+    )
+    vault: VaultUrl | None = Field(
+        default=None,
+        description="The Key Vault that new PATs are written to. Needed wherever something is rotated.",
+        examples=["https://contoso-kv.vault.azure.net"],
+    )
+    secret_name: SecretNameField | None = Field(
+        default=None,
+        description="The secret's name in the vault. `{organization}`, `{name}` and `{account}` are filled in. "
+        "`{organization}-{name}` when said nowhere.",
+        examples=["{organization}-{name}"],
+    )
+    action: Literal["rotate", "alert", "ignore"] | None = Field(
+        default=None,
+        description="`rotate`, `alert` (only report what is due) or `ignore`. `rotate` when said nowhere.",
+        examples=["rotate"],
+    )
+    disable_previous: StrictBool | None = Field(
+        default=None,
+        description="Disable older versions of the secret once the old PAT is revoked. `false` when said nowhere.",
+        examples=[True],
+    )
+
+
+class DefaultsSection(RuleKeys):
+    """What rules go by where they say nothing themselves."""
+
+
+class RuleSection(RuleKeys):
+    """One rule. The first that matches a PAT decides."""
+
+    name: Text = Field(description="The rule's name, in plans and in the audit log.", examples=["ci"])
+    match: Annotated[MatchSection, EmptyAllowed] = Field(
+        default={}, validate_default=True, description="Which PATs are meant; all of them when left out."
+    )
+
+
+class GuardrailsSection(Section):
+    """What no rule may exceed."""
+
+    max_lifetime: Duration | None = Field(
+        default=None, description="The longest that a new PAT may live.", examples=["90d"]
+    )
+    deny_scopes: tuple[Scope, ...] = Field(
+        default=(),
+        description="PATs with one of these scopes are not rotated. `app_token` is full access.",
+        examples=[["app_token"]],
+    )
+    deny_all_organizations: StrictBool = Field(
+        default=True, description="Do not rotate PATs that are valid for all organizations."
+    )
+    max_rotations_per_run: StrictInt = Field(
+        default=50, ge=1, description="At most so many rotations are begun in one run."
+    )
+
+
+class PolicyFile(Section):
+    """Everything that `policy.yaml` says."""
+
+    version: Literal[1] = Field(description="The version of this format.", examples=[1])
+    defaults: Annotated[DefaultsSection, EmptyAllowed] = Field(default={}, validate_default=True)
+    rules: Annotated[tuple[RuleSection, ...], BeforeValidator(_fill_empty_list)] = Field(
+        default=(),
+        description="The rules in order. Without any, `defaults` hold for every PAT.",
+    )
+    guardrails: Annotated[GuardrailsSection, EmptyAllowed] = Field(default={}, validate_default=True)

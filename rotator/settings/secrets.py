@@ -1,0 +1,197 @@
+"""Where a secret setting comes from, and fetching it when it is needed.
+
+A secret is written as a literal, or better as a reference: `{env: NAME}`, `{file: PATH}`, `{credential: NAME}` (a
+systemd credential), and for an app's own secret or certificate `{key_vault: {vault: URL, name: NAME}}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rotator.domain.secret_value import SecretValue
+from rotator.errors import ConfigError
+from rotator.settings.addresses import parse_vault
+from rotator.settings.database_url import make_database_url, mask_database_url
+from rotator.settings.words import say_alternatives
+
+FetchFromVault = Callable[[str, str], SecretValue]
+"""(vault URL, secret name) -> its current value."""
+
+MAKE_KEY = "openssl rand -base64 32 | tr '+/' '-_'"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]+")
+_SECRET_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+
+
+class SecretSource(StrEnum):
+    """How a secret is given."""
+
+    LITERAL = "literal"
+    ENV = "env"
+    FILE = "file"
+    CREDENTIAL = "credential"
+    KEY_VAULT = "key_vault"
+
+
+class SecretForm(StrEnum):
+    """What a secret must look like once it is there."""
+
+    TEXT = "text"
+    FERNET_KEY = "fernet_key"
+    CERTIFICATE = "certificate"
+    DATABASE_URL = "database_url"
+
+
+@dataclass(frozen=True)
+class SecretReference:
+    """A secret setting. `setting` names it in errors: `token_cache.key`.
+
+    `name` is the variable, the absolute path, the credential or the vault secret; `literal` is set for a literal
+    only. `folder` is the settings file's, which relative paths start from.
+    """
+
+    setting: str
+    source: SecretSource
+    form: SecretForm
+    folder: Path
+    name: str = ""
+    vault: str = ""
+    literal: SecretValue | None = None
+
+
+def make_reference(
+    value: object, *, setting: str, form: SecretForm, folder: Path, may_be_in_vault: bool = False
+) -> SecretReference:
+    """The reference that a setting's value says. ValueError, never with the value in it, when it says none."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("must not be empty")
+        literal = SecretValue(value)
+        check_form(literal, form, folder)
+        return SecretReference(setting, SecretSource.LITERAL, form, folder, literal=literal)
+    sources = [source for source in SecretSource if source is not SecretSource.LITERAL]
+    if not may_be_in_vault:
+        sources.remove(SecretSource.KEY_VAULT)
+    ways = say_alternatives(f"{{{source}: ...}}" for source in sources)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be text in quotes, or {ways}")
+    given = [source for source in sources if source in value]
+    if len(given) != 1 or len(value) != 1:
+        raise ValueError(f"must be exactly one of {ways}")
+    source = given[0]
+    inner = value[source]
+    if source is SecretSource.KEY_VAULT:
+        vault, name = _read_vault_reference(inner)
+        return SecretReference(setting, source, form, folder, name, vault)
+    if not isinstance(inner, str) or not inner.strip():
+        raise ValueError(f"{{{source}: ...}} must be followed by a name, as text")
+    if source is SecretSource.FILE:
+        return SecretReference(setting, source, form, folder, str(folder / Path(inner).expanduser()))
+    if not (_NAME if source is SecretSource.ENV else _CREDENTIAL).fullmatch(inner):
+        kind = "an environment variable" if source is SecretSource.ENV else "a credential"
+        raise ValueError(f"{{{source}: ...}} takes the name of {kind}, not the secret itself")
+    return SecretReference(setting, source, form, folder, inner)
+
+
+def _read_vault_reference(value: object) -> tuple[str, str]:
+    if not isinstance(value, Mapping) or set(value) != {"vault", "name"}:
+        raise ValueError("{key_vault: ...} takes two keys: {vault: https://NAME.vault.azure.net, name: SECRET}")
+    name = value["name"]
+    if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
+        raise ValueError("key_vault.name must be a secret's name: letters, digits and hyphens")
+    return parse_vault(value["vault"]), name
+
+
+def resolve(
+    reference: SecretReference, environ: Mapping[str, str], fetch_from_vault: FetchFromVault | None
+) -> SecretValue:
+    """The secret itself, in the form it must have; a database URL comes with an absolute SQLite path.
+
+    ConfigError names the setting, what is missing and what to do. Errors of `fetch_from_vault` pass through.
+    """
+    secret = _fetch(reference, environ, fetch_from_vault)
+    if not secret.reveal().strip():
+        raise _missing(reference, f"{describe(reference)} is empty", "Put the secret there")
+    try:
+        return check_form(secret, reference.form, reference.folder)
+    except ValueError as error:
+        message = f"{reference.setting}: what {describe(reference)} holds cannot be used: {error}"
+        raise ConfigError([message], fix=f"Correct it, or change {reference.setting} in the settings.") from None
+
+
+def _fetch(
+    reference: SecretReference, environ: Mapping[str, str], fetch_from_vault: FetchFromVault | None
+) -> SecretValue:
+    name = reference.name
+    if reference.literal is not None:
+        return reference.literal
+    if reference.source is SecretSource.ENV:
+        if name not in environ:
+            raise _missing(reference, f"the environment variable {name} is not set", f"Set {name}")
+        return SecretValue(environ[name].strip("\r\n"))
+    if reference.source is SecretSource.FILE:
+        return _read_file(reference, Path(name), "Create it, readable by the user rotator runs as")
+    if reference.source is SecretSource.CREDENTIAL:
+        folder = environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise _missing(
+                reference,
+                f"the systemd credential {name} is not there, because CREDENTIALS_DIRECTORY is not set",
+                f"Run rotator as a systemd unit with LoadCredential={name}:PATH",
+            )
+        return _read_file(reference, Path(folder) / name, f"Add LoadCredential={name}:PATH to the unit")
+    if fetch_from_vault is None:
+        raise _missing(reference, "secrets in Key Vault cannot be used here", "Give it as {env: NAME} or {file: PATH}")
+    return fetch_from_vault(reference.vault, name)
+
+
+def _read_file(reference: SecretReference, path: Path, fix: str) -> SecretValue:
+    try:
+        return SecretValue(path.read_text(encoding="utf-8").strip("\r\n"))
+    except UnicodeDecodeError:
+        raise _missing(reference, f"{path} is not UTF-8 text", "Store the secret as text") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _missing(reference, f"{path} cannot be read: {reason}", fix) from None
+
+
+def _missing(reference: SecretReference, what: str, fix: str) -> ConfigError:
+    return ConfigError([f"{reference.setting}: {what}"], fix=f"{fix}, or change {reference.setting} in the settings.")
+
+
+def describe(reference: SecretReference) -> str:
+    """The reference as it is written, a literal as `***`; of a database address all but the password."""
+    if reference.literal is not None:
+        is_url = reference.form is SecretForm.DATABASE_URL
+        return mask_database_url(reference.literal.reveal()) if is_url else "***"
+    if reference.source is SecretSource.KEY_VAULT:
+        return f"{{key_vault: {{vault: {reference.vault}, name: {reference.name}}}}}"
+    return f"{{{reference.source}: {reference.name}}}"
+
+
+def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretValue:
+    """The secret, made usable. ValueError, never with the value in it, when it has another form than it must."""
+    value = secret.reveal()
+    if form is SecretForm.FERNET_KEY and not _is_fernet_key(value):
+        raise ValueError(f"it is no Fernet key (44 characters of url-safe base64); make one with: {MAKE_KEY}")
+    if form is SecretForm.CERTIFICATE:
+        if "-----BEGIN CERTIFICATE-----" not in value:
+            raise ValueError("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+        if "PRIVATE KEY-----" not in value:
+            raise ValueError("it holds no private key in PEM form: put certificate and key into one text")
+    if form is SecretForm.DATABASE_URL:
+        return SecretValue(make_database_url(value.strip(), folder))
+    return secret
+
+
+def _is_fernet_key(value: str) -> bool:
+    try:
+        return len(value) == 44 and len(base64.b64decode(value, altchars=b"-_", validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False

@@ -1,0 +1,262 @@
+"""`rotator.yaml`: found, read, and every problem told at once."""
+
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from rotator.errors import ConfigError
+from rotator.settings.effective import show_settings
+from rotator.settings.load import check_files, find_settings, load_settings
+from rotator.settings.secrets import describe, resolve
+
+CANARY = "canary-4711"
+ACCOUNT = """\
+accounts:
+  - name: build-bot
+    tenant: 6f89cf12-978b-4d23-ac18-9ef0c127cf87
+    client_id: 3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906
+    username: build-bot@contoso.com
+    organizations: [contoso]
+"""
+
+
+def write(folder: Path, settings: str, policy: str | None = None) -> Path:
+    """Both files; the policy is a right one unless given."""
+    path = folder / "rotator.yaml"
+    path.write_text(settings)
+    (folder / "policy.yaml").write_text(policy or "version: 1\ndefaults: {vault: https://kv.example}\n")
+    return path
+
+
+def problems_of(folder: Path, settings: str) -> list[str]:
+    """The first line of each problem, without the folder."""
+    found = check_files(write(folder, settings))
+    return [problem.splitlines()[0].replace(f"{folder}/", "") for problem in found]
+
+
+def test_settings_have_every_default_when_only_an_account_is_given(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, ACCOUNT))
+    assert settings.accounts[0].organizations == ("contoso",)
+    assert settings.policy == tmp_path / "policy.yaml"
+    assert settings.token_cache.path == tmp_path / "token-cache.bin"
+    assert resolve(settings.database, {}, None).reveal() == f"sqlite:///{tmp_path}/rotator.db"
+    assert settings.http.connect_timeout == timedelta(seconds=3)
+    assert settings.rotation.settle == timedelta(minutes=10)
+    assert settings.key_vault.credential == "default"
+    assert describe(settings.token_cache.key) == "{env: ROTATOR_TOKEN_CACHE_KEY}"
+    assert check_files(tmp_path / "rotator.yaml") == []
+
+
+def test_settings_take_paths_as_they_are_when_absolute(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, ACCOUNT + "policy: /etc/p.yaml\nhttp: {ca_bundle: /etc/ca.pem}\n"))
+    assert settings.policy == Path("/etc/p.yaml")
+    assert settings.http.ca_bundle == Path("/etc/ca.pem")
+
+
+def test_settings_are_right_when_a_section_is_empty(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, ACCOUNT + "entra:\nhttp:\n  # read_timeout: 20s\n"))
+    assert settings.entra.instance_discovery is True
+
+
+def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_path: Path) -> None:
+    path = write(tmp_path, ACCOUNT + "key_vault:\n  credential: acount\n")
+    assert check_files(path) == [
+        f'{path}:8:15 key_vault.credential: unknown credential "acount", expected default, environment, '
+        'managed_identity, workload_identity, azure_cli or account, did you mean "account"?\n'
+        "  credential: acount\n"
+        "              ^"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("databse: x\n", '7:1 databse: unknown key, did you mean "database"?'),
+        ("zzz: x\n", "7:1 zzz: unknown key, expected database, policy, accounts, entra, azure_devops, key_vault, "
+         "token_cache, http or rotation"),
+        ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
+        ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
+         "15m for minutes"),
+        ("http: 3\n", "7:7 http: must be a section with keys and values"),
+        ("azure_devops: {api_version: 7.1}\n", '7:29 azure_devops.api_version: must be text: put it in quotes, "7.1"'),
+        ("azure_devops: {max_parallel: 0}\n", "7:30 azure_devops.max_parallel: 0 must be at least 1"),
+        ("azure_devops: {max_parallel: 65}\n", "7:30 azure_devops.max_parallel: 65 must be at most 64"),
+        ("azure_devops: {max_parallel: true}\n", "7:30 azure_devops.max_parallel: must be a whole number"),
+        ("azure_devops: {core_url: http://a}\n", '7:26 azure_devops.core_url: "http://a" must begin with https://'),
+        ("azure_devops: {core_url: https://a/b}\n", '7:26 azure_devops.core_url: "https://a/b" must end after the '
+         "host: write https://a"),
+        ("entra: {instance_discovery: yes}\n", "7:29 entra.instance_discovery: must be true or false"),
+        ("database: mysql://x\n", "7:11 database: this is not the address of a database: write "
+         "sqlite:///rotator.db or postgresql+psycopg://user@host/database"),
+        ("database: postgres://h/d\n", "7:11 database: the address must name the driver: begin it with "
+         "postgresql+psycopg://"),
+        ('database: "sqlite://"\n', "7:11 database: a SQLite address has three slashes in front of a relative path: "
+         "sqlite:///rotator.db"),
+        ("database: 'sqlite:///:memory:'\n", "7:11 database: a database in memory forgets every rotation: name a file, "
+         "sqlite:///rotator.db"),
+        ("policy: 7\n", "7:9 policy: must be the path of a file, as text"),
+        ("policy:\n", "7:1 policy: is empty"),
+    ],
+)  # fmt: skip
+def test_settings_problem_says_what_was_expected_when_a_key_is_wrong(tmp_path: Path, extra: str, expected: str) -> None:
+    assert [line.removeprefix("rotator.yaml:") for line in problems_of(tmp_path, ACCOUNT + extra)] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("6f89cf12-978b-4d23-ac18-9ef0c127cf87", "common", "admits personal accounts"),
+        ("6f89cf12-978b-4d23-ac18-9ef0c127cf87", "contoso", "must be a tenant id, a domain such as contoso.com"),
+        ("3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906", "rotator", "must be an application id"),
+        ("build-bot@contoso.com", "build-bot", "must be a user name such as"),
+        ("[contoso]", "[https://dev.azure.com/contoso]", "must be the name alone"),
+        ("[contoso]", "[contoso, Contoso]", "an organization stands here twice"),
+        ("[contoso]", "[]", "must have at least one entry"),
+        ("[contoso]", "contoso", "must be a list"),
+        ("    tenant: 6f89cf12-978b-4d23-ac18-9ef0c127cf87\n", "", "accounts[0].tenant: is missing, for example"),
+        ("name: build-bot", "name: 7", 'must be text: put it in quotes, "7"'),
+        ("name: build-bot\n", "name: a b\n", "must be letters, digits"),
+    ],
+)
+def test_settings_problem_is_told_when_an_account_is_wrong(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    found = problems_of(tmp_path, ACCOUNT.replace(old, new))
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize("tenant", ["organizations", "contoso.com", "contoso.onmicrosoft.com"])
+def test_settings_accept_the_tenant_when_it_is_a_domain_or_any(tmp_path: Path, tenant: str) -> None:
+    text = ACCOUNT.replace("6f89cf12-978b-4d23-ac18-9ef0c127cf87", tenant)
+    assert load_settings(write(tmp_path, text)).accounts[0].tenant == tenant
+
+
+def test_settings_report_all_problems_in_order_when_there_are_several(tmp_path: Path) -> None:
+    text = (
+        ACCOUNT
+        + ACCOUNT.removeprefix("accounts:\n").replace("build-bot@", "x@")
+        + "    client_secret: {env: A}\n    client_certificate: {file: b}\n    colour: red\nhttp: {x: 1}\n"
+    )
+    lines = problems_of(tmp_path, text)
+    assert [line.partition(": ")[0] for line in lines] == [
+        "rotator.yaml:7:11 accounts[1].name",
+        "rotator.yaml:13:25 accounts[1].client_certificate",
+        "rotator.yaml:14:5 accounts[1].colour",
+        "rotator.yaml:15:8 http.x",
+    ]
+
+
+def test_settings_refuse_a_vault_reference_when_the_vault_needs_that_account(tmp_path: Path) -> None:
+    text = ACCOUNT + (
+        "    client_secret: {key_vault: {vault: https://kv.vault.azure.net, name: app}}\n"
+        "key_vault: {credential: account}\n"
+    )
+    assert "before it can read a vault" in problems_of(tmp_path, text)[0]
+    assert problems_of(tmp_path, text.replace("credential: account", "credential: default")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"    client_secret: [{CANARY}]\n",
+        f"    client_secrt: {CANARY}\n",
+        f"    client_secret: {{value: {CANARY}}}\n",
+        f"    client_secret: {{{CANARY}}}\n",
+        f"    client_secret: {{env: '{CANARY} {CANARY}'}}\n",
+        f"    client_certificate: |\n      -----BEGIN\n      {CANARY}\n",
+        f"    client_certificate: {CANARY}\n",
+        f"token_cache: {{key: {CANARY}, pth: x}}\n",
+        f"database: postgresql+psycopg://u:{CANARY}@host\n",
+        f"database: postgresql+psycopg://u@host:{CANARY}/d?password={CANARY}\n",
+        f"secrets: {{a: [{CANARY}]}}\n",
+    ],
+)
+def test_settings_problem_hides_the_value_when_it_may_be_secret(tmp_path: Path, line: str) -> None:
+    found = check_files(write(tmp_path, ACCOUNT + line))
+    assert found
+    assert CANARY not in "\n".join(found)
+
+
+def test_settings_hold_a_literal_secret_out_of_sight_when_printed(tmp_path: Path) -> None:
+    text = ACCOUNT + f"    client_secret: {CANARY}\ndatabase: postgresql+psycopg://u:{CANARY}@h/d?sslmode=require\n"
+    settings = load_settings(write(tmp_path, text))
+    shown = show_settings(settings)
+    assert CANARY not in f"{settings!r} {settings} {shown}"
+    assert shown["database"] == "postgresql+psycopg://u:***@h/d?sslmode=require"
+    secret = settings.accounts[0].client_secret
+    assert secret is not None
+    assert resolve(secret, {}, None).reveal() == CANARY
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=300, deadline=None)
+def test_settings_never_crash_and_hide_the_secret_when_one_character_is_wrong(data: st.DataObject) -> None:
+    text = ACCOUNT + f"    client_secret: {CANARY}\n    client_certificate: {CANARY}\nhttp: {{read_timeout: 1}}\n"
+    position = data.draw(st.integers(0, text.index(CANARY)))
+    typed = data.draw(st.sampled_from(["", *"\t\n #'\",:*&!|>-[]{}?%@`x\x00\x1b\u2028"]))
+    with tempfile.TemporaryDirectory() as folder:
+        found = check_files(write(Path(folder), text[:position] + typed + text[position + 1 :]))
+    assert found
+    assert CANARY not in "\n".join(found)
+
+
+def test_settings_error_leads_nowhere_with_the_values_when_raised(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, ACCOUNT + f"    client_secret: [{CANARY}]\n"))
+    assert caught.value.__cause__ is None
+    assert CANARY not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_check_reports_both_files_when_both_are_wrong(tmp_path: Path) -> None:
+    found = check_files(write(tmp_path, ACCOUNT + "policy: policy.yaml\nx: 1\n", "version: 1\ny: 2\n"))
+    assert [problem.splitlines()[0].removeprefix(f"{tmp_path}/").partition(" ")[0] for problem in found] == [
+        "rotator.yaml:8:1",
+        "policy.yaml:1:1",
+        "policy.yaml:2:1",
+    ]
+
+
+def test_check_reports_the_policy_when_it_is_not_there(tmp_path: Path) -> None:
+    found = check_files(write(tmp_path, ACCOUNT + "policy: none.yaml\n"))
+    assert found == [f"{tmp_path}/none.yaml: there is no such policy file"]
+
+
+def test_settings_are_found_in_order_when_several_exist(tmp_path: Path) -> None:
+    for name in ("explicit.yaml", "named.yaml", "rotator.yaml"):
+        (tmp_path / name).touch()
+    named = {"ROTATOR_CONFIG": str(tmp_path / "named.yaml")}
+    assert find_settings(Path("explicit.yaml"), named, tmp_path) == tmp_path / "explicit.yaml"
+    assert find_settings(None, named, tmp_path) == tmp_path / "named.yaml"
+    assert find_settings(None, {"ROTATOR_CONFIG": ""}, tmp_path) == tmp_path / "rotator.yaml"
+
+
+@pytest.mark.parametrize(
+    ("explicit", "environ", "expected"),
+    [
+        (Path("none.yaml"), {}, "named by --config, does not exist"),
+        (None, {"ROTATOR_CONFIG": "none.yaml"}, "named by ROTATOR_CONFIG, does not exist"),
+        (Path(), {}, "named by --config, is not a file"),
+        (None, {}, "looked for"),
+    ],
+)
+def test_settings_search_says_where_it_looked_when_nothing_is_there(
+    tmp_path: Path, explicit: Path | None, environ: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        find_settings(explicit, environ, tmp_path)
+    assert "rotator init" in caught.value.fix
+
+
+def test_loading_imports_no_service_library_when_imported_alone() -> None:
+    code = (
+        "import sys, rotator.settings.load;"
+        "print([m for m in sys.modules if m.split('.')[0] in {'azure', 'msal', 'sqlalchemy', 'alembic', 'requests'}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
