@@ -8,6 +8,7 @@
         IllegalTransitionError      a step that the state machine forbids: a bug
         VerificationError           the new PAT, or its copy in the vault, did not prove itself
         ForeignWriteError           somebody else wrote the secret: frozen, nothing revoked
+        CloneLostError              our clone was revoked by somebody else during the overlap
       RemoteError                   service, operation, status, request_id
         TransientError              certainly had no effect, may be repeated; retry_after
         DeniedError                 401/403: this account may not; stops the account only
@@ -88,6 +89,12 @@ class ForeignWriteError(RotationError):
     """The secret's newest version was not written by this rotation; nothing is revoked."""
 
     code = "foreign_write"
+
+
+class CloneLostError(RotationError):
+    """Our clone was revoked by somebody else during the overlap; the old PAT is current again."""
+
+    code = "clone_revoked_elsewhere"
 
 
 class RemoteError(RotatorError):

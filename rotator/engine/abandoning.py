@@ -6,6 +6,7 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationChanges, RotationState
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.restoring import restore_committed
 from rotator.errors import RotatorError
 
 
@@ -26,6 +27,8 @@ def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None
 def revoke_clone(held: ClaimedPat) -> None:
     """Revoke the clone of a rotation that is `abandoning`, and close it. Repeating it is harmless."""
     rotation = held.rotation
+    if rotation.tried_store:
+        restore_committed(held)
     if rotation.new_authorization_id is not None:
         held.check_claim()
         held.engine.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)

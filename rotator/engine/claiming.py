@@ -26,6 +26,7 @@ class ClaimedPat:
         self.engine = engine
         self.pat = pat
         self._claim = claim
+        self._ends_at = engine.clock.now() + engine.timing.lease
         self._rotation = rotation
 
     @property
@@ -95,8 +96,11 @@ class ClaimedPat:
         self._tell(event, details)
 
     def check_claim(self) -> None:
-        """LeaseLostError unless our claim still has time: called right before every mutating request."""
-        if self.engine.clock.now() >= self._claim.expires_at:
+        """LeaseLostError unless our claim still has time: called right before every mutating request.
+
+        Judged by the host's clock from before the last commit, so that no skew to the database's clock matters.
+        """
+        if self.engine.clock.now() >= self._ends_at:
             raise LeaseLostError(
                 f"our claim on {self.pat.name} ran out before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run goes on from the journal.",
@@ -106,11 +110,11 @@ class ClaimedPat:
     def _commit(self, entries: list[AuditEntry]) -> Iterator[UnitOfWork]:
         engine, now = self.engine, self.engine.clock.now()
         with engine.database.begin() as work:
-            claim = work.leases.renew(self._claim, now=now, span=engine.timing.lease)
+            claim = work.leases.renew(self._claim, now=work.now(), span=engine.timing.lease)
             yield work
             for entry in entries:
                 work.audit.append(entry, now)
-        self._claim = claim
+        self._claim, self._ends_at = claim, now + engine.timing.lease
 
     def _entry(self, event: str, outcome: Outcome, rotation: Rotation, details: dict[str, Detail]) -> AuditEntry:
         known: dict[str, Detail] = {
@@ -142,7 +146,7 @@ def claimed(engine: Engine, name: str) -> Iterator[ClaimedPat]:
     """
     with engine.database.begin() as work:
         check_managed(work, name)
-        claim = work.leases.claim(name, engine.run_id, now=engine.clock.now(), span=engine.timing.lease)
+        claim = work.leases.claim(name, engine.run_id, now=work.now(), span=engine.timing.lease)
         pat = check_managed(work, name)
         rotation = next((item for item in work.journal.load_for(name) if item.is_open), None)
     held = ClaimedPat(engine, claim, pat, rotation)

@@ -18,7 +18,7 @@ from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import Engine
 from rotator.engine.listing import ServerView
-from rotator.engine.minting import begin_rotation, inspect_source, mint_clone, verify_clone
+from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
 from rotator.engine.planning import make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
 from rotator.engine.recovering import is_parked, recover
@@ -26,6 +26,7 @@ from rotator.engine.report import ReportEntry, RunReport
 from rotator.engine.retiring import is_overlap_over, retire_predecessor
 from rotator.engine.storing import confirm_stored, store_value
 from rotator.errors import (
+    CloneLostError,
     DatabaseError,
     DeniedError,
     ForeignWriteError,
@@ -52,7 +53,11 @@ class Run:
         self._permits = threading.Semaphore(engine.policy.guardrails.max_rotations_per_run)
 
     def work_on(self, names: list[str], found: Reconciliation) -> None:
-        """Work on each ManagedPat in its own thread, `max_parallel` at a time, the most urgent first."""
+        """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
+        if self.engine.max_parallel == 1:
+            for name in names:
+                self._isolate(name, found)
+            return
         pool = ThreadPoolExecutor(max_workers=self.engine.max_parallel, thread_name_prefix="pat")
         try:
             futures = [pool.submit(self._isolate, name, found) for name in names]
@@ -101,7 +106,10 @@ class Run:
             self._note_failure(held, _make_internal(held.pat, error))
 
     def _work(self, held: ClaimedPat, found: Reconciliation) -> None:
-        apply_findings(held, found, by_hand=self._by_hand)
+        try:
+            apply_findings(held, self.view, found, by_hand=self._by_hand)
+        except CloneLostError as error:
+            self.report.add(self.report.abandoned, held.pat, error.message)
         if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
             self._recover(held)
         if self._by_hand and held.has_open_rotation and is_parked(held.rotation):
@@ -110,11 +118,10 @@ class Run:
                 code="rotation_parked",
                 fix="Its last request may still land; run `rotator once` again when the settle time is over.",
             )
+        self._retire(held)
         if not held.has_open_rotation and self._wants_rotation(held):
             self._rotate(held)
-        if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING and is_overlap_over(held):
-            retire_predecessor(held, self.view)
-            self.report.add(self.report.retired, held.pat, f"revoked {held.rotation.predecessor_id}")
+            self._retire(held)
 
     def _recover(self, held: ClaimedPat) -> None:
         before = held.rotation.state
@@ -126,6 +133,18 @@ class Run:
             self.engine.progress("rotation_parked", name=held.pat.name, state=after.value)
         elif after is not before:
             self.report.add(self.report.recovered, held.pat, f"interrupted while {before.value}, finished")
+
+    def _retire(self, held: ClaimedPat) -> None:
+        """Revoke the old PAT if its overlap is over; when the clone turns out lost, say so and let a new one come."""
+        is_open = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
+        if not is_open or not is_overlap_over(held):
+            return
+        try:
+            retire_predecessor(held, self.view)
+        except CloneLostError as error:
+            self.report.add(self.report.abandoned, held.pat, error.message)
+        else:
+            self.report.add(self.report.retired, held.pat, f"revoked {held.rotation.predecessor_id}")
 
     def _wants_rotation(self, held: ClaimedPat) -> bool:
         if self._by_hand:
@@ -140,11 +159,13 @@ class Run:
         decision = self.engine.policy.decide(pat, now=now, longest=self._longest(pat))
         if decision.verdict is Verdict.BLOCKED:
             raise PlanRefusedError(f"{pat.name}: {decision.reason}", code="blocked", fix=decision.fix)
+        if not self._by_hand:
+            check_attempts(held)
         source = inspect_source(held, self.view, decision, by_hand=self._by_hand)
         if not self._permits.acquire(blocking=False):
             self.report.postponed.append(held.pat.name)
             return
-        begin_rotation(held, source)
+        begin_rotation(held, source, by_hand=self._by_hand)
         value = mint_clone(held, source)
         verify_clone(held, self.view, value)
         store_value(held, value)
@@ -194,7 +215,7 @@ def run_once(engine: Engine) -> RunReport:
     run.note_down(found)
     plan = make_plan(engine)
     names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
-    names += sorted(found.changed - set(names))
+    names += sorted((found.changed | found.late_stores) - set(names))
     run.work_on(names, found)
     return run.report
 

@@ -13,9 +13,11 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.ports import MintedPat
+from rotator.engine.ports import MintedPat, SecretVersion
+from rotator.engine.tags import INTENT_TAG, ROTATION_TAG
 from rotator.engine.waiting import Patience
 from rotator.errors import (
+    ForeignWriteError,
     LeaseLostError,
     PlanRefusedError,
     RotationError,
@@ -25,6 +27,7 @@ from rotator.errors import (
     VerificationError,
 )
 
+MAX_LOST_PER_DAY = 3
 CLOCK_TOLERANCE = timedelta(seconds=2)
 
 
@@ -70,7 +73,21 @@ def make_revoked_error(name: str) -> PlanRefusedError:
     )
 
 
-def begin_rotation(held: ClaimedPat, source: Source) -> None:
+def check_attempts(held: ClaimedPat) -> None:
+    """RotationError when too many clones were minted and given up within a day: a human has to look."""
+    since = held.engine.clock.now() - timedelta(days=1)
+    with held.engine.database.begin() as work:
+        rotations = work.journal.load_for(held.pat.name, since=since)
+    lost = [r for r in rotations if r.state is RotationState.ABANDONED and r.new_authorization_id is not None]
+    if len(lost) >= MAX_LOST_PER_DAY:
+        raise RotationError(
+            f"{held.pat.name}: {len(lost)} clones were minted and given up within a day",
+            code="too_many_attempts",
+            fix=f"See why with `rotator audit list --name {held.pat.name}`, then `rotator rotate {held.pat.name}`.",
+        )
+
+
+def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
     """Journal the intent, then prove that the vault would take the value, before anything is minted."""
     pat, rule, engine = held.pat, source.rule, held.engine
     now = engine.clock.now()
@@ -101,12 +118,39 @@ def begin_rotation(held: ClaimedPat, source: Source) -> None:
     )
     try:
         held.check_claim()
-        engine.secrets.check_writable(held.location, {"rotator-intent": rotation.id})
+        newest = engine.secrets.check_writable(held.location, {INTENT_TAG: rotation.id})
+        _check_history(held, newest, by_hand=by_hand)
     except LeaseLostError:
         raise
     except RotatorError as error:
         close_unminted(held, error)
         raise
+
+
+def _check_history(held: ClaimedPat, newest: SecretVersion | None, *, by_hand: bool) -> None:
+    """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
+
+    A person may overrule another writer, not a database that is behind the vault.
+    """
+    writer = newest.tags.get(ROTATION_TAG) if newest is not None else None
+    pat = held.pat
+    place = f"secret {pat.secret_name} in {pat.vault}"
+    if writer is not None:
+        with held.engine.database.begin() as work:
+            known = {rotation.id for rotation in work.journal.load_for(pat.name)}
+        if writer not in known:
+            raise PlanRefusedError(
+                f"{pat.name}: {place} was written by a rotation that this database does not know ({writer}); "
+                "the database looks older than the vault",
+                code="database_behind",
+                fix="Nothing was minted or revoked. If the database was restored from a backup, run "
+                "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
+            )
+    elif newest is not None and pat.secret_version is not None and not by_hand:
+        raise ForeignWriteError(
+            f"{pat.name}: {place} was written by somebody else since the last rotation; nothing was minted",
+            fix=f"Find out who writes this secret, stop that, then `rotator rotate {pat.name}`.",
+        )
 
 
 def close_unminted(held: ClaimedPat, error: RotatorError) -> None:

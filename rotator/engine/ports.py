@@ -134,8 +134,10 @@ class SecretStore(Protocol):
     the write may have happened.
     """
 
-    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> None:
+    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
         """Prove that a write would be accepted, by merging `intent` into the tags of the newest version.
+
+        Returns that version as it was before, None when there is no secret yet.
 
         A missing secret, with permission to create it, is fine. A soft-deleted name, a missing permission, a
         firewall raise RejectedError or DeniedError, each with its fix.
@@ -222,8 +224,11 @@ class Journal(Protocol):
         Their request could still land: a listing that shows their fingerprint shows an orphan of ours.
         """
 
-    def load_failed(self) -> tuple[Rotation, ...]:
-        """For each ManagedPat the newest rotation, if it is failed."""
+    def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
+        """Abandoned rotations that had sent a write to the vault and were closed at or after `since`.
+
+        Their write could still land, over a newer one.
+        """
 
     def load_minted_ids(self) -> frozenset[str]:
         """The authorization ids of every PAT that we ever minted."""

@@ -13,6 +13,8 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import Engine
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_revoked_error
+from rotator.engine.restoring import LATE_STORE_SPAN, restore_committed
+from rotator.engine.retiring import check_guard
 from rotator.errors import RotatorError
 
 Pair = tuple[str, str]
@@ -26,6 +28,7 @@ class Known:
     open_rotations: tuple[Rotation, ...]
     unconfirmed: tuple[Rotation, ...]
     minted_ids: frozenset[str]
+    given_up_stores: tuple[Rotation, ...]
 
     @property
     def tracked_ids(self) -> frozenset[str]:
@@ -43,13 +46,14 @@ class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
     `late` are PATs of ours that landed after their attempt was given up; `quarantined` look like that without
-    proof. `down` are the pairs of account and organization that could not be looked at.
+    proof; `late_stores` are the names whose given-up writes to the vault may still land. `down` are the pairs of account and organization that could not be looked at.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
     quarantined: list[tuple[Rotation, Pat]] = field(default_factory=list)
+    late_stores: set[str] = field(default_factory=set)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
 
 
@@ -61,6 +65,7 @@ def load_known(engine: Engine) -> Known:
             work.journal.load_open(),
             work.journal.load_unconfirmed(engine.clock.now()),
             work.journal.load_minted_ids(),
+            work.journal.load_given_up_stores(engine.clock.now() - LATE_STORE_SPAN),
         )
 
 
@@ -73,6 +78,7 @@ def reconcile(engine: Engine, view: ServerView) -> Reconciliation:
         except RotatorError as error:
             found.down[account.name, ""] = error
     now = engine.clock.now()
+    found.late_stores = {r.name for r in known.given_up_stores} & {pat.name for pat in known.pats}
     for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
         if (pair[0], "") in found.down:
             continue
@@ -108,6 +114,7 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
     pair = (listing.account, listing.organization)
     listed = {pat.authorization_id: pat for pat in listing.pats}
     rotating = {rotation.name for rotation in known.open_rotations}
+    found.changed.update(_find_lost_clones(known, listing, now))
     for pat in known.pats:
         if (pat.account, pat.organization) != pair or pat.name in rotating:
             continue
@@ -133,7 +140,19 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
                 found.quarantined.append((rotation, current))
 
 
-def apply_findings(held: ClaimedPat, found: Reconciliation, *, by_hand: bool) -> None:
+def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> list[str]:
+    """The ManagedPats whose clone is handed out by the vault and not listed as active any more."""
+    return [
+        rotation.name
+        for rotation in known.open_rotations
+        if (rotation.account, rotation.organization) == (listing.account, listing.organization)
+        and rotation.state is RotationState.OVERLAPPING
+        and (rotation.new_valid_to is None or rotation.new_valid_to > now)
+        and listing.find(rotation.new_authorization_id or "") is None
+    ]
+
+
+def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *, by_hand: bool) -> None:
     """Act, under the claim, on what the look at the server found about this ManagedPat.
 
     PlanRefusedError when it was revoked outside, unless a person asks for a new one.
@@ -141,8 +160,14 @@ def apply_findings(held: ClaimedPat, found: Reconciliation, *, by_hand: bool) ->
     for rotation, landed in found.late.get(held.pat.name, []):
         if not held.has_open_rotation:
             _revoke_late(held, rotation, landed)
+    if held.pat.name in found.late_stores:
+        restore_committed(held)
     listing = found.listings.get((held.pat.account, held.pat.organization))
-    if listing is None or held.has_open_rotation or held.pat.name not in found.changed:
+    if listing is None or held.pat.name not in found.changed:
+        return
+    if held.has_open_rotation:
+        if held.rotation.state is RotationState.OVERLAPPING:
+            check_guard(held, view)
         return
     pat, current = held.pat, listing.find(held.pat.authorization_id)
     if current is None:

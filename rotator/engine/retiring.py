@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator.domain.account import Identity
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationState
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.listing import ServerView
+from rotator.engine.listing import Listing, ServerView
+from rotator.engine.restoring import restore_committed
 from rotator.engine.storing import freeze, is_ours
-from rotator.errors import RotationError, VerificationError
+from rotator.errors import CloneLostError, RotationError, VerificationError
 
 
 def is_overlap_over(held: ClaimedPat) -> bool:
@@ -64,8 +67,14 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
         raise error
     latest = engine.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest):
+        if restore_committed(held):
+            raise RotationError(
+                f"{held.pat.name}: a late write of ours was undone, so the overlap starts again",
+                code="overlap_restarted",
+                fix="Nothing to do: the old one is revoked when the new overlap is over.",
+            )
         raise freeze(held)
-    found = engine.pats.verify(rotation.organization, latest.value)
+    found = _verify_current(held, view, latest.value)
     expected = view.fetch_identity(rotation.account, rotation.organization)
     if found.user_id != expected.user_id:
         raise VerificationError(
@@ -74,6 +83,39 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
             code="wrong_identity",
             fix="Find out who changed the secret.",
         )
+
+
+def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> Identity:
+    """Who the value in the vault authenticates as; a clone that was revoked outside is replaced by its old PAT."""
+    rotation = held.rotation
+    try:
+        return held.engine.pats.verify(rotation.organization, value)
+    except VerificationError:
+        _check_clone(held, view)
+        raise
+
+
+def _check_clone(held: ClaimedPat, view: ServerView) -> None:
+    """CloneLostError, after making the old PAT current again, when a complete listing taken now lacks our clone."""
+    rotation = held.rotation
+    listing = view.fetch_again(rotation.account, rotation.organization)
+    if listing.find(rotation.new_authorization_id or "") is None:
+        raise _return_to_predecessor(held, listing)
+
+
+def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError:
+    """Our clone was revoked by somebody else: the old PAT, if it lives, is current again and will be rotated anew."""
+    rotation, old = held.rotation, listing.find(held.rotation.predecessor_id)
+    error = CloneLostError(
+        f"{held.pat.name}: the clone {rotation.new_authorization_id} was revoked outside rotator",
+        fix=f"Nothing to do if it was meant; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
+    )
+    pat = held.pat
+    if old is not None:
+        pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
+    failure = Failure(error.code, error.message, error.fix)
+    held.step(RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure)
+    return error
 
 
 def complete(held: ClaimedPat) -> None:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.ports import StoredSecret
+from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     DeniedError,
@@ -20,23 +21,6 @@ from rotator.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-
-ROTATION_TAG = "rotator-rotation-id"
-AUTHORIZATION_TAG = "rotator-authorization-id"
-
-
-def make_tags(rotation: Rotation, audit_head: str) -> dict[str, str]:
-    """What is written beside the value: enough to find the rotation, and to rebuild an inventory from."""
-    return {
-        ROTATION_TAG: rotation.id,
-        AUTHORIZATION_TAG: rotation.new_authorization_id or "",
-        "rotator-predecessor-id": rotation.predecessor_id,
-        "rotator-name": rotation.name,
-        "rotator-account": rotation.account,
-        "rotator-organization": rotation.organization,
-        "rotator-rule": rotation.rule,
-        "rotator-audit-head": audit_head,
-    }
 
 
 def store_value(held: ClaimedPat, value: SecretValue) -> None:

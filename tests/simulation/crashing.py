@@ -1,0 +1,72 @@
+"""Killing, or freezing, the engine between any two bytecodes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import rotator.domain
+import rotator.engine
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
+
+_PACKAGES = tuple(str(Path(package.__path__[0])) for package in (rotator.engine, rotator.domain))
+
+
+class Crash(BaseException):
+    """The process died here. Not an Exception: nothing in the product may catch it."""
+
+
+class Life:
+    """One simulated process: whether it still lives, and how many bytecodes of ours it has executed.
+
+    `action` is called before the bytecode numbered `at`; it may raise Crash, or block.
+    """
+
+    def __init__(self, at: int | None = None, action: Callable[[], None] | None = None) -> None:
+        self.dead = False
+        self.executed = 0
+        self._at = at
+        self._action = action or self.die
+
+    def die(self) -> None:
+        """End this process: everything it still tries raises Crash too."""
+        self.dead = True
+        raise Crash
+
+    def check(self) -> None:
+        """Raise Crash when this process is dead: a dead process sends nothing and writes nothing."""
+        if self.dead:
+            raise Crash
+
+    @contextmanager
+    def lived(self) -> Iterator[None]:
+        """Count, and if so ordered die, in what runs inside."""
+        previous = sys.gettrace()
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+        try:
+            yield
+        finally:
+            sys.settrace(previous)
+            threading.settrace(None)  # type: ignore[arg-type]
+
+    def _trace(self, frame: FrameType, event: str, arg: object) -> TraceFunction | None:
+        if not frame.f_code.co_filename.startswith(_PACKAGES):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._trace_opcodes
+
+    def _trace_opcodes(self, frame: FrameType, event: str, arg: object) -> TraceFunction:
+        if event == "opcode" and not self.dead:
+            self.executed += 1
+            if self.executed == self._at:
+                self._action()
+        return self._trace_opcodes

@@ -1,0 +1,234 @@
+"""One simulated history from a seed, and what must hold when it has come to rest."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.rotation import Likeness, RotationState, compare_mint
+from rotator.engine.cycle import run_once
+from rotator.errors import RotatorError, TransientError
+from tests.simulation.crashing import Crash, Life
+from tests.simulation.world import ACCOUNT, NAMES, ORGANIZATION, InvariantError, World
+
+MOST_CYCLES = 40
+_FAULTY = ("fetch_pats", "fetch_pat", "fetch_identity", "verify", "mint", "revoke")
+_FAULTY_VAULT = ("check_writable", "fetch_latest", "fetch_version", "fetch_versions", "store", "disable")
+
+
+@dataclass
+class History:
+    """What one run went through."""
+
+    seed: int
+    crashes: int = 0
+    faults: int = 0
+    thaws: int = 0
+    notes: list[str] = field(default_factory=list)
+    breaks: int = 0
+
+
+def simulate(seed: int) -> History:
+    """Live through one random history; InvariantError when the promise is broken."""
+    randomness = random.Random(seed)
+    world, history = World(randomness), History(seed)
+    for _ in range(randomness.randint(1, 3)):
+        _stir(world, history)
+        if randomness.random() < 0.25:
+            _run_two(world, history)
+        else:
+            run_process(world, history, crash_at=_pick_point(randomness))
+        world.clock.advance(timedelta(minutes=randomness.choice((0, 1, 6, 20, 130))))
+    settle(world, history)
+    return history
+
+
+def run_process(world: World, history: History, crash_at: int | None) -> int:
+    """One `rotator once`, killed before the given bytecode; how many bytecodes it executed."""
+    life = Life(crash_at)
+    engine = world.make_engine(life)
+    try:
+        with life.lived():
+            run_once(engine)
+    except Crash:
+        history.crashes += 1
+    except RotatorError as error:
+        history.notes.append(error.code)
+    return life.executed
+
+
+def settle(world: World, history: History) -> None:
+    """Let everything late land, run undisturbed until nothing changes any more, and check what must hold then."""
+    _clear_faults(world)
+    world.pats.land_late()
+    world.secrets.land_late()
+    for _ in range(MOST_CYCLES):
+        run_process(world, history, None)
+        world.clock.advance(timedelta(hours=1))
+        if _is_at_rest(world):
+            break
+    else:
+        raise InvariantError(f"not at rest after {MOST_CYCLES} cycles: {[r.state.value for r in world.load_rotations()]}")
+    run_process(world, history, None)
+    history.breaks = len(world.breaks)
+    check_rest(world)
+
+
+def check_rest(world: World) -> None:
+    """I1, I2, I3, I8 at rest."""
+    world.check_audit()
+    with world.database.begin() as work:
+        records = {pat.name: pat for pat in work.inventory.load_all()}
+        events = list(work.audit.load())
+    for name in NAMES:
+        if name in world.foreign_written:
+            continue
+        record = records[name]
+        current = world.pats.pats[record.authorization_id]
+        latest = world.secrets.versions_of(world.location(name))[0]
+        if record.blocked and record.authorization_id in world.revoked_by_human:
+            continue
+        if not world.is_live(latest.value):
+            raise InvariantError(f"I1: consumers of {name} read a dead PAT at rest")
+        if current.value != latest.value.reveal():
+            raise InvariantError(f"I2: the inventory's PAT of {name} is not the one in the vault")
+        _check_orphans(world, name, record.authorization_id)
+    revoked = [e.entry.details["authorization_id"] for e in events if e.entry.event == "pat_revoked"]
+    succeeded = [e for e in events if e.entry.event == "pat_revoked" and e.entry.outcome is Outcome.SUCCEEDED]
+    if len(revoked) != len(succeeded):
+        raise InvariantError("I8: a revocation that is not told as done")
+
+
+def _check_orphans(world: World, name: str, current: str) -> None:
+    live = [fake.pat for fake in world.pats.live_pats(name) if fake.pat.authorization_id not in world.human_ids]
+    organization_id = world.pats.organizations[ORGANIZATION].id
+    lost = [r for r in world.load_rotations() if r.new_authorization_id is None and r.sent_at is not None]
+    for pat in live:
+        if pat.authorization_id == current:
+            continue
+        if any(compare_mint(pat, rotation, organization_id) is Likeness.NEAR for rotation in lost):
+            continue
+        raise InvariantError(f"I2: {pat.authorization_id} of {name} lives and nobody uses it")
+
+
+def _is_at_rest(world: World) -> bool:
+    with world.database.begin() as work:
+        if work.journal.load_open():
+            return False
+        now = world.clock.now()
+        return all(
+            pat.blocked or (pat.last_failure is None and pat.valid_to - now > timedelta(days=4))
+            for pat in work.inventory.load_all()
+        )
+
+
+def _pick_point(randomness: random.Random) -> int | None:
+    if randomness.random() < 0.2:
+        return None
+    return int(randomness.random() ** 2 * 20_000) + 1
+
+
+def _stir(world: World, history: History) -> None:
+    """Faults of the services, and what people do meanwhile."""
+    randomness = world.random
+    for _ in range(randomness.choice((0, 0, 1, 1, 2, 3))):
+        history.faults += 1
+        _pick_fault(world)()
+    if randomness.random() < 0.3:
+        _pick_human(world)()
+    if randomness.random() < 0.15:
+        world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=randomness.choice((7, 9)))
+
+
+def _pick_fault(world: World) -> Callable[[], None]:
+    randomness = world.random
+    after, skip = randomness.random() < 0.5, randomness.choice((0, 0, 0, 1, 2))
+
+    def fail_pats() -> None:
+        operation = randomness.choice(_FAULTY)
+        if operation in ("mint", "revoke") and randomness.random() < 0.7:
+            world.pats.fail(operation, after_effect=after, skip=skip)
+        else:
+            world.pats.fail(operation, _make_transient("azure_devops", operation), skip=skip)
+
+    def fail_vault() -> None:
+        operation = randomness.choice(_FAULTY_VAULT)
+        if operation == "store" and randomness.random() < 0.7:
+            world.secrets.fail(operation, after_effect=after, skip=skip, times=randomness.choice((1, 1, 30)))
+        else:
+            world.secrets.fail(operation, _make_transient("key_vault", operation), skip=skip)
+
+    choices: list[Callable[[], None]] = [fail_pats, fail_vault, world.pats.postpone_mint, world.secrets.postpone_store]
+    return randomness.choice(choices)
+
+
+def _pick_human(world: World) -> Callable[[], None]:
+    randomness = world.random
+    name = randomness.choice(NAMES)
+
+    def make_lookalike() -> None:
+        end = world.clock.now() + timedelta(days=randomness.randint(1, 12), seconds=randomness.randint(0, 600))
+        fake = world.pats.add_pat(ACCOUNT, ORGANIZATION, name, "vso.code", end.replace(microsecond=0))
+        world.human_ids.add(fake.pat.authorization_id)
+
+    def land_late() -> None:
+        world.pats.land_late()
+        world.secrets.land_late()
+
+    return randomness.choice((make_lookalike, make_lookalike, land_late))
+
+
+def _make_transient(service: str, operation: str) -> TransientError:
+    return TransientError("it is too busy", service=service, operation=operation, status=429, retry_after=1.0)
+
+
+def _clear_faults(world: World) -> None:
+    world.pats._planned.clear()
+    world.secrets._planned.clear()
+    world.pats._postponed_mints = 0
+    world.secrets._postponed_stores = 0
+
+
+def _run_two(world: World, history: History) -> None:
+    """Writer A freezes before some bytecode, B runs meanwhile, A thaws and goes on."""
+    frozen, thaw = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        frozen.set()
+        thaw.wait(60)
+
+    life = Life(_pick_point(world.random), freeze)
+    engine = world.make_engine(life)
+    notes: list[str] = []
+
+    def live() -> None:
+        try:
+            with life.lived():
+                run_once(engine)
+        except RotatorError as error:
+            notes.append(error.code)
+        except BaseException as error:
+            notes.append(repr(error))
+        finally:
+            frozen.set()
+
+    writer = threading.Thread(target=live)
+    writer.start()
+    frozen.wait(60)
+    history.thaws += 1
+    world.clock.advance(timedelta(minutes=world.random.choice((0, 6, 20, 130))))
+    run_process(world, history, None)
+    world.clock.advance(timedelta(minutes=world.random.choice((0, 6, 20, 130))))
+    thaw.set()
+    writer.join(60)
+    broken = [note for note in notes if "InvariantError" in note]
+    if broken or writer.is_alive():
+        raise InvariantError(f"writer A: {broken or 'did not end'}")
+    history.notes.extend(notes)
+
+
+__all__ = ["History", "RotationState", "simulate"]

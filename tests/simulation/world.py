@@ -1,0 +1,311 @@
+"""The world that a simulated engine lives in, and the invariants that are checked at every mutation of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from rotator.domain.account import Account, Identity
+from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.auditing import check_chain
+from rotator.engine.context import Engine, Timing
+from rotator.engine.ports import (
+    MintedPat,
+    PatFilter,
+    SecretLocation,
+    SecretVersion,
+    SignInStatus,
+    StoredSecret,
+    UnitOfWork,
+)
+from rotator.engine.tags import ROTATION_TAG
+from tests.simulation.crashing import Life
+from tests.support.clock import FakeClock
+from tests.support.fake_database import MemoryDatabase
+from tests.support.fake_pat_service import FakePatService
+from tests.support.fake_secret_store import FakeSecretStore
+
+ACCOUNT, ORGANIZATION, VAULT = "build-bot", "contoso", "https://contoso-kv.vault.azure.net"
+OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
+NAMES = ("ci-build", "npm-feed")
+
+
+class InvariantError(AssertionError):
+    """The promise was broken."""
+
+
+class World:
+    """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due.
+
+    `human_ids` are PATs that a person made or took away: the engine must not revoke the former.
+    `breaks` counts the moments at which consumers read a dead PAT.
+    """
+
+    def __init__(self, randomness: random.Random) -> None:
+        self.random = randomness
+        self.clock = FakeClock()
+        self.pats = FakePatService(self.clock)
+        self.secrets = FakeSecretStore(self.clock)
+        self.database = MemoryDatabase(host_now=self.clock.now, lock_timeout=0.01)
+        self.policy = make_policy()
+        self.human_ids: set[str] = set()
+        self.revoked_by_human: set[str] = set()
+        self.breaks: list[str] = []
+        self.foreign_written: set[str] = set()
+        self.runs = 0
+        for name in NAMES:
+            self._add_managed(name)
+
+    def location(self, name: str) -> SecretLocation:
+        """Where a ManagedPat's value is."""
+        return SecretLocation(VAULT, f"contoso-{name}", ACCOUNT)
+
+    def make_engine(self, life: Life) -> Engine:
+        """An engine as one process would have it."""
+        self.runs += 1
+        return Engine(
+            database=MortalDatabase(self, life),
+            pats=MortalPats(self, life),
+            secrets=MortalSecrets(self, life),
+            sign_in=MortalSignIn(life),
+            clock=MortalClock(self.clock, life),
+            entropy=SeededEntropy(self.random),
+            accounts=(Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION,)),),
+            policy=self.policy,
+            actor="simulation",
+            run_id=f"run-{self.runs}",
+            progress=lambda event, /, **values: None,
+            timing=Timing(),
+            max_parallel=1,
+        )
+
+    def load_rotations(self) -> list[Rotation]:
+        """Every rotation of the journal, the oldest first."""
+        with self.database.begin() as work:
+            found = [rotation for name in NAMES for rotation in work.journal.load_for(name)]
+        return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
+
+    def is_live(self, value: SecretValue) -> bool:
+        """Whether a value authenticates now."""
+        return any(fake.value == value.reveal() for fake in self.pats.live_pats())
+
+    def check_consumers(self, after: str) -> None:
+        """I1: note when what consumers read is dead."""
+        for name in NAMES:
+            versions = self.secrets.versions_of(self.location(name))
+            if not versions or not versions[0].version.enabled or not self.is_live(versions[0].value):
+                self.breaks.append(f"{name} after {after}")
+
+    def are_consumers_served(self) -> bool:
+        """I1 now."""
+        before = len(self.breaks)
+        self.check_consumers("a look")
+        broken = len(self.breaks) > before
+        del self.breaks[before:]
+        return not broken
+
+    def check_audit(self) -> None:
+        """I8: the chain verifies."""
+        with self.database.begin() as work:
+            check_chain(work.audit.load())
+
+    def _add_managed(self, name: str) -> None:
+        now = self.clock.now()
+        start = now - timedelta(days=9)
+        fake = self.pats.add_pat(ACCOUNT, ORGANIZATION, name, "vso.code", start + LIFETIME, valid_from=start)
+        self.secrets.write_foreign(self.location(name), fake.value)
+        record = ManagedPat(
+            name=name,
+            account=ACCOUNT,
+            organization=ORGANIZATION,
+            authorization_id=fake.pat.authorization_id,
+            display_name=name,
+            scope="vso.code",
+            valid_from=fake.pat.valid_from,
+            valid_to=fake.pat.valid_to,
+            vault=VAULT,
+            secret_name=f"contoso-{name}",
+        )
+        with self.database.begin() as work:
+            work.inventory.add(record)
+
+
+def make_policy() -> Policy:
+    """Due under a third, two hours of overlap."""
+    rule = Rule(
+        "all", Match(), RuleAction.ROTATE, Threshold(share=1 / 3), None, OVERLAP, VAULT, "{organization}-{name}", False
+    )
+    return Policy((rule,), Guardrails(), "0" * 64)
+
+
+class SeededEntropy:
+    """Port Entropy from the run's seed."""
+
+    def __init__(self, randomness: random.Random) -> None:
+        self._random = randomness
+
+    def make_id(self) -> str:
+        """See the port."""
+        return f"{self._random.getrandbits(128):032x}"
+
+    def pick(self, low: int, high: int) -> int:
+        """See the port."""
+        return self._random.randint(low, high)
+
+
+class MortalClock:
+    """The world's clock; a dead process neither reads it nor waits."""
+
+    def __init__(self, clock: FakeClock, life: Life) -> None:
+        self._clock, self._life = clock, life
+
+    def now(self) -> datetime:
+        """See the port."""
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """See the port."""
+        self._life.check()
+        self._clock.sleep(seconds)
+
+
+class MortalSignIn:
+    """Always signed in."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    def refresh(self, account: str) -> SignInStatus:
+        """See the port."""
+        self._life.check()
+        return SignInStatus(account, "build-bot@contoso.com")
+
+
+class MortalDatabase:
+    """The world's database; a dead process commits nothing."""
+
+    def __init__(self, world: World, life: Life) -> None:
+        self._world, self._life = world, life
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """See the port."""
+        self._life.check()
+        with self._world.database.begin() as work:
+            yield work
+            self._life.check()
+
+
+class MortalPats:
+    """The world's Azure DevOps. Every mutation is checked against the journal before it is let through."""
+
+    def __init__(self, world: World, life: Life) -> None:
+        self._world, self._life, self._inner = world, life, world.pats
+
+    def fetch_identity(self, account: str, organization: str) -> Identity:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_identity(account, organization)
+
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_pats(account, organization, which)
+
+    def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_pat(account, organization, authorization_id)
+
+    def verify(self, organization: str, value: SecretValue) -> Identity:
+        """See the port."""
+        self._life.check()
+        return self._inner.verify(organization, value)
+
+    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+        """See the port; I4: an open rotation says that just this would be asked for."""
+        self._life.check()
+        intents = [
+            rotation
+            for rotation in self._world.load_rotations()
+            if rotation.display_name == display_name and rotation.planned_valid_to == valid_to
+        ]
+        if not intents:
+            raise InvariantError(f"I4: mint of {display_name} until {valid_to} without an intent")
+        try:
+            return self._inner.mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
+        finally:
+            self._world.check_consumers(f"mint {display_name}")
+
+    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+        """See the port; I3, I4, I5: only what the journal says is ours to revoke, in a state that allows it."""
+        self._life.check()
+        if authorization_id in self._world.human_ids:
+            raise InvariantError(f"I3: {authorization_id} is a person's and was to be revoked")
+        intended = [
+            rotation
+            for rotation in self._world.load_rotations()
+            if rotation.predecessor_id == authorization_id and rotation.overlap_until is not None
+        ] + [
+            rotation
+            for rotation in self._world.load_rotations()
+            if rotation.new_authorization_id == authorization_id
+            and rotation.state in (RotationState.ABANDONING, RotationState.ABANDONED)
+        ]
+        if not intended:
+            raise InvariantError(f"I4/I5: revoke of {authorization_id} without an intent or before the read-back")
+        try:
+            self._inner.revoke(account, organization, authorization_id)
+        finally:
+            self._world.check_consumers(f"revoke {authorization_id}")
+
+
+class MortalSecrets:
+    """The world's vault; I4 is checked before a write."""
+
+    def __init__(self, world: World, life: Life) -> None:
+        self._world, self._life, self._inner = world, life, world.secrets
+
+    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+        """See the port."""
+        self._life.check()
+        return self._inner.check_writable(location, intent)
+
+    def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_latest(location)
+
+    def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_version(location, version)
+
+    def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_versions(location)
+
+    def store(
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+    ) -> str:
+        """See the port."""
+        self._life.check()
+        writer = tags.get(ROTATION_TAG)
+        rotations = self._world.load_rotations()
+        if writer is not None and not any(r.id == writer and r.tried_store for r in rotations):
+            raise InvariantError("I4: a write to the vault without an intent")
+        try:
+            return self._inner.store(location, value, expires_at=expires_at, tags=tags)
+        finally:
+            self._world.check_consumers("store")
+
+    def disable(self, location: SecretLocation, version: str) -> None:
+        """See the port."""
+        self._life.check()
+        self._inner.disable(location, version)
