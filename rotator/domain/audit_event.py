@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from rotator.domain.managed_pat import check_aware
+
 GENESIS_HASH = "0" * 64
 
 
@@ -48,7 +50,7 @@ def make_hash(sequence: int, occurred_at: datetime, entry: AuditEntry, previous_
     """SHA-256 (hex) of the canonical JSON of everything the event says."""
     document = {
         "sequence": sequence,
-        "occurred_at": occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "occurred_at": check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds"),
         "event": entry.event,
         "subject": entry.subject,
         "outcome": entry.outcome.value,

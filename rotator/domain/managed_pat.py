@@ -104,6 +104,8 @@ class ManagedPat:
     def __post_init__(self) -> None:
         check_aware(self.valid_from)
         check_aware(self.valid_to)
+        if self.retry_at is not None:
+            check_aware(self.retry_at)
 
     @property
     def scopes(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
-from rotator.domain.rotation import make_kept_lifetime
+from rotator.domain.rotation import make_kept_lifetime, make_offset_range
 from rotator.domain.words import say_duration, say_moment
 
 
@@ -148,7 +148,9 @@ class Policy:
         lifetime = self.clone_lifetime(pat, rule, longest)
         rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime)
         reason = f"rule {rule.name}: {self._say_due(pat, rule, now, rotate_after)}"
-        refusal = check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime)
+        refusal = check_scopes(pat.scopes, self.guardrails) or check_storm(
+            rule, lifetime, timedelta(seconds=make_offset_range(lifetime)[1])
+        )
         if refusal is not None and rule.action is RuleAction.ROTATE:
             return Decision(Verdict.BLOCKED, refusal[0], rule, rotate_after, lifetime, refusal[1])
         if now < rotate_after:
@@ -185,16 +187,16 @@ def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> tuple[str, 
     )
 
 
-def check_storm(rule: Rule, lifetime: timedelta) -> tuple[str, str] | None:
+def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelta(0)) -> tuple[str, str] | None:
     """Reason and fix when a clone of this lifetime would be due again at once, or outlived by the overlap."""
     before = rule.rotate_before.before(lifetime)
-    if before >= lifetime:
+    if before >= lifetime - shortfall:
         return (
             f"a new one may live {say_duration(lifetime)} at most and would be due again at once "
             f"(rotate_before {rule.rotate_before})",
             f"Set rotate_before of rule {rule.name} below {say_duration(lifetime)}, or to a percentage.",
         )
-    if rule.overlap >= lifetime:
+    if rule.overlap >= lifetime - shortfall:
         return (
             f"the overlap of {say_duration(rule.overlap)} is longer than the {say_duration(lifetime)} "
             "that a new one may live",

@@ -103,8 +103,20 @@ class Rotation:
     """A write to the vault was intended at least once: a late one may still land."""
 
     def __post_init__(self) -> None:
-        check_aware(self.created_at)
-        check_aware(self.updated_at)
+        moments = (
+            self.created_at,
+            self.updated_at,
+            self.predecessor_valid_to,
+            self.planned_valid_to,
+            self.sent_at,
+            self.looked_at,
+            self.new_valid_from,
+            self.new_valid_to,
+            self.overlap_until,
+        )
+        for moment in moments:
+            if moment is not None:
+                check_aware(moment)
 
     @property
     def is_open(self) -> bool:
@@ -161,7 +173,7 @@ def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
 
     Wide enough to tell one attempt from another, small enough that `make_kept_lifetime` undoes it.
     """
-    low = max(1, min(300, int(lifetime.total_seconds()) // 150))
+    low = max(1, min(240, int(lifetime.total_seconds()) // 150))
     return low, 2 * low - 1
 
 

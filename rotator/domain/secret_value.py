@@ -23,7 +23,7 @@ class SecretValue:
 
     def same_as(self, other: SecretValue) -> bool:
         """Whether both hold the same value, in constant time."""
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(*(secret._value.encode(errors="surrogatepass") for secret in (self, other)))
 
     def __bool__(self) -> bool:
         return bool(self._value)

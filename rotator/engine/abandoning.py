@@ -7,7 +7,8 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationChanges, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.restoring import restore_committed
-from rotator.errors import RotatorError
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.errors import PlanRefusedError, RotatorError
 
 
 def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None = None) -> None:
@@ -29,6 +30,8 @@ def revoke_clone(held: ClaimedPat) -> None:
     rotation = held.rotation
     if rotation.tried_store:
         restore_committed(held)
+    else:
+        _check_unused(held)
     if rotation.new_authorization_id is not None:
         held.check_claim()
         held.engine.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
@@ -37,3 +40,23 @@ def revoke_clone(held: ClaimedPat) -> None:
         "pat_revoked",
         details={"authorization_id": rotation.new_authorization_id, "why": "abandoned"},
     )
+
+
+def _check_unused(held: ClaimedPat) -> None:
+    """Freeze when the vault hands out a clone that, by this database, was never written there.
+
+    Then the database is older than the vault, restored from a backup perhaps, and the clone may be in use.
+    """
+    rotation = held.rotation
+    latest = held.engine.secrets.fetch_latest(held.location)
+    if latest is None or latest.version.tags.get(AUTHORIZATION_TAG) != rotation.new_authorization_id:
+        return
+    error = PlanRefusedError(
+        f"{held.pat.name}: {rotation.new_authorization_id} was to be revoked, but the vault hands it out; "
+        "the database looks older than the vault",
+        code="database_behind",
+        fix="Nothing was revoked. If the database was restored from a backup, run `rotator inventory rebuild`.",
+    )
+    failure = Failure(error.code, error.message, error.fix)
+    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
+    raise error

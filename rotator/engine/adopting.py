@@ -9,7 +9,7 @@ from rotator.domain.policy import Rule, RuleAction, check_clonable
 from rotator.engine.auditing import make_entry, record_policy
 from rotator.engine.context import Engine
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.reconciling import load_known
+from rotator.engine.records import load_known
 from rotator.errors import RotatorError
 
 

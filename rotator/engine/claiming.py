@@ -146,7 +146,7 @@ def claimed(engine: Engine, name: str) -> Iterator[ClaimedPat]:
     """
     with engine.database.begin() as work:
         check_managed(work, name)
-        claim = work.leases.claim(name, engine.run_id, now=work.now(), span=engine.timing.lease)
+        claim = work.leases.claim(name, engine.claimant or engine.run_id, now=work.now(), span=engine.timing.lease)
         pat = check_managed(work, name)
         rotation = next((item for item in work.journal.load_for(name) if item.is_open), None)
     held = ClaimedPat(engine, claim, pat, rotation)

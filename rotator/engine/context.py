@@ -45,6 +45,8 @@ class Engine:
     progress: Progress
     timing: Timing = field(default_factory=Timing)
     max_parallel: int = 8
+    claimant: str = ""
+    """Who claims ManagedPats, when that says more than `run_id`: the database may ask whether it still lives."""
 
     def find_account(self, name: str) -> Account | None:
         """The configured account of that name."""

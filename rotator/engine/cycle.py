@@ -73,8 +73,12 @@ class Run:
             entry = ReportEntry(account, account, organization, "", failure=failure, error=error)
             self.report.failed.append(entry)
             self.engine.progress("account_down", account=account, code=error.code)
-        for rotation, pat in found.quarantined:
-            self.engine.progress("near_match_quarantined", name=rotation.name, authorization_id=pat.authorization_id)
+        for leftover in found.leftovers:
+            self.engine.progress(
+                f"pat_{leftover.kind.value}",
+                name=leftover.rotation.name,
+                authorization_id=leftover.pat.authorization_id,
+            )
 
     def _isolate(self, name: str, found: Reconciliation) -> None:
         with self.engine.database.begin() as work:

@@ -224,6 +224,9 @@ class Journal(Protocol):
         Their request could still land: a listing that shows their fingerprint shows an orphan of ours.
         """
 
+    def load_failed(self) -> tuple[Rotation, ...]:
+        """Every failed rotation, the oldest first: what they minted or were to retire may still live."""
+
     def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """Abandoned rotations that had sent a write to the vault and were closed at or after `since`.
 

@@ -6,67 +6,36 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
-from rotator.engine.abandoning import revoke_clone
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import Engine
+from rotator.engine.leftovers import Leftover, find_leftovers, revoke_stray
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_revoked_error
-from rotator.engine.restoring import LATE_STORE_SPAN, restore_committed
+from rotator.engine.records import Known, load_known
+from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import check_guard
 from rotator.errors import RotatorError
 
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Known:
-    """What our own records say about PATs, read at one moment."""
-
-    pats: tuple[ManagedPat, ...]
-    open_rotations: tuple[Rotation, ...]
-    unconfirmed: tuple[Rotation, ...]
-    minted_ids: frozenset[str]
-    given_up_stores: tuple[Rotation, ...]
-
-    @property
-    def tracked_ids(self) -> frozenset[str]:
-        """Every authorization id that the inventory or an open rotation accounts for."""
-        ids = {pat.authorization_id for pat in self.pats}
-        for rotation in self.open_rotations:
-            ids.add(rotation.predecessor_id)
-            if rotation.new_authorization_id is not None:
-                ids.add(rotation.new_authorization_id)
-        return frozenset(ids)
-
-
 @dataclass
 class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
-    `late` are PATs of ours that landed after their attempt was given up; `quarantined` look like that without
-    proof; `late_stores` are the names whose given-up writes to the vault may still land. `down` are the pairs of account and organization that could not be looked at.
+    `late` are PATs of ours that landed after their attempt was given up; `leftovers` are those that only a person
+    may have revoked; `late_stores` are the names whose given-up writes to the vault may still land. `down` are the
+    pairs of account and organization that could not be looked at.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
-    quarantined: list[tuple[Rotation, Pat]] = field(default_factory=list)
+    leftovers: list[Leftover] = field(default_factory=list)
     late_stores: set[str] = field(default_factory=set)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
-
-
-def load_known(engine: Engine) -> Known:
-    """Read inventory and journal."""
-    with engine.database.begin() as work:
-        return Known(
-            work.inventory.load_all(),
-            work.journal.load_open(),
-            work.journal.load_unconfirmed(engine.clock.now()),
-            work.journal.load_minted_ids(),
-            work.journal.load_given_up_stores(engine.clock.now() - LATE_STORE_SPAN),
-        )
 
 
 def reconcile(engine: Engine, view: ServerView) -> Reconciliation:
@@ -125,19 +94,18 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
                 found.changed.add(pat.name)
         elif has_drifted(pat, current):
             found.changed.add(pat.name)
-    accounted = known.tracked_ids | known.minted_ids
     for rotation in known.unconfirmed:
         if (rotation.account, rotation.organization) != pair:
             continue
         for current in listing.pats:
-            likeness = compare_mint(current, rotation, listing.identity.organization_id)
-            if current.authorization_id in accounted or likeness is Likeness.FOREIGN:
+            if current.authorization_id in known.tracked_ids | known.minted_ids:
                 continue
-            if likeness is Likeness.OURS:
+            if compare_mint(current, rotation, listing.identity.organization_id) is Likeness.OURS:
                 found.late.setdefault(rotation.name, []).append((rotation, current))
                 found.changed.add(rotation.name)
-            else:
-                found.quarantined.append((rotation, current))
+    landed = {pat.authorization_id for late in found.late.values() for _, pat in late}
+    leftovers = find_leftovers(known, *pair, listing.pats)
+    found.leftovers += [item for item in leftovers if item.pat.authorization_id not in landed]
 
 
 def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> list[str]:
@@ -159,7 +127,7 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
     """
     for rotation, landed in found.late.get(held.pat.name, []):
         if not held.has_open_rotation:
-            _revoke_late(held, rotation, landed)
+            revoke_stray(held, rotation, landed, "landed late")
     if held.pat.name in found.late_stores:
         restore_committed(held)
     listing = found.listings.get((held.pat.account, held.pat.organization))
@@ -189,21 +157,3 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
             scope=current.scope,
             valid_to=current.valid_to.isoformat(),
         )
-
-
-def _revoke_late(held: ClaimedPat, rotation: Rotation, pat: Pat) -> None:
-    """A mint that was called not created has landed after all: it is ours, its value is lost, it goes."""
-    now = held.engine.clock.now()
-    late = replace(
-        rotation,
-        id=held.engine.entropy.make_id(),
-        state=RotationState.ABANDONING,
-        new_authorization_id=pat.authorization_id,
-        new_valid_from=pat.valid_from,
-        new_valid_to=pat.valid_to,
-        created_at=now,
-        updated_at=now,
-        failure=Failure("mint_landed_late", "the mint landed after its attempt was given up"),
-    )
-    held.begin(late, event="revoke_started", authorization_id=pat.authorization_id, why="landed late")
-    revoke_clone(held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.rotation import RotationState
@@ -13,8 +12,6 @@ from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
 from rotator.errors import VerificationError
 
 GIVEN_UP = frozenset({RotationState.ABANDONING, RotationState.ABANDONED})
-LATE_STORE_SPAN = timedelta(days=7)
-"""For how long after an attempt was given up its unanswered write is looked for."""
 
 
 def restore_committed(held: ClaimedPat) -> bool:

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.domain.rotation import Likeness, compare_mint
 from rotator.engine.context import Engine
+from rotator.engine.leftovers import find_leftovers
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.reconciling import Known, has_drifted, load_known
+from rotator.engine.reconciling import has_drifted
+from rotator.engine.records import Known, load_known
 from rotator.errors import RotatorError
 
 
 class ScanKind(StrEnum):
     """How a PAT of the server, or a record of ours, stands to the other side.
 
-    `rotating` is accounted for by an open rotation; `quarantined` looks like a lost mint of ours without proof.
+    `rotating` is accounted for by an open rotation; `parked` was left by a failed one; `quarantined` looks like a
+    lost mint of ours, without proof.
     """
 
     MANAGED = "managed"
@@ -24,6 +26,7 @@ class ScanKind(StrEnum):
     MISSING = "missing"
     DRIFTED = "drifted"
     ROTATING = "rotating"
+    PARKED = "parked"
     QUARANTINED = "quarantined"
 
 
@@ -91,7 +94,5 @@ def _classify(known: Known, listing: Listing, pat: Pat, record: ManagedPat | Non
         return ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
     if pat.authorization_id in known.tracked_ids:
         return ScanKind.ROTATING
-    for rotation in known.unconfirmed:
-        if compare_mint(pat, rotation, listing.identity.organization_id) is not Likeness.FOREIGN:
-            return ScanKind.QUARANTINED
-    return ScanKind.UNTRACKED
+    leftovers = find_leftovers(known, listing.account, listing.organization, (pat,))
+    return ScanKind(leftovers[0].kind.value) if leftovers else ScanKind.UNTRACKED

@@ -32,7 +32,11 @@ def main() -> int:
                 break
         else:
             totals.update(
-                crashes=history.crashes, faults=history.faults, thaws=history.thaws, transient_breaks=history.breaks
+                crashes=history.crashes,
+                faults=history.faults,
+                thaws=history.thaws,
+                restores=history.restores,
+                transient_breaks=history.breaks,
             )
             totals.update(history.notes)
     print(dict(totals), f"{time.monotonic() - began:.0f} s", f"failed seeds: {failed}")

@@ -16,6 +16,7 @@ import rotator.engine
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
+_DOMAIN = str(Path(rotator.domain.__path__[0]))
 _PACKAGES = tuple(str(Path(package.__path__[0])) for package in (rotator.engine, rotator.domain))
 
 
@@ -55,11 +56,16 @@ class Life:
             yield
         finally:
             sys.settrace(previous)
-            threading.settrace(None)  # type: ignore[arg-type]
+            threading.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> TraceFunction | None:
+        caller = frame.f_back
         if not frame.f_code.co_filename.startswith(_PACKAGES):
             return None
+        if frame.f_code.co_filename.startswith(_DOMAIN) and not (
+            caller and caller.f_code.co_filename.startswith(_PACKAGES)
+        ):
+            return None  # the fakes use the domain under their locks: freezing there would stop the world, not us
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._trace_opcodes

@@ -57,6 +57,7 @@ class World:
         self.revoked_by_human: set[str] = set()
         self.breaks: list[str] = []
         self.foreign_written: set[str] = set()
+        self.restored = False
         self.runs = 0
         for name in NAMES:
             self._add_managed(name)
@@ -291,9 +292,7 @@ class MortalSecrets:
         self._life.check()
         return self._inner.fetch_versions(location)
 
-    def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
-    ) -> str:
+    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
         """See the port."""
         self._life.check()
         writer = tags.get(ROTATION_TAG)

@@ -137,6 +137,9 @@ class _MemoryJournal:
             and rotation.planned_valid_to > now
         )
 
+    def load_failed(self) -> tuple[Rotation, ...]:
+        return tuple(rotation for rotation in self._sorted() if rotation.state is RotationState.FAILED)
+
     def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
         return tuple(
             rotation
@@ -263,6 +266,16 @@ class MemoryDatabase:
             self._tables = tables
         finally:
             self._turn.release()
+
+    def back_up(self) -> Callable[[], None]:
+        """A function that puts the database back to what is committed now."""
+        kept = self._tables.copy()
+
+        def restore() -> None:
+            with self._turn:
+                self._tables = kept.copy()
+
+        return restore
 
     def close(self) -> None:
         """Nothing to close; what was stored stays."""

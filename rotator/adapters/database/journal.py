@@ -65,6 +65,11 @@ class SqlJournal:
         )
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
+    def load_failed(self) -> tuple[Rotation, ...]:
+        """See the port."""
+        failed = _select_rotations().where(table.c.state == RotationState.FAILED)
+        return self._load(failed.order_by(table.c.created_at, table.c.id))
+
     def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
         abandoned = table.c.state == RotationState.ABANDONED

@@ -7,6 +7,7 @@ beyond its lease and thaws cannot write over the work of the run that took over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
@@ -59,26 +60,32 @@ def make_missing(name: str) -> UsageError:
 class SqlLeases:
     """The port Leases."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, is_gone: Callable[[str], bool]) -> None:
         self._connection = connection
+        self._is_gone = is_gone
 
     def claim(self, name: str, run_id: str, *, now: datetime, span: timedelta) -> Claim:
-        """See the port. UsageError when there is no such ManagedPat."""
+        """See the port. UsageError when there is no such ManagedPat. A claim whose process is gone counts as free."""
         free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now, table.c.claimed_by == run_id)
-        until = now + span
+        if not self._take(name, free, run_id, now + span):
+            row = self._connection.execute(
+                select(table.c.epoch, table.c.claimed_by, table.c.claimed_until).where(table.c.name == name)
+            ).one_or_none()
+            if row is None:
+                raise make_missing(name)
+            left_behind = and_(table.c.epoch == row.epoch, table.c.claimed_by == row.claimed_by)
+            if not self._is_gone(row.claimed_by) or not self._take(name, left_behind, run_id, now + span):
+                raise make_held(name, row.claimed_by, row.claimed_until)
+        epoch = self._connection.execute(select(table.c.epoch).where(table.c.name == name)).scalar_one()
+        return Claim(name, run_id, epoch, now + span)
+
+    def _take(self, name: str, condition: ColumnElement[bool], run_id: str, until: datetime) -> bool:
         taken = self._connection.execute(
             update(table)
-            .where(table.c.name == name, free)
+            .where(table.c.name == name, condition)
             .values(epoch=table.c.epoch + 1, claimed_by=run_id, claimed_until=until)
         )
-        row = self._connection.execute(
-            select(table.c.epoch, table.c.claimed_by, table.c.claimed_until).where(table.c.name == name)
-        ).one_or_none()
-        if row is None:
-            raise make_missing(name)
-        if taken.rowcount == 0:
-            raise make_held(name, row.claimed_by, row.claimed_until)
-        return Claim(name, run_id, row.epoch, until)
+        return taken.rowcount > 0
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""

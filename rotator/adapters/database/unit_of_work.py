@@ -31,13 +31,15 @@ def read_host_clock() -> datetime:
 class SqlUnitOfWork:
     """The port UnitOfWork on one open connection."""
 
-    def __init__(self, connection: Connection, host_now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, connection: Connection, host_now: Callable[[], datetime], is_gone: Callable[[str], bool]
+    ) -> None:
         self._connection = connection
         self._host_now = host_now
         self.inventory: Inventory = SqlInventory(connection)
         self.journal: Journal = SqlJournal(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
-        self.leases: Leases = SqlLeases(connection)
+        self.leases: Leases = SqlLeases(connection, is_gone)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
 
     def now(self) -> datetime:
@@ -53,14 +55,21 @@ class SqlDatabase:
 
     Making one does nothing but read the URL. The first `begin` connects and checks the schema, once: DatabaseError
     `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. May be shared by threads.
+    `is_gone` tells of a claimant whether its process has certainly ended: then its claims count as free.
     """
 
     def __init__(
-        self, url: str, *, host_now: Callable[[], datetime] = read_host_clock, lock_wait: timedelta = LOCK_WAIT
+        self,
+        url: str,
+        *,
+        host_now: Callable[[], datetime] = read_host_clock,
+        is_gone: Callable[[str], bool] = lambda claimant: False,
+        lock_wait: timedelta = LOCK_WAIT,
     ) -> None:
         self._url = parse_url(url)
         self._lock_wait = lock_wait
         self._host_now = host_now
+        self._is_gone = is_gone
         self._engine: Engine | None = None
         self._opening = threading.Lock()
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
@@ -72,7 +81,7 @@ class SqlDatabase:
         with self._translated():
             engine = self._open()
             with self._queued(), engine.begin() as connection:
-                yield SqlUnitOfWork(connection, self._host_now)
+                yield SqlUnitOfWork(connection, self._host_now, self._is_gone)
 
     def close(self) -> None:
         """Close every connection; a later `begin` opens again."""

@@ -1,0 +1,56 @@
+"""Who claims, and whether that process still exists: a run that was killed is taken over at once on its own host."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+_PROC = Path("/proc")
+_UNKNOWN = "unknown"
+_START_TIME = 19
+"""Where /proc/PID/stat has the process's start, counted from after the command's closing parenthesis."""
+
+
+def make_claimant(run_id: str) -> str:
+    """A run's name for its claims: the run, the host, the process id and when that process started."""
+    pid = os.getpid()
+    return f"{run_id}@{_identify_host()}#{pid}.{_read_start(pid) or 0}"
+
+
+def is_gone(claimant: str) -> bool:
+    """Whether the process behind a claim has certainly ended.
+
+    Only a process of this boot and of this process namespace can be judged; of any other the claim must run out.
+    A process that is merely stopped is not gone.
+    """
+    try:
+        _, place = claimant.rsplit("@", 1)
+        host, process = place.split("#", 1)
+        pid, start = (int(part) for part in process.split(".", 1))
+    except ValueError:
+        return False
+    if start == 0 or host == _UNKNOWN or host != _identify_host():
+        return False
+    return _read_start(pid) != start
+
+
+def _identify_host() -> str:
+    """A digest of this boot, this process namespace and this host's name; containers differ from one another."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink(_PROC / "self/ns/pid")
+    except OSError:
+        return _UNKNOWN
+    return hashlib.sha256(f"{boot} {namespace} {socket.gethostname()}".encode()).hexdigest()[:16]
+
+
+def _read_start(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None when there is no such process."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = text.rsplit(")", 1)[-1].split()
+    return None if fields[0] in {"Z", "X"} else int(fields[_START_TIME])

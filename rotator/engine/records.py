@@ -1,0 +1,44 @@
+"""What our own records account for, read at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.rotation import Rotation
+from rotator.engine.context import Engine
+
+LATE_STORE_SPAN = timedelta(days=7)
+"""For how long after an attempt was given up its unanswered write is looked for."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The inventory, and those rotations that a look at the server or the vault must be explained with."""
+
+    pats: tuple[ManagedPat, ...]
+    open_rotations: tuple[Rotation, ...]
+    unconfirmed: tuple[Rotation, ...]
+    failed: tuple[Rotation, ...]
+    given_up_stores: tuple[Rotation, ...]
+    minted_ids: frozenset[str]
+    tracked_ids: frozenset[str]
+    """Every authorization id that the inventory or an open rotation accounts for."""
+
+
+def load_known(engine: Engine) -> Known:
+    """Read inventory and journal in one transaction."""
+    now = engine.clock.now()
+    with engine.database.begin() as work:
+        pats, open_rotations = work.inventory.load_all(), work.journal.load_open()
+        tracked = {pat.authorization_id for pat in pats} | {rotation.predecessor_id for rotation in open_rotations}
+        return Known(
+            pats=pats,
+            open_rotations=open_rotations,
+            unconfirmed=work.journal.load_unconfirmed(now),
+            failed=work.journal.load_failed(),
+            given_up_stores=work.journal.load_given_up_stores(now - LATE_STORE_SPAN),
+            minted_ids=work.journal.load_minted_ids(),
+            tracked_ids=frozenset(tracked | {r.new_authorization_id for r in open_rotations if r.new_authorization_id}),
+        )

@@ -1,0 +1,180 @@
+"""The audit's hash chain: what it shows, and what it cannot show."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Outcome, make_event, make_hash
+from rotator.engine.auditing import ChainSummary, check_chain
+from rotator.errors import AuditChainError
+
+MOMENT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+DETAILS: dict[str, str | int | bool | None] = {"text": "ü", "count": 3, "truth": True, "none": None}
+ENTRY = AuditEntry("pat_minted", "npm-feed", Outcome.SUCCEEDED, "root@host", "run-1", DETAILS)
+
+
+def make_chain(length: int = 6) -> list[AuditEvent]:
+    """A chain of events that differ in subject and time."""
+    events: list[AuditEvent] = []
+    for number in range(length):
+        entry = replace(ENTRY, subject=f"feed-{number}")
+        previous = events[-1] if events else None
+        events.append(make_event(entry, previous=previous, occurred_at=MOMENT + timedelta(seconds=number)))
+    return events
+
+
+def make_rehashed(event: AuditEvent) -> AuditEvent:
+    """The event with a hash that fits what it says now."""
+    digest = make_hash(event.sequence, event.occurred_at, event.entry, event.previous_hash)
+    return replace(event, hash=digest)
+
+
+def find_broken(events: list[AuditEvent]) -> AuditChainError:
+    """The error that the check raises."""
+    with pytest.raises(AuditChainError) as caught:
+        check_chain(events)
+    return caught.value
+
+
+def test_hash_is_the_sha256_of_the_canonical_text_when_computed_by_hand() -> None:
+    text = (
+        '{"actor":"root@host","details":{"count":3,"none":null,"text":"\\u00fc","truth":true},'
+        '"event":"pat_minted","occurred_at":"2026-03-01T12:00:00.123456+00:00","outcome":"succeeded",'
+        f'"previous_hash":"{"0" * 64}","run_id":"run-1","sequence":1,"subject":"npm-feed"}}'
+    )
+    golden = "35397dee80815539497bc7e10642785eae3d439db9f861f39bf8a0bda79ea171"
+    assert hashlib.sha256(text.encode()).hexdigest() == golden
+    assert make_hash(1, MOMENT, ENTRY, GENESIS_HASH) == golden
+
+
+def test_hash_is_the_same_when_only_the_spelling_differs() -> None:
+    elsewhere = MOMENT.astimezone(timezone(timedelta(hours=-7)))
+    turned = replace(ENTRY, details=dict(reversed(DETAILS.items())))
+    assert make_hash(1, elsewhere, turned, GENESIS_HASH) == make_hash(1, MOMENT, ENTRY, GENESIS_HASH)
+
+
+def test_chain_verifies_when_untouched() -> None:
+    events = make_chain()
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5, 6]
+    assert [event.previous_hash for event in events] == [GENESIS_HASH, *(event.hash for event in events[:-1])]
+    assert check_chain(events) == ChainSummary(6, events[-1].hash)
+    assert check_chain(iter([])) == ChainSummary(0, GENESIS_HASH)
+
+
+THIRD = make_chain()[2]
+ALTERED_ENTRIES = {
+    "event": replace(THIRD.entry, event="pat_stored"),
+    "subject": replace(THIRD.entry, subject="feed-02"),
+    "outcome": replace(THIRD.entry, outcome=Outcome.FAILED),
+    "actor": replace(THIRD.entry, actor="mallory@host"),
+    "run_id": replace(THIRD.entry, run_id="run-2"),
+    "detail value": replace(THIRD.entry, details=DETAILS | {"text": "u"}),
+    "detail type": replace(THIRD.entry, details=DETAILS | {"truth": 1}),
+    "detail number as text": replace(THIRD.entry, details=DETAILS | {"count": "3"}),
+    "detail null as text": replace(THIRD.entry, details=DETAILS | {"none": "null"}),
+    "detail added": replace(THIRD.entry, details=DETAILS | {"more": ""}),
+    "detail removed": replace(THIRD.entry, details={"text": "ü", "count": 3, "truth": True}),
+    "text moved between fields": replace(THIRD.entry, actor="root@hostrun-", run_id="1"),
+}
+ALTERED = {name: replace(THIRD, entry=entry) for name, entry in ALTERED_ENTRIES.items()} | {
+    "occurred_at": replace(THIRD, occurred_at=THIRD.occurred_at + timedelta(microseconds=1)),
+    "hash": replace(THIRD, hash="f" * 64),
+    "previous_hash": replace(THIRD, previous_hash="f" * 64),
+}
+
+
+@pytest.mark.parametrize("altered", ALTERED.values(), ids=ALTERED)
+def test_chain_names_the_event_when_a_field_was_altered(altered: AuditEvent) -> None:
+    events = make_chain()
+    error = find_broken([*events[:2], altered, *events[3:]])
+    assert error.sequence == 3
+    assert error.expected != error.found
+    assert "audit event 3" in error.message
+    assert error.expected in error.message
+    assert error.found in error.message
+    assert error.fix
+
+
+def test_chain_names_the_next_event_when_an_altered_one_was_hashed_again() -> None:
+    events = make_chain()
+    forged = make_rehashed(replace(events[2], entry=replace(ENTRY, actor="mallory")))
+    error = find_broken([*events[:2], forged, *events[3:]])
+    assert (error.sequence, error.expected, error.found) == (4, forged.hash, events[2].hash)
+
+
+@pytest.mark.parametrize(
+    ("order", "sequence", "found"),
+    [
+        ([1, 2, 4, 5, 6], 3, 4),
+        ([2, 3, 4, 5, 6], 1, 2),
+        ([4, 5, 6], 1, 4),
+        ([1, 6], 2, 6),
+        ([1, 3, 2, 4, 5, 6], 2, 3),
+        ([1, 2, 3, 4, 6, 5], 5, 6),
+        ([6, 5, 4, 3, 2, 1], 1, 6),
+        ([1, 1, 2, 3, 4, 5, 6], 2, 1),
+        ([1, 2, 3, 4, 5, 6, 6], 7, 6),
+        ([1, 2, 3, 1, 2, 3], 4, 1),
+    ],
+)
+def test_chain_names_the_place_when_events_are_missing_moved_or_doubled(
+    order: list[int], sequence: int, found: int
+) -> None:
+    events = make_chain()
+    error = find_broken([events[number - 1] for number in order])
+    assert (error.sequence, error.expected, error.found) == (sequence, f"number {sequence}", f"number {found}")
+
+
+@pytest.mark.parametrize("removed", [1, 2, 5])
+def test_chain_names_the_place_when_the_rest_was_numbered_anew(removed: int) -> None:
+    events = make_chain()
+    rest = [event for event in events if event.sequence != removed]
+    renumbered = [make_rehashed(replace(event, sequence=number)) for number, event in enumerate(rest, start=1)]
+    assert find_broken(renumbered).sequence == removed
+
+
+@pytest.mark.parametrize("kept", range(6))
+def test_chain_alone_cannot_tell_when_its_end_was_cut_off(kept: int) -> None:
+    """Only a head noted elsewhere shows this: whoever reviews compares `ChainSummary` with what was exported before."""
+    events = make_chain()
+    summary = check_chain(events[:kept])
+    assert summary.events == kept
+    assert summary != check_chain(events)
+
+
+def test_chain_alone_cannot_tell_when_its_last_event_was_replaced() -> None:
+    events = make_chain()
+    forged = make_rehashed(replace(events[5], entry=replace(ENTRY, actor="mallory")))
+    assert check_chain([*events[:5], forged]).head != check_chain(events).head
+
+
+TEXTS = st.text(max_size=20)
+ENTRIES = st.builds(
+    AuditEntry,
+    TEXTS,
+    TEXTS,
+    st.sampled_from(Outcome),
+    TEXTS,
+    TEXTS,
+    st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS, max_size=3),
+)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(ENTRIES, min_size=1, max_size=8), st.data())
+def test_chain_verifies_until_touched_when_entries_are_any(entries: list[AuditEntry], data: st.DataObject) -> None:
+    events: list[AuditEvent] = []
+    for entry in entries:
+        events.append(make_event(entry, previous=events[-1] if events else None, occurred_at=MOMENT))
+    assert check_chain(events) == ChainSummary(len(events), events[-1].hash)
+    place = data.draw(st.integers(0, len(events) - 1))
+    event = events[place]
+    changed = replace(event.entry, actor=event.entry.actor + data.draw(st.text(min_size=1, max_size=3)))
+    events[place] = replace(event, entry=changed)
+    assert find_broken(events).sequence == place + 1

@@ -1,0 +1,110 @@
+"""The plan's lines: what happens to whom, why, and the sum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rotator.cli.render_plan import render_plan
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.plan import Action, Plan
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.planning import plan_one
+
+NOW = datetime(2026, 12, 2, 9, 0, tzinfo=UTC)
+RULE = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
+POLICY = Policy((RULE,), Guardrails(deny_scopes=("app_token",)), "0" * 64)
+
+
+def _make_pat(name: str, *, left: int, scope: str = "vso.packaging") -> ManagedPat:
+    end = NOW + timedelta(days=left)
+    start = end - timedelta(days=30)
+    return ManagedPat(name, "build-bot", "contoso", f"id-{name}", name, scope, start, end, "https://v", name)
+
+
+def _make_rotation(pat: ManagedPat, state: RotationState, overlap_until: datetime | None = None) -> Rotation:
+    return Rotation(
+        "a" * 32, pat.name, pat.account, pat.organization, pat.display_name, pat.scope, "id-old", NOW, "ci",
+        pat.vault, pat.secret_name, timedelta(days=1), False, NOW, NOW, state, overlap_until=overlap_until,
+    )  # fmt: skip
+
+
+def _plan_for(*pairs: tuple[ManagedPat, Rotation | None], postponed: tuple[str, ...] = ()) -> Plan:
+    actions: tuple[Action, ...] = tuple(plan_one(pat, rotation, POLICY, None, NOW) for pat, rotation in pairs)
+    return Plan(NOW, actions, postponed)
+
+
+def test_plan_line_says_what_and_why_when_due() -> None:
+    lines = list(render_plan(_plan_for((_make_pat("npm-feed", left=5), None))))
+    assert lines == [
+        "~ npm-feed  contoso  vso.packaging  5d left -> 30d  old revoked 2026-12-03 09:00Z  "
+        "(rule ci: under 33% of 30d)",
+        "Plan: 1 to rotate. Nothing changed.",
+    ]
+
+
+def test_plan_line_says_expired_when_its_time_is_over() -> None:
+    [line, _] = render_plan(_plan_for((_make_pat("late", left=-2), None)))
+    assert "  expired 2d ago -> 30d  " in line
+
+
+def test_plan_names_reason_and_fix_when_blocked() -> None:
+    lines = list(render_plan(_plan_for((_make_pat("old-admin", left=5, scope="app_token"), None))))
+    assert lines[0].startswith("x old-admin  contoso  app_token  5d left, blocked  (")
+    assert "full access" in lines[0]
+    assert lines[1].startswith("    fix: Replace it by a PAT with only the scopes")
+    assert lines[2] == "Plan: nothing to do, 1 blocked. Nothing changed."
+
+
+def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> None:
+    failed = replace(
+        _make_pat("npm-feed", left=5),
+        last_failure=Failure("transient", "the vault did not answer", "Wait."),
+        failures=1,
+        retry_at=NOW + timedelta(minutes=5),
+    )
+    lines = list(render_plan(_plan_for((failed, None))))
+    assert "wait  (the vault did not answer; tried again after 2026-12-02 09:05Z)" in lines[0]
+    assert lines[-1] == "Plan: nothing to do, 1 waiting. Nothing changed."
+
+
+@pytest.mark.parametrize(
+    ("state", "until", "expected"),
+    [
+        (RotationState.MINTING, None, "+ feed  contoso  vso.packaging  finish what was interrupted  ("),
+        (RotationState.OVERLAPPING, NOW, "- feed  contoso  vso.packaging  revoke the old one  ("),
+        (RotationState.OVERLAPPING, NOW + timedelta(hours=1), ". feed  contoso  vso.packaging  20d left, wait  ("),
+    ],
+)
+def test_plan_line_follows_the_rotation_when_one_is_open(
+    state: RotationState, until: datetime | None, expected: str
+) -> None:
+    pat = _make_pat("feed", left=20)
+    [line, _] = render_plan(_plan_for((pat, _make_rotation(pat, state, until))))
+    assert line.startswith(expected)
+
+
+def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:
+    paused = replace(_make_pat("hold", left=1), state=ManagedPatState.PAUSED)
+    plan = _plan_for((_make_pat("fresh", left=29), None), (paused, None))
+    assert list(render_plan(plan)) == ["Plan: nothing to do, 2 unchanged. Nothing changed."]
+    fresh, hold, _ = render_plan(plan, everything=True)
+    assert fresh.startswith("= fresh  contoso  vso.packaging  29d left  (rule ci: due at 33% of 30d, on 2026-12-2")
+    assert hold.endswith("(paused by hand)")
+
+
+def test_plan_counts_postponed_apart_when_over_the_cap() -> None:
+    pairs = [(_make_pat(name, left=2), None) for name in ("a", "b", "c")]
+    lines = list(render_plan(_plan_for(*pairs, postponed=("c",))))
+    assert "postponed by max_rotations_per_run" in lines[2]
+    assert lines[-1] == "Plan: 2 to rotate, 1 postponed. Nothing changed."
+
+
+def test_plan_line_stays_one_line_when_names_are_odd() -> None:
+    odd = replace(_make_pat("odd", left=1), organization="con\x1b[31mtoso\n\u202eevil")
+    [line, _] = render_plan(_plan_for((odd, None)))
+    assert line.isprintable()
+    assert r"con\x1b[31mtoso\n\u202eevil" in line

@@ -1,0 +1,123 @@
+"""Rows and notes of `status`, `inventory` and `scan`, and moments in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rotator.cli.render_inventory import list_record_rows, render_adoption, render_record
+from rotator.cli.render_scan import list_scan_rows, render_scan_summary
+from rotator.cli.render_status import list_status_rows, render_status_notes, render_status_summary
+from rotator.cli.wording import say_expiry, say_until
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.policy import Match, Rule, RuleAction, Threshold
+from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
+from rotator.engine.scanning import ScanEntry, ScanKind, ScanReport
+from rotator.engine.status import TokenState, TokenStatus
+
+NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
+OK = TokenStatus(
+    "npm-feed", "build-bot", "contoso", "id-1", "npm-feed", ("vso.packaging",), TokenState.OK,
+    NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), None, "https://v", "feed", None,
+)  # fmt: skip
+RECORD = ManagedPat(
+    "npm-feed", "build-bot", "contoso", "id-1", "npm \x1b[2J feed", "vso.packaging",
+    NOW - timedelta(days=10), NOW + timedelta(days=20), "https://v", "contoso-npm-feed",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (OK, "rotate in 10 days"),
+        (replace(OK, state=TokenState.DUE, rotate_after=NOW), "rotate now"),
+        (replace(OK, revoke_after=NOW + timedelta(hours=24)), "revoke old in 24 h"),
+        (replace(OK, revoke_after=NOW), "revoke old now"),
+        (replace(OK, state=TokenState.PAUSED), "-"),
+        (replace(OK, state=TokenState.UNTRACKED, rotate_after=None), "-"),
+    ],
+)
+def test_status_row_says_what_comes_next_when_in_state(row: TokenStatus, expected: str) -> None:
+    [cells] = list_status_rows([row], NOW)
+    assert cells == ("npm-feed", "contoso", row.state.value, "2026-12-21 (20d)", expected)
+
+
+def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
+    failed = replace(OK, last_error=Failure("denied", "npm-feed: the vault refused", "Grant set on the vault."))
+    assert list(render_status_notes([OK, failed])) == [
+        "npm-feed: the vault refused",
+        "    fix: Grant set on the vault.",
+    ]
+
+
+def test_status_summary_counts_states_when_they_differ() -> None:
+    assert render_status_summary((OK, replace(OK, state=TokenState.DUE), OK)) == "3 PATs: 2 ok, 1 due"
+    assert render_status_summary((OK,)) == "1 PAT: 1 ok"
+
+
+def test_end_of_overlap_is_said_by_weekday_when_near() -> None:
+    assert say_until(NOW + timedelta(days=1), NOW) == "Wed 09:00Z (in 24 h)"
+    assert say_until(NOW + timedelta(days=1), NOW + timedelta(seconds=20)) == "Wed 09:00Z (in 24 h)"
+    assert say_until(NOW + timedelta(seconds=5), NOW) == "Tue 09:00Z (in 5 s)"
+    assert say_until(NOW + timedelta(days=9), NOW) == "2026-12-10 09:00Z (in 9 days)"
+
+
+def test_expiry_is_a_day_and_one_unit_when_past_or_to_come() -> None:
+    assert say_expiry(NOW + timedelta(days=5, hours=3), NOW) == "2026-12-06 (5d)"
+    assert say_expiry(NOW - timedelta(hours=3), NOW) == "2026-12-01 (3h ago)"
+
+
+def _make_listed(name: str, scope: str, left: int, targets: tuple[str, ...] | None = ("org",)) -> Pat:
+    return Pat(f"id-{name}", name, scope, targets, NOW - timedelta(days=9), NOW + timedelta(days=left))
+
+
+def _make_entry(kind: ScanKind, pat: Pat, name: str | None = None) -> ScanEntry:
+    return ScanEntry(kind, "build-bot", "contoso", name, pat.authorization_id, pat)
+
+
+def test_scan_summary_counts_what_needs_attention_when_there_is_some() -> None:
+    entries = (
+        _make_entry(ScanKind.UNTRACKED, _make_listed("admin", "app_token", 20)),
+        _make_entry(ScanKind.UNTRACKED, _make_listed("all", "vso.code", 3, None)),
+        _make_entry(ScanKind.MANAGED, _make_listed("npm", "vso.packaging", 30), "npm"),
+        ScanEntry(ScanKind.MISSING, "build-bot", "contoso", "npm-feed", "id-1", None, RECORD),
+    )
+    lines = list(render_scan_summary(ScanReport(entries, ()), NOW))
+    assert lines[0] == "3 PATs: 1 full access, 1 all-organization (stop working 2026-12-01), 1 expires within 7 days"
+    assert lines[1] == "Against the inventory: 1 managed, 2 untracked, 1 missing."
+    assert "`rotator inventory adopt --all`" in lines[2]
+
+
+def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
+    entries = (
+        _make_entry(ScanKind.UNTRACKED, _make_listed("all", "app_token", 3, None)),
+        _make_entry(ScanKind.DRIFTED, _make_listed("npm", "vso.packaging", 30), "npm-feed"),
+        ScanEntry(ScanKind.MISSING, "build-bot", "contoso", "npm-feed", "id-1", None, RECORD),
+    )
+    states = [row[-1] for row in list_scan_rows(ScanReport(entries, ()), NOW)]
+    assert states == ["untracked, all organizations, full access", "drifted as npm-feed", "missing as npm-feed"]
+
+
+def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
+    lines = list(render_record(RECORD, [], NOW))
+    assert all(line.isprintable() for line in lines)
+    assert r"display name:     npm \x1b[2J feed" in lines
+    [row] = list_record_rows([RECORD], NOW)
+    assert row == ("npm-feed", "contoso", r"npm \x1b[2J feed", "contoso-npm-feed", "in 20 days", "active")
+
+
+def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() -> None:
+    rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
+    blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "npm-feed cannot be rotated: all", "Split it."))
+    plan = AdoptionPlan((Proposal(blocked, rule),), (Refusal("ghost", "no such PAT", "See scan."),))
+    assert list(render_adoption(plan, NOW)) == [
+        r'+ npm-feed  "npm \x1b[2J feed"  build-bot/contoso  (rule ci)',
+        "    id id-1, expires 2026-12-21 09:00Z (in 20 days)",
+        "    secret contoso-npm-feed in https://v",
+        "    blocked: cannot be rotated: all",
+        "    fix: Split it.",
+        "x ghost: no such PAT",
+        "    fix: See scan.",
+    ]

@@ -1,0 +1,176 @@
+"""Taking PATs under management: what is meant, what is refused, and that nothing is written before it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.policy import Guardrails, Match, RuleAction
+from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.errors import DatabaseError, SignInRequiredError
+from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+
+
+def add_untracked(
+    world: EngineWorld, *names: str, organization: str | None = "contoso", scope: str = SCOPE
+) -> list[str]:
+    """PATs that exist on the server; their ids."""
+    end = world.clock.now() + timedelta(days=20)
+    return [world.pats.add_pat(ACCOUNT, organization, name, scope, end).pat.authorization_id for name in names]
+
+
+def look(world: EngineWorld, *references: str) -> AdoptionPlan:
+    """What would be adopted; all when nothing is named."""
+    before = world.database.dump()
+    plan = propose(world.make_engine(), list(references), everything=not references)
+    assert world.database.dump() == before
+    assert CANARY not in repr(plan)
+    return plan
+
+
+def list_names(plan: AdoptionPlan) -> list[str]:
+    return [proposal.record.name for proposal in plan.proposals]
+
+
+def test_proposal_shows_handle_vault_and_secret_when_named_by_id_or_display_name() -> None:
+    world = make_world()
+    first, second = add_untracked(world, "CI build (Linux)", "deploy")
+    plan = look(world, first, "deploy", first)
+    assert list_names(plan) == ["ci-build-linux", "deploy"]
+    record, rule = plan.proposals[0].record, plan.proposals[0].rule
+    assert (record.authorization_id, record.display_name, record.scope) == (first, "CI build (Linux)", SCOPE)
+    assert (record.account, record.organization) == (ACCOUNT, "contoso")
+    assert (record.vault, record.secret_name) == (VAULT, "contoso-ci-build-linux")
+    assert rule.name == "ci"
+    assert plan.proposals[1].record.authorization_id == second
+    assert plan.refusals == plan.errors == ()
+
+
+def test_everything_covered_is_proposed_when_all_is_asked_for() -> None:
+    ignore = replace(RULE, name="hands-off", match=Match(display_name="*-manual"), action=RuleAction.IGNORE)
+    contoso = replace(RULE, match=Match(organization="contoso"))
+    world = make_world(policy=make_policy(ignore, contoso))
+    add_untracked(world, "a", "b-manual", "c")
+    add_untracked(world, "d", organization="fabrikam")
+    plan = look(world)
+    assert list_names(plan) == ["a", "c"]
+    assert plan.refusals == ()
+
+
+def test_records_and_events_are_written_when_adopted() -> None:
+    world = make_world()
+    (found,) = add_untracked(world, "deploy")
+    engine = world.make_engine()
+    adopt(engine, propose(engine, ["deploy"], everything=False))
+    assert world.record("deploy").authorization_id == found
+    assert world.events("deploy") == ["pat_adopted succeeded"]
+    assert world.events("policy") == ["policy_changed succeeded"]
+    world.check_promises()
+    assert look(world).proposals == ()
+
+
+def test_adopted_pat_is_rotated_when_it_becomes_due() -> None:
+    world = make_world()
+    add_untracked(world, "deploy")
+    engine = world.make_engine()
+    adopt(engine, propose(engine, [], everything=True))
+    world.advance(days=16)
+    assert "deploy" in [entry.name for entry in world.run().rotated]
+    world.finish("deploy")
+
+
+def test_nothing_is_written_when_one_of_several_cannot_be() -> None:
+    world = make_world()
+    add_untracked(world, "a", "b")
+    engine = world.make_engine()
+    plan = propose(engine, [], everything=True)
+    world.database.audit_left = 2
+    with pytest.raises(DatabaseError):
+        adopt(engine, plan)
+    with world.database.begin() as work:
+        assert [pat.name for pat in work.inventory.load_all()] == [NAME]
+
+
+def test_reference_is_refused_when_several_pats_have_the_display_name() -> None:
+    world = make_world()
+    first, second = add_untracked(world, "deploy", "deploy")
+    plan = look(world, "deploy")
+    assert plan.proposals == ()
+    assert f"{first} (contoso), {second} (contoso)" in plan.refusals[0].reason
+    assert "authorization id" in plan.refusals[0].fix
+    assert list_names(look(world, first, second)) == ["deploy", "deploy-contoso"]
+    assert list_names(look(world)) == ["deploy", "deploy-contoso"]
+
+
+def test_reference_is_refused_when_it_is_unknown_or_managed_already() -> None:
+    world = make_world()
+    plan = look(world, "ghost", world.record().authorization_id)
+    assert plan.proposals == ()
+    assert [refusal.reference for refusal in plan.refusals] == ["ghost", world.record().authorization_id]
+    assert "no untracked active PAT" in plan.refusals[0].reason
+    assert "managed already, as npm-feed" in plan.refusals[1].reason
+
+
+def test_reference_is_refused_when_no_rule_covers_it() -> None:
+    world = make_world(policy=make_policy(replace(RULE, match=Match(display_name="ci-*"))))
+    add_untracked(world, "deploy")
+    (refusal,) = look(world, "deploy").refusals
+    assert "no rule of the policy covers it" in refusal.reason
+    assert refusal.fix
+
+
+def test_reference_is_refused_when_its_rule_says_ignore() -> None:
+    world = make_world(policy=make_policy(replace(RULE, action=RuleAction.IGNORE)))
+    add_untracked(world, "deploy")
+    assert look(world, "deploy").refusals[0].reason == "rule ci says ignore"
+
+
+def test_reference_is_refused_when_its_secret_belongs_to_another() -> None:
+    world = make_world(policy=make_policy(replace(RULE, secret_name="contoso-NPM-feed", vault=f"{VAULT}/")))
+    add_untracked(world, "deploy")
+    (refusal,) = look(world, "deploy").refusals
+    assert "belongs to npm-feed already" in refusal.reason
+    assert "{name}" in refusal.fix
+
+
+def test_only_one_is_proposed_when_a_rule_gives_several_the_same_secret() -> None:
+    world = make_world(policy=make_policy(replace(RULE, secret_name="shared")))
+    add_untracked(world, "a", "b")
+    plan = look(world)
+    assert len(plan.proposals) == len(plan.refusals) == 1
+
+
+def test_pat_is_adopted_as_blocked_when_it_cannot_be_cloned() -> None:
+    world = make_world(policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=("app_token",))))
+    add_untracked(world, "everywhere", organization=None)
+    add_untracked(world, "full", scope="app_token")
+    records = {proposal.record.name: proposal.record for proposal in look(world).proposals}
+    codes = {name: record.last_failure.code for name, record in records.items() if record.last_failure}
+    assert codes == {"everywhere": "all_organizations", "full": "scope_denied"}
+    assert all(record.blocked for record in records.values())
+
+
+def test_all_organization_pat_is_proposed_once_when_every_organization_lists_it() -> None:
+    world = make_world()
+    (found,) = add_untracked(world, "everywhere", organization=None)
+    (proposal,) = look(world).proposals
+    assert (proposal.record.authorization_id, proposal.record.organization) == (found, "contoso")
+
+
+def test_pat_of_another_organization_is_not_taken_for_this_one_when_the_list_shows_it() -> None:
+    world = make_world()
+    add_untracked(world, "theirs", organization="fabrikam")
+    (proposal,) = look(world, "theirs").proposals
+    assert proposal.record.organization == "fabrikam"
+
+
+def test_rest_is_proposed_when_one_account_cannot_be_asked() -> None:
+    world = make_world()
+    add_untracked(world, "deploy")
+    world.sign_in.refusals["release-bot"] = SignInRequiredError("nobody is signed in", account="release-bot")
+    plan = look(world)
+    assert list_names(plan) == ["deploy"]
+    assert [error.code for error in plan.errors] == ["sign_in_required"]

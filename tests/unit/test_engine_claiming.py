@@ -1,0 +1,222 @@
+"""Who may work on a ManagedPat, and what happens when that, or the audit log, is lost in the middle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.engine.claiming import claimed
+from rotator.errors import DatabaseError, LeaseHeldError, RotationError, UsageError
+from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+
+LEASE = timedelta(minutes=6)
+
+
+def claim_elsewhere(world: EngineWorld, name: str = NAME) -> None:
+    """Another run claims the ManagedPat."""
+    with world.database.begin() as work:
+        work.leases.claim(name, "other-run", now=work.now(), span=world.timing.lease)
+
+
+def make_overlapped(*, disable_previous: bool = False) -> EngineWorld:
+    """A world whose only rotation is to be retired by the next run."""
+    world = make_world(policy=make_policy(replace(RULE, disable_previous=disable_previous)))
+    world.run()
+    world.advance(hours=24)
+    return world
+
+
+def make_late_store() -> EngineWorld:
+    """A given-up write has landed over the committed value; the next run puts that back."""
+    world = make_world()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    world.secrets._planned.clear()
+    world.advance(minutes=11)
+    world.run()
+    world.secrets.land_late()
+    return world
+
+
+def list_mutations(world: EngineWorld, start: int = 0) -> list[str]:
+    """The mutating calls from a place of the timeline on."""
+    return [mark for mark in world.timeline[start:] if mark in MUTATIONS]
+
+
+def test_pat_is_left_alone_when_another_run_has_it() -> None:
+    world = make_world("a", "b")
+    claim_elsewhere(world, "a")
+    report = world.run()
+    assert [(entry.name, entry.detail) for entry in report.held] == [("a", "another run is working on it")]
+    assert [entry.name for entry in report.rotated] == ["b"]
+    assert report.exit_code == 0
+    assert world.states("a") == []
+
+
+def test_exit_code_is_11_when_other_runs_have_everything() -> None:
+    world = make_world()
+    claim_elsewhere(world)
+    report = world.run()
+    assert report.exit_code == 11
+    assert list_mutations(world) == []
+
+
+def test_pat_is_worked_on_when_the_other_runs_claim_has_ended() -> None:
+    world = make_world()
+    claim_elsewhere(world)
+    world.clock.advance(LEASE)
+    assert [entry.name for entry in world.run().rotated] == [NAME]
+
+
+def test_claim_is_given_back_when_the_work_is_done() -> None:
+    world = make_world()
+    world.run()
+    claim_elsewhere(world)
+
+
+def test_claim_is_given_back_when_the_work_fails() -> None:
+    world = make_world()
+    world.pats.fail("mint")
+    world.run()
+    claim_elsewhere(world)
+    engine = world.make_engine()
+    with pytest.raises(LeaseHeldError) as caught, claimed(engine, NAME):
+        pass
+    assert caught.value.exit_code == 11
+
+
+def test_claim_of_another_run_stays_when_ours_was_lost() -> None:
+    world = make_world()
+    world.database.interrupts["minted"] = lambda: take_over(world)
+    world.run()
+    with pytest.raises(LeaseHeldError), claimed(world.make_engine(), NAME):
+        pass
+
+
+def take_over(world: EngineWorld) -> None:
+    """We are frozen beyond our lease, and another run claims the ManagedPat meanwhile."""
+    world.clock.advance(LEASE)
+    claim_elsewhere(world)
+
+
+# The request that must not be sent after a lost lease, by the commit after which we are frozen.
+
+FREEZES = [
+    ("planned", "check_writable", "abandoned"),
+    ("minting", "mint", "abandoned"),
+    ("storing", "store", "abandoned"),
+]
+
+
+@pytest.mark.parametrize(("mark", "call", "state"), FREEZES)
+def test_next_request_is_not_sent_when_the_lease_ran_out_before_it(mark: str, call: str, state: str) -> None:
+    world = make_world()
+    world.database.interrupts[mark] = lambda: world.clock.advance(LEASE)
+    report = world.run()
+    assert call not in world.timeline
+    assert [entry.failure and entry.failure.code for entry in report.failed] == ["lease_lost"]
+    world.advance(minutes=11)
+    world.run()
+    assert world.states() == [state, "overlapping"]
+    world.finish()
+
+
+@pytest.mark.parametrize("mark", ["planned", "minting", "minted", "verified", "storing", "stored"])
+def test_nothing_more_is_sent_or_written_when_another_run_has_taken_over(mark: str) -> None:
+    world = make_world()
+    frozen: dict[str, object] = {}
+
+    def freeze() -> None:
+        take_over(world)
+        frozen.update(sent=len(list_mutations(world)), states=world.states(), events=world.events())
+
+    world.database.interrupts[mark] = freeze
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.failed] == ["lease_lost"]
+    assert frozen == {"sent": len(list_mutations(world)), "states": world.states(), "events": world.events()}
+    world.advance(minutes=11)
+    world.finish()
+
+
+def test_old_pat_is_not_revoked_when_the_lease_ran_out_before() -> None:
+    world = make_overlapped()
+    world.database.interrupts["retiring"] = lambda: take_over(world)
+    world.run()
+    assert world.count("revoke") == 0
+    assert world.states() == ["retiring"]
+    world.clock.advance(LEASE)
+    world.run()
+    assert world.states() == ["completed"]
+
+
+def test_clone_is_not_revoked_when_the_lease_ran_out_before() -> None:
+    world = make_world()
+    world.run_and_die(after="verified")
+    world.clock.advance(LEASE)
+    world.database.interrupts["abandoning"] = lambda: take_over(world)
+    world.run()
+    assert world.count("revoke") == 0
+    world.clock.advance(LEASE)
+    world.run()
+    world.finish()
+
+
+def test_value_is_not_put_back_when_the_lease_ran_out_before() -> None:
+    world = make_late_store()
+    stored = world.count("store")
+    world.database.interrupts["restore_started"] = lambda: take_over(world)
+    world.run()
+    assert world.count("store") == stored
+    world.clock.advance(LEASE)
+    world.run()
+    assert world.count("store") == stored + 1
+    world.check_served()
+
+
+def test_work_needs_a_managed_pat_and_a_rotation_when_claimed() -> None:
+    world = make_world()
+    with pytest.raises(UsageError, match="ghost"), claimed(world.make_engine(), "ghost"):
+        pass
+    with claimed(world.make_engine(), NAME) as held, pytest.raises(RotationError, match="no open rotation"):
+        assert held.rotation
+
+
+# The audit log cannot be written: after k events, for every k that a run has.
+
+FLOWS = {
+    "rotating": (make_world, 8),
+    "retiring": (make_overlapped, 2),
+    "disabling": (lambda: make_overlapped(disable_previous=True), 2),
+    "restoring": (make_late_store, 2),
+}
+
+
+@pytest.mark.parametrize(("flow", "events"), [(flow, k) for flow, (_, most) in FLOWS.items() for k in range(most)])
+def test_nothing_more_is_mutated_when_the_audit_log_takes_no_more(flow: str, events: int) -> None:
+    world = FLOWS[flow][0]()
+    start = len(world.timeline)
+    world.database.audit_left = events
+    with pytest.raises(DatabaseError, match="disk is full"):
+        world.run()
+    sent = list_mutations(world, start)
+    assert list_mutations(world, world.timeline.index("audit_refused")) == []
+    assert len([call for call in sent if call != "disable"]) <= events
+    world.database.audit_left = None
+    world.advance(minutes=11)
+    world.finish()
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_nothing_at_all_is_mutated_when_the_audit_log_is_read_only(flow: str) -> None:
+    world = FLOWS[flow][0]()
+    start = len(world.timeline)
+    world.database.audit_left = 0
+    for _ in range(3):
+        with pytest.raises(DatabaseError):
+            world.run()
+        world.advance(minutes=7)
+    assert list_mutations(world, start) == []

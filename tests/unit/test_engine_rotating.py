@@ -1,0 +1,344 @@
+"""A rotation from due to done, several at once, and one that fails beside others that do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.policy import Guardrails
+from rotator.domain.rotation import make_offset_range
+from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
+from rotator.errors import DeniedError, SignInRequiredError, TransientError
+from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world
+from tests.support.policies import RULE, make_policy
+
+FIRST_WAIT = timedelta(minutes=5)
+OFFSET = timedelta(seconds=make_offset_range(LIFETIME)[0])
+"""By how much an expiry falls short of the lifetime when chance picks the low bound."""
+
+
+def make_denied() -> DeniedError:
+    return DeniedError("may not list PATs", service="azure_devops", operation="fetch_pats", status=403)
+
+
+def test_rotation_passes_every_state_when_nothing_goes_wrong() -> None:
+    world = make_world()
+    report = world.run()
+    assert [entry.name for entry in report.rotated] == [NAME]
+    assert report.exit_code == 0
+    assert world.states() == ["overlapping"]
+    world.advance(hours=24)
+    assert [entry.name for entry in world.run().retired] == [NAME]
+    passed = [mark for mark in world.timeline if mark in {*MUTATIONS, "verify", "fetch_latest"} or mark in _STATES]
+    assert passed == [
+        "planned",
+        "check_writable",
+        "minting",
+        "mint",
+        "minted",
+        "verify",
+        "verified",
+        "storing",
+        "store",
+        "stored",
+        "fetch_latest",
+        "overlapping",
+        "fetch_latest",
+        "verify",
+        "retiring",
+        "revoke",
+        "completed",
+    ]
+    world.check_rest()
+
+
+_STATES = {"planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring", "completed"}
+
+
+def test_audit_tells_each_intent_before_and_each_result_after_when_rotating() -> None:
+    world = make_world()
+    world.run()
+    world.advance(hours=24)
+    world.run()
+    assert world.events() == [
+        "rotation_planned intended",
+        "mint_started intended",
+        "pat_minted succeeded",
+        "pat_verified succeeded",
+        "store_started intended",
+        "secret_stored succeeded",
+        "overlap_started succeeded",
+        "revoke_started intended",
+        "pat_revoked succeeded",
+    ]
+    assert world.events("policy") == ["policy_changed succeeded"]
+
+
+def test_vault_gets_expiry_and_tags_when_the_clone_is_stored() -> None:
+    world = make_world()
+    old = world.record()
+    world.run()
+    (rotation,), record, stored = world.rotations(), world.record(), world.latest()
+    assert stored.version.expires_at == record.valid_to
+    assert stored.version.tags[ROTATION_TAG] == rotation.id
+    assert stored.version.tags[AUTHORIZATION_TAG] == record.authorization_id == rotation.new_authorization_id
+    assert stored.version.tags["rotator-predecessor-id"] == old.authorization_id
+    assert stored.version.tags["rotator-rule"] == "ci"
+    assert stored.version.version == record.secret_version == rotation.secret_version
+    assert CANARY not in repr(stored)
+
+
+def test_inventory_names_the_clone_from_the_overlap_on_and_not_before() -> None:
+    world = make_world()
+    old = world.record().authorization_id
+    seen: dict[str, str] = {}
+    for mark in ("minted", "storing", "stored", "overlapping"):
+        world.database.interrupts[mark] = lambda mark=mark: seen.update({mark: world.record().authorization_id})
+    world.run()
+    new = world.live_ids()[1]
+    assert seen == {"minted": old, "storing": old, "stored": old, "overlapping": new}
+
+
+def test_clone_has_the_same_name_scope_and_organization_when_minted() -> None:
+    world = make_world()
+    world.run()
+    old, new = (world.pats.pats[found].pat for found in world.live_ids())
+    assert (new.display_name, new.scopes, new.target_accounts) == (old.display_name, old.scopes, old.target_accounts)
+    assert world.record().scope == SCOPE
+
+
+def test_planned_expiry_is_a_whole_second_inside_the_lifetime_and_nobody_elses() -> None:
+    world = make_world()
+    world.advance(microseconds=123456)
+    first = world.clock.now().replace(microsecond=0) + LIFETIME - OFFSET
+    world.add_lookalike(first)
+    world.add_lookalike(first - timedelta(seconds=1))
+    world.run()
+    (rotation,) = world.rotations()
+    assert rotation.planned_valid_to == first - timedelta(seconds=2)
+    assert world.record().valid_to == rotation.planned_valid_to < world.clock.now() + LIFETIME
+
+
+def test_planned_expiry_differs_from_an_earlier_attempts_when_both_fall_on_one_second() -> None:
+    world = make_world()
+    world.pats.fail("mint", TransientError("busy", service="azure_devops", operation="mint_pat", status=429))
+    world.run()
+    world.rotate(NAME)
+    first, second = world.rotations()
+    assert first.planned_valid_to is not None
+    assert second.planned_valid_to == first.planned_valid_to - timedelta(seconds=1)
+
+
+def test_clones_keep_their_lifetime_when_rotated_many_times() -> None:
+    world = make_world()
+    for _ in range(12):
+        world.clock.advance(world.record().valid_to - world.clock.now() - timedelta(days=5))
+        world.run()
+        world.advance(hours=25)
+        world.run()
+    assert len([state for state in world.states() if state == "completed"]) == 12
+    assert LIFETIME - timedelta(minutes=10) < world.record().lifetime < LIFETIME
+
+
+@pytest.mark.parametrize(("host_hours", "skew_hours", "revoked"), [(23, 2, 0), (25, -2, 0), (24, 0, 1)])
+def test_predecessor_lives_until_the_overlap_is_over_by_both_clocks(
+    host_hours: int, skew_hours: int, revoked: int
+) -> None:
+    world = make_world()
+    world.run()
+    world.advance(hours=host_hours)
+    world.database.skew = timedelta(hours=skew_hours)
+    world.run()
+    assert world.count("revoke") == revoked
+    world.check_served()
+
+
+def test_older_versions_are_disabled_when_the_rule_says_so() -> None:
+    world = make_world(policy=make_policy(replace(RULE, disable_previous=True)))
+    world.run()
+    assert all(stored.version.enabled for stored in world.secrets.versions_of(world.location()))
+    world.advance(hours=24)
+    world.run()
+    assert [stored.version.enabled for stored in world.secrets.versions_of(world.location())] == [True, False]
+    world.check_rest()
+
+
+def test_expired_pat_is_replaced_when_nobody_renewed_it_in_time() -> None:
+    world = make_world()
+    world.advance(days=6)
+    report = world.run()
+    assert [entry.detail.split(" 20")[0] for entry in report.rotated] == ["rule ci: expired"]
+    world.advance(hours=25)
+    world.run()
+    world.check_rest()
+
+
+def test_pat_is_left_alone_when_it_is_not_due() -> None:
+    world = make_world()
+    world.add_managed("fresh", days_left=20)
+    world.run()
+    assert world.states("fresh") == []
+    assert world.count("mint") == 1
+
+
+def test_rest_is_postponed_when_the_run_reaches_its_most_rotations() -> None:
+    world = make_world("a", "b", "c", policy=make_policy(RULE, guardrails=Guardrails(max_rotations_per_run=2)))
+    report = world.run()
+    assert [entry.name for entry in report.rotated] == ["a", "b"]
+    assert report.postponed == ["c"]
+    assert world.count("mint") == 2
+    assert [entry.name for entry in world.run().rotated] == ["c"]
+
+
+def test_paused_pat_is_skipped_when_due() -> None:
+    world = make_world("a", "b")
+    paused = replace(world.record("a"), state=ManagedPatState.PAUSED)
+    with world.database.begin() as work:
+        work.inventory.save(paused, None)
+    assert [entry.name for entry in world.run().rotated] == ["b"]
+    assert world.states("a") == []
+
+
+def test_nearest_expiry_comes_first_when_several_are_due() -> None:
+    world = make_world()
+    world.add_managed("soonest", days_left=1)
+    world.add_managed("later", days_left=6)
+    assert [entry.name for entry in world.run().rotated] == ["soonest", NAME, "later"]
+
+
+def test_every_pat_is_rotated_once_when_threads_share_the_work() -> None:
+    names = [f"pat-{number}" for number in range(12)]
+    world = make_world(*names)
+    world.max_parallel = 4
+    world.database._lock_timeout = 30
+    assert sorted(entry.name for entry in world.run().rotated) == sorted(names)
+    assert world.count("mint") == 12
+    assert world.count("fetch_pats") == 1
+
+
+def test_next_pat_is_rotated_when_one_fails() -> None:
+    world = make_world("a", "b")
+    world.pats.fail("mint", TransientError("busy", service="azure_devops", operation="mint_pat", status=429))
+    report = world.run()
+    assert [(entry.name, entry.failure and entry.failure.code) for entry in report.failed] == [("a", "transient")]
+    assert [entry.name for entry in report.rotated] == ["b"]
+    assert report.exit_code == 3
+
+
+def test_next_pat_is_rotated_when_one_meets_a_defect() -> None:
+    world = make_world("a", "b")
+    world.pats.fail("mint", ZeroDivisionError(f"a value {CANARY}"))
+    report = world.run()
+    (failed,) = report.failed
+    assert failed.failure is not None
+    assert failed.failure.code == "internal"
+    assert "ZeroDivisionError" in failed.failure.message
+    assert [entry.name for entry in report.rotated] == ["b"]
+    world.finish("a")
+    world.check_rest("b")
+
+
+def test_exit_code_is_1_when_the_only_pat_fails() -> None:
+    world = make_world()
+    world.pats.fail("mint", TransientError("busy", service="azure_devops", operation="mint_pat", status=429))
+    assert world.run().exit_code == 1
+
+
+def test_wait_doubles_up_to_its_most_when_a_pat_fails_again_and_again() -> None:
+    world = make_world()
+    world.pats.fail("fetch_pat", make_busy(), times=10)
+    waits = []
+    for _ in range(9):
+        world.run()
+        retry_at = world.record().retry_at
+        assert retry_at is not None
+        waits.append((retry_at - world.clock.now()) / FIRST_WAIT)
+        asked = world.count("fetch_pat")
+        world.run()
+        assert world.count("fetch_pat") == asked
+        world.clock.advance(retry_at - world.clock.now())
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 72, 72]
+
+
+def test_failures_are_forgotten_when_a_rotation_succeeds() -> None:
+    world = make_world()
+    world.pats.fail("fetch_pat", make_busy())
+    world.run()
+    assert world.record().failures == 1
+    world.advance(minutes=5)
+    world.run()
+    record = world.record()
+    assert (record.failures, record.retry_at, record.last_failure) == (0, None, None)
+
+
+def test_account_is_not_used_when_it_needs_a_sign_in() -> None:
+    world = make_world()
+    world.add_managed("release", account="release-bot")
+    world.sign_in.refusals["build-bot"] = SignInRequiredError(
+        "nobody is signed in", account="build-bot", fix="Sign in: rotator login build-bot."
+    )
+    report = world.run()
+    assert report.exit_code == 10
+    assert [entry.name for entry in report.rotated] == ["release"]
+    assert world.states() == []
+    minted = [subject for call, _, subject in world.pats.calls if call == "mint"]
+    assert minted == ["release"]
+    assert {subject for call, _, subject in world.pats.calls if call == "fetch_pat"} == {
+        world.pats.live_pats("release")[0].pat.authorization_id
+    }
+
+
+def test_no_server_is_asked_when_the_only_account_needs_a_sign_in() -> None:
+    world = make_world()
+    for account in world.accounts:
+        world.sign_in.refusals[account.name] = SignInRequiredError("nobody is signed in", account=account.name)
+    assert world.run().exit_code == 10
+    assert world.pats.calls == []
+    assert world.secrets.calls == []
+
+
+def test_rest_of_an_account_is_left_when_it_is_signed_out_during_the_run() -> None:
+    world = make_world("a", "b")
+    world.database.interrupts["planned"] = lambda: world.pats.signed_out.add("build-bot")
+    report = world.run()
+    assert report.exit_code == 10
+    assert sorted(entry.name for entry in report.failed) == ["a", "b"]
+    assert world.states("b") == []
+
+
+def test_account_is_put_down_when_it_is_denied() -> None:
+    world = make_world("a", "b")
+    world.add_managed("release", account="release-bot")
+    world.pats.fail("fetch_pat", make_denied())
+    report = world.run()
+    assert [entry.name for entry in report.blocked] == ["a"]
+    assert [entry.name for entry in report.failed] == ["b"]
+    assert [entry.name for entry in report.rotated] == ["release"]
+    assert [call for call, _, _ in world.pats.calls].count("fetch_pat") == 2
+
+
+def test_account_is_put_down_when_its_listing_is_denied() -> None:
+    world = make_world("a", "b")
+    world.add_managed("release", account="release-bot")
+    world.pats.fail("fetch_pats", make_denied())
+    report = world.run()
+    assert [entry.name for entry in report.rotated] == ["release"]
+    assert {entry.failure.code for entry in report.failed if entry.failure} == {"denied"}
+    assert world.states("a") == world.states("b") == []
+
+
+def test_old_pat_serves_on_when_the_overlap_lasts() -> None:
+    world = make_world()
+    old = world.record().authorization_id
+    world.run()
+    world.clock.advance(OVERLAP - timedelta(seconds=1))
+    world.run()
+    assert old in world.live_ids()
+    assert world.revoked_ids() == []
+
+
+def make_busy() -> TransientError:
+    return TransientError("busy", service="azure_devops", operation="fetch_pat", status=503)

@@ -1,0 +1,136 @@
+"""The one word per ManagedPat, and the times beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.policy import Guardrails, RuleAction
+from rotator.engine.keeping import pause
+from rotator.engine.status import ATTENTION, TokenStatus, make_status
+from rotator.errors import TransientError
+from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+
+
+def look(world: EngineWorld) -> dict[str, TokenStatus]:
+    """The status by name; no server is asked and nothing is changed."""
+    before, calls = world.database.dump(), len(world.timeline)
+    rows = make_status(world.make_engine())
+    assert world.database.dump() == before
+    assert len(world.timeline) == calls
+    assert CANARY not in repr(rows)
+    return {row.name: row for row in rows}
+
+
+def overlap(world: EngineWorld) -> None:
+    world.run()
+
+
+def be_interrupted(world: EngineWorld) -> None:
+    world.run_and_die(after="minted")
+
+
+def expire(world: EngineWorld) -> None:
+    world.advance(days=5)
+
+
+def fail(world: EngineWorld) -> None:
+    world.pats.fail("fetch_pat", TransientError("busy", service="azure_devops", operation="fetch_pat", status=503))
+    world.run()
+
+
+def block(world: EngineWorld) -> None:
+    world.secrets.denied.add("set")
+    world.run()
+
+
+def be_paused(world: EngineWorld) -> None:
+    pause(world.make_engine(), NAME)
+
+
+def deny(world: EngineWorld) -> None:
+    world.policy = make_policy(RULE, guardrails=Guardrails(deny_scopes=("vso.code",)))
+
+
+def alert(world: EngineWorld) -> None:
+    world.policy = make_policy(replace(RULE, action=RuleAction.ALERT))
+
+
+@pytest.mark.parametrize(
+    ("arrange", "state"),
+    [
+        (lambda world: None, "due"),
+        (alert, "due"),
+        (be_interrupted, "due"),
+        (overlap, "overlapping"),
+        (expire, "expired"),
+        (fail, "failed"),
+        (block, "blocked"),
+        (deny, "blocked"),
+        (be_paused, "paused"),
+    ],
+)
+def test_state_is_the_word_that_fits_first(arrange: Callable[[EngineWorld], None], state: str) -> None:
+    world = make_world()
+    arrange(world)
+    assert look(world)[NAME].state == state
+
+
+@pytest.mark.parametrize("arrange", [fail, block, be_paused, deny])
+def test_expired_comes_before_every_other_word(arrange: Callable[[EngineWorld], None]) -> None:
+    world = make_world()
+    arrange(world)
+    expire(world)
+    assert look(world)[NAME].state == "expired"
+
+
+def test_pat_is_ok_and_tells_when_it_rotates_when_not_due() -> None:
+    world = make_world()
+    record = world.add_managed("fresh", days_left=20)
+    row = look(world)["fresh"]
+    assert row.state == "ok"
+    assert row.rotate_after == record.valid_to - timedelta(days=7.5)
+    assert row.revoke_after is None
+    assert row.scopes == ("vso.code", "vso.packaging")
+    assert (row.expires_at, row.valid_from) == (record.valid_to, record.valid_from)
+    assert row.last_error is None
+
+
+def test_overlapping_pat_tells_when_the_old_one_goes() -> None:
+    world = make_world()
+    overlap(world)
+    row = look(world)[NAME]
+    assert row.revoke_after == world.clock.now() + timedelta(hours=24)
+    assert row.authorization_id == world.live_ids()[1]
+
+
+def test_reason_and_fix_are_shown_when_blocked_by_policy() -> None:
+    world = make_world()
+    deny(world)
+    error = look(world)[NAME].last_error
+    assert error is not None
+    assert "guardrails.deny_scopes" in error.message
+    assert error.fix
+
+
+def test_untracked_pats_come_last_and_once_when_a_run_has_seen_them() -> None:
+    world = make_world()
+    world.add_managed("other", organization="fabrikam", days_left=9)
+    end = world.clock.now() + timedelta(days=1)
+    world.pats.add_pat(ACCOUNT, None, "everywhere", SCOPE, end)
+    world.run()
+    rows = make_status(world.make_engine())
+    assert [(row.name, row.state.value) for row in rows] == [
+        ("other", "ok"),
+        (NAME, "overlapping"),
+        ("everywhere", "untracked"),
+    ]
+    assert rows[-1].vault is rows[-1].secret_name is rows[-1].rotate_after is None
+
+
+def test_attention_is_asked_for_when_a_human_may_have_to_act() -> None:
+    assert {state.value for state in ATTENTION} == {"expired", "blocked", "failed"}

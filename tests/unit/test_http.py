@@ -1,0 +1,165 @@
+"""Sessions that the environment cannot change, and network failures in words."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from rotator.adapters.http import HttpOptions, explain_failure, make_session, was_not_sent
+from rotator.errors import ConfigError
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.running import Sandbox
+
+RESOURCE = "/contoso/_apis/connectionData"
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), seed_demo=False) as running:
+        yield running
+
+
+@pytest.fixture
+def session(sandbox: Sandbox) -> Iterator[requests.Session]:
+    with make_session(HttpOptions(sandbox.addresses.ca_path, timedelta(seconds=1), timedelta(seconds=0.3))) as made:
+        yield made
+    sandbox.world.faults.clear()
+
+
+@contextmanager
+def raw_server(reply: bytes | None) -> Iterator[str]:
+    """A server that answers everything with these bytes and hangs up, or (None) never answers; its https address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(10)
+                connection.sendall(reply or b"")
+
+        thread = threading.Thread(target=answer) if reply is not None else None
+        if thread is not None:
+            thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        if thread is not None:
+            thread.join(5)
+
+
+def fail(session: requests.Session, url: str) -> tuple[bool, str, str, str]:
+    """Whether the request was certainly not sent, and its code, message and fix."""
+    with pytest.raises(requests.RequestException) as caught:
+        session.post(url + RESOURCE, headers={"Authorization": "Bearer s3cr3t"}, json={"key": "s3cr3t"})
+    explained = explain_failure(caught.value, url=url + RESOURCE)
+    assert "s3cr3t" not in "".join(explained)
+    return was_not_sent(caught.value), *explained
+
+
+def test_redirect_is_an_answer_and_not_followed(session: requests.Session, sandbox: Sandbox) -> None:
+    response = session.get(sandbox.addresses.azure_devops_url + RESOURCE, allow_redirects=True)
+    assert response.status_code == 302
+    assert response.history == []
+
+
+def test_environment_has_no_say(
+    session: requests.Session, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login mallory password mallory\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    sandbox.world.record.clear()
+
+    session.get(sandbox.addresses.azure_devops_url + RESOURCE)
+
+    (request,) = sandbox.world.record.all()
+    assert request.auth == "none"
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_session_is_refused_when_the_ca_bundle_is_unusable(tmp_path: Path, content: str | None) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+
+    with pytest.raises(ConfigError) as caught:
+        make_session(HttpOptions(bundle))
+
+    assert "http.ca_bundle" in caught.value.message
+    assert str(bundle) in caught.value.message
+    assert "http.ca_bundle" in caught.value.fix
+
+
+def test_failure_names_the_ca_setting_when_the_certificate_is_not_trusted(sandbox: Sandbox) -> None:
+    with make_session(HttpOptions()) as session:
+        not_sent, code, message, fix = fail(session, sandbox.addresses.azure_devops_url)
+    assert (not_sent, code) == (True, "tls_untrusted")
+    assert sandbox.addresses.azure_devops_url.removeprefix("https://") in message
+    assert "http.ca_bundle" in fix
+
+
+def test_failure_was_not_sent_when_the_server_speaks_no_tls(session: requests.Session) -> None:
+    with raw_server(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
+        not_sent, code, _, fix = fail(session, url)
+    assert (not_sent, code) == (True, "tls_failed")
+    assert "https" in fix
+
+
+def test_failure_was_not_sent_when_the_handshake_is_cut(session: requests.Session) -> None:
+    with raw_server(b"") as url:
+        not_sent, code, _, _ = fail(session, url)
+    assert not_sent
+    assert code in ("tls_failed", "connection_failed")
+
+
+def test_failure_was_not_sent_when_the_handshake_takes_too_long(sandbox: Sandbox) -> None:
+    options = HttpOptions(sandbox.addresses.ca_path, connect_timeout=timedelta(seconds=0.2))
+    with raw_server(None) as url, make_session(options) as session:
+        not_sent, code, _, fix = fail(session, url)
+    assert (not_sent, code) == (True, "connect_timeout")
+    assert "http.connect_timeout" in fix
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("https://127.0.0.1:9", "connection_refused"),
+        ("https://vault.invalid", "dns_failed"),
+        ("https://", "address_invalid"),
+        ("ftp://127.0.0.1", "address_invalid"),
+        ("vault.invalid", "address_invalid"),
+    ],
+)
+def test_failure_was_not_sent_when_the_address_leads_nowhere(session: requests.Session, url: str, code: str) -> None:
+    not_sent, found, message, fix = fail(session, url)
+    assert (not_sent, found) == (True, code)
+    assert message
+    assert fix
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("hang", "read_timeout"), ("lost_before", "connection_lost"), ("truncated", "connection_lost")],
+)
+def test_failure_may_have_been_sent_when_the_answer_is_lost(
+    session: requests.Session, sandbox: Sandbox, kind: str, code: str
+) -> None:
+    sandbox.world.faults.add(Fault("azure_devops", kind))
+    not_sent, found, message, _ = fail(session, sandbox.addresses.azure_devops_url)
+    assert (not_sent, found) == (False, code)
+    assert "127.0.0.1" in message
+
+
+def test_message_hides_the_user_when_the_address_holds_one() -> None:
+    error = requests.ConnectionError("lost")
+    _, message, _ = explain_failure(error, url="https://user:s3cr3t@vault.example/secrets")
+    assert "vault.example" in message
+    assert "s3cr3t" not in message

@@ -1,0 +1,46 @@
+"""Whether the process behind a claim still exists."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+from rotator.adapters.processes import is_gone, make_claimant
+
+ANNOUNCE = (
+    "import sys\nfrom rotator.adapters.processes import make_claimant\n"
+    "print(make_claimant('run'), flush=True)\nsys.stdin.read()\n"
+)
+
+
+def test_claimant_is_not_gone_when_it_is_this_process() -> None:
+    assert not is_gone(make_claimant("run"))
+
+
+def test_claimant_is_gone_when_its_process_was_killed() -> None:
+    """Alive, then stopped, then killed: only the last is gone."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ANNOUNCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        claimant = child.stdout.readline().strip()
+        seen = [is_gone(claimant)]
+        child.send_signal(signal.SIGSTOP)
+        seen.append(is_gone(claimant))
+        child.kill()
+        child.wait()
+        seen.append(is_gone(claimant))
+    assert seen == [False, False, True]
+
+
+def test_claimant_is_gone_when_its_process_id_was_given_to_another() -> None:
+    run, process = make_claimant("run").rsplit(".", 1)
+    assert is_gone(f"{run}.{int(process) + 1}")
+
+
+def test_claimant_is_not_judged_when_it_is_of_another_host() -> None:
+    _, process = make_claimant("run").rsplit("#", 1)
+    assert not is_gone(f"run@0123456789abcdef#{process}")
+    assert not is_gone("run@unknown#1.0")
+    assert not is_gone("a run of an older kind")
