@@ -40,7 +40,7 @@ def _identify_host() -> str:
     """A digest of this boot, this process namespace and this host's name; containers differ from one another."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        namespace = os.readlink(_PROC / "self/ns/pid")
+        namespace = str((_PROC / "self/ns/pid").readlink())
     except OSError:
         return _UNKNOWN
     return hashlib.sha256(f"{boot} {namespace} {socket.gethostname()}".encode()).hexdigest()[:16]

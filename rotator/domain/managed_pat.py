@@ -64,6 +64,10 @@ class ManagedPatState(StrEnum):
     PAUSED = "paused"
 
 
+REVOKED_BY_HAND = "revoked_by_hand"
+"""The code of the failure that `rotator revoke` leaves on a record it paused; a new PAT lifts it."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why something did not work, in the three parts that people and scripts need."""

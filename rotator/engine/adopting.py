@@ -168,7 +168,7 @@ def _make_record(engine: Engine, listing: Listing, pat: Pat, rule: Rule, taken: 
         secret_name=rule.make_secret_name(organization=listing.organization, name=name, account=listing.account),
     )
     refusal = check_clonable(pat, engine.policy.guardrails, listing.identity.organization_id)
-    if refusal is None:
-        return record
+    if refusal is None or refusal[0] == "scope_denied":
+        return record  # a denied scope is judged by the policy at every plan: lifting the guardrail is enough
     code, reason, fix = refusal
     return replace(record, blocked=True, last_failure=Failure(code, f"{name} cannot be rotated: {reason}", fix))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rotator.domain.audit_event import Outcome
 from rotator.domain.backoff import make_backoff
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.domain.plan import CHANGES
+from rotator.domain.plan import CHANGES, ActionKind
 from rotator.domain.policy import Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
@@ -19,7 +19,7 @@ from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import Engine
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
-from rotator.engine.planning import make_plan
+from rotator.engine.planning import is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
 from rotator.engine.recovering import is_parked, recover
 from rotator.engine.report import ReportEntry, RunReport
@@ -43,13 +43,17 @@ HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
 
 
 class Run:
-    """One run over the inventory, or over the few ManagedPats that a person named."""
+    """One run over the inventory, or over the few ManagedPats that a person named.
 
-    def __init__(self, engine: Engine, *, by_hand: bool = False) -> None:
+    `by_hand` rotates whatever it is given, due or not; `recover_only` leaves alone what was not interrupted.
+    """
+
+    def __init__(self, engine: Engine, *, by_hand: bool = False, recover_only: bool = False) -> None:
         self.engine = engine
         self.view = ServerView(engine)
         self.report = RunReport(engine.run_id)
         self._by_hand = by_hand
+        self._recover_only = recover_only
         self._permits = threading.Semaphore(engine.policy.guardrails.max_rotations_per_run)
 
     def work_on(self, names: list[str], found: Reconciliation) -> None:
@@ -116,6 +120,8 @@ class Run:
             self.report.add(self.report.abandoned, held.pat, error.message)
         if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
             self._recover(held)
+        if self._recover_only:
+            return
         if self._by_hand and held.has_open_rotation and is_parked(held.rotation):
             raise RotationError(
                 f"{held.pat.name}: an interrupted rotation is parked while {held.rotation.state.value}",
@@ -154,7 +160,7 @@ class Run:
         if self._by_hand:
             return True
         pat, now = held.pat, self.engine.clock.now()
-        if pat.state is not ManagedPatState.ACTIVE or (pat.retry_at is not None and now < pat.retry_at):
+        if pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now):
             return False
         return self.engine.policy.decide(pat, now=now, longest=self._longest(pat)).verdict is Verdict.DUE
 
@@ -221,6 +227,16 @@ def run_once(engine: Engine) -> RunReport:
     names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
     names += sorted((found.changed | found.late_stores) - set(names))
     run.work_on(names, found)
+    return run.report
+
+
+def recover_interrupted(engine: Engine) -> RunReport:
+    """Bring every interrupted rotation to a safe end and undo what landed late; rotate and retire nothing."""
+    run = Run(engine, recover_only=True)
+    found = reconcile(engine, run.view)
+    run.note_down(found)
+    names = [action.pat.name for action in make_plan(engine).of_kind(ActionKind.RECOVER)]
+    run.work_on(sorted({*names, *found.late, *found.late_stores}), found)
     return run.report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import REVOKED_BY_HAND, Failure, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import make_entry
 from rotator.engine.claiming import claimed
@@ -91,7 +91,7 @@ def revoke_current(engine: Engine, name: str) -> str:
         held.check_claim()
         engine.pats.revoke(pat.account, pat.organization, pat.authorization_id)
         failure = Failure(
-            "revoked_by_hand",
+            REVOKED_BY_HAND,
             f"{name} was revoked with `rotator revoke`",
             f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
         )

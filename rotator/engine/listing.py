@@ -66,7 +66,12 @@ class ServerView:
 
     def note_error(self, account: str, error: RotatorError) -> None:
         """Put the account down if the error says that nothing of it can work now."""
-        denied = isinstance(error, DeniedError) and error.service == "azure_devops"
+        # A refusal inside a 200 is about one PAT: the account's rights for another may be other ones.
+        denied = (
+            isinstance(error, DeniedError)
+            and error.service == "azure_devops"
+            and (error.status != 200 or error.code == "sign_in_page")
+        )
         if denied or (isinstance(error, SignInRequiredError) and error.account == account):
             self.put_down(account, error)
 

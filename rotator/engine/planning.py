@@ -53,7 +53,7 @@ def plan_one(
         return Action(ActionKind.NONE, pat, "paused by hand")
     decision = policy.decide(pat, now=now, longest=longest)
     failure = pat.last_failure
-    waiting = pat.retry_at is not None and now < pat.retry_at
+    waiting = is_waiting(pat, now)
     if failure is not None and waiting and (pat.blocked or decision.verdict is Verdict.DUE):
         kind = ActionKind.BLOCKED if pat.blocked else ActionKind.WAIT
         again = f"; tried again after {say_moment(pat.retry_at)}" if pat.retry_at else ""
@@ -70,6 +70,11 @@ def plan_one(
         retires_at=retires_at,
         fix=decision.fix,
     )
+
+
+def is_waiting(pat: ManagedPat, now: datetime) -> bool:
+    """Whether a failure before says to leave it alone for now; for good, when it is blocked with no time to retry."""
+    return now < pat.retry_at if pat.retry_at is not None else pat.blocked
 
 
 def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:

@@ -143,6 +143,9 @@ class SecretStore(Protocol):
         firewall raise RejectedError or DeniedError, each with its fix.
         """
 
+    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+        """The names of the vault's secrets whose newest version carries a tag of that name, sorted."""
+
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """The newest enabled version, as a consumer would read it; None if there is none."""
 

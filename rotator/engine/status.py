@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
-from rotator.domain.policy import Decision, Verdict
+from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.context import Engine
+from rotator.engine.ports import Database
 
 
 class TokenState(StrEnum):
@@ -48,17 +49,16 @@ class TokenStatus:
     last_error: Failure | None
 
 
-def make_status(engine: Engine) -> tuple[TokenStatus, ...]:
+def status_from(database: Database, policy: Policy, now: datetime) -> tuple[TokenStatus, ...]:
     """Every ManagedPat by expiry, then what the last run saw untracked."""
-    with engine.database.begin() as work:
+    with database.begin() as work:
         pats = work.inventory.load_all()
         untracked = work.inventory.load_untracked()
         limits = work.limits.load()
         rotations = {rotation.name: rotation for rotation in work.journal.load_open()}
-    now = engine.clock.now()
     rows = []
     for pat in pats:
-        decision = engine.policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
+        decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
         rows.append(_make_row(pat, rotations.get(pat.name), decision, now))
     managed = {pat.authorization_id for pat in pats}
     seen: set[str] = set()
@@ -68,6 +68,11 @@ def make_status(engine: Engine) -> tuple[TokenStatus, ...]:
             rows.append(_make_untracked(item.account, item.organization, item.pat))
     rows.sort(key=lambda row: (row.state is TokenState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
+
+
+def make_status(engine: Engine) -> tuple[TokenStatus, ...]:
+    """The status as of now, as an engine sees it."""
+    return status_from(engine.database, engine.policy, engine.clock.now())
 
 
 def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> TokenState:

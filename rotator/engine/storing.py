@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import Failure
+from rotator.domain.managed_pat import REVOKED_BY_HAND, Failure, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
@@ -118,8 +118,10 @@ def confirm_stored(held: ClaimedPat, value: SecretValue | None) -> None:
         engine.pats.verify(rotation.organization, latest.value)
     if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
         raise RotationError("a stored rotation without a clone", code="internal")
+    was_revoked = held.pat.last_failure is not None and held.pat.last_failure.code == REVOKED_BY_HAND
     pat = replace(
         held.pat,
+        state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,
         authorization_id=rotation.new_authorization_id,
         display_name=rotation.display_name,
         scope=rotation.scope,

@@ -6,6 +6,12 @@ from rotator.domain.rotation import Rotation
 
 ROTATION_TAG = "rotator-rotation-id"
 AUTHORIZATION_TAG = "rotator-authorization-id"
+PREDECESSOR_TAG = "rotator-predecessor-id"
+NAME_TAG = "rotator-name"
+ACCOUNT_TAG = "rotator-account"
+ORGANIZATION_TAG = "rotator-organization"
+RULE_TAG = "rotator-rule"
+AUDIT_HEAD_TAG = "rotator-audit-head"
 INTENT_TAG = "rotator-intent"
 
 
@@ -14,10 +20,10 @@ def make_tags(rotation: Rotation, audit_head: str) -> dict[str, str]:
     return {
         ROTATION_TAG: rotation.id,
         AUTHORIZATION_TAG: rotation.new_authorization_id or "",
-        "rotator-predecessor-id": rotation.predecessor_id,
-        "rotator-name": rotation.name,
-        "rotator-account": rotation.account,
-        "rotator-organization": rotation.organization,
-        "rotator-rule": rotation.rule,
-        "rotator-audit-head": audit_head,
+        PREDECESSOR_TAG: rotation.predecessor_id,
+        NAME_TAG: rotation.name,
+        ACCOUNT_TAG: rotation.account,
+        ORGANIZATION_TAG: rotation.organization,
+        RULE_TAG: rotation.rule,
+        AUDIT_HEAD_TAG: audit_head,
     }

@@ -74,9 +74,7 @@ class PatResource:
         pat.revoked = True
         return Response(204)
 
-    def _create(
-        self, body: Mapping[str, object], organization: Organization, user: User, version: str
-    ) -> Response:
+    def _create(self, body: Mapping[str, object], organization: Organization, user: User, version: str) -> Response:
         now = to_ticks(self._world.clock.now())
         wish = PatWish(
             display_name=_text(body, "displayName"),
@@ -99,9 +97,7 @@ class PatResource:
         )
         return _result({**_render(pat), "token": pat.value}, "none", version)
 
-    def _update(
-        self, body: Mapping[str, object], organization: Organization, user: User, version: str
-    ) -> Response:
+    def _update(self, body: Mapping[str, object], organization: Organization, user: User, version: str) -> Response:
         pat, error = self._find(_text(body, "authorizationId"), user)
         if pat is None:
             return _result(None, error, version)

@@ -106,9 +106,7 @@ def describe_world(world: World) -> dict[str, object]:
         }
         for vault in world.vaults.values()
     }
-    described = {
-        kind: {name: _describe(thing) for name, thing in things.items()} for kind, things in kinds.items()
-    }
+    described = {kind: {name: _describe(thing) for name, thing in things.items()} for kind, things in kinds.items()}
     return {"now": now.isoformat(), **described, "apps": list(world.apps), "pats": pats, "vaults": vaults}
 
 

@@ -69,9 +69,7 @@ class EntraService:
                     200, self._grants.redeem(tenant_id, _parse_form(request), request.base_url), _NO_STORE
                 )
             case "GET", "oauth2/v2.0/authorize":
-                return self._interactive.show_authorize_page(
-                    resolve_tenant(self._world, tenant), request.query
-                )
+                return self._interactive.show_authorize_page(resolve_tenant(self._world, tenant), request.query)
             case "POST", "oauth2/v2.0/authorize":
                 asked = {**request.query, **_parse_form(request)}
                 return self._interactive.decide_authorization(resolve_tenant(self._world, tenant), asked)

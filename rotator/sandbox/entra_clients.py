@@ -48,9 +48,7 @@ def find_app(world: World, tenant: str, client_id: str | None) -> App:
     return app
 
 
-def check_client(
-    app: App, form: Mapping[str, str], token_endpoint: str, must_authenticate: bool = False
-) -> None:
+def check_client(app: App, form: Mapping[str, str], token_endpoint: str, must_authenticate: bool = False) -> None:
     """Refuses a confidential client without secret or valid assertion, and a public one with either."""
     secret, assertion = form.get("client_secret"), form.get("client_assertion")
     if app.public and not must_authenticate:

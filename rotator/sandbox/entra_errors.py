@@ -68,32 +68,22 @@ def make_error_answer(refusal: Refusal, request: Request, now: datetime) -> Resp
     return Response.of_json(refusal.status, body, headers)
 
 
-TRANSIENT = Refusal(
-    "temporarily_unavailable", 90033, "The service is busy for a moment; ask again.", status=503
-)
+TRANSIENT = Refusal("temporarily_unavailable", 90033, "The service is busy for a moment; ask again.", status=503)
 PENDING = Refusal("authorization_pending", 70016, "Nobody has entered this code and decided about it yet.")
 POLLED_TOO_FAST = Refusal("slow_down", 70016, "The client polls faster than the interval it was given.")
 DEVICE_CODE_EXPIRED = Refusal("expired_token", 70020, "The device code was not used in time and has expired.")
 DECLINED = Refusal("authorization_declined", 65004, "The user refused this sign-in.")
 DEVICE_CODE_UNKNOWN = Refusal("bad_verification_code", 70018, "The device code is not one of ours.")
-CODE_EXPIRED = Refusal(
-    "invalid_grant", 70008, "The authorization code has expired; sign in again.", "bad_token"
-)
+CODE_EXPIRED = Refusal("invalid_grant", 70008, "The authorization code has expired; sign in again.", "bad_token")
 CODE_REDEEMED = Refusal("invalid_grant", 54005, "The authorization code was redeemed already.")
 CODE_UNKNOWN = Refusal("invalid_grant", 9002313, "The authorization code or refresh token is malformed.")
 VERIFIER_WRONG = Refusal("invalid_grant", 501481, "The code_verifier does not belong to the code_challenge.")
-VERIFIER_MISSING = Refusal(
-    "invalid_grant", 50148, "The code was asked for with PKCE: code_verifier is missing."
-)
-REDIRECT_CHANGED = Refusal(
-    "invalid_grant", 500112, "The redirect_uri is not the one the code was issued for."
-)
+VERIFIER_MISSING = Refusal("invalid_grant", 50148, "The code was asked for with PKCE: code_verifier is missing.")
+REDIRECT_CHANGED = Refusal("invalid_grant", 500112, "The redirect_uri is not the one the code was issued for.")
 TOKEN_OF_ANOTHER_CLIENT = Refusal(
     "invalid_grant", 700005, "The grant was issued to another application.", "client_mismatch"
 )
-REFRESH_EXPIRED = Refusal(
-    "invalid_grant", 70008, "The refresh token was replaced and has expired.", "bad_token"
-)
+REFRESH_EXPIRED = Refusal("invalid_grant", 70008, "The refresh token was replaced and has expired.", "bad_token")
 IDLE_TOO_LONG = Refusal(
     "invalid_grant", 700082, "The refresh token has expired because nobody used it for 90 days.", "bad_token"
 )
@@ -107,9 +97,7 @@ SIGN_IN_TOO_OLD = Refusal(
     "invalid_grant", 70043, "A sign-in frequency policy ended this sign-in: sign in again.", "token_expired"
 )
 USER_DISABLED = Refusal("invalid_grant", 50057, "The account of this user is disabled.")
-USER_OF_ANOTHER_TENANT = Refusal(
-    "invalid_grant", 50020, "This user does not exist in the tenant that was asked."
-)
+USER_OF_ANOTHER_TENANT = Refusal("invalid_grant", 50020, "This user does not exist in the tenant that was asked.")
 MFA_NEEDED = Refusal(
     "invalid_grant",
     50076,
@@ -145,9 +133,7 @@ CONSENT_MISSING = Refusal(
     "consent_required",
 )
 CLIENT_UNKNOWN = Refusal("unauthorized_client", 700016, "The tenant has no application with this client id.")
-SECRET_WRONG = Refusal(
-    "invalid_client", 7000215, "The client secret is not a secret of this app.", status=401
-)
+SECRET_WRONG = Refusal("invalid_client", 7000215, "The client secret is not a secret of this app.", status=401)
 SECRET_EXPIRED = Refusal("invalid_client", 7000222, "The client secret of this app has expired.", status=401)
 SECRET_MISSING = Refusal(
     "invalid_client", 7000218, "This application must send client_assertion or client_secret.", status=401
@@ -165,18 +151,12 @@ ASSERTION_NOT_IN_TIME = Refusal(
     "invalid_client", 700024, "The client assertion is not within its valid time.", status=401
 )
 TENANT_UNKNOWN = Refusal("invalid_request", 90002, "There is no tenant with this name or id.")
-TENANT_NEEDED = Refusal(
-    "invalid_request", 90130, "An application signs in to one tenant, not to a shared endpoint."
-)
+TENANT_NEEDED = Refusal("invalid_request", 90130, "An application signs in to one tenant, not to a shared endpoint.")
 PARAMETER_MISSING = Refusal("invalid_request", 900144, "A parameter that the request must have is missing.")
 GRANT_UNSUPPORTED = Refusal("unsupported_grant_type", 70003, "The app asked for an unknown grant type.")
 SCOPE_INVALID = Refusal("invalid_scope", 70011, "The scope is empty, unknown, or mixes several resources.")
-RESPONSE_TYPE_UNSUPPORTED = Refusal(
-    "unsupported_response_type", 700054, "Only response_type=code is offered."
-)
-REDIRECT_UNKNOWN = Refusal(
-    "invalid_request", 50011, "The redirect_uri is not registered for the application."
-)
+RESPONSE_TYPE_UNSUPPORTED = Refusal("unsupported_response_type", 700054, "Only response_type=code is offered.")
+REDIRECT_UNKNOWN = Refusal("invalid_request", 50011, "The redirect_uri is not registered for the application.")
 CHALLENGE_METHOD_WRONG = Refusal("invalid_request", 501491, "The code_challenge_method must be S256.")
 USER_UNKNOWN = Refusal("invalid_grant", 50034, "There is no user with this name in the directory.")
 ACCESS_DENIED = Refusal("access_denied", 65004, "The user did not agree to the request.")

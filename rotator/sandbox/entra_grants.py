@@ -56,9 +56,7 @@ class Grants:
             return self._redeem_client_credentials(tenant, app, form, base_url)
         raise EntraRefusalError(refused.GRANT_UNSUPPORTED if grant else refused.PARAMETER_MISSING)
 
-    def _redeem_device_code(
-        self, tenant: str, app: App, form: Mapping[str, str], base_url: str
-    ) -> dict[str, object]:
+    def _redeem_device_code(self, tenant: str, app: App, form: Mapping[str, str], base_url: str) -> dict[str, object]:
         device = self._state.device_codes.get(form.get("device_code", ""))
         if device is None or device.client_id != app.client_id:
             raise EntraRefusalError(refused.DEVICE_CODE_UNKNOWN)
@@ -115,9 +113,7 @@ class Grants:
             if not hmac.compare_digest(make_challenge(verifier).encode(), code.challenge.encode()):
                 raise EntraRefusalError(refused.VERIFIER_WRONG)
 
-    def _redeem_refresh_token(
-        self, tenant: str, app: App, form: Mapping[str, str], base_url: str
-    ) -> dict[str, object]:
+    def _redeem_refresh_token(self, tenant: str, app: App, form: Mapping[str, str], base_url: str) -> dict[str, object]:
         token = self._world.refresh_tokens.get(form.get("refresh_token", ""))
         if token is None:
             raise EntraRefusalError(refused.CODE_UNKNOWN)
@@ -125,9 +121,7 @@ class Grants:
         self._check_user(app, tenant, sign_in)
         scopes = parse_scopes(form.get("scope") or "openid profile offline_access")
         # A successor comes with every use, whether the scope repeats offline_access or not.
-        asked = TokenRequest(
-            app, tuple(dict.fromkeys((*scopes, "offline_access"))), base_url, "client_info" in form
-        )
+        asked = TokenRequest(app, tuple(dict.fromkeys((*scopes, "offline_access"))), base_url, "client_info" in form)
         answer = make_user_answer(self._world, self._state, asked, sign_in)
         if token.value not in self._state.replaced_tokens:
             self._state.replaced_tokens.add(token.value)

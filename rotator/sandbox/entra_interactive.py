@@ -83,13 +83,9 @@ class Interactive:
     def decide_device_code(self, form: Mapping[str, str]) -> Response:
         """Form fields: user_code, username, action=approve|deny, second_factor=yes when one was used."""
         wanted = re.sub(r"[\s-]", "", form.get("user_code", "")).upper()
-        device = next(
-            (entry for entry in self._state.device_codes.values() if entry.user_code == wanted), None
-        )
+        device = next((entry for entry in self._state.device_codes.values() if entry.user_code == wanted), None)
         if device is None or device.sign_in is not None or device.declined:
-            return _page(
-                400, "That code does not work", "It is mistyped or was used already. Look at the program."
-            )
+            return _page(400, "That code does not work", "It is mistyped or was used already. Look at the program.")
         if self._world.clock.now() >= device.expires_at:
             return _page(400, "That code has expired", "Start the sign-in again to get a new one.")
         user = self._world.user_named(form.get("username", ""))

@@ -43,9 +43,7 @@ def configure_entra(world: World, state: EntraState, document: Mapping[str, obje
                 user = world.user_named(username)
                 if user is None:
                     raise ValueError(f"users: there is no user {username!r}")
-                changes += [
-                    _user_change(world, state, user, *item) for item in _mapping(username, settings).items()
-                ]
+                changes += [_user_change(world, state, user, *item) for item in _mapping(username, settings).items()]
         elif name == "apps":
             for client_id, settings in _mapping(name, value).items():
                 if client_id not in world.apps:
@@ -54,9 +52,7 @@ def configure_entra(world: World, state: EntraState, document: Mapping[str, obje
                 changes += [_app_change(app, *item) for item in _mapping(client_id, settings).items()]
         elif name == "tenants":
             for tenant, settings in _mapping(name, value).items():
-                changes += [
-                    _tenant_change(world, tenant, *item) for item in _mapping(tenant, settings).items()
-                ]
+                changes += [_tenant_change(world, tenant, *item) for item in _mapping(tenant, settings).items()]
         else:
             changes.append(_service_change(state, name, value))
     for change in changes:

@@ -56,9 +56,7 @@ def find_resource(scopes: tuple[str, ...]) -> str:
     return "other"
 
 
-def make_user_answer(
-    world: World, state: EntraState, asked: TokenRequest, sign_in: SignIn
-) -> dict[str, object]:
+def make_user_answer(world: World, state: EntraState, asked: TokenRequest, sign_in: SignIn) -> dict[str, object]:
     """A token answer for a user: access token, and id and refresh token when the scope asks for them."""
     user = world.users[sign_in.user_id]
     answer = _make_access_answer(world, state, asked, user)
@@ -90,9 +88,7 @@ def make_issuer(base_url: str, tenant_id: str) -> str:
     return f"{base_url}/{tenant_id}/v2.0"
 
 
-def _make_access_answer(
-    world: World, state: EntraState, asked: TokenRequest, user: User | None
-) -> dict[str, object]:
+def _make_access_answer(world: World, state: EntraState, asked: TokenRequest, user: User | None) -> dict[str, object]:
     subject_id = user.object_id if user else asked.app.object_id
     resource = find_resource(asked.scopes)
     now = world.clock.now()
@@ -135,9 +131,7 @@ def _make_access_answer(
     }
 
 
-def _issue_refresh_token(
-    world: World, state: EntraState, asked: TokenRequest, user: User, sign_in: SignIn
-) -> str:
+def _issue_refresh_token(world: World, state: EntraState, asked: TokenRequest, user: User, sign_in: SignIn) -> str:
     now = world.clock.now()
     token = RefreshToken(
         value=f"1.AX{secrets.token_urlsafe(20)}.AgABAwEAAAB{secrets.token_urlsafe(320)}",

@@ -59,6 +59,4 @@ def _make_status(fault: Fault) -> Response:
         return Response(status, fault.body, fault.headers)
     if isinstance(fault.body, str):
         return Response(status, fault.body.encode(), fault.headers)
-    return Response(
-        status, json.dumps(fault.body).encode(), {"Content-Type": "application/json", **fault.headers}
-    )
+    return Response(status, json.dumps(fault.body).encode(), {"Content-Type": "application/json", **fault.headers})

@@ -88,9 +88,7 @@ class KeyVaultService:
             case "GET", ["deletedsecrets"]:
                 return Response.of_json(200, self._list_deleted(vault, request))
             case "GET", ["deletedsecrets", name]:
-                return Response.of_json(
-                    200, make_deleted_bundle(request.base_url, _find_deleted(vault, name))
-                )
+                return Response.of_json(200, make_deleted_bundle(request.base_url, _find_deleted(vault, name)))
             case "POST", ["deletedsecrets", name, "recover"]:
                 return Response.of_json(200, self._recover(vault, request.base_url, name))
             case _:  # DELETE deletedsecrets/name: the only operation left
@@ -100,17 +98,11 @@ class KeyVaultService:
     def _list_secrets(self, vault: Vault, request: Request) -> Document:
         alive = sorted((entry for entry in vault.secrets.values() if entry.deleted_at is None), key=_name_of)
         url = request.base_url
-        return make_page(
-            request, [make_bundle(url, entry, entry.versions[-1], with_version=False) for entry in alive]
-        )
+        return make_page(request, [make_bundle(url, entry, entry.versions[-1], with_version=False) for entry in alive])
 
     def _list_deleted(self, vault: Vault, request: Request) -> Document:
-        gone = sorted(
-            (entry for entry in vault.secrets.values() if entry.deleted_at is not None), key=_name_of
-        )
-        return make_page(
-            request, [make_deleted_bundle(request.base_url, entry, with_version=False) for entry in gone]
-        )
+        gone = sorted((entry for entry in vault.secrets.values() if entry.deleted_at is not None), key=_name_of)
+        return make_page(request, [make_deleted_bundle(request.base_url, entry, with_version=False) for entry in gone])
 
     def _list_versions(self, vault: Vault, request: Request, name: str) -> Document:
         secret = _find_alive(vault, name)

@@ -28,15 +28,11 @@ class KeyVaultState:
     retry_after_seconds: int = 1
 
 
-def authorize(
-    world: World, state: KeyVaultState, vault: Vault, request: Request, operation: str
-) -> AccessToken:
+def authorize(world: World, state: KeyVaultState, vault: Vault, request: Request, operation: str) -> AccessToken:
     """The caller's token, when it may get, set, list, delete, recover or purge (`operation`) here."""
     token = _authenticate(world, state, request)
     if vault.firewall:
-        raise forbidden(
-            "ForbiddenByFirewall", "The vault's firewall does not allow the address of this client."
-        )
+        raise forbidden("ForbiddenByFirewall", "The vault's firewall does not allow the address of this client.")
     if token.subject_id in vault.denied_subjects or operation in vault.denied_operations:
         inner_code = "ForbiddenByRbac" if vault.name in state.rbac_vaults else "ForbiddenByPolicy"
         raise forbidden(
@@ -66,9 +62,7 @@ def _authenticate(world: World, state: KeyVaultState, request: Request) -> Acces
     return token
 
 
-def _challenge(
-    world: World, state: KeyVaultState, message: str, error: str | None = None
-) -> KeyVaultRefusalError:
+def _challenge(world: World, state: KeyVaultState, message: str, error: str | None = None) -> KeyVaultRefusalError:
     tenant_id = next(iter(world.tenants), "common")
     value = f'Bearer authorization="{state.authority_url}/{tenant_id}", resource="{RESOURCE}"'
     if error is not None:

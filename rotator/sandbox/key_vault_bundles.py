@@ -118,9 +118,7 @@ def make_page(request: Request, items: Sequence[Mapping[str, object]]) -> dict[s
     if rest:
         token = base64.urlsafe_b64encode(f"from:{start + size}".encode()).decode()
         api_version = request.query["api-version"]
-        next_link = (
-            f"{request.base_url}{request.path}?api-version={api_version}&$skiptoken={token}&maxresults={size}"
-        )
+        next_link = f"{request.base_url}{request.path}?api-version={api_version}&$skiptoken={token}&maxresults={size}"
     return {"value": list(page), "nextLink": next_link}
 
 

@@ -45,9 +45,7 @@ def forbidden(inner_code: str, message: str) -> KeyVaultRefusalError:
 
 def not_found(name: str) -> KeyVaultRefusalError:
     """404: no such secret or version, or it is not (yet) in the place that was asked."""
-    return KeyVaultRefusalError(
-        404, "SecretNotFound", f"This vault has no secret {name} here; is it deleted?"
-    )
+    return KeyVaultRefusalError(404, "SecretNotFound", f"This vault has no secret {name} here; is it deleted?")
 
 
 def conflict(inner_code: str, message: str) -> KeyVaultRefusalError:

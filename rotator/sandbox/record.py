@@ -75,9 +75,7 @@ class RequestRecord:
         """The entries so far, of one service or method if given."""
         with self._lock:
             return [
-                entry
-                for entry in self._entries
-                if service in (None, entry.service) and method in (None, entry.method)
+                entry for entry in self._entries if service in (None, entry.service) and method in (None, entry.method)
             ]
 
     def clear(self) -> None:

@@ -70,9 +70,7 @@ class HttpsServer(http.server.ThreadingHTTPServer):
         self.server_close()
 
     # The signatures of the next three are the standard library's.
-    def process_request(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Starts the thread of a new connection and keeps both, so that `stop` can end them."""
         if not isinstance(request, socket.socket):
             raise TypeError("a stream connection is wanted")
@@ -88,9 +86,7 @@ class HttpsServer(http.server.ThreadingHTTPServer):
             with self._guard:
                 self._connections.pop(threading.current_thread(), None)
 
-    def handle_error(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """A client that went away is everyday business; anything else is a bug of ours and is shown."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema
 import jwt
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 import requests
 from cryptography import x509

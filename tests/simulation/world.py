@@ -57,6 +57,7 @@ class World:
         self.revoked_by_human: set[str] = set()
         self.breaks: list[str] = []
         self.foreign_written: set[str] = set()
+        self.restores = False
         self.restored = False
         self.runs = 0
         for name in NAMES:
@@ -276,6 +277,11 @@ class MortalSecrets:
         """See the port."""
         self._life.check()
         return self._inner.check_writable(location, intent)
+
+    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+        """See the port."""
+        self._life.check()
+        return self._inner.fetch_names(vault, account, tag)
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """See the port."""

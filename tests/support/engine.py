@@ -7,26 +7,29 @@ verifies, and no mutating call without a committed intent before it.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
 
 from rotator.domain.account import Account
-from rotator.domain.audit_event import AuditEntry, AuditEvent
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
 from rotator.engine.auditing import check_chain
 from rotator.engine.context import Engine, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
-from rotator.engine.ports import AuditLog, MintedPat, SecretLocation, SignInStatus, StoredSecret, UnitOfWork
+from rotator.engine.ports import SecretLocation, StoredSecret
 from rotator.engine.report import RunReport
-from rotator.errors import DatabaseError, RotatorError
 from tests.support.clock import FakeClock
-from tests.support.fake_database import MemoryDatabase
-from tests.support.fake_pat_service import FakePat, FakePatService
+from tests.support.engine_fakes import (
+    CallTape,
+    CountingEntropy,
+    FakeSignIn,
+    ProcessDied,
+    ScriptedPats,
+    WatchedDatabase,
+)
+from tests.support.fake_pat_service import FakePat
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.policies import RULE, make_policy
 
@@ -43,144 +46,6 @@ _INTENTS = {
     "revoke": {"revoke_started"},
     "disable": {"revoke_started"},
 }
-CallT = TypeVar("CallT", bound=tuple[object, ...])
-
-
-class ProcessDied(BaseException):
-    """The process was killed here. Not an Exception: nothing in the product may catch it."""
-
-
-class CallTape(list[CallT], Generic[CallT]):
-    """A fake's list of calls that also writes each call's name on the timeline."""
-
-    def __init__(self, timeline: list[str]) -> None:
-        super().__init__()
-        self._timeline = timeline
-
-    def append(self, call: CallT) -> None:
-        """Note one call."""
-        self._timeline.append(str(call[0]))
-        super().append(call)
-
-
-class WatchedDatabase(MemoryDatabase):
-    """Writes the marks of each commit on the timeline, and dies, is interrupted or refuses where it is told to.
-
-    A mark is the value of a state that a rotation entered, or the name of an audit event. `dies_before` loses the
-    commit with that mark, `dies_after` keeps it; either way every later transaction fails until `revive`.
-    `interrupts` are called once after the commit with that mark. `audit_left` is how many more events can be
-    written, None for any number. `skew` is how far the database's clock is ahead of the host's.
-    """
-
-    def __init__(self, clock: FakeClock, timeline: list[str]) -> None:
-        super().__init__(host_now=lambda: clock.now() + self.skew, lock_timeout=0.01)
-        self.skew = timedelta(0)
-        self.dies_before: str | None = None
-        self.dies_after: str | None = None
-        self.interrupts: dict[str, Callable[[], None]] = {}
-        self.audit_left: int | None = None
-        self.timeline = timeline
-        self._dead = False
-        self._seen: dict[str, str] = {}
-
-    def revive(self) -> None:
-        """A new process starts."""
-        self._dead, self.dies_before, self.dies_after = False, None, None
-
-    def dump(self) -> str:
-        """Everything that is stored, as text."""
-        return repr(self._tables)
-
-    @contextmanager
-    def begin(self) -> Iterator[UnitOfWork]:
-        """See the port."""
-        if self._dead:
-            raise ProcessDied
-        with super().begin() as work:
-            audit = work.audit = _BoundedAuditLog(work.audit, self)
-            yield work
-            marks = self._find_marks(work, audit)
-            self._die_if(self.dies_before, marks)
-        self.timeline.extend(marks)
-        self._die_if(self.dies_after, marks)
-        for mark in marks:
-            if mark in self.interrupts:
-                self.interrupts.pop(mark)()
-
-    def _find_marks(self, work: UnitOfWork, audit: _BoundedAuditLog) -> list[str]:
-        marks = []
-        for pat in work.inventory.load_all():
-            for rotation in reversed(work.journal.load_for(pat.name)):
-                if self._seen.get(rotation.id) != rotation.state.value:
-                    self._seen[rotation.id] = rotation.state.value
-                    marks.append(rotation.state.value)
-        return marks + audit.written
-
-    def _die_if(self, mark: str | None, marks: list[str]) -> None:
-        if mark is not None and mark in marks:
-            self._dead = True
-            raise ProcessDied
-
-
-class _BoundedAuditLog:
-    """The audit log of one transaction of a WatchedDatabase."""
-
-    def __init__(self, log: AuditLog, database: WatchedDatabase) -> None:
-        self._log, self._database = log, database
-        self.load, self.load_head = log.load, log.load_head
-        self.written: list[str] = []
-
-    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
-        """See the port."""
-        if self._database.audit_left is not None:
-            if self._database.audit_left == 0:
-                self._database.timeline.append("audit_refused")
-                raise DatabaseError("the database cannot be written: the disk is full", code="database_full")
-            self._database.audit_left -= 1
-        self.written.append(entry.event)
-        return self._log.append(entry, occurred_at)
-
-
-class ScriptedPats(FakePatService):
-    """FakePatService whose answer to a mint can be made to differ from what was created."""
-
-    change_minted: Callable[[MintedPat], MintedPat] | None = None
-
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
-        """See the port."""
-        minted = super().mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
-        return self.change_minted(minted) if self.change_minted else minted
-
-
-class FakeSignIn:
-    """Port SignIn: everybody is signed in, but those in `refusals`. `calls` lists the accounts asked for."""
-
-    def __init__(self) -> None:
-        self.refusals: dict[str, RotatorError] = {}
-        self.calls: list[str] = []
-
-    def refresh(self, account: str) -> SignInStatus:
-        """See the port."""
-        self.calls.append(account)
-        if account in self.refusals:
-            raise self.refusals[account]
-        return SignInStatus(account, f"{account}@contoso.com")
-
-
-class CountingEntropy:
-    """Port Entropy without chance: ids count up, a pick is the low bound."""
-
-    def __init__(self) -> None:
-        self.made = 0
-
-    def make_id(self) -> str:
-        """See the port."""
-        self.made += 1
-        return f"{self.made:032x}"
-
-    def pick(self, low: int, high: int) -> int:
-        """See the port."""
-        return low
 
 
 class EngineWorld:
@@ -259,6 +124,16 @@ class EngineWorld:
                 assert _INTENTS[mark] & set(self.timeline[:index]), f"{mark} without an intent: {self.timeline}"
         assert self.timeline.count("mint") <= self.timeline.count("mint_started")
 
+    def heal(self) -> None:
+        """Take every arranged fault away."""
+        self.pats._planned.clear()
+        self.secrets._planned.clear()
+        self.secrets.denied.clear()
+        self.sign_in.refusals.clear()
+        self.pats.change_minted = None
+        self.pats.organizations[ORGANIZATION].mint_error = None
+        self.database.audit_left = None
+
     def advance(self, **span: float) -> None:
         """Let time pass: `advance(hours=2)`."""
         self.clock.advance(timedelta(**span))
@@ -316,6 +191,10 @@ class EngineWorld:
         with self.database.begin() as work:
             return [f"{e.entry.event} {e.entry.outcome.value}" for e in work.audit.load(subject=subject)]
 
+    def codes(self, name: str = NAME) -> list[str]:
+        """Why each rotation was given up or failed, the oldest first."""
+        return [rotation.failure.code for rotation in self.rotations(name) if rotation.failure]
+
     def count(self, call: str) -> int:
         """How often a method of a service was called."""
         return sum(made[0] == call for made in (*self.pats.calls, *self.secrets.calls))
@@ -334,10 +213,12 @@ class EngineWorld:
 
     def check_live(self, name: str = NAME) -> None:
         """Consumers read some live PAT."""
+        assert self.latest(name).version.enabled
         assert self.latest(name).value.reveal() in {fake.value for fake in self.pats.live_pats()}
 
     def check_served(self, name: str = NAME) -> None:
         """Consumers read the live PAT that the inventory names."""
+        assert self.latest(name).version.enabled
         current = self.pats.pats[self.record(name).authorization_id]
         assert current in self.pats.live_pats(name)
         assert self.latest(name).value.reveal() == current.value

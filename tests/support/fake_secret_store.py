@@ -127,6 +127,19 @@ class FakeSecretStore:
             secret.versions[-1] = replace(newest, version=replace(newest.version, tags=tags))
             return newest.version
 
+    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+        """As the port says."""
+        location = SecretLocation(vault, "", account)
+        with self._lock, self._call("fetch_names", location, _LIST):
+            here = ((name, secret) for (place, name), secret in self._secrets.items() if place == vault)
+            return tuple(
+                sorted(
+                    name
+                    for name, secret in here
+                    if secret.versions and not secret.deleted and tag in secret.versions[-1].version.tags
+                )
+            )
+
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """As the port says."""
         with self._lock, self._call("fetch_latest", location, _GET):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from rotator.engine.claiming import claimed
 from rotator.errors import DatabaseError, LeaseHeldError, RotationError, UsageError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world
-from tests.support.policies import RULE, make_policy
+from tests.support.engine_scenarios import make_late_store, make_overlapping
 
 LEASE = timedelta(minutes=6)
 
@@ -19,27 +19,6 @@ def claim_elsewhere(world: EngineWorld, name: str = NAME) -> None:
     """Another run claims the ManagedPat."""
     with world.database.begin() as work:
         work.leases.claim(name, "other-run", now=work.now(), span=world.timing.lease)
-
-
-def make_overlapped(*, disable_previous: bool = False) -> EngineWorld:
-    """A world whose only rotation is to be retired by the next run."""
-    world = make_world(policy=make_policy(replace(RULE, disable_previous=disable_previous)))
-    world.run()
-    world.advance(hours=24)
-    return world
-
-
-def make_late_store() -> EngineWorld:
-    """A given-up write has landed over the committed value; the next run puts that back."""
-    world = make_world()
-    world.secrets.postpone_store()
-    world.secrets.fail("store", skip=1, times=30)
-    world.run()
-    world.secrets._planned.clear()
-    world.advance(minutes=11)
-    world.run()
-    world.secrets.land_late()
-    return world
 
 
 def list_mutations(world: EngineWorld, start: int = 0) -> list[str]:
@@ -143,7 +122,7 @@ def test_nothing_more_is_sent_or_written_when_another_run_has_taken_over(mark: s
 
 
 def test_old_pat_is_not_revoked_when_the_lease_ran_out_before() -> None:
-    world = make_overlapped()
+    world = make_overlapping()
     world.database.interrupts["retiring"] = lambda: take_over(world)
     world.run()
     assert world.count("revoke") == 0
@@ -187,10 +166,10 @@ def test_work_needs_a_managed_pat_and_a_rotation_when_claimed() -> None:
 
 # The audit log cannot be written: after k events, for every k that a run has.
 
-FLOWS = {
+FLOWS: dict[str, tuple[Callable[[], EngineWorld], int]] = {
     "rotating": (make_world, 8),
-    "retiring": (make_overlapped, 2),
-    "disabling": (lambda: make_overlapped(disable_previous=True), 2),
+    "retiring": (make_overlapping, 2),
+    "disabling": (lambda: make_overlapping(disabling=True), 2),
     "restoring": (make_late_store, 2),
 }
 

@@ -7,14 +7,8 @@ import pytest
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.errors import DatabaseError, ForeignWriteError, LeaseHeldError, UnknownOutcomeError, UsageError
-from tests.support.engine import NAME, EngineWorld, make_world
-
-
-def make_overlapping() -> EngineWorld:
-    """A world whose only rotation has just begun its overlap."""
-    world = make_world()
-    world.run()
-    return world
+from tests.support.engine import NAME, make_world
+from tests.support.engine_scenarios import make_overlapping
 
 
 def test_paused_pat_is_not_rotated_until_it_is_resumed() -> None:
@@ -31,7 +25,7 @@ def test_paused_pat_is_not_rotated_until_it_is_resumed() -> None:
 
 
 def test_open_rotation_is_brought_to_its_end_when_paused() -> None:
-    world = make_overlapping()
+    world = make_overlapping(hours=1)
     pause(world.make_engine(), NAME)
     world.advance(hours=24)
     world.run()
@@ -75,8 +69,8 @@ def test_server_and_vault_stay_as_they_are_when_a_pat_is_forgotten() -> None:
 
 
 def test_pat_is_not_forgotten_when_its_rotation_is_open() -> None:
-    world = make_overlapping()
-    with pytest.raises(UsageError, match="not finished .overlapping.") as caught:
+    world = make_overlapping(hours=1)
+    with pytest.raises(UsageError, match=r"not finished \(overlapping\)") as caught:
         forget(world.make_engine(), NAME)
     assert f"rotator revoke {NAME} --previous" in caught.value.fix
     assert world.record()
@@ -102,7 +96,7 @@ def test_nothing_is_done_by_hand_when_a_run_has_the_pat(act: object) -> None:
 
 
 def test_overlap_ends_early_when_a_person_says_so() -> None:
-    world = make_overlapping()
+    world = make_overlapping(hours=1)
     old = world.live_ids()[0]
     assert revoke_previous(world.make_engine(), NAME) == old
     assert world.states() == ["completed"]
@@ -112,7 +106,7 @@ def test_overlap_ends_early_when_a_person_says_so() -> None:
 
 
 def test_guard_holds_when_a_person_ends_the_overlap_early() -> None:
-    world = make_overlapping()
+    world = make_overlapping(hours=1)
     world.secrets.write_foreign(world.location(), "theirs")
     with pytest.raises(ForeignWriteError):
         revoke_previous(world.make_engine(), NAME)
@@ -142,7 +136,7 @@ def test_revoked_pat_is_replaced_when_a_person_asks_for_a_new_one() -> None:
 
 
 def test_current_pat_is_not_revoked_when_its_rotation_is_open() -> None:
-    world = make_overlapping()
+    world = make_overlapping(hours=1)
     with pytest.raises(UsageError, match="not finished"):
         revoke_current(world.make_engine(), NAME)
     assert world.revoked_ids() == []

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.cycle import run_once
@@ -252,19 +253,19 @@ def test_clone_is_accepted_and_the_maximum_learned_when_it_lives_long_enough() -
     assert timedelta(days=19) < last.planned_valid_to - last.created_at < timedelta(days=20)
 
 
-def change_pat(**changes: object) -> Callable[[MintedPat], MintedPat]:
-    return lambda minted: MintedPat(replace(minted.pat, **changes), minted.value)  # type: ignore[arg-type]
+def answer(change: Callable[[Pat], Pat]) -> Callable[[MintedPat], MintedPat]:
+    return lambda minted: MintedPat(change(minted.pat), minted.value)
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (change_pat(scope="app_token"), "mint_answer_wrong"),
-        (change_pat(scope="vso.code"), "mint_answer_wrong"),
-        (change_pat(display_name="other"), "mint_answer_wrong"),
-        (change_pat(target_accounts=None), "mint_answer_wrong"),
-        (change_pat(target_accounts=(CONTOSO, FABRIKAM)), "mint_answer_wrong"),
-        (change_pat(target_accounts=(FABRIKAM,)), "mint_answer_wrong"),
+        (answer(lambda pat: replace(pat, scope="app_token")), "mint_answer_wrong"),
+        (answer(lambda pat: replace(pat, scope="vso.code")), "mint_answer_wrong"),
+        (answer(lambda pat: replace(pat, display_name="other")), "mint_answer_wrong"),
+        (answer(lambda pat: replace(pat, target_accounts=None)), "mint_answer_wrong"),
+        (answer(lambda pat: replace(pat, target_accounts=(CONTOSO, FABRIKAM))), "mint_answer_wrong"),
+        (answer(lambda pat: replace(pat, target_accounts=(FABRIKAM,))), "mint_answer_wrong"),
         (lambda minted: MintedPat(minted.pat, None), "mint_without_value"),
         (lambda minted: MintedPat(minted.pat, SecretValue("rubbish")), "verification_failed"),
     ],
@@ -376,7 +377,7 @@ def test_attempts_go_on_when_a_day_has_passed() -> None:
         world.run()
         world.advance(hours=1)
     world.advance(hours=24)
-    world.pats._planned.clear()
+    world.heal()
     world.run()
     world.finish()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,8 +12,9 @@ from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Guardrails
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
-from rotator.errors import DeniedError, SignInRequiredError, TransientError
+from rotator.errors import DeniedError, SignInRequiredError
 from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world
+from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
 FIRST_WAIT = timedelta(minutes=5)
@@ -95,8 +97,12 @@ def test_inventory_names_the_clone_from_the_overlap_on_and_not_before() -> None:
     world = make_world()
     old = world.record().authorization_id
     seen: dict[str, str] = {}
+
+    def note(mark: str) -> Callable[[], None]:
+        return lambda: seen.update({mark: world.record().authorization_id})
+
     for mark in ("minted", "storing", "stored", "overlapping"):
-        world.database.interrupts[mark] = lambda mark=mark: seen.update({mark: world.record().authorization_id})
+        world.database.interrupts[mark] = note(mark)
     world.run()
     new = world.live_ids()[1]
     assert seen == {"minted": old, "storing": old, "stored": old, "overlapping": new}
@@ -124,7 +130,7 @@ def test_planned_expiry_is_a_whole_second_inside_the_lifetime_and_nobody_elses()
 
 def test_planned_expiry_differs_from_an_earlier_attempts_when_both_fall_on_one_second() -> None:
     world = make_world()
-    world.pats.fail("mint", TransientError("busy", service="azure_devops", operation="mint_pat", status=429))
+    world.pats.fail("mint", make_busy("mint_pat"))
     world.run()
     world.rotate(NAME)
     first, second = world.rotations()
@@ -221,7 +227,7 @@ def test_every_pat_is_rotated_once_when_threads_share_the_work() -> None:
 
 def test_next_pat_is_rotated_when_one_fails() -> None:
     world = make_world("a", "b")
-    world.pats.fail("mint", TransientError("busy", service="azure_devops", operation="mint_pat", status=429))
+    world.pats.fail("mint", make_busy("mint_pat"))
     report = world.run()
     assert [(entry.name, entry.failure and entry.failure.code) for entry in report.failed] == [("a", "transient")]
     assert [entry.name for entry in report.rotated] == ["b"]
@@ -243,7 +249,7 @@ def test_next_pat_is_rotated_when_one_meets_a_defect() -> None:
 
 def test_exit_code_is_1_when_the_only_pat_fails() -> None:
     world = make_world()
-    world.pats.fail("mint", TransientError("busy", service="azure_devops", operation="mint_pat", status=429))
+    world.pats.fail("mint", make_busy("mint_pat"))
     assert world.run().exit_code == 1
 
 
@@ -338,7 +344,3 @@ def test_old_pat_serves_on_when_the_overlap_lasts() -> None:
     world.run()
     assert old in world.live_ids()
     assert world.revoked_ids() == []
-
-
-def make_busy() -> TransientError:
-    return TransientError("busy", service="azure_devops", operation="fetch_pat", status=503)

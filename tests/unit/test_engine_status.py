@@ -11,8 +11,8 @@ import pytest
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause
 from rotator.engine.status import ATTENTION, TokenStatus, make_status
-from rotator.errors import TransientError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
 
@@ -39,7 +39,7 @@ def expire(world: EngineWorld) -> None:
 
 
 def fail(world: EngineWorld) -> None:
-    world.pats.fail("fetch_pat", TransientError("busy", service="azure_devops", operation="fetch_pat", status=503))
+    world.pats.fail("fetch_pat", make_busy())
     world.run()
 
 
@@ -129,7 +129,7 @@ def test_untracked_pats_come_last_and_once_when_a_run_has_seen_them() -> None:
         (NAME, "overlapping"),
         ("everywhere", "untracked"),
     ]
-    assert rows[-1].vault is rows[-1].secret_name is rows[-1].rotate_after is None
+    assert (rows[-1].vault, rows[-1].secret_name, rows[-1].rotate_after) == (None, None, None)
 
 
 def test_attention_is_asked_for_when_a_human_may_have_to_act() -> None:

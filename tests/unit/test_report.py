@@ -53,7 +53,12 @@ def test_entry_says_what_failed_and_who_must_act() -> None:
 
 def test_no_entry_is_lost_when_threads_add_at_once() -> None:
     report = RunReport("run-1")
-    threads = [threading.Thread(target=lambda: [report.add(report.rotated, PAT) for _ in range(500)]) for _ in range(8)]
+
+    def add_many() -> None:
+        for _ in range(500):
+            report.add(report.rotated, PAT)
+
+    threads = [threading.Thread(target=add_many) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

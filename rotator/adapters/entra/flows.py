@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-import msal  # type: ignore[import-untyped]
+import msal
 import requests
 
 from rotator.adapters.entra.http_client import EntraHttpClient

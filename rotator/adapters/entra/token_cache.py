@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
-import msal  # type: ignore[import-untyped]
+import msal
 from cryptography.fernet import Fernet, InvalidToken
 
 from rotator.adapters.entra.file_lock import FileLock

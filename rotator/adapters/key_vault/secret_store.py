@@ -91,6 +91,13 @@ class KeyVaultSecretStore:
         )
         return _make_version(newest.properties, writing)
 
+    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+        """The names of the vault's secrets whose newest version carries a tag of that name, sorted."""
+        location = SecretLocation(vault, "", account)
+        call = self._make_call(location, "fetch_secret_names", "list")
+        found = self._repeat(call, location, lambda client: list(client.list_properties_of_secrets()))
+        return tuple(sorted(item.name for item in found if item.name and tag in (item.tags or {})))
+
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """The newest version, as a consumer would read it; None if there is none.
 

@@ -1,0 +1,75 @@
+"""Taking PATs under management: show, ask, write, and say what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import click
+
+from rotator.cli.context import CliContext
+from rotator.cli.documents import make_adoption_document
+from rotator.cli.render import clean, confirm, print_json, progress, say
+from rotator.cli.render_inventory import render_adoption
+from rotator.cli.wiring import Session
+from rotator.cli.wording import say_pats
+from rotator.engine.adopting import AdoptionPlan, adopt, propose
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What `inventory adopt` was asked for."""
+
+    references: tuple[str, ...]
+    everything: bool
+    dry_run: bool
+    yes: bool
+
+
+def adopt_wished(cli: CliContext, wish: Wish) -> int:
+    """Propose, show, ask where somebody can answer, write; the exit code."""
+    with Session(cli) as session:
+        engine = session.engine()
+        with progress(cli, "asking Azure DevOps"):
+            plan = propose(engine, list(wish.references), everything=wish.everything)
+        _show(cli, plan, engine.clock.now())
+        ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
+        count = say_pats(len(plan.proposals))
+        if plan.proposals and ask and not confirm(cli, f"Take {count} under management?"):
+            say(cli, "Nothing was adopted.")
+            return 1
+        written = bool(plan.proposals) and not wish.dry_run
+        if written:
+            adopt(engine, plan)
+    if cli.as_json:
+        print_json(make_adoption_document(plan, session.run_id, dry_run=wish.dry_run))
+    say(cli, _sum_up(plan, wish))
+    return _find_exit_code(plan)
+
+
+def _show(cli: CliContext, plan: AdoptionPlan, now: datetime) -> None:
+    for line in render_adoption(plan, now):
+        say(cli, line)
+    if not cli.as_json:
+        for error in plan.errors:
+            click.echo(clean(f"error: {error.message}"), err=True)
+            if error.fix:
+                click.echo(clean(f"    fix: {error.fix}"), err=True)
+
+
+def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
+    if not plan.proposals:
+        covered = " There is no untracked PAT that a rule of the policy covers." if wish.everything else ""
+        return f"Nothing to adopt.{covered if not plan.refusals and not plan.errors else ''}"
+    count = say_pats(len(plan.proposals))
+    if wish.dry_run:
+        return f"{count} would be adopted. A dry run: nothing was written."
+    return f"{count} adopted. Next: `rotator plan`."
+
+
+def _find_exit_code(plan: AdoptionPlan) -> int:
+    if any(error.exit_code == 10 for error in plan.errors):
+        return 10
+    if not plan.refusals and not plan.errors:
+        return 0
+    return 3 if plan.proposals else 1

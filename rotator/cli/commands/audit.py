@@ -1,0 +1,212 @@
+"""`rotator audit`: the hash-chained log of everything that was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.errors import AuditChainError, UsageError
+
+if TYPE_CHECKING:
+    from rotator.domain.audit_event import AuditEvent
+    from rotator.engine.auditing import ChainSummary
+
+
+@click.group(
+    epilog=examples(
+        "rotator audit list --since 2d        what happened in the last two days",
+        "rotator audit verify                 is the log what was written?",
+        "rotator audit export --output audit.jsonl",
+    )
+)
+@common_options
+def audit() -> None:
+    """List, show, verify and export the audit log."""
+
+
+def _filters(command: Callable[..., int]) -> Callable[..., int]:
+    for option in (
+        click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
+        click.option("--event", metavar="EVENT", help="Only this event, such as pat_minted."),
+        click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its handle."),
+        click.option("--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, ...T09:00Z)."),
+    ):
+        command = option(command)
+    return command
+
+
+@audit.command(
+    "list",
+    epilog=examples(
+        "rotator audit list                          the newest 100 events",
+        "rotator audit list --since 2d --name npm-feed",
+        "rotator audit list --event pat_revoked --since 2026-12-01",
+    ),
+)
+@_filters
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most the newest so many.")
+@common_options
+@click.pass_obj
+def list_events(
+    cli: CliContext, since: str | None, subject: str | None, event: str | None, run_id: str | None, limit: int
+) -> int:
+    """List events, the oldest first."""
+    from collections import deque
+
+    from rotator.cli.documents import make_event_document
+    from rotator.cli.render import note, print_json, print_table, say
+    from rotator.cli.render_audit import COLUMNS, list_event_rows
+
+    with _load(cli, since, subject, event, run_id) as events:
+        newest = deque(events, maxlen=limit)
+    if cli.as_json:
+        print_json({"schema_version": 1, "events": [make_event_document(item) for item in newest]})
+    elif newest:
+        print_table(cli, COLUMNS, list(list_event_rows(newest)))
+    else:
+        say(cli, "No event.")
+    if len(newest) == limit:
+        note(cli, f"The newest {limit} only; `--limit` shows more.")
+    return 0
+
+
+@audit.command(epilog=examples("rotator audit show 42"))
+@click.argument("sequence", type=click.IntRange(min=1))
+@common_options
+@click.pass_obj
+def show(cli: CliContext, sequence: int) -> int:
+    """Show everything that one event says."""
+    from rotator.cli.documents import make_event_document
+    from rotator.cli.render import print_json, say
+    from rotator.cli.render_audit import render_event
+
+    with _load(cli) as events:
+        found = next((item for item in events if item.sequence == sequence), None)
+    if found is None:
+        raise UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
+    if cli.as_json:
+        print_json({"schema_version": 1, "event": make_event_document(found)})
+    for line in render_event(found):
+        say(cli, line)
+    return 0
+
+
+@audit.command(epilog=examples("rotator audit verify", "rotator audit verify --json"))
+@common_options
+@click.pass_obj
+def verify(cli: CliContext) -> int:
+    """Recompute the hash chain. Exit code 1 when an event was altered, removed or moved, naming the first."""
+    from rotator.cli.render import print_json, progress, say
+
+    try:
+        with progress(cli, "recomputing the chain"), _load(cli) as events:
+            summary = _check(events)
+    except AuditChainError as error:
+        if not cli.as_json:
+            raise
+        told = {"code": error.code, "message": error.message, "fix": error.fix}
+        place = {"sequence": error.sequence, "expected": error.expected, "found": error.found}
+        print_json({"schema_version": 1, "valid": False, "error": told | place})
+        return error.exit_code
+    if cli.as_json:
+        print_json({"schema_version": 1, "valid": True, "events": summary.events, "head": summary.head})
+    say(cli, f"The audit log is what was written: {summary.events} events, head {summary.head}")
+    return 0
+
+
+def _check(events: Iterator[AuditEvent]) -> ChainSummary:
+    """Check the chain; an event that cannot even be read was altered too."""
+    from rotator.engine.auditing import check_chain
+
+    good = 0
+
+    def watch() -> Iterator[AuditEvent]:
+        nonlocal good
+        for event in events:
+            yield event
+            good = event.sequence
+
+    try:
+        return check_chain(watch())
+    except (TypeError, ValueError) as error:
+        raise AuditChainError(
+            f"audit event {good + 1} was altered after it was written: it cannot be read",
+            sequence=good + 1,
+            expected="an event as rotator writes it",
+            found=f"unreadable ({type(error).__name__})",
+            fix="Keep the database as it is for whoever investigates, and compare it with a backup from this event on.",
+        ) from error
+
+
+@audit.command(
+    epilog=examples(
+        "rotator audit export --output audit.jsonl    one event per line, readable by you alone",
+        "rotator audit export --format csv --since 30d > audit.csv",
+    )
+)
+@_filters
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file (mode 0600), else stdout.")
+@common_options
+@click.pass_obj
+def export(
+    cli: CliContext,
+    since: str | None,
+    subject: str | None,
+    event: str | None,
+    run_id: str | None,
+    form: str,
+    output: Path | None,
+) -> int:
+    """Write events to stdout or a file, hashes included, for a reviewer or another system."""
+    from rotator.cli.exporting import send_out, spooled
+    from rotator.cli.render import note
+    from rotator.cli.render_audit import write_events
+
+    with spooled() as spool:
+        with _load(cli, since, subject, event, run_id) as events:
+            count = write_events(events, spool, form)
+        send_out(spool, output)
+    if output is not None:
+        note(cli, f"{count} events written to {output}")
+    return 0
+
+
+@contextmanager
+def _load(
+    cli: CliContext,
+    since: str | None = None,
+    subject: str | None = None,
+    event: str | None = None,
+    run_id: str | None = None,
+) -> Iterator[Iterator[AuditEvent]]:
+    from rotator.cli.wiring import Session
+
+    with Session(cli) as session:
+        start = None if since is None else _parse_since(since, session.clock.now())
+        with session.database().begin() as work:
+            events = work.audit.load(since=start, subject=subject, event=event, run_id=run_id)
+            try:
+                yield events
+            finally:
+                if isinstance(events, Generator):
+                    events.close()  # whoever stopped early must not leave a cursor open
+
+
+def _parse_since(text: str, now: datetime) -> datetime:
+    from rotator.settings.durations import parse_duration
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return now - parse_duration(text)
+        except ValueError as error:
+            raise UsageError(f"--since: {error}", fix="Or write a UTC time: 2026-12-01 or 2026-12-01T09:00Z.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

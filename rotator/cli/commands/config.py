@@ -1,0 +1,85 @@
+"""`rotator config`: the settings and the policy, checked and shown."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.wiring import Session
+from rotator.errors import ConfigError
+
+
+@click.group(epilog=examples("rotator config check", "rotator config show"))
+@common_options
+def config() -> None:
+    """Check and show the settings and the policy."""
+
+
+@config.command(
+    short_help="Show every problem of both files, with its line.",
+    epilog=examples("rotator config check", "rotator config check --json"),
+)
+@common_options
+@click.pass_obj
+def check(cli: CliContext) -> None:
+    """Show every problem of rotator.yaml and of its policy at once, each with file, line and column.
+
+    Reads the two files only: nothing is opened, fetched or asked. Exit code 2 when there is a problem.
+    """
+    from rotator.settings.load import check_files
+
+    with Session(cli) as session:
+        path = session.settings_path
+        problems = check_files(path)
+        if cli.as_json:
+            print_json({"schema_version": SCHEMA_VERSION, "settings": str(path), "problems": problems})
+            click.get_current_context().exit(ConfigError.exit_code if problems else 0)
+        if problems:
+            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+            raise ConfigError(problems, fix=f"Correct the {count} above. Nothing was changed.")
+        say(cli, f"{path} and {session.settings.policy} are fine.")
+
+
+@config.command(
+    short_help="Show what is in effect, secrets masked.",
+    epilog=examples("rotator config show", "rotator config show --json"),
+)
+@common_options
+@click.pass_obj
+def show(cli: CliContext) -> None:
+    """Show the settings and the policy as they are in effect, every default filled in, secrets masked."""
+    with Session(cli) as session:
+        from rotator.settings.effective import show_policy, show_settings
+
+        path, settings, policy = session.settings_path, show_settings(session.settings), show_policy(session.policy)
+    if cli.as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "path": str(path), "settings": settings, "policy": policy})
+        return
+    import yaml
+
+    def render(document: dict[str, object]) -> str:
+        # By way of JSON: plain lists and texts only, whatever types the document is made of.
+        plain = json.loads(json.dumps(document))
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+    say(cli, f"# {path}")
+    say(cli, render(settings))
+    say(cli)
+    say(cli, f"# {session.settings.policy}")
+    say(cli, render(policy))
+
+
+@config.command(
+    short_help="Print the JSON Schema of a file.",
+    epilog=examples("rotator config schema > rotator.schema.json", "rotator config schema policy"),
+)
+@click.argument("which", type=click.Choice(["settings", "policy"]), default="settings")
+@common_options
+def schema(which: str) -> None:
+    """Print the JSON Schema of rotator.yaml (`settings`) or of policy.yaml (`policy`), for editors."""
+    from rotator.settings.reference import policy_schema, settings_schema
+
+    print_json(settings_schema() if which == "settings" else policy_schema())

@@ -1,0 +1,73 @@
+"""`rotator db`: the inventory database's schema."""
+
+from __future__ import annotations
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.wiring import Session
+from rotator.errors import DatabaseError
+
+
+@click.group(epilog=examples("rotator db upgrade", "rotator db current"))
+@common_options
+def db() -> None:
+    """Create or upgrade the inventory database."""
+
+
+@db.command(
+    short_help="Create the database, or bring it to the newest schema.",
+    epilog=examples("rotator db upgrade"),
+)
+@common_options
+@click.pass_obj
+def upgrade(cli: CliContext) -> None:
+    """Bring the database to the schema of this rotator; create it if it is not there.
+
+    All or nothing: a crash in between leaves it as it was. Running it again does nothing.
+    """
+    with Session(cli) as session:
+        from rotator.adapters.database import migrate
+
+        before, after = migrate.upgrade(session.database_url().reveal())
+    if cli.as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "before": before, "after": after, "changed": before != after})
+    elif before == after:
+        say(cli, f"The database is up to date (revision {after}).")
+    elif before is None:
+        say(cli, f"The database was created (revision {after}).")
+    else:
+        say(cli, f"The database was upgraded from revision {before} to {after}.")
+
+
+@db.command(
+    short_help="Show its revision, and the one needed.",
+    epilog=examples("rotator db current", "rotator db current --json"),
+)
+@common_options
+@click.pass_obj
+def current(cli: CliContext) -> None:
+    """Show the database's revision and the one that this rotator needs. Exit code 1 when they differ."""
+    with Session(cli) as session:
+        from rotator.adapters.database import migrate
+
+        found = migrate.current(session.database_url().reveal())
+    is_current = found.current == found.head
+    if cli.as_json:
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "current": found.current,
+                "head": found.head,
+                "up_to_date": is_current,
+            }
+        )
+        click.get_current_context().exit(0 if is_current else 1)
+    if is_current:
+        say(cli, f"The database is up to date (revision {found.head}).")
+        return
+    state = "has no schema yet" if found.current is None else f"has revision {found.current}"
+    raise DatabaseError(
+        f"the database {state}, this rotator needs {found.head}", code="database_older", fix="Run `rotator db upgrade`."
+    )

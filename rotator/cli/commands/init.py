@@ -1,0 +1,195 @@
+"""`rotator init`: the first settings, policy and token cache key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.errors import UsageError
+
+Answers = dict[str, str | list[str]]
+
+KEY_NAME = "token-cache.key"
+QUESTIONS = {
+    "tenant": "Entra tenant (its id, or a domain such as contoso.com)",
+    "client_id": "Application (client) id of the app registration",
+    "username": "User whose PATs are to be kept alive (build-bot@contoso.com)",
+    "organizations": "Azure DevOps organization (several: with commas)",
+    "vault": "Key Vault (its name, or its https address)",
+    "account": "Your own name for this account",
+}
+FLAGS = {
+    "tenant": "--tenant",
+    "client_id": "--client-id",
+    "username": "--username",
+    "organizations": "--organization",
+    "vault": "--vault",
+    "account": "--account",
+}
+
+
+@click.command(
+    epilog=examples(
+        "rotator init",
+        "rotator init --directory /etc/rotator",
+        "rotator init --no-input --tenant contoso.com --vault contoso-kv \\",
+        "    --client-id 3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906 \\",
+        "    --username build-bot@contoso.com --organization contoso",
+    )
+)
+@click.option("--tenant", metavar="ID", help="The Entra tenant: its id or one of its domains.")
+@click.option("--client-id", metavar="ID", help="The application (client) id of the app registration.")
+@click.option("--username", metavar="NAME", help="The user whose PATs are to be kept alive.")
+@click.option("--organization", "organizations", metavar="NAME", multiple=True, help="May be given several times.")
+@click.option("--vault", metavar="NAME", help="The Key Vault: its name or its https address.")
+@click.option("--account", metavar="NAME", help="Your own name for the account. Else the first part of the user's.")
+@click.option("--directory", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where to write to.")
+@click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The key is kept all the same.")
+@common_options
+@click.pass_obj
+def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[str, ...] | None) -> None:
+    """Write a commented rotator.yaml and policy.yaml, and a key that encrypts the sign-ins.
+
+    Asks for what the options leave out. No password and no secret of Azure is asked for or written.
+    """
+    targets = {name: directory / name for name in ("rotator.yaml", "policy.yaml", KEY_NAME)}
+    check_targets(targets, force=force)
+    answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
+    written = write_files(targets, answers)
+    if cli.as_json:
+        files = {"written": [str(targets[name]) for name in written]}
+        print_json({"schema_version": SCHEMA_VERSION, **files, "account": answers["account"]})
+        return
+    for name in written:
+        say(cli, f"wrote {targets[name]}")
+    say_next_steps(cli, directory, str(answers["account"]))
+
+
+def check_targets(targets: Mapping[str, Path], *, force: bool) -> None:
+    """Refuse to overwrite what is there."""
+    there = [str(path) for name, path in targets.items() if name != KEY_NAME and path.exists()]
+    if there and not force:
+        raise UsageError(
+            f"there is already {' and '.join(there)}; nothing was written",
+            code="already_there",
+            fix="Choose another folder with --directory, or replace with --force.",
+        )
+
+
+def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> Answers:
+    """Check what was given, and ask for the rest on a terminal."""
+    answers: Answers = {}
+    for key, question in QUESTIONS.items():
+        value = given[key] or None
+        if value is not None:
+            answers[key] = check_flag(key, value)
+        elif key == "account" and (not cli.may_ask or "username" not in answers):
+            continue
+        elif cli.may_ask:
+            default = make_account_name(str(answers["username"])) if key == "account" else None
+            answers[key] = click.prompt(
+                question, default=default, err=True, value_proc=lambda text, key=key: check_value(key, text)
+            )
+    missing = [FLAGS[key] for key in QUESTIONS if key not in answers and key != "account"]
+    if missing:
+        raise UsageError(
+            f"missing: {', '.join(missing)}",
+            code="flags_missing",
+            fix="Give them, or run it on a terminal to be asked.",
+        )
+    answers.setdefault("account", make_account_name(str(answers["username"])))
+    return answers
+
+
+def make_account_name(username: str) -> str:
+    """The first part of a user name, as far as an account's name may hold it."""
+    return "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in username.split("@")[0]).strip("-")
+
+
+def check_flag(key: str, value: str | list[str]) -> str | list[str]:
+    """As `check_value`; a problem names the flag."""
+    try:
+        return check_value(key, value)
+    except click.UsageError as error:
+        raise UsageError(f"{FLAGS[key]}: {error.message}", code="flag_invalid", fix="Correct it.") from None
+
+
+def check_value(key: str, value: str | list[str]) -> str | list[str]:
+    """The value as it goes into the files; click.UsageError, which makes click ask again, when it cannot be used."""
+    from pydantic import ValidationError
+
+    from rotator.settings.addresses import parse_vault
+    from rotator.settings.model import AccountSettings
+
+    sample = {
+        "name": "sample",
+        "tenant": "organizations",
+        "client_id": "00000000-0000-0000-0000-000000000000",
+        "username": "user@contoso.com",
+        "organizations": ["contoso"],
+    }
+    if key == "vault":
+        text = str(value).strip()
+        try:
+            return parse_vault(text if "://" in text else f"https://{text}.vault.azure.net")
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    if key == "organizations" and isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    value = value.strip() if isinstance(value, str) else value
+    try:
+        AccountSettings.model_validate({**sample, "name" if key == "account" else key: value})
+    except ValidationError as error:
+        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise click.UsageError(message) from None
+    return value
+
+
+def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
+    """Write the files; the names of those written. A key that is there already is kept: it opens the sign-ins."""
+    from cryptography.fernet import Fernet
+
+    from rotator.settings.templates import fill_template, load_template
+
+    texts = {name: fill_template(load_template(name), answers) for name in ("rotator.yaml", "policy.yaml")}
+    try:
+        targets[KEY_NAME].parent.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, text in texts.items():
+            targets[name].write_text(text, encoding="utf-8")
+            written.append(name)
+        if not targets[KEY_NAME].exists():
+            handle = os.open(targets[KEY_NAME], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(Fernet.generate_key() + b"\n")
+            written.append(KEY_NAME)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be written: {error.strerror}",
+            code="not_writable",
+            fix="Choose a folder that you may write to, with --directory.",
+        ) from None
+    return written
+
+
+def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
+    """What to do now."""
+    say(cli)
+    say(cli, "Next:")
+    if directory.resolve() != Path.cwd():
+        say(cli, f"  export ROTATOR_CONFIG={directory.resolve() / 'rotator.yaml'}")
+    for command, meaning in (
+        ("rotator config check", "every problem of the two files, with its line"),
+        ("rotator db upgrade", "create the inventory database"),
+        (f"rotator login {account}", "sign in, once"),
+        ("rotator scan", "see which PATs there are; read-only"),
+        ("rotator inventory adopt --all", "take those that the policy covers under management"),
+        ("rotator plan", "see what a run would do; changes nothing"),
+        ("rotator once", "do it; from cron or a timer, hourly"),
+    ):
+        say(cli, f"  {command:<31} {meaning}")

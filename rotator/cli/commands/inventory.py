@@ -1,0 +1,157 @@
+"""`rotator inventory`: what is under management."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.domain.managed_pat import ManagedPat
+from rotator.engine.context import Engine
+from rotator.errors import UsageError
+
+
+@click.group(
+    epilog=examples(
+        "rotator inventory adopt --all        take all PATs that the policy covers under management",
+        "rotator inventory list               what is under management",
+        "rotator inventory pause npm-feed     keep it, and stop rotating it",
+    )
+)
+@common_options
+def inventory() -> None:
+    """Adopt PATs into the inventory; list, show, pause, resume and forget them."""
+
+
+@inventory.command(
+    "list", epilog=examples("rotator inventory list", "rotator inventory list --json    all fields, for scripts")
+)
+@common_options
+@click.pass_obj
+def list_records(cli: CliContext) -> int:
+    """List the PATs under management."""
+    from rotator.cli.documents import make_record_document
+    from rotator.cli.render import print_json, print_table, say
+    from rotator.cli.render_inventory import COLUMNS, list_record_rows
+    from rotator.cli.render_plan import NO_PATS
+    from rotator.cli.wiring import Session
+
+    with Session(cli) as session:
+        with session.database().begin() as work:
+            records = work.inventory.load_all()
+        now = session.clock.now()
+    if cli.as_json:
+        print_json({"schema_version": 1, "pats": [make_record_document(pat) for pat in records]})
+    elif records:
+        print_table(cli, COLUMNS, list(list_record_rows(records, now)))
+    else:
+        say(cli, NO_PATS)
+    return 0
+
+
+@inventory.command(epilog=examples("rotator inventory show npm-feed"))
+@click.argument("name")
+@common_options
+@click.pass_obj
+def show(cli: CliContext, name: str) -> int:
+    """Show all that is known of one PAT, and its rotations."""
+    from rotator.cli.documents import make_record_document, make_rotation_document
+    from rotator.cli.render import print_json, say
+    from rotator.cli.render_inventory import render_record
+    from rotator.cli.wiring import Session
+    from rotator.engine.claiming import check_managed
+
+    with Session(cli) as session:
+        with session.database().begin() as work:
+            pat, rotations = check_managed(work, name), work.journal.load_for(name)
+        now = session.clock.now()
+    if cli.as_json:
+        told = [make_rotation_document(rotation) for rotation in rotations]
+        print_json({"schema_version": 1, "pat": make_record_document(pat), "rotations": told})
+    for line in render_record(pat, rotations, now):
+        say(cli, line)
+    return 0
+
+
+@inventory.command(
+    epilog=examples(
+        "rotator inventory adopt npm-feed ci-build    by display name, or by authorization id",
+        "rotator inventory adopt --all --dry-run      show what would be taken, write nothing",
+        "rotator inventory adopt --all --yes          do not ask",
+    )
+)
+@click.argument("references", metavar="[NAME|ID...]", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+@click.pass_obj
+def adopt(cli: CliContext, references: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> int:
+    """Take PATs that exist on the server under management.
+
+    Shows handle, vault and secret name of each before anything is written, and asks on a terminal. Server and
+    vault are not changed: the secret is written by the first rotation.
+    """
+    from rotator.cli.adoption import Wish, adopt_wished
+
+    if bool(references) == everything:
+        raise UsageError(
+            "say which PATs: display names, authorization ids, or --all (and not both)",
+            fix="See `rotator scan` for what there is.",
+        )
+    return adopt_wished(cli, Wish(tuple(dict.fromkeys(references)), everything, dry_run, yes))
+
+
+@inventory.command(epilog=examples("rotator inventory pause npm-feed"))
+@click.argument("name")
+@common_options
+@click.pass_obj
+def pause(cli: CliContext, name: str) -> int:
+    """Keep a PAT and stop rotating it; a rotation under way is still finished."""
+    from rotator.engine.keeping import pause as apply
+
+    return _change(cli, name, apply, "paused", f"`rotator inventory resume {name}` rotates it again.")
+
+
+@inventory.command(epilog=examples("rotator inventory resume npm-feed"))
+@click.argument("name")
+@common_options
+@click.pass_obj
+def resume(cli: CliContext, name: str) -> int:
+    """Rotate a PAT again, and forget what failed before."""
+    from rotator.engine.keeping import resume as apply
+
+    return _change(cli, name, apply, "resumed", "`rotator plan` shows when it is due.")
+
+
+@inventory.command(
+    epilog=examples("rotator inventory forget npm-feed", "rotator inventory forget npm-feed --yes    do not ask")
+)
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+@click.pass_obj
+def forget(cli: CliContext, name: str, yes: bool) -> int:
+    """Take a PAT out of the inventory. Server and vault stay as they are: the PAT lives until it expires."""
+    from rotator.cli.render import confirm, say
+    from rotator.engine.keeping import forget as apply
+
+    question = f"Forget {name}? It will not be rotated any more, and expires."
+    if cli.may_ask and not yes and not confirm(cli, question):
+        say(cli, "Nothing was forgotten.")
+        return 1
+    return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` takes it back.")
+
+
+def _change(cli: CliContext, name: str, apply: Callable[[Engine, str], ManagedPat], word: str, after: str) -> int:
+    from rotator.cli.documents import make_record_document
+    from rotator.cli.render import print_json, say
+    from rotator.cli.wiring import Session
+
+    with Session(cli) as session:
+        pat = apply(session.engine(), name)
+    if cli.as_json:
+        print_json({"schema_version": 1, "change": word, "pat": make_record_document(pat)})
+    say(cli, f"{word}  {pat.name}. {after}")
+    return 0

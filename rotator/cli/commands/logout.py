@@ -1,0 +1,33 @@
+"""`rotator logout`: an account's sign-in is forgotten."""
+
+from __future__ import annotations
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.wiring import Session
+from rotator.domain.audit_event import Outcome
+
+
+@click.command(epilog=examples("rotator logout build-bot"))
+@click.argument("account")
+@common_options
+@click.pass_obj
+def logout(cli: CliContext, account: str) -> None:
+    """Forget the sign-in of ACCOUNT, on the disk too. Its PATs and secrets stay as they are.
+
+    From then on nothing of this account is rotated until it signs in again.
+    """
+    with Session(cli) as session:
+        entra = session.entra_sign_in()
+        entra.status(account)  # an unknown account is refused before anything is written
+        session.record_event("sign_out_started", account, Outcome.INTENDED)
+        was_signed_in = entra.logout(account)
+        session.record_event("signed_out", account, Outcome.SUCCEEDED, was_signed_in=was_signed_in)
+    if cli.as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "account": account, "was_signed_in": was_signed_in})
+    elif was_signed_in:
+        say(cli, f"{account} is signed out. `rotator login {account}` signs it in again.")
+    else:
+        say(cli, f"Nobody was signed in as {account}.")

@@ -1,0 +1,53 @@
+"""`rotator once`: one whole cycle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+
+if TYPE_CHECKING:
+    from rotator.cli.wiring import Session
+
+
+@click.command(
+    epilog=examples(
+        "rotator once                 rotate what is due, revoke what is replaced",
+        "rotator once --dry-run       only show what would be done",
+        "rotator once --quiet         for cron: speaks only when something failed",
+        "rotator once --json          what was done, for scripts",
+    )
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@common_options
+@click.pass_obj
+def once(cli: CliContext, dry_run: bool) -> int:
+    """One whole run: look at the server, finish what was interrupted, rotate what is due, revoke what is replaced.
+
+    Exit codes: 0 all well, 1 all failed, 3 some failed, 10 a human must sign in, 11 another run was at work.
+    """
+    from rotator.cli.reporting import print_report
+    from rotator.cli.wiring import Session
+    from rotator.engine.cycle import run_once
+
+    with Session(cli) as session:
+        if dry_run:
+            return _show_plan(cli, session)
+        engine = session.engine()
+        return print_report(cli, engine, run_once, what="looking at every PAT")
+
+
+def _show_plan(cli: CliContext, session: Session) -> int:
+    from rotator.cli.documents import make_dry_run_document
+    from rotator.cli.render import print_json
+    from rotator.cli.render_plan import print_plan
+    from rotator.engine.planning import plan_from
+
+    made = plan_from(session.database(), session.policy, session.clock.now())
+    if cli.as_json:
+        print_json(make_dry_run_document(made, session.run_id))
+    else:
+        print_plan(cli, made, ending="A dry run: nothing changed.")
+    return 0

@@ -1,0 +1,37 @@
+"""`rotator plan`: what a run would do now."""
+
+from __future__ import annotations
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+
+CHANGES_PENDING = 20
+
+
+@click.command(
+    epilog=examples(
+        "rotator plan                        what would happen, and why",
+        "rotator -v plan                     unchanged PATs too, each with its reason",
+        "rotator plan --detailed-exitcode    exit code 20 when changes are pending",
+        "rotator plan --json                 every PAT with its action, for scripts",
+    )
+)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 20 when a run would change something.")
+@common_options
+@click.pass_obj
+def plan(cli: CliContext, detailed_exitcode: bool) -> int:
+    """Show what a run would do now, and why. Asks no server and changes nothing."""
+    from rotator.cli.documents import make_plan_document
+    from rotator.cli.render import print_json
+    from rotator.cli.render_plan import print_plan
+    from rotator.cli.wiring import Session
+    from rotator.engine.planning import plan_from
+
+    with Session(cli) as session:
+        made = plan_from(session.database(), session.policy, session.clock.now())
+    if cli.as_json:
+        print_json(make_plan_document(made))
+    else:
+        print_plan(cli, made, ending="Nothing changed.")
+    return CHANGES_PENDING if detailed_exitcode and made.has_changes else 0

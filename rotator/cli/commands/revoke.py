@@ -1,0 +1,68 @@
+"""`rotator revoke`: revoke now, by hand."""
+
+from __future__ import annotations
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.domain.managed_pat import ManagedPat
+from rotator.errors import UsageError
+
+
+@click.command(
+    epilog=examples(
+        "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
+        "rotator revoke npm-feed              revoke the one in use; asks first",
+        "rotator revoke npm-feed --yes        the same from a script",
+    )
+)
+@click.argument("name")
+@click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+@click.pass_obj
+def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
+    """Revoke a PAT now: the one that consumers use, or with --previous the old one of an overlap.
+
+    Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one.
+    """
+    from rotator.cli.render import print_json, say
+    from rotator.cli.wiring import Session
+    from rotator.engine.claiming import check_managed
+    from rotator.engine.keeping import revoke_current, revoke_previous
+
+    with Session(cli) as session:
+        engine = session.engine()
+        with engine.database.begin() as work:
+            pat = check_managed(work, name)
+        if not yes and not _is_sure(cli, pat, previous):
+            say(cli, "Nothing was revoked.")
+            return 1
+        revoked = revoke_previous(engine, name) if previous else revoke_current(engine, name)
+    which = "previous" if previous else "current"
+    if cli.as_json:
+        document = {"name": name, "which": which, "authorization_id": revoked, "run_id": session.run_id}
+        print_json({"schema_version": 1, **document})
+    elif previous:
+        say(cli, f"revoked  {name}: the old PAT ({revoked}); consumers have the new one")
+    else:
+        say(cli, f"revoked  {name}: the PAT in use ({revoked}); the record is paused")
+        say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
+    return 0
+
+
+def _is_sure(cli: CliContext, pat: ManagedPat, previous: bool) -> bool:
+    from rotator.cli.render import clean, confirm
+
+    if not cli.may_ask and not previous:
+        raise UsageError(
+            f"revoking {pat.name} breaks whoever uses it, and nobody is there to ask",
+            code="confirmation_needed",
+            fix=f"Say so with `rotator revoke {pat.name} --yes`.",
+        )
+    if not cli.may_ask:
+        return True
+    if previous:
+        return confirm(cli, f"Revoke the old PAT of {pat.name} now? Consumers that still cache it will fail.")
+    shown = clean(f'"{pat.display_name}" in {pat.organization}')
+    return confirm(cli, f"Revoke {pat.name} ({shown}), which consumers use now?")

@@ -1,0 +1,69 @@
+"""`rotator scan`: the server's PATs against the inventory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rotator.engine.scanning import ScanReport
+
+
+@click.command(
+    epilog=examples(
+        "rotator scan           what is managed, untracked, missing, drifted",
+        "rotator scan --json    the same for scripts",
+    )
+)
+@common_options
+@click.pass_obj
+def scan(cli: CliContext) -> int:
+    """Look at the PATs of every account and organization and compare them with the inventory. Changes nothing.
+
+    managed: in the inventory; untracked: not; missing: in the inventory and not on the server; drifted: changed
+    outside rotator; rotating: part of a rotation; quarantined: looks like a lost PAT of ours, without proof.
+    """
+    from rotator.cli.documents import make_scan_document
+    from rotator.cli.render import print_json, progress
+    from rotator.cli.wiring import Session
+    from rotator.engine.scanning import scan as look
+
+    with Session(cli) as session:
+        engine = session.engine()
+        with progress(cli, "asking Azure DevOps"):
+            report = look(engine)
+        now = engine.clock.now()
+        pairs = sum(len(account.organizations) for account in engine.accounts)
+    if cli.as_json:
+        print_json(make_scan_document(report, now))
+    else:
+        _print(cli, report, now)
+    return _find_exit_code(report, pairs)
+
+
+def _find_exit_code(report: ScanReport, pairs: int) -> int:
+    if any(error.exit_code == 10 for _, _, error in report.errors):
+        return 10
+    if not report.errors:
+        return 0
+    return 1 if len(report.errors) >= pairs else 3
+
+
+def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
+    from rotator.cli.render import clean, print_table, say
+    from rotator.cli.render_scan import COLUMNS, list_scan_rows, render_scan_summary
+
+    if report.entries:
+        print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
+    for account, organization, error in report.errors:
+        click.echo(clean(f"{account}/{organization} could not be looked at: {error.message}"), err=True)
+        if error.fix:
+            click.echo(clean(f"    fix: {error.fix}"), err=True)
+    if report.entries or not report.errors:
+        for line in render_scan_summary(report, now):
+            say(cli, line)

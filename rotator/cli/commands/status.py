@@ -1,0 +1,68 @@
+"""`rotator status`: how every PAT stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.engine.status import ATTENTION, TokenState, TokenStatus
+from rotator.errors import UsageError
+
+NEEDS_ATTENTION = 4
+
+
+@click.command(
+    epilog=examples(
+        "rotator status                     every PAT: state, expiry, what comes next",
+        "rotator status npm-feed            one of them",
+        "rotator status --state failed --state blocked",
+        "rotator status --check             exit code 4 when one is expired, failed or blocked",
+    )
+)
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([state.value for state in TokenState]), help="Only these."
+)
+@click.option("--check", is_flag=True, help="Exit with 4 when a PAT shown is expired, failed or blocked.")
+@common_options
+@click.pass_obj
+def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool) -> int:
+    """Show how every PAT stands, by expiry, from rotator's own records. Asks no server."""
+    from rotator.cli.documents import make_status_document
+    from rotator.cli.render import print_json
+    from rotator.cli.wiring import Session
+    from rotator.engine.status import status_from
+
+    with Session(cli) as session:
+        now = session.clock.now()
+        rows = _select(status_from(session.database(), session.policy, now), names, states)
+    if cli.as_json:
+        print_json(make_status_document(rows, now))
+    else:
+        _print(cli, rows, now, is_filtered=bool(names or states))
+    return NEEDS_ATTENTION if check and any(row.state in ATTENTION for row in rows) else 0
+
+
+def _select(rows: tuple[TokenStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[TokenStatus, ...]:
+    unknown = sorted(set(names) - {row.name for row in rows})
+    if unknown:
+        raise UsageError(
+            f"there is no PAT named {', '.join(unknown)}", fix="See `rotator status` for the names that there are."
+        )
+    return tuple(row for row in rows if (not names or row.name in names) and (not states or row.state.value in states))
+
+
+def _print(cli: CliContext, rows: tuple[TokenStatus, ...], now: datetime, *, is_filtered: bool) -> None:
+    from rotator.cli.render import print_table, say
+    from rotator.cli.render_plan import NO_PATS
+    from rotator.cli.render_status import COLUMNS, list_status_rows, render_status_notes, render_status_summary
+
+    if not rows:
+        say(cli, "No PAT is in this state." if is_filtered else NO_PATS)
+        return
+    print_table(cli, COLUMNS, list(list_status_rows(rows, now)))
+    for line in render_status_notes(rows):
+        say(cli, line)
+    say(cli, render_status_summary(rows))

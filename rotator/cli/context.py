@@ -1,0 +1,106 @@
+"""The options that every command has, before and after its name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class CliContext:
+    """What was asked for on the command line. Commands get it with `click.pass_obj`."""
+
+    config: Path | None = None
+    as_json: bool = False
+    quiet: bool = False
+    verbosity: int = 0
+    no_input: bool = False
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return not self.no_input and sys.stdin is not None and sys.stdin.isatty()
+
+
+def common_options(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Gives a command `--config`, `--json`, `--quiet`, `--verbose` and `--no-input`; values go to the CliContext."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def examples(*lines: str) -> str:
+    """An epilog for a command: what one would type."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def _keep_config(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(CliContext).config = Path(value)
+
+
+def _keep_flag(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        setattr(context.ensure_object(CliContext), str(parameter.name), True)
+
+
+def _keep_verbosity(context: click.Context, _: click.Parameter, value: int) -> None:
+    context.ensure_object(CliContext).verbosity += value
+
+
+_OPTIONS = (
+    click.option(
+        "--config",
+        metavar="PATH",
+        type=click.Path(path_type=str),
+        expose_value=False,
+        callback=_keep_config,
+        help="The settings file. Else ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
+    ),
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_flag,
+        help="Print one JSON document instead of text.",
+    ),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_flag,
+        help="Only what was asked for, and errors.",
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_keep_verbosity,
+        help="Tell more on stderr; -vv tells all.",
+    ),
+    click.option(
+        "--no-input",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_flag,
+        help="Never ask anything.",
+    ),
+)
+
+
+def has_colour(stream: object) -> bool:
+    """Whether colours may go to this stream: a terminal, and no NO_COLOR."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

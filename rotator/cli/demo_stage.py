@@ -1,0 +1,200 @@
+"""What the demo plays on: a sandbox in a process of its own, the real commands, and the people around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import requests
+
+from rotator.domain.secret_value import SecretValue
+from rotator.errors import RotatorError
+
+PATIENCE = 60.0
+"""Seconds that one command may take before the demo gives it up."""
+
+
+def make_failure(what: str) -> RotatorError:
+    """The error for a demo that did not go as it must."""
+    return RotatorError(
+        f"the demo failed: {what}",
+        code="demo_failed",
+        fix="Report it with the output above: the demo must pass on every computer.",
+    )
+
+
+class Stage:
+    """The sandbox, running in `directory`. A context manager: leaving it stops every process that it started."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._person = requests.Session()
+        self._person.trust_env = False
+        self._sandbox: subprocess.Popen[str] | None = None
+        self._addresses: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._person.close()
+        if self._sandbox is not None:
+            self._sandbox.terminate()
+            with _limited(self._sandbox):
+                self._sandbox.communicate()
+
+    def run(self, *arguments: str, hear: Callable[[str], None]) -> int:
+        """Run a command to its end; every line that it says, on either stream, goes to `hear` at once."""
+        process = self._open(arguments, stderr=subprocess.STDOUT)
+        with _limited(process), _output(process) as output:
+            try:
+                for line in output:
+                    hear(line.rstrip("\n"))
+                return process.wait()
+            finally:
+                process.kill()
+                process.wait()
+
+    def ask(self, *arguments: str) -> dict[str, object]:
+        """The JSON document of a command that is run for the demo's own eyes."""
+        lines: list[str] = []
+        code = self.run(*arguments, "--json", "--quiet", hear=lines.append)
+        document = json.loads("\n".join(lines)) if code == 0 else None
+        if not isinstance(document, dict):
+            raise make_failure(f"rotator {' '.join(arguments)} --json ended with {code}: {' '.join(lines)[:300]}")
+        return document
+
+    def approve(self, page: str, user_code: str) -> None:
+        """What the person does who signs in: enter the code on the page, choose the user, approve."""
+        form = {"user_code": user_code, "username": self._addresses["username"], "action": "approve"}
+        answer = self._person.post(page, data=form, timeout=PATIENCE)
+        if not answer.ok:
+            raise make_failure(f"the sandbox's sign-in page answered {answer.status_code}")
+
+    def create_pat(self, name: str, scope: str) -> SecretValue:
+        """A PAT with three of its thirty days left, made on the web page long ago; its value."""
+        fields = {"username": self._addresses["username"], "display_name": name, "scope": scope}
+        made = self._control("pats", {**fields, "organizations": [self.organization], "age_days": 27})
+        return SecretValue(str(made["value"]))
+
+    def read_vault(self, secret_name: str) -> SecretValue:
+        """What a consumer reads from the vault now."""
+        who = {"username": self._addresses["username"], "resource": "key_vault"}
+        token = self._control("access-tokens", who)["access_token"]
+        answer = self._person.get(
+            f"{self._addresses['key_vault_url']}/secrets/{secret_name}?api-version=7.4",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=PATIENCE,
+        )
+        if not answer.ok:
+            raise make_failure(f"the vault answered {answer.status_code} to a consumer")
+        return SecretValue(str(answer.json()["value"]))
+
+    def is_accepted(self, value: SecretValue) -> bool:
+        """Whether Azure DevOps lets a consumer in with this PAT."""
+        answer = self._person.get(
+            f"{self._addresses['azure_devops_url']}/{self.organization}/_apis/connectionData",
+            auth=("", value.reveal()),
+            allow_redirects=False,
+            timeout=PATIENCE,
+        )
+        return answer.status_code == 200
+
+    def list_active(self) -> dict[str, list[str]]:
+        """The authorization ids of the active PATs of the demo's user, by display name."""
+        found: dict[str, list[str]] = {}
+        for pat in _as_list(self._fetch("world")["pats"]):
+            if pat["user"] == self._addresses["username"] and pat["status"] == "active":
+                found.setdefault(str(pat["display_name"]), []).append(str(pat["authorization_id"]))
+        return found
+
+    def now(self) -> datetime:
+        """The sandbox's time."""
+        return datetime.fromisoformat(str(self._fetch("world")["now"]))
+
+    @property
+    def organization(self) -> str:
+        """The organization whose PATs are managed."""
+        return self._addresses["organization"]
+
+    def _start(self) -> None:
+        log = self._directory / "sandbox.log"
+        with log.open("w", encoding="utf-8") as errors:
+            self._sandbox = self._open(("sandbox", "up", "--dir", "."), stderr=errors)
+        with _limited(self._sandbox):
+            line = _output(self._sandbox).readline()
+        if not line:
+            raise make_failure(f"the sandbox did not start: {log.read_text(encoding='utf-8')[:300].strip()}")
+        self._addresses = json.loads(line)
+        self._person.verify = self._addresses["ca_path"]
+
+    def _open(self, arguments: tuple[str, ...], stderr: int | IO[str]) -> subprocess.Popen[str]:
+        # The same program under the same interpreter, as `rotator` would run it.
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "rotator", *arguments],
+            cwd=self._directory,
+            env=_make_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+
+    def _fetch(self, name: str) -> dict[str, object]:
+        answer = self._person.get(f"{self._addresses['azure_devops_url']}/_sandbox/{name}", timeout=PATIENCE)
+        return _read(answer)
+
+    def _control(self, name: str, fields: dict[str, object] | dict[str, str]) -> dict[str, object]:
+        url = f"{self._addresses['azure_devops_url']}/_sandbox/{name}"
+        return _read(self._person.post(url, json=fields, timeout=PATIENCE))
+
+
+def _read(answer: requests.Response) -> dict[str, object]:
+    document = answer.json() if answer.ok else None
+    if not isinstance(document, dict):
+        raise make_failure(f"the sandbox answered {answer.status_code} to a control call")
+    return document
+
+
+def _as_list(value: object) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else []
+
+
+def _make_environment() -> dict[str, str]:
+    """Ours, without the caller's own settings: the demo must never reach a real organization."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ROTATOR_")}
+    return {**kept, "ROTATOR_CONFIG": "rotator.yaml", "COLUMNS": "80", "PYTHONSAFEPATH": "1"}
+
+
+def _output(process: subprocess.Popen[str]) -> IO[str]:
+    if process.stdout is None:
+        raise make_failure("a command was started without a pipe for its output")
+    return process.stdout
+
+
+@contextmanager
+def _limited(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kills the process when it takes too long: then its output ends, and the demo with it."""
+    alarm = threading.Timer(PATIENCE, process.kill)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()

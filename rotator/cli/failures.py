@@ -1,0 +1,77 @@
+"""What a person or a program gets to see when a command fails."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+import click
+
+from rotator.cli.context import CliContext
+from rotator.cli.render import SCHEMA_VERSION, clean, print_json
+from rotator.errors import ConfigError, RotatorError
+
+
+def make_error_document(code: str, message: str, fix: str) -> dict[str, object]:
+    """The JSON form of a failure."""
+    return {"schema_version": SCHEMA_VERSION, "error": {"code": code, "message": message, "fix": fix}}
+
+
+def report_error(cli: CliContext, error: RotatorError) -> None:
+    """Say what failed, why, and who must do what."""
+    if cli.as_json:
+        print_json(make_error_document(error.code, error.message, error.fix))
+        return
+    if isinstance(error, ConfigError):
+        # Each problem comes with its own lines: the place, the source line and a caret.
+        for problem in error.problems:
+            click.echo("\n".join(map(clean, problem.splitlines())), err=True)
+    else:
+        click.echo(f"error: {clean(error.message)}", err=True)
+    if error.fix:
+        click.echo(f"fix: {clean(error.fix)}", err=True)
+
+
+def report_click_error(cli: CliContext, error: click.ClickException) -> None:
+    """Say what is wrong with the command line."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "rotator"
+    fix = f"See `{path} --help`."
+    if cli.as_json:
+        print_json(make_error_document("usage", error.format_message(), fix))
+        return
+    click.echo(f"error: {error.format_message()}", err=True)
+    click.echo(f"fix: {fix}", err=True)
+
+
+def watch_for_defects(cli: CliContext) -> None:
+    """From now on an unexpected exception ends the program with one line, and exit code 1.
+
+    With -v the traceback follows, without secrets.
+    """
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, BrokenPipeError):
+            return  # whoever read our output has enough of it
+        where = _find_place(trace)
+        message = f"a defect of rotator: {kind.__name__} at {where}"
+        fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
+        if cli.as_json:
+            print_json(make_error_document("internal", message, fix))
+        click.echo(f"error: {message}\nfix: {fix}", err=True)
+        if cli.verbosity:
+            import traceback
+
+            from rotator.adapters.redaction import redact_text
+
+            text = "".join(traceback.format_exception(kind, error, trace))
+            for line in text.splitlines():
+                click.echo(redact_text(line), err=True)
+
+    sys.excepthook = report
+
+
+def _find_place(trace: TracebackType | None) -> str:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "unknown" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -1,0 +1,67 @@
+"""Audit events as rows, as facts below each other, and as a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from rotator.cli.documents import make_event_document
+from rotator.cli.render import Column, clean
+from rotator.domain.audit_event import AuditEvent
+
+COLUMNS = ("#", "time", "event", Column("subject", fold=True), "outcome")
+_FIELDS = (
+    "sequence",
+    "occurred_at",
+    "event",
+    "subject",
+    "outcome",
+    "actor",
+    "run_id",
+    "details",
+    "previous_hash",
+    "hash",
+)
+
+
+def list_event_rows(events: Iterable[AuditEvent]) -> Iterator[tuple[str, ...]]:
+    """One row of `COLUMNS` per event."""
+    for event in events:
+        entry = event.entry
+        yield (
+            str(event.sequence),
+            f"{event.occurred_at:%Y-%m-%d %H:%M:%S}Z",
+            clean(entry.event),
+            clean(entry.subject),
+            clean(str(entry.outcome)),
+        )
+
+
+def render_event(event: AuditEvent) -> Iterator[str]:
+    """Everything an event says, one line each."""
+    document = make_event_document(event)
+    for field in _FIELDS:
+        if field != "details":
+            yield f"{field + ':':16}{clean(str(document[field]))}"
+        else:
+            for key, value in event.entry.details.items():
+                yield clean(f"  {key + ':':22}{'-' if value is None else value}")
+
+
+def write_events(events: Iterable[AuditEvent], stream: IO[str], form: str) -> int:
+    """Write the events as `jsonl` or `csv`, one by one, and return how many there were."""
+    count = 0
+    rows = csv.writer(stream, lineterminator="\n")
+    if form == "csv":
+        rows.writerow(_FIELDS)
+    for event in events:
+        count += 1
+        document = make_event_document(event)
+        details = json.dumps(document["details"], sort_keys=True)
+        if form == "csv":
+            rows.writerow([details if field == "details" else document[field] for field in _FIELDS])
+        else:
+            stream.write(json.dumps(document, separators=(",", ":")) + "\n")
+    return count

@@ -1,0 +1,85 @@
+"""Inventory records, and what an adoption would write, as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rotator.cli.render import Column, clean, say_in
+from rotator.cli.wording import say_both, say_to
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.rotation import Rotation
+from rotator.domain.words import say_moment
+from rotator.engine.adopting import AdoptionPlan, Proposal
+
+COLUMNS = (
+    Column("name", fold=True),
+    Column("organization", fold=True),
+    Column("display name", fold=True),
+    Column("secret", fold=True),
+    "expires",
+    "state",
+)
+
+
+def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[tuple[str, ...]]:
+    """One row of `COLUMNS` per record."""
+    for pat in records:
+        yield (
+            pat.name,
+            clean(pat.organization),
+            clean(pat.display_name),
+            pat.secret_name,
+            say_in(pat.valid_to, now),
+            "blocked" if pat.blocked else pat.state.value,
+        )
+
+
+def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime) -> Iterator[str]:
+    """Everything that is known of a ManagedPat, and its rotations, the newest first."""
+    facts = {
+        "name": pat.name,
+        "account": pat.account,
+        "organization": pat.organization,
+        "display name": pat.display_name,
+        "authorization id": pat.authorization_id,
+        "scopes": " ".join(pat.scopes),
+        "valid from": say_moment(pat.valid_from),
+        "expires": say_both(pat.valid_to, now),
+        "vault": pat.vault,
+        "secret": pat.secret_name,
+        "secret version": pat.secret_version or "-",
+        "state": "blocked" if pat.blocked else pat.state.value,
+    }
+    if pat.last_failure is not None:
+        facts |= {"last error": pat.last_failure.message, "fix": pat.last_failure.fix or "-"}
+    if pat.retry_at is not None:
+        facts["tried again"] = say_both(pat.retry_at, now)
+    for label, text in facts.items():
+        yield f"{label + ':':18}{clean(text)}"
+    for rotation in rotations:
+        new = rotation.new_authorization_id or "none"
+        yield (
+            f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
+            f"{rotation.predecessor_id} -> {new}"
+        )
+
+
+def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
+    """What would be written, one PAT per paragraph, then what cannot be taken and why."""
+    for proposal in plan.proposals:
+        yield from _render_proposal(proposal, now)
+    for refusal in plan.refusals:
+        yield clean(f"x {refusal.reference}: {refusal.reason}")
+        if refusal.fix:
+            yield clean(f"    fix: {refusal.fix}")
+
+
+def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
+    pat = proposal.record
+    yield clean(f'+ {pat.name}  "{pat.display_name}"  {pat.account}/{pat.organization}  (rule {proposal.rule.name})')
+    yield clean(f"    id {pat.authorization_id}, expires {say_both(pat.valid_to, now)}")
+    yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+    if pat.last_failure is not None:
+        yield clean(f"    blocked: {say_to(pat.name, pat.last_failure.message)}")
+        yield clean(f"    fix: {pat.last_failure.fix}")

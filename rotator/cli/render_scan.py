@@ -1,0 +1,68 @@
+"""A scan in a table and two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rotator.cli.documents import FULL_ACCESS, count_scan
+from rotator.cli.render import Column, clean
+from rotator.cli.wording import say_counts, say_expiry, say_pats
+from rotator.engine.scanning import ScanEntry, ScanKind, ScanReport
+
+COLUMNS = (
+    Column("display name", fold=True),
+    Column("organization", fold=True),
+    Column("scopes", fold=True),
+    "expires",
+    Column("state", fold=True),
+)
+
+
+def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:
+    """One row of `COLUMNS` per PAT; what is special about it stands with its state, in words."""
+    for entry in report.entries:
+        known = entry.pat or entry.record
+        if known is None:
+            continue
+        yield (
+            clean(known.display_name),
+            clean(entry.organization),
+            " ".join(known.scopes),
+            say_expiry(known.valid_to, now),
+            ", ".join([_say_kind(entry), *_list_marks(entry)]),
+        )
+
+
+def _say_kind(entry: ScanEntry) -> str:
+    known = entry.pat or entry.record
+    named = entry.name is not None and known is not None and entry.name != known.display_name
+    return f"{entry.kind.value} as {entry.name}" if named else entry.kind.value
+
+
+def _list_marks(entry: ScanEntry) -> list[str]:
+    pat = entry.pat
+    if pat is None:
+        return []
+    marks = ["all organizations"] if pat.target_accounts is None else []
+    return [*marks, "full access"] if FULL_ACCESS in pat.scopes else marks
+
+
+def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
+    """How many there are and what is wrong with them, how they stand to the inventory, and what to do next."""
+    counts = count_scan(report, now)
+    total = counts["pats"]
+    special = {
+        "full access": counts["full_access"],
+        "all-organization (stop working 2026-12-01)": counts["all_organizations"],
+        "expire within 7 days" if counts["expire_within_7_days"] != 1 else "expires within 7 days": counts[
+            "expire_within_7_days"
+        ],
+    }
+    said = say_counts(special)
+    yield f"{say_pats(total)}{': ' if said else ''}{said}"
+    kinds = say_counts({kind.value: counts.get(kind.value, 0) for kind in ScanKind})
+    if kinds:
+        yield f"Against the inventory: {kinds}."
+    if counts.get(ScanKind.UNTRACKED.value):
+        yield "Next: `rotator inventory adopt --all` takes those that the policy covers under management."

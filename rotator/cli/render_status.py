@@ -1,0 +1,47 @@
+"""How every ManagedPat stands, as rows of a table and notes below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rotator.cli.render import Column, clean, say_in
+from rotator.cli.wording import say_counts, say_expiry, say_pats, say_to
+from rotator.engine.status import TokenState, TokenStatus
+
+COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
+
+
+def list_status_rows(rows: Iterable[TokenStatus], now: datetime) -> Iterator[tuple[str, ...]]:
+    """One row of `COLUMNS` per PAT."""
+    for row in rows:
+        yield (
+            clean(row.name),
+            clean(row.organization),
+            row.state.value,
+            say_expiry(row.expires_at, now),
+            _say_next(row, now),
+        )
+
+
+def _say_next(row: TokenStatus, now: datetime) -> str:
+    if row.revoke_after is not None:
+        return f"revoke old {say_in(row.revoke_after, now) if row.revoke_after > now else 'now'}"
+    if row.rotate_after is None or row.state in (TokenState.PAUSED, TokenState.BLOCKED):
+        return "-"
+    return f"rotate {say_in(row.rotate_after, now) if row.rotate_after > now else 'now'}"
+
+
+def render_status_notes(rows: Iterable[TokenStatus]) -> Iterator[str]:
+    """What is wrong with whom, each with who must do what."""
+    for row in rows:
+        if row.last_error is not None:
+            yield clean(f"{row.name}: {say_to(row.name, row.last_error.message)}")
+            if row.last_error.fix:
+                yield clean(f"    fix: {row.last_error.fix}")
+
+
+def render_status_summary(rows: tuple[TokenStatus, ...]) -> str:
+    """`4 PATs: 1 due, 3 ok`, in the order of the states."""
+    counts = {state.value: sum(row.state is state for row in rows) for state in TokenState}
+    return f"{say_pats(len(rows))}: {say_counts(counts)}"

@@ -1,0 +1,273 @@
+"""The one composition root: settings in, an engine on real adapters out. Each part is made when first asked for."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rotator.cli.context import CliContext
+from rotator.domain.account import Account
+from rotator.domain.audit_event import AuditEntry, Outcome
+from rotator.domain.policy import Policy
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.context import Engine, Timing
+from rotator.engine.ports import Progress, SecretLocation
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+    from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
+    from rotator.adapters.clock import SystemClock
+    from rotator.adapters.database.unit_of_work import SqlDatabase
+    from rotator.adapters.entra.flows import EntraAccount
+    from rotator.adapters.entra.sign_in import EntraSignIn
+    from rotator.adapters.http import HttpOptions
+    from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
+    from rotator.settings.model import AccountSettings, Settings
+    from rotator.settings.secrets import SecretReference
+
+
+class Session:
+    """What one command works with. A context manager; nothing is read, opened or asked before it is needed."""
+
+    def __init__(self, cli: CliContext) -> None:
+        self.run_id = uuid.uuid4().hex
+        self._cli = cli
+        self._stack = ExitStack()
+        configure_logs(cli)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection, the newest first."""
+        self._stack.close()
+
+    @cached_property
+    def settings_path(self) -> Path:
+        """The settings file; ConfigError when there is none."""
+        from rotator.settings.load import find_settings
+
+        return find_settings(self._cli.config, os.environ, Path.cwd())
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; ConfigError with all problems."""
+        from rotator.settings.load import load_settings
+
+        return load_settings(self.settings_path)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy that the settings name; ConfigError with all problems."""
+        from rotator.settings.load import load_policy
+
+        return load_policy(self.settings.policy)
+
+    @cached_property
+    def accounts(self) -> tuple[Account, ...]:
+        """The configured accounts."""
+        return tuple(_make_account(account) for account in self.settings.accounts)
+
+    @cached_property
+    def actor(self) -> str:
+        """Who the audit names: the user of the operating system and the host."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = f"uid {os.getuid()}"
+        return f"{user}@{socket.gethostname()}"
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        """The host's clock."""
+        from rotator.adapters.clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Facts of the run, into the log."""
+        from rotator.adapters.logs import make_progress
+
+        return make_progress(self.run_id)
+
+    def record_event(self, event: str, subject: str, outcome: Outcome, **details: str | int | bool | None) -> None:
+        """Write one audit event by itself, for commands that need no engine and therefore no sound policy."""
+        entry = AuditEntry(event, subject, outcome, self.actor, self.run_id, details)
+        with self.database().begin() as work:
+            work.audit.append(entry, self.clock.now())
+
+    def database_url(self) -> SecretValue:
+        """The database's address, which may hold a password."""
+        return self._resolve(self.settings.database)
+
+    def database(self) -> SqlDatabase:
+        """The inventory database; it connects when first used."""
+        return self._database
+
+    def entra_sign_in(self) -> EntraSignIn:
+        """The accounts' sign-ins."""
+        return self._entra_sign_in
+
+    def pat_service(self) -> AzureDevOpsPatService:
+        """Azure DevOps."""
+        return self._pat_service
+
+    def secret_store(self) -> KeyVaultSecretStore:
+        """Key Vault, as who the settings say writes to it."""
+        return self._secret_store
+
+    def engine(self) -> Engine:
+        """Everything together."""
+        return self._engine
+
+    @cached_property
+    def _http(self) -> HttpOptions:
+        from rotator.adapters.http import HttpOptions
+
+        http = self.settings.http
+        return HttpOptions(http.ca_bundle, http.connect_timeout, http.read_timeout)
+
+    @cached_property
+    def _database(self) -> SqlDatabase:
+        from rotator.adapters.database.unit_of_work import SqlDatabase
+        from rotator.adapters.processes import is_gone
+
+        database = SqlDatabase(self.database_url().reveal(), is_gone=is_gone)
+        self._stack.callback(database.close)
+        return database
+
+    @cached_property
+    def _entra_sign_in(self) -> EntraSignIn:
+        from rotator.adapters.entra.sign_in import EntraSignIn
+        from rotator.adapters.entra.token_cache import EncryptedTokenCache
+
+        settings = self.settings
+        cache = EncryptedTokenCache(
+            settings.token_cache.path, self._resolve(settings.token_cache.key), progress=self.progress
+        )
+        accounts = [self._make_entra_account(account) for account in settings.accounts]
+        entra = settings.entra
+        return EntraSignIn(accounts, entra.authority, entra.instance_discovery, cache, self._http, self.clock)
+
+    @cached_property
+    def _pat_service(self) -> AzureDevOpsPatService:
+        from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
+
+        azure_devops = self.settings.azure_devops
+        service = AzureDevOpsPatService(
+            azure_devops.identity_url,
+            azure_devops.core_url,
+            azure_devops.api_version,
+            self.entra_sign_in(),
+            self._http,
+            self.clock,
+        )
+        self._stack.callback(service.close)
+        return service
+
+    @cached_property
+    def _secret_store(self) -> KeyVaultSecretStore:
+        if self.settings.key_vault.credential == "account":
+            return self._make_store(self._make_account_credentials())
+        return self._host_store
+
+    @cached_property
+    def _host_store(self) -> KeyVaultSecretStore:
+        """Key Vault as the host's own identity, which needs nobody signed in."""
+        from rotator.adapters.key_vault.credentials import make_credential
+
+        key_vault = self.settings.key_vault
+        if key_vault.credential == "account":
+            raise AssertionError("settings refuse a client secret in Key Vault with credential: account")
+        credential = make_credential(
+            key_vault.credential,
+            authority=key_vault.authority,
+            instance_discovery=key_vault.instance_discovery,
+            http=self._http,
+        )
+        return self._make_store(lambda _: credential)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        from rotator.adapters.clock import SystemEntropy
+        from rotator.adapters.processes import make_claimant
+
+        rotation = self.settings.rotation
+        return Engine(
+            database=self.database(),
+            pats=self.pat_service(),
+            secrets=self.secret_store(),
+            sign_in=self.entra_sign_in(),
+            clock=self.clock,
+            entropy=SystemEntropy(),
+            accounts=self.accounts,
+            policy=self.policy,
+            actor=self.actor,
+            run_id=self.run_id,
+            progress=self.progress,
+            timing=Timing(settle=rotation.settle, lease=rotation.lease),
+            max_parallel=self.settings.azure_devops.max_parallel,
+            claimant=make_claimant(self.run_id),
+        )
+
+    def _make_store(self, credential_for: Callable[[SecretLocation], TokenCredential]) -> KeyVaultSecretStore:
+        from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
+
+        store = KeyVaultSecretStore(
+            credential_for,
+            verify_challenge_resource=self.settings.key_vault.verify_challenge_resource,
+            http=self._http,
+            clock=self.clock,
+        )
+        self._stack.callback(store.close)
+        return store
+
+    def _make_account_credentials(self) -> Callable[[SecretLocation], TokenCredential]:
+        from rotator.adapters.entra.credential import AccountCredential
+
+        sign_in = self.entra_sign_in()
+        credentials = {account.name: AccountCredential(sign_in, account.name) for account in self.accounts}
+        return lambda location: credentials[location.account]
+
+    def _make_entra_account(self, account: AccountSettings) -> EntraAccount:
+        from rotator.adapters.entra.flows import EntraAccount
+
+        return EntraAccount(
+            _make_account(account),
+            account.client_id,
+            client_secret=self._make_fetch(account.client_secret),
+            client_certificate=self._make_fetch(account.client_certificate),
+        )
+
+    def _make_fetch(self, reference: SecretReference | None) -> Callable[[], SecretValue] | None:
+        return None if reference is None else lambda: self._resolve(reference)
+
+    def _resolve(self, reference: SecretReference) -> SecretValue:
+        from rotator.settings.secrets import resolve
+
+        return resolve(reference, os.environ, lambda vault, name: self._host_store.fetch_plain_secret(vault, name))
+
+
+def configure_logs(cli: CliContext) -> None:
+    """The log goes to stderr: warnings, with -v facts, with -vv everything; JSON when that is no terminal."""
+    from rotator.adapters.logs import configure_logging
+
+    level = "error" if cli.quiet else ("warning", "info", "debug")[min(cli.verbosity, 2)]
+    configure_logging(stream=sys.stderr, level=level, as_json=not sys.stderr.isatty())
+
+
+def _make_account(account: AccountSettings) -> Account:
+    return Account(account.name, account.username, account.tenant, account.organizations)

@@ -1,0 +1,56 @@
+"""Spans, moments and counts in the words of the commands' lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from rotator.cli.render import say_in
+from rotator.domain.words import say_duration, say_moment
+
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def say_left(moment: datetime, now: datetime) -> str:
+    """`5d left`, or `expired 2d ago`: the larger unit alone, as a list is read for no more."""
+    span = say_duration(abs(moment - now)).split()[0]
+    return f"{span} left" if moment > now else f"expired {span} ago"
+
+
+def say_expiry(moment: datetime, now: datetime) -> str:
+    """`2026-12-03 (5d)`, `2026-11-20 (8d ago)`: for a column."""
+    span = say_duration(abs(moment - now)).split()[0]
+    return f"{moment.astimezone(UTC):%Y-%m-%d} ({span}{'' if moment > now else ' ago'})"
+
+
+def say_until(moment: datetime, now: datetime) -> str:
+    """`Tue 09:00Z (in 24 h)` within six days, else `2026-12-10 09:00Z (in 9 days)`.
+
+    It is said a little after the span began, so spans over an hour are rounded to the minute: 24 h, not 23 h.
+    """
+    utc, span = moment.astimezone(UTC), moment - now
+    if span > timedelta(hours=1):
+        span = timedelta(minutes=round(span.total_seconds() / 60))
+    near = timedelta(0) <= span < timedelta(days=6)
+    text = f"{_WEEKDAYS[utc.weekday()]} {utc:%H:%M}Z" if near else say_moment(moment)
+    return f"{text} ({say_in(now + span, now)})"
+
+
+def say_both(moment: datetime | None, now: datetime) -> str:
+    """`2026-12-03 09:00Z (in 5 days)`, `-` for none."""
+    return "-" if moment is None else f"{say_moment(moment)} ({say_in(moment, now)})"
+
+
+def say_to(name: str, message: str) -> str:
+    """A message about a PAT without the PAT's name in front: the line has it already."""
+    return message.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+
+
+def say_counts(counts: Mapping[str, int]) -> str:
+    """`2 to rotate, 1 blocked`: what there is none of is left out."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def say_pats(count: int) -> str:
+    """`1 PAT`, `2 PATs`."""
+    return f"{count} PAT{'' if count == 1 else 's'}"

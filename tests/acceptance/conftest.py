@@ -1,0 +1,109 @@
+"""Fixtures of the acceptance tests: a sandbox in this process, and the installed command against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import requests
+
+from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import ACCOUNT, USERNAME
+
+COMMAND = Path(sys.executable).with_name("rotator")
+"""The command as installed beside this interpreter."""
+PATIENCE = 60
+"""Seconds that a command may take on a busy machine."""
+
+
+class Rotator(Protocol):
+    """Runs the installed command."""
+
+    def __call__(
+        self, *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, with `env` on top of the test's environment."""
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """A running sandbox with the demo's seeds; its settings are in `tmp_path / "sandbox"`."""
+    with Sandbox(tmp_path / "sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+def rotator(sandbox: Sandbox) -> Rotator:
+    """The command on the sandbox's settings."""
+
+    def run(
+        *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return run_command(*arguments, input=input, env={"ROTATOR_CONFIG": config_of(sandbox), **(env or {})})
+
+    return run
+
+
+@pytest.fixture
+def signed_in(sandbox: Sandbox, rotator: Rotator) -> Rotator:
+    """The command with a database and `build-bot` signed in."""
+    upgraded = rotator("db", "upgrade")
+    assert upgraded.returncode == 0, upgraded.stderr
+    process, prompt = start_device_login(sandbox)
+    approve(sandbox, prompt)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output + errors
+    return rotator
+
+
+def run_command(
+    *arguments: str | Path,
+    input: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        input=input,
+        stdin=subprocess.DEVNULL if input is None else None,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+    )
+
+
+def config_of(sandbox: Sandbox) -> str:
+    """The sandbox's settings file."""
+    return str(sandbox.addresses.config_path)
+
+
+def start_device_login(sandbox: Sandbox, account: str = ACCOUNT) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """`rotator login --device-code --json`, and the prompt that it prints first."""
+    process = subprocess.Popen(
+        [COMMAND, "--config", config_of(sandbox), "login", account, "--device-code", "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    prompt: dict[str, str] = json.loads(process.stdout.readline())
+    return process, prompt
+
+
+def approve(sandbox: Sandbox, prompt: dict[str, str], username: str = USERNAME, action: str = "approve") -> None:
+    """What the human does: opens the page, enters the code, chooses the user, agrees or refuses."""
+    form = {"user_code": prompt["user_code"], "username": username, "action": action}
+    with requests.Session() as human:
+        human.trust_env = False
+        answer = human.post(prompt["verification_uri"], data=form, verify=str(sandbox.addresses.ca_path), timeout=10)
+    assert answer.status_code == 200, answer.text

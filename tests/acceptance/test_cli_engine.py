@@ -1,0 +1,401 @@
+"""The commands of everyday work, installed and run as subprocesses on the sandbox."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.running import Sandbox
+from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, config_of
+
+Document = dict[str, Any]
+DUE = ("ci-build", "npm-feed", "release-notes")
+STATUS_KEYS = {
+    "name",
+    "account",
+    "organization",
+    "authorization_id",
+    "display_name",
+    "scopes",
+    "state",
+    "valid_from",
+    "expires_at",
+    "rotate_after",
+    "revoke_after",
+    "vault",
+    "secret_name",
+    "last_error",
+}
+REPORT_LISTS = {"rotated", "retired", "recovered", "abandoned", "failed", "blocked", "held", "postponed"}
+
+
+def _read(result: subprocess.CompletedProcess[str], code: int = 0) -> Document:
+    """The one JSON document of a command that ended as expected."""
+    assert result.returncode == code, result.stdout + result.stderr
+    document: Document = json.loads(result.stdout)
+    assert document["schema_version"] == 1
+    return document
+
+
+def _names(entries: list[Document]) -> set[str]:
+    return {entry["name"] for entry in entries}
+
+
+def _set_overlap(sandbox: Sandbox, overlap: str) -> None:
+    path = sandbox.addresses.policy_path
+    text = path.read_text(encoding="utf-8")
+    assert "overlap: 5s" in text
+    path.write_text(text.replace("overlap: 5s", f"overlap: {overlap}"), encoding="utf-8")
+
+
+def _adopt(rotator: Rotator, *references: str) -> None:
+    adopted = rotator("inventory", "adopt", *references)
+    assert adopted.returncode == 0, adopted.stdout + adopted.stderr
+
+
+def _alive(sandbox: Sandbox, display_name: str) -> int:
+    with sandbox.world.lock:
+        return sum(pat.display_name == display_name and not pat.revoked for pat in sandbox.world.pats.values())
+
+
+def _count_mints(sandbox: Sandbox) -> int:
+    return len(sandbox.world.record.all("azure_devops", "POST"))
+
+
+def _secret_names(sandbox: Sandbox) -> set[str]:
+    with sandbox.world.lock:
+        return {name for vault in sandbox.world.vaults.values() for name in vault.secrets}
+
+
+def test_whole_story_ends_with_one_living_pat_each_when_the_overlap_is_over(
+    sandbox: Sandbox, signed_in: Rotator
+) -> None:
+    _set_overlap(sandbox, "1s")
+    adopted = _read(signed_in("inventory", "adopt", "--all", "--json"))
+    assert {*DUE, "docs-site", "deploy-manual"} <= _names(adopted["adopted"])
+    planned = _read(signed_in("plan", "--json", "--detailed-exitcode"), 20)
+    assert {a["name"] for a in planned["actions"] if a["action"] == "rotate"} >= set(DUE)
+    assert all(action["reason"] for action in planned["actions"])
+    assert _count_mints(sandbox) == 0
+
+    first = signed_in("once", "--json")
+    report = json.loads(first.stdout)
+    assert report.keys() == REPORT_LISTS | {"schema_version", "run_id", "dry_run"}
+    assert _names(report["rotated"]) == set(DUE)
+    retired: set[str] = set()
+    for _ in range(20):  # each run takes a while; the overlap of a second is over soon
+        retired |= _names(_read(signed_in("once", "--json"))["retired"])
+        if retired == set(DUE):
+            break
+    assert retired == set(DUE)
+    assert {name: _alive(sandbox, name) for name in DUE} == dict.fromkeys(DUE, 1)
+    assert {f"contoso-{name}" for name in DUE} <= _secret_names(sandbox)
+    assert signed_in("audit", "verify").returncode == 0
+
+
+def test_once_is_silent_and_changes_nothing_when_nothing_is_due(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _adopt(signed_in, "docs-site")
+    result = signed_in("once")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "Nothing to do.\n", "")
+    assert signed_in("once", "--quiet").stdout == ""
+    plan = signed_in("plan", "--detailed-exitcode")
+    assert (plan.returncode, plan.stdout) == (0, "Plan: nothing to do, 1 unchanged. Nothing changed.\n")
+    assert _count_mints(sandbox) == 0
+
+
+def test_once_shows_and_does_nothing_when_dry(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _adopt(signed_in, *DUE)
+    document = _read(signed_in("once", "--dry-run", "--json"))
+    assert document["dry_run"] is True
+    assert _names(document["rotated"]) == set(DUE)
+    text = signed_in("once", "--dry-run")
+    assert text.stdout.endswith("Plan: 3 to rotate. A dry run: nothing changed.\n")
+    assert _count_mints(sandbox) == 0
+
+
+def test_plan_line_tells_what_and_why_when_one_is_due(signed_in: Rotator) -> None:
+    _adopt(signed_in, "npm-feed")
+    first, last = signed_in("plan").stdout.splitlines()
+    assert first.startswith("~ npm-feed  contoso  vso.packaging  2d left -> 30d  old revoked 20")
+    assert first.endswith("Z  (rule everything-else: under 33% of 30d)")
+    assert last == "Plan: 1 to rotate. Nothing changed."
+
+
+def test_status_has_exactly_the_documented_keys_when_asked_for_json(signed_in: Rotator) -> None:
+    _adopt(signed_in, *DUE)
+    assert signed_in("once").returncode == 0
+    document = _read(signed_in("status", "--json"))
+    assert document.keys() == {"schema_version", "generated_at", "tokens"}
+    assert all(token.keys() == STATUS_KEYS for token in document["tokens"])
+    states = {token["name"]: token["state"] for token in document["tokens"]}
+    assert {states[name] for name in DUE} <= {"overlapping", "ok"}
+    assert states["old-admin"] == "untracked"
+    [one] = _read(signed_in("status", "npm-feed", "--json"))["tokens"]
+    assert one["expires_at"].endswith("Z")
+    assert one["vault"]
+    assert _read(signed_in("status", "--state", "failed", "--json"))["tokens"] == []
+    table = signed_in("status").stdout
+    assert max(map(len, table.splitlines()[:8])) <= 80
+    assert signed_in("status", "ghost").returncode == 2
+
+
+def test_once_goes_on_with_the_others_when_one_is_refused(sandbox: Sandbox, signed_in: Rotator) -> None:
+    refusal = {"patToken": None, "patTokenError": "patLifespanPolicyViolation"}
+    sandbox.world.faults.add(Fault("azure_devops", "status", method="POST", status=200, body=refusal))
+    _adopt(signed_in, *DUE)
+    report = _read(signed_in("once", "--json"), 3)
+    [refused] = report["blocked"]
+    name = refused["name"]
+    assert _names(report["rotated"]) == set(DUE) - {name}
+    assert refused["error"].keys() == {"code", "message", "fix"}
+    assert refused["error"]["fix"]
+    assert signed_in("status", "--check").returncode == 4
+    [told] = _read(signed_in("status", name, "--json"))["tokens"]
+    assert (told["state"], told["last_error"]) == ("blocked", refused["error"])
+    assert _alive(sandbox, name) == 1
+
+
+def test_commands_ask_for_a_sign_in_when_nobody_is_signed_in(rotator: Rotator) -> None:
+    assert rotator("db", "upgrade").returncode == 0
+    scan, once = rotator("scan"), rotator("once")
+    assert (scan.returncode, once.returncode) == (10, 10)
+    assert "rotator login build-bot" in scan.stderr
+    assert "rotator login build-bot" in once.stderr
+    document = _read(rotator("once", "--json"), 10)
+    assert document["failed"][0]["error"]["fix"]
+    adopted = _read(rotator("inventory", "adopt", "--all", "--json"), 10)
+    assert adopted["errors"][0]["code"] == document["failed"][0]["error"]["code"]
+
+
+def test_commands_name_the_next_step_when_the_inventory_is_empty(rotator: Rotator) -> None:
+    assert rotator("db", "upgrade").returncode == 0
+    for command in (("plan",), ("status",), ("inventory", "list")):
+        result = rotator(*command)
+        assert result.returncode == 0
+        assert "rotator inventory adopt --all" in result.stdout
+
+
+def test_once_skips_when_paused_and_goes_on_when_resumed(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _adopt(signed_in, "npm-feed")
+    assert signed_in("inventory", "pause", "npm-feed").returncode == 0
+    assert _read(signed_in("once", "--json"))["rotated"] == []
+    assert _read(signed_in("status", "npm-feed", "--json"))["tokens"][0]["state"] == "paused"
+    assert _count_mints(sandbox) == 0
+    assert signed_in("inventory", "resume", "npm-feed").returncode == 0
+    assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"npm-feed"}
+
+
+def test_all_organization_pat_is_blocked_with_reason_and_fix_when_adopted(sandbox: Sandbox, signed_in: Rotator) -> None:
+    adopted = signed_in("inventory", "adopt", "nightly-everywhere", "old-admin")
+    assert adopted.returncode == 0
+    assert "all organizations" in adopted.stdout
+    assert "fix: Create one PAT per organization" in adopted.stdout
+    signed_in("once")
+    report = json.loads(signed_in("once", "--json").stdout)
+    assert _names(report["blocked"]) == {"nightly-everywhere", "old-admin"}
+    assert all(entry["error"]["message"] and entry["error"]["fix"] for entry in report["blocked"])
+    lines = signed_in("plan").stdout.splitlines()
+    assert [line[0] for line in lines if line[0] != " "] == ["x", "x", "P"]
+    assert lines[-1] == "Plan: nothing to do, 2 blocked. Nothing changed."
+    assert signed_in("status", "--check").returncode == 4
+    assert _count_mints(sandbox) == 0
+
+
+def test_rotate_is_refused_and_previous_can_be_revoked_when_in_overlap(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _set_overlap(sandbox, "24h")
+    _adopt(signed_in, "docs-site")
+    rotated = signed_in("rotate", "docs-site")
+    assert rotated.returncode == 0
+    assert "the old one stays valid until " in rotated.stdout
+    assert "Z (in 24 h)" in rotated.stdout
+    assert _alive(sandbox, "docs-site") == 2
+    again = signed_in("rotate", "docs-site")
+    assert again.returncode == 1
+    assert "rotator revoke docs-site --previous" in again.stderr
+    assert _read(signed_in("once", "--json"))["retired"] == []
+    revoked = _read(signed_in("revoke", "docs-site", "--previous", "--json"))
+    assert revoked["which"] == "previous"
+    assert sandbox.world.pats[revoked["authorization_id"]].revoked
+    assert _alive(sandbox, "docs-site") == 1
+    assert signed_in("revoke", "docs-site", "--previous").returncode == 2
+
+
+def test_revoke_of_the_current_pat_is_refused_when_nobody_confirms(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _adopt(signed_in, "npm-feed")
+    refused = signed_in("revoke", "npm-feed")
+    assert refused.returncode == 2
+    assert "fix: Say so with `rotator revoke npm-feed --yes`." in refused.stderr
+    assert _alive(sandbox, "npm-feed") == 1
+    assert signed_in("revoke", "npm-feed", "--yes").returncode == 0
+    assert _alive(sandbox, "npm-feed") == 0
+    assert signed_in("revoke", "ghost", "--yes").returncode == 2
+
+
+def test_scan_tells_managed_from_untracked_when_some_are_adopted(signed_in: Rotator) -> None:
+    _adopt(signed_in, "npm-feed")
+    text = signed_in("scan")
+    assert "7 PATs: 1 full access, 1 all-organization (stop working 2026-12-01), " in text.stdout
+    assert max(map(len, text.stdout.splitlines()[:-3])) <= 80
+    document = _read(signed_in("scan", "--json"))
+    states = {pat["display_name"]: pat["state"] for pat in document["pats"]}
+    assert states["npm-feed"] == "managed"
+    assert set(states.values()) == {"managed", "untracked"}
+    assert document["errors"] == []
+
+
+def test_adopt_writes_nothing_when_dry_or_refused(signed_in: Rotator) -> None:
+    dry = _read(signed_in("inventory", "adopt", "npm-feed", "--dry-run", "--json"))
+    assert dry["dry_run"] is True
+    [record] = dry["adopted"]
+    assert (record["name"], record["secret_name"], record["rule"]) == (
+        "npm-feed",
+        "contoso-npm-feed",
+        "everything-else",
+    )
+    assert _read(signed_in("inventory", "list", "--json"))["pats"] == []
+    assert signed_in("inventory", "adopt", "ghost").returncode == 1
+    assert signed_in("inventory", "adopt").returncode == 2
+    assert signed_in("inventory", "adopt", "npm-feed", "--all").returncode == 2
+    partly = _read(signed_in("inventory", "adopt", "npm-feed", "ghost", "--json"), 3)
+    assert partly["refused"][0]["reference"] == "ghost"
+    assert _names(_read(signed_in("inventory", "list", "--json"))["pats"]) == {"npm-feed"}
+    shown = _read(signed_in("inventory", "show", "npm-feed", "--json"))
+    assert shown["pat"]["authorization_id"] == record["authorization_id"]
+    assert signed_in("inventory", "forget", "npm-feed").returncode == 0
+    assert signed_in("inventory", "show", "npm-feed").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit_event SET subject = 'somebody' WHERE sequence = 2",
+        "UPDATE audit_event SET details = 'no JSON' WHERE sequence = 2",
+        "UPDATE audit_event SET details = '[1]' WHERE sequence = 2",
+    ],
+)
+def test_audit_names_the_first_bad_event_when_one_was_altered(
+    sandbox: Sandbox, signed_in: Rotator, change: str
+) -> None:
+    _adopt(signed_in, "npm-feed")
+    good = _read(signed_in("audit", "verify", "--json"))
+    assert good["valid"] is True
+    assert good["events"] >= 3
+    with sqlite3.connect(sandbox.addresses.config_path.with_name("rotator.db")) as database:
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f'DROP TRIGGER "{trigger}"')
+        database.execute(change)
+    database.close()
+    bad = signed_in("audit", "verify")
+    assert bad.returncode == 1
+    assert "audit event 2 was altered" in bad.stderr
+    document = _read(signed_in("audit", "verify", "--json"), 1)
+    assert (document["valid"], document["error"]["sequence"]) == (False, 2)
+
+
+def test_audit_is_listed_and_exported_when_filtered(signed_in: Rotator, tmp_path: Path) -> None:
+    _adopt(signed_in, "npm-feed", "docs-site")
+    events = _read(signed_in("audit", "list", "--event", "pat_adopted", "--since", "1h", "--json"))["events"]
+    assert {event["subject"] for event in events} == {"npm-feed", "docs-site"}
+    assert _read(signed_in("audit", "list", "--name", "npm-feed", "--json"))["events"][0]["event"] == "pat_adopted"
+    assert _read(signed_in("audit", "list", "--run", events[0]["run_id"], "--limit", "1", "--json"))["events"]
+    assert _read(signed_in("audit", "list", "--since", "2999-01-01", "--json"))["events"] == []
+    assert signed_in("audit", "list", "--since", "soon").returncode == 2
+    table = signed_in("audit", "list")
+    assert max(map(len, table.stdout.splitlines())) <= 80
+    shown = signed_in("audit", "show", str(events[0]["sequence"]))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert events[0]["hash"] in shown.stdout
+    assert signed_in("audit", "show", "9999").returncode == 2
+
+    target = tmp_path / "audit.jsonl"
+    target.touch(mode=0o644)
+    assert signed_in("audit", "export", "--output", str(target)).returncode == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    written = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+    assert [line["sequence"] for line in written] == list(range(1, len(written) + 1))
+    rows = list(csv.DictReader(signed_in("audit", "export", "--format", "csv").stdout.splitlines()))
+    assert [row["hash"] for row in rows] == [line["hash"] for line in written]
+    assert signed_in("audit", "export", "--output", str(tmp_path / "no" / "where")).returncode == 2
+
+
+def test_no_secret_is_shown_or_kept_when_pats_are_rotated(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _set_overlap(sandbox, "0s")
+    said = ""
+    for command in (
+        ("-vv", "inventory", "adopt", *DUE),
+        ("-vv", "once"),
+        ("-vv", "rotate", "npm-feed", "--json"),
+        ("status", "--json"),
+        ("scan", "--json"),
+        ("inventory", "show", "npm-feed"),
+        ("audit", "export"),
+    ):
+        result = signed_in(*command)
+        assert result.returncode == 0, result.stdout + result.stderr
+        said += result.stdout + result.stderr
+    world, folder = sandbox.world, sandbox.addresses.config_path.parent
+    kept = b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
+    secrets = [pat.value for pat in world.pats.values()]
+    secrets += [base64.b64encode(f":{value}".encode()).decode() for value in secrets]
+    secrets += [*world.access_tokens, *world.refresh_tokens]
+    assert len(secrets) > 15
+    assert not [secret for secret in secrets if secret in said]
+    assert not [secret for secret in secrets if secret.encode() in kept]
+
+
+def test_each_pat_is_rotated_once_when_two_runs_start_together(sandbox: Sandbox, signed_in: Rotator) -> None:
+    _adopt(signed_in, *DUE)
+    runs = [
+        subprocess.Popen(
+            [COMMAND, "once", "--json"],
+            env={**os.environ, "ROTATOR_CONFIG": config_of(sandbox)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    reports = []
+    for run in runs:
+        output, errors = run.communicate(timeout=PATIENCE)
+        assert run.returncode in (0, 11), output + errors
+        reports.append(json.loads(output))
+    rotated = [entry["name"] for report in reports for entry in report["rotated"]]
+    assert sorted(rotated) == sorted(DUE)
+    assert _count_mints(sandbox) == len(DUE)
+    with sandbox.world.lock:
+        versions = [len(s.versions) for vault in sandbox.world.vaults.values() for s in vault.secrets.values()]
+    assert versions == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("scan",),
+        ("plan",),
+        ("once",),
+        ("rotate",),
+        ("revoke",),
+        ("status",),
+        ("inventory", "adopt"),
+        ("inventory", "forget"),
+        ("audit", "list"),
+        ("audit", "verify"),
+        ("audit", "export"),
+    ],
+)
+def test_help_ends_with_examples_when_asked_for(command: tuple[str, ...], rotator: Rotator) -> None:
+    result = rotator(*command, "--help")
+    assert result.returncode == 0
+    assert f"rotator {' '.join(command)}" in result.stdout.partition("Examples:")[2]

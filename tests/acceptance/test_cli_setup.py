@@ -1,0 +1,314 @@
+"""The commands that come before the first rotation: init, config, db, login, accounts, logout, sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.cli.main import COMMANDS
+from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
+from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
+
+HEAVY = ("azure", "msal", "sqlalchemy", "alembic", "pydantic", "structlog", "rich", "requests", "cryptography", "yaml")
+INIT = [
+    *("init", "--no-input", "--tenant", TENANT_ID, "--client-id", CLIENT_ID, "--username", USERNAME),
+    *("--organization", "contoso", "--organization", "fabrikam", "--vault", "contoso-kv"),
+]
+
+
+def read_events(sandbox: Sandbox) -> list[tuple[str, str, str]]:
+    """Event, subject and outcome of the audit log."""
+    database = SqlDatabase(f"sqlite:///{sandbox.addresses.config_path.with_name('rotator.db')}")
+    try:
+        with database.begin() as work:
+            return [(e.entry.event, e.entry.subject, e.entry.outcome.value) for e in work.audit.load()]
+    finally:
+        database.close()
+
+
+def parse_error(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The error of a --json command: one document on stdout, nothing else."""
+    document = json.loads(result.stdout)
+    assert document["schema_version"] == 1
+    error: dict[str, str] = document["error"]
+    assert set(error) == {"code", "message", "fix"}
+    return error
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["inventory", "adopt"], ["sandbox", "demo"]])
+def test_help_loads_no_heavy_library_when_printed(words: list[str]) -> None:
+    script = (
+        "import sys\nfrom rotator.cli.main import main\n"
+        f"code = main({[*words, '--help']!r})\n"
+        f"sys.exit(code or ','.join(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Examples:" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_help_lists_every_command_when_asked_for() -> None:
+    result = run_command("--help")
+    assert all(re.search(rf"^  {name} ", result.stdout, re.MULTILINE) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["no-such"], ["login"], ["plan", "--no-such"], ["db", "no-such"]])
+def test_command_line_ends_with_2_when_it_cannot_be_understood(words: list[str]) -> None:
+    plain, as_json = run_command(*words), run_command(*words, "--json")
+    assert plain.returncode == as_json.returncode == 2
+    assert plain.stdout == ""
+    assert "fix: See `rotator" in plain.stderr
+    assert parse_error(as_json)["code"] == "usage"
+
+
+def test_init_writes_files_that_check_well_when_given_all_flags(tmp_path: Path) -> None:
+    result = run_command(*INIT, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "rotator login build-bot" in result.stdout
+    key = tmp_path / "token-cache.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert key.read_text(encoding="utf-8").strip() not in result.stdout + result.stderr
+    settings = yaml.safe_load((tmp_path / "rotator.yaml").read_text(encoding="utf-8"))
+    assert settings["accounts"][0]["organizations"] == ["contoso", "fabrikam"]
+    policy = yaml.safe_load((tmp_path / "policy.yaml").read_text(encoding="utf-8"))
+    assert policy["defaults"]["vault"] == "https://contoso-kv.vault.azure.net"
+    assert run_command("config", "check", cwd=tmp_path).returncode == 0
+    assert run_command("db", "upgrade", cwd=tmp_path).returncode == 0
+
+
+def test_init_keeps_what_is_there_when_run_again(tmp_path: Path) -> None:
+    run_command(*INIT, cwd=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = run_command(*INIT, "--json", cwd=tmp_path)
+    assert again.returncode == 2
+    assert parse_error(again)["code"] == "already_there"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    forced = run_command(*INIT, "--force", "--account", "other", "--json", cwd=tmp_path)
+    assert json.loads(forced.stdout)["written"] == ["rotator.yaml", "policy.yaml"]
+    assert (tmp_path / "token-cache.key").read_bytes() == before["token-cache.key"]
+
+
+def test_init_lists_the_missing_flags_when_nobody_can_be_asked(tmp_path: Path) -> None:
+    result = run_command("init", "--tenant", TENANT_ID, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "missing: --client-id, --username, --organization, --vault" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--tenant", "common"), ("--client-id", "7"), ("--username", "bob"), ("--vault", "http://x")]
+)
+def test_init_refuses_a_value_when_it_cannot_be_used(tmp_path: Path, flag: str, value: str) -> None:
+    result = run_command(*INIT, flag, value, cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"error: {flag}: " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_check_shows_every_problem_when_both_files_are_wrong(sandbox: Sandbox, rotator: Rotator) -> None:
+    settings, policy = sandbox.addresses.config_path, sandbox.addresses.policy_path
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("max_parallel: 8", "max_paralel: 8\n  api_versoin: 1"), encoding="utf-8")
+    text = policy.read_text(encoding="utf-8")
+    policy.write_text(text.replace("rotate_before: 7d", "rotate_before: soon"), encoding="utf-8")
+    plain, as_json = rotator("config", "check"), rotator("--json", "config", "check")
+    assert plain.returncode == as_json.returncode == 2
+    problems = json.loads(as_json.stdout)["problems"]
+    assert len(problems) == 3
+    assert re.search(r"rotator\.yaml:\d+:\d+ azure_devops\.max_paralel: .*max_parallel", plain.stderr)
+    assert re.search(r"policy\.yaml:\d+:\d+ rules\[1\]\.rotate_before: .*\n.*rotate_before: soon\n +\^", plain.stderr)
+    assert rotator("db", "upgrade").returncode == 2
+    assert not settings.with_name("rotator.db").exists()
+
+
+def test_config_is_looked_for_by_option_then_variable_when_both_are_given(rotator: Rotator, sandbox: Sandbox) -> None:
+    missing = rotator("config", "check", env={"ROTATOR_CONFIG": "nowhere.yaml"})
+    assert missing.returncode == 2
+    assert "ROTATOR_CONFIG" in missing.stderr
+    config = sandbox.addresses.config_path
+    for words in (["--config", config, "config", "check"], ["config", "check", "--config", config]):
+        assert rotator(*words, env={"ROTATOR_CONFIG": "nowhere.yaml"}).returncode == 0
+
+
+def test_config_show_masks_the_secrets_when_they_are_literals(sandbox: Sandbox, rotator: Rotator) -> None:
+    settings = sandbox.addresses.config_path
+    key = settings.with_name("token-cache.key").read_text(encoding="utf-8").strip()
+    text = settings.read_text(encoding="utf-8").replace("{file: token-cache.key}", f'"{key}"')
+    settings.write_text(text, encoding="utf-8")
+    plain, as_json = rotator("config", "show"), rotator("config", "show", "--json")
+    assert plain.returncode == as_json.returncode == 0
+    assert key not in plain.stdout + plain.stderr + as_json.stdout + as_json.stderr
+    document = json.loads(as_json.stdout)
+    assert document["settings"]["token_cache"]["key"] == "***"
+    assert [rule["name"] for rule in document["policy"]["rules"]] == ["hands-off", "ci", "everything-else"]
+
+
+@pytest.mark.parametrize(("which", "key"), [("settings", "accounts"), ("policy", "rules")])
+def test_config_schema_is_a_schema_when_printed(which: str, key: str) -> None:
+    schema = json.loads(run_command("config", "schema", which).stdout)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert key in schema["properties"]
+
+
+def test_db_is_created_and_left_alone_when_upgraded_twice(rotator: Rotator) -> None:
+    before = rotator("db", "current")
+    assert before.returncode == 1
+    assert "db upgrade" in before.stderr
+    first, second = rotator("db", "upgrade", "--json"), rotator("db", "upgrade", "--json")
+    assert json.loads(first.stdout)["changed"] is True
+    assert json.loads(second.stdout)["changed"] is False
+    assert json.loads(rotator("db", "current", "--json").stdout)["up_to_date"] is True
+
+
+def test_login_signs_in_by_device_code_when_the_right_user_approves(sandbox: Sandbox, rotator: Rotator) -> None:
+    rotator("db", "upgrade")
+    process, prompt = start_device_login(sandbox)
+    assert set(prompt) == {"verification_uri", "user_code", "expires_at"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", prompt["expires_at"])
+    approve(sandbox, prompt)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+    assert [json.loads(line) for line in output.splitlines()] == [{"account": "build-bot", "username": USERNAME}]
+    issued = {*sandbox.world.access_tokens, *sandbox.world.refresh_tokens}
+    assert issued
+    assert not any(token in output + errors for token in issued)
+    folder = sandbox.addresses.config_path.parent
+    assert not any(token.encode() in path.read_bytes() for token in issued for path in folder.iterdir())
+    assert read_events(sandbox) == [
+        ("sign_in_started", "build-bot", "intended"),
+        ("signed_in", "build-bot", "succeeded"),
+    ]
+
+
+@pytest.mark.parametrize(("username", "action"), [(OTHER_USERNAME, "approve"), (USERNAME, "deny")])
+def test_login_ends_with_10_when_the_wrong_user_signs_in_or_refuses(
+    sandbox: Sandbox, rotator: Rotator, username: str, action: str
+) -> None:
+    rotator("db", "upgrade")
+    process, prompt = start_device_login(sandbox)
+    approve(sandbox, prompt, username, action)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 10, errors
+    error = json.loads(output)["error"]
+    assert USERNAME in error["message"] + error["fix"]
+    assert read_events(sandbox)[-1] == ("sign_in_refused", "build-bot", "failed")
+    assert json.loads(rotator("accounts", "--json").stdout)["accounts"][0]["signed_in"] is False
+
+
+def test_login_asks_nobody_when_the_audit_cannot_be_written(sandbox: Sandbox, rotator: Rotator) -> None:
+    result = rotator("login", "build-bot", "--device-code", "--json")
+    assert result.returncode == 1
+    assert parse_error(result)["code"] == "database_not_initialised"
+    assert sandbox.world.record.all("entra", "POST") == []
+
+
+def test_login_ends_with_130_when_interrupted(sandbox: Sandbox, rotator: Rotator) -> None:
+    rotator("db", "upgrade")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process, _ = start_device_login(sandbox)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["login", "logout"])
+def test_account_is_refused_when_unknown(rotator: Rotator, command: str) -> None:
+    result = rotator(command, "nobody")
+    assert result.returncode == 2
+    assert "build-bot" in result.stderr
+
+
+def test_accounts_tell_who_is_signed_in_until_logged_out(signed_in: Rotator, sandbox: Sandbox) -> None:
+    account = json.loads(signed_in("accounts", "--json").stdout)["accounts"][0]
+    assert (account["account"], account["username"], account["signed_in"]) == ("build-bot", USERNAME, True)
+    assert account["refreshed_at"] < account["access_token_expires_at"] < account["lapses_at"]
+    table = signed_in("accounts")
+    assert re.search(r"^build-bot +build-bot@contoso\.com +yes ", table.stdout, re.MULTILINE)
+    assert max(map(len, table.stdout.splitlines())) <= 80
+    assert json.loads(signed_in("logout", "build-bot", "--json").stdout)["was_signed_in"] is True
+    assert json.loads(signed_in("logout", "build-bot", "--json").stdout)["was_signed_in"] is False
+    assert json.loads(signed_in("accounts", "--json").stdout)["accounts"][0]["signed_in"] is False
+    assert read_events(sandbox)[-1] == ("signed_out", "build-bot", "succeeded")
+
+
+def test_scan_ends_with_10_when_nobody_is_signed_in(rotator: Rotator) -> None:
+    rotator("db", "upgrade")
+    result = rotator("scan")
+    assert result.returncode == 10
+    assert "rotator login build-bot" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sandbox_prints_one_line_and_ends_with_0_when_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "sandbox", "up", "--dir", tmp_path / "box"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    addresses = json.loads(process.stdout.readline())
+    assert {"entra_url", "azure_devops_url", "key_vault_url", "ca_path", "config_path"} <= set(addresses)
+    assert run_command("--config", addresses["config_path"], "config", "check").returncode == 0
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output) == (0, "")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_when_asked_for_a_shell(shell: str) -> None:
+    result = run_command("completion", shell)
+    assert result.returncode == 0
+    assert "_ROTATOR_COMPLETE" in result.stdout
+
+
+def test_completion_offers_commands_when_the_shell_asks() -> None:
+    env = {"_ROTATOR_COMPLETE": "bash_complete", "COMP_WORDS": "rotator lo", "COMP_CWORD": "1"}
+    assert run_command(env=env).stdout.split() == ["plain,login", "plain,logout"]
+
+
+def test_output_ends_quietly_when_the_reader_has_enough(sandbox: Sandbox) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [COMMAND, "--config", sandbox.addresses.config_path, "config", "show"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+    )
+    os.close(writing)
+    assert (process.returncode != 0, process.stderr) == (True, "")
+
+
+def test_defect_is_one_line_and_a_traceback_without_secrets_when_verbose(tmp_path: Path) -> None:
+    secret = "a" * 76 + "AZDO" + "b" * 4
+    script = (
+        "import sys\nfrom rotator.cli.context import CliContext\nfrom rotator.cli.failures import watch_for_defects\n"
+        f"watch_for_defects(CliContext(verbosity=int(sys.argv[1])))\nraise LookupError('{'a' * 76}' + 'AZDO' + 'bbbb')"
+    )
+    file = tmp_path / "defect.py"
+    file.write_text(script, encoding="utf-8")
+    for verbosity in ("0", "1"):
+        run = subprocess.run(
+            [sys.executable, file, verbosity], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert run.returncode == 1
+        assert "error: a defect of rotator: LookupError at" in run.stderr
+        assert ("Traceback" in run.stderr) is (verbosity == "1")
+        assert secret not in run.stderr

@@ -1,0 +1,65 @@
+"""The demo, end to end, as `make demo` runs it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from tests.acceptance.conftest import run_command
+
+LONGEST = 40.0
+"""Seconds; on a busy machine twice as long is still a pass."""
+COMMANDS = [
+    "rotator sandbox up --dir .  &",
+    "rotator db upgrade",
+    "rotator login build-bot --device-code",
+    "rotator scan",
+    "rotator inventory adopt --all",
+    "rotator plan",
+    "rotator once",
+    "rotator once",
+    "rotator status",
+    "rotator audit verify",
+]
+PAT_VALUE = re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|eyJ[\w-]{10}")
+
+
+def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path) -> None:
+    started = time.monotonic()
+    demo = run_command("sandbox", "demo", env={"TMPDIR": str(tmp_path), "ROTATOR_CONFIG": "no-such-file"}, cwd=tmp_path)
+    took = time.monotonic() - started
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    told = demo.stdout
+    assert [line.removeprefix("$ ") for line in told.splitlines() if line.startswith("$ ")] == COMMANDS
+    assert told.index("let in") < told.index("refused")
+    assert "holds on to the old value   -> refused" in told
+    for name in ("ci-build", "npm-feed", "release-notes", "team-feed"):
+        assert re.search(rf"^rotated +{name}\b", told, re.MULTILINE), name
+        assert re.search(rf"^revoked +{name}\b", told, re.MULTILINE), name
+    assert "The audit log is what was written" in told
+    assert "Now for a real organization" in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert "Traceback" not in told + demo.stderr
+    assert not PAT_VALUE.search(told + demo.stderr)
+    assert list(tmp_path.iterdir()) == []
+    assert took < 2 * LONGEST
+
+
+def test_demo_fails_with_one_sentence_when_the_sandbox_cannot_start(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    # A child that ends at once, whatever it is asked for: the interpreter itself runs this file first.
+    (site / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'up' in sys.orig_argv:\n"
+        "    sys.stderr.write('no room for a sandbox')\n"
+        "    sys.stderr.flush()\n"
+        "    import os\n"
+        "    os._exit(7)\n",
+        encoding="utf-8",
+    )
+    demo = run_command("sandbox", "demo", env={"PYTHONPATH": str(site)}, cwd=tmp_path)
+    assert demo.returncode == 1
+    assert "error: the demo failed: the sandbox did not start: no room for a sandbox" in demo.stderr
+    assert "Traceback" not in demo.stdout + demo.stderr

@@ -1,0 +1,165 @@
+"""What an engine test's world is made of: the fakes, with a timeline, deaths and refusals on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from rotator.domain.audit_event import AuditEntry, AuditEvent
+from rotator.engine.ports import AuditLog, MintedPat, SignInStatus, UnitOfWork
+from rotator.errors import DatabaseError, RotatorError
+from tests.support.clock import FakeClock
+from tests.support.fake_database import MemoryDatabase
+from tests.support.fake_pat_service import FakePatService
+
+CallT = TypeVar("CallT", bound=tuple[object, ...])
+
+
+class ProcessDied(BaseException):
+    """The process was killed here. Not an Exception: nothing in the product may catch it."""
+
+
+class CallTape(list[CallT], Generic[CallT]):
+    """A fake's list of calls that also writes each call's name on the timeline."""
+
+    def __init__(self, timeline: list[str]) -> None:
+        super().__init__()
+        self._timeline = timeline
+
+    def append(self, call: CallT) -> None:
+        """Note one call."""
+        self._timeline.append(str(call[0]))
+        super().append(call)
+
+
+class WatchedDatabase(MemoryDatabase):
+    """Writes the marks of each commit on the timeline, and dies, is interrupted or refuses where it is told to.
+
+    A mark is the value of a state that a rotation entered, or the name of an audit event. `dies_before` loses the
+    commit with that mark, `dies_after` keeps it; either way every later transaction fails until `revive`.
+    `refusals` are raised once in place of the commit with that mark, `losses` once after it was made. `interrupts`
+    are called once after it. `audit_left` is how many more events can be written, None for any number. `skew` is how
+    far the database's clock is ahead of the host's.
+    """
+
+    def __init__(self, clock: FakeClock, timeline: list[str]) -> None:
+        super().__init__(host_now=lambda: clock.now() + self.skew, lock_timeout=0.01)
+        self.skew = timedelta(0)
+        self.dies_before: str | None = None
+        self.dies_after: str | None = None
+        self.refusals: dict[str, DatabaseError] = {}
+        self.losses: dict[str, DatabaseError] = {}
+        self.interrupts: dict[str, Callable[[], None]] = {}
+        self.audit_left: int | None = None
+        self.timeline = timeline
+        self._dead = False
+        self._seen: dict[str, str] = {}
+
+    def revive(self) -> None:
+        """A new process starts."""
+        self._dead, self.dies_before, self.dies_after = False, None, None
+
+    def dump(self) -> str:
+        """Everything that is stored, as text."""
+        return repr(self._tables)
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """See the port."""
+        if self._dead:
+            raise ProcessDied
+        with super().begin() as work:
+            audit = work.audit = _BoundedAuditLog(work.audit, self)
+            yield work
+            changed = self._find_changed(work)
+            marks = [*changed.values(), *audit.written]
+            self._die_if(self.dies_before, marks)
+            _raise_once(self.refusals, marks)
+        self.timeline.extend(marks)
+        self._seen.update(changed)
+        self._die_if(self.dies_after, marks)
+        _raise_once(self.losses, marks)
+        for mark in marks:
+            if mark in self.interrupts:
+                self.interrupts.pop(mark)()
+
+    def _find_changed(self, work: UnitOfWork) -> dict[str, str]:
+        """The new states of the rotations that this transaction moved, by id."""
+        found = [
+            rotation for pat in work.inventory.load_all() for rotation in reversed(work.journal.load_for(pat.name))
+        ]
+        return {r.id: r.state.value for r in found if self._seen.get(r.id) != r.state.value}
+
+    def _die_if(self, mark: str | None, marks: list[str]) -> None:
+        if mark is not None and mark in marks:
+            self._dead = True
+            raise ProcessDied
+
+
+def _raise_once(errors: dict[str, DatabaseError], marks: list[str]) -> None:
+    for mark in marks:
+        if mark in errors:
+            raise errors.pop(mark)
+
+
+class _BoundedAuditLog:
+    """The audit log of one transaction of a WatchedDatabase."""
+
+    def __init__(self, log: AuditLog, database: WatchedDatabase) -> None:
+        self._log, self._database = log, database
+        self.load, self.load_head = log.load, log.load_head
+        self.written: list[str] = []
+
+    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
+        """See the port."""
+        if self._database.audit_left is not None:
+            if self._database.audit_left == 0:
+                self._database.timeline.append("audit_refused")
+                raise DatabaseError("the database cannot be written: the disk is full", code="database_full")
+            self._database.audit_left -= 1
+        self.written.append(entry.event)
+        return self._log.append(entry, occurred_at)
+
+
+class ScriptedPats(FakePatService):
+    """FakePatService whose answer to a mint can be made to differ from what was created."""
+
+    change_minted: Callable[[MintedPat], MintedPat] | None = None
+
+    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+        """See the port."""
+        minted = super().mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
+        return self.change_minted(minted) if self.change_minted else minted
+
+
+class FakeSignIn:
+    """Port SignIn: everybody is signed in, but those in `refusals`. `calls` lists the accounts asked for."""
+
+    def __init__(self) -> None:
+        self.refusals: dict[str, RotatorError] = {}
+        self.calls: list[str] = []
+
+    def refresh(self, account: str) -> SignInStatus:
+        """See the port."""
+        self.calls.append(account)
+        if account in self.refusals:
+            raise self.refusals[account]
+        return SignInStatus(account, f"{account}@contoso.com")
+
+
+class CountingEntropy:
+    """Port Entropy without chance: ids count up, a pick is the low bound."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def make_id(self) -> str:
+        """See the port."""
+        self.made += 1
+        return f"{self.made:032x}"
+
+    def pick(self, low: int, high: int) -> int:
+        """See the port."""
+        return low

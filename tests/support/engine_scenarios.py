@@ -1,0 +1,42 @@
+"""Worlds in the middle of a story, for engine tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.errors import TransientError
+from tests.support.engine import EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+
+
+def make_busy(operation: str = "fetch_pats", service: str = "azure_devops") -> TransientError:
+    """What an adapter raises when a service is overloaded."""
+    return TransientError(f"{service} is busy", service=service, operation=operation, status=503)
+
+
+def make_overlapping(hours: float = 24, *, disabling: bool = False) -> EngineWorld:
+    """A world whose only rotation overlaps since so many hours; `disabling`: older versions are disabled at its end."""
+    world = make_world(policy=make_policy(replace(RULE, disable_previous=disabling)))
+    world.run()
+    world.advance(hours=hours)
+    return world
+
+
+def make_given_up_store(*, disabling: bool = False) -> EngineWorld:
+    """A write to the vault that may still land and whose settle time is over: the next run gives its clone up."""
+    world = make_world(policy=make_policy(replace(RULE, disable_previous=disabling)))
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    world.heal()
+    world.advance(minutes=11)
+    return world
+
+
+def make_late_store(*, disabling: bool = False) -> EngineWorld:
+    """The same, given up and rotated anew, and then the write lands over the value of the new rotation."""
+    world = make_given_up_store(disabling=disabling)
+    world.run()
+    assert world.states() == ["abandoned", "overlapping"]
+    assert world.secrets.land_late() == 1
+    return world

@@ -1,0 +1,310 @@
+"""The fault matrix: what each fault of each service leaves behind at once, and once the next runs have healed it.
+
+`test_fault_matrix.py` makes a test of every cell. `python -m tests.unit.fault_table --write` puts the table into
+tests/README.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.ports import MintedPat
+from rotator.engine.report import RunReport
+from rotator.errors import (
+    DatabaseError,
+    DatabaseLockedError,
+    DeniedError,
+    RejectedError,
+    RemoteError,
+    RotatorError,
+    SignInRequiredError,
+    TransientError,
+    UnknownOutcomeError,
+    VerificationError,
+)
+from tests.support.engine import SCOPE, EngineWorld, make_world
+from tests.support.engine_scenarios import make_overlapping
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
+REFUSED, LOST, THROTTLED, BROKEN = "refused before sending", "applied, reply lost", "429", "5xx"
+FORBIDDEN, MALFORMED = "denied or policy", "malformed or late"
+COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
+ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra")
+_ALWAYS = 60
+Arrange = Callable[[EngineWorld], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault. It strikes the run that follows `start`.
+
+    `then` is where the rotation stands after that run, and the codes that it reported; `rest` is how many PATs were
+    made and revoked when all is at rest. `later` happens after the first run without the fault.
+    """
+
+    row: str
+    column: str
+    fault: Arrange
+    then: str
+    rest: str
+    start: Callable[[], EngineWorld] = make_world
+    later: Arrange | None = None
+
+
+def describe(world: EngineWorld, report: RunReport | RotatorError) -> str:
+    """What a run left: the newest rotation's state and every code reported."""
+    if isinstance(report, RotatorError):
+        codes = [report.code]
+    else:
+        entries = (*report.failed, *report.blocked)
+        codes = list(dict.fromkeys(entry.failure.code for entry in entries if entry.failure))
+    states = world.states()
+    return f"{states[-1] if states else 'not begun'}: {', '.join(codes) or 'no failure'}"
+
+
+def count_pats(world: EngineWorld) -> str:
+    """How many PATs the product made, and how many were revoked."""
+    ours = [fake for fake in world.pats.pats.values() if fake.pat.display_name == "npm-feed"]
+    return f"{len(ours) - 1} made, {sum(fake.revoked for fake in ours)} revoked"
+
+
+def make_lost_mint() -> EngineWorld:
+    """A mint whose answer was lost; the next run has to look at the list."""
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    world.advance(minutes=11)
+    return world
+
+
+def _remote(kind: type[RemoteError], code: str, status: int | None, service: str) -> RemoteError:
+    """What an adapter raises; a 429 asks for ten seconds."""
+    if kind is TransientError:
+        wait = 10.0 if status == 429 else None
+        return TransientError(
+            f"{service}: {code}", service=service, operation="any", status=status, code=code, retry_after=wait
+        )
+    return kind(f"{service}: {code}", service=service, operation="any", status=status, code=code, fix="See to it.")
+
+
+def _azure(
+    operation: str,
+    code: str,
+    status: int | None = None,
+    *,
+    kind: type[RemoteError] = TransientError,
+    after: bool = False,
+    times: int = _ALWAYS,
+) -> Arrange:
+    error = _remote(kind, code, status, "azure_devops")
+    return lambda world: world.pats.fail(operation, error, after_effect=after, times=times)
+
+
+def _vault(
+    operation: str,
+    code: str,
+    status: int | None = None,
+    *,
+    kind: type[RemoteError] = TransientError,
+    after: bool = False,
+    times: int = _ALWAYS,
+) -> Arrange:
+    error = _remote(kind, code, status, "key_vault")
+    return lambda world: world.secrets.fail(operation, error, after_effect=after, times=times)
+
+
+def _entra(error: RotatorError) -> Arrange:
+    return lambda world: world.sign_in.refusals.update({"build-bot": error})
+
+
+def _refuse_mint(world: EngineWorld) -> None:
+    world.pats.organizations["contoso"].mint_error = "globalPATCreationBlocked"
+
+
+def _hide_value(world: EngineWorld) -> None:
+    world.pats.change_minted = lambda minted: MintedPat(minted.pat, None)
+
+
+def _be_another_user(world: EngineWorld) -> None:
+    other = world.pats.add_pat("release-bot", "contoso", "theirs", SCOPE, world.record().valid_to)
+    world.pats.change_minted = lambda minted: MintedPat(minted.pat, SecretValue(other.value))
+
+
+def _store_late(world: EngineWorld) -> None:
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=_ALWAYS)
+
+
+def _land_store(world: EngineWorld) -> None:
+    assert world.secrets.land_late() == 1
+
+
+def _take_over(world: EngineWorld) -> None:
+    def freeze() -> None:
+        world.advance(minutes=6)
+        with world.database.begin() as work:
+            work.leases.claim("npm-feed", "other-run", now=work.now(), span=world.timing.lease)
+
+    world.database.interrupts["verified"] = freeze
+
+
+def _refuse_commit(mark: str, error: DatabaseError) -> Arrange:
+    return lambda world: world.database.refusals.update({mark: error})
+
+
+def _lose_commit(mark: str, error: DatabaseError) -> Arrange:
+    return lambda world: world.database.losses.update({mark: error})
+
+
+def _fill_disk(world: EngineWorld) -> None:
+    world.database.audit_left = 0
+
+
+def _wrong_value(world: EngineWorld) -> None:
+    world.pats.fail("verify", VerificationError("not accepted", fix="Wait."), times=_ALWAYS)
+
+
+_UNREACHABLE = DatabaseError("cannot be reached", code="database_unreachable")
+_LOCKED = DatabaseLockedError("held by another process")
+_NO_SIGN_IN = SignInRequiredError("nobody is signed in", account="build-bot", fix="Sign in.")
+ONCE, TWICE = "1 made, 1 revoked", "2 made, 2 revoked"
+
+CELLS = (
+    Cell("list", REFUSED, _azure("fetch_pats", "refused"), "minting: refused", TWICE, make_lost_mint),
+    Cell("list", LOST, _azure("fetch_pats", "lost", after=True), "minting: lost", TWICE, make_lost_mint),
+    Cell("list", THROTTLED, _azure("fetch_pats", "throttled", 429), "minting: throttled", TWICE, make_lost_mint),
+    Cell("list", BROKEN, _azure("fetch_pats", "server_error", 503), "minting: server_error", TWICE, make_lost_mint),
+    Cell(
+        "list",
+        FORBIDDEN,
+        _azure("fetch_pats", "denied", 403, kind=DeniedError),
+        "minting: denied",
+        TWICE,
+        make_lost_mint,
+    ),
+    Cell("list", MALFORMED, _azure("fetch_pats", "malformed", 200), "minting: malformed", TWICE, make_lost_mint),
+    Cell("mint", REFUSED, _azure("mint", "refused"), "abandoned: refused", ONCE),
+    Cell("mint", LOST, _azure("mint", "lost", kind=UnknownOutcomeError, after=True), "minting: lost", TWICE),
+    Cell("mint", THROTTLED, _azure("mint", "throttled", 429), "abandoned: throttled", ONCE),
+    Cell("mint", BROKEN, _azure("mint", "server_error", 503, kind=UnknownOutcomeError), "minting: server_error", ONCE),
+    Cell("mint", FORBIDDEN, _refuse_mint, "abandoned: global_pat_policy", ONCE),
+    Cell("mint", MALFORMED, _hide_value, "abandoned: mint_without_value", TWICE),
+    Cell("revoke", REFUSED, _azure("revoke", "refused"), "retiring: refused", ONCE, make_overlapping),
+    Cell(
+        "revoke",
+        LOST,
+        _azure("revoke", "lost", kind=UnknownOutcomeError, after=True),
+        "retiring: lost",
+        ONCE,
+        make_overlapping,
+    ),
+    Cell("revoke", THROTTLED, _azure("revoke", "throttled", 429), "retiring: throttled", ONCE, make_overlapping),
+    Cell(
+        "revoke",
+        BROKEN,
+        _azure("revoke", "server_error", 503, kind=UnknownOutcomeError),
+        "retiring: server_error",
+        ONCE,
+        make_overlapping,
+    ),
+    Cell(
+        "revoke",
+        FORBIDDEN,
+        _azure("revoke", "denied", 403, kind=DeniedError),
+        "retiring: denied",
+        ONCE,
+        make_overlapping,
+    ),
+    Cell(
+        "revoke",
+        MALFORMED,
+        _azure("revoke", "revoke_not_confirmed", 200, kind=RejectedError),
+        "retiring: revoke_not_confirmed",
+        ONCE,
+        make_overlapping,
+    ),
+    Cell("probe", REFUSED, _azure("verify", "refused"), "abandoned: refused", TWICE),
+    Cell("probe", LOST, _azure("verify", "lost", after=True, times=3), "overlapping: no failure", ONCE),
+    Cell("probe", THROTTLED, _azure("verify", "throttled", 429, times=3), "overlapping: no failure", ONCE),
+    Cell("probe", BROKEN, _azure("verify", "server_error", 503, times=3), "overlapping: no failure", ONCE),
+    Cell("probe", FORBIDDEN, _wrong_value, "abandoned: verification_failed", TWICE),
+    Cell("probe", MALFORMED, _be_another_user, "abandoned: wrong_identity", TWICE),
+    Cell("vault read", REFUSED, _vault("fetch_latest", "refused"), "stored: refused", ONCE),
+    Cell("vault read", LOST, _vault("fetch_latest", "lost", after=True), "stored: lost", ONCE),
+    Cell("vault read", THROTTLED, _vault("fetch_latest", "vault_throttled", 429), "stored: vault_throttled", ONCE),
+    Cell("vault read", BROKEN, _vault("fetch_latest", "vault_failed", 503), "stored: vault_failed", ONCE),
+    Cell("vault read", FORBIDDEN, lambda world: world.secrets.denied.add("get"), "abandoned: vault_denied", ONCE),
+    Cell("vault read", MALFORMED, _vault("fetch_latest", "vault_answer", 200), "stored: vault_answer", ONCE),
+    Cell("vault write", REFUSED, _vault("store", "refused"), "storing: refused", TWICE),
+    Cell(
+        "vault write",
+        LOST,
+        _vault("store", "lost", kind=UnknownOutcomeError, after=True),
+        "overlapping: no failure",
+        ONCE,
+    ),
+    Cell("vault write", THROTTLED, _vault("store", "vault_throttled", 429, times=3), "overlapping: no failure", ONCE),
+    Cell(
+        "vault write",
+        BROKEN,
+        _vault("store", "vault_failed", 503, kind=UnknownOutcomeError),
+        "storing: vault_failed",
+        TWICE,
+    ),
+    Cell(
+        "vault write",
+        FORBIDDEN,
+        _vault("store", "vault_denied", 403, kind=DeniedError),
+        "abandoned: vault_denied",
+        TWICE,
+    ),
+    Cell("vault write", MALFORMED, _store_late, "storing: connection_lost", TWICE, later=_land_store),
+    Cell("database", REFUSED, _refuse_commit("minting", _UNREACHABLE), "planned: database_unreachable", ONCE),
+    Cell("database", LOST, _lose_commit("minting", _UNREACHABLE), "minting: database_unreachable", ONCE),
+    Cell("database", THROTTLED, _refuse_commit("planned", _LOCKED), "not begun: database_locked", ONCE),
+    Cell("database", BROKEN, _take_over, "verified: lease_lost", TWICE),
+    Cell("database", FORBIDDEN, _fill_disk, "not begun: database_full", ONCE),
+    Cell("database", MALFORMED, _refuse_commit("stored", _UNREACHABLE), "storing: database_unreachable", ONCE),
+    Cell("Entra", REFUSED, _entra(_remote(TransientError, "refused", None, "entra")), "not begun: refused", ONCE),
+    Cell("Entra", LOST, _entra(_remote(TransientError, "lost", None, "entra")), "not begun: lost", ONCE),
+    Cell(
+        "Entra", THROTTLED, _entra(_remote(TransientError, "entra_busy", 429, "entra")), "not begun: entra_busy", ONCE
+    ),
+    Cell("Entra", BROKEN, _entra(_remote(TransientError, "entra_busy", 503, "entra")), "not begun: entra_busy", ONCE),
+    Cell("Entra", FORBIDDEN, _entra(_NO_SIGN_IN), "not begun: sign_in_required", ONCE),
+    Cell(
+        "Entra",
+        MALFORMED,
+        _entra(_remote(TransientError, "entra_unexpected", 200, "entra")),
+        "not begun: entra_unexpected",
+        ONCE,
+    ),
+)
+
+
+def render_table() -> str:
+    """The matrix as Markdown, one line per cell."""
+    lines = ["| what | fault | right after | at rest |", "|---|---|---|---|"]
+    for cell in CELLS:
+        state, _, codes = cell.then.partition(": ")
+        lines.append(f"| {cell.row} | {cell.column} | `{state}`, {codes.replace('_', ' ')} | {cell.rest} |")
+    return "\n".join(lines)
+
+
+def put_table(text: str) -> str:
+    """The README's text with the table of now between its markers."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{render_table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        README.write_text(put_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print(render_table())

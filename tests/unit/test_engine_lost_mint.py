@@ -1,0 +1,181 @@
+"""A mint without an answer: looked for, told from what people make, and swept when it lands late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from rotator.domain.rotation import make_offset_range
+from rotator.engine.cycle import run_once
+from tests.support.engine import LIFETIME, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy
+
+LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+
+
+def test_clone_is_found_and_revoked_when_the_answer_to_its_mint_was_lost() -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.failed] == ["connection_lost"]
+    assert world.events()[-2:] == ["mint_unanswered unknown", "rotation_failed failed"]
+    lost = world.live_ids()[1]
+    world.run()
+    assert world.revoked_ids() == [lost]
+    assert world.codes() == ["value_lost"]
+    world.finish()
+
+
+def test_mint_is_called_not_created_when_two_listings_lack_it_after_the_settle_time() -> None:
+    world = make_world()
+    world.pats.fail("mint")
+    world.run()
+    world.advance(minutes=9, seconds=59)
+    world.run()
+    assert world.states() == ["minting"]
+    listed = world.count("fetch_pats")
+    world.advance(seconds=1)
+    world.run()
+    assert world.count("fetch_pats") == listed + 3
+    assert world.timing.second_look.total_seconds() in world.clock.slept
+    assert world.codes() == ["mint_not_created"]
+    assert world.states() == ["abandoned", "overlapping"]
+    world.finish()
+
+
+class LandingClock:
+    """The world's clock; a late mint lands when somebody sleeps."""
+
+    def __init__(self, world: EngineWorld) -> None:
+        self._world = world
+
+    def now(self) -> datetime:
+        """See the port."""
+        return self._world.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """See the port."""
+        self._world.pats.land_late()
+        self._world.clock.sleep(seconds)
+
+
+def test_clone_is_found_when_it_lands_between_the_two_listings() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(**SETTLE)
+    world.watch(lambda: run_once(replace(world.make_engine(), clock=LandingClock(world))))
+    assert world.codes() == ["value_lost"]
+    assert world.count("revoke") == 1
+
+
+def test_late_clone_is_swept_when_it_lands_after_it_was_given_up() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(**SETTLE)
+    world.run()
+    assert world.states() == ["abandoned", "overlapping"]
+    assert world.pats.land_late() == 1
+    late = world.live_ids()[-1]
+    world.finish()
+    assert late in world.revoked_ids()
+
+
+def test_late_clone_is_swept_once_when_the_sweep_is_killed() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(**SETTLE)
+    world.run()
+    world.pats.land_late()
+    world.advance(hours=24)
+    world.run()
+    assert world.states()[-1] == "completed"
+    world.run_and_die(before="abandoned")
+    world.advance(**LEASE)
+    world.finish()
+    assert world.states().count("abandoned") == 2
+
+
+def make_near_match() -> tuple[EngineWorld, str]:
+    """A mint that was clamped by an unlearned maximum and whose answer was lost; the id of what it made."""
+    world = make_world()
+    world.pats.organizations["contoso"].max_lifetime = timedelta(days=20)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    return world, world.live_ids()[1]
+
+
+def test_near_match_is_quarantined_and_not_revoked_when_the_server_may_have_clamped() -> None:
+    world, near = make_near_match()
+    world.advance(**SETTLE)
+    world.run()
+    assert "near_match_quarantined unknown" in world.events()
+    world.finish(besides=(near,))
+    assert near in world.live_ids()
+    assert near not in world.revoked_ids()
+    told = [event for event, values in world.told if values.get("authorization_id") == near]
+    assert any("quarantined" in event for event in told)
+
+
+def test_lookalike_of_a_person_is_left_alone_when_its_expiry_differs() -> None:
+    world = make_world()
+    world.database.interrupts["minting"] = lambda: make_lookalike(world, seconds=-1)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    theirs, ours = world.live_ids()[1:]
+    world.run()
+    assert world.revoked_ids() == [ours]
+    world.finish(besides=(theirs,))
+
+
+def make_lookalike(world: EngineWorld, *, seconds: int = 0) -> None:
+    """A person makes a PAT with the expiry that our mint plans, or some seconds beside it."""
+    planned = world.rotations()[-1].planned_valid_to
+    assert planned is not None
+    world.add_lookalike(planned + timedelta(seconds=seconds))
+
+
+def test_nothing_is_revoked_when_two_pats_look_like_the_lost_mint() -> None:
+    world = make_world()
+    world.database.interrupts["minting"] = lambda: make_lookalike(world)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    twins = world.live_ids()[1:]
+    world.run()
+    assert world.states() == ["failed"]
+    assert world.codes() == ["mint_ambiguous"]
+    assert world.revoked_ids() == []
+    for _ in range(4):
+        world.advance(hours=13)
+        world.run()
+    assert set(twins) <= set(world.live_ids())
+    assert not set(twins) & set(world.revoked_ids())
+
+
+def test_lookalike_of_a_person_is_left_alone_when_it_was_listed_before_the_mint() -> None:
+    world = make_world()
+    planned = world.clock.now() + LIFETIME - timedelta(seconds=make_offset_range(LIFETIME)[0])
+    theirs = world.add_lookalike(planned).pat.authorization_id
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    world.run()
+    assert theirs not in world.revoked_ids()
+    world.finish(besides=(theirs,))
+
+
+@pytest.mark.parametrize("skip", [0, 1, 2])
+def test_failed_listing_proves_nothing_when_a_mint_is_looked_for(skip: int) -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=skip == 0)
+    world.run()
+    world.advance(**SETTLE)
+    world.pats.fail("fetch_pats", make_busy(), skip=skip, times=3 - skip)
+    world.run()
+    assert world.states() == ["minting"]
+    assert world.revoked_ids() == []
+    world.finish()

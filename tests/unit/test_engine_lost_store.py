@@ -1,0 +1,145 @@
+"""A write to the vault without an answer: found by its tag, given up, or undone when it lands late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.engine import NAME, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store
+from tests.support.policies import RULE, make_policy
+
+LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+
+
+def lose_every_store(world: EngineWorld) -> None:
+    """A run whose writes to the vault are never answered and never happen; its rotation stays `storing`."""
+    world.secrets.fail("store", times=30)
+    world.run()
+    world.heal()
+    assert world.states() == ["storing"]
+
+
+def test_store_is_found_by_its_tag_when_its_answer_was_lost() -> None:
+    world = make_world()
+    world.secrets.fail("store", after_effect=True)
+    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert world.count("store") == 1
+    world.finish()
+
+
+def test_value_is_held_and_written_again_when_the_vault_is_ill_for_a_while() -> None:
+    world = make_world()
+    world.secrets.fail("store", make_busy("store", "key_vault"), times=4)
+    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert world.clock.slept == [1, 2, 4, 8]
+    world.finish()
+
+
+def test_store_is_found_later_when_the_vault_could_not_be_asked_at_first() -> None:
+    world = make_world()
+    world.secrets.fail("store", after_effect=True, times=30)
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), times=30)
+    world.run()
+    assert world.states() == ["storing"]
+    world.heal()
+    world.run()
+    assert world.states() == ["overlapping"]
+    world.finish()
+
+
+def test_clone_is_given_up_when_its_write_did_not_land_in_the_settle_time() -> None:
+    world = make_world()
+    lose_every_store(world)
+    lost = world.live_ids()[1]
+    world.advance(minutes=8)
+    world.run()
+    assert world.states() == ["storing"]
+    assert world.revoked_ids() == []
+    world.advance(minutes=3)
+    world.run()
+    assert world.revoked_ids() == [lost]
+    assert world.states() == ["abandoned", "overlapping"]
+    world.finish()
+
+
+def test_committed_value_is_put_back_and_the_overlap_restarted_when_a_given_up_write_lands() -> None:
+    world = make_late_store()
+    world.advance(hours=20)
+    world.run()
+    world.check_served()
+    assert world.events()[-2:] == ["restore_started intended", "secret_restored succeeded"]
+    last = world.rotations()[-1]
+    assert last.overlap_until == world.clock.now() + last.overlap
+    assert last.secret_version == world.record().secret_version == world.latest().version.version
+    assert world.count("revoke") == 1
+    world.finish()
+
+
+def test_committed_value_is_put_back_when_the_write_lands_right_before_the_old_pat_is_retired() -> None:
+    world = make_late_store()
+    world.advance(hours=25)
+    world.run()
+    world.check_served()
+    assert world.states() == ["abandoned", "overlapping"]
+    world.finish()
+
+
+@pytest.mark.parametrize(("side", "mark"), [("after", "restore_started"), ("before", "secret_restored")])
+def test_committed_value_is_put_back_when_that_is_killed_too(side: str, mark: str) -> None:
+    world = make_late_store()
+    world.run_and_die(**{side: mark})
+    world.advance(**LEASE)
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+def test_committed_value_is_put_back_when_the_write_lands_before_its_clone_is_revoked() -> None:
+    world = make_given_up_store()
+    world.run_and_die(after="abandoning")
+    world.secrets.land_late()
+    world.advance(**LEASE)
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+# Several versions of ours, and a rule that disables the older ones.
+
+
+def disable_previous(world: EngineWorld) -> EngineWorld:
+    """The same world under a rule that disables older versions when a rotation is over."""
+    world.policy = make_policy(replace(RULE, disable_previous=True))
+    return world
+
+
+def test_newest_version_stays_enabled_when_an_unanswered_write_of_the_same_value_lands_late() -> None:
+    world = disable_previous(make_world())
+    world.secrets.postpone_store()
+    world.run()
+    assert world.states() == ["overlapping"]
+    world.secrets.land_late()
+    world.finish()
+    assert world.latest().version.enabled
+
+
+def test_newest_version_stays_enabled_when_putting_back_was_killed_before_its_commit() -> None:
+    world = make_late_store(disabling=True)
+    world.run_and_die(before="secret_restored")
+    world.advance(**LEASE)
+    world.finish()
+    assert world.latest().version.enabled
+
+
+def test_foreign_version_stays_enabled_when_it_was_written_right_after_the_revocation() -> None:
+    world = disable_previous(make_world())
+    world.run()
+    world.advance(hours=24)
+    world.run_and_die(before="completed")
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(**LEASE)
+    world.run()
+    assert world.latest().version.enabled

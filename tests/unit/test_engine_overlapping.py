@@ -1,0 +1,90 @@
+"""What other people do while old and new are both valid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.engine import NAME
+from tests.support.engine_scenarios import make_overlapping
+
+LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+
+
+def test_rotation_is_frozen_and_nothing_revoked_when_somebody_else_writes_the_secret() -> None:
+    world = make_overlapping(hours=1)
+    old, new = world.live_ids()
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(hours=23)
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["foreign_write"]
+    assert world.states() == ["failed"]
+    for _ in range(5):
+        world.advance(hours=7)
+        world.run()
+    assert world.live_ids() == [old, new]
+    assert world.revoked_ids() == []
+    assert world.record().blocked
+
+
+@pytest.mark.parametrize("hours", [1, 24])
+def test_old_pat_is_current_again_and_rotated_anew_when_the_clone_was_revoked_by_hand(hours: int) -> None:
+    world = make_overlapping(hours=hours)
+    old, lost = world.live_ids()
+    world.pats.pats[lost].revoked = True
+    report = world.run()
+    assert [entry.name for entry in report.abandoned] == [NAME]
+    assert [entry.name for entry in report.rotated] == [NAME]
+    assert world.states() == ["failed", "overlapping"]
+    assert world.rotations()[1].predecessor_id == old
+    world.check_served()
+    world.finish()
+
+
+def test_pat_is_blocked_when_clone_and_old_one_were_revoked_by_hand() -> None:
+    world = make_overlapping(hours=1)
+    for found in world.live_ids():
+        world.pats.pats[found].revoked = True
+    world.run()
+    world.advance(hours=1)
+    world.run()
+    assert world.states() == ["failed"]
+    record = world.record()
+    assert record.last_failure is not None
+    assert record.last_failure.code == "revoked_elsewhere"
+    assert record.blocked
+    assert world.count("mint") == 1
+
+
+def test_rotation_completes_when_the_old_pat_was_revoked_by_hand_meanwhile() -> None:
+    world = make_overlapping()
+    world.pats.pats[world.live_ids()[0]].revoked = True
+    assert [entry.name for entry in world.run().retired] == [NAME]
+    world.check_rest()
+
+
+def test_old_pat_is_kept_when_the_value_in_the_vault_authenticates_as_another_user() -> None:
+    world = make_overlapping()
+    other = world.pats.add_pat("release-bot", "contoso", "theirs", "vso.code", world.record().valid_to)
+    world.secrets.write_foreign(world.location(), other.value, dict(world.latest().version.tags))
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.failed] == ["wrong_identity"]
+    assert world.revoked_ids() == []
+    assert world.states() == ["overlapping"]
+
+
+def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:
+    world = make_overlapping()
+    old, new = world.live_ids()
+    other = world.add_managed("other", days_left=29)
+    with world.database.begin() as work:
+        work.inventory.remove("other")
+    stolen = replace(other, authorization_id=old)
+    with world.database.begin() as work:
+        work.inventory.add(stolen)
+    report = world.run()
+    assert "predecessor_in_use" in [entry.failure.code for entry in report.failed if entry.failure]
+    assert world.states() == ["failed"]
+    assert {old, new} <= set(world.live_ids())

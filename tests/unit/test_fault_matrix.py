@@ -1,0 +1,44 @@
+"""Every fault of every service: where the run that it strikes stops, and that the next ones bring all to rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotator.engine.report import RunReport
+from rotator.errors import RotatorError
+from tests.support.engine import EngineWorld
+from tests.unit.fault_table import BEGIN, CELLS, COLUMNS, END, README, ROWS, Cell, count_pats, describe, put_table
+
+
+def run_once(world: EngineWorld) -> RunReport | RotatorError:
+    """The run's report, or the error that ended it."""
+    try:
+        return world.run()
+    except RotatorError as error:
+        return error
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.row}-{cell.column}".replace(" ", "_"))
+def test_fault_leaves_nothing_behind_when_the_next_runs_have_healed_it(cell: Cell) -> None:
+    world = cell.start()
+    cell.fault(world)
+    assert describe(world, run_once(world)) == cell.then
+    world.check_live()
+    world.heal()
+    world.advance(minutes=11)
+    world.run()
+    if cell.later is not None:
+        cell.later(world)
+    world.finish()
+    assert count_pats(world) == cell.rest
+
+
+def test_matrix_has_one_cell_for_every_service_and_fault() -> None:
+    assert [(cell.row, cell.column) for cell in CELLS] == [(row, column) for row in ROWS for column in COLUMNS]
+
+
+def test_readme_shows_the_matrix_of_now() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert BEGIN in text
+    assert END in text
+    assert text == put_table(text), "run python -m tests.unit.fault_table --write"
