@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import click
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
+_WIDEST_EXAMPLE = 72
 
 
 @dataclass
@@ -39,8 +41,21 @@ def common_options(command: Callable[_Parameters, _Result]) -> Callable[_Paramet
 
 
 def examples(*lines: str) -> str:
-    """An epilog for a command: what one would type."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+    """An epilog for a command: what one would type, each line with its meaning after two spaces or more if it has one.
+
+    The meanings stand in a column of their own; where that is too wide, below their command.
+    """
+    pairs = [re.fullmatch(r"(\s*\S.*?)(?:\s{2,}(\S.*))?", line) for line in lines]
+    split = [(found[1], found[2]) for found in pairs if found]
+    column = max(len(command) for command, _ in split)
+    is_wide = any(meaning and column + len(meaning) > _WIDEST_EXAMPLE for _, meaning in split)
+    text = ["\b", "Examples:"]
+    for command, meaning in split:
+        if meaning and not is_wide:
+            text.append(f"  {command.ljust(column)}  {meaning}")
+        else:
+            text += [f"  {command}", *([f"      {meaning}"] if meaning else [])]
+    return "\n".join(text)
 
 
 def _keep_config(context: click.Context, _: click.Parameter, value: str | None) -> None:

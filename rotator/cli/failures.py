@@ -20,7 +20,7 @@ def make_error_document(code: str, message: str, fix: str) -> dict[str, object]:
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
     if cli.as_json:
-        print_json(make_error_document(error.code, error.message, error.fix))
+        print_json(make_error_document(error.code, error.message, error.fix), in_one_line=True)
         return
     if isinstance(error, ConfigError):
         # Each problem comes with its own lines: the place, the source line and a caret.
@@ -38,7 +38,7 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     path = context.command_path if context else "rotator"
     fix = f"See `{path} --help`."
     if cli.as_json:
-        print_json(make_error_document("usage", error.format_message(), fix))
+        print_json(make_error_document("usage", error.format_message(), fix), in_one_line=True)
         return
     click.echo(f"error: {error.format_message()}", err=True)
     click.echo(f"fix: {fix}", err=True)
@@ -57,7 +57,7 @@ def watch_for_defects(cli: CliContext) -> None:
         message = f"a defect of rotator: {kind.__name__} at {where}"
         fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
         if cli.as_json:
-            print_json(make_error_document("internal", message, fix))
+            print_json(make_error_document("internal", message, fix), in_one_line=True)
         click.echo(f"error: {message}\nfix: {fix}", err=True)
         if cli.verbosity:
             import traceback

@@ -39,6 +39,16 @@ class Reconciliation:
 
 
 def reconcile(engine: Engine, view: ServerView) -> Reconciliation:
+    """`look`, and remember for `status` what nobody tracks."""
+    found = look(engine, view)
+    known = load_known(engine)
+    for pair, listing in found.listings.items():
+        with engine.database.begin() as work:
+            work.inventory.save_untracked(*pair, find_untracked(known, listing))
+    return found
+
+
+def look(engine: Engine, view: ServerView) -> Reconciliation:
     """Look at every account and organization that has managed PATs, and at every account's sign-in."""
     known, found = load_known(engine), Reconciliation()
     for account in engine.accounts:
@@ -59,8 +69,6 @@ def reconcile(engine: Engine, view: ServerView) -> Reconciliation:
             continue
         found.listings[pair] = listing
         _compare(known, listing, found, now)
-        with engine.database.begin() as work:
-            work.inventory.save_untracked(*pair, find_untracked(known, listing))
     return found
 
 

@@ -40,7 +40,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
         sent_at=engine.clock.now(),
         tried_store=True,
     )
-    tags = make_tags(held.rotation, head.hash if head else "")
+    tags = make_tags(held.rotation, head)
     patience = Patience(engine.clock, engine.timing.store_patience)
     while True:
         try:

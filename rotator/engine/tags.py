@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rotator.domain.audit_event import AuditEvent
 from rotator.domain.rotation import Rotation
 
 ROTATION_TAG = "rotator-rotation-id"
@@ -15,8 +16,8 @@ AUDIT_HEAD_TAG = "rotator-audit-head"
 INTENT_TAG = "rotator-intent"
 
 
-def make_tags(rotation: Rotation, audit_head: str) -> dict[str, str]:
-    """Enough to find the rotation again, and to rebuild an inventory from; `audit_head` anchors the audit chain."""
+def make_tags(rotation: Rotation, head: AuditEvent | None) -> dict[str, str]:
+    """Enough to find the rotation again, and to rebuild an inventory from; the audit's `head` anchors its chain."""
     return {
         ROTATION_TAG: rotation.id,
         AUTHORIZATION_TAG: rotation.new_authorization_id or "",
@@ -25,5 +26,5 @@ def make_tags(rotation: Rotation, audit_head: str) -> dict[str, str]:
         ACCOUNT_TAG: rotation.account,
         ORGANIZATION_TAG: rotation.organization,
         RULE_TAG: rotation.rule,
-        AUDIT_HEAD_TAG: audit_head,
+        AUDIT_HEAD_TAG: f"{head.sequence}:{head.hash}" if head is not None else "",
     }

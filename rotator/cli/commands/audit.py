@@ -15,6 +15,7 @@ from rotator.errors import AuditChainError, UsageError
 
 if TYPE_CHECKING:
     from rotator.domain.audit_event import AuditEvent
+    from rotator.engine.anchoring import Anchor
     from rotator.engine.auditing import ChainSummary
 
 
@@ -97,16 +98,28 @@ def show(cli: CliContext, sequence: int) -> int:
     return 0
 
 
-@audit.command(epilog=examples("rotator audit verify", "rotator audit verify --json"))
+@audit.command(
+    epilog=examples(
+        "rotator audit verify",
+        "rotator audit verify --anchors    also against what the vaults note: a log cut off at its end",
+        "rotator audit verify --json",
+    )
+)
+@click.option("--anchors", is_flag=True, help="Read the chain's heads from the vaults' tags and find each in the log.")
 @common_options
 @click.pass_obj
-def verify(cli: CliContext) -> int:
-    """Recompute the hash chain. Exit code 1 when an event was altered, removed or moved, naming the first."""
+def verify(cli: CliContext, anchors: bool) -> int:
+    """Recompute the hash chain. Exit code 1 when an event was altered, removed or moved, naming the first.
+
+    The chain alone cannot show that its newest events were cut off: --anchors can.
+    """
     from rotator.cli.render import print_json, progress, say
 
     try:
-        with progress(cli, "recomputing the chain"), _load(cli) as events:
-            summary = _check(events)
+        with progress(cli, "recomputing the chain"):
+            noted = _fetch_anchors(cli) if anchors else ()
+            with _load(cli) as events:
+                summary = _check(events, noted)
     except AuditChainError as error:
         if not cli.as_json:
             raise
@@ -115,14 +128,25 @@ def verify(cli: CliContext) -> int:
         print_json({"schema_version": 1, "valid": False, "error": told | place})
         return error.exit_code
     if cli.as_json:
-        print_json({"schema_version": 1, "valid": True, "events": summary.events, "head": summary.head})
+        found: dict[str, object] = {"events": summary.events, "head": summary.head, "anchors": len(noted)}
+        print_json({"schema_version": 1, "valid": True, **found})
     say(cli, f"The audit log is what was written: {summary.events} events, head {summary.head}")
+    if anchors:
+        say(cli, f"The vaults note {len(noted)} earlier heads, and the log has every one.")
     return 0
 
 
-def _check(events: Iterator[AuditEvent]) -> ChainSummary:
+def _fetch_anchors(cli: CliContext) -> tuple[Anchor, ...]:
+    from rotator.cli.wiring import Session
+    from rotator.engine.anchoring import fetch_anchors
+
+    with Session(cli) as session:
+        return fetch_anchors(session.engine())
+
+
+def _check(events: Iterator[AuditEvent], anchors: tuple[Anchor, ...]) -> ChainSummary:
     """Check the chain; an event that cannot even be read was altered too."""
-    from rotator.engine.auditing import check_chain
+    from rotator.engine.anchoring import check_anchored_chain
 
     good = 0
 
@@ -133,7 +157,7 @@ def _check(events: Iterator[AuditEvent]) -> ChainSummary:
             good = event.sequence
 
     try:
-        return check_chain(watch())
+        return check_anchored_chain(watch(), anchors)
     except (TypeError, ValueError) as error:
         raise AuditChainError(
             f"audit event {good + 1} was altered after it was written: it cannot be read",

@@ -136,7 +136,8 @@ def check_value(key: str, value: str | list[str]) -> str | list[str]:
     if key == "vault":
         text = str(value).strip()
         try:
-            return parse_vault(text if "://" in text else f"https://{text}.vault.azure.net")
+            address = text if "." in text else f"{text}.vault.azure.net"
+            return parse_vault(address if "://" in address else f"https://{address}")
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     if key == "organizations" and isinstance(value, str):
@@ -188,7 +189,7 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
         ("rotator db upgrade", "create the inventory database"),
         (f"rotator login {account}", "sign in, once"),
         ("rotator scan", "see which PATs there are; read-only"),
-        ("rotator inventory adopt --all", "take those that the policy covers under management"),
+        ("rotator inventory adopt --all", "manage those that the policy covers"),
         ("rotator plan", "see what a run would do; changes nothing"),
         ("rotator once", "do it; from cron or a timer, hourly"),
     ):

@@ -155,3 +155,44 @@ def _change(cli: CliContext, name: str, apply: Callable[[Engine, str], ManagedPa
         print_json({"schema_version": 1, "change": word, "pat": make_record_document(pat)})
     say(cli, f"{word}  {pat.name}. {after}")
     return 0
+
+
+@inventory.command(
+    epilog=examples(
+        "rotator inventory rebuild --dry-run    what the vaults and the server say, beside what the database says",
+        "rotator inventory rebuild              make the inventory say the same",
+    )
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@common_options
+@click.pass_obj
+def rebuild(cli: CliContext, dry_run: bool) -> int:
+    """Make the inventory again from the vaults' tags and the server's list, after a database was lost or restored.
+
+    Revokes nothing and mints nothing; old PATs that still live get a new overlap.
+    """
+    from rotator.cli.render import print_json, progress, say
+    from rotator.cli.render_recovery import make_rebuild_document
+    from rotator.cli.wiring import Session
+    from rotator.engine import rebuilding
+
+    with Session(cli) as session:
+        engine = session.engine()
+        with progress(cli, "reading the vaults"):
+            plan = rebuilding.look(engine)
+            if not dry_run:
+                rebuilding.rebuild(engine, plan)
+    if cli.as_json:
+        print_json(make_rebuild_document(plan, dry_run=dry_run))
+    for item in plan.news:
+        was = f"was {item.before.authorization_id}" if item.before else "new in the inventory"
+        say(cli, f"{item.record.name}  {item.record.authorization_id}  ({was})")
+    for refusal in plan.refusals:
+        click.echo(f"not rebuilt: {refusal.reference}: {refusal.reason}\n  fix: {refusal.fix}", err=True)
+    for error in plan.errors:
+        click.echo(f"error: {error.message}\nfix: {error.fix}", err=True)
+    done = "would be rebuilt" if dry_run else "rebuilt"
+    say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} as they were.")
+    if plan.errors:
+        return 10 if any(error.exit_code == 10 for error in plan.errors) else 3 if plan.found else 1
+    return 3 if plan.refusals else 0

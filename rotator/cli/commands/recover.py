@@ -1,0 +1,79 @@
+"""`rotator recover`: finish what was interrupted, and show what only a person may have revoked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.errors import UsageError
+
+if TYPE_CHECKING:
+    from rotator.engine.context import Engine
+
+
+@click.command(
+    epilog=examples(
+        "rotator recover --dry-run           what was interrupted, and what is parked or quarantined",
+        "rotator recover                     bring what was interrupted to a safe end; rotate nothing new",
+        "rotator recover --revoke ID         revoke a parked or quarantined PAT, on your word",
+    )
+)
+@click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
+@click.option("--revoke", "authorization_id", metavar="ID", help="Revoke this parked or quarantined PAT.")
+@common_options
+@click.pass_obj
+def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int:
+    """Finish interrupted rotations as far as is safe now. Every `rotator once` begins with the same.
+
+    What is left over and cannot be proven ours is listed, and revoked only with --revoke.
+    """
+    from rotator.cli.reporting import print_report
+    from rotator.cli.wiring import Session
+    from rotator.engine.cycle import recover_interrupted
+
+    if dry_run and authorization_id:
+        raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
+    with Session(cli) as session:
+        engine = session.engine()
+        if authorization_id:
+            return _revoke(cli, session.run_id, engine, authorization_id)
+        if dry_run:
+            return _show(cli, engine)
+        return print_report(cli, engine, recover_interrupted, what="finishing what was interrupted")
+
+
+def _revoke(cli: CliContext, run_id: str, engine: Engine, authorization_id: str) -> int:
+    from rotator.cli.render import print_json, say
+    from rotator.engine.leftovers import revoke_leftover
+
+    leftover = revoke_leftover(engine, authorization_id)
+    name, kind = leftover.rotation.name, leftover.kind.value
+    if cli.as_json:
+        document = {"name": name, "which": kind, "authorization_id": authorization_id, "run_id": run_id}
+        print_json({"schema_version": 1, **document})
+    say(cli, f"revoked  {authorization_id}, {kind} beside {name}")
+    return 0
+
+
+def _show(cli: CliContext, engine: Engine) -> int:
+    from rotator.cli.render import print_json, progress, say
+    from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_leftover
+    from rotator.engine.listing import ServerView
+    from rotator.engine.reconciling import look
+
+    with progress(cli, "looking at every PAT"):
+        found = look(engine, ServerView(engine))
+    interrupted = list_interrupted(engine)
+    if cli.as_json:
+        print_json(make_recovery_document(interrupted, found))
+    for rotation in interrupted:
+        say(cli, f"interrupted  {rotation.name}  while {rotation.state.value}  (rotation {rotation.id})")
+    for leftover in found.leftovers:
+        say(cli, render_leftover(leftover))
+    for name in sorted(found.late):
+        say(cli, f"landed late  {name}: a mint that was given up; it is revoked by `rotator recover`")
+    if not (interrupted or found.leftovers or found.late):
+        say(cli, "Nothing was interrupted, and nothing is left over.")
+    return 10 if any(error.exit_code == 10 for error in found.down.values()) else 1 if found.down else 0

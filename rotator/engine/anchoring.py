@@ -1,0 +1,67 @@
+"""The audit chain's head, as noted in the vault with every secret: what makes a truncated log visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rotator.domain.audit_event import AuditEvent
+from rotator.engine.auditing import ChainSummary, check_chain
+from rotator.engine.context import Engine
+from rotator.engine.ports import SecretLocation
+from rotator.engine.tags import AUDIT_HEAD_TAG
+from rotator.errors import AuditChainError
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A head of the chain that a secret's version carries: the event's number and its hash."""
+
+    name: str
+    sequence: int
+    hash: str
+
+
+def fetch_anchors(engine: Engine) -> tuple[Anchor, ...]:
+    """The anchors in all versions of all managed secrets; errors of the vault pass through."""
+    with engine.database.begin() as work:
+        pats = work.inventory.load_all()
+    found = []
+    for pat in pats:
+        location = SecretLocation(pat.vault, pat.secret_name, pat.account)
+        engine.progress("anchor_read", name=pat.name)
+        for version in engine.secrets.fetch_versions(location):
+            number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
+            if number.isdigit() and digest:
+                found.append(Anchor(pat.name, int(number), digest))
+    return tuple(found)
+
+
+def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> ChainSummary:
+    """Recompute the chain, and find every anchor in it. AuditChainError when one is missing or another event."""
+    wanted: dict[int, list[Anchor]] = {}
+    for anchor in anchors:
+        wanted.setdefault(anchor.sequence, []).append(anchor)
+
+    def compare() -> Iterator[AuditEvent]:
+        for event in events:
+            for anchor in wanted.pop(event.sequence, ()):
+                if anchor.hash != event.hash:
+                    raise _make_error(anchor, event.hash, "is another one now: the log was written anew")
+            yield event
+
+    summary = check_chain(compare())
+    for sequence in sorted(wanted):
+        raise _make_error(wanted[sequence][0], "nothing", "is gone: the log was cut off")
+    return summary
+
+
+def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
+    return AuditChainError(
+        f"audit event {anchor.sequence}, which the vault notes beside the secret of {anchor.name}, {what}: "
+        f"expected {anchor.hash}, found {found}",
+        sequence=anchor.sequence,
+        expected=anchor.hash,
+        found=found,
+        fix="Find out who can write the database; a database restored from a backup shows this too.",
+    )
