@@ -207,6 +207,12 @@ def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelt
 
 def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> tuple[str, str, str] | None:
     """Code, reason and fix when a PAT of the server cannot be cloned without reaching more or less; else None."""
+    refusal = check_scopes(pat.scopes, guardrails)
+    return check_target(pat, organization_id) or (None if refusal is None else ("scope_denied", *refusal))
+
+
+def check_target(pat: Pat, organization_id: str | None) -> tuple[str, str, str] | None:
+    """Code, reason and fix when a PAT is not valid for just this organization; an unknown id fits any single one."""
     if pat.target_accounts is None:
         return (
             "all_organizations",
@@ -225,5 +231,4 @@ def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None
             "it belongs to another organization than the inventory says",
             "Forget it here and adopt it under the organization it is valid for.",
         )
-    refusal = check_scopes(pat.scopes, guardrails)
-    return None if refusal is None else ("scope_denied", *refusal)
+    return None

@@ -46,6 +46,10 @@ STEPS: dict[RotationState, frozenset[RotationState]] = {
 CLOSED_STATES = frozenset(state for state, following in STEPS.items() if not following)
 
 
+MINT_AMBIGUOUS = "mint_ambiguous"
+"""The code of the failure of a rotation for whose mint more than one PAT could be taken."""
+
+
 class RotationChanges(TypedDict, total=False):
     """The fields that a step may set."""
 

@@ -22,7 +22,7 @@ class Timing:
     settle: timedelta = timedelta(minutes=10)
     lease: timedelta = timedelta(minutes=5)
     second_look: timedelta = timedelta(seconds=5)
-    probe_patience: timedelta = timedelta(minutes=2)
+    probe_patience: timedelta = timedelta(minutes=5)
     store_patience: timedelta = timedelta(minutes=1)
     first_retry: timedelta = timedelta(minutes=5)
     longest_retry: timedelta = timedelta(hours=6)

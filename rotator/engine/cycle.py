@@ -135,7 +135,11 @@ class Run:
 
     def _recover(self, held: ClaimedPat) -> None:
         before = held.rotation.state
-        recover(held, self.view)
+        try:
+            recover(held, self.view)
+        except CloneLostError as error:
+            self.report.add(self.report.abandoned, held.pat, error.message)
+            return
         after = held.rotation.state
         if after is RotationState.ABANDONED:
             self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}, given up safely")
@@ -179,7 +183,7 @@ class Run:
         value = mint_clone(held, source)
         verify_clone(held, self.view, value)
         store_value(held, value)
-        confirm_stored(held, value)
+        confirm_stored(held, self.view, value)
         self.report.add(self.report.rotated, held.pat, decision.reason)
 
     def _longest(self, pat: ManagedPat) -> timedelta | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, Pat
-from rotator.domain.policy import Decision, Rule, check_clonable, check_storm
+from rotator.domain.policy import Decision, Rule, check_clonable, check_storm, check_target
 from rotator.domain.rotation import Rotation, RotationState, make_offset_range
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
@@ -281,7 +281,8 @@ def _check_answer(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
         raise _unusable(
             held, "mint_answer_wrong", f'the clone came back as "{made.display_name}" with scope {made.scope}'
         )
-    if made.target_accounts is None or len(made.target_accounts) != 1:
+    organization_id = source.listing.identity.organization_id
+    if check_target(made, organization_id) is not None:
         raise _unusable(held, "mint_answer_wrong", "the clone came back valid for other organizations")
     storm = check_storm(source.rule, made.lifetime)
     if storm is not None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import Engine
 from rotator.engine.leftovers import Leftover, find_leftovers, revoke_stray
@@ -105,12 +105,17 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
     for rotation in known.unconfirmed:
         if (rotation.account, rotation.organization) != pair:
             continue
-        for current in listing.pats:
-            if current.authorization_id in known.tracked_ids | known.minted_ids:
-                continue
-            if compare_mint(current, rotation, listing.identity.organization_id) is Likeness.OURS:
-                found.late.setdefault(rotation.name, []).append((rotation, current))
-                found.changed.add(rotation.name)
+        ours = [
+            current
+            for current in listing.pats
+            if current.authorization_id not in known.tracked_ids | known.minted_ids
+            and compare_mint(current, rotation, listing.identity.organization_id) is Likeness.OURS
+        ]
+        # One mint makes one PAT: where two look like it, or once did, one of them is a person's.
+        was_ambiguous = rotation.failure is not None and rotation.failure.code == MINT_AMBIGUOUS
+        if len(ours) == 1 and not was_ambiguous:
+            found.late.setdefault(rotation.name, []).append((rotation, ours[0]))
+            found.changed.add(rotation.name)
     landed = {pat.authorization_id for late in found.late.values() for _, pat in late}
     leftovers = find_leftovers(known, *pair, listing.pats)
     found.leftovers += [item for item in leftovers if item.pat.authorization_id not in landed]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
-from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.abandoning import abandon, revoke_clone
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
@@ -34,9 +34,9 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
         case RotationState.MINTED | RotationState.VERIFIED:
             abandon(held, LOST_VALUE)
         case RotationState.STORING:
-            _recover_store(held)
+            _recover_store(held, view)
         case RotationState.STORED:
-            confirm_stored(held, None)
+            confirm_stored(held, view, None)
         case RotationState.ABANDONING:
             revoke_clone(held)
         case RotationState.RETIRING:
@@ -77,7 +77,7 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
     elif found:
         error = RotationError(
             f"{held.pat.name}: {len(found)} PATs look like our lost mint: {', '.join(found)}; none was revoked",
-            code="mint_ambiguous",
+            code=MINT_AMBIGUOUS,
             fix="Revoke those that nobody uses in Azure DevOps.",
         )
         failure = Failure(error.code, error.message, error.fix)
@@ -112,11 +112,11 @@ def _close_as_not_created(held: ClaimedPat, listing: Listing) -> None:
     close_unminted(held, error)
 
 
-def _recover_store(held: ClaimedPat) -> None:
+def _recover_store(held: ClaimedPat, view: ServerView) -> None:
     version = find_version(held)
     if version is not None:
         journal_stored(held, version)
-        confirm_stored(held, None)
+        confirm_stored(held, view, None)
     elif is_settled(held):
         abandon(held, LOST_VALUE)
 

@@ -10,10 +10,11 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.listing import Listing, ServerView
+from rotator.engine.listing import ServerView
+from rotator.engine.lost_clone import check_clone
 from rotator.engine.restoring import restore_committed
 from rotator.engine.storing import freeze, is_ours
-from rotator.errors import CloneLostError, RotationError, VerificationError
+from rotator.errors import RotationError, VerificationError
 
 
 def is_overlap_over(held: ClaimedPat) -> bool:
@@ -91,44 +92,29 @@ def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> I
     try:
         return held.engine.pats.verify(rotation.organization, value)
     except VerificationError:
-        _check_clone(held, view)
+        check_clone(held, view)
         raise
-
-
-def _check_clone(held: ClaimedPat, view: ServerView) -> None:
-    """CloneLostError, after making the old PAT current again, when a complete listing taken now lacks our clone."""
-    rotation = held.rotation
-    listing = view.fetch_again(rotation.account, rotation.organization)
-    if listing.find(rotation.new_authorization_id or "") is None:
-        raise _return_to_predecessor(held, listing)
-
-
-def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError:
-    """Our clone was revoked by somebody else: the old PAT, if it lives, is current again and will be rotated anew."""
-    rotation, old = held.rotation, listing.find(held.rotation.predecessor_id)
-    error = CloneLostError(
-        f"{held.pat.name}: the clone {rotation.new_authorization_id} was revoked outside rotator",
-        fix=f"Nothing to do if it was meant; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
-    )
-    pat = held.pat
-    if old is not None:
-        pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
-    failure = Failure(error.code, error.message, error.fix)
-    held.step(RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure)
-    return error
 
 
 def complete(held: ClaimedPat) -> None:
     """The old PAT is gone: disable what the vault still holds of it if the rule says so, and close the rotation."""
-    engine, rotation = held.engine, held.rotation
-    if rotation.disable_previous:
-        for version in engine.secrets.fetch_versions(held.location):
-            if version.enabled and version.version != rotation.secret_version:
-                held.check_claim()
-                engine.secrets.disable(held.location, version.version)
+    if held.rotation.disable_previous:
+        _disable_older(held)
     held.step(
         RotationState.COMPLETED,
         "pat_revoked",
         pat=replace(held.pat, failures=0, retry_at=None, last_failure=None, blocked=False),
-        details={"authorization_id": rotation.predecessor_id, "why": "rotated"},
+        details={"authorization_id": held.rotation.predecessor_id, "why": "rotated"},
     )
+
+
+def _disable_older(held: ClaimedPat) -> None:
+    """Disable the versions that came before ours; whatever came later, from us or from others, is left alone."""
+    secrets = held.engine.secrets
+    versions = secrets.fetch_versions(held.location)
+    ours = next((n for n, item in enumerate(versions) if item.version == held.rotation.secret_version), len(versions))
+    for item in versions[ours + 1 :]:
+        if item.enabled:
+            held.check_claim()
+            secrets.disable(held.location, item.version)
+            held.record("secret_version_disabled", Outcome.SUCCEEDED, secret_version=item.version)

@@ -10,6 +10,8 @@ from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.listing import ServerView
+from rotator.engine.lost_clone import check_clone
 from rotator.engine.ports import StoredSecret
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, make_tags
 from rotator.engine.waiting import Patience
@@ -20,6 +22,7 @@ from rotator.errors import (
     RotationError,
     TransientError,
     UnknownOutcomeError,
+    VerificationError,
 )
 
 
@@ -105,17 +108,18 @@ def freeze(held: ClaimedPat) -> ForeignWriteError:
     return error
 
 
-def confirm_stored(held: ClaimedPat, value: SecretValue | None) -> None:
+def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
     """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
 
     `value` is None after a restart: then the value in the vault, proven by its tags, is the only one there is.
+    CloneLostError when somebody revoked the clone meanwhile.
     """
     engine, rotation = held.engine, held.rotation
     latest = engine.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
         raise freeze(held)
     if value is None:
-        engine.pats.verify(rotation.organization, latest.value)
+        _verify_again(held, view, latest.value)
     if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
         raise RotationError("a stored rotation without a clone", code="internal")
     was_revoked = held.pat.last_failure is not None and held.pat.last_failure.code == REVOKED_BY_HAND
@@ -142,3 +146,11 @@ def confirm_stored(held: ClaimedPat, value: SecretValue | None) -> None:
         overlap_until=until,
         secret_version=latest.version.version,
     )
+
+
+def _verify_again(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
+    try:
+        held.engine.pats.verify(held.rotation.organization, value)
+    except VerificationError:
+        check_clone(held, view)
+        raise

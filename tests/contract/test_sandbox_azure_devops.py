@@ -138,9 +138,7 @@ def test_creation_shows_the_value_once_when_granted(caller: Caller, version: str
         ({"validTo": "tomorrow"}, "invalidValidTo"),
     ],
 )
-def test_creation_is_refused_by_name_when_wish_is_bad(
-    caller: Caller, changes: dict[str, object], error: str
-) -> None:
+def test_creation_is_refused_by_name_when_wish_is_bad(caller: Caller, changes: dict[str, object], error: str) -> None:
     answer = caller.create(**changes)
     assert (answer["patToken"], answer["patTokenError"]) == (None, error)
     assert not caller.sandbox.world.pats
@@ -413,9 +411,7 @@ def test_connection_data_is_401_and_empty_when_pat_is_dead(caller: Caller) -> No
 def test_all_organization_pat_dies_when_december_2026_has_come(caller: Caller) -> None:
     world = caller.sandbox.world
     day = datetime(2026, 1, 1, tzinfo=UTC)
-    pat = world.add_pat(
-        world.users[seeds.USER_ID], "everywhere", "vso.code", None, day, day + timedelta(days=36500)
-    )
+    pat = world.add_pat(world.users[seeds.USER_ID], "everywhere", "vso.code", None, day, day + timedelta(days=36500))
     # Reckoned from now, so that the test holds on any date: before the end it works, after it does not.
     end = datetime(2026, 12, 1, tzinfo=UTC)
     if world.clock.now() < end:

@@ -91,9 +91,7 @@ class Desk:
 
     def refresh(self, refresh_token: object, scope: str = AZURE_DEVOPS[0]) -> requests.Response:
         scope = f"openid profile offline_access {scope}"
-        return self.ask_token(
-            {"grant_type": "refresh_token", "refresh_token": str(refresh_token), "scope": scope}
-        )
+        return self.ask_token({"grant_type": "refresh_token", "refresh_token": str(refresh_token), "scope": scope})
 
     def sign_in(self) -> Document:
         flow = self.start_device_code()
@@ -230,9 +228,7 @@ def test_id_token_verifies_with_the_published_keys_when_signed_in(desk: Desk) ->
     id_token = str(desk.sign_in()["id_token"])
     keys = jwt.PyJWKSet.from_dict(desk.session.get(f"{desk.url}/{TENANT_ID}/discovery/v2.0/keys").json())
     key = keys[jwt.get_unverified_header(id_token)["kid"]]
-    claims = jwt.decode(
-        id_token, key, algorithms=["RS256"], audience=CLIENT_ID, issuer=f"{desk.url}/{TENANT_ID}/v2.0"
-    )
+    claims = jwt.decode(id_token, key, algorithms=["RS256"], audience=CLIENT_ID, issuer=f"{desk.url}/{TENANT_ID}/v2.0")
     jsonschema.validate(claims, json.loads((SCHEMAS / "entra_id_token.json").read_text()))
     assert (claims["oid"], claims["tid"]) == (USER_ID, TENANT_ID)
 
@@ -549,9 +545,7 @@ def test_confidential_client_is_refused_when_it_does_not_authenticate(
 
 
 @pytest.mark.parametrize("with_thumbprint", [True, False])
-def test_service_principal_gets_a_token_when_a_registered_certificate_signs(
-    desk: Desk, with_thumbprint: bool
-) -> None:
+def test_service_principal_gets_a_token_when_a_registered_certificate_signs(desk: Desk, with_thumbprint: bool) -> None:
     private_key, certificate, thumbprint = make_certificate()
     desk.sandbox.entra.configure({"apps": {CLIENT_ID: {"public": False, "certificate": certificate}}})
     # msal sends x5t (SHA-1) when it is given a thumbprint, and x5t#S256 when it makes its own.

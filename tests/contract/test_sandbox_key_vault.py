@@ -364,9 +364,7 @@ def test_service_principal_writes_when_it_signs_in_with_its_secret(desk: Desk) -
         assert client.set_secret("by-robot", "value").value == "value"
 
 
-@pytest.mark.parametrize(
-    "document", [{"unknown": 1}, {"throttled_requests": -1}, {"rbac_vaults": ["no-such-vault"]}]
-)
+@pytest.mark.parametrize("document", [{"unknown": 1}, {"throttled_requests": -1}, {"rbac_vaults": ["no-such-vault"]}])
 def test_settings_are_refused_when_one_is_bad(desk: Desk, document: Mapping[str, object]) -> None:
     with pytest.raises(ValueError, match=r"."):
         desk.sandbox.key_vault.configure({"retry_after_seconds": 9, **document})

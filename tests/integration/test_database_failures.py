@@ -11,7 +11,6 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -257,11 +256,12 @@ def test_failure_is_explained_by_its_state_when_postgresql_reports_it(original: 
     assert CANARY not in error.message
 
 
-def test_database_refuses_a_naive_time_when_a_record_has_one(tmp_path: Path) -> None:
+def test_database_refuses_a_naive_time_when_it_gets_past_the_domain(tmp_path: Path) -> None:
     """Nothing without a time zone is stored, whatever path it took."""
     upgrade(f"sqlite:///{tmp_path}/rotator.db")
     database = SqlDatabase(f"sqlite:///{tmp_path}/rotator.db")
-    record = replace(make_managed_pat(), retry_at=datetime.fromisoformat("2026-03-01T12:00:00"))
+    record = make_managed_pat()
+    object.__setattr__(record, "retry_at", datetime.fromisoformat("2026-03-01T12:00:00"))
     with pytest.raises(DatabaseError, match="without a time zone"), database.begin() as work:
         work.inventory.add(record)
     with database.begin() as work:

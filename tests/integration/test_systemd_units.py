@@ -69,9 +69,7 @@ def test_service_is_hardened_when_its_exposure_is_measured(installed_units: Path
         answer = _analyze("security", "--offline=true", f"--threshold={_HIGHEST_EXPOSURE}", unit)
         assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr
     settings = _read("rotator.service")
-    assert {name: settings.get(name) for name in _HARDENING} == {
-        name: [value] for name, value in _HARDENING.items()
-    }
+    assert {name: settings.get(name) for name in _HARDENING} == {name: [value] for name, value in _HARDENING.items()}
     assert settings["SystemCallFilter"][0] == "@system-service"
 
 

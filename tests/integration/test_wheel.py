@@ -86,15 +86,11 @@ def test_wheel_carries_package_migrations_and_samples(wheel: Path) -> None:
     assert samples
     assert samples - names == set()
     assert [
-        name
-        for name in names
-        if name.startswith(("tests/", "migrations/", "config/")) or "__pycache__" in name
+        name for name in names if name.startswith(("tests/", "migrations/", "config/")) or "__pycache__" in name
     ] == []
 
 
-def test_wheel_is_imported_from_its_installation_when_run_elsewhere(
-    installation: Path, tmp_path: Path
-) -> None:
+def test_wheel_is_imported_from_its_installation_when_run_elsewhere(installation: Path, tmp_path: Path) -> None:
     origin = _run(installation / "python", "-c", "import rotator; print(rotator.__file__)", cwd=tmp_path)
     assert Path(origin.strip()).is_relative_to(installation.parent)
 

@@ -145,13 +145,26 @@ def test_only_one_is_proposed_when_a_rule_gives_several_the_same_secret() -> Non
 
 
 def test_pat_is_adopted_as_blocked_when_it_cannot_be_cloned() -> None:
-    world = make_world(policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=("app_token",))))
+    world = make_world()
     add_untracked(world, "everywhere", organization=None)
+    (record,) = [proposal.record for proposal in look(world).proposals]
+    assert record.blocked
+    assert record.last_failure is not None
+    assert record.last_failure.code == "all_organizations"
+    assert record.last_failure.fix
+
+
+def test_adopted_pat_is_rotated_when_the_guardrail_on_its_scope_is_lifted() -> None:
+    world = make_world(policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=("app_token",))))
     add_untracked(world, "full", scope="app_token")
-    records = {proposal.record.name: proposal.record for proposal in look(world).proposals}
-    codes = {name: record.last_failure.code for name, record in records.items() if record.last_failure}
-    assert codes == {"everywhere": "all_organizations", "full": "scope_denied"}
-    assert all(record.blocked for record in records.values())
+    engine = world.make_engine()
+    adopt(engine, propose(engine, ["full"], everything=False))
+    world.advance(days=16)
+    world.run()
+    assert world.states("full") == []
+    world.policy = make_policy(RULE)
+    world.run()
+    assert world.states("full") == ["overlapping"]
 
 
 def test_all_organization_pat_is_proposed_once_when_every_organization_lists_it() -> None:

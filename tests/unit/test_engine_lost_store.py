@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.support.engine import NAME, EngineWorld, make_world
-from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store
+from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -48,6 +49,14 @@ def test_store_is_found_later_when_the_vault_could_not_be_asked_at_first() -> No
     world.run()
     assert world.states() == ["overlapping"]
     world.finish()
+
+
+def test_settle_time_counts_from_the_last_of_several_writes() -> None:
+    world = make_world()
+    began = world.clock.now()
+    lose_every_store(world)
+    assert world.count("store") == 7
+    assert world.rotations()[0].sent_at == world.clock.now() > began
 
 
 def test_clone_is_given_up_when_its_write_did_not_land_in_the_settle_time() -> None:
@@ -97,14 +106,34 @@ def test_committed_value_is_put_back_when_that_is_killed_too(side: str, mark: st
     world.finish()
 
 
-def test_committed_value_is_put_back_when_the_write_lands_before_its_clone_is_revoked() -> None:
+def test_committed_value_is_put_back_before_the_clone_is_revoked_when_its_write_lands_in_between() -> None:
     world = make_given_up_store()
     world.run_and_die(after="abandoning")
     world.secrets.land_late()
     world.advance(**LEASE)
+    restored: list[bool] = []
+    world.database.interrupts["abandoned"] = lambda: restored.append(world.is_live())
     world.run()
+    assert restored == [True]
     world.check_served()
     world.finish()
+
+
+def test_inventorys_value_is_put_back_when_a_live_value_of_somebody_else_is_newer() -> None:
+    world = make_overlapping()
+    world.run()
+    theirs = world.add_lookalike(world.record().valid_to + timedelta(days=1))
+    world.secrets.write_foreign(world.location(), theirs.value)
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.rotate(NAME)
+    world.heal()
+    world.advance(**SETTLE)
+    world.run()
+    assert world.states() == ["completed", "abandoned"]
+    world.secrets.land_late()
+    world.run()
+    world.check_served()
 
 
 # Several versions of ours, and a rule that disables the older ones.
@@ -143,3 +172,35 @@ def test_foreign_version_stays_enabled_when_it_was_written_right_after_the_revoc
     world.advance(**LEASE)
     world.run()
     assert world.latest().version.enabled
+
+
+# The read-back.
+
+
+def test_rotation_is_frozen_when_another_value_is_read_back_under_our_tags() -> None:
+    world = make_world()
+    world.database.interrupts["stored"] = lambda: write_under_our_tags(world)
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["foreign_write"]
+    assert world.states() == ["failed"]
+    assert world.revoked_ids() == []
+
+
+def write_under_our_tags(world: EngineWorld) -> None:
+    """Somebody copies our version's tags to a value of their own."""
+    world.secrets.write_foreign(world.location(), "theirs", dict(world.latest().version.tags))
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_rotation_begins_anew_when_the_stored_clone_was_revoked_while_the_process_was_dead(side: str) -> None:
+    world = make_world()
+    world.run_and_die(**{side: "stored"})
+    world.pats.pats[world.live_ids()[1]].revoked = True
+    world.advance(**LEASE)
+    world.run()
+    assert world.states()[0] == "failed"
+    world.advance(**SETTLE)
+    world.run()
+    assert world.states() == ["failed", "overlapping"]
+    world.check_served()
+    world.finish()

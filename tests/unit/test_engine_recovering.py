@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from rotator.engine.tags import ROTATION_TAG
@@ -35,7 +37,7 @@ DEATHS = [
 def test_rotation_is_brought_to_a_safe_end_when_killed(side: str, mark: str, states: list[str], revoked: int) -> None:
     world = make_world()
     world.run_and_die(**{side: mark})
-    world.check_live()
+    assert world.is_live()
     world.advance(**LEASE)
     report = world.run()
     assert world.states() == states
@@ -176,3 +178,18 @@ def test_parked_rotation_is_not_doubled_when_a_person_asks_for_another() -> None
     assert [entry.failure and entry.failure.code for entry in report.failed] == ["rotation_parked"]
     assert world.count("mint") == 1
     assert world.latest().version.tags.get(ROTATION_TAG) is None
+
+
+def test_clone_in_use_is_not_revoked_when_the_database_was_restored_from_a_backup() -> None:
+    world = make_world()
+    backups: list[Callable[[], None]] = []
+    world.database.interrupts["minted"] = lambda: backups.append(world.database.back_up())
+    world.run()
+    backups[0]()
+    assert world.states() == ["minted"]
+    world.advance(**LEASE)
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["database_behind"]
+    assert world.states() == ["failed"]
+    assert world.revoked_ids() == []
+    assert world.is_live()

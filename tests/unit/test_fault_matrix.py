@@ -23,7 +23,7 @@ def test_fault_leaves_nothing_behind_when_the_next_runs_have_healed_it(cell: Cel
     world = cell.start()
     cell.fault(world)
     assert describe(world, run_once(world)) == cell.then
-    world.check_live()
+    assert world.is_live()
     world.heal()
     world.advance(minutes=11)
     world.run()

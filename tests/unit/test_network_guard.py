@@ -35,6 +35,4 @@ def test_connection_works_when_the_server_is_on_loopback() -> None:
 
 
 def test_environment_holds_no_setting_of_the_caller_when_tests_run() -> None:
-    assert not [
-        name for name in os.environ if name.startswith(("ROTATOR_", "AZURE_")) or name == "HTTPS_PROXY"
-    ]
+    assert not [name for name in os.environ if name.startswith(("ROTATOR_", "AZURE_")) or name == "HTTPS_PROXY"]

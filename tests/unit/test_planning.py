@@ -90,7 +90,12 @@ def test_action_tells_the_last_failure_when_it_is_too_early_to_try_again(blocked
 def test_action_is_rotate_when_the_time_to_try_again_has_come(blocked: bool) -> None:
     pat = replace(WAITING, blocked=blocked)
     assert plan(pat, now=NOW + SECOND).kind is ActionKind.ROTATE
-    assert plan(replace(pat, retry_at=None)).kind is ActionKind.ROTATE
+
+
+def test_action_is_blocked_when_no_time_to_try_again_is_set() -> None:
+    """Adopted as something that cannot be cloned: only a person can change that."""
+    assert plan(replace(WAITING, blocked=True, retry_at=None)).kind is ActionKind.BLOCKED
+    assert plan(replace(WAITING, blocked=False, retry_at=None)).kind is ActionKind.ROTATE
 
 
 def test_action_follows_the_policy_when_a_failed_pat_is_no_longer_due() -> None:

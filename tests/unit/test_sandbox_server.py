@@ -280,9 +280,7 @@ def test_control_creates_and_revokes_pats_when_told(client: Client) -> None:
         ("pats", {"username": "nobody"}),
     ],
 )
-def test_control_refuses_and_changes_nothing_when_call_is_malformed(
-    client: Client, path: str, body: object
-) -> None:
+def test_control_refuses_and_changes_nothing_when_call_is_malformed(client: Client, path: str, body: object) -> None:
     answer = client.session.post(f"{client.root}/_sandbox/{path}", json=body, timeout=10)
     assert answer.status_code == 400
     assert answer.json()["error"]

@@ -1,0 +1,37 @@
+"""A clone of ours that somebody else revoked after the vault had it: the old PAT is current again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure
+from rotator.domain.rotation import RotationState
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.listing import Listing, ServerView
+from rotator.errors import CloneLostError
+
+
+def check_clone(held: ClaimedPat, view: ServerView) -> None:
+    """CloneLostError, after making the old PAT current again, when a complete listing taken now lacks our clone.
+
+    Called when the clone's value did not authenticate; a listing alone would not be proof enough.
+    """
+    rotation = held.rotation
+    listing = view.fetch_again(rotation.account, rotation.organization)
+    if listing.find(rotation.new_authorization_id or "") is None:
+        raise _return_to_predecessor(held, listing)
+
+
+def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError:
+    rotation, old = held.rotation, listing.find(held.rotation.predecessor_id)
+    error = CloneLostError(
+        f"{held.pat.name}: the clone {rotation.new_authorization_id} was revoked outside rotator",
+        fix=f"Nothing to do if it was meant; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
+    )
+    pat = held.pat
+    if old is not None:
+        pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
+    failure = Failure(error.code, error.message, error.fix)
+    held.step(RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure)
+    return error

@@ -1,0 +1,38 @@
+"""kill -9 just before and just after every commit of a rotation that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.killing import COMMITS, Stage, open_stage, read_commits
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Signed in, with one PAT adopted."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Stage:
+    """The stage at its beginning."""
+    prepared.reset()
+    return prepared
+
+
+def test_rotation_makes_exactly_the_commits_that_are_killed_when_undisturbed(stage: Stage) -> None:
+    run = stage.start("once", dying=("never", 0))
+    assert run.wait() == 0, run.read()
+    assert read_commits(run) == COMMITS
+    stage.check_end()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(len(COMMITS)), ids=COMMITS)
+def test_once_loses_nothing_when_killed_at_a_commit(stage: Stage, number: int, when: str) -> None:
+    stage.die(when, number)
+    stage.run_until_at_rest()
+    stage.check_end()

@@ -1,0 +1,66 @@
+"""kill -9 and SIGSTOP with PostgreSQL: the requests that change something, and every kind of commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.killing import CHANGES, COMMITS, Stage, open_stage, read_commits
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Stage]:
+    """Signed in, with one PAT adopted."""
+    with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Stage:
+    """The stage at its beginning."""
+    prepared.reset(lease="3s")
+    return prepared
+
+
+def test_rotation_makes_exactly_the_commits_that_are_killed_when_on_postgresql(stage: Stage) -> None:
+    run = stage.start("once", dying=("never", 0))
+    assert run.wait() == 0, run.read()
+    assert read_commits(run) == COMMITS
+    stage.check_end()
+
+
+@pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("service", "method", "path"), CHANGES, ids=[method for _, method, _ in CHANGES])
+def test_once_loses_nothing_when_killed_at_a_request_on_postgresql(
+    stage: Stage, service: str, method: str, path: str, effect: bool
+) -> None:
+    stage.hold(service, method, path, effect=effect)
+    stage.start_and_hold().kill()
+    stage.faults.close()
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+# Just after a commit is before the next one: one side is enough here, both are killed on SQLite.
+@pytest.mark.parametrize("number", range(len(COMMITS)), ids=COMMITS)
+def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, number: int) -> None:
+    stage.die("before", number)
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+@pytest.mark.parametrize(("service", "method", "path"), CHANGES[:2], ids=["POST", "PUT"])
+def test_frozen_run_loses_nothing_when_it_thaws_after_another_took_over_on_postgresql(
+    stage: Stage, service: str, method: str, path: str
+) -> None:
+    stage.postpone(service, method, path)
+    frozen = stage.start_and_hold()
+    frozen.freeze()
+    stage.run_until_at_rest()
+    stage.faults.close()
+    frozen.thaw()
+    assert frozen.wait() != 0, frozen.read()
+    stage.run_until_at_rest()
+    stage.check_end()

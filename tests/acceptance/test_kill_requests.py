@@ -1,0 +1,121 @@
+"""kill -9 at every HTTP request of a rotation: what changes something, before and after its effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.killing import MUTATING, Stage, open_stage
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A kind of request: the service, the method, and what its path and query look like."""
+
+    service: str
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        words = re.sub(r"[^a-zA-Z]+", "-", self.path).strip("-")
+        return f"{self.service}-{self.method}-{words}"
+
+
+IDENTITY = Sent("azure_devops", "GET", "/connectionData")
+LIST = Sent("azure_devops", "GET", r"/tokens/pats\?.*displayFilterOption")
+SHOW = Sent("azure_devops", "GET", r"/tokens/pats\?.*authorizationId")
+MINT = Sent("azure_devops", "POST", "/tokens/pats")
+REVOKE = Sent("azure_devops", "DELETE", "/tokens/pats")
+DISCOVERY = Sent("entra", "GET", "/openid-configuration")
+TOKEN = Sent("entra", "POST", "/token")
+VERSIONS = Sent("key_vault", "GET", "/versions")
+READ = Sent("key_vault", "GET", r"/secrets/[^/]+/\?")
+TAG = Sent("key_vault", "PATCH", "/secrets/")
+STORE = Sent("key_vault", "PUT", "/secrets/")
+
+ROTATION = (
+    (IDENTITY, 0),
+    (LIST, 0),
+    (SHOW, 0),
+    (VERSIONS, 0),
+    (DISCOVERY, 0),
+    (TOKEN, 0),
+    (VERSIONS, 1),
+    (READ, 0),
+    (TAG, 0),
+    (MINT, 0),
+    (IDENTITY, 1),
+    (STORE, 0),
+    (READ, 1),
+    (READ, 2),
+    (IDENTITY, 2),
+    (REVOKE, 0),
+)
+"""Every request of a rotation in order, each with how many like it came before."""
+
+INTENT = {TAG: "planned", MINT: "minting", STORE: "storing", REVOKE: "retiring"}
+"""The state that is committed before a request changes anything."""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Signed in, with one PAT adopted."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Stage:
+    """The stage at its beginning."""
+    prepared.reset()
+    return prepared
+
+
+def _make_cases() -> list[object]:
+    return [
+        pytest.param(sent, skip, effect, id=f"{sent}-{skip}-{'after' if effect else 'before'}")
+        for sent, skip in ROTATION
+        # Reading has no effect: killed before or after it the world is the same.
+        for effect in ((False, True) if sent.method in MUTATING else (False,))
+    ]
+
+
+def test_rotation_sends_exactly_the_requests_that_are_killed_when_undisturbed(stage: Stage) -> None:
+    assert stage.run_until_at_rest() == 1
+    requests = stage.world.record.all()
+    targets = [f"{entry.path}?{'&'.join(entry.query)}" for entry in requests]
+    assert [
+        (entry.service, entry.method, re.search(sent.path, target) is not None)
+        for entry, target, (sent, _) in zip(requests, targets, ROTATION, strict=True)
+    ] == [(sent.service, sent.method, True) for sent, _ in ROTATION]
+    stage.check_end()
+
+
+@pytest.mark.parametrize(("sent", "skip", "effect"), _make_cases())
+def test_once_loses_nothing_when_killed_at_a_request(stage: Stage, sent: Sent, skip: int, effect: bool) -> None:
+    stage.hold(sent.service, sent.method, sent.path, skip, effect=effect)
+    run = stage.start_and_hold()
+    if sent in INTENT:
+        assert stage.find_open_states() == [INTENT[sent]]
+    run.kill()
+    stage.check_consumers()
+    stage.check_secrecy()
+    stage.faults.close()
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+@pytest.mark.parametrize("sent", [MINT, STORE, REVOKE], ids=str)
+def test_once_loses_nothing_when_the_request_of_a_killed_run_lands_after_its_recovery(stage: Stage, sent: Sent) -> None:
+    stage.postpone(sent.service, sent.method, sent.path)
+    stage.start_and_hold().kill()
+    stage.run_until_at_rest()
+    before = len(stage.find_ours()), stage.find_latest()
+    stage.land()
+    if sent is not REVOKE:
+        assert (len(stage.find_ours()), stage.find_latest()) != before
+    stage.run_until_at_rest()
+    stage.check_end()

@@ -1,0 +1,87 @@
+"""The `rotator` command, killed by itself at one commit that writes: `python dying_command.py WHEN NUMBER ARGUMENT...`.
+
+WHEN is `before` or `after`, NUMBER counts from 0. With WHEN `never` it lives on and, at its end, writes on stderr one
+line for each commit that wrote, beginning with `commit `: its audit event, or else what was changed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine, ExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.pool import Pool
+
+from rotator.cli.main import main
+
+_WRITES = "writes of the open transaction"
+
+
+class Executioner:
+    """Watches every connection of the process through the library's own events."""
+
+    def __init__(self, when: str, number: int) -> None:
+        self.commits: list[str] = []
+        self._when = when
+        self._number = number
+        self._is_doomed = False
+
+    def watch(self) -> None:
+        """Begin to count."""
+        event.listen(Engine, "before_cursor_execute", self._note)
+        event.listen(Engine, "commit", self._meet_commit)
+        event.listen(Engine, "rollback", self._forget)
+        event.listen(Pool, "checkin", self._meet_checkin)
+
+    def _note(
+        self,
+        connection: Connection,
+        _cursor: DBAPICursor,
+        statement: str,
+        _parameters: object,
+        context: ExecutionContext,
+        _executemany: bool,
+    ) -> None:
+        words = statement.split()
+        if words[0] not in ("INSERT", "UPDATE", "DELETE"):
+            return
+        label = " ".join(word for word in words[:3] if word not in ("INTO", "FROM", "SET"))
+        rows: list[dict[str, object]] = getattr(context, "compiled_parameters", [])
+        told = [str(row["event"]) for row in rows if "event" in row]
+        connection.info.setdefault(_WRITES, []).append(told[0] if told else label)
+
+    def _forget(self, connection: Connection) -> None:
+        connection.info.pop(_WRITES, None)
+
+    def _meet_commit(self, connection: Connection) -> None:
+        writes = connection.info.pop(_WRITES, [])
+        if not writes:
+            return
+        if len(self.commits) == self._number and self._when == "before":
+            _die()
+        self._is_doomed = len(self.commits) == self._number and self._when == "after"
+        # The audit event comes last; without one the first change says most.
+        self.commits.append(writes[0] if " " in writes[-1] else writes[-1])
+
+    def _meet_checkin(self, _dbapi_connection: object, _record: object) -> None:
+        """The connection goes back to its pool right after the commit, before anything else is done."""
+        if self._is_doomed:
+            _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    when, number, *arguments = sys.argv[1:]
+    executioner = Executioner(when, int(number))
+    executioner.watch()
+    code = main(arguments)
+    if when == "never":
+        for commit in executioner.commits:
+            print(f"commit {commit}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,407 @@
+"""A stage for runs that are killed or frozen: a sandbox, one PAT that is due, and what must hold afterwards.
+
+Adopting and signing in takes seconds, so that is done once; `Stage.reset` puts everything back for each test.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy
+
+from rotator.adapters.database.schema import audit_event, metadata, rotation
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.sandbox.faults import Fault, Faults
+from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import ORGANIZATION, USER_ID, VAULT
+from rotator.sandbox.world import Pat, Secret, SecretVersion
+from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, run_command, start_device_login
+from tests.support import dying_command
+from tests.support.postgres import PostgresServer
+
+NAME = "ci-build"
+SCOPE = "vso.build_execute"
+SECRET = f"{ORGANIZATION}-{NAME}"
+CLOSED = ("completed", "abandoned", "failed")
+MUTATING = ("POST", "PUT", "PATCH", "DELETE")
+COMMITS = [
+    "DELETE untracked_pat",
+    "UPDATE managed_pat",
+    "rotation_planned",
+    "mint_started",
+    "pat_minted",
+    "pat_verified",
+    "store_started",
+    "secret_stored",
+    "overlap_started",
+    "revoke_started",
+    "pat_revoked",
+    "UPDATE managed_pat",
+]
+"""Every commit of a rotation that writes, as `dying_command` names them: the claim is taken second, given back last."""
+CHANGES = (
+    ("azure_devops", "POST", "/tokens/pats"),
+    ("key_vault", "PUT", "/secrets/"),
+    ("azure_devops", "DELETE", "/tokens/pats"),
+)
+"""The requests that make, store and revoke, as faults name them: service, method, path."""
+_MOST_RUNS = 12
+
+
+class WatchedFaults(Faults):
+    """Faults that tell when a request is being held; `close` lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.struck = threading.Event()
+        self.answered = threading.Event()
+
+    def hang(self) -> None:
+        """See Faults."""
+        self.struck.set()
+        super().hang()
+
+    def wait(self, seconds: float) -> None:
+        """See Faults."""
+        self.struck.set()
+        super().wait(seconds)
+
+    def request_done(self, service: str) -> None:
+        """See Faults."""
+        super().request_done(service)
+        self.answered.set()
+
+
+class StageDatabase(Protocol):
+    """An inventory database that can be put back to a kept state."""
+
+    def url(self) -> str:
+        """Its SQLAlchemy URL."""
+
+    def keep(self) -> None:
+        """Remember its state as the beginning; nobody is connected."""
+
+    def restore(self) -> None:
+        """Put the beginning back; nobody is connected."""
+
+
+class SqliteFile:
+    """An SQLite file beside the settings."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def url(self) -> str:
+        """See StageDatabase."""
+        return f"sqlite:///{self._path}"
+
+    def keep(self) -> None:
+        """See StageDatabase."""
+        assert not self._path.with_name(f"{self._path.name}-wal").exists()
+        shutil.copy(self._path, self._path.with_suffix(".kept"))
+
+    def restore(self) -> None:
+        """See StageDatabase."""
+        for ending in ("-wal", "-shm"):
+            self._path.with_name(f"{self._path.name}{ending}").unlink(missing_ok=True)
+        shutil.copy(self._path.with_suffix(".kept"), self._path)
+
+
+class PostgresCopy:
+    """A PostgreSQL database that is copied anew from its template."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._template = self._current = server.create_database()
+
+    def url(self) -> str:
+        """See StageDatabase."""
+        return self._server.url(self._current)
+
+    def keep(self) -> None:
+        """See StageDatabase."""
+
+    def restore(self) -> None:
+        """See StageDatabase."""
+        if self._current != self._template:
+            self._server.drop_database(self._current)
+        self._current = self._server.create_database(self._template)
+
+
+@dataclass
+class Run:
+    """A run of the command whose output goes to files."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    errors: Path
+
+    def read(self) -> str:
+        """What it has said so far."""
+        return self.output.read_text(encoding="utf-8") + self.errors.read_text(encoding="utf-8")
+
+    def wait(self) -> int:
+        """Its exit code, negative when a signal ended it."""
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.process.kill()
+        assert self.wait() == -signal.SIGKILL
+
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until it stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def read_proc(self) -> bytes:
+        """What other users of the host could see of it."""
+        return b"".join(Path("/proc", str(self.process.pid), name).read_bytes() for name in ("environ", "cmdline"))
+
+
+class Stage:
+    """One managed PAT, `ci-build`, four days before its end, its value in the vault, and a look-alike of a human's."""
+
+    def __init__(self, sandbox: Sandbox, database: StageDatabase) -> None:
+        self.sandbox = sandbox
+        self.world = sandbox.world
+        self.folder = sandbox.addresses.config_path.parent
+        self.database = database
+        self.faults = WatchedFaults()
+        self.humans: set[str] = set()
+        self._runs: list[Run] = []
+        self._config = sandbox.addresses.config_path.read_text(encoding="utf-8")
+
+    def prepare(self) -> None:
+        """Sign in, adopt, and remember all that as the beginning."""
+        policy = self.sandbox.addresses.policy_path
+        policy.write_text(_replace(policy.read_text(encoding="utf-8"), "overlap: 5s", "overlap: 0s"), encoding="utf-8")
+        self._config = _replace(self._config, "settle: 10s", "settle: 1s")
+        self._write_config()
+        self._command("db", "upgrade")
+        process, prompt = start_device_login(self.sandbox)
+        approve(self.sandbox, prompt)
+        output, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, output + errors
+        [self._original] = [pat for pat in self.world.pats.values() if pat.display_name == NAME]
+        self._put_value(self._original)
+        self._command("inventory", "adopt", self._original.authorization_id)
+        self.database.keep()
+        shutil.copy(self.folder / "token-cache.bin", self.folder / "token-cache.kept")
+        self._pats = copy.deepcopy(self.world.pats)
+        self._secrets = copy.deepcopy(self.world.vaults[VAULT].secrets)
+
+    def reset(self, lease: str = "1m") -> None:
+        """Put everything back to the beginning. `lease` is how long claims last."""
+        self.end()
+        self.faults = self.world.faults = WatchedFaults()
+        with self.world.lock:
+            self.world.pats = copy.deepcopy(self._pats)
+            self.world.vaults[VAULT].secrets = copy.deepcopy(self._secrets)
+        self.world.record.clear()
+        self.database.restore()
+        shutil.copy(self.folder / "token-cache.kept", self.folder / "token-cache.bin")
+        self._write_config(lease)
+        self.humans = set()
+        self.add_look_alike(days_left=20)
+
+    def end(self) -> None:
+        """Let go whatever is held, and end what still runs."""
+        self.faults.close()
+        for run in self._runs:
+            if run.process.poll() is None:
+                run.thaw()
+                run.kill()
+        self._runs.clear()
+
+    def add_look_alike(self, days_left: int) -> None:
+        """A human makes a PAT of the same name, scope and organization, for another use."""
+        now = self.world.clock.now().replace(microsecond=0)
+        user, organization = self.world.users[USER_ID], self.world.organizations[ORGANIZATION]
+        pat = self.world.add_pat(user, NAME, SCOPE, (organization,), now, now + timedelta(days=days_left))
+        self.humans.add(pat.authorization_id)
+
+    def hold(self, service: str, method: str, path: str, skip: int = 0, *, effect: bool = False) -> None:
+        """Hold the next such request for ever, without its effect or, its reply withheld, with it."""
+        self.faults.add(Fault(service, "hang", method=method, path=path, skip=skip, effect=effect))
+
+    def postpone(self, service: str, method: str, path: str) -> None:
+        """Hold the next such request; when it is let go, it has its effect and is answered."""
+        self.faults.add(Fault(service, "latency", method=method, path=path, seconds=3600))
+
+    def start(self, *arguments: str, dying: tuple[str, int] | None = None) -> Run:
+        """Start the installed command, or the one that kills itself at a commit."""
+        number = len(self._runs)
+        output, errors = self.folder / f"run-{number}.out", self.folder / f"run-{number}.err"
+        command: list[str | Path] = [COMMAND]
+        if dying is not None:
+            command = [sys.executable, "-P", str(dying_command.__file__), dying[0], str(dying[1])]
+        with output.open("wb") as out, errors.open("wb") as err:
+            process = subprocess.Popen(
+                [*command, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "ROTATOR_CONFIG": config_of(self.sandbox)},
+                cwd=self.folder,
+            )
+        run = Run(process, output, errors)
+        self._runs.append(run)
+        return run
+
+    def start_and_hold(self) -> Run:
+        """Start `once` and return when its request is held; a human makes another look-alike meanwhile."""
+        run = self.start("-vv", "once")
+        while not self.faults.struck.wait(0.2):
+            assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
+        self.add_look_alike(days_left=29)
+        self.check_consumers()
+        shown = run.read_proc()
+        assert not [secret for secret in self._find_secrets() if secret in shown]
+        return run
+
+    def die(self, when: str, number: int) -> None:
+        """Run `once` and have it kill itself just before or after that commit."""
+        run = self.start("-vv", "once", dying=(when, number))
+        assert run.wait() == -signal.SIGKILL, run.read()
+        self.check_consumers()
+        self.check_secrecy()
+
+    def land(self) -> None:
+        """Let the held request have its effect; nothing else may be under way."""
+        self.faults.answered.clear()
+        self.faults.close()
+        assert self.faults.answered.wait(PATIENCE)
+
+    def run_until_at_rest(self) -> int:
+        """Run `once` at least once, then until nothing is open; consumers are served after each. How many it took."""
+        for count in range(1, _MOST_RUNS + 1):
+            run = self.start("-vv", "once", "--json")
+            assert run.wait() in (0, 1, 3, 11), run.read()
+            self.check_consumers()
+            if not self.find_open_states() and len(self.find_ours()) == 1:
+                return count
+        raise AssertionError(f"not at rest after {_MOST_RUNS} runs: {self.find_open_states()}, {self.find_ours()}")
+
+    def find_ours(self) -> list[Pat]:
+        """The live PATs of that name, those of humans left out."""
+        with self.world.lock:
+            alive = [pat for pat in self.world.pats.values() if pat.display_name == NAME and not pat.revoked]
+        return [pat for pat in alive if pat.authorization_id not in self.humans]
+
+    def find_latest(self) -> SecretVersion:
+        """What consumers read from the vault."""
+        with self.world.lock:
+            return self.world.vaults[VAULT].secrets[SECRET].versions[-1]
+
+    def find_open_states(self) -> list[str]:
+        """The states of the rotations that are not closed."""
+        states: list[str] = [str(row["state"]) for row in self._read_table(rotation)]
+        return [state for state in states if state not in CLOSED]
+
+    def find_events(self) -> list[str]:
+        """The names of the audit's events."""
+        return [str(row["event"]) for row in self._read_table(audit_event)]
+
+    def check_consumers(self) -> None:
+        """What consumers read is a live PAT."""
+        value = self.find_latest().value
+        with self.world.lock:
+            assert [pat.revoked for pat in self.world.pats.values() if pat.value == value] == [False]
+
+    def check_end(self) -> None:
+        """Nothing lost, no orphan, nothing foreign revoked, an honest status, a sound audit, no secret anywhere."""
+        [current] = self.find_ours()
+        latest = self.find_latest()
+        assert current.authorization_id != self._original.authorization_id
+        assert (latest.value, latest.tags[AUTHORIZATION_TAG]) == (current.value, current.authorization_id)
+        with self.world.lock:
+            revoked = {pat.authorization_id for pat in self.world.pats.values() if pat.revoked}
+        known = set(self._pats) - {self._original.authorization_id}
+        assert revoked & (known | self.humans) == set()
+        status = self.start("status", "--json")
+        assert status.wait() == 0, status.read()
+        tokens: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["tokens"]
+        [token] = [token for token in tokens if token["secret_name"] == SECRET]
+        assert (token["state"], token["authorization_id"]) == ("ok", current.authorization_id), token
+        audit = self.start("audit", "verify")
+        assert audit.wait() == 0, audit.read()
+        self.check_secrecy()
+
+    def check_secrecy(self) -> None:
+        """No PAT and no token of Entra's in the database, its journal files, or anything that a run has said."""
+        kept = b"".join(path.read_bytes() for path in self.folder.iterdir() if path.is_file())
+        for table in metadata.sorted_tables:
+            kept += repr(self._read_table(table)).encode()
+        secrets = self._find_secrets()
+        assert len(secrets) > 10
+        assert not [secret for secret in secrets if secret in kept]
+
+    def _find_secrets(self) -> list[bytes]:
+        with self.world.lock:
+            values = [pat.value for pat in self.world.pats.values()]
+            tokens = [*self.world.access_tokens, *self.world.refresh_tokens]
+        coded = [base64.b64encode(f"{user}{value}".encode()) for user in ("", ":") for value in values]
+        return [text.encode() for text in (*values, *tokens)] + [text.rstrip(b"=") for text in coded]
+
+    def _read_table(self, table: sqlalchemy.Table) -> list[dict[str, object]]:
+        engine = sqlalchemy.create_engine(self.database.url(), poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sqlalchemy.select(table)).mappings()]
+
+    def _put_value(self, pat: Pat) -> None:
+        now = self.world.clock.now()
+        version = SecretVersion(uuid.uuid4().hex, pat.value, {}, None, enabled=True, created=now, updated=now)
+        with self.world.lock:
+            self.world.vaults[VAULT].secrets[SECRET] = Secret(SECRET, [version])
+
+    def _write_config(self, lease: str = "1m") -> None:
+        text = _replace(self._config, "sqlite:///rotator.db", json.dumps(self.database.url()))
+        self.sandbox.addresses.config_path.write_text(_replace(text, "lease: 1m", f"lease: {lease}"), encoding="utf-8")
+
+    def _command(self, *arguments: str) -> None:
+        result = run_command(*arguments, env={"ROTATOR_CONFIG": config_of(self.sandbox)})
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def read_commits(run: Run) -> list[str]:
+    """The commits that a run of `dying_command` has named at its end."""
+    lines = run.errors.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("commit ") for line in lines if line.startswith("commit ")]
+
+
+@contextmanager
+def open_stage(folder: Path, server: PostgresServer | None = None) -> Iterator[Stage]:
+    """A prepared stage on SQLite or, with a server, on PostgreSQL."""
+    with Sandbox(folder) as sandbox:
+        database = SqliteFile(folder / "rotator.db") if server is None else PostgresCopy(server)
+        stage = Stage(sandbox, database)
+        stage.prepare()
+        try:
+            yield stage
+        finally:
+            stage.end()
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)

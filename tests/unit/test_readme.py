@@ -1,0 +1,130 @@
+"""What the Markdown pages show is so: the configuration loads, commands and links exist, states and codes agree."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import pytest
+
+from rotator.cli.main import INTERRUPTED, LazyGroup, rotator
+from rotator.domain.rotation import STEPS, RotationState
+from rotator.errors import RotatorError
+from rotator.settings.load import check_files, load_policy, load_settings
+from tests.support.documents import Page, load_page
+from tests.support.source_tree import ROOT, list_files
+from tests.unit.source_map import put_map
+
+README = load_page(ROOT / "README.md")
+PAGES = [load_page(path) for path in list_files() if path.suffix == ".md"]
+
+
+def _name(page: Page) -> str:
+    return page.path.relative_to(ROOT).as_posix()
+
+
+def _find_problem(words: tuple[str, ...]) -> str | None:
+    """Why a command line cannot be what the page says, or None: commands and options are looked up, not run."""
+    command: click.Command = rotator
+    context = click.Context(rotator, info_name="rotator")
+    options = {name for parameter in rotator.params for name in parameter.opts}
+    for word in words:
+        if word.startswith("-"):
+            if word.split("=")[0] not in options and word not in [*context.help_option_names, "-vv"]:
+                return f"{command.name} has no option {word}"
+        elif isinstance(command, click.Group) and not (isinstance(command, LazyGroup) and word == "COMMAND"):
+            found = command.get_command(context, word.rstrip(",.:"))
+            if found is None:
+                return f"{command.name} has no command {word}"
+            command = found
+            options |= {name for parameter in command.params for name in parameter.opts}
+    return None
+
+
+def _list_codes() -> set[int]:
+    """The exit codes that the errors carry, and those that commands return by themselves."""
+    kinds, codes = [RotatorError], {0, 3, 4, 20, INTERRUPTED}
+    while kinds:
+        kind = kinds.pop()
+        codes.add(kind.exit_code)
+        kinds += kind.__subclasses__()
+    return codes
+
+
+def test_readme_configuration_loads_as_it_stands(tmp_path: Path) -> None:
+    blocks = {block.splitlines()[0].removeprefix("# ").split(":")[0]: block for block in README.list_blocks("yaml")}
+    assert set(blocks) == {"rotator.yaml", "policy.yaml"}
+    for name, block in blocks.items():
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    assert check_files(tmp_path / "rotator.yaml") == []
+    settings = load_settings(tmp_path / "rotator.yaml")
+    assert [account.name for account in settings.accounts] == ["build-bot"]
+    assert settings.policy == tmp_path / "policy.yaml"
+    assert [rule.name for rule in load_policy(settings.policy).rules] == ["ci", "hands-off", "everything-else"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_page_shows_only_commands_that_exist(page: Page) -> None:
+    assert {" ".join(words): found for words in page.list_commands() if (found := _find_problem(words))} == {}
+
+
+def test_readme_shows_every_step_to_a_real_organization_as_a_command() -> None:
+    shown = {words[:2] if words[0] in ("config", "db", "inventory") else words[:1] for words in README.list_commands()}
+    assert shown >= {("init",), ("db", "upgrade"), ("login",), ("scan",), ("inventory", "adopt"), ("plan",), ("once",)}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("no-such",), "rotator has no command no-such"),
+        (("audit", "no-such"), "audit has no command no-such"),
+        (("plan", "--no-such"), "plan has no option --no-such"),
+    ],
+)
+def test_command_is_refused_when_it_does_not_exist(words: tuple[str, ...], problem: str) -> None:
+    assert _find_problem(words) == problem
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_page_links_to_what_is_there(page: Page) -> None:
+    broken = []
+    for link in page.list_links():
+        target, _, anchor = link.partition("#")
+        path = page.path.parent / target if target else page.path
+        if not path.exists() or (anchor and anchor not in load_page(path).list_anchors()):
+            broken.append(link)
+    assert broken == []
+
+
+def test_readme_draws_the_steps_of_a_rotation() -> None:
+    (diagram,) = README.list_blocks("mermaid")
+    drawn = set(re.findall(r"^ +(\S+) --> (\S+)$", diagram, re.MULTILINE))
+    steps = {(before.value, after.value) for before, following in STEPS.items() for after in following}
+    assert drawn == steps | {("[*]", RotationState.PLANNED.value)}
+    assert len(diagram.splitlines()) == len(drawn) + 1
+
+
+def test_readme_writes_out_steps_that_are_possible() -> None:
+    chains = [chain.split(" -> ") for chain in re.findall(r"`(\w+(?: -> \w+)+)`", README.text)]
+    assert max(map(len, chains)) == 9
+    for chain in chains:
+        for before, after in pairwise(chain):
+            assert RotationState(after) in STEPS[RotationState(before)]
+
+
+def test_readme_says_of_every_state_what_follows_when_the_process_dies() -> None:
+    _, _, table = README.text.partition("| died while |")
+    first_column = "".join(re.findall(r"^\|([^|]*)\|", table.partition("\n\n")[0], re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", first_column)) == sorted(state.value for state in RotationState)
+
+
+def test_readme_lists_every_exit_code() -> None:
+    _, _, table = README.text.partition("## Exit codes")
+    listed = [int(code) for code in re.findall(r"^\| (\d+) \|", table.partition("\n## ")[0], re.MULTILINE)]
+    assert sorted(listed) == sorted(_list_codes())
+    assert listed == [int(code) for code in re.findall(r"\b(\d+) [a-z]", rotator.help or "")]
+
+
+def test_source_map_is_up_to_date() -> None:
+    page = load_page(ROOT / "rotator" / "README.md")
+    assert page.text == put_map(page.text), "run python -m tests.unit.source_map --write"
