@@ -14,7 +14,7 @@ from rotator.engine.abandoning import abandon
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.ports import MintedPat, SecretVersion
-from rotator.engine.tags import INTENT_TAG, ROTATION_TAG
+from rotator.engine.tags import INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     ForeignWriteError,
@@ -146,7 +146,7 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None, *, by_hand: b
                 fix="Nothing was minted or revoked. If the database was restored from a backup, run "
                 "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
             )
-    elif newest is not None and pat.secret_version is not None and not by_hand:
+    elif newest is not None and RESTORED_TAG not in newest.tags and pat.secret_version is not None and not by_hand:
         raise ForeignWriteError(
             f"{pat.name}: {place} was written by somebody else since the last rotation; nothing was minted",
             fix=f"Find out who writes this secret, stop that, then `rotator rotate {pat.name}`.",

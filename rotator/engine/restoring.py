@@ -8,7 +8,7 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.ports import SecretVersion, StoredSecret
-from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
+from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.errors import VerificationError
 
 GIVEN_UP = frozenset({RotationState.ABANDONING, RotationState.ABANDONED})
@@ -40,7 +40,8 @@ def restore_committed(held: ClaimedPat) -> bool:
         held.location,
         committed.value,
         expires_at=committed.version.expires_at or held.pat.valid_to,
-        tags={key: value for key, value in committed.version.tags.items() if key != INTENT_TAG},
+        tags={key: value for key, value in committed.version.tags.items() if key != INTENT_TAG}
+        | {RESTORED_TAG: held.pat.name},
     )
     held.save(replace(held.pat, secret_version=version), "secret_restored", Outcome.SUCCEEDED, secret_version=version)
     if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:

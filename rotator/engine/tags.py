@@ -14,6 +14,7 @@ ORGANIZATION_TAG = "rotator-organization"
 RULE_TAG = "rotator-rule"
 AUDIT_HEAD_TAG = "rotator-audit-head"
 INTENT_TAG = "rotator-intent"
+RESTORED_TAG = "rotator-restored"
 
 
 def make_tags(rotation: Rotation, head: AuditEvent | None) -> dict[str, str]:

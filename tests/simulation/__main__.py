@@ -1,46 +1,59 @@
-"""`python -m tests.simulation --runs N [--seed S]`: many histories; a failing one prints its seed."""
+"""`python -m tests.simulation --runs N [--seed S] [--everywhere]`: many histories; a failing one prints its seed."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-import traceback
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 
-from tests.simulation.simulation import simulate
+from tests.simulation.simulation import crash_everywhere, simulate
+
+_SHARE = 50
+
+
+def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
+    """The histories of some seeds: what they went through, and those that broke the promise with how."""
+    totals: Counter[str] = Counter()
+    broken: dict[int, str] = {}
+    for seed in seeds:
+        try:
+            history = simulate(seed)
+        except Exception as error:
+            broken[seed] = repr(error)
+            continue
+        totals.update(runs=1, crashes=history.crashes, faults=history.faults, thaws=history.thaws)
+        totals.update(restores=history.restores, transient_breaks=history.breaks)
+    return totals, broken
 
 
 def main() -> int:
     """Run the histories of consecutive seeds; the exit code is 1 when one of them broke the promise."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed; a run is replayed with --runs 1 --seed N")
+    parser.add_argument("--everywhere", action="store_true", help="also every single crash point of a rotation")
     options = parser.parse_args()
-    began = time.monotonic()
+    began, jobs = time.monotonic(), os.cpu_count() or 1
     totals: Counter[str] = Counter()
-    failed = []
-    for seed in range(options.seed, options.seed + options.runs):
-        try:
-            history = simulate(seed)
-        except Exception as error:
-            failed.append(seed)
-            print(f"seed {seed}: {error!r}", flush=True)
-            if not options.keep_going:
-                traceback.print_exc()
-                break
-        else:
-            totals.update(
-                crashes=history.crashes,
-                faults=history.faults,
-                thaws=history.thaws,
-                restores=history.restores,
-                transient_breaks=history.breaks,
-            )
-            totals.update(history.notes)
-    print(dict(totals), f"{time.monotonic() - began:.0f} s", f"failed seeds: {failed}")
-    return 1 if failed else 0
+    broken: dict[int, str] = {}
+    end = options.seed + options.runs
+    with ProcessPoolExecutor(jobs) as pool:
+        shares = [range(first, min(first + _SHARE, end)) for first in range(options.seed, end, _SHARE)]
+        for found, failed in pool.map(live, shares):
+            totals.update(found)
+            broken |= failed
+            for seed, error in failed.items():
+                print(f"seed {seed}: {error}", flush=True)
+        if options.everywhere:
+            totals["crash_points"] = sum(pool.map(crash_everywhere, range(jobs), repeat(jobs)))
+    print(", ".join(f"{count} {what.replace('_', ' ')}" for what, count in totals.items()))
+    print(f"{len(broken)} broke the promise, seeds {options.seed} to {end - 1}, {time.monotonic() - began:.0f} s")
+    return 1 if broken else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

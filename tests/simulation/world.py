@@ -42,25 +42,26 @@ class InvariantError(AssertionError):
 class World:
     """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due.
 
-    `human_ids` are PATs that a person made or took away: the engine must not revoke the former.
-    `breaks` counts the moments at which consumers read a dead PAT.
+    `human_ids` are PATs that a person made: the engine must not revoke them. `meddled` are the ManagedPats whose
+    PAT a person revoked or whose secret a person wrote. `breaks` tells the moments at which consumers read a dead PAT.
     """
 
-    def __init__(self, randomness: random.Random) -> None:
+    def __init__(self, randomness: random.Random, names: tuple[str, ...] = NAMES) -> None:
         self.random = randomness
+        self.names = names
         self.clock = FakeClock()
         self.pats = FakePatService(self.clock)
         self.secrets = FakeSecretStore(self.clock)
         self.database = MemoryDatabase(host_now=self.clock.now, lock_timeout=0.01)
         self.policy = make_policy()
         self.human_ids: set[str] = set()
-        self.revoked_by_human: set[str] = set()
+        self.meddled: set[str] = set()
         self.breaks: list[str] = []
-        self.foreign_written: set[str] = set()
+        self.is_calm = True
         self.restores = False
         self.restored = False
         self.runs = 0
-        for name in NAMES:
+        for name in names:
             self._add_managed(name)
 
     def location(self, name: str) -> SecretLocation:
@@ -89,7 +90,7 @@ class World:
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.begin() as work:
-            found = [rotation for name in NAMES for rotation in work.journal.load_for(name)]
+            found = [rotation for name in self.names for rotation in work.journal.load_for(name)]
         return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
 
     def is_live(self, value: SecretValue) -> bool:
@@ -98,7 +99,7 @@ class World:
 
     def check_consumers(self, after: str) -> None:
         """I1: note when what consumers read is dead."""
-        for name in NAMES:
+        for name in self.names:
             versions = self.secrets.versions_of(self.location(name))
             if not versions or not versions[0].version.enabled or not self.is_live(versions[0].value):
                 self.breaks.append(f"{name} after {after}")
@@ -111,8 +112,11 @@ class World:
         del self.breaks[before:]
         return not broken
 
-    def check_audit(self) -> None:
-        """I8: the chain verifies."""
+    def check_database(self) -> None:
+        """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies."""
+        text = repr(self.database.snapshot())
+        if any(fake.value in text for fake in self.pats.pats.values()):
+            raise InvariantError("I6: the value of a PAT is in the database")
         with self.database.begin() as work:
             check_chain(work.audit.load())
 

@@ -267,6 +267,10 @@ class MemoryDatabase:
         finally:
             self._turn.release()
 
+    def snapshot(self) -> object:
+        """All that is committed, for a look at it."""
+        return self._tables
+
     def back_up(self) -> Callable[[], None]:
         """A function that puts the database back to what is committed now."""
         kept = self._tables.copy()
