@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,13 +50,23 @@ def make_session(options: HttpOptions) -> requests.Session:
     session.trust_env = False
     session.verify = True if options.ca_bundle is None else str(options.ca_bundle)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(_make_tls_context(options.ca_bundle), options)
+    adapter = _Adapter(_share_tls_context(options.ca_bundle), options)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
-def _make_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
+def _share_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
+    """One context for all sessions: reading the public CAs takes 30 ms, and a run has twenty sessions."""
+    try:
+        changed_at = 0 if ca_bundle is None else ca_bundle.stat().st_mtime_ns
+    except OSError:
+        changed_at = 0  # reading it says what is wrong
+    return _make_tls_context(ca_bundle, changed_at)
+
+
+@lru_cache(maxsize=8)
+def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext:
     context = create_urllib3_context()
     try:
         context.load_verify_locations(certifi.where() if ca_bundle is None else str(ca_bundle))

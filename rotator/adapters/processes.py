@@ -23,7 +23,7 @@ def is_gone(claimant: str) -> bool:
     """Whether the process behind a claim has certainly ended.
 
     Only a process of this boot and of this process namespace can be judged; of any other the claim must run out.
-    A process that is merely stopped is not gone.
+    A process that is merely stopped is not gone, nor is one that /proc hides from us.
     """
     try:
         _, place = claimant.rsplit("@", 1)
@@ -33,7 +33,8 @@ def is_gone(claimant: str) -> bool:
         return False
     if start == 0 or host == _UNKNOWN or host != _identify_host():
         return False
-    return _read_start(pid) != start
+    found = _read_start(pid)
+    return found != start if found is not None else not _exists(pid)
 
 
 def _identify_host() -> str:
@@ -46,11 +47,22 @@ def _identify_host() -> str:
     return hashlib.sha256(f"{boot} {namespace} {socket.gethostname()}".encode()).hexdigest()[:16]
 
 
+def _exists(pid: int) -> bool:
+    """Whether there is such a process: unlike /proc, which may be mounted to hide those of others, a signal tells."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _read_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when there is no such process."""
+    """When a process started, in clock ticks since boot; 0 for one that has ended; None when there is none to see."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
     fields = text.rsplit(")", 1)[-1].split()
-    return None if fields[0] in {"Z", "X"} else int(fields[_START_TIME])
+    return 0 if fields[0] in {"Z", "X"} else int(fields[_START_TIME])

@@ -172,7 +172,7 @@ def _fold(text: str, width: int) -> list[str]:
     if _width(text) <= width:
         return [text]
     pieces, piece = [], ""
-    for word in re.findall(r"[^ ,/_-]*[ ,/_-]?", text):
+    for word in re.findall(r"[^ ,/_.-]*[ ,/_.-]?", text):
         if _width(piece + word.rstrip()) > width and piece:
             pieces.append(piece.rstrip())
             piece = ""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from rotator.cli.documents import Document, make_failure_document, make_rotation_document
 from rotator.cli.render import SCHEMA_VERSION, clean
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.domain.words import say_moment
+from rotator.domain.words import say_duration, say_moment
 from rotator.engine.context import Engine
-from rotator.engine.leftovers import Leftover, LeftoverKind
-from rotator.engine.rebuilding import Rebuild
+from rotator.engine.leftovers import Leftover, make_warning
+from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.reconciling import Reconciliation
-
-_WHY = {
-    LeftoverKind.PARKED: "left by a rotation that failed",
-    LeftoverKind.QUARANTINED: "may be a lost mint of ours, may be a person's",
-}
 
 
 def list_interrupted(engine: Engine) -> tuple[Rotation, ...]:
@@ -24,12 +21,56 @@ def list_interrupted(engine: Engine) -> tuple[Rotation, ...]:
 
 
 def render_leftover(leftover: Leftover) -> str:
-    """One line, with the command that ends it."""
-    pat = leftover.pat
-    return (
-        f"{leftover.kind.value}  {pat.authorization_id}  {clean(pat.display_name)}  until {say_moment(pat.valid_to)}\n"
-        f"  {_WHY[leftover.kind]}; if nobody uses it: rotator recover --revoke {pat.authorization_id}"
-    )
+    """What it is, and the command that ends it."""
+    pat, warning = leftover.pat, make_warning(leftover)
+    head = f"{leftover.kind.value}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
+    return f"{clean(head)}\n    fix: {clean(warning.fix)}"
+
+
+def render_down(found: Reconciliation) -> Iterator[str]:
+    """What could not be looked at, each with who must do what."""
+    for (account, organization), error in found.down.items():
+        place = f"{account} in {organization}" if organization else account
+        yield clean(f"failed  {place}: {error.message}")
+        if error.fix:
+            yield clean(f"    fix: {error.fix}")
+
+
+def render_rebuilt(item: Found) -> str:
+    """One line: the record, what it was, and what becomes of the old PAT."""
+    was = f"was {item.before.authorization_id}" if item.before else "new in the inventory"
+    line = f"{item.record.name}  {item.record.authorization_id}  ({was})"
+    if item.predecessor is not None:
+        line += (
+            f"; the old one, {item.predecessor.authorization_id}, stays valid for another {say_duration(item.overlap)}"
+        )
+    return clean(line)
+
+
+def render_unbuilt(plan: Rebuild) -> Iterator[str]:
+    """What a rebuild cannot do, each with who must do what."""
+    for refusal in plan.refusals:
+        yield clean(f"not rebuilt  {refusal.reference}: {refusal.reason}")
+        yield clean(f"    fix: {refusal.fix}")
+    for error in plan.errors:
+        yield clean(f"error: {error.message}")
+        if error.fix:
+            yield clean(f"    fix: {error.fix}")
+
+
+def make_leftover_documents(leftovers: Iterable[Leftover]) -> list[Document]:
+    """The list `leftovers` of `recover --json`, dry or not."""
+    return [
+        {
+            "kind": item.kind.value,
+            "name": item.rotation.name,
+            "authorization_id": item.pat.authorization_id,
+            "display_name": item.pat.display_name,
+            "rotation_id": item.rotation.id,
+            "fix": make_warning(item).fix,
+        }
+        for item in leftovers
+    ]
 
 
 def make_recovery_document(interrupted: tuple[Rotation, ...], found: Reconciliation) -> Document:
@@ -37,16 +78,7 @@ def make_recovery_document(interrupted: tuple[Rotation, ...], found: Reconciliat
     return {
         "schema_version": SCHEMA_VERSION,
         "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in interrupted],
-        "leftovers": [
-            {
-                "kind": item.kind.value,
-                "name": item.rotation.name,
-                "authorization_id": item.pat.authorization_id,
-                "display_name": item.pat.display_name,
-                "rotation_id": item.rotation.id,
-            }
-            for item in found.leftovers
-        ],
+        "leftovers": make_leftover_documents(found.leftovers),
         "landed_late": sorted(found.late),
         "errors": [
             {"account": account, "organization": organization, **(make_failure_document(error) or {})}

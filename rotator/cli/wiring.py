@@ -220,6 +220,7 @@ class Session:
             progress=self.progress,
             timing=Timing(settle=rotation.settle, lease=rotation.lease),
             max_parallel=self.settings.azure_devops.max_parallel,
+            marker_key=self._resolve(self.settings.token_cache.key) if rotation.name_marker else None,
             claimant=make_claimant(self.run_id),
         )
 

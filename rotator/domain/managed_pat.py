@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.domain.marker import strip_mark
+
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _PAT_SHAPES = (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), re.compile(r"[a-z2-7]{52}"))
 
@@ -124,7 +126,7 @@ class ManagedPat:
 
 def make_name(display_name: str, organization: str, taken: frozenset[str]) -> str:
     """A free handle for a PAT: its display name made plain, then with the organization, then numbered."""
-    plain = re.sub(r"[^a-z0-9._-]+", "-", display_name.lower()).strip("-._")[:80] or "pat"
+    plain = re.sub(r"[^a-z0-9._-]+", "-", strip_mark(display_name).lower()).strip("-._")[:80] or "pat"
     candidates = [plain, f"{plain}-{organization.lower()}"[:95]]
     for candidate in candidates:
         if candidate not in taken:

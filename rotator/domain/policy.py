@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
+from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import make_kept_lifetime, make_offset_range
 from rotator.domain.words import say_duration, say_moment
 
@@ -51,7 +52,7 @@ class Match:
         plain = (
             (self.account, account),
             (self.organization, organization),
-            (self.display_name, display_name),
+            (self.display_name, strip_mark(display_name)),
         )
         if any(pattern is not None and not fnmatchcase(value, pattern) for pattern, value in plain):
             return False

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypedDict, Unpack
 
 from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
+from rotator.domain.marker import is_marked
 from rotator.errors import IllegalTransitionError
 
 
@@ -150,8 +151,9 @@ def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> L
     """Whether a listed PAT is what this rotation's mint created.
 
     OURS needs everything: display name, scopes, this organization alone, the exact planned second, and an id that
-    was not listed before the mint. NEAR is the same with another expiry: a server that clamps could have made it,
-    and so could a human; it is reported and never revoked by itself.
+    was not listed before the mint; where the display name carries this rotation's mark, any second will do. NEAR is
+    the same with another expiry: a server that clamps could have made it, and so could a human; it is reported and
+    never revoked by itself.
     """
     alike = (
         rotation.planned_valid_to is not None
@@ -165,7 +167,7 @@ def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> L
     )
     if not alike:
         return Likeness.FOREIGN
-    if pat.valid_to == rotation.planned_valid_to:
+    if pat.valid_to == rotation.planned_valid_to or is_marked(rotation.display_name):
         return Likeness.OURS
     created_since = pat.valid_from >= rotation.created_at - timedelta(hours=1)
     earlier = rotation.planned_valid_to is not None and pat.valid_to < rotation.planned_valid_to

@@ -32,7 +32,7 @@ def fetch_anchors(engine: Engine) -> tuple[Anchor, ...]:
         engine.progress("anchor_read", name=pat.name)
         for version in engine.secrets.fetch_versions(location):
             number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
-            if number.isdigit() and digest:
+            if number.isdecimal() and digest:
                 found.append(Anchor(pat.name, int(number), digest))
     return tuple(found)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from rotator.domain.account import Account
 from rotator.domain.policy import Policy
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.ports import Clock, Database, Entropy, PatService, Progress, SecretStore, SignIn
 
 
@@ -45,6 +46,8 @@ class Engine:
     progress: Progress
     timing: Timing = field(default_factory=Timing)
     max_parallel: int = 8
+    marker_key: SecretValue | None = None
+    """With it, the display name of each clone gets a mark that proves it ours."""
     claimant: str = ""
     """Who claims ManagedPats, when that says more than `run_id`: the database may ask whether it still lives."""
 

@@ -6,13 +6,13 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.backoff import make_backoff
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import CHANGES, ActionKind
-from rotator.domain.policy import Verdict
+from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
@@ -129,8 +129,9 @@ class Run:
                 fix="Its last request may still land; run `rotator once` again when the settle time is over.",
             )
         self._retire(held)
-        if not held.has_open_rotation and self._wants_rotation(held):
-            self._rotate(held)
+        decision = None if held.has_open_rotation else self._decide(held)
+        if decision is not None:
+            self._rotate(held, decision)
             self._retire(held)
 
     def _recover(self, held: ClaimedPat) -> None:
@@ -160,19 +161,19 @@ class Run:
         else:
             self.report.add(self.report.retired, held.pat, f"revoked {held.rotation.predecessor_id}")
 
-    def _wants_rotation(self, held: ClaimedPat) -> bool:
-        if self._by_hand:
-            return True
+    def _decide(self, held: ClaimedPat) -> Decision | None:
+        """What the policy says of a ManagedPat that is to be rotated now; None when it is to be left alone."""
         pat, now = held.pat, self.engine.clock.now()
-        if pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now):
-            return False
-        return self.engine.policy.decide(pat, now=now, longest=self._longest(pat)).verdict is Verdict.DUE
+        if not self._by_hand and (pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now)):
+            return None
+        with self.engine.database.begin() as work:
+            longest = work.limits.load().get((pat.account, pat.organization))
+        decision = self.engine.policy.decide(pat, now=now, longest=longest)
+        return decision if self._by_hand or decision.verdict is Verdict.DUE else None
 
-    def _rotate(self, held: ClaimedPat) -> None:
-        pat, now = held.pat, self.engine.clock.now()
-        decision = self.engine.policy.decide(pat, now=now, longest=self._longest(pat))
+    def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
         if decision.verdict is Verdict.BLOCKED:
-            raise PlanRefusedError(f"{pat.name}: {decision.reason}", code="blocked", fix=decision.fix)
+            raise PlanRefusedError(f"{held.pat.name}: {decision.reason}", code="blocked", fix=decision.fix)
         if not self._by_hand:
             check_attempts(held)
         source = inspect_source(held, self.view, decision, by_hand=self._by_hand)
@@ -185,10 +186,6 @@ class Run:
         store_value(held, value)
         confirm_stored(held, self.view, value)
         self.report.add(self.report.rotated, held.pat, decision.reason)
-
-    def _longest(self, pat: ManagedPat) -> timedelta | None:
-        with self.engine.database.begin() as work:
-            return work.limits.load().get((pat.account, pat.organization))
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
         blocked = isinstance(error, HUMAN_ERRORS)

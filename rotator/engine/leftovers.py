@@ -11,8 +11,9 @@ from rotator.engine.abandoning import revoke_clone
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import Engine
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.ports import UnitOfWork
 from rotator.engine.records import Known, load_known
-from rotator.errors import UsageError
+from rotator.errors import RotatorError, UsageError
 
 
 class LeftoverKind(StrEnum):
@@ -51,19 +52,63 @@ def find_leftovers(known: Known, account: str, organization: str, pats: tuple[Pa
     return tuple(found)
 
 
+def load_leftovers(work: UnitOfWork, known: Known) -> tuple[Leftover, ...]:
+    """Those among the PATs that the last look at the server found untracked; no server is asked."""
+    pats: dict[tuple[str, str], list[Pat]] = {}
+    for item in work.inventory.load_untracked():
+        pats.setdefault((item.account, item.organization), []).append(item.pat)
+    found = {
+        leftover.pat.authorization_id: leftover
+        for pair, listed in pats.items()
+        for leftover in find_leftovers(known, *pair, tuple(listed))
+    }
+    return tuple(found.values())
+
+
+def make_warning(leftover: Leftover) -> Failure:
+    """What to say about it, and to do."""
+    identifier, name = leftover.pat.authorization_id, leftover.rotation.name
+    if leftover.kind is LeftoverKind.PARKED:
+        message = f"PAT {identifier} was left behind by a rotation of {name} that failed"
+    else:
+        message = f"PAT {identifier} may be a lost mint for {name}, and may be a person's: there is no proof"
+    return Failure(leftover.kind.value, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
+
+
 def revoke_leftover(engine: Engine, authorization_id: str) -> Leftover:
-    """Revoke one leftover because a person says so. UsageError when it is none, or its ManagedPat is rotating."""
+    """Revoke one leftover because a person says so.
+
+    UsageError when it is none, or its ManagedPat is rotating or was forgotten. The error of an account or
+    organization that cannot be looked at, when it is in none of the others.
+    """
     view, known = ServerView(engine), load_known(engine)
+    errors: list[RotatorError] = []
     for account, organization in sorted({(pat.account, pat.organization) for pat in known.pats}):
-        listing = view.fetch_listing(account, organization)
+        try:
+            listing = view.fetch_listing(account, organization)
+        except RotatorError as error:
+            errors.append(error)
+            continue
         for leftover in find_leftovers(known, account, organization, listing.pats):
             if leftover.pat.authorization_id == authorization_id:
+                _check_record(known, leftover)
                 _revoke(engine, view, listing, leftover)
                 return leftover
+    if errors:
+        raise errors[0]
     raise UsageError(
         f"{authorization_id} is neither parked nor quarantined",
         fix="`rotator recover --dry-run` lists those that are; others are revoked in Azure DevOps.",
     )
+
+
+def _check_record(known: Known, leftover: Leftover) -> None:
+    name = leftover.rotation.name
+    if name not in {pat.name for pat in known.pats}:
+        raise UsageError(
+            f"{leftover.pat.authorization_id} was left behind by {name}, which is managed no more",
+            fix="Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt`.",
+        )
 
 
 def _revoke(engine: Engine, view: ServerView, listing: Listing, leftover: Leftover) -> None:
@@ -75,6 +120,12 @@ def _revoke(engine: Engine, view: ServerView, listing: Listing, leftover: Leftov
                 fix="Run `rotator once` until it is, then try again.",
             )
         revoke_stray(held, leftover.rotation, leftover.pat, "by hand")
+    with engine.database.begin() as work:
+        remembered = work.inventory.load_untracked()
+        pair = (listing.account, listing.organization)
+        left = [item.pat for item in remembered if (item.account, item.organization) == pair]
+        gone = leftover.pat.authorization_id
+        work.inventory.save_untracked(*pair, tuple(pat for pat in left if pat.authorization_id != gone))
 
 
 def revoke_stray(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:

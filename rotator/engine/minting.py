@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, Pat
+from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable, check_storm, check_target
 from rotator.domain.rotation import Rotation, RotationState, make_offset_range
 from rotator.domain.secret_value import SecretValue
@@ -90,13 +91,14 @@ def check_attempts(held: ClaimedPat) -> None:
 def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
     """Journal the intent, then prove that the vault would take the value, before anything is minted."""
     pat, rule, engine = held.pat, source.rule, held.engine
-    now = engine.clock.now()
+    now, rotation_id = engine.clock.now(), engine.entropy.make_id()
+    name, key = strip_mark(source.pat.display_name), engine.marker_key
     rotation = Rotation(
-        id=engine.entropy.make_id(),
+        id=rotation_id,
         name=pat.name,
         account=pat.account,
         organization=pat.organization,
-        display_name=source.pat.display_name,
+        display_name=name if key is None else make_marked_name(name, rotation_id, key),
         scope=source.pat.scope,
         predecessor_id=pat.authorization_id,
         predecessor_valid_to=source.pat.valid_to,
@@ -277,7 +279,7 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
 def _check_answer(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
     """A clone that reaches more or less than its original, or would be due at once, is revoked again."""
     made, wanted = minted.pat, source.pat
-    if made.scopes != wanted.scopes or made.display_name != wanted.display_name:
+    if made.scopes != wanted.scopes or made.display_name != held.rotation.display_name:
         raise _unusable(
             held, "mint_answer_wrong", f'the clone came back as "{made.display_name}" with scope {made.scope}'
         )

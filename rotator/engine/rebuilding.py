@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat
+from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.adopting import Refusal
 from rotator.engine.auditing import make_entry, record_policy
@@ -21,20 +23,24 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
-from rotator.errors import RotatorError
+from rotator.errors import LeaseHeldError, RotatorError
+
+UNCOVERED_OVERLAP = timedelta(hours=24)
+"""The overlap where no rule of the policy says one: as long as consumers are known to keep a value."""
 
 
 @dataclass(frozen=True)
 class Found:
     """One secret that a rotation of ours wrote last, and the PATs of the server that its tags name.
 
-    `record` is what the inventory should say; `predecessor` is the old PAT if it still lives, with the rotation
-    that has yet to retire it; `before` is what the inventory says now.
+    `record` is what the inventory should say; `predecessor` is the old PAT if it still lives, to be retired when a
+    new `overlap` is over; `before` is what the inventory says now.
     """
 
     record: ManagedPat
     version: SecretVersion
     predecessor: Pat | None
+    overlap: timedelta
     before: ManagedPat | None
 
     @property
@@ -50,7 +56,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What a rebuild would write, and what it cannot: secrets whose PAT the server does not list."""
+    """What a rebuild would write, and what it cannot: secrets whose PAT is not listed, or is another record's."""
 
     found: tuple[Found, ...]
     refusals: tuple[Refusal, ...]
@@ -64,28 +70,19 @@ class Rebuild:
 
 def look(engine: Engine) -> Rebuild:
     """Read every vault that the policy or the inventory names, and every organization. Changes nothing."""
-    view, errors = ServerView(engine), list[RotatorError]()
-    with engine.database.begin() as work:
-        records = {pat.name: pat for pat in work.inventory.load_all()}
-    vaults = {rule.vault for rule in engine.policy.rules if rule.vault} | {pat.vault for pat in records.values()}
-    found: dict[str, Found] = {}
-    refusals: list[Refusal] = []
-    for vault in sorted(vaults):
+    seen = _Look(engine)
+    vaults = {rule.vault for rule in engine.policy.rules if rule.vault} | {pat.vault for pat in seen.records.values()}
+    for vault in sorted({vault.rstrip("/") for vault in vaults}):
         for account in engine.accounts:
-            try:
-                names = engine.secrets.fetch_names(vault, account.name, ROTATION_TAG)
-                for name in names:
-                    location = SecretLocation(vault, name, account.name)
-                    item = _inspect(engine, view, location, records, refusals)
-                    if item is not None:
-                        found[item.record.name] = item
-            except RotatorError as error:
-                errors.append(error)
-    return Rebuild(tuple(found.values()), tuple(refusals), tuple(errors))
+            seen.read(vault, account.name)
+    return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), tuple(seen.errors))
 
 
 def rebuild(engine: Engine, plan: Rebuild) -> None:
-    """Write what `look` found: records, and for each old PAT that still lives an overlap that starts anew."""
+    """Write what `look` found: records, and for each old PAT that still lives an overlap that starts anew.
+
+    LeaseHeldError when another run works on one, or has since; those before it are written, and it can be repeated.
+    """
     now = engine.clock.now()
     for item in plan.news:
         with engine.database.begin() as work:
@@ -95,6 +92,7 @@ def rebuild(engine: Engine, plan: Rebuild) -> None:
             claim = work.leases.claim(
                 item.record.name, engine.claimant or engine.run_id, now=work.now(), span=engine.timing.lease
             )
+            _check_unchanged(work, item)
             _rewrite_journal(engine, work, item, claim)
             work.inventory.save(item.record, claim)
             entry = make_entry(
@@ -107,6 +105,16 @@ def rebuild(engine: Engine, plan: Rebuild) -> None:
             )
             work.audit.append(entry, now)
             work.leases.release(claim)
+
+
+def _check_unchanged(work: UnitOfWork, item: Found) -> None:
+    """What a run did between our look and our claim is newer than what we saw."""
+    current = work.inventory.load(item.record.name)
+    if item.before is not None and (current is None or replace(current, epoch=item.before.epoch) != item.before):
+        raise LeaseHeldError(
+            f"{item.record.name} was changed by another run since the vaults were read; it was left as it is",
+            fix="Run `rotator inventory rebuild` again.",
+        )
 
 
 def _rewrite_journal(engine: Engine, work: UnitOfWork, item: Found, claim: Claim) -> None:
@@ -123,33 +131,91 @@ def _rewrite_journal(engine: Engine, work: UnitOfWork, item: Found, claim: Claim
         work.journal.insert(writer, claim)
 
 
-def _inspect(
-    engine: Engine,
-    view: ServerView,
-    location: SecretLocation,
-    records: dict[str, ManagedPat],
-    refusals: list[Refusal],
-) -> Found | None:
-    """What a secret's newest version says, if a rotation for this account wrote it; None if not."""
-    versions = engine.secrets.fetch_versions(location)
-    if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
+class _Look:
+    """What was seen so far. One secret or organization that cannot be read does not stop the others."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._view = engine, ServerView(engine)
+        with engine.database.begin() as work:
+            self.records = {pat.name: pat for pat in work.inventory.load_all()}
+        self.found: dict[str, Found] = {}
+        self.refusals: list[Refusal] = []
+        self.errors: list[RotatorError] = []
+
+    def read(self, vault: str, account: str) -> None:
+        """Every secret of a vault that a rotation for this account wrote last."""
+        names: tuple[str, ...] = ()
+        try:
+            names = self._engine.secrets.fetch_names(vault, account, ROTATION_TAG)
+        except RotatorError as error:
+            self._note(error)
+        for name in names:
+            self._engine.progress("secret_read", name=name)
+            try:
+                self._inspect(SecretLocation(vault, name, account))
+            except RotatorError as error:
+                self._note(error)
+
+    def _note(self, error: RotatorError) -> None:
+        if error.message not in {known.message for known in self.errors}:
+            self.errors.append(error)
+
+    def _inspect(self, location: SecretLocation) -> None:
+        versions = self._engine.secrets.fetch_versions(location)
+        if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
+            return
+        tags = versions[0].tags
+        name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG, "")
+        place = f"secret {location.name} in {location.vault}"
+        if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
+            reason = f"{place} has tags that rotator does not write"
+            self.refusals.append(Refusal(location.name, reason, "Find out who writes this secret, then adopt its PAT."))
+            return
+        listing = self._view.fetch_listing(location.account, organization)
+        pat = listing.find(tags.get(AUTHORIZATION_TAG, ""))
+        if pat is None:
+            reason = f"{place} holds {tags.get(AUTHORIZATION_TAG)}, which the server does not list as active"
+            self.refusals.append(Refusal(name, reason, "Create a PAT and adopt it, or find out who revoked this one."))
+            return
+        before = self.records.get(name)
+        record = _make_record(name, location, listing, pat, versions[0], before)
+        refusal = self._find_conflict(record)
+        if refusal is None:
+            rule = self._engine.policy.rule_for(record)
+            overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
+            old = self._find_predecessor(listing, tags, pat)
+            self.found[name] = Found(record, versions[0], old, overlap, before)
+        else:
+            self.refusals.append(refusal)
+
+    def _find_conflict(self, record: ManagedPat) -> Refusal | None:
+        """Why this record cannot stand beside those that there are: each has a name, a PAT and a secret of its own."""
+        others = {**self.records, **{name: item.record for name, item in self.found.items()}}
+        place = _make_place(record)
+        same = others.get(record.name)
+        if same is not None and _make_place(same) != place:
+            reason = f"secret {record.secret_name} in {record.vault} names it, and so does {same.secret_name}"
+            fix = f"Remove the tags of the one that is no longer used, or `rotator inventory forget {record.name}`."
+            return Refusal(record.name, reason, fix)
+        for other in others.values():
+            same_pat = (other.organization, other.authorization_id) == (record.organization, record.authorization_id)
+            if other.name != record.name and (same_pat or _make_place(other) == place):
+                reason = f"its PAT or its secret is managed already, as {other.name}"
+                return Refusal(record.name, reason, f"`rotator inventory forget {other.name}`, then rebuild again.")
         return None
-    newest, tags = versions[0], versions[0].tags
-    name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG, "")
-    listing = view.fetch_listing(location.account, organization)
-    pat = listing.find(tags.get(AUTHORIZATION_TAG, ""))
-    if pat is None:
-        refusals.append(
-            Refusal(
-                name,
-                f"secret {location.name} in {location.vault} holds {tags.get(AUTHORIZATION_TAG)}, "
-                "which the server does not list as active",
-                "Create a PAT and adopt it, or look who revoked this one.",
-            )
-        )
-        return None
-    record = _make_record(name, location, listing, pat, newest, records.get(name))
-    return Found(record, newest, listing.find(tags.get(PREDECESSOR_TAG, "")), records.get(name))
+
+    def _find_predecessor(self, listing: Listing, tags: dict[str, str], pat: Pat) -> Pat | None:
+        """The old PAT that the tags name, if it lives and is what a clone is made from; else it is left alone."""
+        old = listing.find(tags.get(PREDECESSOR_TAG, ""))
+        in_use = {r.authorization_id for r in self.records.values() if r.name != tags.get(NAME_TAG)}
+        if old is None or old.authorization_id in {pat.authorization_id, *in_use}:
+            return None
+        is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes
+        return old if is_alike else None
+
+
+def _make_place(pat: ManagedPat) -> tuple[str, str]:
+    return pat.vault.rstrip("/"), pat.secret_name.lower()
 
 
 def _make_record(
@@ -176,7 +242,6 @@ def _make_writer(engine: Engine, item: Found) -> Rotation:
     old = item.predecessor
     now, record, tags = engine.clock.now(), item.record, item.version.tags
     rule = engine.policy.rule_for(record)
-    overlap = rule.overlap if rule is not None else engine.timing.longest_retry
     return Rotation(
         id=tags[ROTATION_TAG],
         name=record.name,
@@ -189,7 +254,7 @@ def _make_writer(engine: Engine, item: Found) -> Rotation:
         rule=tags.get(RULE_TAG, ""),
         vault=record.vault,
         secret_name=record.secret_name,
-        overlap=overlap,
+        overlap=item.overlap,
         disable_previous=rule.disable_previous if rule is not None else False,
         created_at=now,
         updated_at=now,
@@ -198,6 +263,6 @@ def _make_writer(engine: Engine, item: Found) -> Rotation:
         new_valid_from=record.valid_from,
         new_valid_to=record.valid_to,
         secret_version=item.version.version,
-        overlap_until=None if old is None else now + overlap,
+        overlap_until=None if old is None else now + item.overlap,
         tried_store=True,
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
+from rotator.engine.behind import DATABASE_BEHIND, check_not_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import Engine
 from rotator.engine.leftovers import Leftover, find_leftovers, revoke_stray
@@ -97,7 +98,7 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
             continue
         current = listed.get(pat.authorization_id)
         if current is None:
-            told = pat.last_failure is not None and pat.last_failure.code == "revoked_elsewhere"
+            told = pat.last_failure is not None and pat.last_failure.code in ("revoked_elsewhere", DATABASE_BEHIND)
             if pat.valid_to > now and not told:
                 found.changed.add(pat.name)
         elif has_drifted(pat, current):
@@ -136,7 +137,8 @@ def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> list[str
 def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *, by_hand: bool) -> None:
     """Act, under the claim, on what the look at the server found about this ManagedPat.
 
-    PlanRefusedError when it was revoked outside, unless a person asks for a new one.
+    PlanRefusedError when it was revoked outside, unless a person asks for a new one; `database_behind` when the
+    vault says that we rotated it ourselves.
     """
     for rotation, landed in found.late.get(held.pat.name, []):
         if not held.has_open_rotation:
@@ -153,6 +155,8 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
     pat, current = held.pat, listing.find(held.pat.authorization_id)
     if current is None:
         if pat.valid_to > held.engine.clock.now() and not by_hand:
+            versions = held.engine.secrets.fetch_versions(held.location)
+            check_not_behind(held, versions[0] if versions else None)
             raise make_revoked_error(pat.name)
     elif has_drifted(pat, current):
         drifted = replace(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.engine.context import Engine
+from rotator.engine.ports import UnitOfWork
 
 LATE_STORE_SPAN = timedelta(days=7)
 """For how long after an attempt was given up its unanswered write is looked for."""
@@ -29,16 +30,20 @@ class Known:
 
 def load_known(engine: Engine) -> Known:
     """Read inventory and journal in one transaction."""
-    now = engine.clock.now()
     with engine.database.begin() as work:
-        pats, open_rotations = work.inventory.load_all(), work.journal.load_open()
-        tracked = {pat.authorization_id for pat in pats} | {rotation.predecessor_id for rotation in open_rotations}
-        return Known(
-            pats=pats,
-            open_rotations=open_rotations,
-            unconfirmed=work.journal.load_unconfirmed(now),
-            failed=work.journal.load_failed(),
-            given_up_stores=work.journal.load_given_up_stores(now - LATE_STORE_SPAN),
-            minted_ids=work.journal.load_minted_ids(),
-            tracked_ids=frozenset(tracked | {r.new_authorization_id for r in open_rotations if r.new_authorization_id}),
-        )
+        return known_in(work, engine.clock.now())
+
+
+def known_in(work: UnitOfWork, now: datetime) -> Known:
+    """Inventory and journal as this transaction sees them."""
+    pats, open_rotations = work.inventory.load_all(), work.journal.load_open()
+    tracked = {pat.authorization_id for pat in pats} | {rotation.predecessor_id for rotation in open_rotations}
+    return Known(
+        pats=pats,
+        open_rotations=open_rotations,
+        unconfirmed=work.journal.load_unconfirmed(now),
+        failed=work.journal.load_failed(),
+        given_up_stores=work.journal.load_given_up_stores(now - LATE_STORE_SPAN),
+        minted_ids=work.journal.load_minted_ids(),
+        tracked_ids=frozenset(tracked | {r.new_authorization_id for r in open_rotations if r.new_authorization_id}),
+    )

@@ -10,7 +10,9 @@ from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.context import Engine
+from rotator.engine.leftovers import load_leftovers, make_warning
 from rotator.engine.ports import Database
+from rotator.engine.records import known_in
 
 
 class TokenState(StrEnum):
@@ -50,22 +52,24 @@ class TokenStatus:
 
 
 def status_from(database: Database, policy: Policy, now: datetime) -> tuple[TokenStatus, ...]:
-    """Every ManagedPat by expiry, then what the last run saw untracked."""
+    """Every ManagedPat by expiry, then what the last run saw untracked, with a warning where it is left over."""
     with database.begin() as work:
-        pats = work.inventory.load_all()
+        known = known_in(work, now)
         untracked = work.inventory.load_untracked()
+        warnings = {item.pat.authorization_id: make_warning(item) for item in load_leftovers(work, known)}
         limits = work.limits.load()
-        rotations = {rotation.name: rotation for rotation in work.journal.load_open()}
+    rotations = {rotation.name: rotation for rotation in known.open_rotations}
     rows = []
-    for pat in pats:
+    for pat in known.pats:
         decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
         rows.append(_make_row(pat, rotations.get(pat.name), decision, now))
-    managed = {pat.authorization_id for pat in pats}
+    managed = {pat.authorization_id for pat in known.pats}
     seen: set[str] = set()
     for item in untracked:
         if item.pat.authorization_id not in managed | seen:
             seen.add(item.pat.authorization_id)
-            rows.append(_make_untracked(item.account, item.organization, item.pat))
+            warning = warnings.get(item.pat.authorization_id)
+            rows.append(_make_untracked(item.account, item.organization, item.pat, warning))
     rows.sort(key=lambda row: (row.state is TokenState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
@@ -114,7 +118,7 @@ def _make_row(pat: ManagedPat, rotation: Rotation | None, decision: Decision, no
     )
 
 
-def _make_untracked(account: str, organization: str, pat: Pat) -> TokenStatus:
+def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure | None) -> TokenStatus:
     return TokenStatus(
         name=pat.display_name,
         account=account,
@@ -129,5 +133,5 @@ def _make_untracked(account: str, organization: str, pat: Pat) -> TokenStatus:
         revoke_after=None,
         vault=None,
         secret_name=None,
-        last_error=None,
+        last_error=warning,
     )

@@ -276,6 +276,11 @@ class RotationSettings(Section):
         validate_default=True,
         description="How long a run may hold a PAT without renewing its claim.",
     )
+    name_marker: bool = Field(
+        default=False,
+        description="Whether each clone's display name gets a mark, such as `npm-feed #rot-3f9c2a7d10b4e865`, that "
+        "proves it ours whatever expiry the server gave it. Without it a clone is known by its exact expiry.",
+    )
 
 
 class Settings(Section):

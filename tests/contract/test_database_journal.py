@@ -194,6 +194,28 @@ def test_journal_load_given_up_stores_finds_abandoned_writes_when_recent(databas
         assert work.journal.load_given_up_stores(NOW + DAY) == (late, later)
 
 
+def test_journal_load_failed_finds_failed_rotations_the_oldest_first(database: Database, adopt: Adopt) -> None:
+    """Of every record, forgotten ones too, with all that they say."""
+    failure = Failure("foreign_write", "somebody else wrote it", "find out who")
+    first = replace(make_rotation("z", created_at=NOW), state=RotationState.FAILED, failure=failure)
+    second = replace(make_rotation("y", "other", created_at=NOW + DAY), state=RotationState.FAILED)
+    third = replace(make_rotation("x", created_at=NOW + DAY), state=RotationState.FAILED, new_authorization_id="n")
+    others = [
+        replace(make_rotation(state.value), state=state)
+        for state in (RotationState.ABANDONED, RotationState.COMPLETED, RotationState.ABANDONING)
+    ]
+    claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
+    with database.begin() as work:
+        assert work.journal.load_failed() == ()
+        work.journal.insert(second, other)
+        for rotation in (third, first, *others):
+            work.journal.insert(rotation, claim)
+        assert work.journal.load_failed() == (first, third, second)
+        work.inventory.remove("npm-feed")
+    with database.begin() as work:
+        assert [rotation.id for rotation in work.journal.load_failed()] == ["z", "x", "y"]
+
+
 def test_journal_load_open_is_ordered_by_age_when_there_are_several(database: Database, adopt: Adopt) -> None:
     """The oldest first, whatever the names."""
     for age, name in enumerate(["b", "c", "a"]):

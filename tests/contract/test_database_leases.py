@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import pytest
 
+from rotator.adapters.database.migrate import upgrade
+from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.engine.ports import Claim, Database
 from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
-from tests.support.records import NOW, make_managed_pat
+from tests.support.postgres import PostgresServer
+from tests.support.records import NOW, make_managed_pat, make_rotation
 
 SPAN = timedelta(minutes=5)
 
 
 @pytest.fixture(autouse=True)
-def _record(database: Database) -> None:
-    with database.begin() as work:
-        work.inventory.add(make_managed_pat())
+def _record(request: pytest.FixtureRequest) -> None:
+    """`npm-feed`, in the databases that nobody else fills."""
+    if "database" in request.fixturenames:
+        database: Database = request.getfixturevalue("database")
+        with database.begin() as work:
+            work.inventory.add(make_managed_pat())
 
 
 def test_leases_claim_raises_the_epoch_when_free(database: Database) -> None:
@@ -127,3 +135,100 @@ def test_unit_of_work_now_is_aware_utc_when_asked(database: Database) -> None:
         first, second = work.now(), work.now()
     assert first.tzinfo is UTC
     assert second >= first
+
+
+class Undertaker:
+    """Tells whose processes are gone, and remembers who was asked about."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+        self.asked: list[str] = []
+
+    def __call__(self, claimant: str) -> bool:
+        """Whether that claimant's process has ended."""
+        self.asked.append(claimant)
+        return claimant in self.gone
+
+
+@pytest.fixture
+def undertaker() -> Undertaker:
+    """Nobody is gone yet."""
+    return Undertaker()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def judging(request: pytest.FixtureRequest, tmp_path: Path, undertaker: Undertaker) -> Iterator[Database]:
+    """A database that asks whether the process behind a claim still exists, with one record."""
+    server: PostgresServer | None = None
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/judging.db"
+        upgrade(url)
+    else:
+        server = request.getfixturevalue("postgres_server")
+        name = server.create_database(request.getfixturevalue("postgres_template"))
+        url = server.url(name)
+    opened = SqlDatabase(url, is_gone=undertaker)
+    with opened.begin() as work:
+        work.inventory.add(make_managed_pat())
+    yield opened
+    opened.close()
+    if server is not None:
+        server.drop_database(name)
+
+
+def test_leases_claim_takes_over_when_the_holders_process_is_gone(judging: Database, undertaker: Undertaker) -> None:
+    """Long before its end, with the next epoch: whatever the dead run had under way can write nothing any more."""
+    with judging.begin() as work:
+        dead = work.leases.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
+        work.journal.insert(make_rotation(), dead)
+    undertaker.gone.add("run-1@host")
+    with judging.begin() as work:
+        taken = work.leases.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
+        assert taken == Claim("npm-feed", "run-2@host", dead.epoch + 1, NOW + SPAN)
+        with pytest.raises(LeaseLostError):
+            work.leases.renew(dead, now=NOW, span=SPAN)
+        with pytest.raises(LeaseLostError):
+            work.journal.save(make_rotation(), dead)
+        work.leases.release(dead)
+    with judging.begin() as work:
+        assert work.leases.renew(taken, now=NOW, span=SPAN).epoch == taken.epoch
+    assert undertaker.asked == ["run-1@host"]
+
+
+def test_leases_claim_is_refused_when_the_holders_process_lives(judging: Database, undertaker: Undertaker) -> None:
+    """It is asked about by its whole name, and told by that."""
+    undertaker.gone.add("run-1@elsewhere")
+    with judging.begin() as work:
+        work.leases.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
+        with pytest.raises(LeaseHeldError, match="run-1@host"):
+            work.leases.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
+    assert undertaker.asked == ["run-1@host"]
+
+
+def test_leases_claim_asks_about_nobody_when_it_is_free_or_ran_out(judging: Database, undertaker: Undertaker) -> None:
+    with judging.begin() as work:
+        work.leases.release(work.leases.claim("npm-feed", "run-1@host", now=NOW, span=SPAN))
+        work.leases.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
+        work.leases.claim("npm-feed", "run-3@host", now=NOW + SPAN, span=SPAN)
+    assert undertaker.asked == []
+
+
+def test_leases_takeover_has_one_winner_when_eight_threads_try(judging: Database, undertaker: Undertaker) -> None:
+    """All find the same dead holder; the first to take over is alive, and keeps it."""
+    with judging.begin() as work:
+        work.leases.claim("npm-feed", "dead@host", now=NOW, span=SPAN)
+    undertaker.gone.add("dead@host")
+    together = threading.Barrier(8)
+
+    def claim(number: int) -> bool:
+        together.wait(timeout=30)
+        try:
+            with judging.begin() as work:
+                work.leases.claim("npm-feed", f"run-{number}@host", now=NOW, span=SPAN)
+        except LeaseHeldError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(claim, range(8)))
+    assert won.count(True) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -251,7 +252,10 @@ def test_each_method_is_denied_when_its_permission_is_missing(subject: Subject, 
     subject.deny(permission)
     store, location = subject.store, subject.location
     calls: dict[str, list[Callable[[], object]]] = {
-        "list": [lambda: store.fetch_versions(location)],
+        "list": [
+            lambda: store.fetch_versions(location),
+            lambda: store.fetch_names(location.vault, location.account, "rule"),
+        ],
         "get": [lambda: store.fetch_latest(location), lambda: store.fetch_version(location, version)],
         "set": [lambda: put(subject, "new"), lambda: store.disable(location, version)],
     }
@@ -260,3 +264,61 @@ def test_each_method_is_denied_when_its_permission_is_missing(subject: Subject, 
             call()
         assert caught.value.code == "vault_denied"
         assert caught.value.status == 403
+
+
+def put_as(subject: Subject, name: str, **tags: str) -> None:
+    location = replace(subject.location, name=name)
+    subject.store.store(location, SecretValue("x"), expires_at=EXPIRES_AT, tags=tags)
+
+
+def fetch_names(subject: Subject, tag: str) -> tuple[str, ...]:
+    return subject.store.fetch_names(subject.location.vault, subject.location.account, tag)
+
+
+def test_fetch_names_gives_the_tagged_ones_sorted_when_there_are_many(subject: Subject) -> None:
+    """More than a page of them; a tag with an empty value is a tag."""
+    expected = [f"z-{number:02}" for number in range(30)]
+    for name in reversed(expected):
+        put_as(subject, name, rotation="r1", rule="ci")
+    put_as(subject, "a-last", rotation="")
+    put_as(subject, "no-tag")
+    put_as(subject, "another-tag", rule="ci", rotations="r1")
+    assert fetch_names(subject, "rotation") == ("a-last", *expected)
+
+
+def test_fetch_names_goes_by_the_newest_version_when_tags_differ(subject: Subject) -> None:
+    """Written over by somebody else, it is no longer ours; a disabled newest version still counts."""
+    put_as(subject, "gained")
+    put_as(subject, "gained", rotation="r1")
+    put_as(subject, "lost", rotation="r1")
+    put_as(subject, "lost")
+    put(subject, "old", rule="ci")
+    subject.store.disable(subject.location, put(subject, "new", rotation="r1"))
+    assert fetch_names(subject, "rotation") == tuple(sorted(["gained", subject.location.name]))
+
+
+def test_fetch_names_leaves_out_what_is_deleted(subject: Subject) -> None:
+    put(subject, "old", rotation="r1")
+    subject.soft_delete()
+    assert fetch_names(subject, "rotation") == ()
+
+
+def test_fetch_names_is_empty_when_the_vault_is(subject: Subject) -> None:
+    assert fetch_names(subject, "rotation") == ()
+
+
+def test_fetch_names_is_denied_with_what_to_grant_when_listing_is_not_allowed(subject: Subject) -> None:
+    subject.deny("list")
+    with pytest.raises(DeniedError) as caught:
+        fetch_names(subject, "rotation")
+    assert caught.value.code == "vault_denied"
+    assert "`list`" in caught.value.fix
+    assert "secret  in" not in caught.value.message
+    assert "secret  in" not in caught.value.fix
+
+
+def test_fetch_names_is_denied_when_the_firewall_keeps_us_out(subject: Subject) -> None:
+    subject.close_firewall()
+    with pytest.raises(DeniedError) as caught:
+        fetch_names(subject, "rotation")
+    assert caught.value.code == "vault_firewall"

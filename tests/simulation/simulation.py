@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from rotator.domain.marker import strip_mark
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.cycle import run_once
 from rotator.engine.leftovers import find_leftovers
 from rotator.engine.ports import PatFilter
@@ -38,6 +40,7 @@ def simulate(seed: int) -> History:
     """Live through one random history; InvariantError when the promise is broken."""
     randomness = random.Random(seed)
     world, history = World(randomness), History(seed)
+    world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = world.restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
     for _ in range(randomness.randint(1, 3)):
@@ -121,8 +124,9 @@ def _check_orphans(world: World, name: str, current: str) -> None:
     engine = world.make_engine(Life())
     listed = world.pats.fetch_pats(ACCOUNT, ORGANIZATION, PatFilter.ACTIVE)
     reported = {item.pat.authorization_id for item in find_leftovers(load_known(engine), ACCOUNT, ORGANIZATION, listed)}
-    for fake in world.pats.live_pats(name):
-        if fake.pat.authorization_id not in world.human_ids | reported | {current}:
+    for fake in world.pats.live_pats():
+        mine = strip_mark(fake.pat.display_name) == name
+        if mine and fake.pat.authorization_id not in world.human_ids | reported | {current}:
             raise InvariantError(f"I2: {fake.pat.authorization_id} of {name} lives, and nobody uses or reports it")
 
 
@@ -198,7 +202,9 @@ def _pick_human(world: World) -> Callable[[], None]:
         world.secrets.land_late()
 
     def revoke() -> None:
-        for fake in world.pats.live_pats(name):
+        for fake in world.pats.live_pats():
+            if strip_mark(fake.pat.display_name) != name:
+                continue
             if fake.pat.authorization_id not in world.human_ids and randomness.random() < 0.5:
                 fake.revoked = True
                 world.meddled.add(name)

@@ -58,6 +58,7 @@ class World:
         self.meddled: set[str] = set()
         self.breaks: list[str] = []
         self.is_calm = True
+        self.marker_key: SecretValue | None = None
         self.restores = False
         self.restored = False
         self.runs = 0
@@ -85,6 +86,7 @@ class World:
             progress=lambda event, /, **values: None,
             timing=Timing(),
             max_parallel=1,
+            marker_key=self.marker_key,
         )
 
     def load_rotations(self) -> list[Rotation]:

@@ -15,6 +15,7 @@ from rotator.domain.account import Account
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import check_chain
 from rotator.engine.context import Engine, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
@@ -62,6 +63,7 @@ class EngineWorld:
         self.sign_in, self.entropy = FakeSignIn(), CountingEntropy()
         self.policy, self.accounts = policy, accounts
         self.timing, self.max_parallel = Timing(), 1
+        self.marker_key: SecretValue | None = None
         self.told: list[tuple[str, dict[str, str | int | None]]] = []
         self._runs = 0
 
@@ -82,6 +84,7 @@ class EngineWorld:
             progress=lambda event, /, **values: self.told.append((event, values)),
             timing=self.timing,
             max_parallel=self.max_parallel,
+            marker_key=self.marker_key,
         )
 
     def run(self) -> RunReport:

@@ -338,13 +338,11 @@ class Stage:
             revoked = {pat.authorization_id for pat in self.world.pats.values() if pat.revoked}
         known = set(self._pats) - {self._original.authorization_id}
         assert revoked & (known | self.humans) == set()
-        status = self.start("status", "--json")
-        assert status.wait() == 0, status.read()
+        status, audit = self.start("status", "--json"), self.start("audit", "verify")
+        assert (status.wait(), audit.wait()) == (0, 0), status.read() + audit.read()
         tokens: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["tokens"]
         [token] = [token for token in tokens if token["secret_name"] == SECRET]
         assert (token["state"], token["authorization_id"]) == ("ok", current.authorization_id), token
-        audit = self.start("audit", "verify")
-        assert audit.wait() == 0, audit.read()
         self.check_secrecy()
 
     def check_secrecy(self) -> None:

@@ -13,6 +13,9 @@ from rotator.adapters.database.schema import audit_event as table
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 
 _BATCH = 1000
+# Made once: building a statement costs the library more than executing it does.
+_APPEND = insert(table)
+_LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
 
 
 class SqlAuditLog:
@@ -30,18 +33,19 @@ class SqlAuditLog:
         lock_topic(self._connection, "audit")
         event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
         self._connection.execute(
-            insert(table).values(
-                sequence=event.sequence,
-                occurred_at=event.occurred_at,
-                event=entry.event,
-                subject=entry.subject,
-                outcome=entry.outcome,
-                actor=entry.actor,
-                run_id=entry.run_id,
-                details=entry.details,
-                previous_hash=event.previous_hash,
-                hash=event.hash,
-            )
+            _APPEND,
+            {
+                "sequence": event.sequence,
+                "occurred_at": event.occurred_at,
+                "event": entry.event,
+                "subject": entry.subject,
+                "outcome": entry.outcome,
+                "actor": entry.actor,
+                "run_id": entry.run_id,
+                "details": entry.details,
+                "previous_hash": event.previous_hash,
+                "hash": event.hash,
+            },
         )
         return event
 
@@ -66,7 +70,7 @@ class SqlAuditLog:
 
     def load_head(self) -> AuditEvent | None:
         """See the port."""
-        row = self._connection.execute(select(table).order_by(table.c.sequence.desc()).limit(1)).one_or_none()
+        row = self._connection.execute(_LOAD_HEAD).one_or_none()
         return None if row is None else _make_event(row)
 
 

@@ -6,7 +6,7 @@ write over what a run has saved meanwhile. `load_all` takes no lock, as it is fo
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from rotator.adapters.database.engine import attempt, lock_topic
 from rotator.adapters.database.failures import ConstraintError
@@ -24,6 +24,9 @@ from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.engine.ports import Claim, UntrackedPat
 from rotator.errors import UsageError
 
+# Made once: building a statement costs the library more than executing it does.
+_LOAD = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == bindparam("wanted_name")).with_for_update()
+
 
 class SqlInventory:
     """The port Inventory."""
@@ -38,8 +41,7 @@ class SqlInventory:
 
     def load(self, name: str) -> ManagedPat | None:
         """See the port."""
-        query = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == name).with_for_update()
-        row = self._connection.execute(query).one_or_none()
+        row = self._connection.execute(_LOAD, {"wanted_name": name}).one_or_none()
         return None if row is None else make_managed_pat(row)
 
     def add(self, pat: ManagedPat) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, select, update
 
 from rotator.adapters.database.engine import attempt
 from rotator.adapters.database.failures import ConstraintError
@@ -14,6 +14,14 @@ from rotator.adapters.database.schema import rotation as table
 from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
 from rotator.engine.ports import Claim
 from rotator.errors import DatabaseError, LeaseHeldError
+
+# Made once: building a statement costs the library more than executing it does.
+_SAVE = update(table).where(table.c.id == bindparam("saved_id"), table.c.name == bindparam("saved_name"))
+_LOAD_FOR = (
+    select(*ROTATION_COLUMNS)
+    .where(table.c.name == bindparam("wanted_name"))
+    .order_by(table.c.created_at.desc(), table.c.id.desc())
+)
 
 
 class SqlJournal:
@@ -34,10 +42,10 @@ class SqlJournal:
     def save(self, rotation: Rotation, claim: Claim) -> None:
         """See the port. DatabaseError `rotation_unknown` when it was never inserted."""
         check_fence(self._connection, claim, rotation.name)
-        mine = (table.c.id == rotation.id, table.c.name == rotation.name)
+        values = {**list_rotation(rotation), "saved_id": rotation.id, "saved_name": rotation.name}
         try:
             with attempt(self._connection):
-                count = self._connection.execute(update(table).where(*mine).values(list_rotation(rotation))).rowcount
+                count = self._connection.execute(_SAVE, values).rowcount
         except ConstraintError as error:
             raise self._explain_conflict(rotation, error) from None
         if count == 0:
@@ -50,10 +58,9 @@ class SqlJournal:
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
         """See the port."""
-        query = _select_rotations().where(table.c.name == name)
-        if since is not None:
-            query = query.where(table.c.created_at >= since)
-        return self._load(query.order_by(table.c.created_at.desc(), table.c.id.desc()))
+        rows = self._connection.execute(_LOAD_FOR, {"wanted_name": name})
+        rotations = (make_rotation(row) for row in rows)
+        return tuple(rotation for rotation in rotations if since is None or rotation.created_at >= since)
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.words import say_moment
@@ -23,13 +23,27 @@ def holds(claim: Claim) -> ColumnElement[bool]:
     return and_(table.c.name == claim.name, table.c.epoch == claim.epoch, table.c.claimed_by == claim.run_id)
 
 
+# Made once: building a statement costs the library more than executing it does.
+_HELD = and_(
+    table.c.name == bindparam("held_name"),
+    table.c.epoch == bindparam("held_epoch"),
+    table.c.claimed_by == bindparam("held_run"),
+)
+_FENCE = select(table.c.epoch).where(_HELD).with_for_update()
+_CHANGE = update(table).where(_HELD)
+
+
+def _list_held(claim: Claim) -> dict[str, object]:
+    return {"held_name": claim.name, "held_epoch": claim.epoch, "held_run": claim.run_id}
+
+
 def check_fence(connection: Connection, claim: Claim, name: str) -> None:
     """LeaseLostError unless the claim is the current one on `name`.
 
     FOR UPDATE (PostgreSQL) keeps the row as it is until the transaction ends, so that nobody can take the claim over
     between this check and the commit. On SQLite no other writer runs beside.
     """
-    held = connection.scalar(select(table.c.epoch).where(holds(claim)).with_for_update())
+    held = connection.scalar(_FENCE, _list_held(claim))
     if held is None or claim.name != name:
         raise make_lost(claim)
 
@@ -90,11 +104,11 @@ class SqlLeases:
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""
         until = now + span
-        renewed = self._connection.execute(update(table).where(holds(claim)).values(claimed_until=until))
+        renewed = self._connection.execute(_CHANGE, {**_list_held(claim), "claimed_until": until})
         if renewed.rowcount == 0:
             raise make_lost(claim)
         return Claim(claim.name, claim.run_id, claim.epoch, until)
 
     def release(self, claim: Claim) -> None:
         """See the port."""
-        self._connection.execute(update(table).where(holds(claim)).values(claimed_by=None, claimed_until=None))
+        self._connection.execute(_CHANGE, {**_list_held(claim), "claimed_by": None, "claimed_until": None})

@@ -169,10 +169,11 @@ def _change(cli: CliContext, name: str, apply: Callable[[Engine, str], ManagedPa
 def rebuild(cli: CliContext, dry_run: bool) -> int:
     """Make the inventory again from the vaults' tags and the server's list, after a database was lost or restored.
 
-    Revokes nothing and mints nothing; old PATs that still live get a new overlap.
+    Revokes nothing and mints nothing; old PATs that still live get a new overlap. PATs that were never rotated
+    are in no vault: adopt them again.
     """
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import make_rebuild_document
+    from rotator.cli.render_recovery import make_rebuild_document, render_rebuilt, render_unbuilt
     from rotator.cli.wiring import Session
     from rotator.engine import rebuilding
 
@@ -185,14 +186,13 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     if cli.as_json:
         print_json(make_rebuild_document(plan, dry_run=dry_run))
     for item in plan.news:
-        was = f"was {item.before.authorization_id}" if item.before else "new in the inventory"
-        say(cli, f"{item.record.name}  {item.record.authorization_id}  ({was})")
-    for refusal in plan.refusals:
-        click.echo(f"not rebuilt: {refusal.reference}: {refusal.reason}\n  fix: {refusal.fix}", err=True)
-    for error in plan.errors:
-        click.echo(f"error: {error.message}\nfix: {error.fix}", err=True)
+        say(cli, render_rebuilt(item))
+    if not cli.as_json:
+        for line in render_unbuilt(plan):
+            click.echo(line, err=True)
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} as they were.")
-    if plan.errors:
-        return 10 if any(error.exit_code == 10 for error in plan.errors) else 3 if plan.found else 1
-    return 3 if plan.refusals else 0
+    if any(error.exit_code == 10 for error in plan.errors):
+        return 10
+    failed = 3 if plan.found else 1
+    return failed if plan.errors or plan.refusals else 0

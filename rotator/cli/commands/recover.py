@@ -29,9 +29,7 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
 
     What is left over and cannot be proven ours is listed, and revoked only with --revoke.
     """
-    from rotator.cli.reporting import print_report
     from rotator.cli.wiring import Session
-    from rotator.engine.cycle import recover_interrupted
 
     if dry_run and authorization_id:
         raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
@@ -41,7 +39,34 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
             return _revoke(cli, session.run_id, engine, authorization_id)
         if dry_run:
             return _show(cli, engine)
-        return print_report(cli, engine, recover_interrupted, what="finishing what was interrupted")
+        return _recover(cli, engine)
+
+
+def _recover(cli: CliContext, engine: Engine) -> int:
+    from rotator.cli.documents import make_report_document
+    from rotator.cli.render import print_json, progress, say
+    from rotator.cli.render_recovery import make_leftover_documents, render_leftover
+    from rotator.cli.render_report import render_done, render_failures
+    from rotator.engine.cycle import recover_interrupted
+    from rotator.engine.leftovers import load_leftovers
+    from rotator.engine.records import known_in
+
+    with progress(cli, "finishing what was interrupted"):
+        report = recover_interrupted(engine)
+    now = engine.clock.now()
+    with engine.database.begin() as work:
+        leftovers = load_leftovers(work, known_in(work, now))
+    if cli.as_json:
+        print_json(make_report_document(report) | {"leftovers": make_leftover_documents(leftovers)})
+        return report.exit_code
+    done, failures = list(render_done(report, {}, now)), list(render_failures(report))
+    lines = done + [render_leftover(item) for item in leftovers]
+    if not cli.quiet:
+        for line in lines or ([] if failures else ["Nothing was interrupted, and nothing is left over."]):
+            say(cli, line)
+    for line in failures:
+        click.echo(line, err=True)
+    return report.exit_code
 
 
 def _revoke(cli: CliContext, run_id: str, engine: Engine, authorization_id: str) -> int:
@@ -59,7 +84,7 @@ def _revoke(cli: CliContext, run_id: str, engine: Engine, authorization_id: str)
 
 def _show(cli: CliContext, engine: Engine) -> int:
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_leftover
+    from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_down, render_leftover
     from rotator.engine.listing import ServerView
     from rotator.engine.reconciling import look
 
@@ -68,12 +93,15 @@ def _show(cli: CliContext, engine: Engine) -> int:
     interrupted = list_interrupted(engine)
     if cli.as_json:
         print_json(make_recovery_document(interrupted, found))
+    else:
+        for line in render_down(found):
+            click.echo(line, err=True)
     for rotation in interrupted:
         say(cli, f"interrupted  {rotation.name}  while {rotation.state.value}  (rotation {rotation.id})")
     for leftover in found.leftovers:
         say(cli, render_leftover(leftover))
     for name in sorted(found.late):
         say(cli, f"landed late  {name}: a mint that was given up; it is revoked by `rotator recover`")
-    if not (interrupted or found.leftovers or found.late):
+    if not (interrupted or found.leftovers or found.late or found.down):
         say(cli, "Nothing was interrupted, and nothing is left over.")
     return 10 if any(error.exit_code == 10 for error in found.down.values()) else 1 if found.down else 0

@@ -1,0 +1,94 @@
+"""`plan` and `status` over a large inventory on SQLite, beside a bare SELECT of its rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.cli.context import CliContext
+from rotator.cli.wiring import Session
+from rotator.domain.managed_pat import ManagedPat
+from rotator.engine.planning import plan_from
+from rotator.engine.status import make_status
+from rotator.sandbox.configuration import Addresses, write_configuration
+from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION
+from tests.bench.stage import run_command
+
+_NOWHERE = "https://127.0.0.1:1"
+"""Neither plan nor status asks a server: nobody listens there."""
+
+
+@dataclass(frozen=True)
+class InventoryTiming:
+    """Seconds of one look at all rows."""
+
+    what: str
+    rows: int
+    seconds: float
+
+
+def measure_inventory(rows: int) -> list[InventoryTiming]:
+    """Each look once by command, and within this process, best of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        config, database = directory / "rotator.yaml", directory / "rotator.db"
+        write_configuration(
+            Addresses(_NOWHERE, _NOWHERE, _NOWHERE, directory / "ca.pem", config, directory / "policy.yaml")
+        )
+        run_command("db", "upgrade", cwd=directory)
+        _fill(f"sqlite:///{database}", rows)
+        looks: dict[str, Callable[[], object]] = {
+            "bare SELECT of all columns": lambda: _select(database),
+        }
+        with Session(CliContext(config=config)) as session:
+            store, policy, engine = session.database(), session.policy, session.engine()
+            looks["plan_from, in process"] = lambda: plan_from(store, policy, session.clock.now())
+            looks["make_status, in process"] = lambda: make_status(engine)
+            taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
+        for command in ("plan", "status"):
+            spent = run_command(command, "--json", cwd=directory)
+            taken.append(InventoryTiming(f"rotator {command} --json", rows, spent.wall))
+    return taken
+
+
+def _fill(url: str, rows: int) -> None:
+    """PATs of thirty days, evenly spread over their lives: about a third is due."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    database = SqlDatabase(url)
+    with database.begin() as work:
+        for number in range(rows):
+            name = f"pat-{number:06}"
+            start = now - timedelta(days=29) * number / rows
+            work.inventory.add(
+                ManagedPat(
+                    name=name,
+                    account=ACCOUNT,
+                    organization=ORGANIZATION,
+                    authorization_id=f"00000000-0000-4000-8000-{number:012}",
+                    display_name=name,
+                    scope="vso.build vso.code",
+                    valid_from=start,
+                    valid_to=start + timedelta(days=30),
+                    vault=_NOWHERE,
+                    secret_name=f"{ORGANIZATION}-{name}",
+                )
+            )
+    database.close()
+
+
+def _select(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("SELECT * FROM managed_pat").fetchall()
+    connection.close()
+
+
+def _time(look: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    look()
+    return time.perf_counter() - start

@@ -1,0 +1,42 @@
+"""What was measured, as text of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tests.bench.kinds import Kind
+from tests.bench.planning import InventoryTiming
+from tests.bench.rotating import RotationTiming
+from tests.bench.starting import StartTiming
+
+
+def render_rotations(timings: Sequence[RotationTiming]) -> Iterator[str]:
+    """Ours and the bare sequence side by side, then the requests of each run by kind."""
+    yield f"{'':26}{'rotator':>9}{'CPU':>9}{'bare':>9}{'ratio':>8}{'requests per PAT':>19}"
+    for timing in timings:
+        where = f"{timing.what}, {timing.database}"
+        each = sum(timing.requests.values()) / timing.pats
+        ours = f"{where:<26}{timing.rotator:>7.2f} s{timing.cpu:>7.2f} s"
+        yield f"{ours}{timing.bare:>7.2f} s{timing.ratio:>8.2f}{each:>19.2f}"
+    # The database does not show in the requests: one column for each kind of run.
+    runs = {timing.what: timing.requests for timing in timings}
+    yield ""
+    yield f"{'requests in all':<32}" + "".join(f"{what:>16}" for what in runs)
+    for kind in Kind:
+        counts = [requests.get(kind, 0) for requests in runs.values()]
+        if any(counts):
+            yield f"  {kind:<30}" + "".join(f"{count:>16}" for count in counts)
+
+
+def render_starts(timings: Sequence[StartTiming]) -> Iterator[str]:
+    """Best and median."""
+    yield f"{'':26}{'best':>9}{'median':>11}"
+    for timing in timings:
+        yield f"{timing.command:<26}{timing.best * 1000:>6.0f} ms{timing.median * 1000:>8.0f} ms"
+
+
+def render_inventory(timings: Sequence[InventoryTiming]) -> Iterator[str]:
+    """Seconds, and microseconds a row."""
+    yield f"{'':26}{'all rows':>9}{'one row':>13}"
+    for timing in timings:
+        yield f"{timing.what:<26}{timing.seconds:>7.2f} s{timing.seconds / timing.rows * 1e6:>10.0f} us"

@@ -1,0 +1,81 @@
+"""`make bench`: what rotator takes, beside the bare minimum for the same, measured in one run on this machine.
+
+Nothing here passes or fails by a time: figures of one machine say nothing about another, ratios say a little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Measure, then print a table or one JSON document; progress goes to stderr."""
+    options = _read_options()
+    # Started as a script: what is ours must be found from the root, as the tests find it.
+    sys.path[0] = str(ROOT)
+    from tests.bench.planning import measure_inventory
+    from tests.bench.report import render_inventory, render_rotations, render_starts
+    from tests.bench.rotating import PARALLEL, RotationTiming, measure_rotations
+    from tests.bench.starting import measure_starts
+
+    load = os.getloadavg()[0]
+    _tell(f"starting rotator and python, {options.starts} times each")
+    starts = measure_starts(options.starts)
+    _tell(f"looking at {options.rows} rows")
+    inventory = measure_inventory(options.rows)
+    rotations: list[RotationTiming] = []
+    for database in ("SQLite", "PostgreSQL"):
+        _tell(f"rotating {options.pats} PATs on {database}: starting the sandbox, signing in, adopting")
+        for timing in measure_rotations(database, options.pats, options.latency / 1000):
+            _tell(f"  {timing.what}: {timing.rotator:.2f} s, bare {timing.bare:.2f} s")
+            rotations.append(timing)
+    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": round(load, 2)}
+    if options.json:
+        document = {
+            "schema_version": 1,
+            "machine": machine,
+            "rotations": [asdict(timing) for timing in rotations],
+            "starts": [asdict(timing) for timing in starts],
+            "inventory": [asdict(timing) for timing in inventory],
+        }
+        print(json.dumps(document, indent=2))
+        return 0
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    title = f"{options.pats} PATs on the sandbox, {options.latency} ms latency per request, {PARALLEL} at a time"
+    _print_part(title, render_rotations(rotations))
+    _print_part("Start of the command", render_starts(starts))
+    _print_part(f"An inventory of {options.rows} PATs on SQLite", render_inventory(inventory))
+    return 0
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of tables; seconds")
+    parser.add_argument("--pats", type=int, default=50, help="how many are rotated, 50 at most (the policy's limit)")
+    parser.add_argument("--latency", type=int, default=50, help="milliseconds before each answer")
+    parser.add_argument("--rows", type=int, default=10_000, help="how many the large inventory has")
+    parser.add_argument("--starts", type=int, default=10, help="how often each command is started")
+    return parser.parse_args()
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_part(title: str, lines: Iterable[str]) -> None:
+    print(f"\n{title}")
+    for line in lines:
+        print(f"  {line}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

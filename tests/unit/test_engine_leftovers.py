@@ -1,0 +1,321 @@
+"""PATs that nobody needs and that only a person may have revoked: found, shown, and revoked on a person's word."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.rotation import RotationState
+from rotator.engine.cycle import recover_interrupted
+from rotator.engine.keeping import forget
+from rotator.engine.leftovers import Leftover, find_leftovers, revoke_leftover
+from rotator.engine.listing import ServerView
+from rotator.engine.reconciling import look
+from rotator.engine.records import load_known
+from rotator.engine.status import TokenState, TokenStatus, make_status
+from rotator.errors import DeniedError, LeaseHeldError, PlanRefusedError, UnknownOutcomeError, UsageError
+from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.engine_fakes import ProcessDied
+
+
+def make_parked() -> tuple[EngineWorld, str, str]:
+    """A rotation frozen by a foreign write during its overlap, then a new one: the first's old PAT and that old one.
+
+    What is parked, and what the newest rotation is to retire.
+    """
+    world = make_world()
+    world.run()
+    parked, second = world.live_ids()
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(hours=24)
+    world.run()
+    assert world.states() == ["failed"]
+    world.rotate(NAME)
+    assert world.states() == ["failed", "overlapping"]
+    return world, parked, second
+
+
+def make_quarantined() -> tuple[EngineWorld, str]:
+    """A mint whose answer was lost and whose PAT came out shorter than asked for."""
+    world = make_world()
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    near = world.live_ids()[1]
+    world.advance(minutes=11)
+    world.run()
+    assert world.states()[0] == "abandoned"
+    assert near in world.live_ids()
+    return world, near
+
+
+def look_at(world: EngineWorld) -> list[tuple[str, str]]:
+    """The leftovers as `recover --dry-run` finds them; nothing is changed."""
+    before = world.database.dump()
+    engine = world.make_engine()
+    found = look(engine, ServerView(engine)).leftovers
+    assert world.database.dump() == before
+    return [(item.kind.value, item.pat.authorization_id) for item in found]
+
+
+def revoke(world: EngineWorld, authorization_id: str) -> Leftover:
+    leftover = revoke_leftover(world.make_engine(), authorization_id)
+    world.check_promises(repr(leftover))
+    return leftover
+
+
+def show(world: EngineWorld, authorization_id: str) -> TokenStatus | None:
+    """The row of the status, which asks no server."""
+    calls = len(world.timeline)
+    rows = {row.authorization_id: row for row in make_status(world.make_engine())}
+    assert len(world.timeline) == calls
+    assert CANARY not in repr(rows)
+    return rows.get(authorization_id)
+
+
+def test_old_pat_of_a_failed_rotation_is_parked_when_another_took_over() -> None:
+    """Its old PAT and nothing else: what the newer rotation retires is accounted for."""
+    world, parked, second = make_parked()
+    assert look_at(world) == [("parked", parked)]
+    world.advance(hours=25)
+    world.run()
+    assert world.revoked_ids() == [second]
+    assert look_at(world) == [("parked", parked)]
+
+
+def test_both_pats_are_accounted_for_when_a_rotation_failed_before_its_overlap() -> None:
+    """The current one by the record; the clone that nobody reads is parked."""
+    world = make_world()
+    world.run_and_die(after="stored")
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(minutes=6)
+    world.run()
+    assert world.states() == ["failed"]
+    current, clone = world.live_ids()
+    assert world.record().authorization_id == current
+    assert look_at(world) == [("parked", clone)]
+
+
+def test_near_match_is_quarantined_and_left_alone_when_its_mint_was_lost() -> None:
+    world, near = make_quarantined()
+    assert look_at(world) == [("quarantined", near)]
+    for _ in range(3):
+        world.advance(hours=30)
+        world.run()
+    assert near not in world.revoked_ids()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"name": "other"},
+        {"scope": "vso.code"},
+        {"organization": "fabrikam"},
+        {"organization": None},
+        {"left": timedelta(days=40)},
+    ],
+    ids=["name", "scope", "organization", "everywhere", "longer"],
+)
+def test_pat_of_a_person_is_nothing_of_ours_when_it_differs(spoil: dict[str, object]) -> None:
+    """Another name, scope or place, or a longer life than was asked for."""
+    world, near = make_quarantined()
+    left = spoil.get("left", timedelta(days=3))
+    assert isinstance(left, timedelta)
+    organization, name, scope = spoil.get("organization", ORGANIZATION), spoil.get("name", NAME), spoil.get("scope")
+    world.pats.add_pat(
+        ACCOUNT, None if organization is None else str(organization), str(name), str(scope or SCOPE),
+        world.clock.now() + left,
+    )  # fmt: skip
+    assert look_at(world) == [("quarantined", near)]
+
+
+def test_leftovers_of_another_organization_are_not_taken_for_this_ones() -> None:
+    world, near = make_quarantined()
+    known = load_known(world.make_engine())
+    listed = tuple(fake.pat for fake in world.pats.live_pats())
+    assert [item.pat.authorization_id for item in find_leftovers(known, ACCOUNT, ORGANIZATION, listed)] == [near]
+    assert find_leftovers(known, ACCOUNT, "fabrikam", listed) == ()
+    assert find_leftovers(known, "release-bot", ORGANIZATION, listed) == ()
+
+
+def test_status_warns_of_a_parked_pat_when_a_run_has_seen_it() -> None:
+    world, parked, second = make_parked()
+    world.run()
+    row = show(world, parked)
+    assert row is not None
+    assert (row.state, row.last_error and row.last_error.code) == (TokenState.UNTRACKED, "parked")
+    assert row.last_error is not None
+    assert NAME in row.last_error.message
+    assert row.last_error.fix.endswith(f"rotator recover --revoke {parked}")
+    assert show(world, second) is None
+
+
+def test_status_warns_of_a_quarantined_pat_and_not_of_a_persons() -> None:
+    world, near = make_quarantined()
+    theirs = world.add_lookalike(world.clock.now() + timedelta(days=300)).pat.authorization_id
+    world.run()
+    row, other = show(world, near), show(world, theirs)
+    assert row is not None
+    assert row.last_error is not None
+    assert (row.state, row.last_error.code) == (TokenState.UNTRACKED, "quarantined")
+    assert row.last_error.fix.endswith(f"rotator recover --revoke {near}")
+    assert other is not None
+    assert (other.state, other.last_error) == (TokenState.UNTRACKED, None)
+
+
+def test_parked_pat_is_revoked_and_forgotten_when_a_person_says_so() -> None:
+    """Journaled and audited as every revocation; gone from what is shown at once."""
+    world, parked, _ = make_parked()
+    world.advance(hours=25)
+    world.run()
+    assert revoke(world, parked).kind == "parked"
+    assert world.revoked_ids()[-1] == parked
+    assert world.states()[-1] == "abandoned"
+    assert world.rotations()[-1].new_authorization_id == parked
+    assert world.events()[-2:] == ["revoke_started intended", "pat_revoked succeeded"]
+    assert show(world, parked) is None
+    assert look_at(world) == []
+    world.finish()
+
+
+def test_quarantined_pat_is_revoked_when_a_person_says_so() -> None:
+    world, near = make_quarantined()
+    world.advance(hours=25)
+    world.run()
+    assert revoke(world, near).kind == "quarantined"
+    assert near not in world.live_ids()
+    world.check_rest()
+
+
+def test_revocation_is_refused_when_the_pat_is_no_leftover() -> None:
+    """One that is managed, one that is to be retired, one of a person, one that does not exist."""
+    world, _, second = make_parked()
+    theirs = world.add_lookalike(world.clock.now() + timedelta(days=300)).pat.authorization_id
+    for other in (world.record().authorization_id, second, theirs, "nothing"):
+        with pytest.raises(UsageError, match=f"{other} is neither parked nor quarantined") as caught:
+            revoke(world, other)
+        assert "rotator recover --dry-run" in caught.value.fix
+    assert world.revoked_ids() == []
+
+
+def test_revocation_is_refused_when_its_pat_is_rotating() -> None:
+    world, parked, _ = make_parked()
+    with pytest.raises(UsageError, match="not finished"):
+        revoke(world, parked)
+    assert world.revoked_ids() == []
+
+
+def test_revocation_is_refused_when_another_run_works_on_its_pat() -> None:
+    world, parked, _ = make_parked()
+    world.advance(hours=25)
+    world.run()
+    with world.database.begin() as work:
+        work.leases.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
+    with pytest.raises(LeaseHeldError):
+        revoke(world, parked)
+    assert parked not in world.revoked_ids()
+
+
+def test_revocation_is_refused_with_what_to_do_when_its_record_was_forgotten() -> None:
+    world, parked, _ = make_parked()
+    world.advance(hours=25)
+    world.run()
+    world.add_managed("other")
+    forget(world.make_engine(), NAME)
+    with pytest.raises(UsageError, match="managed no more") as caught:
+        revoke(world, parked)
+    assert "inventory adopt" in caught.value.fix
+    assert parked not in world.revoked_ids()
+
+
+def test_revocation_freezes_when_the_vault_hands_the_pat_out() -> None:
+    """A person can be wrong about what nobody uses."""
+    world = make_world()
+    world.run_and_die(after="stored")
+    world.advance(minutes=6)
+    foreign = world.secrets.write_foreign(world.location(), "theirs")
+    world.run()
+    clone = world.live_ids()[1]
+    assert look_at(world) == [("parked", clone)]
+    stored = world.secrets.versions_of(world.location())
+    ours = next(item for item in stored if item.version.version != foreign and item.version.tags)
+    world.secrets.write_foreign(world.location(), ours.value.reveal(), ours.version.tags)
+    with pytest.raises(PlanRefusedError):
+        revoke(world, clone)
+    assert world.revoked_ids() == []
+    assert world.states()[-1] == "failed"
+
+
+def test_revocation_works_in_one_organization_when_another_cannot_be_looked_at() -> None:
+    """And without a hit the reason is that it could not be looked for, not that there is none."""
+    world, parked, _ = make_parked()
+    world.advance(hours=25)
+    world.run()
+    world.add_managed("a", organization="fabrikam")
+    denied = DeniedError("no access", service="azure_devops", operation="list_pats", status=200)
+    world.pats.fail("fetch_identity", denied, skip=1, times=1)
+    assert revoke(world, parked).pat.authorization_id == parked
+    world.pats.fail("fetch_identity", denied, times=2)
+    with pytest.raises(DeniedError):
+        revoke(world, parked)
+
+
+def test_revocation_can_be_repeated_when_it_died_in_between() -> None:
+    """A stray that was begun is finished by the next run."""
+    world, parked, _ = make_parked()
+    world.advance(hours=25)
+    world.run()
+    world.pats.fail("revoke")
+    with pytest.raises(UnknownOutcomeError):
+        revoke(world, parked)
+    assert world.rotations()[-1].state is RotationState.ABANDONING
+    recover_interrupted(world.make_engine())
+    assert parked not in world.live_ids()
+    world.check_rest()
+
+
+def test_recovery_alone_finishes_and_rotates_nothing_when_others_are_due() -> None:
+    """What was interrupted is brought to its end; a due one and an overlap that is over are left for `once`."""
+    world = make_world("a", "b", "c")
+    world.rotate("a")
+    world.advance(hours=25)
+    world.rotate("b")
+    world.database.dies_after = "minted"
+    with pytest.raises(ProcessDied):
+        world.rotate("c")
+    world.database.revive()
+    world.advance(minutes=6)
+    report = world.watch(lambda: recover_interrupted(world.make_engine()))
+    assert [entry.name for entry in report.abandoned] == ["c"]
+    assert (report.rotated, report.retired, report.failed) == ([], [], [])
+    assert [world.states(name) for name in "abc"] == [["overlapping"], ["overlapping"], ["abandoned"]]
+    assert world.count("mint") == 3
+
+
+def test_recovery_alone_changes_nothing_when_nothing_was_interrupted() -> None:
+    world = make_world()
+    report = world.watch(lambda: recover_interrupted(world.make_engine()))
+    assert report.exit_code == 0
+    assert (world.states(), world.events()) == ([], [])
+    assert world.count("mint") + world.count("revoke") + world.count("check_writable") == 0
+
+
+def test_mint_that_landed_late_is_undone_by_recovery_alone() -> None:
+    """Given up as not created, then it lands: ours by its fingerprint, so no person has to say so."""
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    assert world.pats.land_late() == 1
+    late = world.live_ids()[-1]
+    world.advance(hours=25)
+    world.run()
+    engine = world.make_engine()
+    found = look(engine, ServerView(engine))
+    assert found.leftovers == []
+    assert [pat.authorization_id for _, pat in found.late[NAME]] == [late]
+    world.watch(lambda: recover_interrupted(world.make_engine()))
+    assert world.revoked_ids()[-1] == late
+    world.check_rest()

@@ -1,0 +1,435 @@
+"""A database that was restored from a backup, or lost: noticed, and made again from the vaults and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.managed_pat import Pat
+from rotator.domain.rotation import RotationState
+from rotator.engine.adopting import adopt, propose
+from rotator.engine.keeping import pause
+from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
+from rotator.engine.tags import (
+    ACCOUNT_TAG,
+    AUTHORIZATION_TAG,
+    NAME_TAG,
+    ORGANIZATION_TAG,
+    PREDECESSOR_TAG,
+    ROTATION_TAG,
+)
+from rotator.errors import LeaseHeldError, SignInRequiredError
+from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine_fakes import WatchedDatabase
+from tests.support.engine_scenarios import make_busy
+from tests.support.policies import make_policy
+
+
+def make_restored(*, overlap_is_over: bool = False) -> EngineWorld:
+    """A database from before a rotation, which the vault and the server remember."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    if overlap_is_over:
+        world.advance(hours=25)
+        world.run()
+    restore()
+    return world
+
+
+def lose(world: EngineWorld) -> None:
+    """An empty database in place of the old one."""
+    world.database = WatchedDatabase(world.clock, world.timeline)
+
+
+def make_lost(*names: str, overlap_is_over: bool = False) -> EngineWorld:
+    """An empty database; before, each of these was rotated once."""
+    world = make_world(*names)
+    world.run()
+    if overlap_is_over:
+        world.advance(hours=25)
+        world.run()
+    lose(world)
+    return world
+
+
+def look_at(world: EngineWorld) -> Rebuild:
+    """A dry run: nothing is changed, here or there."""
+    before, calls = world.database.dump(), len(world.timeline)
+    plan = look(world.make_engine())
+    assert world.database.dump() == before
+    assert not MUTATIONS & set(world.timeline[calls:])
+    assert CANARY not in repr(plan)
+    return plan
+
+
+def do(world: EngineWorld) -> Rebuild:
+    """A rebuild: the database alone is changed."""
+    calls = len(world.timeline)
+    engine = world.make_engine()
+    plan = look(engine)
+    rebuild(engine, plan)
+    assert not MUTATIONS & set(world.timeline[calls:])
+    assert CANARY not in world.database.dump()
+    return plan
+
+
+def code_of(world: EngineWorld) -> str:
+    """Why the one PAT was blocked or failed in a run."""
+    report = world.run()
+    [entry] = [*report.blocked, *report.failed]
+    assert entry.failure is not None
+    assert "rotator inventory rebuild" in entry.failure.fix
+    assert report.exit_code != 0
+    return entry.failure.code
+
+
+@pytest.mark.parametrize("overlap_is_over", [False, True], ids=["in the overlap", "after it"])
+def test_run_freezes_when_the_database_is_from_before_a_rotation(overlap_is_over: bool) -> None:
+    """Whether the old PAT still lives or is gone already; then a rebuild makes everything good."""
+    world = make_restored(overlap_is_over=overlap_is_over)
+    old, revoked = world.record().authorization_id, world.revoked_ids()
+    clone = world.live_ids()[-1]
+    assert code_of(world) == "database_behind"
+    world.run()
+    assert (world.count("mint"), world.revoked_ids()) == (1, revoked)
+    [item] = look_at(world).news
+    assert item.before is not None
+    assert (item.before.authorization_id, item.record.authorization_id) == (old, clone)
+    assert (item.predecessor is None) is overlap_is_over
+    do(world)
+    world.check_served()
+    assert world.events()[-1] == "inventory_rebuilt succeeded"
+    assert world.run().exit_code == 0
+    world.finish()
+    assert world.count("mint") == 1
+
+
+def test_old_pat_is_retired_after_a_whole_new_overlap_when_the_database_was_restored() -> None:
+    world = make_restored()
+    old = world.record().authorization_id
+    world.advance(hours=20)
+    do(world)
+    [rotation] = world.rotations()
+    assert rotation.state is RotationState.OVERLAPPING
+    assert rotation.overlap_until == world.clock.now() + timedelta(hours=24)
+    world.advance(hours=23)
+    world.run()
+    assert world.revoked_ids() == []
+    world.advance(hours=2)
+    assert [entry.name for entry in world.run().retired] == [NAME]
+    assert world.revoked_ids() == [old]
+    world.finish()
+
+
+# Where the rotation stood in the backup. Meanwhile it was completed, and another one may have followed.
+BACKUPS = ["planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring"]
+
+
+def make_restored_open(mark: str, *, followed: bool) -> EngineWorld:
+    world = make_world()
+    restores: list[Callable[[], None]] = []
+    world.database.interrupts[mark] = lambda: restores.append(world.database.back_up())
+    for _ in range(2):
+        world.run()
+        world.advance(hours=25)
+    if followed:
+        world.rotate(NAME)
+    restores[0]()
+    return world
+
+
+@pytest.mark.parametrize("mark", BACKUPS)
+def test_rebuild_closes_what_the_restored_database_thinks_is_open(mark: str) -> None:
+    """The backup is from the middle of a rotation; in truth that was completed and another overlaps by now."""
+    world = make_restored_open(mark, followed=True)
+    assert world.states() == [mark]
+    revoked = world.revoked_ids()
+    middle, newest = world.live_ids()
+    do(world)
+    assert world.states() == ["failed", "overlapping"]
+    assert world.record().authorization_id == newest
+    assert world.rotations()[-1].predecessor_id == middle
+    world.finish()
+    assert world.revoked_ids() == [*revoked, middle]
+
+
+@pytest.mark.parametrize("mark", BACKUPS)
+def test_rebuild_goes_on_with_the_rotation_that_the_restored_database_has_open(mark: str) -> None:
+    """The backup is from the middle of the newest rotation, which was completed: it is completed here too."""
+    world = make_restored_open(mark, followed=False)
+    revoked = world.revoked_ids()
+    plan = do(world)
+    if mark in ("overlapping", "retiring"):
+        assert plan.news == ()
+    else:
+        assert world.states() == ["completed"]
+    world.check_served()
+    world.finish()
+    assert set(world.revoked_ids()) == set(revoked)
+
+
+@pytest.mark.parametrize("mark", BACKUPS)
+def test_run_revokes_nothing_that_lives_when_the_restored_database_has_its_newest_rotation_open(mark: str) -> None:
+    """Without a rebuild: it freezes or goes on, and what consumers read stays alive."""
+    world = make_restored_open(mark, followed=False)
+    alive = world.live_ids()
+    for _ in range(3):
+        world.run()
+        world.advance(minutes=11)
+    assert world.live_ids() == alive
+    assert world.is_live()
+    assert world.count("mint") == 1
+    do(world)
+    world.finish()
+
+
+def test_inventory_is_made_again_when_the_database_was_lost() -> None:
+    """Every record that was ever rotated, whatever organization; nothing is minted or revoked by it."""
+    world = make_world("a", "b")
+    world.add_managed("c", organization="fabrikam")
+    kept = {name: world.record(name) for name in "abc"}
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    now = {name: world.record(name) for name in "abc"}
+    assert all(now[name].authorization_id != kept[name].authorization_id for name in "abc")
+    lose(world)
+    revoked = world.revoked_ids()
+    plan = do(world)
+    assert (len(plan.news), plan.refusals, plan.errors) == (3, (), ())
+    assert {name: replace(world.record(name), epoch=0) for name in "abc"} == {
+        name: replace(now[name], epoch=0) for name in "abc"
+    }
+    assert [world.states(name) for name in "abc"] == [["completed"]] * 3
+    assert world.run().exit_code == 0
+    assert (world.revoked_ids(), world.count("mint")) == (revoked, 3)
+    for name in "abc":
+        world.check_rest(name)
+
+
+def test_lost_database_in_an_overlap_is_rebuilt_and_the_old_pat_retired_when_it_is_over() -> None:
+    world = make_lost()
+    old, clone = world.live_ids()
+    do(world)
+    assert (world.states(), world.record().authorization_id) == (["overlapping"], clone)
+    world.advance(hours=25)
+    world.run()
+    assert world.revoked_ids() == [old]
+    world.finish()
+
+
+def test_rebuild_changes_nothing_when_the_database_is_sound() -> None:
+    """Nor when it is repeated."""
+    world = make_world("a", "b")
+    world.run()
+    before = world.database.dump()
+    plan = do(world)
+    assert (len(plan.found), plan.news) == (2, ())
+    assert world.database.dump() == before
+    lose(world)
+    do(world)
+    before = world.database.dump()
+    assert do(world).news == ()
+    assert world.database.dump() == before
+
+
+def test_rebuild_keeps_a_pause_when_the_restored_database_has_it() -> None:
+    world = make_world()
+    pause(world.make_engine(), NAME)
+    restore = world.database.back_up()
+    world.rotate(NAME)
+    restore()
+    do(world)
+    assert world.record().state.value == "paused"
+    assert world.record().authorization_id == world.live_ids()[-1]
+
+
+def test_secret_is_refused_when_the_server_does_not_list_its_pat() -> None:
+    world = make_lost("a", "b", overlap_is_over=True)
+    [fake] = world.pats.live_pats("a")
+    fake.revoked = True
+    plan = do(world)
+    assert [item.record.name for item in plan.found] == ["b"]
+    [refusal] = plan.refusals
+    assert refusal.reference == "a"
+    assert fake.pat.authorization_id in refusal.reason
+    assert refusal.fix
+
+
+def test_secret_is_left_out_when_a_person_wrote_it_last_or_it_is_another_accounts() -> None:
+    world = make_lost("a", "b", "c", overlap_is_over=True)
+    stored = {location.name: location for _, location in world.secrets.calls}
+    world.secrets.write_foreign(stored["contoso-a"], "theirs")
+    tags = world.secrets.versions_of(stored["contoso-b"])[0].version.tags
+    world.secrets.write_foreign(stored["contoso-b"], "theirs", tags | {ACCOUNT_TAG: "nobody"})
+    plan = do(world)
+    assert ([item.record.name for item in plan.found], plan.refusals) == (["c"], ())
+
+
+@pytest.mark.parametrize("tag", [{NAME_TAG: ""}, {NAME_TAG: "Not A Name"}, {ORGANIZATION_TAG: ""}, {ROTATION_TAG: ""}])
+def test_secret_is_refused_when_its_tags_are_not_as_rotator_writes_them(tag: dict[str, str]) -> None:
+    world = make_lost(overlap_is_over=True)
+    location = world.secrets.calls[-1][1]
+    stored = world.secrets.versions_of(location)[0]
+    world.secrets.write_foreign(location, stored.value.reveal(), stored.version.tags | tag)
+    plan = do(world)
+    assert plan.found == ()
+    assert [refusal.reference for refusal in plan.refusals] == [location.name]
+
+
+def test_second_secret_of_a_name_is_refused_and_the_recorded_one_stays() -> None:
+    """A copy of a secret, or an older place of it: which one is used is for a person to say."""
+    world = make_world()
+    world.run()
+    location = world.location()
+    stored = world.secrets.versions_of(location)[0]
+    copy = replace(location, name="a-copy")
+    world.secrets.write_foreign(copy, stored.value.reveal(), stored.version.tags)
+    plan = do(world)
+    assert ([item.record.secret_name for item in plan.found], plan.news) == ([location.name], ())
+    assert [refusal.reference for refusal in plan.refusals] == [NAME]
+    lose(world)
+    plan = do(world)
+    assert [item.record.name for item in plan.found] == [NAME]
+    assert [refusal.reference for refusal in plan.refusals] == [NAME]
+
+
+def test_record_is_refused_with_what_to_forget_when_its_pat_was_adopted_under_another_name() -> None:
+    """Adopted before the rebuild, while old and new lived: the handle went to the old one."""
+    world = make_lost()
+    old, clone = world.live_ids()
+    engine = world.make_engine()
+    adopt(engine, propose(engine, [old], everything=False))
+    adopt(engine, propose(engine, [clone], everything=False))
+    [refusal] = do(world).refusals
+    assert refusal.reference == NAME
+    assert "rotator inventory forget npm-feed-contoso" in refusal.fix
+    assert world.record().authorization_id == old
+
+
+def test_adopted_record_becomes_the_rotated_one_when_the_database_was_lost() -> None:
+    """Adopting first does no harm: it is due no more, and known as ours."""
+    world = make_lost(overlap_is_over=True)
+    engine = world.make_engine()
+    adopt(engine, propose(engine, [], everything=True))
+    [item] = do(world).news
+    assert item.before is not None
+    assert item.before.authorization_id == item.record.authorization_id
+    world.rotate(NAME)
+    world.finish()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda pat: replace(pat, display_name="other"), lambda pat: replace(pat, scope="vso.code_full")],
+    ids=["name", "scope"],
+)
+def test_predecessor_is_left_alone_when_it_is_not_what_a_clone_is_made_from(spoil: Callable[[Pat], Pat]) -> None:
+    """Tags can be written by others than us: no PAT is revoked on their word alone."""
+    world = make_lost()
+    victim = world.pats.live_pats(NAME)[0]
+    victim.pat = spoil(victim.pat)
+    [item] = do(world).news
+    assert item.predecessor is None
+    assert world.states() == ["completed"]
+    for _ in range(3):
+        world.advance(hours=25)
+        world.run()
+    assert world.revoked_ids() == []
+
+
+def test_predecessor_is_left_alone_when_another_record_uses_it() -> None:
+    world = make_restored()
+    other = world.add_lookalike(world.clock.now() + timedelta(days=29)).pat
+    stored = world.secrets.versions_of(world.location())[0]
+    world.secrets.write_foreign(
+        world.location(), stored.value.reveal(), stored.version.tags | {PREDECESSOR_TAG: other.authorization_id}
+    )
+    record = replace(world.record(), name="other", authorization_id=other.authorization_id, secret_name="other")
+    with world.database.begin() as work:
+        work.inventory.add(record)
+    assert {item.record.name: item.predecessor for item in look_at(world).found} == {NAME: None}
+
+
+def test_overlap_is_a_days_when_the_policy_covers_the_record_no_more() -> None:
+    """The vault is still known from the record; nothing is retired any sooner than consumers cache."""
+    world = make_restored()
+    world.policy = make_policy()
+    do(world)
+    [rotation] = world.rotations()
+    assert rotation.overlap_until == world.clock.now() + UNCOVERED_OVERLAP
+    assert timedelta(hours=24) == UNCOVERED_OVERLAP
+
+
+def test_others_are_rebuilt_when_one_secret_or_account_cannot_be_read() -> None:
+    world = make_lost("a", "b", overlap_is_over=True)
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), times=1)
+    refusal = SignInRequiredError("release-bot is not signed in", account="release-bot")
+    world.sign_in.refusals["release-bot"] = refusal
+    plan = do(world)
+    assert [item.record.name for item in plan.found] == ["b"]
+    assert [error.code for error in plan.errors] == ["transient"]
+    assert do(world).news[0].record.name == "a"
+
+
+def test_error_is_told_once_when_an_organization_cannot_be_looked_at() -> None:
+    world = make_lost("a", "b")
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("build-bot is not signed in", account=ACCOUNT)
+    plan = do(world)
+    assert (plan.found, [error.exit_code for error in plan.errors]) == ((), [10])
+
+
+def test_error_is_told_when_the_vault_cannot_be_listed() -> None:
+    world = make_lost()
+    world.secrets.firewall = True
+    plan = do(world)
+    assert (plan.found, [error.code for error in plan.errors]) == ((), ["vault_firewall"])
+
+
+def test_rebuild_leaves_a_record_alone_when_a_run_changed_it_after_the_look() -> None:
+    """What the run wrote is newer than what was seen."""
+    world = make_restored()
+    engine = world.make_engine()
+    plan = look(engine)
+    pause(world.make_engine(), NAME)
+    before = world.record()
+    with pytest.raises(LeaseHeldError, match="changed by another run"):
+        rebuild(engine, plan)
+    assert replace(world.record(), epoch=0) == replace(before, epoch=0)
+    assert world.states() == []
+    do(world)
+    assert world.record().authorization_id == world.live_ids()[-1]
+
+
+def test_rebuild_is_refused_when_a_run_works_on_the_record() -> None:
+    world = make_restored()
+    with world.database.begin() as work:
+        work.leases.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
+    before = world.record()
+    with pytest.raises(LeaseHeldError):
+        do(world)
+    assert world.record() == before
+
+
+def test_vaults_of_the_policy_are_read_once_each_when_written_with_a_slash() -> None:
+    world = make_restored()
+    world.policy = replace(world.policy, rules=tuple(replace(rule, vault=f"{VAULT}/") for rule in world.policy.rules))
+    look_at(world)
+    assert {call[1].vault for call in world.secrets.calls if call[0] == "fetch_names"} == {VAULT}
+
+
+def test_run_says_revoked_when_the_pat_was_revoked_and_the_vault_knows_of_no_other_rotation() -> None:
+    """`database_behind` is for what the vault proves; a revocation by a person stays one."""
+    world = make_world()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    world.pats.live_pats(NAME)[0].revoked = True
+    report = world.run()
+    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["revoked_elsewhere"]
+    assert world.record().scope == SCOPE
+    assert AUTHORIZATION_TAG in world.latest().version.tags
