@@ -19,7 +19,7 @@ def make_claimant(run_id: str) -> str:
     return f"{run_id}@{_identify_host()}#{pid}.{_read_start(pid) or 0}"
 
 
-def is_gone(claimant: str) -> bool:
+def is_gone(claimant: str, *, proc: Path = _PROC) -> bool:
     """Whether the process behind a claim has certainly ended.
 
     Only a process of this boot and of this process namespace can be judged; of any other the claim must run out.
@@ -31,17 +31,17 @@ def is_gone(claimant: str) -> bool:
         pid, start = (int(part) for part in process.split(".", 1))
     except ValueError:
         return False
-    if start == 0 or host == _UNKNOWN or host != _identify_host():
+    if start == 0 or host == _UNKNOWN or host != _identify_host(proc):
         return False
-    found = _read_start(pid)
+    found = _read_start(pid, proc)
     return found != start if found is not None else not _exists(pid)
 
 
-def _identify_host() -> str:
+def _identify_host(proc: Path = _PROC) -> str:
     """A digest of this boot, this process namespace and this host's name; containers differ from one another."""
     try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        namespace = str((_PROC / "self/ns/pid").readlink())
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        namespace = str((proc / "self/ns/pid").readlink())
     except OSError:
         return _UNKNOWN
     return hashlib.sha256(f"{boot} {namespace} {socket.gethostname()}".encode()).hexdigest()[:16]
@@ -58,10 +58,10 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _read_start(pid: int) -> int | None:
+def _read_start(pid: int, proc: Path = _PROC) -> int | None:
     """When a process started, in clock ticks since boot; 0 for one that has ended; None when there is none to see."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        text = (proc / str(pid) / "stat").read_text()
     except OSError:
         return None
     fields = text.rsplit(")", 1)[-1].split()

@@ -27,6 +27,8 @@ def list_status_rows(rows: Iterable[TokenStatus], now: datetime) -> Iterator[tup
 def _say_next(row: TokenStatus, now: datetime) -> str:
     if row.revoke_after is not None:
         return f"revoke old {say_in(row.revoke_after, now) if row.revoke_after > now else 'now'}"
+    if row.by_hand:
+        return "replace by hand"
     if row.rotate_after is None or row.state in (TokenState.PAUSED, TokenState.BLOCKED):
         return "-"
     return f"rotate {say_in(row.rotate_after, now) if row.rotate_after > now else 'now'}"

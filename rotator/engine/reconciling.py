@@ -103,13 +103,14 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
                 found.changed.add(pat.name)
         elif has_drifted(pat, current):
             found.changed.add(pat.name)
+    accounted = known.tracked_ids | known.minted_ids
     for rotation in known.unconfirmed:
         if (rotation.account, rotation.organization) != pair:
             continue
         ours = [
             current
             for current in listing.pats
-            if current.authorization_id not in known.tracked_ids | known.minted_ids
+            if current.authorization_id not in accounted
             and compare_mint(current, rotation, listing.identity.organization_id) is Likeness.OURS
         ]
         # One mint makes one PAT: where two look like it, or once did, one of them is a person's.

@@ -33,7 +33,10 @@ ATTENTION = frozenset({TokenState.EXPIRED, TokenState.BLOCKED, TokenState.FAILED
 
 @dataclass(frozen=True)
 class TokenStatus:
-    """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping."""
+    """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping.
+
+    `by_hand`: it is due, and the policy only wants a person told.
+    """
 
     name: str
     account: str
@@ -45,6 +48,7 @@ class TokenStatus:
     valid_from: datetime
     expires_at: datetime
     rotate_after: datetime | None
+    by_hand: bool
     revoke_after: datetime | None
     vault: str | None
     secret_name: str | None
@@ -63,10 +67,9 @@ def status_from(database: Database, policy: Policy, now: datetime) -> tuple[Toke
     for pat in known.pats:
         decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
         rows.append(_make_row(pat, rotations.get(pat.name), decision, now))
-    managed = {pat.authorization_id for pat in known.pats}
-    seen: set[str] = set()
+    seen = {pat.authorization_id for pat in known.pats}
     for item in untracked:
-        if item.pat.authorization_id not in managed | seen:
+        if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)
             warning = warnings.get(item.pat.authorization_id)
             rows.append(_make_untracked(item.account, item.organization, item.pat, warning))
@@ -111,6 +114,7 @@ def _make_row(pat: ManagedPat, rotation: Rotation | None, decision: Decision, no
         valid_from=pat.valid_from,
         expires_at=pat.valid_to,
         rotate_after=decision.rotate_after,
+        by_hand=decision.verdict is Verdict.ALERT,
         revoke_after=rotation.overlap_until if rotation else None,
         vault=pat.vault,
         secret_name=pat.secret_name,
@@ -130,6 +134,7 @@ def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure 
         valid_from=pat.valid_from,
         expires_at=pat.valid_to,
         rotate_after=None,
+        by_hand=False,
         revoke_after=None,
         vault=None,
         secret_name=None,

@@ -107,7 +107,7 @@ def test_status_document_is_in_utc_when_times_come_from_elsewhere() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
     row = TokenStatus(
         "feed", "build-bot", "contoso", "id-1", "Feed", ("vso.code",), TokenState.FAILED, NOW, NOW.astimezone(east),
-        None, None, None, None, Failure("denied", "no", "Ask."),
+        None, False, None, None, None, Failure("denied", "no", "Ask."),
     )  # fmt: skip
     document = make_status_document([row], NOW)
     tokens = document["tokens"]

@@ -20,7 +20,8 @@ from rotator.engine.status import TokenState, TokenStatus
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
 OK = TokenStatus(
     "npm-feed", "build-bot", "contoso", "id-1", "npm-feed", ("vso.packaging",), TokenState.OK,
-    NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), None, "https://v", "feed", None,
+    NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), False, None, "https://v", "feed",
+    None,
 )  # fmt: skip
 RECORD = ManagedPat(
     "npm-feed", "build-bot", "contoso", "id-1", "npm \x1b[2J feed", "vso.packaging",
@@ -121,3 +122,8 @@ def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() ->
         "x ghost: no such PAT",
         "    fix: See scan.",
     ]
+
+
+def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:
+    row = replace(OK, state=TokenState.DUE, by_hand=True)
+    assert list(list_status_rows([row], NOW))[0][-1] == "replace by hand"

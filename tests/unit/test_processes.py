@@ -8,9 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from rotator.adapters import processes
 from rotator.adapters.processes import is_gone, make_claimant
 
 ANNOUNCE = (
@@ -56,7 +53,7 @@ def test_claimant_is_gone_when_its_process_ended_and_nobody_has_waited_for_it() 
         assert is_gone(claimant)
 
 
-def test_claimant_is_not_gone_when_proc_hides_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claimant_is_not_gone_when_proc_hides_its_process(tmp_path: Path) -> None:
     """As where /proc is mounted with hidepid, and the process is of another user."""
     alive, dead = make_claimant("run"), make_claimant("run").replace(f"#{os.getpid()}.", "#4194304.")
     boot = tmp_path / "sys/kernel/random/boot_id"
@@ -64,9 +61,8 @@ def test_claimant_is_not_gone_when_proc_hides_its_process(tmp_path: Path, monkey
     boot.write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
     (tmp_path / "self/ns").mkdir(parents=True)
     (tmp_path / "self/ns/pid").symlink_to(Path("/proc/self/ns/pid").readlink())
-    monkeypatch.setattr(processes, "_PROC", tmp_path)
-    assert not is_gone(alive)
-    assert is_gone(dead)
+    assert not is_gone(alive, proc=tmp_path)
+    assert is_gone(dead, proc=tmp_path)
 
 
 def test_claimant_is_not_judged_when_it_is_of_another_host() -> None:

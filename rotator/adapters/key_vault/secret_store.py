@@ -93,7 +93,7 @@ class KeyVaultSecretStore:
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """The names of the vault's secrets whose newest version carries a tag of that name, sorted."""
-        location = SecretLocation(vault, "", account)
+        location = SecretLocation(vault, "of any name", account)  # the name is for messages only
         call = self._make_call(location, "fetch_secret_names", "list")
         found = self._repeat(call, location, lambda client: list(client.list_properties_of_secrets()))
         return tuple(sorted(item.name for item in found if item.name and tag in (item.tags or {})))

@@ -1,0 +1,35 @@
+"""Thousands of random histories, each checked at every step; `make simulate RUNS=25000` lives through more."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.simulation import crash_everywhere, simulate
+from tests.support.source_tree import ROOT
+
+RUNS = 2000
+
+
+@pytest.mark.timeout(900)
+def test_promise_holds_in_two_thousand_random_histories() -> None:
+    """Processes of their own use all cores, and keep the tracing out of this one."""
+    command = [sys.executable, "-m", "tests.simulation", "--runs", str(RUNS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = {what: int(count) for count, what in re.findall(r"(\d+) ([a-z ]+?)(?:,|\n)", done.stdout)}
+    assert counts["runs"] == RUNS
+    assert min(counts[what] for what in ("crashes", "faults", "thaws", "restores")) > RUNS / 10
+
+
+def test_history_is_the_same_when_it_is_replayed_from_its_seed() -> None:
+    assert [simulate(seed) for seed in range(12)] == [simulate(seed) for seed in range(12)]
+
+
+@pytest.mark.timeout(300)
+def test_promise_holds_when_the_process_dies_once_anywhere() -> None:
+    """A share of all bytecodes; `make simulate` takes every one."""
+    assert crash_everywhere(0, 60) > 100
