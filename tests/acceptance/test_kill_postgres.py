@@ -20,7 +20,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
     """The stage at its beginning."""
-    prepared.reset(lease="3s")
+    prepared.reset()
     return prepared
 
 
@@ -55,6 +55,7 @@ def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, 
 def test_frozen_run_loses_nothing_when_it_thaws_after_another_took_over_on_postgresql(
     stage: Stage, service: str, method: str, path: str
 ) -> None:
+    stage.reset(lease="4s")
     stage.postpone(service, method, path)
     frozen = stage.start_and_hold()
     frozen.freeze()

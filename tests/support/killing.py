@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy
 
@@ -33,6 +33,7 @@ from rotator.sandbox.world import Pat, Secret, SecretVersion
 from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, run_command, start_device_login
 from tests.support import dying_command
 from tests.support.postgres import PostgresServer
+from tests.support.stage_database import PostgresCopy, SqliteFile, StageDatabase
 
 NAME = "ci-build"
 SCOPE = "vso.build_execute"
@@ -85,62 +86,6 @@ class WatchedFaults(Faults):
         """See Faults."""
         super().request_done(service)
         self.answered.set()
-
-
-class StageDatabase(Protocol):
-    """An inventory database that can be put back to a kept state."""
-
-    def url(self) -> str:
-        """Its SQLAlchemy URL."""
-
-    def keep(self) -> None:
-        """Remember its state as the beginning; nobody is connected."""
-
-    def restore(self) -> None:
-        """Put the beginning back; nobody is connected."""
-
-
-class SqliteFile:
-    """An SQLite file beside the settings."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def url(self) -> str:
-        """See StageDatabase."""
-        return f"sqlite:///{self._path}"
-
-    def keep(self) -> None:
-        """See StageDatabase."""
-        assert not self._path.with_name(f"{self._path.name}-wal").exists()
-        shutil.copy(self._path, self._path.with_suffix(".kept"))
-
-    def restore(self) -> None:
-        """See StageDatabase."""
-        for ending in ("-wal", "-shm"):
-            self._path.with_name(f"{self._path.name}{ending}").unlink(missing_ok=True)
-        shutil.copy(self._path.with_suffix(".kept"), self._path)
-
-
-class PostgresCopy:
-    """A PostgreSQL database that is copied anew from its template."""
-
-    def __init__(self, server: PostgresServer) -> None:
-        self._server = server
-        self._template = self._current = server.create_database()
-
-    def url(self) -> str:
-        """See StageDatabase."""
-        return self._server.url(self._current)
-
-    def keep(self) -> None:
-        """See StageDatabase."""
-
-    def restore(self) -> None:
-        """See StageDatabase."""
-        if self._current != self._template:
-            self._server.drop_database(self._current)
-        self._current = self._server.create_database(self._template)
 
 
 @dataclass

@@ -1,0 +1,65 @@
+"""Inventory databases that a stage puts back to their beginning, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from tests.support.postgres import PostgresServer
+
+
+class StageDatabase(Protocol):
+    """An inventory database that can be put back to a kept state."""
+
+    def url(self) -> str:
+        """Its SQLAlchemy URL."""
+
+    def keep(self) -> None:
+        """Remember its state as the beginning; nobody is connected."""
+
+    def restore(self) -> None:
+        """Put the beginning back; nobody is connected."""
+
+
+class SqliteFile:
+    """An SQLite file beside the settings."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def url(self) -> str:
+        """See StageDatabase."""
+        return f"sqlite:///{self._path}"
+
+    def keep(self) -> None:
+        """See StageDatabase."""
+        assert not self._path.with_name(f"{self._path.name}-wal").exists()
+        shutil.copy(self._path, self._path.with_suffix(".kept"))
+
+    def restore(self) -> None:
+        """See StageDatabase."""
+        for ending in ("-wal", "-shm"):
+            self._path.with_name(f"{self._path.name}{ending}").unlink(missing_ok=True)
+        shutil.copy(self._path.with_suffix(".kept"), self._path)
+
+
+class PostgresCopy:
+    """A PostgreSQL database that is copied anew from its template."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._template = self._current = server.create_database()
+
+    def url(self) -> str:
+        """See StageDatabase."""
+        return self._server.url(self._current)
+
+    def keep(self) -> None:
+        """See StageDatabase."""
+
+    def restore(self) -> None:
+        """See StageDatabase."""
+        if self._current != self._template:
+            self._server.drop_database(self._current)
+        self._current = self._server.create_database(self._template)
