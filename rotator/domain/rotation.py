@@ -51,6 +51,10 @@ MINT_AMBIGUOUS = "mint_ambiguous"
 """The code of the failure of a rotation for whose mint more than one PAT could be taken."""
 
 
+STRAY = "stray"
+"""The code of the failure of a rotation that only revoked what an earlier one had left behind."""
+
+
 class RotationChanges(TypedDict, total=False):
     """The fields that a step may set."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationChanges, RotationState
+from rotator.engine.behind import DATABASE_BEHIND, find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.restoring import restore_committed
 from rotator.engine.tags import AUTHORIZATION_TAG
@@ -45,16 +46,20 @@ def revoke_clone(held: ClaimedPat) -> None:
 def _check_unused(held: ClaimedPat) -> None:
     """Freeze when the vault hands out a clone that, by this database, was never written there.
 
-    Then the database is older than the vault, restored from a backup perhaps, and the clone may be in use.
+    Then the database is older than the vault, restored from a backup perhaps, and the clone may be in use. So it may
+    be when a rotation that we do not know came after it.
     """
     rotation = held.rotation
     latest = held.engine.secrets.fetch_latest(held.location)
-    if latest is None or latest.version.tags.get(AUTHORIZATION_TAG) != rotation.new_authorization_id:
+    if latest is None:
         return
-    error = PlanRefusedError(
+    error = find_behind(held, latest.version)
+    if error is None and latest.version.tags.get(AUTHORIZATION_TAG) != rotation.new_authorization_id:
+        return
+    error = error or PlanRefusedError(
         f"{held.pat.name}: {rotation.new_authorization_id} was to be revoked, but the vault hands it out; "
         "the database looks older than the vault",
-        code="database_behind",
+        code=DATABASE_BEHIND,
         fix="Nothing was revoked. If the database was restored from a backup, run `rotator inventory rebuild`.",
     )
     failure = Failure(error.code, error.message, error.fix)

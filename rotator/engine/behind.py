@@ -10,19 +10,26 @@ from rotator.errors import PlanRefusedError
 DATABASE_BEHIND = "database_behind"
 
 
-def check_not_behind(held: ClaimedPat, newest: SecretVersion | None) -> None:
-    """PlanRefusedError `database_behind` when a rotation that our journal does not know wrote the newest version."""
+def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> PlanRefusedError | None:
+    """The error `database_behind` when a rotation that our journal does not know wrote the newest version."""
     writer = newest.tags.get(ROTATION_TAG) if newest is not None else None
-    if writer is None:
-        return
     pat = held.pat
     with held.engine.database.begin() as work:
         known = {rotation.id for rotation in work.journal.load_for(pat.name)}
-    if writer not in known:
-        raise PlanRefusedError(
-            f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does "
-            f"not know ({writer}); the database looks older than the vault",
-            code=DATABASE_BEHIND,
-            fix="Nothing was minted or revoked. If the database was restored from a backup, run "
-            "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
-        )
+    if writer is None or writer in known:
+        return None
+    return PlanRefusedError(
+        f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
+        f"know ({writer}); the database looks older than the vault",
+        code=DATABASE_BEHIND,
+        fix="Nothing was minted or revoked. If the database was restored from a backup, run "
+        "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
+    )
+
+
+def check_not_behind(held: ClaimedPat) -> None:
+    """Raise it, from what the vault says now."""
+    versions = held.engine.secrets.fetch_versions(held.location)
+    error = find_behind(held, versions[0] if versions else None)
+    if error is not None:
+        raise error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure, Pat
-from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import STRAY, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import Engine
@@ -141,7 +141,7 @@ def revoke_stray(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> No
         created_at=now,
         updated_at=now,
         tried_store=False,
-        failure=Failure("stray", f"it was left behind by rotation {rotation.id} and revoked: {why}"),
+        failure=Failure(STRAY, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )
     held.begin(stray, event="revoke_started", authorization_id=pat.authorization_id, why=why)
     revoke_clone(held)

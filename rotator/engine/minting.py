@@ -9,9 +9,10 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable, check_storm, check_target
-from rotator.domain.rotation import Rotation, RotationState, make_offset_range
+from rotator.domain.rotation import STRAY, Rotation, RotationState, make_offset_range
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
+from rotator.engine.behind import check_not_behind, find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.ports import MintedPat, SecretVersion
@@ -55,6 +56,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by
     now = engine.clock.now()
     if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
         if not by_hand:
+            check_not_behind(held)
             raise make_revoked_error(pat.name)
         current = current or _from_inventory(held, listing)
     refusal = check_clonable(current, engine.policy.guardrails, listing.identity.organization_id)
@@ -79,7 +81,13 @@ def check_attempts(held: ClaimedPat) -> None:
     since = held.engine.clock.now() - timedelta(days=1)
     with held.engine.database.begin() as work:
         rotations = work.journal.load_for(held.pat.name, since=since)
-    lost = [r for r in rotations if r.state is RotationState.ABANDONED and r.new_authorization_id is not None]
+    lost = [
+        rotation
+        for rotation in rotations
+        if rotation.state is RotationState.ABANDONED
+        and rotation.new_authorization_id is not None
+        and not (rotation.failure is not None and rotation.failure.code == STRAY)
+    ]
     if len(lost) >= MAX_LOST_PER_DAY:
         raise RotationError(
             f"{held.pat.name}: {len(lost)} clones were minted and given up within a day",
@@ -134,23 +142,15 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None, *, by_hand: b
 
     A person may overrule another writer, not a database that is behind the vault.
     """
-    writer = newest.tags.get(ROTATION_TAG) if newest is not None else None
-    pat = held.pat
-    place = f"secret {pat.secret_name} in {pat.vault}"
-    if writer is not None:
-        with held.engine.database.begin() as work:
-            known = {rotation.id for rotation in work.journal.load_for(pat.name)}
-        if writer not in known:
-            raise PlanRefusedError(
-                f"{pat.name}: {place} was written by a rotation that this database does not know ({writer}); "
-                "the database looks older than the vault",
-                code="database_behind",
-                fix="Nothing was minted or revoked. If the database was restored from a backup, run "
-                "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
-            )
-    elif newest is not None and RESTORED_TAG not in newest.tags and pat.secret_version is not None and not by_hand:
+    pat, tags = held.pat, newest.tags if newest is not None else {}
+    behind = find_behind(held, newest)
+    if behind is not None:
+        raise behind
+    is_foreign = newest is not None and not {ROTATION_TAG, RESTORED_TAG} & set(tags)
+    if is_foreign and pat.secret_version is not None and not by_hand:
         raise ForeignWriteError(
-            f"{pat.name}: {place} was written by somebody else since the last rotation; nothing was minted",
+            f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
+            "rotation; nothing was minted",
             fix=f"Find out who writes this secret, stop that, then `rotator rotate {pat.name}`.",
         )
 

@@ -6,11 +6,12 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.abandoning import abandon, revoke_clone
+from rotator.engine.behind import find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import close_unminted
 from rotator.engine.retiring import complete, retire_predecessor
-from rotator.engine.storing import confirm_stored, find_version, journal_stored
+from rotator.engine.storing import confirm_stored, find_version, freeze, journal_stored
 from rotator.errors import RotationError
 
 LOST_VALUE = RotationError(
@@ -125,6 +126,9 @@ def _recover_retire(held: ClaimedPat, view: ServerView) -> None:
     rotation = held.rotation
     listing = view.fetch_again(rotation.account, rotation.organization)
     if listing.find(rotation.predecessor_id) is None:
+        latest = held.engine.secrets.fetch_latest(held.location)
+        if find_behind(held, latest.version if latest is not None else None) is not None:
+            raise freeze(held, latest)
         complete(held)
     else:
         retire_predecessor(held, view)

@@ -74,7 +74,7 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
                 code="overlap_restarted",
                 fix="Nothing to do: the old one is revoked when the new overlap is over.",
             )
-        raise freeze(held)
+        raise freeze(held, latest)
     found = _verify_current(held, view, latest.value)
     expected = view.fetch_identity(rotation.account, rotation.organization)
     if found.user_id != expected.user_id:

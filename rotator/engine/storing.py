@@ -9,6 +9,7 @@ from rotator.domain.managed_pat import REVOKED_BY_HAND, Failure, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
+from rotator.engine.behind import find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import check_clone
@@ -20,6 +21,7 @@ from rotator.errors import (
     ForeignWriteError,
     RejectedError,
     RotationError,
+    RotatorError,
     TransientError,
     UnknownOutcomeError,
     VerificationError,
@@ -95,10 +97,14 @@ def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
     )
 
 
-def freeze(held: ClaimedPat) -> ForeignWriteError:
-    """Close the rotation because somebody else wrote the secret: both PATs stay alive, a human decides."""
+def freeze(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
+    """Close the rotation because somebody else wrote the secret: both PATs stay alive, a human decides.
+
+    `database_behind` when it was a rotation that we do not know.
+    """
     rotation = held.rotation
-    error = ForeignWriteError(
+    behind = find_behind(held, latest.version if latest is not None else None)
+    error: RotatorError = behind or ForeignWriteError(
         f"{held.pat.name}: secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
         f"since; nothing was revoked, both {rotation.predecessor_id} and {rotation.new_authorization_id} live on",
         fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
@@ -117,7 +123,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     engine, rotation = held.engine, held.rotation
     latest = engine.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
-        raise freeze(held)
+        raise freeze(held, latest)
     if value is None:
         _verify_again(held, view, latest.value)
     if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:

@@ -187,6 +187,24 @@ def test_run_revokes_nothing_that_lives_when_the_restored_database_has_its_newes
     world.finish()
 
 
+@pytest.mark.parametrize("mark", BACKUPS)
+def test_run_freezes_when_the_restored_database_has_an_older_rotation_open(mark: str) -> None:
+    """Its clone is the next rotation's old PAT, in an overlap that this database knows nothing of: it stays alive."""
+    world = make_restored_open(mark, followed=True)
+    alive = world.live_ids()
+    assert code_of(world) == "database_behind"
+    for _ in range(3):
+        world.advance(minutes=11)
+        world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.code == "database_behind"
+    assert (world.live_ids(), world.count("mint")) == (alive, 2)
+    assert world.is_live()
+    do(world)
+    world.finish()
+
+
 def test_inventory_is_made_again_when_the_database_was_lost() -> None:
     """Every record that was ever rotated, whatever organization; nothing is minted or revoked by it."""
     world = make_world("a", "b")

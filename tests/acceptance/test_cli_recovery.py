@@ -1,0 +1,651 @@
+"""Databases that were restored, lost or damaged, an audit log that was touched, and `rotator recover`, installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION, VAULT
+from rotator.sandbox.world import SecretVersion
+from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
+from tests.support.killing import CHANGES, MUTATING, NAME, SECRET, Stage, open_stage
+from tests.support.postgres import PostgresServer
+
+Document = dict[str, Any]
+REBUILD = "rotator inventory rebuild"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command ended with and said."""
+
+    code: int
+    output: str
+    errors: str
+
+    def read(self) -> Document:
+        """Its one JSON document."""
+        document: Document = json.loads(self.output)
+        assert document["schema_version"] == 1
+        return document
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Signed in, with one PAT adopted, on SQLite."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Iterator[Stage]:
+    """The stage at its beginning; what a test changes of policy and organization is put back."""
+    yield from _reset(prepared)
+
+
+@pytest.fixture(scope="module")
+def prepared_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Stage]:
+    """The same on PostgreSQL."""
+    with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
+        yield stage
+
+
+@pytest.fixture
+def postgres_stage(prepared_postgres: Stage) -> Iterator[Stage]:
+    """The stage on PostgreSQL at its beginning."""
+    yield from _reset(prepared_postgres)
+
+
+def _reset(stage: Stage) -> Iterator[Stage]:
+    policy = stage.sandbox.addresses.policy_path
+    text = policy.read_text(encoding="utf-8")
+    stage.reset()
+    yield stage
+    policy.write_text(text, encoding="utf-8")
+    stage.world.organizations[ORGANIZATION].max_lifetime = None
+
+
+def run(stage: Stage, *arguments: str) -> Result:
+    """The installed command, to its end. What it says stays in the stage's folder, where `check_end` looks too."""
+    started = stage.start(*arguments)
+    code = started.wait()
+    return Result(code, started.output.read_text(encoding="utf-8"), started.errors.read_text(encoding="utf-8"))
+
+
+def succeed(stage: Stage, *arguments: str) -> Result:
+    result = run(stage, *arguments)
+    assert result.code == 0, result
+    return result
+
+
+def set_overlap(stage: Stage, overlap: str) -> None:
+    path = stage.sandbox.addresses.policy_path
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    changed = [f"  overlap: {overlap}\n" if line.startswith("  overlap:") else line for line in lines]
+    assert changed != lines or f"  overlap: {overlap}\n" in lines
+    path.write_text("".join(changed), encoding="utf-8")
+
+
+def database_path(stage: Stage) -> Path:
+    return stage.folder / "rotator.db"
+
+
+def change_database(stage: Stage, *statements: str) -> None:
+    """What somebody who owns the database file can do to it."""
+    connection = sqlite3.connect(database_path(stage), isolation_level=None)
+    try:
+        for statement in statements:
+            connection.execute(statement)
+    finally:
+        connection.close()
+
+
+def list_triggers(stage: Stage) -> list[str]:
+    connection = sqlite3.connect(database_path(stage))
+    try:
+        return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
+    finally:
+        connection.close()
+
+
+def list_mutations(stage: Stage) -> list[str]:
+    """The requests that change PATs or secrets, as `METHOD path`, since the record was cleared."""
+    services = ("azure_devops", "key_vault")
+    entries = [entry for entry in stage.world.record.all() if entry.service in services and entry.method in MUTATING]
+    return [f"{entry.method} {entry.path}" for entry in entries]
+
+
+def list_alive(stage: Stage) -> list[str]:
+    """The ids of our live PATs, those of people left out."""
+    return [pat.authorization_id for pat in stage.find_ours()]
+
+
+def find_original(stage: Stage) -> str:
+    [pat] = stage.find_ours()
+    return pat.authorization_id
+
+
+def rotate(stage: Stage, overlap: str) -> None:
+    """A whole rotation; with an overlap of `0s` the old PAT is revoked at once."""
+    set_overlap(stage, overlap)
+    assert [entry["name"] for entry in succeed(stage, "once", "--json").read()["rotated"]] == [NAME]
+
+
+def lose_database(stage: Stage) -> None:
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{database_path(stage)}{ending}").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("overlap", ["24h", "0s"], ids=["in_the_overlap", "after_it"])
+def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotation(stage: Stage, overlap: str) -> None:
+    """Seen by `once`, named with its fix; a dry run changes nothing, a rebuild the database alone, then all is well."""
+    original = find_original(stage)
+    rotate(stage, overlap)
+    alive = list_alive(stage)
+    stage.database.restore()
+    stage.world.record.clear()
+
+    told = run(stage, "once")
+    assert told.code == 1, told
+    assert REBUILD in told.errors
+    frozen = succeed(stage, "status", NAME, "--json").read()["tokens"][0]
+    assert (frozen["state"], frozen["last_error"]["code"]) == ("blocked", "database_behind")
+    by_hand = run(stage, "rotate", NAME, "--json")
+    assert by_hand.code == 1
+    assert by_hand.read()["blocked"][0]["error"]["code"] == "database_behind"
+    assert list_alive(stage) == alive
+    assert {mutation.partition(" ")[0] for mutation in list_mutations(stage)} <= {"PATCH"}
+
+    stage.world.record.clear()
+    before = succeed(stage, "inventory", "show", NAME, "--json").read()
+    dry = succeed(stage, "inventory", "rebuild", "--dry-run", "--json").read()
+    clone = stage.find_latest().tags["rotator-authorization-id"]
+    assert dry.keys() == {"schema_version", "dry_run", "rebuilt", "unchanged", "refused", "errors"}
+    assert (dry["dry_run"], dry["unchanged"], dry["refused"], dry["errors"]) == (True, 0, [], [])
+    assert dry["rebuilt"] == [
+        {
+            "name": NAME,
+            "account": ACCOUNT,
+            "organization": ORGANIZATION,
+            "authorization_id": clone,
+            "before": original,
+            "overlapping": overlap == "24h",
+        }
+    ]
+    assert succeed(stage, "inventory", "show", NAME, "--json").read() == before
+    set_overlap(stage, "0s")
+    text = succeed(stage, "inventory", "rebuild")
+    assert f"{NAME}  {clone}  (was {original})" in text.output
+    assert text.output.endswith("1 rebuilt, 0 as they were.\n")
+    assert list_mutations(stage) == []
+    assert list_alive(stage) == alive
+
+    again = succeed(stage, "once", "--json").read()
+    assert [entry["name"] for entry in again["retired"]] == ([NAME] if overlap == "24h" else [])
+    assert again["rotated"] == []
+    stage.check_end()
+    assert succeed(stage, "inventory", "rebuild", "--json").read()["rebuilt"] == []
+
+
+@pytest.mark.parametrize("overlap", ["24h", "0s"], ids=["in_the_overlap", "after_it"])
+def test_rebuild_makes_the_inventory_again_when_the_database_was_lost(stage: Stage, overlap: str) -> None:
+    rotate(stage, overlap)
+    alive = list_alive(stage)
+    lose_database(stage)
+    stage.world.record.clear()
+    missing = run(stage, "once")
+    assert (missing.code, "rotator db upgrade" in missing.errors) == (1, True), missing
+    succeed(stage, "db", "upgrade")
+    assert "rotator inventory adopt" in succeed(stage, "status").output
+    set_overlap(stage, "0s")
+    rebuilt = succeed(stage, "inventory", "rebuild", "--json").read()
+    assert [(item["name"], item["before"]) for item in rebuilt["rebuilt"]] == [(NAME, None)]
+    assert list_mutations(stage) == []
+    assert list_alive(stage) == alive
+    report = succeed(stage, "once", "--json").read()
+    assert [entry["name"] for entry in report["retired"]] == ([NAME] if overlap == "24h" else [])
+    assert (report["rotated"], report["failed"], report["blocked"]) == ([], [], [])
+    stage.check_end()
+
+
+def test_rebuild_names_what_it_cannot_make_again_when_the_clone_is_gone(stage: Stage) -> None:
+    rotate(stage, "0s")
+    [clone] = stage.find_ours()
+    with stage.world.lock:
+        clone.revoked = True
+    lose_database(stage)
+    succeed(stage, "db", "upgrade")
+    result = run(stage, "inventory", "rebuild")
+    assert result.code == 1
+    assert f"not rebuilt  {NAME}: secret {SECRET}" in result.errors
+    assert "fix: " in result.errors
+    refused = run(stage, "inventory", "rebuild", "--json")
+    assert (refused.code, [item["name"] for item in refused.read()["refused"]]) == (1, [NAME])
+
+
+# Where the rotation stands in the backup: a copy is taken while the request that changes something is under way.
+@pytest.mark.parametrize(("service", "method", "path"), CHANGES, ids=["minting", "storing", "retiring"])
+def test_nothing_that_lives_is_revoked_when_the_restored_database_has_the_rotation_open(
+    stage: Stage, service: str, method: str, path: str
+) -> None:
+    stage.postpone(service, method, path)
+    held = stage.start_and_hold()
+    _copy_database(database_path(stage), stage.folder / "backup.db")
+    stage.land()
+    assert held.wait() == 0, held.read()
+    alive = list_alive(stage)
+    _restore_database(stage, stage.folder / "backup.db")
+    stage.world.record.clear()
+
+    first = run(stage, "once")
+    if method == "POST":
+        assert first.code == 1
+        assert REBUILD in first.errors
+    assert list_alive(stage) == alive
+    stage.check_consumers()
+    assert not [mutation for mutation in list_mutations(stage) if mutation.startswith(("POST", "PUT"))]
+    succeed(stage, "inventory", "rebuild")
+    stage.run_until_at_rest()
+    assert list_alive(stage) == alive
+    stage.check_end()
+
+
+def test_nothing_that_lives_is_revoked_when_the_restored_database_has_an_older_overlap_open(stage: Stage) -> None:
+    """Its clone is the old PAT of a rotation that this database knows nothing of."""
+    rotate(stage, "24h")
+    backup = stage.folder / "backup.db"
+    _copy_database(database_path(stage), backup)
+    succeed(stage, "revoke", NAME, "--previous")
+    succeed(stage, "rotate", NAME)
+    middle, newest = list_alive(stage)
+    _restore_database(stage, backup)
+    frozen = run(stage, "revoke", NAME, "--previous")
+    assert frozen.code == 1
+    for _ in range(2):
+        run(stage, "once")
+    assert list_alive(stage) == [middle, newest]
+    set_overlap(stage, "0s")
+    succeed(stage, "inventory", "rebuild")
+    assert succeed(stage, "once", "--json").read()["retired"][0]["name"] == NAME
+    assert list_alive(stage) == [newest]
+    stage.check_end()
+
+
+# What somebody did to the log, and the event that is named.
+TAMPERINGS = {
+    "altered": ("UPDATE audit_event SET actor = 'mallory@host' WHERE sequence = 3", 3),
+    "unreadable": ("UPDATE audit_event SET details = 'x' WHERE sequence = 3", 3),
+    "hash_altered_too": ("UPDATE audit_event SET subject = 'x', hash = previous_hash WHERE sequence = 3", 3),
+    "deleted": ("DELETE FROM audit_event WHERE sequence = 4", 4),
+    "beginning_deleted": ("DELETE FROM audit_event WHERE sequence < 3", 1),
+}
+
+
+@pytest.mark.parametrize(("statement", "sequence"), TAMPERINGS.values(), ids=TAMPERINGS)
+def test_audit_verify_names_the_first_bad_event_when_the_log_was_touched(
+    stage: Stage, statement: str, sequence: int
+) -> None:
+    rotate(stage, "0s")
+    assert run(stage, "audit", "verify").code == 0
+    change_database(stage, *(f"DROP TRIGGER {name}" for name in list_triggers(stage)), statement)
+    _check_named(stage, sequence)
+
+
+def test_audit_verify_names_the_first_bad_event_when_two_were_swapped(stage: Stage) -> None:
+    rotate(stage, "0s")
+    swap = (
+        "UPDATE audit_event SET sequence = 0 WHERE sequence = 5",
+        "UPDATE audit_event SET sequence = 5 WHERE sequence = 6",
+        "UPDATE audit_event SET sequence = 6 WHERE sequence = 0",
+    )
+    change_database(stage, *(f"DROP TRIGGER {name}" for name in list_triggers(stage)), *swap)
+    _check_named(stage, 5)
+
+
+def test_audit_log_refuses_changes_when_its_triggers_are_in_place(stage: Stage) -> None:
+    for statement, _ in TAMPERINGS.values():
+        with pytest.raises(sqlite3.IntegrityError):
+            change_database(stage, statement)
+
+
+def test_audit_verify_sees_a_cut_off_end_when_it_reads_the_anchors(stage: Stage) -> None:
+    """The chain alone is sound; the vault notes an event that is gone, and beside which secret."""
+    rotate(stage, "0s")
+    whole = succeed(stage, "audit", "verify", "--anchors", "--json").read()
+    assert (whole["valid"], whole["anchors"]) == (True, 1)
+    sequence = int(stage.find_latest().tags["rotator-audit-head"].partition(":")[0])
+    # The vault notes the event before that of the write's intent.
+    cut = (
+        "DELETE FROM audit_event WHERE sequence >= (SELECT sequence - 1 FROM audit_event WHERE event = 'store_started')"
+    )
+    change_database(stage, *(f"DROP TRIGGER {name}" for name in list_triggers(stage)), cut)
+    assert succeed(stage, "audit", "verify", "--json").read()["events"] == sequence - 1
+    text = run(stage, "audit", "verify", "--anchors")
+    assert text.code == 1
+    assert f"audit event {sequence}, which the vault notes beside the secret of {NAME}, is gone" in text.errors
+    document = run(stage, "audit", "verify", "--anchors", "--json").read()
+    assert (document["valid"], document["error"]["sequence"]) == (False, sequence)
+    assert document["error"]["found"] == "nothing"
+
+
+# When the audit cannot be written, and what then may have been asked of the services: nothing that changes anything.
+@pytest.mark.parametrize("event", ["rotation_planned", "mint_started"])
+@pytest.mark.parametrize("command", [("once",), ("rotate", NAME)], ids=["once", "rotate"])
+def test_nothing_is_minted_when_the_audit_refuses_an_event(stage: Stage, event: str, command: tuple[str, ...]) -> None:
+    _refuse_event(stage, event)
+    alive = list_alive(stage)
+    stage.world.record.clear()
+    result = run(stage, *command)
+    assert result.code == 1, result
+    assert result.errors.startswith("error: the database ")
+    assert "Traceback" not in result.errors
+    allowed = {"PATCH"} if event == "mint_started" else set()
+    assert {mutation.partition(" ")[0] for mutation in list_mutations(stage)} <= allowed
+    assert list_alive(stage) == alive
+
+
+@pytest.mark.parametrize(
+    ("event", "command", "forbidden"),
+    [
+        ("store_started", ("once",), ("PUT",)),
+        ("revoke_started", ("once",), ("DELETE",)),
+        ("revoke_started", ("revoke", NAME, "--yes"), MUTATING),
+    ],
+    ids=["store", "retire", "revoke"],
+)
+def test_nothing_is_sent_without_its_audit_line_when_the_audit_refuses_it(
+    stage: Stage, event: str, command: tuple[str, ...], forbidden: tuple[str, ...]
+) -> None:
+    """And once the audit can be written again, the next runs bring it to a good end."""
+    _refuse_event(stage, event)
+    stage.world.record.clear()
+    assert run(stage, *command).code == 1
+    assert not [mutation for mutation in list_mutations(stage) if mutation.startswith(forbidden)]
+    stage.check_consumers()
+    change_database(stage, "DROP TRIGGER refusal")
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_nothing_is_changed_when_the_disk_is_full(stage: Stage) -> None:
+    """A limit on the size of files stands for the disk: what is over it cannot be written, by root neither."""
+    alive = list_alive(stage)
+    stage.world.record.clear()
+    result = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 0; exec "$0" "$@"', COMMAND, "once"],
+        env={**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 1, result
+    assert result.stderr.startswith("error: the database "), result.stderr
+    assert "\nfix: " in result.stderr
+    assert (list_mutations(stage), list_alive(stage)) == ([], alive)
+
+
+def _garble(path: Path) -> None:
+    path.write_bytes(b"not a database at all " * 500)
+
+
+def _wreck_pages(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(bytes(data))
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize(
+    ("damage", "command"),
+    [
+        (_garble, ("once",)),
+        (_wreck_pages, ("once",)),
+        (_cut, ("once",)),
+        (_wreck_pages, ("inventory", "rebuild")),
+        (_wreck_pages, ("recover",)),
+    ],
+    ids=["garbage", "pages", "cut", "pages_rebuild", "pages_recover"],
+)
+def test_nothing_is_changed_when_the_database_is_damaged(
+    stage: Stage, damage: Callable[[Path], None], command: tuple[str, ...]
+) -> None:
+    alive = list_alive(stage)
+    for ending in ("-wal", "-shm"):
+        Path(f"{database_path(stage)}{ending}").unlink(missing_ok=True)
+    damage(database_path(stage))
+    stage.world.record.clear()
+    started = stage.start(*command)
+    assert started.wait() == 1, started.read()
+    errors = started.errors.read_text(encoding="utf-8")
+    assert errors.startswith(f"error: the database {database_path(stage)} is damaged or no database at all"), errors
+    assert "restore the newest backup" in errors
+    assert (list_mutations(stage), list_alive(stage)) == ([], alive)
+
+
+def test_nothing_is_changed_when_postgresql_lets_us_write_everything_but_the_audit(postgres_stage: Stage) -> None:
+    stage = postgres_stage
+    role = "without_audit"
+    _administer(
+        stage,
+        f"DROP ROLE IF EXISTS {role}",
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
+        f"REVOKE INSERT ON audit_event FROM {role}",
+    )
+    alive = list_alive(stage)
+    config = stage.sandbox.addresses.config_path
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("//postgres@", f"//{role}@"), encoding="utf-8")
+    stage.world.record.clear()
+    result = run(stage, "once")
+    assert result.code == 1
+    assert "permission denied for table audit_event" in result.errors
+    assert "the user's rights on the database" in result.errors
+    assert (list_mutations(stage), list_alive(stage)) == ([], alive)
+    config.write_text(text, encoding="utf-8")
+    _administer(stage, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_nothing_is_changed_when_postgresql_is_read_only(postgres_stage: Stage) -> None:
+    """As on a standby after a failover."""
+    stage = postgres_stage
+    name = sqlalchemy.make_url(stage.database.url()).database
+    alive = list_alive(stage)
+    _administer(stage, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    stage.world.record.clear()
+    result = run(stage, "once")
+    assert result.code == 1
+    assert "cannot be written" in result.errors
+    assert "primary server" in result.errors
+    assert (list_mutations(stage), list_alive(stage)) == ([], alive)
+
+
+def test_rebuild_heals_when_a_postgresql_database_was_restored(postgres_stage: Stage) -> None:
+    stage = postgres_stage
+    rotate(stage, "0s")
+    stage.database.restore()
+    stage._write_config()
+    result = run(stage, "once")
+    assert result.code == 1
+    assert REBUILD in result.errors
+    succeed(stage, "inventory", "rebuild")
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_quarantined(stage: Stage) -> None:
+    """The server shortens the lifetime without a word and the answer is lost: nobody can prove whose that PAT is."""
+    stage.world.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    stage.world.faults.add(Fault("azure_devops", "lost_after", method="POST", path="/tokens/pats"))
+    original = find_original(stage)
+    assert run(stage, "once").code == 1
+    [near] = set(list_alive(stage)) - {original}
+    interrupted = succeed(stage, "recover", "--dry-run", "--json").read()
+    assert [(item["name"], item["state"]) for item in interrupted["interrupted"]] == [(NAME, "minting")]
+
+    shown = _recover_until(stage, lambda document: bool(document["leftovers"]))
+    assert shown["interrupted"] == shown["landed_late"] == shown["errors"] == []
+    [leftover] = shown["leftovers"]
+    assert leftover.keys() == {"kind", "name", "authorization_id", "display_name", "rotation_id", "fix"}
+    assert (leftover["kind"], leftover["name"], leftover["authorization_id"]) == ("quarantined", NAME, near)
+    text = succeed(stage, "recover", "--dry-run").output
+    assert f"rotator recover --revoke {near}" in text
+    assert near in list_alive(stage)
+    succeed(stage, "rotate", NAME)
+    [row] = [
+        token for token in succeed(stage, "status", "--json").read()["tokens"] if token["authorization_id"] == near
+    ]
+    assert (row["state"], row["last_error"]["code"]) == ("untracked", "quarantined")
+    assert row["last_error"]["fix"].endswith(f"rotator recover --revoke {near}")
+    [scanned] = [pat for pat in run(stage, "scan", "--json").read()["pats"] if pat["authorization_id"] == near]
+    assert scanned["state"] == "quarantined"
+
+    current = stage.find_latest().tags["rotator-authorization-id"]
+    for other in (current, *stage.humans, "nothing"):
+        refused = run(stage, "recover", "--revoke", other, "--json")
+        assert refused.code == 2
+        assert refused.read()["error"]["fix"]
+    both = run(stage, "recover", "--dry-run", "--revoke", near)
+    assert both.code == 2
+    revoked = succeed(stage, "recover", "--revoke", near, "--json").read()
+    assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "run_id"}
+    assert (revoked["which"], revoked["authorization_id"]) == ("quarantined", near)
+    assert list_alive(stage) == [current]
+    tokens = succeed(stage, "status", "--json").read()["tokens"]
+    assert near not in {token["authorization_id"] for token in tokens}
+    events = succeed(stage, "audit", "list", "--run", revoked["run_id"], "--json").read()["events"]
+    assert [event["event"] for event in events] == ["revoke_started", "pat_revoked"]
+    assert run(stage, "recover", "--revoke", near).code == 2
+    stage.check_end()
+
+
+def test_recover_revokes_a_parked_pat_on_a_persons_word_when_its_rotation_was_frozen(stage: Stage) -> None:
+    """Frozen by a foreign write; a person rotates by hand, and the first old PAT lives on without an owner."""
+    original = find_original(stage)
+    rotate(stage, "24h")
+    _write_foreign(stage)
+    frozen = run(stage, "revoke", NAME, "--previous")
+    assert (frozen.code, "written by somebody else" in frozen.errors) == (1, True), frozen
+    succeed(stage, "rotate", NAME)
+    shown = succeed(stage, "recover", "--dry-run", "--json").read()
+    assert [(item["kind"], item["authorization_id"]) for item in shown["leftovers"]] == [("parked", original)]
+    busy = run(stage, "recover", "--revoke", original)
+    assert (busy.code, "not finished" in busy.errors) == (2, True)
+    succeed(stage, "revoke", NAME, "--previous")
+    assert f"rotator recover --revoke {original}" in succeed(stage, "recover").output
+    assert original in list_alive(stage)
+    text = succeed(stage, "recover", "--revoke", original)
+    assert text.output == f"revoked  {original}, parked beside {NAME}\n"
+    assert succeed(stage, "recover").output == "Nothing was interrupted, and nothing is left over.\n"
+    stage.check_end()
+
+
+def test_recover_finishes_what_was_interrupted_and_rotates_nothing(stage: Stage) -> None:
+    original = find_original(stage)
+    stage.die("after", 4)
+    assert len(list_alive(stage)) == 2
+    stage.world.record.clear()
+    dry = succeed(stage, "recover", "--dry-run", "--json").read()
+    assert dry.keys() == {"schema_version", "interrupted", "leftovers", "landed_late", "errors"}
+    assert [(item["name"], item["state"]) for item in dry["interrupted"]] == [(NAME, "minted")]
+    assert "while minted" in succeed(stage, "recover", "--dry-run").output
+    assert list_mutations(stage) == []
+    done = succeed(stage, "recover", "--json").read()
+    assert [entry["name"] for entry in done["abandoned"]] == [NAME]
+    assert (done["rotated"], done["retired"], done["failed"], done["leftovers"]) == ([], [], [], [])
+    assert [mutation.partition(" ")[0] for mutation in list_mutations(stage)] == ["DELETE"]
+    assert list_alive(stage) == [original]
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_recover_says_who_must_sign_in_when_it_cannot_look(stage: Stage) -> None:
+    (stage.folder / "token-cache.bin").unlink()
+    (stage.folder / "token-cache.bin.previous").unlink(missing_ok=True)
+    for arguments in (("recover", "--dry-run"), ("recover",), ("inventory", "rebuild", "--dry-run")):
+        result = run(stage, *arguments)
+        assert result.code == 10, result
+        assert f"rotator login {ACCOUNT}" in result.errors
+        assert "nothing is left over" not in result.output
+    document = run(stage, "recover", "--dry-run", "--json").read()
+    assert [error["account"] for error in document["errors"]] == [ACCOUNT]
+
+
+@pytest.mark.parametrize("command", [("recover",), ("inventory", "rebuild"), ("audit", "verify")])
+def test_help_ends_with_examples_when_asked_for(stage: Stage, command: tuple[str, ...]) -> None:
+    assert f"rotator {' '.join(command)}" in succeed(stage, *command, "--help").output.partition("Examples:")[2]
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """A backup as the README says, safe while a run is at work."""
+    reading, writing = sqlite3.connect(source), sqlite3.connect(target)
+    try:
+        reading.backup(writing)
+    finally:
+        reading.close()
+        writing.close()
+
+
+def _restore_database(stage: Stage, backup: Path) -> None:
+    lose_database(stage)
+    _copy_database(backup, database_path(stage))
+
+
+def _check_named(stage: Stage, sequence: int) -> None:
+    text = run(stage, "audit", "verify")
+    assert text.code == 1
+    assert f"audit event {sequence} " in text.errors
+    document = run(stage, "audit", "verify", "--json")
+    assert document.code == 1
+    assert document.read()["valid"] is False
+    assert document.read()["error"]["sequence"] == sequence
+
+
+def _refuse_event(stage: Stage, event: str) -> None:
+    change_database(
+        stage,
+        "CREATE TRIGGER refusal BEFORE INSERT ON audit_event "
+        f"WHEN NEW.event = '{event}' BEGIN SELECT RAISE(ABORT, 'not today'); END",
+    )
+
+
+def _write_foreign(stage: Stage) -> None:
+    """Somebody writes the value that works now into the vault once more, by hand."""
+    latest, now = stage.find_latest(), stage.world.clock.now()
+    version = SecretVersion("f" * 32, latest.value, {}, None, enabled=True, created=now, updated=now)
+    with stage.world.lock:
+        stage.world.vaults[VAULT].secrets[SECRET].versions.append(version)
+
+
+def _administer(stage: Stage, *statements: str) -> None:
+    engine = sqlalchemy.create_engine(stage.database.url(), isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(sqlalchemy.text(statement))
+
+
+def _recover_until(stage: Stage, is_there: Callable[[Document], bool]) -> Document:
+    """`recover` until its dry run shows it: the settle time of a second is over soon."""
+    for _ in range(10):
+        run(stage, "recover")
+        document = succeed(stage, "recover", "--dry-run", "--json").read()
+        if is_there(document):
+            return document
+    raise AssertionError(f"not there: {document}")
