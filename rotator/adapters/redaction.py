@@ -12,6 +12,7 @@ MASK = "***"
 LONGEST_TEXT = 8000
 """Characters of one text that are looked at and kept; the middle of a longer one is left out."""
 
+_PIECE = 12
 _FIELDS = (
     "client_secret|client_assertion|assertion|refresh_token|access_token|id_token|device_code|code_verifier"
     "|password|authorization"
@@ -54,6 +55,17 @@ def redact_text(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def blank_out(text: str, secret: str) -> str:
+    """The text without this secret and without any piece of it of a dozen characters: services cut what they repeat."""
+    text = text.replace(secret, MASK)
+    pieces = {secret[start : start + _PIECE] for start in range(len(secret) - _PIECE + 1)}
+    signs = list(text)
+    for start in range(len(text) - _PIECE + 1):
+        if text[start : start + _PIECE] in pieces:
+            signs[start : start + _PIECE] = "\0" * _PIECE
+    return re.sub("\0+", MASK, "".join(signs))
 
 
 def redact_value(value: object, *, key: object = None, clean: Callable[[str], str] = redact_text) -> object:

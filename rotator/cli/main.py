@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,8 @@ def rotator() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # A dump of this process would hold PATs and tokens.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cli = CliContext()
     watch_for_defects(cli)
     # A unit that is stopped is interrupted like a person's ^C: what is under way is closed in order.

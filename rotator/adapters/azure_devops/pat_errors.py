@@ -12,6 +12,7 @@ from rotator.adapters.azure_devops.call import (
     make_rejected,
     make_transient,
 )
+from rotator.adapters.redaction import redact_text
 from rotator.errors import RotatorError, SignInRequiredError
 
 UNKNOWN_CODE = "pat_error_unknown"
@@ -196,7 +197,7 @@ def make_pat_error(call: Call, trace: Trace, name: str, message: str) -> Rotator
     entry = PAT_ERRORS.get(name)
     if entry is None:
         fix = "Look at the PAT in Azure DevOps; report the word to the makers of rotator with the request id."
-        return make_rejected(call, trace, UNKNOWN_CODE, _say(f"it answered {name[:80]}", message), fix)
+        return make_rejected(call, trace, UNKNOWN_CODE, _say(f"it answered {redact_text(name)[:80]}", message), fix)
     reason = _say(f"{entry.reason} ({name})", message)
     fix = entry.fix.format(account=call.account, organization=call.organization)
     if entry.remedy is Remedy.RETRY:
@@ -210,5 +211,5 @@ def make_pat_error(call: Call, trace: Trace, name: str, message: str) -> Rotator
 
 
 def _say(reason: str, message: str) -> str:
-    told = " ".join(message.split())[:300]
+    told = " ".join(redact_text(message).split())[:300]
     return f"{reason}: {told}" if told else reason

@@ -18,6 +18,7 @@ from rotator.adapters.azure_devops.call import (
     make_unknown_outcome,
 )
 from rotator.adapters.azure_devops.documents import find_refusal, parse_json
+from rotator.adapters.redaction import redact_text
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RemoteError
 
@@ -169,5 +170,5 @@ def _framework_error(document: object) -> tuple[str, str]:
     type_key, message = document.get("typeKey"), document.get("message")
     return (
         type_key if isinstance(type_key, str) else "",
-        " ".join(message.split())[:300] if isinstance(message, str) else "",
+        " ".join(redact_text(message).split())[:300] if isinstance(message, str) else "",
     )

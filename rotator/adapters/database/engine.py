@@ -73,7 +73,10 @@ def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
     engine = _make_sqlite(url, lock_wait) if url.drivername == "sqlite" else _make_postgresql(url, lock_wait)
 
     def translate(context: ExceptionContext) -> BaseException:
-        return explain(context.original_exception, url)
+        ours = explain(context.original_exception, url)
+        # The library's error stays on ours as its context, and psycopg's has the password among its attributes.
+        vars(context.original_exception).clear()
+        return ours
 
     event.listen(engine, "handle_error", translate, retval=True)
     return engine

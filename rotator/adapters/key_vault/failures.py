@@ -16,7 +16,7 @@ import urllib3.exceptions
 from azure.core.exceptions import AzureError, HttpResponseError
 
 from rotator.adapters.http import explain_failure, was_not_sent
-from rotator.adapters.redaction import redact_text
+from rotator.adapters.redaction import blank_out, redact_text
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
 
@@ -262,6 +262,6 @@ def _say(answer: _Answer, request_id: str | None) -> str:
 def _clean(text: str, call: Call) -> str:
     """The service's words in one line, cut, and without the value should it repeat it."""
     if call.value:
-        text = text.replace(call.value.reveal(), "***")
+        text = blank_out(text, call.value.reveal())
     text = " ".join(redact_text(text).split())
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
