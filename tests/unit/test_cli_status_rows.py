@@ -126,4 +126,4 @@ def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() ->
 
 def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:
     row = replace(OK, state=TokenState.DUE, by_hand=True)
-    assert list(list_status_rows([row], NOW))[0][-1] == "replace by hand"
+    assert next(list_status_rows([row], NOW))[-1] == "replace by hand"
