@@ -7,10 +7,10 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench simulate mutate clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## the whole story on a sandbox: sign in, adopt, rotate, revoke, verify
 	@$(BIN)/rotator sandbox demo $(ARGS)
@@ -28,9 +28,15 @@ check: $(INSTALLED) ## formatting, lint, types
 bench: $(INSTALLED) ## timings, side by side with the bare minimum
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
+simulate: $(INSTALLED) ## histories of crashes, faults and several writers; RUNS=2000 of them
+	@$(BIN)/python -m tests.simulation --runs $(or $(RUNS),2000) $(ARGS)
+
+mutate: $(INSTALLED) ## change recovery, guard and matcher a little, many times: do the tests notice?
+	@$(BIN)/python -m tests.mutation $(ARGS)
+
 clean: ## remove .venv, builds and caches
 	@echo "Removing $(VENV), builds and caches"
-	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) dist build mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.txt pyproject.toml

@@ -208,3 +208,40 @@ def test_kept_lifetime_undoes_every_offset_when_the_lifetime_is_round(nominal: t
     low, high = make_offset_range(nominal)
     kept = {offset: make_kept_lifetime(nominal - offset * SECOND) for offset in range(low, high + 1)}
     assert {offset: span for offset, span in kept.items() if span != nominal} == {}
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "expected"),
+    [
+        (30 * DAY, (240, 479)),
+        (10 * HOUR, (240, 479)),
+        (10 * HOUR - SECOND, (239, 477)),
+        (timedelta(seconds=300), (2, 3)),
+        (timedelta(seconds=299), (1, 1)),
+        (SECOND, (1, 1)),
+    ],
+    ids=str,
+)
+def test_offset_is_a_150th_of_the_lifetime_when_that_is_between_a_second_and_four_minutes(
+    lifetime: timedelta, expected: tuple[int, int]
+) -> None:
+    assert make_offset_range(lifetime) == expected
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "expected"),
+    [
+        (30 * DAY - timedelta(minutes=15), 30 * DAY),
+        (DAY + timedelta(minutes=30), DAY + HOUR),
+        (DAY + 6 * SECOND, DAY + HOUR),
+        (DAY - HOUR / 2, DAY - HOUR / 2),
+        (2 * HOUR + timedelta(minutes=5), 2 * HOUR + HOUR / 6),
+        (HOUR + 6 * SECOND, HOUR + HOUR / 6),
+        (HOUR + 5 * SECOND, HOUR),
+        (timedelta(minutes=30, seconds=30), timedelta(minutes=31)),
+        (3 * SECOND, timedelta(minutes=1)),
+    ],
+    ids=str,
+)
+def test_kept_lifetime_is_rounded_up_to_the_step_of_its_size(lifetime: timedelta, expected: timedelta) -> None:
+    assert make_kept_lifetime(lifetime) == expected

@@ -1,0 +1,137 @@
+"""The clone on its way into the vault and the inventory: what is waited for, recognized, written into the record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import Failure, ManagedPatState
+from rotator.engine.claiming import claimed
+from rotator.engine.keeping import pause, revoke_current
+from rotator.engine.ports import SecretLocation
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.errors import LeaseHeldError, LeaseLostError, TransientError
+from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
+from tests.support.engine_scenarios import make_overlapping
+
+
+def test_vault_is_left_alone_as_long_as_it_asks_when_it_throttles() -> None:
+    world = make_world()
+    error = TransientError("slow down", service="key_vault", operation="store", status=429, retry_after=10.0)
+    world.secrets.fail("store", error)
+    world.run()
+    assert world.clock.slept == [10.0]
+    assert world.states() == ["overlapping"]
+
+
+def test_rotation_is_frozen_when_our_tags_name_another_pat() -> None:
+    world = make_overlapping()
+    tags = {**world.latest().version.tags, AUTHORIZATION_TAG: "another"}
+    world.secrets.write_foreign(world.location(), world.latest().value.reveal(), tags)
+    world.run()
+    assert world.codes() == ["foreign_write"]
+    assert world.revoked_ids() == []
+
+
+def test_journal_names_the_version_that_consumers_read_when_a_write_landed_twice() -> None:
+    world = make_world()
+    world.secrets.postpone_store()
+    world.database.interrupts["stored"] = lambda: land(world)
+    world.run()
+    assert world.rotations()[0].secret_version == world.record().secret_version == world.latest().version.version
+    world.finish()
+
+
+def land(world: EngineWorld) -> None:
+    """The write whose answer was lost happens now, after the one that repeated it."""
+    assert world.secrets.land_late() == 1
+
+
+def test_mint_is_not_believed_when_it_answers_with_a_pat_that_was_listed_before() -> None:
+    world = make_world()
+    theirs = world.add_lookalike(world.record().valid_to + timedelta(days=1)).pat
+    world.pats.change_minted = lambda minted: replace(minted, pat=theirs)
+    world.run()
+    assert world.codes() == ["mint_answer_wrong"]
+    assert world.revoked_ids() == []
+
+
+def test_pat_is_made_again_from_its_record_when_the_server_has_forgotten_it_and_a_person_asks() -> None:
+    world = make_world()
+    record = world.record()
+    del world.pats.pats[record.authorization_id]
+    world.run()
+    assert world.states() == []
+    assert [entry.name for entry in world.rotate(NAME).rotated] == [NAME]
+    rotation, made = world.rotations()[0], world.pats.live_pats()[0].pat
+    assert rotation.predecessor_id == record.authorization_id
+    assert rotation.predecessor_valid_to == record.valid_to
+    assert (made.display_name, made.scope) == (record.display_name, record.scope)
+    assert made.target_accounts == (world.pats.organizations["contoso"].id,)
+    assert made.valid_to - made.valid_from == record.lifetime - timedelta(seconds=240)
+
+
+def test_record_is_active_again_when_a_pat_revoked_by_hand_is_rotated() -> None:
+    world = make_world()
+    revoke_current(world.make_engine(), NAME)
+    assert world.record().state is ManagedPatState.PAUSED
+    world.rotate(NAME)
+    assert (world.record().state, world.record().last_failure) == (ManagedPatState.ACTIVE, None)
+
+
+@pytest.mark.parametrize("failure", [None, Failure("other", "something else")], ids=["no failure", "another failure"])
+def test_record_stays_paused_when_a_person_paused_it_and_rotates_it(failure: Failure | None) -> None:
+    world = make_world()
+    pause(world.make_engine(), NAME)
+    with claimed(world.make_engine(), NAME) as held:
+        held.save(replace(held.pat, last_failure=failure), "rotation_failed", Outcome.FAILED)
+    world.rotate(NAME)
+    assert (world.record().state, world.record().last_failure) == (ManagedPatState.PAUSED, None)
+
+
+def test_claim_lasts_when_each_step_is_within_the_lease_and_all_of_them_are_not() -> None:
+    """Every commit renews it, in the database and by the host's clock."""
+    world = make_world()
+    world.run()
+    with claimed(world.make_engine(), NAME) as held:
+        for _ in range(4):
+            world.advance(minutes=3)
+            held.learn()
+        world.advance(minutes=3)
+        held.check_claim()
+        with pytest.raises(LeaseHeldError), claimed(world.make_engine(), NAME):
+            pass
+        assert held.rotation.updated_at == world.clock.now() - timedelta(minutes=3)
+
+
+def test_claim_is_over_by_the_hosts_clock_when_the_databases_is_another() -> None:
+    world = make_world()
+    world.run()
+    world.database.skew = timedelta(hours=1)
+    with claimed(world.make_engine(), NAME) as held:
+        held.learn()
+        world.advance(minutes=4.9)
+        held.check_claim()
+        world.advance(minutes=0.1)
+        with pytest.raises(LeaseLostError):
+            held.check_claim()
+
+
+def test_claim_names_who_holds_it_and_is_given_back_when_the_work_raises() -> None:
+    world = make_world()
+    engine = replace(world.make_engine(), claimant="host-7")
+    with claimed(engine, NAME), pytest.raises(LeaseHeldError, match="host-7"), claimed(world.make_engine(), NAME):
+        pass
+    with pytest.raises(ZeroDivisionError), claimed(engine, NAME):
+        raise ZeroDivisionError
+    with claimed(world.make_engine(), NAME):
+        pass
+
+
+def test_vault_is_used_in_the_name_of_the_pats_account() -> None:
+    world = make_world()
+    world.run()
+    assert {location for _, location in world.secrets.calls} == {SecretLocation(VAULT, f"contoso-{NAME}", ACCOUNT)}

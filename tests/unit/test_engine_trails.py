@@ -1,0 +1,17 @@
+"""What each story of the engine leaves behind is what `trails.txt` tells, to the word."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.trail_stories import STORIES
+from tests.unit.trails import load_page, tell
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_story_leaves_what_the_page_tells_when_lived_again(name: str) -> None:
+    assert tell(name) == load_page().get(name), "read the difference, then run python -m tests.unit.trails --write"
+
+
+def test_page_tells_no_story_that_is_gone() -> None:
+    assert list(load_page()) == list(STORIES)
