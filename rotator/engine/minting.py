@@ -140,14 +140,16 @@ def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
 def _check_history(held: ClaimedPat, newest: SecretVersion | None, *, by_hand: bool) -> None:
     """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
 
-    A person may overrule another writer, not a database that is behind the vault.
+    A person may overrule another writer, not a database that is behind the vault. Until then a secret that was
+    frozen for it stays as it is, also when none of our own writes was ever confirmed.
     """
     pat, tags = held.pat, newest.tags if newest is not None else {}
     behind = find_behind(held, newest)
     if behind is not None:
         raise behind
     is_foreign = newest is not None and not {ROTATION_TAG, RESTORED_TAG} & set(tags)
-    if is_foreign and pat.secret_version is not None and not by_hand:
+    was_frozen = pat.last_failure is not None and pat.last_failure.code == ForeignWriteError.code
+    if is_foreign and (was_frozen or pat.secret_version is not None) and not by_hand:
         raise ForeignWriteError(
             f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
             "rotation; nothing was minted",

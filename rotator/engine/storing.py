@@ -110,7 +110,8 @@ def freeze(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
         fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
     )
     failure = Failure(error.code, error.message, error.fix)
-    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
+    frozen = replace(held.pat, last_failure=failure, blocked=True)
+    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, pat=frozen, failure=failure)
     return error
 
 
