@@ -206,13 +206,15 @@ def test_rotation_begins_anew_when_the_stored_clone_was_revoked_while_the_proces
     world.finish()
 
 
-def test_foreign_write_is_never_overwritten_when_the_first_rotation_was_frozen_before_its_read_back() -> None:
+@pytest.mark.parametrize("dies", [False, True])
+def test_foreign_write_is_never_overwritten_when_the_first_rotation_was_frozen(dies: bool) -> None:
     """Nothing of ours was ever confirmed in that vault, so only the freeze says that the version is not ours."""
     world = make_world()
     world.run_and_die(after="stored")
     foreign = world.secrets.write_foreign(world.location(), "theirs")
     world.advance(**LEASE)
-    world.run_and_die(after="rotation_frozen")
+    if dies:
+        world.run_and_die(after="rotation_frozen")
     for _ in range(4):
         world.advance(hours=13)
         world.run()
