@@ -28,8 +28,8 @@ check: $(INSTALLED) ## formatting, lint, types
 bench: $(INSTALLED) ## timings, side by side with the bare minimum
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-simulate: $(INSTALLED) ## histories of crashes, faults and several writers; RUNS=2000 of them
-	@$(BIN)/python -m tests.simulation --runs $(or $(RUNS),2000) $(ARGS)
+simulate: $(INSTALLED) ## every crash point of a rotation, and RUNS=2000 random histories
+	@$(BIN)/python -m tests.simulation --everywhere --runs $(or $(RUNS),2000) $(ARGS)
 
 mutate: $(INSTALLED) ## change recovery, guard and matcher a little, many times: do the tests notice?
 	@$(BIN)/python -m tests.mutation $(ARGS)
