@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 
 from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
 from rotator.domain.marker import is_marked
-from rotator.errors import IllegalTransitionError
+from rotator.errors import CloneLostError, IllegalTransitionError
 
 
 class RotationState(StrEnum):
@@ -45,6 +45,8 @@ STEPS: dict[RotationState, frozenset[RotationState]] = {
     _S.FAILED: frozenset(),
 }
 CLOSED_STATES = frozenset(state for state, following in STEPS.items() if not following)
+BEYOND_STORE = frozenset({_S.COMPLETED, _S.ABANDONING, _S.ABANDONED})
+"""Where nobody waits for an unanswered write to the vault any more."""
 
 
 MINT_AMBIGUOUS = "mint_ambiguous"
@@ -109,7 +111,7 @@ class Rotation:
     overlap_until: datetime | None = None
     failure: Failure | None = None
     tried_store: bool = False
-    """A write to the vault was intended at least once: a late one may still land."""
+    """A write to the vault was tried and its end is not known: it may land late, or once more."""
 
     def __post_init__(self) -> None:
         moments = (
@@ -131,6 +133,15 @@ class Rotation:
     def is_open(self) -> bool:
         """Whether it still has something to do."""
         return self.state not in CLOSED_STATES
+
+    @property
+    def may_land_late(self) -> bool:
+        """Whether a write to the vault that nobody waits for any more could come out over a newer one.
+
+        Not where a rotation was frozen: then the vault is a person's to decide.
+        """
+        is_lost = self.failure is not None and self.failure.code == CloneLostError.code
+        return self.tried_store and (self.state in BEYOND_STORE or (self.state is _S.FAILED and is_lost))
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """The rotation after a step; raises IllegalTransitionError when the table forbids it."""

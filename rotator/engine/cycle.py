@@ -11,7 +11,7 @@ from datetime import datetime
 from rotator.domain.audit_event import Outcome
 from rotator.domain.backoff import make_backoff
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.domain.plan import CHANGES, ActionKind
+from rotator.domain.plan import CHANGES, ActionKind, Plan
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
@@ -19,7 +19,7 @@ from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import Engine
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
-from rotator.engine.planning import is_waiting, make_plan
+from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
 from rotator.engine.recovering import is_parked, recover
 from rotator.engine.report import ReportEntry, RunReport
@@ -133,6 +133,9 @@ class Run:
         if decision is not None:
             self._rotate(held, decision)
             self._retire(held)
+        elif has_past_failure(held.pat, self.engine.clock.now()) and not held.has_open_rotation:
+            cleared = replace(held.pat, failures=0, retry_at=None, last_failure=None)
+            held.save(cleared, "failure_cleared", Outcome.SUCCEEDED)
 
     def _recover(self, held: ClaimedPat) -> None:
         before = held.rotation.state
@@ -226,9 +229,15 @@ def run_once(engine: Engine) -> RunReport:
     run.note_down(found)
     plan = make_plan(engine)
     names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
-    names += sorted((found.changed | found.late_stores) - set(names))
+    names += sorted((found.changed | found.late_stores | _find_past_failures(plan)) - set(names))
     run.work_on(names, found)
     return run.report
+
+
+def _find_past_failures(plan: Plan) -> set[str]:
+    """The names of those that have nothing to do any more and still carry a failure that is to be tried again."""
+    idle = (action.pat for action in plan.actions if action.kind is ActionKind.NONE)
+    return {pat.name for pat in idle if pat.state is ManagedPatState.ACTIVE and has_past_failure(pat, plan.made_at)}
 
 
 def recover_interrupted(engine: Engine) -> RunReport:

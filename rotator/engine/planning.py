@@ -77,6 +77,11 @@ def is_waiting(pat: ManagedPat, now: datetime) -> bool:
     return now < pat.retry_at if pat.retry_at is not None else pat.blocked
 
 
+def has_past_failure(pat: ManagedPat, now: datetime) -> bool:
+    """Whether its last failure asks nobody to do anything, and the time to try again has come."""
+    return pat.last_failure is not None and not pat.blocked and not is_waiting(pat, now)
+
+
 def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
     until = rotation.overlap_until
     if rotation.state is not RotationState.OVERLAPPING or until is None:

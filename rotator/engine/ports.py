@@ -230,11 +230,8 @@ class Journal(Protocol):
     def load_failed(self) -> tuple[Rotation, ...]:
         """Every failed rotation, the oldest first: what they minted or were to retire may still live."""
 
-    def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
-        """Abandoned rotations that had sent a write to the vault and were closed at or after `since`.
-
-        Their write could still land, over a newer one.
-        """
+    def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
+        """Rotations of which `may_land_late` is true, last changed at or after `since`."""
 
     def load_minted_ids(self) -> frozenset[str]:
         """The authorization ids of every PAT that we ever minted."""

@@ -27,8 +27,8 @@ class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
     `late` are PATs of ours that landed after their attempt was given up; `leftovers` are those that only a person
-    may have revoked; `late_stores` are the names whose given-up writes to the vault may still land. `down` are the
-    pairs of account and organization that could not be looked at.
+    may have revoked; `late_stores` are the names of which an earlier write to the vault may still land. `down` are
+    the pairs of account and organization that could not be looked at.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def look(engine: Engine, view: ServerView) -> Reconciliation:
         except RotatorError as error:
             found.down[account.name, ""] = error
     now = engine.clock.now()
-    found.late_stores = {r.name for r in known.given_up_stores} & {pat.name for pat in known.pats}
+    found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
     for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
         if (pair[0], "") in found.down:
             continue

@@ -11,7 +11,7 @@ from rotator.engine.context import Engine
 from rotator.engine.ports import UnitOfWork
 
 LATE_STORE_SPAN = timedelta(days=7)
-"""For how long after an attempt was given up its unanswered write is looked for."""
+"""For how long after a rotation was closed an unanswered write of it is looked for."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Known:
     open_rotations: tuple[Rotation, ...]
     unconfirmed: tuple[Rotation, ...]
     failed: tuple[Rotation, ...]
-    given_up_stores: tuple[Rotation, ...]
+    late_stores: tuple[Rotation, ...]
     minted_ids: frozenset[str]
     tracked_ids: frozenset[str]
     """Every authorization id that the inventory or an open rotation accounts for."""
@@ -43,7 +43,7 @@ def known_in(work: UnitOfWork, now: datetime) -> Known:
         open_rotations=open_rotations,
         unconfirmed=work.journal.load_unconfirmed(now),
         failed=work.journal.load_failed(),
-        given_up_stores=work.journal.load_given_up_stores(now - LATE_STORE_SPAN),
+        late_stores=work.journal.load_late_stores(now - LATE_STORE_SPAN),
         minted_ids=work.journal.load_minted_ids(),
         tracked_ids=frozenset(tracked | {r.new_authorization_id for r in open_rotations if r.new_authorization_id}),
     )

@@ -116,7 +116,7 @@ def _close_as_not_created(held: ClaimedPat, listing: Listing) -> None:
 def _recover_store(held: ClaimedPat, view: ServerView) -> None:
     version = find_version(held)
     if version is not None:
-        journal_stored(held, version)
+        journal_stored(held, version, may_land_again=True)
         confirm_stored(held, view, None)
     elif is_settled(held):
         abandon(held, LOST_VALUE)

@@ -11,21 +11,19 @@ from rotator.engine.ports import SecretVersion, StoredSecret
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.errors import VerificationError
 
-GIVEN_UP = frozenset({RotationState.ABANDONING, RotationState.ABANDONED})
-
 
 def restore_committed(held: ClaimedPat) -> bool:
-    """Put the committed value back if consumers read that of an attempt that was given up; whether it was done.
+    """Put the committed value back if consumers read a late write of an earlier rotation; whether it was done.
 
     The committed value is the vault's newest version with the inventory's authorization id, else the newest that
-    no given-up attempt of ours wrote. It must authenticate. An overlap that was running starts again.
+    no such rotation wrote. It must authenticate. An overlap that was running starts again.
     """
     engine = held.engine
     latest = engine.secrets.fetch_latest(held.location)
-    given_up = _load_given_up(held)
-    if latest is None or latest.version.tags.get(ROTATION_TAG) not in given_up:
+    late = _load_late(held)
+    if latest is None or latest.version.tags.get(ROTATION_TAG) not in late:
         return False
-    committed = _find_committed(held, given_up)
+    committed = _find_committed(held, late)
     if committed is None:
         return False
     held.save(
@@ -49,18 +47,20 @@ def restore_committed(held: ClaimedPat) -> bool:
     return True
 
 
-def _load_given_up(held: ClaimedPat) -> frozenset[str]:
+def _load_late(held: ClaimedPat) -> frozenset[str]:
+    """The ids of the rotations whose write may have come late, but for the one that made the current PAT."""
     with held.engine.database.begin() as work:
         rotations = work.journal.load_for(held.pat.name)
-    return frozenset(rotation.id for rotation in rotations if rotation.state in GIVEN_UP)
+    current = held.pat.authorization_id
+    return frozenset(r.id for r in rotations if r.may_land_late and r.new_authorization_id != current)
 
 
-def _find_committed(held: ClaimedPat, given_up: frozenset[str]) -> StoredSecret | None:
+def _find_committed(held: ClaimedPat, late: frozenset[str]) -> StoredSecret | None:
     secrets = held.engine.secrets
     candidates = [
         version
         for version in secrets.fetch_versions(held.location)
-        if version.enabled and version.tags.get(ROTATION_TAG) not in given_up
+        if version.enabled and version.tags.get(ROTATION_TAG) not in late
     ]
     current = held.pat.authorization_id
     candidates.sort(key=lambda version: version.tags.get(AUTHORIZATION_TAG) != current)

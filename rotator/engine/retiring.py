@@ -14,7 +14,7 @@ from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import check_clone
 from rotator.engine.restoring import restore_committed
 from rotator.engine.storing import freeze, is_ours
-from rotator.errors import RotationError, VerificationError
+from rotator.errors import PlanRefusedError, RotationError, VerificationError
 
 
 def is_overlap_over(held: ClaimedPat) -> bool:
@@ -58,7 +58,7 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
     with engine.database.begin() as work:
         in_use = {pat.authorization_id for pat in work.inventory.load_all()}
     if rotation.predecessor_id in in_use or held.pat.authorization_id != rotation.new_authorization_id:
-        error = RotationError(
+        error = PlanRefusedError(
             f"{held.pat.name}: the PAT to retire is recorded as in use; nothing was revoked",
             code="predecessor_in_use",
             fix="The inventory was changed by hand or restored from a backup: compare it with `rotator scan`.",

@@ -47,6 +47,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
     )
     tags = make_tags(held.rotation, head)
     patience = Patience(engine.clock, engine.timing.store_patience)
+    may_land_again = False
     while True:
         try:
             version = _store_once(held, value, tags)
@@ -59,7 +60,8 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
             if not patience.wait(wait):
                 raise
             held.learn(sent_at=engine.clock.now())
-    journal_stored(held, version)
+            may_land_again = True
+    journal_stored(held, version, may_land_again=may_land_again)
 
 
 def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> str:
@@ -83,9 +85,15 @@ def find_version(held: ClaimedPat) -> str | None:
     return next((v.version for v in versions if v.tags.get(ROTATION_TAG) == held.rotation.id), None)
 
 
-def journal_stored(held: ClaimedPat, version: str) -> None:
-    """Note that the vault has our version."""
-    held.step(RotationState.STORED, "secret_stored", details={"secret_version": version}, secret_version=version)
+def journal_stored(held: ClaimedPat, version: str, *, may_land_again: bool) -> None:
+    """Note that the vault has our version, and whether another write of it could still land."""
+    held.step(
+        RotationState.STORED,
+        "secret_stored",
+        details={"secret_version": version},
+        secret_version=version,
+        tried_store=may_land_again,
+    )
 
 
 def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:

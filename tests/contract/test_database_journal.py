@@ -11,7 +11,7 @@ import pytest
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import CLOSED_STATES, RotationState
 from rotator.engine.ports import Claim, Database
-from rotator.errors import DatabaseError, LeaseHeldError, LeaseLostError
+from rotator.errors import CloneLostError, DatabaseError, LeaseHeldError, LeaseLostError
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
 
 Adopt = Callable[[ManagedPat], Claim]
@@ -178,20 +178,37 @@ def test_journal_load_unconfirmed_finds_closed_mints_when_they_may_still_land(da
         assert work.journal.load_unconfirmed(NOW) == (lost, failed)
 
 
-def test_journal_load_given_up_stores_finds_abandoned_writes_when_recent(database: Database, claim: Claim) -> None:
-    """Abandoned, a write was tried, and closed at or after the moment asked for."""
+def test_journal_load_late_stores_finds_unanswered_writes_when_nobody_waits_for_them(
+    database: Database, claim: Claim
+) -> None:
+    """Of rotations that are over or being given up, changed at or after the moment asked for; not of frozen ones."""
     late = replace(make_rotation("late"), state=RotationState.ABANDONED, tried_store=True, updated_at=NOW + DAY)
+    lost = Failure(CloneLostError.code, "revoked", "")
+    found = (
+        late,
+        replace(late, id="later", created_at=NOW + DAY),
+        replace(late, id="lost", state=RotationState.FAILED, failure=lost, created_at=NOW + 2 * DAY),
+        replace(late, id="over", state=RotationState.COMPLETED, created_at=NOW + 3 * DAY),
+    )
     others = (
         replace(late, id="before", updated_at=NOW + DAY - timedelta(microseconds=1)),
-        replace(late, id="untried", tried_store=False),
+        replace(late, id="answered", tried_store=False),
+        replace(late, id="frozen", state=RotationState.FAILED, failure=replace(lost, code="foreign_write")),
         replace(late, id="failed", state=RotationState.FAILED),
-        replace(late, id="open", state=RotationState.ABANDONING),
+        replace(late, id="waits", state=RotationState.STORING),
     )
-    later = replace(late, id="later", created_at=NOW + DAY)
     with database.begin() as work:
-        for rotation in (later, late, *others):
+        for rotation in (*reversed(found), *others):
             work.journal.insert(rotation, claim)
-        assert work.journal.load_given_up_stores(NOW + DAY) == (late, later)
+        assert work.journal.load_late_stores(NOW + DAY) == found
+        work.journal.save(replace(others[-1], state=RotationState.ABANDONING), claim)
+        assert [rotation.id for rotation in work.journal.load_late_stores(NOW + DAY)] == [
+            "late",
+            "waits",
+            "later",
+            "lost",
+            "over",
+        ]
 
 
 def test_journal_load_failed_finds_failed_rotations_the_oldest_first(database: Database, adopt: Adopt) -> None:

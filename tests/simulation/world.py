@@ -309,7 +309,7 @@ class MortalSecrets:
         self._life.check()
         writer = tags.get(ROTATION_TAG)
         rotations = self._world.load_rotations()
-        if writer is not None and not any(r.id == writer and r.tried_store for r in rotations):
+        if writer is not None and not any(r.id == writer and (r.tried_store or r.secret_version) for r in rotations):
             raise InvariantError("I4: a write to the vault without an intent")
         try:
             return self._inner.store(location, value, expires_at=expires_at, tags=tags)

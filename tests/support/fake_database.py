@@ -140,12 +140,8 @@ class _MemoryJournal:
     def load_failed(self) -> tuple[Rotation, ...]:
         return tuple(rotation for rotation in self._sorted() if rotation.state is RotationState.FAILED)
 
-    def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
-        return tuple(
-            rotation
-            for rotation in self._sorted()
-            if rotation.state is RotationState.ABANDONED and rotation.tried_store and rotation.updated_at >= since
-        )
+    def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
+        return tuple(rotation for rotation in self._sorted() if rotation.may_land_late and rotation.updated_at >= since)
 
     def load_minted_ids(self) -> frozenset[str]:
         ids = (rotation.new_authorization_id for rotation in self._tables.rotations.values())

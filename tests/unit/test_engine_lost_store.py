@@ -119,6 +119,52 @@ def test_committed_value_is_put_back_before_the_clone_is_revoked_when_its_write_
     world.finish()
 
 
+def store_twice(world: EngineWorld) -> None:
+    """A run whose first write to the vault is not answered and lands later; the second is answered."""
+    world.secrets.postpone_store()
+    world.run()
+    assert world.states()[-1] == "overlapping"
+
+
+def test_committed_value_is_put_back_when_the_write_of_a_clone_that_was_revoked_by_hand_lands_once_more() -> None:
+    world = make_world()
+    store_twice(world)
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.run()
+    assert world.states() == ["failed", "overlapping"]
+    world.finish()
+    world.secrets.land_late()
+    assert not world.is_live()
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+def test_committed_value_is_put_back_when_the_write_of_an_older_rotation_lands_once_more() -> None:
+    world = make_world()
+    store_twice(world)
+    world.advance(hours=25)
+    world.run()
+    world.rotate(NAME)
+    world.advance(hours=25)
+    world.run()
+    assert world.states() == ["completed", "completed"]
+    world.secrets.land_late()
+    assert not world.is_live()
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+def test_vault_is_not_read_again_when_every_write_was_answered() -> None:
+    world = make_world()
+    world.run()
+    world.finish()
+    before = world.count("fetch_latest")
+    world.run()
+    assert world.count("fetch_latest") == before
+
+
 def test_inventorys_value_is_put_back_when_a_live_value_of_somebody_else_is_newer() -> None:
     world = make_overlapping()
     world.run()

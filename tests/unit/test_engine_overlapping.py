@@ -85,6 +85,6 @@ def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:
     with world.database.begin() as work:
         work.inventory.add(stolen)
     report = world.run()
-    assert "predecessor_in_use" in [entry.failure.code for entry in report.failed if entry.failure]
+    assert "predecessor_in_use" in [entry.failure.code for entry in report.blocked if entry.failure]
     assert world.states() == ["failed"]
     assert {old, new} <= set(world.live_ids())

@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause
 from rotator.engine.status import ATTENTION, TokenStatus, make_status
+from rotator.errors import DeniedError, RotatorError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
@@ -134,3 +135,65 @@ def test_untracked_pats_come_last_and_once_when_a_run_has_seen_them() -> None:
 
 def test_attention_is_asked_for_when_a_human_may_have_to_act() -> None:
     assert {state.value for state in ATTENTION} == {"expired", "blocked", "failed"}
+
+
+def fail_by_hand(world: EngineWorld, error: RotatorError) -> None:
+    """A person's rotation of a PAT that is not due fails."""
+    world.run()
+    world.finish()
+    world.secrets.fail("check_writable", error)
+    world.rotate(NAME)
+    world.heal()
+    assert world.record().last_failure is not None
+
+
+def test_failure_is_forgotten_when_nothing_is_due_any_more_and_the_wait_is_over() -> None:
+    world = make_world()
+    fail_by_hand(world, make_busy("check_writable", "key_vault"))
+    world.run()
+    assert world.record().failures == 1
+    world.advance(minutes=6)
+    world.run()
+    assert (world.record().last_failure, world.record().failures, world.record().retry_at) == (None, 0, None)
+    assert world.events()[-1] == "failure_cleared succeeded"
+    lines = len(world.events())
+    world.run()
+    assert len(world.events()) == lines
+
+
+def test_failure_stays_when_a_person_has_to_act() -> None:
+    world = make_world()
+    fail_by_hand(world, DeniedError("no", service="key_vault", operation="check_writable", status=403))
+    world.advance(hours=2)
+    world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.code == "denied"
+
+
+def test_failure_stays_when_the_pat_is_paused_or_due() -> None:
+    world = make_world()
+    world.secrets.fail("check_writable", make_busy("check_writable", "key_vault"), times=30)
+    world.run()
+    world.advance(minutes=6)
+    world.run()
+    assert world.record().failures == 2
+    pause(world.make_engine(), NAME)
+    world.advance(days=1)
+    world.run()
+    assert world.record().failures == 2
+
+
+def test_failure_of_a_look_for_a_late_write_is_forgotten_when_the_next_look_succeeds() -> None:
+    world = make_world()
+    world.secrets.postpone_store()
+    world.run()
+    world.finish()
+    world.secrets.fail("fetch_latest", make_busy("fetch_latest", "key_vault"))
+    world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.code == "transient"
+    world.advance(minutes=6)
+    world.run()
+    assert world.record().last_failure is None

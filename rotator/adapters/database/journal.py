@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, or_, select, update
 
 from rotator.adapters.database.engine import attempt
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.leases import check_fence
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
-from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
+from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationState
 from rotator.engine.ports import Claim
-from rotator.errors import DatabaseError, LeaseHeldError
+from rotator.errors import CloneLostError, DatabaseError, LeaseHeldError
 
 # Made once: building a statement costs the library more than executing it does.
 _SAVE = update(table).where(table.c.id == bindparam("saved_id"), table.c.name == bindparam("saved_name"))
@@ -77,10 +77,11 @@ class SqlJournal:
         failed = _select_rotations().where(table.c.state == RotationState.FAILED)
         return self._load(failed.order_by(table.c.created_at, table.c.id))
 
-    def load_given_up_stores(self, since: datetime) -> tuple[Rotation, ...]:
+    def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        abandoned = table.c.state == RotationState.ABANDONED
-        query = _select_rotations().where(abandoned, table.c.tried_store, table.c.updated_at >= since)
+        lost = and_(table.c.state == RotationState.FAILED, table.c.failure_code == CloneLostError.code)
+        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), lost)
+        query = _select_rotations().where(unawaited, table.c.tried_store, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
     def load_minted_ids(self) -> frozenset[str]:
