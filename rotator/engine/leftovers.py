@@ -92,7 +92,7 @@ def revoke_leftover(engine: Engine, authorization_id: str) -> Leftover:
         for leftover in find_leftovers(known, account, organization, listing.pats):
             if leftover.pat.authorization_id == authorization_id:
                 _check_record(known, leftover)
-                _revoke(engine, view, listing, leftover)
+                _revoke(engine, listing, leftover)
                 return leftover
     if errors:
         raise errors[0]
@@ -111,8 +111,7 @@ def _check_record(known: Known, leftover: Leftover) -> None:
         )
 
 
-def _revoke(engine: Engine, view: ServerView, listing: Listing, leftover: Leftover) -> None:
-    view.check_account(listing.account)
+def _revoke(engine: Engine, listing: Listing, leftover: Leftover) -> None:
     with claimed(engine, leftover.rotation.name) as held:
         if held.has_open_rotation:
             raise UsageError(

@@ -9,7 +9,6 @@ from enum import StrEnum
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.context import Engine
 from rotator.engine.leftovers import load_leftovers, make_warning
 from rotator.engine.ports import Database
 from rotator.engine.records import known_in
@@ -75,11 +74,6 @@ def status_from(database: Database, policy: Policy, now: datetime) -> tuple[Toke
             rows.append(_make_untracked(item.account, item.organization, item.pat, warning))
     rows.sort(key=lambda row: (row.state is TokenState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
-
-
-def make_status(engine: Engine) -> tuple[TokenStatus, ...]:
-    """The status as of now, as an engine sees it."""
-    return status_from(engine.database, engine.policy, engine.clock.now())
 
 
 def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> TokenState:

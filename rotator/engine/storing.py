@@ -106,7 +106,7 @@ def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
 
 
 def freeze(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
-    """Close the rotation because somebody else wrote the secret: both PATs stay alive, a human decides.
+    """Close the rotation because somebody else wrote the secret: neither PAT is revoked, a human decides.
 
     `database_behind` when it was a rotation that we do not know.
     """
@@ -114,7 +114,7 @@ def freeze(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
     behind = find_behind(held, latest.version if latest is not None else None)
     error: RotatorError = behind or ForeignWriteError(
         f"{held.pat.name}: secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
-        f"since; nothing was revoked, both {rotation.predecessor_id} and {rotation.new_authorization_id} live on",
+        f"since; rotator revoked neither {rotation.predecessor_id} nor {rotation.new_authorization_id}",
         fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
     )
     failure = Failure(error.code, error.message, error.fix)

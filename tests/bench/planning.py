@@ -15,7 +15,7 @@ from rotator.cli.context import CliContext
 from rotator.cli.wiring import Session
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.planning import plan_from
-from rotator.engine.status import make_status
+from rotator.engine.status import status_from
 from rotator.sandbox.configuration import Addresses, write_configuration
 from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION
 from tests.bench.stage import run_command
@@ -47,9 +47,9 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
             "bare SELECT of all columns": lambda: _select(database),
         }
         with Session(CliContext(config=config)) as session:
-            store, policy, engine = session.database(), session.policy, session.engine()
+            store, policy = session.database(), session.policy
             looks["plan_from, in process"] = lambda: plan_from(store, policy, session.clock.now())
-            looks["make_status, in process"] = lambda: make_status(engine)
+            looks["status_from, in process"] = lambda: status_from(store, policy, session.clock.now())
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
         for command in ("plan", "status"):
             spent = run_command(command, "--json", cwd=directory)

@@ -21,6 +21,7 @@ from rotator.engine.context import Engine, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
 from rotator.engine.ports import SecretLocation, StoredSecret
 from rotator.engine.report import RunReport
+from rotator.engine.status import TokenStatus, status_from
 from tests.support.clock import FakeClock
 from tests.support.engine_fakes import (
     CallTape,
@@ -136,6 +137,10 @@ class EngineWorld:
         self.pats.change_minted = None
         self.pats.organizations[ORGANIZATION].mint_error = None
         self.database.audit_left = None
+
+    def show_status(self) -> tuple[TokenStatus, ...]:
+        """What `rotator status` would show."""
+        return status_from(self.database, self.policy, self.clock.now())
 
     def advance(self, **span: float) -> None:
         """Let time pass: `advance(hours=2)`."""

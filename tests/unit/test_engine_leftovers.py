@@ -13,7 +13,7 @@ from rotator.engine.leftovers import Leftover, find_leftovers, revoke_leftover
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
 from rotator.engine.records import load_known
-from rotator.engine.status import TokenState, TokenStatus, make_status
+from rotator.engine.status import TokenState, TokenStatus
 from rotator.errors import DeniedError, LeaseHeldError, PlanRefusedError, UnknownOutcomeError, UsageError
 from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
 from tests.support.engine_fakes import ProcessDied
@@ -68,7 +68,7 @@ def revoke(world: EngineWorld, authorization_id: str) -> Leftover:
 def show(world: EngineWorld, authorization_id: str) -> TokenStatus | None:
     """The row of the status, which asks no server."""
     calls = len(world.timeline)
-    rows = {row.authorization_id: row for row in make_status(world.make_engine())}
+    rows = {row.authorization_id: row for row in world.show_status()}
     assert len(world.timeline) == calls
     assert CANARY not in repr(rows)
     return rows.get(authorization_id)

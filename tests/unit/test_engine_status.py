@@ -10,7 +10,7 @@ import pytest
 
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause
-from rotator.engine.status import ATTENTION, TokenStatus, make_status
+from rotator.engine.status import ATTENTION, TokenStatus
 from rotator.errors import DeniedError, RotatorError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
@@ -20,7 +20,7 @@ from tests.support.policies import RULE, make_policy
 def look(world: EngineWorld) -> dict[str, TokenStatus]:
     """The status by name; no server is asked and nothing is changed."""
     before, calls = world.database.dump(), len(world.timeline)
-    rows = make_status(world.make_engine())
+    rows = world.show_status()
     assert world.database.dump() == before
     assert len(world.timeline) == calls
     assert CANARY not in repr(rows)
@@ -124,7 +124,7 @@ def test_untracked_pats_come_last_and_once_when_a_run_has_seen_them() -> None:
     end = world.clock.now() + timedelta(days=1)
     world.pats.add_pat(ACCOUNT, None, "everywhere", SCOPE, end)
     world.run()
-    rows = make_status(world.make_engine())
+    rows = world.show_status()
     assert [(row.name, row.state.value) for row in rows] == [
         ("other", "ok"),
         (NAME, "overlapping"),
