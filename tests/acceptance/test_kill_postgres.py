@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.killing import CHANGES, COMMITS, Stage, open_stage, read_commits
+from tests.support.killing import CHANGES, COMMITS, NAME, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
 
 
@@ -63,5 +63,30 @@ def test_frozen_run_loses_nothing_when_it_thaws_after_another_took_over_on_postg
     stage.faults.close()
     frozen.thaw()
     assert frozen.wait() != 0, frozen.read()
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_one_rotation_is_made_when_two_runs_start_together_on_postgresql(stage: Stage) -> None:
+    runs = [stage.start("-vv", "once") for _ in range(2)]
+    codes = [run.wait() for run in runs]
+    assert 0 in codes, runs[0].read() + runs[1].read()
+    assert set(codes) <= {0, 11}
+    with stage.world.lock:
+        named = [pat for pat in stage.world.pats.values() if pat.display_name == NAME]
+    assert len(named) - len(stage.humans) == 2  # the old one and its clone
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_second_run_is_held_off_when_the_first_stands_still_on_postgresql(stage: Stage) -> None:
+    stage.hold(*CHANGES[0])
+    frozen = stage.start_and_hold()
+    frozen.freeze()
+    second = stage.start("once", "--json")
+    assert second.wait() == 11, second.read()
+    assert stage.find_open_states() == ["minting"]
+    frozen.kill()
+    stage.faults.close()
     stage.run_until_at_rest()
     stage.check_end()

@@ -51,8 +51,10 @@ def main() -> int:
     end = options.seed + options.runs
     with ProcessPoolExecutor(jobs) as pool:
         shares = [range(first, min(first + _SHARE, end)) for first in range(options.seed, end, _SHARE)]
-        for found, failed in pool.map(live, shares):
+        for number, (found, failed) in enumerate(pool.map(live, shares), start=1):
             totals.update(found)
+            if sys.stderr.isatty():
+                print(f"\r{number * 100 // len(shares)} % of {options.runs} runs", end="", file=sys.stderr, flush=True)
             broken |= failed
             for seed, error in failed.items():
                 print(f"seed {seed}: {error}", flush=True)
