@@ -31,7 +31,7 @@ Now for a real organization:
      rotator inventory adopt --all    writes to our own database only
      rotator plan                     changes nothing
   5. An hourly line for cron, and the tokens look after themselves:
-     0 * * * *  rotator --config /etc/rotator/rotator.yaml once --quiet
+     17 * * * *  rotator --config /etc/rotator/rotator.yaml once --quiet
 """
 
 

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
-from rotator.sandbox.seeds import ACCOUNT, OTHER_USERNAME, USERNAME, VAULT
-from rotator.sandbox.world import AccessToken
+from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME, VAULT
+from rotator.sandbox.world import AccessToken, Secret, SecretVersion
 from tests.acceptance.conftest import COMMAND, PATIENCE
 from tests.support.canaries import (
     AUTHORIZATION_CODE,
@@ -186,6 +186,31 @@ def test_client_secret_is_nowhere_when_it_signs_the_app_in(watch: Watch, source:
     watch.entra.configure_app(secret_expired=False, secret="not-" + SECRET)
     watch.run("scan", code=10)
     watch.check((CLIENT_SECRET, "entra"), (REFRESH_TOKEN, "entra"))
+
+
+def test_client_secret_is_nowhere_when_the_vault_keeps_it_and_the_app_itself_opens_the_vault(watch: Watch) -> None:
+    """Who signs users in also writes to the vault, by what the environment says of it."""
+    url = watch.sandbox.addresses.key_vault_url
+    line = f"username: {USERNAME}"
+    reference = f'{{key_vault: {{vault: "{url}", name: app-secret}}}}'
+    changes = {line: f"{line}\n    client_secret: {reference}", "credential: account": "credential: environment"}
+    edit(watch.sandbox.addresses.config_path, changes)
+    now = watch.world.clock.now()
+    version = SecretVersion("0" * 32, SECRET, {}, None, enabled=True, created=now, updated=now)
+    with watch.world.lock:
+        watch.world.vaults[VAULT].secrets["app-secret"] = Secret("app-secret", [version])
+    watch.env |= {"AZURE_TENANT_ID": TENANT_ID, "AZURE_CLIENT_ID": CLIENT_ID, "AZURE_CLIENT_SECRET": SECRET}
+    watch.env_kinds |= {CLIENT_SECRET, PAT}  # what is in a vault counts as a PAT
+    watch.entra.configure_app(public=False, secret=SECRET)
+    watch.run("config", "check")
+    watch.login_by_device_code()
+    watch.run("inventory", "adopt", NAME)
+    watch.run("once")
+    with watch.world.lock:
+        [rotated] = [vault.secrets for vault in watch.world.vaults.values() if f"contoso-{NAME}" in vault.secrets]
+    assert len(rotated[f"contoso-{NAME}"].versions) == 1
+    _show_everything(watch)
+    watch.check((CLIENT_SECRET, "entra"), *ROTATED[:-1])  # the sign-in is fresh: nothing is refreshed
 
 
 def test_private_key_is_nowhere_when_a_certificate_signs_the_app_in(watch: Watch) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from rotator.sandbox.messages import Request
 from rotator.sandbox.record import RecordedRequest, RequestRecord
+from rotator.sandbox.seeds import TENANT_ID
 from tests.support.canaries import (
     CUT,
     DEVOPS_BEARER,
@@ -55,6 +56,18 @@ def test_search_finds_every_cut_of_a_canary_when_it_stands_anywhere() -> None:
             [found] = search.find(b"\0" * shift + cut + b"\0" * 7, "log")
             assert found.excerpt == cut
         assert list(search.find(b"\0" + cut[1:] + b"\0" * 30, "log")) == []
+
+
+def test_search_finds_any_part_of_a_token_but_the_public_ids_in_it() -> None:
+    """The sign-in library logs the ids in base64, in a document of its own."""
+    for space in range(3):
+        token = base64.urlsafe_b64encode(json.dumps({" " * space + "tid": TENANT_ID, "oid": VALUE}).encode()).decode()
+        search = CanarySearch({Canary(DEVOPS_BEARER, token)})
+        for shift in range(3):
+            client_info = " " * shift + json.dumps({"uid": "1", "utid": TENANT_ID})
+            assert list(search.find(base64.b64encode(client_info.encode()), "log")) == []
+        assert list(search.find(token[:30].encode(), "log"))
+        assert list(search.find(token[-30:].encode(), "log"))
 
 
 def _record(service: str, method: str, path: str, headers: dict[str, str], body: str) -> RecordedRequest:
