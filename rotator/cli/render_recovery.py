@@ -12,6 +12,7 @@ from rotator.engine.context import Engine
 from rotator.engine.leftovers import Leftover, make_warning
 from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.reconciling import Reconciliation
+from rotator.engine.tags import AUTHORIZATION_TAG
 
 
 def list_interrupted(engine: Engine) -> tuple[Rotation, ...]:
@@ -37,13 +38,16 @@ def render_down(found: Reconciliation) -> Iterator[str]:
 
 
 def render_rebuilt(item: Found) -> str:
-    """One line: the record, what it was, and what becomes of the old PAT."""
+    """One line: the record, what it was, and what becomes of the old PAT and of what consumers read."""
     was = f"was {item.before.authorization_id}" if item.before else "new in the inventory"
     line = f"{item.record.name}  {item.record.authorization_id}  ({was})"
     if item.predecessor is not None:
         line += (
             f"; the old one, {item.predecessor.authorization_id}, stays valid for another {say_duration(item.overlap)}"
         )
+    if item.gone:
+        dead = item.gone[0].tags.get(AUTHORIZATION_TAG)
+        line += f"; the vault hands out {dead}, which is gone: `rotator once` puts this one's value back"
     return clean(line)
 
 
@@ -100,6 +104,7 @@ def make_rebuild_document(plan: Rebuild, *, dry_run: bool) -> Document:
                 "authorization_id": item.record.authorization_id,
                 "before": item.before.authorization_id if item.before else None,
                 "overlapping": item.predecessor is not None,
+                "gone": [version.tags.get(AUTHORIZATION_TAG) for version in item.gone],
             }
             for item in plan.news
         ],

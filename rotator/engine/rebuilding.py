@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import takewhile
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat
@@ -23,7 +24,7 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
-from rotator.errors import LeaseHeldError, RotatorError
+from rotator.errors import CloneLostError, LeaseHeldError, RotatorError, VerificationError
 
 UNCOVERED_OVERLAP = timedelta(hours=24)
 """The overlap where no rule of the policy says one: as long as consumers are known to keep a value."""
@@ -33,20 +34,23 @@ UNCOVERED_OVERLAP = timedelta(hours=24)
 class Found:
     """One secret that a rotation of ours wrote last, and the PATs of the server that its tags name.
 
-    `record` is what the inventory should say; `predecessor` is the old PAT if it still lives, to be retired when a
-    new `overlap` is over; `before` is what the inventory says now.
+    `record` is what the inventory should say, `version` the one that tells so; None when only the inventory does.
+    `gone` are newer ones whose PAT is not listed and whose rotation the database does not know: what consumers read is
+    dead, and the next run puts the committed value back. `predecessor` is the old PAT if it still lives, to be retired
+    when a new `overlap` is over; `before` is what the inventory says now.
     """
 
     record: ManagedPat
-    version: SecretVersion
+    version: SecretVersion | None
+    gone: tuple[SecretVersion, ...]
     predecessor: Pat | None
     overlap: timedelta
     before: ManagedPat | None
 
     @property
     def is_news(self) -> bool:
-        """Whether the inventory lacks it or says otherwise."""
-        if self.before is None:
+        """Whether the inventory lacks it or says otherwise, or the journal lacks what wrote it."""
+        if self.before is None or self.gone:
             return True
         return (self.before.authorization_id, self.before.secret_version) != (
             self.record.authorization_id,
@@ -118,17 +122,21 @@ def _check_unchanged(work: UnitOfWork, item: Found) -> None:
 
 
 def _rewrite_journal(engine: Engine, work: UnitOfWork, item: Found, claim: Claim) -> None:
-    """Close what this database thought was going on, and enter the rotation that really wrote the secret last."""
-    now, writer = engine.clock.now(), _make_writer(engine, item)
-    known = work.journal.load_for(item.record.name)
+    """Close what this database thought was going on, and enter the rotations that really wrote the secret."""
+    now, known = engine.clock.now(), work.journal.load_for(item.record.name)
+    writers = [_make_lost_writer(engine, item, version) for version in item.gone]
+    if item.version is not None:
+        writers.append(_make_last_writer(engine, item, item.version))
+    ids = {writer.id for writer in writers}
     for rotation in known:
-        if rotation.is_open and rotation.id != writer.id:
+        if rotation.is_open and rotation.id not in ids:
             failure = Failure("rebuilt", "the inventory was rebuilt from the vault, which is ahead of this rotation")
             work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
-    if any(rotation.id == writer.id for rotation in known):
-        work.journal.save(writer, claim)
-    else:
-        work.journal.insert(writer, claim)
+    for writer in writers:
+        if any(rotation.id == writer.id for rotation in known):
+            work.journal.save(writer, claim)
+        else:
+            work.journal.insert(writer, claim)
 
 
 class _Look:
@@ -172,21 +180,49 @@ class _Look:
             self.refusals.append(Refusal(location.name, reason, "Find out who writes this secret, then adopt its PAT."))
             return
         listing = self._view.fetch_listing(location.account, organization)
-        pat = listing.find(tags.get(AUTHORIZATION_TAG, ""))
-        if pat is None:
+        before, (newer, version) = self.records.get(name), _split(versions, listing)
+        gone = self._drop_known(name, newer)
+        identifier = (
+            version.tags[AUTHORIZATION_TAG] if version is not None else before.authorization_id if before else ""
+        )
+        pat = listing.find(identifier)
+        fix = ""
+        if newer and newer[0] not in gone:
+            fix = "The database knows the rotation that wrote it: `rotator once` says what to do."
+        elif gone and self._is_live(location, organization):
+            fix = "It still authenticates, so another user's installation shares the secret: take it out of one."
+        if pat is None or fix:
             reason = f"{place} holds {tags.get(AUTHORIZATION_TAG)}, which the server does not list as active"
-            self.refusals.append(Refusal(name, reason, "Create a PAT and adopt it, or find out who revoked this one."))
+            fix = fix or "Create a PAT, write its value to the secret and adopt it, or find out who revoked this one."
+            self.refusals.append(Refusal(name, reason, fix))
             return
-        before = self.records.get(name)
-        record = _make_record(name, location, listing, pat, versions[0], before)
+        record = _make_record(name, location, listing, pat, version, before)
         refusal = self._find_conflict(record)
         if refusal is None:
             rule = self._engine.policy.rule_for(record)
             overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
-            old = self._find_predecessor(listing, tags, pat)
-            self.found[name] = Found(record, versions[0], old, overlap, before)
+            old = self._find_predecessor(listing, version.tags, pat) if version is not None else None
+            self.found[name] = Found(record, version, gone, old, overlap, before)
         else:
             self.refusals.append(refusal)
+
+    def _is_live(self, location: SecretLocation, organization: str) -> bool:
+        """Whether what consumers read authenticates."""
+        latest = self._engine.secrets.fetch_latest(location)
+        try:
+            return latest is not None and bool(self._engine.pats.verify(organization, latest.value))
+        except VerificationError:
+            return False
+
+    def _drop_known(self, name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
+        """The newest version of each rotation that is not in the journal."""
+        with self._engine.database.begin() as work:
+            known = {rotation.id for rotation in work.journal.load_for(name)}
+        found: dict[str, SecretVersion] = {}
+        for version in versions:
+            if version.tags[ROTATION_TAG] not in known:
+                found.setdefault(version.tags[ROTATION_TAG], version)
+        return tuple(found.values())
 
     def _find_conflict(self, record: ManagedPat) -> Refusal | None:
         """Why this record cannot stand beside those that there are: each has a name, a PAT and a secret of its own."""
@@ -214,12 +250,28 @@ class _Look:
         return old if is_alike else None
 
 
+def _split(
+    versions: tuple[SecretVersion, ...], listing: Listing
+) -> tuple[tuple[SecretVersion, ...], SecretVersion | None]:
+    """The newest version whose PAT is listed, and those of ours that are newer; nothing older than a foreign one."""
+    ours = tuple(takewhile(lambda version: ROTATION_TAG in version.tags, versions))
+    for number, version in enumerate(ours):
+        if listing.find(version.tags.get(AUTHORIZATION_TAG, "")) is not None:
+            return ours[:number], version
+    return ours, None
+
+
 def _make_place(pat: ManagedPat) -> tuple[str, str]:
     return pat.vault.rstrip("/"), pat.secret_name.lower()
 
 
 def _make_record(
-    name: str, location: SecretLocation, listing: Listing, pat: Pat, version: SecretVersion, before: ManagedPat | None
+    name: str,
+    location: SecretLocation,
+    listing: Listing,
+    pat: Pat,
+    version: SecretVersion | None,
+    before: ManagedPat | None,
 ) -> ManagedPat:
     blank = ManagedPat(
         name=name,
@@ -232,15 +284,33 @@ def _make_record(
         valid_to=pat.valid_to,
         vault=location.vault,
         secret_name=location.name,
-        secret_version=version.version,
+        secret_version=version.version if version is not None else before.secret_version if before else None,
     )
     return blank if before is None else replace(blank, state=before.state, epoch=before.epoch)
 
 
-def _make_writer(engine: Engine, item: Found) -> Rotation:
-    """The rotation that wrote the secret, as far as it can be known again; its overlap, if any, starts now."""
-    old = item.predecessor
-    now, record, tags = engine.clock.now(), item.record, item.version.tags
+def _make_last_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:
+    """The rotation that made the current PAT; its overlap, if any, starts now."""
+    old, record, now = item.predecessor, item.record, engine.clock.now()
+    return replace(
+        _make_writer(engine, item, version),
+        predecessor_valid_to=old.valid_to if old is not None else now,
+        state=RotationState.COMPLETED if old is None else RotationState.OVERLAPPING,
+        new_valid_from=record.valid_from,
+        new_valid_to=record.valid_to,
+        overlap_until=None if old is None else now + item.overlap,
+    )
+
+
+def _make_lost_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:
+    """A rotation whose PAT is gone although its write is in the vault."""
+    failure = Failure(CloneLostError.code, "found by a rebuild: the server lists its PAT no more")
+    return replace(_make_writer(engine, item, version), state=RotationState.FAILED, failure=failure)
+
+
+def _make_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:
+    """A rotation that wrote a version, as far as its tags tell."""
+    now, record, tags = engine.clock.now(), item.record, version.tags
     rule = engine.policy.rule_for(record)
     return Rotation(
         id=tags[ROTATION_TAG],
@@ -250,7 +320,7 @@ def _make_writer(engine: Engine, item: Found) -> Rotation:
         display_name=record.display_name,
         scope=record.scope,
         predecessor_id=tags.get(PREDECESSOR_TAG, ""),
-        predecessor_valid_to=old.valid_to if old is not None else now,
+        predecessor_valid_to=now,
         rule=tags.get(RULE_TAG, ""),
         vault=record.vault,
         secret_name=record.secret_name,
@@ -258,11 +328,7 @@ def _make_writer(engine: Engine, item: Found) -> Rotation:
         disable_previous=rule.disable_previous if rule is not None else False,
         created_at=now,
         updated_at=now,
-        state=RotationState.COMPLETED if old is None else RotationState.OVERLAPPING,
-        new_authorization_id=record.authorization_id,
-        new_valid_from=record.valid_from,
-        new_valid_to=record.valid_to,
-        secret_version=item.version.version,
-        overlap_until=None if old is None else now + item.overlap,
+        new_authorization_id=tags.get(AUTHORIZATION_TAG),
+        secret_version=version.version,
         tried_store=True,
     )

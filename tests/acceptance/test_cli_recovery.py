@@ -181,6 +181,7 @@ def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotat
             "authorization_id": clone,
             "before": original,
             "overlapping": overlap == "24h",
+            "gone": [],
         }
     ]
     assert succeed(stage, "inventory", "show", NAME, "--json").read() == before
@@ -196,6 +197,32 @@ def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotat
     assert again["rotated"] == []
     stage.check_end()
     assert succeed(stage, "inventory", "rebuild", "--json").read()["rebuilt"] == []
+
+
+def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_one_that_is_gone(stage: Stage) -> None:
+    """The backup is from before a rotation, and its clone was revoked since: consumers read a dead PAT."""
+    original = find_original(stage)
+    rotate(stage, "24h")
+    clone = stage.find_latest().tags["rotator-authorization-id"]
+    with stage.world.lock:
+        stage.world.pats[clone].revoked = True
+    stage.database.restore()
+    assert REBUILD in run(stage, "once").errors
+
+    dry = succeed(stage, "inventory", "rebuild", "--dry-run", "--json").read()
+    assert [(item["authorization_id"], item["gone"]) for item in dry["rebuilt"]] == [(original, [clone])]
+    text = succeed(stage, "inventory", "rebuild").output
+    assert f"the vault hands out {clone}, which is gone: `rotator once` puts this one's value back" in text
+    stage.hold("azure_devops", "POST", CHANGES[0][2])
+    healing = stage.start("once")
+    assert stage.faults.struck.wait(PATIENCE), healing.read()
+    stage.check_consumers()  # with the old one, before another is minted
+    assert list_alive(stage) == [original]
+    healing.kill()
+    stage.faults.close()
+    set_overlap(stage, "0s")
+    stage.run_until_at_rest()
+    stage.check_end()
 
 
 @pytest.mark.parametrize("overlap", ["24h", "0s"], ids=["in_the_overlap", "after_it"])

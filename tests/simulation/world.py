@@ -59,7 +59,6 @@ class World:
         self.breaks: list[str] = []
         self.is_calm = True
         self.marker_key: SecretValue | None = None
-        self.restores = False
         self.restored = False
         self.runs = 0
         for name in names:
@@ -101,18 +100,16 @@ class World:
 
     def check_consumers(self, after: str) -> None:
         """I1: note when what consumers read is dead."""
-        for name in self.names:
-            versions = self.secrets.versions_of(self.location(name))
-            if not versions or not versions[0].version.enabled or not self.is_live(versions[0].value):
-                self.breaks.append(f"{name} after {after}")
+        self.breaks += [f"{name} after {after}" for name in self.names if not self.is_served(name)]
 
-    def are_consumers_served(self) -> bool:
-        """I1 now."""
-        before = len(self.breaks)
-        self.check_consumers("a look")
-        broken = len(self.breaks) > before
-        del self.breaks[before:]
-        return not broken
+    def is_served(self, name: str) -> bool:
+        """Whether consumers read a live PAT."""
+        versions = self.secrets.versions_of(self.location(name))
+        return bool(versions) and versions[0].version.enabled and self.is_live(versions[0].value)
+
+    def find_unserved(self) -> set[str]:
+        """I1 now: whose consumers read a dead PAT although no person revoked or wrote anything of it."""
+        return {name for name in self.names if not self.is_served(name)} - self.meddled
 
     def check_database(self) -> None:
         """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies."""

@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
 from rotator.engine.tags import (
@@ -22,7 +24,7 @@ from rotator.engine.tags import (
     ROTATION_TAG,
 )
 from rotator.errors import LeaseHeldError, SignInRequiredError
-from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.engine_fakes import WatchedDatabase
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import make_policy
@@ -276,6 +278,94 @@ def test_secret_is_refused_when_the_server_does_not_list_its_pat() -> None:
     assert refusal.reference == "a"
     assert fake.pat.authorization_id in refusal.reason
     assert refusal.fix
+
+
+def make_late_in_restored() -> EngineWorld:
+    """A write that was given up lands twice after the database that knew of it was replaced by an older one."""
+    world = make_world()
+    restore = world.database.back_up()
+    for _ in range(2):
+        world.secrets.postpone_store()
+    world.secrets.fail("store", skip=2, times=30)
+    world.run()
+    world.heal()
+    world.advance(minutes=11)
+    world.run()
+    assert world.states() == ["abandoned", "overlapping"]
+    for fake in world.pats.live_pats()[1:]:
+        fake.revoked = True
+    restore()
+    assert world.secrets.land_late() == 2
+    assert not world.is_live()
+    return world
+
+
+def test_committed_value_is_put_back_after_a_rebuild_when_a_late_write_came_after_the_restore() -> None:
+    """What the inventory says is the only thing that tells which PAT is in use: its version has no tags."""
+    world = make_late_in_restored()
+    old = world.record().authorization_id
+    assert code_of(world) == "database_behind"
+    [item] = do(world).news
+    assert (item.record.authorization_id, item.version, item.predecessor) == (old, None, None)
+    assert len(item.gone) == 2  # the rotation that was given up, and the one after it
+    world.run_and_die(after="secret_restored")
+    world.check_served()
+    assert world.record().authorization_id == old
+    world.advance(minutes=6)
+    world.run()
+    assert world.states()[-1] == "overlapping"
+    world.finish()
+
+
+def test_value_before_the_one_that_is_gone_is_put_back_after_a_rebuild_when_the_database_was_lost() -> None:
+    world = make_world()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    first = world.record().authorization_id
+    world.rotate(NAME)
+    world.pats.pats[world.record().authorization_id].revoked = True
+    lose(world)
+    [item] = do(world).news
+    assert (item.record.authorization_id, item.before) == (first, None)
+    assert item.version is not None
+    assert item.record.secret_version == item.version.version
+    assert not world.is_live()
+    world.run()
+    world.check_served()
+    assert world.record().authorization_id == first
+    assert sorted(world.states()) == ["completed", "failed"]
+
+
+def test_secret_is_refused_when_the_database_knows_the_rotation_whose_pat_is_gone() -> None:
+    world = make_world()
+    world.run()
+    world.pats.pats[world.record().authorization_id].revoked = True
+    before = world.database.dump()
+    [refusal] = do(world).refusals
+    assert "rotator once" in refusal.fix
+    assert world.database.dump() == before
+
+
+def test_secret_is_refused_when_another_users_live_pat_is_in_it() -> None:
+    """It is not in our list, and it authenticates: a second installation of the same account name."""
+    world = make_restored()
+    stored = world.latest()
+    theirs = world.pats.add_pat("release-bot", ORGANIZATION, NAME, SCOPE, world.clock.now() + timedelta(days=20))
+    tags = stored.version.tags | {ROTATION_TAG: "f" * 32, AUTHORIZATION_TAG: theirs.pat.authorization_id}
+    world.secrets.write_foreign(world.location(), theirs.value, tags)
+    plan = do(world)
+    assert plan.found == ()
+    assert "authenticates" in plan.refusals[0].fix
+
+
+def test_inventorys_own_secret_version_stays_when_nothing_else_tells_of_it() -> None:
+    world = make_late_in_restored()
+    engine = world.make_engine()
+    with claimed(engine, NAME) as held:
+        held.save(replace(held.pat, secret_version="seen"), "pat_drifted", Outcome.SUCCEEDED)
+    [item] = do(world).news
+    assert item.record.secret_version == "seen"
 
 
 def test_secret_is_left_out_when_a_person_wrote_it_last_or_it_is_another_accounts() -> None:

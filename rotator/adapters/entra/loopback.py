@@ -94,8 +94,9 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _show(self, status: int, title: str, sentence: str) -> None:
         page = (
-            f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>rotator: {title}</title>'
-            f"<h1>{title}</h1><p>{sentence}</p></html>\n"
+            f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>rotator: {title}</title></head>'
+            '<body style="font: 16px/1.5 system-ui, sans-serif; max-width: 30rem; margin: 12vh auto; padding: 0 1rem">'
+            f"<h1>{title}</h1><p>{sentence}</p></body></html>\n"
         ).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/html; charset=utf-8")

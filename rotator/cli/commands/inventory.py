@@ -169,8 +169,9 @@ def _change(cli: CliContext, name: str, apply: Callable[[Engine, str], ManagedPa
 def rebuild(cli: CliContext, dry_run: bool) -> int:
     """Make the inventory again from the vaults' tags and the server's list, after a database was lost or restored.
 
-    Revokes nothing and mints nothing; old PATs that still live get a new overlap. PATs that were never rotated
-    are in no vault: adopt them again.
+    Revokes nothing and mints nothing; old PATs that still live get a new overlap. Where a vault hands out a PAT
+    that is gone, the next run puts the value before it back. PATs that were never rotated are in no vault: adopt
+    them again.
     """
     from rotator.cli.render import print_json, progress, say
     from rotator.cli.render_recovery import make_rebuild_document, render_rebuilt, render_unbuilt
