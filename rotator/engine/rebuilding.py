@@ -174,37 +174,41 @@ class _Look:
             return
         tags = versions[0].tags
         name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG, "")
-        place = f"secret {location.name} in {location.vault}"
         if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
-            reason = f"{place} has tags that rotator does not write"
+            reason = f"secret {location.name} in {location.vault} has tags that rotator does not write"
             self.refusals.append(Refusal(location.name, reason, "Find out who writes this secret, then adopt its PAT."))
             return
         listing = self._view.fetch_listing(location.account, organization)
+        found = self._weigh(location, name, versions, listing)
+        if isinstance(found, Refusal):
+            self.refusals.append(found)
+        else:
+            self.found[name] = found
+
+    def _weigh(
+        self, location: SecretLocation, name: str, versions: tuple[SecretVersion, ...], listing: Listing
+    ) -> Found | Refusal:
+        """What the versions of one secret make of its record, or why nobody but a person can tell."""
         before, (newer, version) = self.records.get(name), _split(versions, listing)
         gone = self._drop_known(name, newer)
-        identifier = (
-            version.tags[AUTHORIZATION_TAG] if version is not None else before.authorization_id if before else ""
+        recorded = before.authorization_id if before is not None else ""
+        pat = listing.find(version.tags[AUTHORIZATION_TAG] if version is not None else recorded)
+        fix = (
+            "" if pat else "Create a PAT, write its value to the secret and adopt it, or find out who revoked this one."
         )
-        pat = listing.find(identifier)
-        fix = ""
         if newer and newer[0] not in gone:
             fix = "The database knows the rotation that wrote it: `rotator once` says what to do."
-        elif gone and self._is_live(location, organization):
+        elif gone and self._is_live(location, listing.organization):
             fix = "It still authenticates, so another user's installation shares the secret: take it out of one."
         if pat is None or fix:
-            reason = f"{place} holds {tags.get(AUTHORIZATION_TAG)}, which the server does not list as active"
-            fix = fix or "Create a PAT, write its value to the secret and adopt it, or find out who revoked this one."
-            self.refusals.append(Refusal(name, reason, fix))
-            return
+            dead = versions[0].tags.get(AUTHORIZATION_TAG)
+            place = f"secret {location.name} in {location.vault}"
+            return Refusal(name, f"{place} holds {dead}, which the server does not list as active", fix)
         record = _make_record(name, location, listing, pat, version, before)
-        refusal = self._find_conflict(record)
-        if refusal is None:
-            rule = self._engine.policy.rule_for(record)
-            overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
-            old = self._find_predecessor(listing, version.tags, pat) if version is not None else None
-            self.found[name] = Found(record, version, gone, old, overlap, before)
-        else:
-            self.refusals.append(refusal)
+        rule = self._engine.policy.rule_for(record)
+        overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
+        old = self._find_predecessor(listing, version.tags, pat) if version is not None else None
+        return self._find_conflict(record) or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:
         """Whether what consumers read authenticates."""
