@@ -302,11 +302,12 @@ class MortalSecrets:
         return self._inner.fetch_versions(location)
 
     def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
-        """See the port."""
+        """See the port; I4: its rotation meant to write it, or it was in this secret before and is put back."""
         self._life.check()
         writer = tags.get(ROTATION_TAG)
         rotations = self._world.load_rotations()
-        if writer is not None and not any(r.id == writer and (r.tried_store or r.secret_version) for r in rotations):
+        is_meant = any(r.id == writer and (r.tried_store or r.secret_version) for r in rotations)
+        if not is_meant and not any(value.same_as(old.value) for old in self._inner.versions_of(location)):
             raise InvariantError("I4: a write to the vault without an intent")
         try:
             return self._inner.store(location, value, expires_at=expires_at, tags=tags)

@@ -229,9 +229,12 @@ def test_revocation_is_refused_with_what_to_do_when_its_record_was_forgotten() -
     assert parked not in world.revoked_ids()
 
 
-def test_revocation_freezes_when_the_vault_hands_the_pat_out() -> None:
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_revocation_freezes_when_the_vault_hands_the_pat_out(is_answered: bool) -> None:
     """A person can be wrong about what nobody uses."""
     world = make_world()
+    if not is_answered:
+        world.secrets.fail("store")
     world.run_and_die(after="stored")
     world.advance(minutes=6)
     foreign = world.secrets.write_foreign(world.location(), "theirs")

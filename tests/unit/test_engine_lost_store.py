@@ -261,6 +261,9 @@ def test_foreign_write_is_never_overwritten_when_the_first_rotation_was_frozen(d
     world.advance(**LEASE)
     if dies:
         world.run_and_die(after="rotation_frozen")
+        failure = world.record().last_failure
+        assert failure is not None
+        assert (failure.code, world.record().blocked) == ("foreign_write", True)
     for _ in range(4):
         world.advance(hours=13)
         world.run()
