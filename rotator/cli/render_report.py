@@ -15,7 +15,7 @@ def render_done(report: RunReport, overlaps: Mapping[str, datetime], now: dateti
     for entry in report.recovered:
         yield _say(entry, "recovered", entry.detail)
     for entry in report.abandoned:
-        yield _say(entry, "given up", f"{entry.detail}; its clone is revoked")
+        yield _say(entry, "given up", entry.detail)
     for entry in report.rotated:
         until = overlaps.get(entry.name)
         yield _say(entry, "rotated", f"the old one stays valid until {say_until(until, now)}" if until else "")

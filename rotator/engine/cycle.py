@@ -17,12 +17,14 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import Engine
+from rotator.engine.leftovers import revoke_stray
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
 from rotator.engine.recovering import is_parked, recover
 from rotator.engine.report import ReportEntry, RunReport
+from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import is_overlap_over, retire_predecessor
 from rotator.engine.storing import confirm_stored, store_value
 from rotator.errors import (
@@ -114,6 +116,7 @@ class Run:
             self._note_failure(held, _make_internal(held.pat, error))
 
     def _work(self, held: ClaimedPat, found: Reconciliation) -> None:
+        self._undo_late(held, found)
         try:
             apply_findings(held, self.view, found, by_hand=self._by_hand)
         except CloneLostError as error:
@@ -137,6 +140,17 @@ class Run:
             cleared = replace(held.pat, failures=0, retry_at=None, last_failure=None)
             held.save(cleared, "failure_cleared", Outcome.SUCCEEDED)
 
+    def _undo_late(self, held: ClaimedPat, found: Reconciliation) -> None:
+        """Revoke what was minted, and put back what was written over, by requests that nobody waited for any more."""
+        for rotation, landed in found.late.get(held.pat.name, []):
+            if not held.has_open_rotation:
+                revoke_stray(held, rotation, landed, "landed late")
+                detail = f"its lost mint {landed.authorization_id} had landed late and is revoked"
+                self.report.add(self.report.recovered, held.pat, detail)
+        if held.pat.name in found.late_stores and restore_committed(held):
+            detail = "a lost write had landed late over its secret and is undone"
+            self.report.add(self.report.recovered, held.pat, detail)
+
     def _recover(self, held: ClaimedPat) -> None:
         before = held.rotation.state
         try:
@@ -146,7 +160,9 @@ class Run:
             return
         after = held.rotation.state
         if after is RotationState.ABANDONED:
-            self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}, given up safely")
+            clone = held.rotation.new_authorization_id
+            end = f"its clone {clone} is revoked" if clone is not None else "no clone of it was found"
+            self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}; {end}")
         elif is_parked(held.rotation):
             self.engine.progress("rotation_parked", name=held.pat.name, state=after.value)
         elif after is not before:

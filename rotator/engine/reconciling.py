@@ -11,11 +11,10 @@ from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, Rotation
 from rotator.engine.behind import DATABASE_BEHIND, check_not_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import Engine
-from rotator.engine.leftovers import Leftover, find_leftovers, revoke_stray
+from rotator.engine.leftovers import Leftover, find_leftovers
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_revoked_error
 from rotator.engine.records import Known, load_known
-from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import check_guard
 from rotator.errors import RotatorError
 
@@ -141,11 +140,6 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
     PlanRefusedError when it was revoked outside, unless a person asks for a new one; `database_behind` when the
     vault says that we rotated it ourselves.
     """
-    for rotation, landed in found.late.get(held.pat.name, []):
-        if not held.has_open_rotation:
-            revoke_stray(held, rotation, landed, "landed late")
-    if held.pat.name in found.late_stores:
-        restore_committed(held)
     listing = found.listings.get((held.pat.account, held.pat.organization))
     if listing is None or held.pat.name not in found.changed:
         return

@@ -96,7 +96,8 @@ def test_report_tells_what_was_recovered_and_what_was_given_up() -> None:
     world.run_and_die(after="verified")
     world.advance(**LEASE)
     report = world.run()
-    assert [entry.detail for entry in report.abandoned] == ["interrupted while verified, given up safely"]
+    [clone] = world.revoked_ids()
+    assert [entry.detail for entry in report.abandoned] == [f"interrupted while verified; its clone {clone} is revoked"]
     assert [entry.name for entry in report.rotated] == [NAME]
 
 
