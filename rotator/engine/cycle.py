@@ -148,7 +148,7 @@ class Run:
                 detail = f"its lost mint {landed.authorization_id} had landed late and is revoked"
                 self.report.add(self.report.recovered, held.pat, detail)
         if held.pat.name in found.late_stores and restore_committed(held):
-            detail = "a lost write had landed late over its secret and is undone"
+            detail = "its secret handed out a PAT that was given up; the committed value is back"
             self.report.add(self.report.recovered, held.pat, detail)
 
     def _recover(self, held: ClaimedPat) -> None:

@@ -25,37 +25,15 @@ from rotator.engine.tags import (
 )
 from rotator.errors import LeaseHeldError, SignInRequiredError
 from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, make_world
-from tests.support.engine_fakes import WatchedDatabase
+from tests.support.engine_restores import (
+    lose,
+    make_late_in_restored,
+    make_lost,
+    make_restored,
+    make_restored_open,
+)
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import make_policy
-
-
-def make_restored(*, overlap_is_over: bool = False) -> EngineWorld:
-    """A database from before a rotation, which the vault and the server remember."""
-    world = make_world()
-    restore = world.database.back_up()
-    world.run()
-    if overlap_is_over:
-        world.advance(hours=25)
-        world.run()
-    restore()
-    return world
-
-
-def lose(world: EngineWorld) -> None:
-    """An empty database in place of the old one."""
-    world.database = WatchedDatabase(world.clock, world.timeline)
-
-
-def make_lost(*names: str, overlap_is_over: bool = False) -> EngineWorld:
-    """An empty database; before, each of these was rotated once."""
-    world = make_world(*names)
-    world.run()
-    if overlap_is_over:
-        world.advance(hours=25)
-        world.run()
-    lose(world)
-    return world
 
 
 def look_at(world: EngineWorld) -> Rebuild:
@@ -129,19 +107,6 @@ def test_old_pat_is_retired_after_a_whole_new_overlap_when_the_database_was_rest
 
 # Where the rotation stood in the backup. Meanwhile it was completed, and another one may have followed.
 BACKUPS = ["planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring"]
-
-
-def make_restored_open(mark: str, *, followed: bool) -> EngineWorld:
-    world = make_world()
-    restores: list[Callable[[], None]] = []
-    world.database.interrupts[mark] = lambda: restores.append(world.database.back_up())
-    for _ in range(2):
-        world.run()
-        world.advance(hours=25)
-    if followed:
-        world.rotate(NAME)
-    restores[0]()
-    return world
 
 
 @pytest.mark.parametrize("mark", BACKUPS)
@@ -278,26 +243,6 @@ def test_secret_is_refused_when_the_server_does_not_list_its_pat() -> None:
     assert refusal.reference == "a"
     assert fake.pat.authorization_id in refusal.reason
     assert refusal.fix
-
-
-def make_late_in_restored() -> EngineWorld:
-    """A write that was given up lands twice after the database that knew of it was replaced by an older one."""
-    world = make_world()
-    restore = world.database.back_up()
-    for _ in range(2):
-        world.secrets.postpone_store()
-    world.secrets.fail("store", skip=2, times=30)
-    world.run()
-    world.heal()
-    world.advance(minutes=11)
-    world.run()
-    assert world.states() == ["abandoned", "overlapping"]
-    for fake in world.pats.live_pats()[1:]:
-        fake.revoked = True
-    restore()
-    assert world.secrets.land_late() == 2
-    assert not world.is_live()
-    return world
 
 
 def test_committed_value_is_put_back_after_a_rebuild_when_a_late_write_came_after_the_restore() -> None:

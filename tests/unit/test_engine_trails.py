@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.trail_stories import STORIES
+from tests.unit.trail_rebuilds import STORIES
 from tests.unit.trails import load_page, tell
 
 

@@ -10,6 +10,7 @@ from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.leftovers import revoke_leftover
 from rotator.engine.ports import MintedPat
+from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import RunReport
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import DeniedError, RotatorError, VerificationError
@@ -17,7 +18,7 @@ from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
 
-Told = Iterator[EngineWorld | RunReport | RotatorError]
+Told = Iterator[EngineWorld | RunReport | Rebuild | RotatorError]
 STORIES: dict[str, Callable[[], Told]] = {}
 """By their titles, in the order of the page."""
 

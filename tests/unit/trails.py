@@ -14,15 +14,20 @@ from pathlib import Path
 
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation
+from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import ReportEntry, RunReport
 from rotator.errors import RotatorError
 from tests.support.clock import FakeClock
 from tests.support.engine import EngineWorld
-from tests.unit.trail_stories import STORIES
+from tests.unit.trail_rebuilds import STORIES
 
 PAGE = Path(__file__).with_name("trails.txt")
 START = FakeClock().now()
-IN_FULL = {"rotated and the older versions disabled", "mint landed late"}
+IN_FULL = {
+    "rotated and the older versions disabled",
+    "mint landed late",
+    "rebuilt after a backup from before the rotation",
+}
 """The stories whose lines keep what is the same in all: where, whose, by which rule; calls and progress too."""
 USUAL = re.compile(
     r"\b(display_name|secret_name|name|account|organization|scope|rule|vault|overlap|disable_previous"
@@ -90,12 +95,28 @@ def tell_world(world: EngineWorld) -> Iterator[str]:
     yield f"slept {world.clock.slept}"
 
 
+def tell_rebuild(plan: Rebuild) -> Iterator[str]:
+    """One line per secret that was read: what it makes of the record, or why it makes nothing."""
+    yield "rebuild"
+    for item in plan.found:
+        version = item.version.version if item.version is not None else None
+        gone = ", ".join(found.version for found in item.gone)
+        old = item.predecessor.authorization_id if item.predecessor is not None else None
+        was = item.before.authorization_id if item.before is not None else None
+        yield f"  found news={item.is_news} version={version} gone=({gone}) old={old} for={item.overlap} was={was}"
+        yield f"    record {tell_fields(item.record)}"
+    yield from (f"  refused {refusal.reference}: {refusal.reason} / {refusal.fix}" for refusal in plan.refusals)
+    yield from (f"  error {error.code}: {error.message} / {error.fix}" for error in plan.errors)
+
+
 def tell(name: str) -> str:
     """One story as text, ids and hashes made short."""
     lines = [f"# {name}"]
     for part in STORIES[name]():
         if isinstance(part, RotatorError):
             lines.append(f"refused, exit {part.exit_code}: {part.code}: {part.message} / {part.fix}")
+        elif isinstance(part, Rebuild):
+            lines += tell_rebuild(part)
         else:
             lines += tell_report(part) if isinstance(part, RunReport) else tell_world(part)
     if name not in IN_FULL:
