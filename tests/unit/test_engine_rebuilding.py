@@ -22,6 +22,7 @@ from rotator.engine.tags import (
     ORGANIZATION_TAG,
     PREDECESSOR_TAG,
     ROTATION_TAG,
+    RULE_TAG,
 )
 from rotator.errors import LeaseHeldError, SignInRequiredError
 from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, make_world
@@ -332,6 +333,38 @@ def test_secret_is_refused_when_its_tags_are_not_as_rotator_writes_them(tag: dic
     plan = do(world)
     assert plan.found == ()
     assert [refusal.reference for refusal in plan.refusals] == [location.name]
+
+
+@pytest.mark.parametrize("tag", [NAME_TAG, ORGANIZATION_TAG])
+def test_secret_is_refused_when_a_tag_that_tells_whose_it_is_is_missing(tag: str) -> None:
+    world = make_lost(overlap_is_over=True)
+    location = world.secrets.calls[-1][1]
+    stored = world.secrets.versions_of(location)[0]
+    tags = {key: value for key, value in stored.version.tags.items() if key != tag}
+    world.secrets.write_foreign(location, stored.value.reveal(), tags)
+    assert [refusal.reference for refusal in do(world).refusals] == [location.name]
+
+
+def test_secret_is_rebuilt_when_a_tag_that_only_informs_is_missing() -> None:
+    world = make_lost(overlap_is_over=True)
+    location = world.secrets.calls[-1][1]
+    stored = world.secrets.versions_of(location)[0]
+    tags = {key: value for key, value in stored.version.tags.items() if key not in (RULE_TAG, PREDECESSOR_TAG)}
+    world.secrets.write_foreign(location, stored.value.reveal(), tags)
+    assert len(do(world).news) == 1
+    [rotation] = world.rotations()
+    assert (rotation.rule, rotation.predecessor_id, rotation.state) == ("", "", RotationState.COMPLETED)
+
+
+def test_record_is_the_same_place_when_vault_and_secret_are_spelled_otherwise() -> None:
+    """The vault's names have no case, and a policy may end an address with a slash."""
+    world = make_restored(overlap_is_over=True)
+    spelled = replace(world.record(), vault=VAULT + "/", secret_name=world.record().secret_name.upper())
+    with world.database.begin() as work:
+        work.inventory.remove(NAME)
+        work.inventory.add(spelled)
+    plan = look_at(world)
+    assert ([item.record.name for item in plan.news], plan.refusals) == ([NAME], ())
 
 
 def test_second_secret_of_a_name_is_refused_and_the_recorded_one_stays() -> None:

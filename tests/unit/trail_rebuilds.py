@@ -31,7 +31,7 @@ def rebuilt_after_a_backup_from_before_the_rotation() -> Told:
     world = make_restored()
     world.advance(hours=20)
     yield world.run()
-    world.policy = make_policy(replace(RULE, overlap=timedelta(hours=30)))
+    world.policy = make_policy(replace(RULE, overlap=timedelta(hours=30), disable_previous=True))
     yield do(world)
     yield go_on(world, hours=24)
     yield go_on(world, hours=6)
