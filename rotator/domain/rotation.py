@@ -141,7 +141,7 @@ class Rotation:
         Not where a rotation was frozen: then the vault is a person's to decide.
         """
         is_lost = self.failure is not None and self.failure.code == CloneLostError.code
-        return self.tried_store and (self.state in BEYOND_STORE or (self.state is _S.FAILED and is_lost))
+        return self.tried_store and (self.state in BEYOND_STORE or is_lost)
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """The rotation after a step; raises IllegalTransitionError when the table forbids it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, or_, select, update
 
 from rotator.adapters.database.engine import attempt
 from rotator.adapters.database.failures import ConstraintError
@@ -79,8 +79,7 @@ class SqlJournal:
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        lost = and_(table.c.state == RotationState.FAILED, table.c.failure_code == CloneLostError.code)
-        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), lost)
+        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.failure_code == CloneLostError.code)
         query = _select_rotations().where(unawaited, table.c.tried_store, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
