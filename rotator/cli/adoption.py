@@ -29,7 +29,7 @@ class Wish:
 def adopt_wished(cli: CliContext, wish: Wish) -> int:
     """Propose, show, ask where somebody can answer, write; the exit code."""
     with Session(cli) as session:
-        engine = session.engine()
+        engine = session.engine
         with progress(cli, "asking Azure DevOps"):
             plan = propose(engine, list(wish.references), everything=wish.everything)
         _show(cli, plan, engine.clock.now())

@@ -106,32 +106,12 @@ class Session:
     def record_event(self, event: str, subject: str, outcome: Outcome, **details: str | int | bool | None) -> None:
         """Write one audit event by itself, for commands that need no engine and therefore no sound policy."""
         entry = AuditEntry(event, subject, outcome, self.actor, self.run_id, details)
-        with self.database().begin() as work:
+        with self.database.begin() as work:
             work.audit.append(entry, self.clock.now())
 
     def database_url(self) -> SecretValue:
         """The database's address, which may hold a password."""
         return self._resolve(self.settings.database)
-
-    def database(self) -> SqlDatabase:
-        """The inventory database; it connects when first used."""
-        return self._database
-
-    def entra_sign_in(self) -> EntraSignIn:
-        """The accounts' sign-ins."""
-        return self._entra_sign_in
-
-    def pat_service(self) -> AzureDevOpsPatService:
-        """Azure DevOps."""
-        return self._pat_service
-
-    def secret_store(self) -> KeyVaultSecretStore:
-        """Key Vault, as who the settings say writes to it."""
-        return self._secret_store
-
-    def engine(self) -> Engine:
-        """Everything together."""
-        return self._engine
 
     @cached_property
     def _http(self) -> HttpOptions:
@@ -141,7 +121,8 @@ class Session:
         return HttpOptions(http.ca_bundle, http.connect_timeout, http.read_timeout)
 
     @cached_property
-    def _database(self) -> SqlDatabase:
+    def database(self) -> SqlDatabase:
+        """The inventory database; it connects when first used."""
         from rotator.adapters.database.unit_of_work import SqlDatabase
         from rotator.adapters.processes import is_gone
 
@@ -150,7 +131,8 @@ class Session:
         return database
 
     @cached_property
-    def _entra_sign_in(self) -> EntraSignIn:
+    def entra_sign_in(self) -> EntraSignIn:
+        """The accounts' sign-ins."""
         from rotator.adapters.entra.sign_in import EntraSignIn
         from rotator.adapters.entra.token_cache import EncryptedTokenCache
 
@@ -163,7 +145,8 @@ class Session:
         return EntraSignIn(accounts, entra.authority, entra.instance_discovery, cache, self._http, self.clock)
 
     @cached_property
-    def _pat_service(self) -> AzureDevOpsPatService:
+    def pat_service(self) -> AzureDevOpsPatService:
+        """Azure DevOps."""
         from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
 
         azure_devops = self.settings.azure_devops
@@ -171,7 +154,7 @@ class Session:
             azure_devops.identity_url,
             azure_devops.core_url,
             azure_devops.api_version,
-            self.entra_sign_in(),
+            self.entra_sign_in,
             self._http,
             self.clock,
         )
@@ -179,7 +162,8 @@ class Session:
         return service
 
     @cached_property
-    def _secret_store(self) -> KeyVaultSecretStore:
+    def secret_store(self) -> KeyVaultSecretStore:
+        """Key Vault, as who the settings say writes to it."""
         if self.settings.key_vault.credential == "account":
             return self._make_store(self._make_account_credentials())
         return self._host_store
@@ -201,16 +185,17 @@ class Session:
         return self._make_store(lambda _: credential)
 
     @cached_property
-    def _engine(self) -> Engine:
+    def engine(self) -> Engine:
+        """Everything together."""
         from rotator.adapters.clock import SystemEntropy
         from rotator.adapters.processes import make_claimant
 
         rotation = self.settings.rotation
         return Engine(
-            database=self.database(),
-            pats=self.pat_service(),
-            secrets=self.secret_store(),
-            sign_in=self.entra_sign_in(),
+            database=self.database,
+            pats=self.pat_service,
+            secrets=self.secret_store,
+            sign_in=self.entra_sign_in,
             clock=self.clock,
             entropy=SystemEntropy(),
             accounts=self.accounts,
@@ -239,7 +224,7 @@ class Session:
     def _make_account_credentials(self) -> Callable[[SecretLocation], TokenCredential]:
         from rotator.adapters.entra.credential import AccountCredential
 
-        sign_in = self.entra_sign_in()
+        sign_in = self.entra_sign_in
         credentials = {account.name: AccountCredential(sign_in, account.name) for account in self.accounts}
         return lambda location: credentials[location.account]
 

@@ -123,6 +123,27 @@ class ManagedPat:
         """From creation to expiry of the current PAT."""
         return self.valid_to - self.valid_from
 
+    @property
+    def place(self) -> str:
+        """Where its value goes, such that two spellings of one place are equal: a vault's names have no case."""
+        return f"{self.vault.rstrip('/')}/{self.secret_name}".lower()
+
+
+def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault: str, secret_name: str) -> ManagedPat:
+    """A record of a PAT as the server describes it."""
+    return ManagedPat(
+        name=name,
+        account=account,
+        organization=organization,
+        authorization_id=pat.authorization_id,
+        display_name=pat.display_name,
+        scope=pat.scope,
+        valid_from=pat.valid_from,
+        valid_to=pat.valid_to,
+        vault=vault,
+        secret_name=secret_name,
+    )
+
 
 def make_name(display_name: str, organization: str, taken: frozenset[str]) -> str:
     """A free handle for a PAT: its display name made plain, then with the organization, then numbered."""

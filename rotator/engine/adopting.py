@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_name
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.policy import Rule, RuleAction, check_clonable
 from rotator.engine.auditing import make_entry, record_policy
 from rotator.engine.context import Engine
@@ -125,7 +125,7 @@ def _propose(
     quietly: bool,
 ) -> list[Proposal]:
     names = {record.name for record in records}
-    places = {(record.vault.rstrip("/"), record.secret_name.lower()): record.name for record in records}
+    places = {record.place: record.name for record in records}
     proposals = []
     for listing, pat in chosen:
         rule = engine.policy.find_rule(
@@ -140,30 +140,25 @@ def _propose(
                 refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
             continue
         record = _make_record(engine, listing, pat, rule, frozenset(names))
-        place = (record.vault.rstrip("/"), record.secret_name.lower())
-        if place in places:
-            reason = f"secret {record.secret_name} in {record.vault} belongs to {places[place]} already"
+        if record.place in places:
+            reason = f"secret {record.secret_name} in {record.vault} belongs to {places[record.place]} already"
             refusals.append(
                 Refusal(pat.authorization_id, reason, f"Make secret_name of rule {rule.name} distinct, with {{name}}.")
             )
             continue
         names.add(record.name)
-        places[place] = record.name
+        places[record.place] = record.name
         proposals.append(Proposal(record, rule))
     return proposals
 
 
 def _make_record(engine: Engine, listing: Listing, pat: Pat, rule: Rule, taken: frozenset[str]) -> ManagedPat:
     name = make_name(pat.display_name, listing.organization, taken)
-    record = ManagedPat(
+    record = make_managed(
+        pat,
         name=name,
         account=listing.account,
         organization=listing.organization,
-        authorization_id=pat.authorization_id,
-        display_name=pat.display_name,
-        scope=pat.scope,
-        valid_from=pat.valid_from,
-        valid_to=pat.valid_to,
         vault=rule.vault,
         secret_name=rule.make_secret_name(organization=listing.organization, name=name, account=listing.account),
     )

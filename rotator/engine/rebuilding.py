@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import takewhile
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat
+from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed
 from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.adopting import Refusal
@@ -231,15 +231,14 @@ class _Look:
     def _find_conflict(self, record: ManagedPat) -> Refusal | None:
         """Why this record cannot stand beside those that there are: each has a name, a PAT and a secret of its own."""
         others = {**self.records, **{name: item.record for name, item in self.found.items()}}
-        place = _make_place(record)
         same = others.get(record.name)
-        if same is not None and _make_place(same) != place:
+        if same is not None and same.place != record.place:
             reason = f"secret {record.secret_name} in {record.vault} names it, and so does {same.secret_name}"
             fix = f"Remove the tags of the one that is no longer used, or `rotator inventory forget {record.name}`."
             return Refusal(record.name, reason, fix)
         for other in others.values():
             same_pat = (other.organization, other.authorization_id) == (record.organization, record.authorization_id)
-            if other.name != record.name and (same_pat or _make_place(other) == place):
+            if other.name != record.name and (same_pat or other.place == record.place):
                 reason = f"its PAT or its secret is managed already, as {other.name}"
                 return Refusal(record.name, reason, f"`rotator inventory forget {other.name}`, then rebuild again.")
         return None
@@ -265,10 +264,6 @@ def _split(
     return ours, None
 
 
-def _make_place(pat: ManagedPat) -> tuple[str, str]:
-    return pat.vault.rstrip("/"), pat.secret_name.lower()
-
-
 def _make_record(
     name: str,
     location: SecretLocation,
@@ -277,20 +272,13 @@ def _make_record(
     version: SecretVersion | None,
     before: ManagedPat | None,
 ) -> ManagedPat:
-    blank = ManagedPat(
-        name=name,
-        account=listing.account,
-        organization=listing.organization,
-        authorization_id=pat.authorization_id,
-        display_name=pat.display_name,
-        scope=pat.scope,
-        valid_from=pat.valid_from,
-        valid_to=pat.valid_to,
-        vault=location.vault,
-        secret_name=location.name,
-        secret_version=version.version if version is not None else before.secret_version if before else None,
+    account, organization = listing.account, listing.organization
+    record = make_managed(
+        pat, name=name, account=account, organization=organization, vault=location.vault, secret_name=location.name
     )
-    return blank if before is None else replace(blank, state=before.state, epoch=before.epoch)
+    if before is not None:
+        record = replace(record, state=before.state, epoch=before.epoch, secret_version=before.secret_version)
+    return record if version is None else replace(record, secret_version=version.version)
 
 
 def _make_last_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:

@@ -47,7 +47,7 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
             "bare SELECT of all columns": lambda: _select(database),
         }
         with Session(CliContext(config=config)) as session:
-            store, policy = session.database(), session.policy
+            store, policy = session.database, session.policy
             looks["plan_from, in process"] = lambda: plan_from(store, policy, session.clock.now())
             looks["status_from, in process"] = lambda: status_from(store, policy, session.clock.now())
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]

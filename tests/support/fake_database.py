@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.adapters.database.leases import make_held, make_lost, make_missing
-from rotator.adapters.database.schema import make_location
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
@@ -97,7 +96,7 @@ class _MemoryInventory:
     def _check_conflicts(self, pat: ManagedPat) -> None:
         for other in self._tables.pats.values():
             same_id = (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id)
-            same_place = make_location(other.vault, other.secret_name) == make_location(pat.vault, pat.secret_name)
+            same_place = other.place == pat.place
             if other.name != pat.name and (same_id or same_place):
                 raise make_conflict(pat, other)
 

@@ -130,7 +130,7 @@ def test_reference_is_refused_when_its_rule_says_ignore() -> None:
 
 
 def test_reference_is_refused_when_its_secret_belongs_to_another() -> None:
-    world = make_world(policy=make_policy(replace(RULE, secret_name="contoso-NPM-feed", vault=f"{VAULT}/")))
+    world = make_world(policy=make_policy(replace(RULE, secret_name="contoso-NPM-feed", vault=f"{VAULT.upper()}/")))
     add_untracked(world, "deploy")
     (refusal,) = look(world, "deploy").refusals
     assert "belongs to npm-feed already" in refusal.reason

@@ -19,7 +19,7 @@ from rotator.adapters.database.records import (
     make_managed_pat,
     make_pat,
 )
-from rotator.adapters.database.schema import make_location, managed_pat, untracked_pat
+from rotator.adapters.database.schema import managed_pat, untracked_pat
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.engine.ports import Claim, UntrackedPat
 from rotator.errors import UsageError
@@ -99,7 +99,7 @@ class SqlInventory:
             managed_pat.c.organization == pat.organization,
             managed_pat.c.authorization_id == pat.authorization_id,
         )
-        same_place = managed_pat.c.location == make_location(pat.vault, pat.secret_name)
+        same_place = managed_pat.c.location == pat.place
         query = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name != pat.name, or_(same_id, same_place))
         row = self._connection.execute(query.limit(1)).one_or_none()
         return error if row is None else make_conflict(pat, make_managed_pat(row))

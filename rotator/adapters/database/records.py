@@ -48,7 +48,7 @@ def make_pat(row: Sequence[Any]) -> Pat:
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
     """The columns of a record."""
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
-    values["location"] = schema.make_location(pat.vault, pat.secret_name)
+    values["location"] = pat.place
     return values | _list_failure(pat.last_failure)
 
 

@@ -140,8 +140,3 @@ lifetime_limit = Table(
     Column("longest", Span, nullable=False),
     Column("learned_at", Moment, nullable=False),
 )
-
-
-def make_location(vault: str, secret_name: str) -> str:
-    """The place of a secret, such that two spellings of one place are equal."""
-    return f"{vault.rstrip('/')}/{secret_name}".lower()

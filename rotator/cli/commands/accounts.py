@@ -28,7 +28,7 @@ def accounts(cli: CliContext) -> None:
     Looks at the token cache on this computer only. Each run refreshes the sign-ins.
     """
     with Session(cli) as session:
-        entra, now = session.entra_sign_in(), session.clock.now()
+        entra, now = session.entra_sign_in, session.clock.now()
         found = [(account, entra.status(account.name)) for account in session.settings.accounts]
     if cli.as_json:
         entries = [make_document(account, status, now) for account, status in found]

@@ -141,7 +141,7 @@ def _fetch_anchors(cli: CliContext) -> tuple[Anchor, ...]:
     from rotator.engine.anchoring import fetch_anchors
 
     with Session(cli) as session:
-        return fetch_anchors(session.engine())
+        return fetch_anchors(session.engine)
 
 
 def _check(events: Iterator[AuditEvent], anchors: tuple[Anchor, ...]) -> ChainSummary:
@@ -214,7 +214,7 @@ def _load(
 
     with Session(cli) as session:
         start = None if since is None else _parse_since(since, session.clock.now())
-        with session.database().begin() as work:
+        with session.database.begin() as work:
             events = work.audit.load(since=start, subject=subject, event=event, run_id=run_id)
             try:
                 yield events

@@ -38,7 +38,7 @@ def list_records(cli: CliContext) -> int:
     from rotator.cli.wiring import Session
 
     with Session(cli) as session:
-        with session.database().begin() as work:
+        with session.database.begin() as work:
             records = work.inventory.load_all()
         now = session.clock.now()
     if cli.as_json:
@@ -63,7 +63,7 @@ def show(cli: CliContext, name: str) -> int:
     from rotator.engine.claiming import check_managed
 
     with Session(cli) as session:
-        with session.database().begin() as work:
+        with session.database.begin() as work:
             pat, rotations = check_managed(work, name), work.journal.load_for(name)
         now = session.clock.now()
     if cli.as_json:
@@ -150,7 +150,7 @@ def _change(cli: CliContext, name: str, apply: Callable[[Engine, str], ManagedPa
     from rotator.cli.wiring import Session
 
     with Session(cli) as session:
-        pat = apply(session.engine(), name)
+        pat = apply(session.engine, name)
     if cli.as_json:
         print_json({"schema_version": 1, "change": word, "pat": make_record_document(pat)})
     say(cli, f"{word}  {pat.name}. {after}")
@@ -179,7 +179,7 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     from rotator.engine import rebuilding
 
     with Session(cli) as session:
-        engine = session.engine()
+        engine = session.engine
         with progress(cli, "reading the vaults"):
             plan = rebuilding.look(engine)
             if not dry_run:

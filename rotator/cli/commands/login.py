@@ -44,7 +44,7 @@ def login(cli: CliContext, account: str, method: str | None) -> None:
     """
     method = method or (BROWSER if has_browser() and not cli.as_json else DEVICE_CODE)
     with Session(cli) as session:
-        session.entra_sign_in().status(account)  # an unknown account is refused before anything is written
+        session.entra_sign_in.status(account)  # an unknown account is refused before anything is written
         # The audit must be writable before a person is asked for anything.
         session.record_event("sign_in_started", account, Outcome.INTENDED, method=method)
         try:
@@ -67,7 +67,7 @@ def has_browser() -> bool:
 
 def sign_in(cli: CliContext, session: Session, account: str, method: str) -> SignInStatus:
     """Take the person through the sign-in."""
-    entra = session.entra_sign_in()
+    entra = session.entra_sign_in
     if method == BROWSER:
         return entra.login_with_browser(account, lambda url: open_browser(cli, url), BROWSER_TIMEOUT)
     return entra.login_with_device_code(account, lambda prompt: show_prompt(cli, session, prompt))

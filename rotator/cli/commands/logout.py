@@ -20,7 +20,7 @@ def logout(cli: CliContext, account: str) -> None:
     From then on nothing of this account is rotated until it signs in again.
     """
     with Session(cli) as session:
-        entra = session.entra_sign_in()
+        entra = session.entra_sign_in
         entra.status(account)  # an unknown account is refused before anything is written
         session.record_event("sign_out_started", account, Outcome.INTENDED)
         was_signed_in = entra.logout(account)

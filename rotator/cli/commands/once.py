@@ -35,7 +35,7 @@ def once(cli: CliContext, dry_run: bool) -> int:
     with Session(cli) as session:
         if dry_run:
             return _show_plan(cli, session)
-        engine = session.engine()
+        engine = session.engine
         return print_report(cli, engine, run_once, what="looking at every PAT")
 
 
@@ -45,7 +45,7 @@ def _show_plan(cli: CliContext, session: Session) -> int:
     from rotator.cli.render_plan import print_plan
     from rotator.engine.planning import plan_from
 
-    made = plan_from(session.database(), session.policy, session.clock.now())
+    made = plan_from(session.database, session.policy, session.clock.now())
     if cli.as_json:
         print_json(make_dry_run_document(made, session.run_id))
     else:

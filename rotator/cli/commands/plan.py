@@ -29,7 +29,7 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     from rotator.engine.planning import plan_from
 
     with Session(cli) as session:
-        made = plan_from(session.database(), session.policy, session.clock.now())
+        made = plan_from(session.database, session.policy, session.clock.now())
     if cli.as_json:
         print_json(make_plan_document(made))
     else:

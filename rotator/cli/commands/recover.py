@@ -34,7 +34,7 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
     if dry_run and authorization_id:
         raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
     with Session(cli) as session:
-        engine = session.engine()
+        engine = session.engine
         if authorization_id:
             return _revoke(cli, session.run_id, engine, authorization_id)
         if dry_run:

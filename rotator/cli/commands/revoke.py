@@ -32,7 +32,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     from rotator.engine.keeping import revoke_current, revoke_previous
 
     with Session(cli) as session:
-        engine = session.engine()
+        engine = session.engine
         with engine.database.begin() as work:
             pat = check_managed(work, name)
         if not yes and not _is_sure(cli, pat, previous):

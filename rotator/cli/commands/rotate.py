@@ -25,4 +25,4 @@ def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
 
     wanted = list(dict.fromkeys(names))
     with Session(cli) as session:
-        return print_report(cli, session.engine(), lambda engine: rotate_by_hand(engine, wanted), what="rotating")
+        return print_report(cli, session.engine, lambda engine: rotate_by_hand(engine, wanted), what="rotating")

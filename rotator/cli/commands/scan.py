@@ -34,7 +34,7 @@ def scan(cli: CliContext) -> int:
     from rotator.engine.scanning import scan as look
 
     with Session(cli) as session:
-        engine = session.engine()
+        engine = session.engine
         with progress(cli, "asking Azure DevOps"):
             report = look(engine)
         now = engine.clock.now()

@@ -37,7 +37,7 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
 
     with Session(cli) as session:
         now = session.clock.now()
-        rows = _select(status_from(session.database(), session.policy, now), names, states)
+        rows = _select(status_from(session.database, session.policy, now), names, states)
     if cli.as_json:
         print_json(make_status_document(rows, now))
     else:
