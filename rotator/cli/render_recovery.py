@@ -25,16 +25,20 @@ def render_leftover(leftover: Leftover) -> str:
     """What it is, and the command that ends it."""
     pat, warning = leftover.pat, make_warning(leftover)
     head = f"{leftover.kind.value}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
-    return f"{clean(head)}\n    fix: {clean(warning.fix)}"
+    return "\n".join(_say_problem(head, warning.fix))
+
+
+def _say_problem(head: str, fix: str) -> Iterator[str]:
+    yield clean(head)
+    if fix:
+        yield clean(f"    fix: {fix}")
 
 
 def render_down(found: Reconciliation) -> Iterator[str]:
     """What could not be looked at, each with who must do what."""
     for (account, organization), error in found.down.items():
         place = f"{account} in {organization}" if organization else account
-        yield clean(f"failed  {place}: {error.message}")
-        if error.fix:
-            yield clean(f"    fix: {error.fix}")
+        yield from _say_problem(f"failed  {place}: {error.message}", error.fix)
 
 
 def render_rebuilt(item: Found) -> str:
@@ -54,12 +58,9 @@ def render_rebuilt(item: Found) -> str:
 def render_unbuilt(plan: Rebuild) -> Iterator[str]:
     """What a rebuild cannot do, each with who must do what."""
     for refusal in plan.refusals:
-        yield clean(f"not rebuilt  {refusal.reference}: {refusal.reason}")
-        yield clean(f"    fix: {refusal.fix}")
+        yield from _say_problem(f"not rebuilt  {refusal.reference}: {refusal.reason}", refusal.fix)
     for error in plan.errors:
-        yield clean(f"error: {error.message}")
-        if error.fix:
-            yield clean(f"    fix: {error.fix}")
+        yield from _say_problem(f"error: {error.message}", error.fix)
 
 
 def make_leftover_documents(leftovers: Iterable[Leftover]) -> list[Document]:
@@ -77,13 +78,16 @@ def make_leftover_documents(leftovers: Iterable[Leftover]) -> list[Document]:
     ]
 
 
-def make_recovery_document(interrupted: tuple[Rotation, ...], found: Reconciliation) -> Document:
+def make_recovery_document(
+    interrupted: tuple[Rotation, ...], found: Reconciliation, written_over: tuple[str, ...]
+) -> Document:
     """What `recover --dry-run --json` prints."""
     return {
         "schema_version": SCHEMA_VERSION,
         "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in interrupted],
         "leftovers": make_leftover_documents(found.leftovers),
         "landed_late": sorted(found.late),
+        "written_over": list(written_over),
         "errors": [
             {"account": account, "organization": organization, **(make_failure_document(error) or {})}
             for (account, organization), error in found.down.items()

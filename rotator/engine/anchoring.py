@@ -28,7 +28,7 @@ def fetch_anchors(engine: Engine) -> tuple[Anchor, ...]:
         pats = work.inventory.load_all()
     found = []
     for pat in pats:
-        location = SecretLocation(pat.vault, pat.secret_name, pat.account)
+        location = SecretLocation.of(pat)
         engine.progress("anchor_read", name=pat.name)
         for version in engine.secrets.fetch_versions(location):
             number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")

@@ -44,7 +44,7 @@ class ClaimedPat:
     @property
     def location(self) -> SecretLocation:
         """Where the value goes."""
-        return SecretLocation(self.pat.vault, self.pat.secret_name, self.pat.account)
+        return SecretLocation.of(self.pat)
 
     def begin(self, rotation: Rotation, *, event: str, **details: Detail) -> None:
         """Journal a new rotation with the event that tells its intent."""

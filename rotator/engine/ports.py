@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, AuditEvent
@@ -106,6 +106,11 @@ class SecretLocation:
     vault: str
     name: str
     account: str
+
+    @classmethod
+    def of(cls, pat: ManagedPat) -> Self:
+        """Where a ManagedPat's value goes."""
+        return cls(pat.vault, pat.secret_name, pat.account)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rotator.engine.leftovers import Leftover, find_leftovers
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_revoked_error
 from rotator.engine.records import Known, load_known
+from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import check_guard
 from rotator.errors import RotatorError
 
@@ -70,6 +71,20 @@ def look(engine: Engine, view: ServerView) -> Reconciliation:
         found.listings[pair] = listing
         _compare(known, listing, found, now)
     return found
+
+
+def find_late_writes(engine: Engine, found: Reconciliation) -> tuple[str, ...]:
+    """The names whose consumers read a late write now. A vault that cannot be read is noted in `found.down`."""
+    late = []
+    for pat in load_known(engine).pats:
+        if pat.name not in found.late_stores:
+            continue
+        try:
+            if find_late_write(engine, pat) is not None:
+                late.append(pat.name)
+        except RotatorError as error:
+            found.down.setdefault((pat.account, pat.organization), error)
+    return tuple(late)
 
 
 def find_untracked(known: Known, listing: Listing) -> tuple[Pat, ...]:

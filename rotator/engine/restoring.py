@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.ports import SecretVersion, StoredSecret
+from rotator.engine.context import Engine
+from rotator.engine.ports import SecretLocation, SecretVersion, StoredSecret
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.errors import VerificationError
 
@@ -18,13 +20,9 @@ def restore_committed(held: ClaimedPat) -> bool:
     The committed value is the vault's newest version with the inventory's authorization id, else the newest that
     no such rotation wrote. It must authenticate. An overlap that was running starts again.
     """
-    engine = held.engine
-    latest = engine.secrets.fetch_latest(held.location)
-    late = _load_late(held)
-    if latest is None or latest.version.tags.get(ROTATION_TAG) not in late:
-        return False
-    committed = _find_committed(held, late)
-    if committed is None:
+    engine, latest = held.engine, find_late_write(held.engine, held.pat)
+    committed = _find_committed(held) if latest is not None else None
+    if latest is None or committed is None:
         return False
     held.save(
         held.pat,
@@ -47,16 +45,23 @@ def restore_committed(held: ClaimedPat) -> bool:
     return True
 
 
-def _load_late(held: ClaimedPat) -> frozenset[str]:
+def find_late_write(engine: Engine, pat: ManagedPat) -> StoredSecret | None:
+    """The late write of an earlier rotation that consumers read now, if they do. Changes nothing."""
+    latest = engine.secrets.fetch_latest(SecretLocation.of(pat))
+    late = _load_late(engine, pat)
+    return latest if latest is not None and latest.version.tags.get(ROTATION_TAG) in late else None
+
+
+def _load_late(engine: Engine, pat: ManagedPat) -> frozenset[str]:
     """The ids of the rotations whose write may have come late, but for the one that made the current PAT."""
-    with held.engine.database.begin() as work:
-        rotations = work.journal.load_for(held.pat.name)
-    current = held.pat.authorization_id
+    with engine.database.begin() as work:
+        rotations = work.journal.load_for(pat.name)
+    current = pat.authorization_id
     return frozenset(r.id for r in rotations if r.may_land_late and r.new_authorization_id != current)
 
 
-def _find_committed(held: ClaimedPat, late: frozenset[str]) -> StoredSecret | None:
-    secrets = held.engine.secrets
+def _find_committed(held: ClaimedPat) -> StoredSecret | None:
+    secrets, late = held.engine.secrets, _load_late(held.engine, held.pat)
     candidates = [
         version
         for version in secrets.fetch_versions(held.location)

@@ -213,6 +213,11 @@ def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_on
     assert [(item["authorization_id"], item["gone"]) for item in dry["rebuilt"]] == [(original, [clone])]
     text = succeed(stage, "inventory", "rebuild").output
     assert f"the vault hands out {clone}, which is gone: `rotator once` puts this one's value back" in text
+    stage.world.record.clear()
+    shown = succeed(stage, "recover", "--dry-run", "--json").read()
+    assert (shown["interrupted"], shown["written_over"], shown["errors"]) == ([], [NAME], [])
+    assert f"written over  {NAME}: " in succeed(stage, "recover", "--dry-run").output
+    assert list_mutations(stage) == []
     stage.hold("azure_devops", "POST", CHANGES[0][2])
     healing = stage.start("once")
     assert stage.faults.struck.wait(PATIENCE), healing.read()
@@ -590,7 +595,7 @@ def test_recover_finishes_what_was_interrupted_and_rotates_nothing(stage: Stage)
     assert len(list_alive(stage)) == 2
     stage.world.record.clear()
     dry = succeed(stage, "recover", "--dry-run", "--json").read()
-    assert dry.keys() == {"schema_version", "interrupted", "leftovers", "landed_late", "errors"}
+    assert dry.keys() == {"schema_version", "interrupted", "leftovers", "landed_late", "written_over", "errors"}
     assert [(item["name"], item["state"]) for item in dry["interrupted"]] == [(NAME, "minted")]
     assert "while minted" in succeed(stage, "recover", "--dry-run").output
     assert list_mutations(stage) == []

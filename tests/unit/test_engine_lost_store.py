@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.engine import NAME, EngineWorld, make_world
+from rotator.engine.listing import ServerView
+from rotator.engine.reconciling import find_late_writes, look
+from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
 
@@ -154,6 +156,25 @@ def test_committed_value_is_put_back_when_the_write_of_an_older_rotation_lands_o
     world.run()
     world.check_served()
     world.finish()
+
+
+def test_late_write_is_shown_and_left_alone_when_somebody_only_looks() -> None:
+    """A vault that cannot be read is told, and takes nothing else down."""
+    world = make_late_store()
+    engine = world.make_engine()
+    found, before, calls = look(engine, ServerView(engine)), world.database.dump(), len(world.timeline)
+    assert find_late_writes(engine, found) == (NAME,)
+    assert world.database.dump() == before
+    assert not MUTATIONS & set(world.timeline[calls:])
+    world.secrets.fail("fetch_latest", make_busy("fetch_latest", "key_vault"))
+    assert find_late_writes(engine, found) == ()
+    assert [error.code for error in found.down.values()] == ["transient"]
+    world.run()
+    assert find_late_writes(engine, found) == ()
+    found.late_stores.clear()
+    reads = world.count("fetch_latest")
+    assert find_late_writes(engine, found) == ()
+    assert world.count("fetch_latest") == reads
 
 
 def test_vault_is_not_read_again_when_every_write_was_answered() -> None:

@@ -86,13 +86,14 @@ def _show(cli: CliContext, engine: Engine) -> int:
     from rotator.cli.render import print_json, progress, say
     from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_down, render_leftover
     from rotator.engine.listing import ServerView
-    from rotator.engine.reconciling import look
+    from rotator.engine.reconciling import find_late_writes, look
 
     with progress(cli, "looking at every PAT"):
         found = look(engine, ServerView(engine))
+        written_over = find_late_writes(engine, found)
     interrupted = list_interrupted(engine)
     if cli.as_json:
-        print_json(make_recovery_document(interrupted, found))
+        print_json(make_recovery_document(interrupted, found, written_over))
     else:
         for line in render_down(found):
             click.echo(line, err=True)
@@ -102,6 +103,8 @@ def _show(cli: CliContext, engine: Engine) -> int:
         say(cli, render_leftover(leftover))
     for name in sorted(found.late):
         say(cli, f"landed late  {name}: a mint that was given up; it is revoked by `rotator recover`")
-    if not (interrupted or found.leftovers or found.late or found.down):
+    for name in written_over:
+        say(cli, f"written over  {name}: its secret hands out a PAT that was given up; `rotator recover` puts it right")
+    if not (interrupted or found.leftovers or found.late or written_over or found.down):
         say(cli, "Nothing was interrupted, and nothing is left over.")
     return 10 if any(error.exit_code == 10 for error in found.down.values()) else 1 if found.down else 0
