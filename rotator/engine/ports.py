@@ -198,8 +198,8 @@ class Inventory(Protocol):
     def add(self, pat: ManagedPat) -> None:
         """A new record. UsageError if name, authorization id or secret location is already taken."""
 
-    def save(self, pat: ManagedPat, claim: Claim | None) -> None:
-        """Replace a record's fields except `epoch`. With a claim: LeaseLostError if its epoch is not current."""
+    def save(self, pat: ManagedPat, claim: Claim) -> None:
+        """Replace a record's fields except `epoch`. LeaseLostError unless the claim is the current one on it."""
 
     def remove(self, name: str) -> None:
         """Forget a record and keep its rotations."""

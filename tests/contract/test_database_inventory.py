@@ -106,13 +106,13 @@ def test_inventory_save_replaces_all_but_the_epoch_when_claimed(database: Databa
         assert work.inventory.load(pat.name) == replace(changed, epoch=claim.epoch)
 
 
-def test_inventory_save_clears_the_failure_when_it_is_gone(database: Database) -> None:
+def test_inventory_save_clears_the_failure_when_it_is_gone(database: Database, adopt: Adopt) -> None:
     """None overwrites."""
     pat = make_managed_pat()
+    claim = adopt(_make_full(pat))
     with database.begin() as work:
-        work.inventory.add(_make_full(pat))
-        work.inventory.save(pat, None)
-        assert work.inventory.load(pat.name) == pat
+        work.inventory.save(pat, claim)
+        assert work.inventory.load(pat.name) == replace(pat, epoch=claim.epoch)
 
 
 def test_inventory_save_is_refused_when_the_claim_was_taken_over(database: Database, adopt: Adopt) -> None:
@@ -137,16 +137,17 @@ def test_inventory_save_is_refused_when_the_claim_is_of_another_record(database:
         work.inventory.save(make_managed_pat("second"), claim)
 
 
-def test_inventory_save_is_refused_when_the_record_is_unknown_or_collides(database: Database) -> None:
+def test_inventory_save_is_refused_when_the_record_is_gone_or_collides(database: Database, adopt: Adopt) -> None:
     """Neither a silent nothing nor two records with one secret."""
+    gone, second = adopt(make_managed_pat("gone")), adopt(make_managed_pat("second"))
     with database.begin() as work:
         work.inventory.add(make_managed_pat("first"))
-        work.inventory.add(make_managed_pat("second"))
-        with pytest.raises(UsageError, match="nobody"):
-            work.inventory.save(make_managed_pat("nobody"), None)
+        work.inventory.remove("gone")
+        with pytest.raises(LeaseLostError, match="gone"):
+            work.inventory.save(make_managed_pat("gone"), gone)
         with pytest.raises(UsageError, match="first"):
-            work.inventory.save(replace(make_managed_pat("second"), authorization_id="id-first"), None)
-        assert work.inventory.load("second") == make_managed_pat("second")
+            work.inventory.save(replace(make_managed_pat("second"), authorization_id="id-first"), second)
+        assert work.inventory.load("second") == replace(make_managed_pat("second"), epoch=second.epoch)
 
 
 def test_inventory_remove_forgets_the_record_when_asked_twice(database: Database) -> None:

@@ -70,11 +70,9 @@ class _MemoryInventory:
         self._check_conflicts(pat)
         self._tables.pats[pat.name] = pat
 
-    def save(self, pat: ManagedPat, claim: Claim | None) -> None:
-        if claim is not None and (claim.name != pat.name or not self._tables.holds(claim)):
+    def save(self, pat: ManagedPat, claim: Claim) -> None:
+        if claim.name != pat.name or not self._tables.holds(claim):
             raise make_lost(claim)
-        if pat.name not in self._tables.pats:
-            raise make_missing(pat.name)
         self._check_conflicts(pat)
         self._tables.pats[pat.name] = replace(pat, epoch=self._tables.pats[pat.name].epoch)
 

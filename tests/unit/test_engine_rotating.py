@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Guardrails
 from rotator.domain.rotation import make_offset_range
+from rotator.engine.keeping import pause
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError
 from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world
@@ -201,9 +201,7 @@ def test_rest_is_postponed_when_the_run_reaches_its_most_rotations() -> None:
 
 def test_paused_pat_is_skipped_when_due() -> None:
     world = make_world("a", "b")
-    paused = replace(world.record("a"), state=ManagedPatState.PAUSED)
-    with world.database.begin() as work:
-        work.inventory.save(paused, None)
+    pause(world.make_engine(), "a")
     assert [entry.name for entry in world.run().rotated] == ["b"]
     assert world.states("a") == []
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select,
 
 from rotator.adapters.database.engine import attempt, lock_topic
 from rotator.adapters.database.failures import ConstraintError
-from rotator.adapters.database.leases import holds, make_lost, make_missing
+from rotator.adapters.database.leases import check_fence
 from rotator.adapters.database.records import (
     MANAGED_PAT_COLUMNS,
     PAT_COLUMNS,
@@ -52,21 +52,16 @@ class SqlInventory:
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, self._find_same_name(pat)) from None
 
-    def save(self, pat: ManagedPat, claim: Claim | None) -> None:
-        """See the port. UsageError when the record does not exist, or takes what another one has."""
+    def save(self, pat: ManagedPat, claim: Claim) -> None:
+        """See the port. UsageError when the record takes what another one has."""
+        check_fence(self._connection, claim, pat.name)
         values = list_managed_pat(pat)
         del values["epoch"]
-        mine = managed_pat.c.name == pat.name
-        change = update(managed_pat).where(mine if claim is None else and_(mine, holds(claim))).values(values)
         try:
             with attempt(self._connection):
-                count = self._connection.execute(change).rowcount
+                self._connection.execute(update(managed_pat).where(managed_pat.c.name == pat.name).values(values))
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, None) from None
-        if count == 0 and claim is not None:
-            raise make_lost(claim)
-        if count == 0:
-            raise make_missing(pat.name)
 
     def remove(self, name: str) -> None:
         """See the port. A name that is not there is fine."""

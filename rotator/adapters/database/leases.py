@@ -17,12 +17,6 @@ from rotator.domain.words import say_moment
 from rotator.engine.ports import Claim
 from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
 
-
-def holds(claim: Claim) -> ColumnElement[bool]:
-    """The condition that a row of `managed_pat` is still this claim's."""
-    return and_(table.c.name == claim.name, table.c.epoch == claim.epoch, table.c.claimed_by == claim.run_id)
-
-
 # Made once: building a statement costs the library more than executing it does.
 _HELD = and_(
     table.c.name == bindparam("held_name"),
