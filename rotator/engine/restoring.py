@@ -21,8 +21,10 @@ def restore_committed(held: ClaimedPat) -> bool:
     no such rotation wrote. It must authenticate. An overlap that was running starts again.
     """
     engine, latest = held.engine, find_late_write(held.engine, held.pat)
-    committed = _find_committed(held) if latest is not None else None
-    if latest is None or committed is None:
+    if latest is None:
+        return False
+    committed = _find_committed(held)
+    if committed is None:
         return False
     held.save(
         held.pat,

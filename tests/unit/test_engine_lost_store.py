@@ -9,7 +9,7 @@ import pytest
 
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
-from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
 
@@ -161,6 +161,7 @@ def test_committed_value_is_put_back_when_the_write_of_an_older_rotation_lands_o
 def test_late_write_is_shown_and_left_alone_when_somebody_only_looks() -> None:
     """A vault that cannot be read is told, and takes nothing else down."""
     world = make_late_store()
+    world.add_managed("another", days_left=29)
     engine = world.make_engine()
     found, before, calls = look(engine, ServerView(engine)), world.database.dump(), len(world.timeline)
     assert find_late_writes(engine, found) == (NAME,)
@@ -168,7 +169,7 @@ def test_late_write_is_shown_and_left_alone_when_somebody_only_looks() -> None:
     assert not MUTATIONS & set(world.timeline[calls:])
     world.secrets.fail("fetch_latest", make_busy("fetch_latest", "key_vault"))
     assert find_late_writes(engine, found) == ()
-    assert [error.code for error in found.down.values()] == ["transient"]
+    assert {pair: error.code for pair, error in found.down.items()} == {(ACCOUNT, ORGANIZATION): "transient"}
     world.run()
     assert find_late_writes(engine, found) == ()
     found.late_stores.clear()
