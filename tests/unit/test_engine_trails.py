@@ -1,4 +1,4 @@
-"""What each story of the engine leaves behind is what `trails.txt` tells, to the word."""
+"""Each story of the engine leaves behind the facts that `trails.txt` tells."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def rebuilt_from_the_version_before_the_one_that_is_gone() -> Told:
 
 
 @story
-def not_rebuilt_and_why() -> Told:
+def not_rebuilt() -> Told:
     names = ("gone", "tags", "known", "shared", "second", "taken")
     world = make_world(*names)
     world.run()
