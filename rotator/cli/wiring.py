@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from rotator.adapters.entra.sign_in import EntraSignIn
     from rotator.adapters.http import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
-    from rotator.settings.model import AccountSettings, Settings
+    from rotator.settings.model import Settings
     from rotator.settings.secrets import SecretReference
+    from rotator.settings.sections.accounts import AccountSettings
 
 
 class Session:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from rotator.settings.addresses import parse_service_url, parse_vault
 from rotator.settings.durations import parse_duration
 
+PUBLIC_AUTHORITY = "https://login.microsoftonline.com"
 DURATION_PATTERN = r"^\s*(\d+[wdhms]\s*)+$"
 
 
@@ -25,7 +36,33 @@ def _fill_empty(value: object) -> object:
     return {} if value is None else value
 
 
-EmptyAllowed = BeforeValidator(_fill_empty)
+_Section = TypeVar("_Section", bound=Section)
+Filled = Annotated[_Section, BeforeValidator(_fill_empty), Field(default={}, validate_default=True)]
+"""A section that may be left out or empty: its keys then have their defaults."""
+
+
+def make_settings_context(folder: Path) -> dict[str, Path]:
+    """What validation needs to know: the settings file's folder, which relative paths start from."""
+    return {"folder": folder}
+
+
+def find_folder(info: ValidationInfo) -> Path:
+    """The folder that relative paths start from."""
+    return info.context["folder"] if info.context else Path()
+
+
+def _parse_path(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be the path of a file, as text")
+    return find_folder(info) / Path(value).expanduser()
+
+
+def _parse_optional_path(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None else _parse_path(value, info)
+
+
 _DURATION_SCHEMA = {"type": "string", "pattern": DURATION_PATTERN}
 
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -37,3 +74,7 @@ ServiceUrl = Annotated[
     str, BeforeValidator(parse_service_url), WithJsonSchema({"type": "string", "pattern": "^https://"})
 ]
 VaultUrl = Annotated[str, BeforeValidator(parse_vault), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+FilePath = Annotated[Path, PlainValidator(_parse_path), WithJsonSchema({"type": "string"})]
+OptionalFilePath = Annotated[
+    Path | None, PlainValidator(_parse_optional_path), WithJsonSchema({"type": ["string", "null"]})
+]

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from rotator.domain.policy import Policy
 from rotator.errors import ConfigError
 from rotator.settings.explain import make_problems
-from rotator.settings.fields import Section
-from rotator.settings.model import Settings, make_settings_context
+from rotator.settings.fields import Section, make_settings_context
+from rotator.settings.model import Settings
 from rotator.settings.policy_checks import Finding, PolicyParts, find_conflicts, make_policy
 from rotator.settings.policy_model import DefaultsSection, GuardrailsSection, PolicyFile, RuleSection
 from rotator.settings.problem import Location, Problem, show_path

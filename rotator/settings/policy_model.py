@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Str
 
 from rotator.domain.policy import Threshold
 from rotator.settings.durations import parse_duration, parse_threshold
-from rotator.settings.fields import DURATION_PATTERN, Duration, DurationOrZero, EmptyAllowed, Section, Text, VaultUrl
+from rotator.settings.fields import DURATION_PATTERN, Duration, DurationOrZero, Filled, Section, Text, VaultUrl
 from rotator.settings.scopes import KNOWN_SCOPES, check_scope, check_scope_pattern
 from rotator.settings.words import say_did_you_mean
 
@@ -137,7 +137,7 @@ class RuleSection(RuleKeys):
     """One rule. The first that matches a PAT decides."""
 
     name: Text = Field(description="The rule's name, in plans and in the audit log.", examples=["ci"])
-    match: Annotated[MatchSection, EmptyAllowed] = Field(
+    match: Filled[MatchSection] = Field(
         default={}, validate_default=True, description="Which PATs are meant; all of them when left out."
     )
 
@@ -165,9 +165,9 @@ class PolicyFile(Section):
     """Everything that `policy.yaml` says."""
 
     version: Literal[1] = Field(description="The version of this format.", examples=[1])
-    defaults: Annotated[DefaultsSection, EmptyAllowed] = Field(default={}, validate_default=True)
+    defaults: Filled[DefaultsSection]
     rules: Annotated[tuple[RuleSection, ...], BeforeValidator(_fill_empty_list)] = Field(
         default=(),
         description="The rules in order. Without any, `defaults` hold for every PAT.",
     )
-    guardrails: Annotated[GuardrailsSection, EmptyAllowed] = Field(default={}, validate_default=True)
+    guardrails: Filled[GuardrailsSection]

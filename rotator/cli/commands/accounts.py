@@ -13,7 +13,7 @@ from rotator.cli.wiring import Session
 
 if TYPE_CHECKING:
     from rotator.engine.ports import SignInStatus
-    from rotator.settings.model import AccountSettings
+    from rotator.settings.sections.accounts import AccountSettings
 
 IDLE_LIMIT = timedelta(days=90)
 """How long Entra lets a sign-in rest; policies of a tenant can make it less."""

@@ -124,7 +124,7 @@ def check_value(key: str, value: str | list[str]) -> str | list[str]:
     from pydantic import ValidationError
 
     from rotator.settings.addresses import parse_vault
-    from rotator.settings.model import AccountSettings
+    from rotator.settings.sections.accounts import AccountSettings
 
     sample = {
         "name": "sample",

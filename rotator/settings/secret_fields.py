@@ -1,0 +1,39 @@
+"""A setting that may be secret: how a model reads it, and what the JSON Schema says about it."""
+
+from __future__ import annotations
+
+from pydantic import ValidationInfo, WithJsonSchema
+
+from rotator.settings.fields import find_folder
+from rotator.settings.secrets import SecretForm, SecretReference, make_reference
+
+
+def parse_secret(
+    value: object, info: ValidationInfo, *, setting: str, form: SecretForm, may_be_in_vault: bool = False
+) -> SecretReference:
+    """The reference that the value says, for a pydantic validator; `setting` names it in errors."""
+    if isinstance(value, SecretReference):
+        return value
+    folder = find_folder(info)
+    return make_reference(value, setting=setting, form=form, folder=folder, may_be_in_vault=may_be_in_vault)
+
+
+def _object(**properties: dict[str, object]) -> dict[str, object]:
+    """The schema of an object with exactly these keys."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+_TEXT: dict[str, object] = {"type": "string"}
+_LOCAL = [_TEXT, *(_object(**{key: _TEXT}) for key in ("env", "file", "credential"))]
+_VAULT = _object(key_vault=_object(vault=_TEXT, name=_TEXT))
+
+SECRET = WithJsonSchema({"anyOf": _LOCAL, "writeOnly": True})
+"""Text or a reference to something on this host."""
+
+OPTIONAL_SECRET = WithJsonSchema({"anyOf": [*_LOCAL, _VAULT, {"type": "null"}], "writeOnly": True})
+"""The same, or a reference to a vault, or nothing."""

@@ -1,0 +1,20 @@
+"""`azure_devops`: where PATs live."""
+
+from __future__ import annotations
+
+from pydantic import Field, StrictInt
+
+from rotator.settings.fields import Section, ServiceUrl, Text
+
+
+class AzureDevOpsSettings(Section):
+    """Where PATs live."""
+
+    identity_url: ServiceUrl = Field(
+        default="https://vssps.dev.azure.com", description="The service that creates and revokes PATs."
+    )
+    core_url: ServiceUrl = Field(
+        default="https://dev.azure.com", description="The service that a new PAT is proved against."
+    )
+    api_version: Text = Field(default="7.1-preview.1", description="The version of the PAT API.")
+    max_parallel: StrictInt = Field(default=8, ge=1, le=64, description="How many PATs are worked on at once.")

@@ -1,0 +1,20 @@
+"""`entra`: where users sign in."""
+
+from __future__ import annotations
+
+from pydantic import Field, StrictBool
+
+from rotator.settings.fields import PUBLIC_AUTHORITY, Section, ServiceUrl
+
+
+class EntraSettings(Section):
+    """Where users sign in."""
+
+    authority: ServiceUrl = Field(
+        default=PUBLIC_AUTHORITY,
+        description="The sign-in service; another one for a national cloud.",
+        examples=["https://login.microsoftonline.us"],
+    )
+    instance_discovery: StrictBool = Field(
+        default=True, description="Ask Microsoft whether the authority is one of theirs. Off for a private one."
+    )

@@ -1,0 +1,28 @@
+"""`token_cache`: where sign-ins are kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field, PlainValidator
+
+from rotator.settings.fields import FilePath, Section
+from rotator.settings.secret_fields import SECRET, parse_secret
+from rotator.settings.secrets import SecretForm, SecretReference
+
+_parse_key = partial(parse_secret, setting="token_cache.key", form=SecretForm.FERNET_KEY)
+_CacheKey = Annotated[SecretReference, PlainValidator(_parse_key), SECRET]
+
+
+class TokenCacheSettings(Section):
+    """Where sign-ins are kept between runs, encrypted."""
+
+    path: FilePath = Field(default="token-cache.bin", validate_default=True, description="The file.")
+    key: _CacheKey = Field(
+        default={"env": "ROTATOR_TOKEN_CACHE_KEY"},
+        validate_default=True,
+        description="The Fernet key that encrypts it: 44 characters of url-safe base64. "
+        "`rotator init` makes one; so does `openssl rand -base64 32 | tr '+/' '-_'`.",
+        examples=[{"file": "token-cache.key"}],
+    )
