@@ -1,4 +1,4 @@
-"""The host's time and randomness, behind the engine's ports Clock and Entropy."""
+"""The host's time and randomness, behind the ports Clock and Entropy."""
 
 from __future__ import annotations
 

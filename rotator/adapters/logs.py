@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.adapters.redaction import redact_text, redact_value
-from rotator.engine.ports import Progress
+from rotator.ports.progress import Progress
 
 LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
 """They speak from WARNING on, unless everything is wanted."""
@@ -82,9 +82,11 @@ def reset_logging() -> None:
     structlog.reset_defaults()
 
 
-def make_progress(run_id: str) -> Progress:
-    """The engine's Progress: each fact is one log event with the run's id, `*_failed` as a warning."""
-    log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator").bind(run_id=run_id)
+def make_progress(run_id: str | None = None) -> Progress:
+    """The port Progress: each fact is one log event, with its run's id if it has one, `*_failed` as a warning."""
+    log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator")
+    if run_id is not None:
+        log = log.bind(run_id=run_id)
 
     def tell(event: str, /, **values: str | int | None) -> None:
         level = logging.WARNING if event.endswith("_failed") else logging.INFO

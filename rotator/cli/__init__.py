@@ -1,1 +1,1 @@
-"""The command line: commands, and the one place that wires adapters to the engine."""
+"""The command line: the commands and their output."""

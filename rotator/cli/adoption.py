@@ -11,7 +11,7 @@ from rotator.cli.context import CliContext
 from rotator.cli.documents import make_adoption_document
 from rotator.cli.render import clean, confirm, print_json, progress, say
 from rotator.cli.render_inventory import render_adoption
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 from rotator.cli.wording import say_pats
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 
@@ -28,11 +28,11 @@ class Wish:
 
 def adopt_wished(cli: CliContext, wish: Wish) -> int:
     """Propose, show, ask where somebody can answer, write; the exit code."""
-    with Session(cli) as session:
-        engine = session.engine
+    with open_installation(cli) as installation:
+        run = installation.make_run()
         with progress(cli, "asking Azure DevOps"):
-            plan = propose(engine, list(wish.references), everything=wish.everything)
-        _show(cli, plan, engine.clock.now())
+            plan = propose(run, list(wish.references), everything=wish.everything)
+        _show(cli, plan, run.services.clock.now())
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
         count = say_pats(len(plan.proposals))
         if plan.proposals and ask and not confirm(cli, f"Take {count} under management?"):
@@ -40,9 +40,9 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
             return 1
         written = bool(plan.proposals) and not wish.dry_run
         if written:
-            adopt(engine, plan)
+            adopt(run, plan)
     if cli.as_json:
-        print_json(make_adoption_document(plan, session.run_id, dry_run=wish.dry_run))
+        print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run))
     say(cli, _sum_up(plan, wish))
     return _find_exit_code(plan)
 

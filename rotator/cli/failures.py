@@ -62,11 +62,11 @@ def watch_for_defects(cli: CliContext) -> None:
         if cli.verbosity:
             import traceback
 
-            from rotator.adapters.redaction import redact_text
+            from rotator.wiring.logs import redact
 
             text = "".join(traceback.format_exception(kind, error, trace))
             for line in text.splitlines():
-                click.echo(redact_text(line), err=True)
+                click.echo(redact(line), err=True)
 
     sys.excepthook = report
 

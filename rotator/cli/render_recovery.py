@@ -8,16 +8,16 @@ from rotator.cli.documents import Document, make_failure_document, make_rotation
 from rotator.cli.render import SCHEMA_VERSION, clean
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.leftovers import Leftover, make_warning
 from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.tags import AUTHORIZATION_TAG
 
 
-def list_interrupted(engine: Engine) -> tuple[Rotation, ...]:
+def list_interrupted(run: RunContext) -> tuple[Rotation, ...]:
     """The open rotations that are not simply waiting for the end of their overlap."""
-    with engine.database.begin() as work:
+    with run.services.database.begin() as work:
         return tuple(item for item in work.journal.load_open() if item.state is not RotationState.OVERLAPPING)
 
 

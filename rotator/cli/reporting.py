@@ -12,28 +12,28 @@ from rotator.cli.documents import make_report_document
 from rotator.cli.render import print_json, progress, say
 from rotator.cli.render_report import render_done, render_failures
 from rotator.domain.plan import ActionKind
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
 
 
-def print_report(cli: CliContext, engine: Engine, run: Callable[[Engine], RunReport], *, what: str) -> int:
+def print_report(cli: CliContext, run: RunContext, act: Callable[[RunContext], RunReport], *, what: str) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. The exit code of it."""
     with progress(cli, what) as update:
-        report = run(replace(engine, progress=_tell_both(engine, update)))
+        report = act(replace(run, progress=_tell_both(run, update)))
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.
-        print_json(make_report_document(report, make_plan(engine).of_kind(ActionKind.BLOCKED)))
+        print_json(make_report_document(report, make_plan(run).of_kind(ActionKind.BLOCKED)))
         return report.exit_code
-    _print_lines(cli, engine, report)
+    _print_lines(cli, run, report)
     return report.exit_code
 
 
-def _print_lines(cli: CliContext, engine: Engine, report: RunReport) -> None:
-    with engine.database.begin() as work:
+def _print_lines(cli: CliContext, run: RunContext, report: RunReport) -> None:
+    with run.services.database.begin() as work:
         open_rotations = work.journal.load_open() if report.rotated else ()
     overlaps = {item.name: item.overlap_until for item in open_rotations if item.overlap_until is not None}
-    done = list(render_done(report, overlaps, engine.clock.now()))
+    done = list(render_done(report, overlaps, run.services.clock.now()))
     failures = list(render_failures(report))
     if not cli.quiet:
         for line in done or ([] if failures else ["Nothing to do."]):
@@ -42,11 +42,11 @@ def _print_lines(cli: CliContext, engine: Engine, report: RunReport) -> None:
         click.echo(line, err=True)
 
 
-def _tell_both(engine: Engine, update: Callable[[str], None]) -> Callable[..., None]:
+def _tell_both(run: RunContext, update: Callable[[str], None]) -> Callable[..., None]:
     """The engine's progress goes to the log, and its newest fact beside the spinner."""
 
     def tell(event: str, /, **values: str | int | None) -> None:
-        engine.progress(event, **values)
+        run.progress(event, **values)
         name = values.get("name") or values.get("account")
         update(f"{event.replace('_', ' ')} {name or ''}".strip())
 

@@ -35,7 +35,7 @@ def revoke_clone(held: ClaimedPat) -> None:
         _check_unused(held)
     if rotation.new_authorization_id is not None:
         held.check_claim()
-        held.engine.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
+        held.services.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
     held.step(
         RotationState.ABANDONED,
         "pat_revoked",
@@ -50,7 +50,7 @@ def _check_unused(held: ClaimedPat) -> None:
     be when a rotation that we do not know came after it.
     """
     rotation = held.rotation
-    latest = held.engine.secrets.fetch_latest(held.location)
+    latest = held.services.secrets.fetch_latest(held.location)
     if latest is None:
         return
     error = find_behind(held, latest.version)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.policy import Rule, RuleAction, check_clonable
 from rotator.engine.auditing import make_entry, record_policy
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.records import load_known
 from rotator.errors import RotatorError
@@ -39,12 +39,12 @@ class AdoptionPlan:
     errors: tuple[RotatorError, ...] = ()
 
 
-def propose(engine: Engine, references: list[str], *, everything: bool) -> AdoptionPlan:
+def propose(run: RunContext, references: list[str], *, everything: bool) -> AdoptionPlan:
     """Find the PATs that are meant: by authorization id, by display name, or all that a rule covers."""
-    view, known = ServerView(engine), load_known(engine)
+    view, known = ServerView(run), load_known(run)
     listings: list[Listing] = []
     errors: list[RotatorError] = []
-    for account in engine.accounts:
+    for account in run.services.accounts:
         for organization in account.organizations:
             try:
                 listings.append(view.fetch_listing(account.name, organization))
@@ -62,20 +62,20 @@ def propose(engine: Engine, references: list[str], *, everything: bool) -> Adopt
         chosen = list(reversed(candidates.values()))
     else:
         chosen = _choose(references, candidates, {p.authorization_id: p.name for p in known.pats}, refusals)
-    proposals = _propose(engine, chosen, known.pats, refusals, quietly=everything)
+    proposals = _propose(run, chosen, known.pats, refusals, quietly=everything)
     return AdoptionPlan(tuple(proposals), tuple(refusals), tuple(errors))
 
 
-def adopt(engine: Engine, plan: AdoptionPlan) -> None:
+def adopt(run: RunContext, plan: AdoptionPlan) -> None:
     """Write every proposal, in one transaction with one `pat_adopted` event each."""
-    now = engine.clock.now()
-    with engine.database.begin() as work:
-        record_policy(engine, work)
+    now = run.services.clock.now()
+    with run.services.database.begin() as work:
+        record_policy(run, work)
         for proposal in plan.proposals:
             record = proposal.record
             work.inventory.add(record)
             entry = make_entry(
-                engine,
+                run,
                 "pat_adopted",
                 record.name,
                 account=record.account,
@@ -117,7 +117,7 @@ def _choose(
 
 
 def _propose(
-    engine: Engine,
+    run: RunContext,
     chosen: list[tuple[Listing, Pat]],
     records: tuple[ManagedPat, ...],
     refusals: list[Refusal],
@@ -128,7 +128,7 @@ def _propose(
     places = {record.place: record.name for record in records}
     proposals = []
     for listing, pat in chosen:
-        rule = engine.policy.find_rule(
+        rule = run.policy.find_rule(
             account=listing.account,
             organization=listing.organization,
             display_name=pat.display_name,
@@ -139,7 +139,7 @@ def _propose(
                 reason = "no rule of the policy covers it" if rule is None else f"rule {rule.name} says ignore"
                 refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
             continue
-        record = _make_record(engine, listing, pat, rule, frozenset(names))
+        record = _make_record(run, listing, pat, rule, frozenset(names))
         if record.place in places:
             reason = f"secret {record.secret_name} in {record.vault} belongs to {places[record.place]} already"
             refusals.append(
@@ -152,7 +152,7 @@ def _propose(
     return proposals
 
 
-def _make_record(engine: Engine, listing: Listing, pat: Pat, rule: Rule, taken: frozenset[str]) -> ManagedPat:
+def _make_record(run: RunContext, listing: Listing, pat: Pat, rule: Rule, taken: frozenset[str]) -> ManagedPat:
     name = make_name(pat.display_name, listing.organization, taken)
     record = make_managed(
         pat,
@@ -162,7 +162,7 @@ def _make_record(engine: Engine, listing: Listing, pat: Pat, rule: Rule, taken: 
         vault=rule.vault,
         secret_name=rule.make_secret_name(organization=listing.organization, name=name, account=listing.account),
     )
-    refusal = check_clonable(pat, engine.policy.guardrails, listing.identity.organization_id)
+    refusal = check_clonable(pat, run.policy.guardrails, listing.identity.organization_id)
     if refusal is None or refusal[0] == "scope_denied":
         return record  # a denied scope is judged by the policy at every plan: lifting the guardrail is enough
     code, reason, fix = refusal

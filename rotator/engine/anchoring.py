@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.engine.auditing import ChainSummary, check_chain
-from rotator.engine.context import Engine
-from rotator.engine.ports import SecretLocation
+from rotator.engine.context import RunContext
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError
+from rotator.ports.secret_store import SecretLocation
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Anchor:
     hash: str
 
 
-def fetch_anchors(engine: Engine) -> tuple[Anchor, ...]:
+def fetch_anchors(run: RunContext) -> tuple[Anchor, ...]:
     """The anchors in all versions of all managed secrets; errors of the vault pass through."""
-    with engine.database.begin() as work:
+    with run.services.database.begin() as work:
         pats = work.inventory.load_all()
     found = []
     for pat in pats:
         location = SecretLocation.of(pat)
-        engine.progress("anchor_read", name=pat.name)
-        for version in engine.secrets.fetch_versions(location):
+        run.progress("anchor_read", name=pat.name)
+        for version in run.services.secrets.fetch_versions(location):
             number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
             if number.isdecimal() and digest:
                 found.append(Anchor(pat.name, int(number), digest))

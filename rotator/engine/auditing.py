@@ -6,36 +6,36 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Outcome, make_hash
-from rotator.engine.context import Engine
-from rotator.engine.ports import UnitOfWork
+from rotator.engine.context import RunContext
 from rotator.errors import AuditChainError
+from rotator.ports.database import UnitOfWork
 
 Detail = str | int | bool | None
 
 
 def make_entry(
-    engine: Engine, event: str, subject: str, outcome: Outcome = Outcome.SUCCEEDED, **details: Detail
+    run: RunContext, event: str, subject: str, outcome: Outcome = Outcome.SUCCEEDED, **details: Detail
 ) -> AuditEntry:
     """An entry of this run."""
-    return AuditEntry(event, subject, outcome, engine.actor, engine.run_id, details)
+    return AuditEntry(event, subject, outcome, run.actor, run.run_id, details)
 
 
 def record_event(
-    engine: Engine, event: str, subject: str, outcome: Outcome = Outcome.SUCCEEDED, **details: Detail
+    run: RunContext, event: str, subject: str, outcome: Outcome = Outcome.SUCCEEDED, **details: Detail
 ) -> None:
     """Write one event in a transaction of its own."""
-    with engine.database.begin() as work:
-        work.audit.append(make_entry(engine, event, subject, outcome, **details), engine.clock.now())
+    with run.services.database.begin() as work:
+        work.audit.append(make_entry(run, event, subject, outcome, **details), run.services.clock.now())
 
 
-def record_policy(engine: Engine, work: UnitOfWork) -> None:
+def record_policy(run: RunContext, work: UnitOfWork) -> None:
     """Write `policy_changed` when the policy is not the one that the audit last saw."""
     last = None
     for event in work.audit.load(event="policy_changed"):
         last = event.entry.details.get("sha256")
-    if last != engine.policy.digest:
-        entry = make_entry(engine, "policy_changed", "policy", sha256=engine.policy.digest, previous=last)
-        work.audit.append(entry, engine.clock.now())
+    if last != run.policy.digest:
+        entry = make_entry(run, "policy_changed", "policy", sha256=run.policy.digest, previous=last)
+        work.audit.append(entry, run.services.clock.now())
 
 
 @dataclass(frozen=True)

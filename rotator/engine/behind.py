@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.ports import SecretVersion
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import PlanRefusedError
+from rotator.ports.secret_store import SecretVersion
 
 DATABASE_BEHIND = "database_behind"
 
@@ -14,7 +14,7 @@ def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> PlanRefusedEr
     """The error `database_behind` when a rotation that our journal does not know wrote the newest version."""
     writer = newest.tags.get(ROTATION_TAG) if newest is not None else None
     pat = held.pat
-    with held.engine.database.begin() as work:
+    with held.services.database.begin() as work:
         known = {rotation.id for rotation in work.journal.load_for(pat.name)}
     if writer is None or writer in known:
         return None
@@ -29,7 +29,7 @@ def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> PlanRefusedEr
 
 def check_not_behind(held: ClaimedPat) -> None:
     """Raise it, from what the vault says now."""
-    versions = held.engine.secrets.fetch_versions(held.location)
+    versions = held.services.secrets.fetch_versions(held.location)
     error = find_behind(held, versions[0] if versions else None)
     if error is not None:
         raise error

@@ -10,9 +10,11 @@ from rotator.domain.audit_event import AuditEntry, Outcome
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
 from rotator.engine.auditing import Detail, make_entry
-from rotator.engine.context import Engine
-from rotator.engine.ports import Claim, SecretLocation, UnitOfWork
+from rotator.engine.context import RunContext
 from rotator.errors import LeaseLostError, RotationError, UsageError
+from rotator.ports.claims import Claim
+from rotator.ports.database import UnitOfWork
+from rotator.ports.secret_store import SecretLocation
 
 
 class ClaimedPat:
@@ -22,11 +24,12 @@ class ClaimedPat:
     and the renewed claim in one transaction, refused as a whole when somebody else has claimed since.
     """
 
-    def __init__(self, engine: Engine, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
-        self.engine = engine
+    def __init__(self, run: RunContext, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
+        self.run = run
+        self.services = run.services
         self.pat = pat
         self._claim = claim
-        self._ends_at = engine.clock.now() + engine.timing.lease
+        self._ends_at = run.services.clock.now() + run.services.timing.lease
         self._rotation = rotation
 
     @property
@@ -65,7 +68,7 @@ class ClaimedPat:
         **changes: Unpack[RotationChanges],
     ) -> None:
         """Move the rotation to `state`, with one audit event, and the inventory record if it changes too."""
-        moved = self.rotation.advance(state, self.engine.clock.now(), **changes)
+        moved = self.rotation.advance(state, self.services.clock.now(), **changes)
         entry = self._entry(event, outcome, moved, details or {})
         with self._commit([entry]) as work:
             work.journal.save(moved, self._claim)
@@ -77,14 +80,14 @@ class ClaimedPat:
 
     def learn(self, **changes: Unpack[RotationChanges]) -> None:
         """Note something about the rotation without moving it."""
-        noted = self.rotation.note(self.engine.clock.now(), **changes)
+        noted = self.rotation.note(self.services.clock.now(), **changes)
         with self._commit([]) as work:
             work.journal.save(noted, self._claim)
         self._rotation = noted
 
     def save(self, pat: ManagedPat, event: str, outcome: Outcome, **details: Detail) -> None:
         """Replace the inventory record, with one audit event."""
-        with self._commit([make_entry(self.engine, event, pat.name, outcome, **details)]) as work:
+        with self._commit([make_entry(self.run, event, pat.name, outcome, **details)]) as work:
             work.inventory.save(pat, self._claim)
         self.pat = pat
         self._tell(event, details)
@@ -100,7 +103,7 @@ class ClaimedPat:
 
         Judged by the host's clock from before the last commit, so that no skew to the database's clock matters.
         """
-        if self.engine.clock.now() >= self._ends_at:
+        if self.services.clock.now() >= self._ends_at:
             raise LeaseLostError(
                 f"our claim on {self.pat.name} ran out before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run goes on from the journal.",
@@ -108,13 +111,13 @@ class ClaimedPat:
 
     @contextmanager
     def _commit(self, entries: list[AuditEntry]) -> Iterator[UnitOfWork]:
-        engine, now = self.engine, self.engine.clock.now()
-        with engine.database.begin() as work:
-            claim = work.leases.renew(self._claim, now=work.now(), span=engine.timing.lease)
+        run, now = self.run, self.services.clock.now()
+        with run.services.database.begin() as work:
+            claim = work.claims.renew(self._claim, now=work.now(), span=run.services.timing.lease)
             yield work
             for entry in entries:
                 work.audit.append(entry, now)
-        self._claim, self._ends_at = claim, now + engine.timing.lease
+        self._claim, self._ends_at = claim, now + run.services.timing.lease
 
     def _entry(self, event: str, outcome: Outcome, rotation: Rotation, details: dict[str, Detail]) -> AuditEntry:
         known: dict[str, Detail] = {
@@ -123,11 +126,11 @@ class ClaimedPat:
             "organization": rotation.organization,
             **details,
         }
-        return make_entry(self.engine, event, rotation.name, outcome, **known)
+        return make_entry(self.run, event, rotation.name, outcome, **known)
 
     def _tell(self, event: str, details: dict[str, Detail]) -> None:
         plain = {key: value for key, value in details.items() if not isinstance(value, bool)}
-        self.engine.progress(event, name=self.pat.name, **plain)
+        self.run.progress(event, name=self.pat.name, **plain)
 
 
 def check_managed(work: UnitOfWork, name: str) -> ManagedPat:
@@ -139,19 +142,19 @@ def check_managed(work: UnitOfWork, name: str) -> ManagedPat:
 
 
 @contextmanager
-def claimed(engine: Engine, name: str) -> Iterator[ClaimedPat]:
+def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
     """Claim a ManagedPat for this run and give the claim back at the end.
 
     UsageError when there is no such record, LeaseHeldError when another run has it.
     """
-    with engine.database.begin() as work:
+    with run.services.database.begin() as work:
         check_managed(work, name)
-        claim = work.leases.claim(name, engine.claimant or engine.run_id, now=work.now(), span=engine.timing.lease)
+        claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
         pat = check_managed(work, name)
         rotation = next((item for item in work.journal.load_for(name) if item.is_open), None)
-    held = ClaimedPat(engine, claim, pat, rotation)
+    held = ClaimedPat(run, claim, pat, rotation)
     try:
         yield held
     finally:
-        with engine.database.begin() as work:
-            work.leases.release(claim)
+        with run.services.database.begin() as work:
+            work.claims.release(claim)

@@ -1,4 +1,4 @@
-"""What every use case is given: the ports, the policy and who is asking."""
+"""What a use case is given: the services that live long, and the run that it belongs to."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from datetime import timedelta
 from rotator.domain.account import Account
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock, Database, Entropy, PatService, Progress, SecretStore, SignIn
+from rotator.ports.clock import Clock
+from rotator.ports.database import Database
+from rotator.ports.entropy import Entropy
+from rotator.ports.pat_service import PatService
+from rotator.ports.progress import Progress
+from rotator.ports.secret_store import SecretStore
+from rotator.ports.sign_in import SignIn
 
 
 @dataclass(frozen=True)
 class Timing:
     """How long things may take.
 
-    `settle`: how long an unanswered mint or store may still land. `lease`: how long a claim lasts unrenewed.
+    `settle`: how long an unanswered mint or store may still take effect. `lease`: how long a claim lasts unrenewed.
     `second_look`: the pause between the two listings that prove a mint absent. `probe_patience`: how long a new
     PAT may take until it authenticates. `store_patience`: how long a value is held in memory for an ailing vault.
     """
@@ -30,8 +36,8 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The engine's surroundings for one run. `actor` is who the audit names; `run_id` ties events together."""
+class Services:
+    """The ports and settings that outlive a run. Never changed in place: a reload builds all of them anew."""
 
     database: Database
     pats: PatService
@@ -40,17 +46,23 @@ class Engine:
     clock: Clock
     entropy: Entropy
     accounts: tuple[Account, ...]
-    policy: Policy
-    actor: str
-    run_id: str
-    progress: Progress
     timing: Timing = field(default_factory=Timing)
     max_parallel: int = 8
     marker_key: SecretValue | None = None
     """With it, the display name of each clone gets a mark that proves it ours."""
-    claimant: str = ""
-    """Who claims ManagedPats, when that says more than `run_id`: the database may ask whether it still lives."""
 
-    def find_account(self, name: str) -> Account | None:
-        """The configured account of that name."""
-        return next((account for account in self.accounts if account.name == name), None)
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: the services it works with, the policy in force, and who it is.
+
+    `run_id` ties its events together, `actor` is who the audit log names, and `claimant` is who claims ManagedPats:
+    the database may ask whether the process behind it still lives.
+    """
+
+    services: Services
+    policy: Policy
+    run_id: str
+    actor: str
+    claimant: str
+    progress: Progress

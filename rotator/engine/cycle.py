@@ -16,7 +16,7 @@ from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.leftovers import revoke_stray
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
@@ -44,27 +44,27 @@ from rotator.errors import (
 HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
 
 
-class Run:
+class Cycle:
     """One run over the inventory, or over the few ManagedPats that a person named.
 
     `by_hand` rotates whatever it is given, due or not; `recover_only` leaves alone what was not interrupted.
     """
 
-    def __init__(self, engine: Engine, *, by_hand: bool = False, recover_only: bool = False) -> None:
-        self.engine = engine
-        self.view = ServerView(engine)
-        self.report = RunReport(engine.run_id)
+    def __init__(self, run: RunContext, *, by_hand: bool = False, recover_only: bool = False) -> None:
+        self.run = run
+        self.view = ServerView(run)
+        self.report = RunReport(run.run_id)
         self._by_hand = by_hand
         self._recover_only = recover_only
-        self._permits = threading.Semaphore(engine.policy.guardrails.max_rotations_per_run)
+        self._permits = threading.Semaphore(run.policy.guardrails.max_rotations_per_run)
 
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
-        if self.engine.max_parallel == 1:
+        if self.run.services.max_parallel == 1:
             for name in names:
                 self._isolate(name, found)
             return
-        pool = ThreadPoolExecutor(max_workers=self.engine.max_parallel, thread_name_prefix="pat")
+        pool = ThreadPoolExecutor(max_workers=self.run.services.max_parallel, thread_name_prefix="pat")
         try:
             futures = [pool.submit(self._isolate, name, found) for name in names]
             for future in futures:
@@ -78,20 +78,20 @@ class Run:
             failure = Failure(error.code, error.message, error.fix)
             entry = ReportEntry(account, account, organization, "", failure=failure, error=error)
             self.report.failed.append(entry)
-            self.engine.progress("account_down", account=account, code=error.code)
+            self.run.progress("account_down", account=account, code=error.code)
         for leftover in found.leftovers:
-            self.engine.progress(
+            self.run.progress(
                 f"pat_{leftover.kind.value}",
                 name=leftover.rotation.name,
                 authorization_id=leftover.pat.authorization_id,
             )
 
     def _isolate(self, name: str, found: Reconciliation) -> None:
-        with self.engine.database.begin() as work:
+        with self.run.services.database.begin() as work:
             pat = check_managed(work, name)
         try:
             self.view.check_account(pat.account)
-            with claimed(self.engine, name) as held:
+            with claimed(self.run, name) as held:
                 pat = held.pat
                 self._guarded(held, found)
         except LeaseHeldError:
@@ -136,7 +136,7 @@ class Run:
         if decision is not None:
             self._rotate(held, decision)
             self._retire(held)
-        elif has_past_failure(held.pat, self.engine.clock.now()) and not held.has_open_rotation:
+        elif has_past_failure(held.pat, self.run.services.clock.now()) and not held.has_open_rotation:
             cleared = replace(held.pat, failures=0, retry_at=None, last_failure=None)
             held.save(cleared, "failure_cleared", Outcome.SUCCEEDED)
 
@@ -164,7 +164,7 @@ class Run:
             end = f"its clone {clone} is revoked" if clone is not None else "no clone of it was found"
             self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}; {end}")
         elif is_parked(held.rotation):
-            self.engine.progress("rotation_parked", name=held.pat.name, state=after.value)
+            self.run.progress("rotation_parked", name=held.pat.name, state=after.value)
         elif after is not before:
             self.report.add(self.report.recovered, held.pat, f"interrupted while {before.value}, finished")
 
@@ -182,12 +182,12 @@ class Run:
 
     def _decide(self, held: ClaimedPat) -> Decision | None:
         """What the policy says of a ManagedPat that is to be rotated now; None when it is to be left alone."""
-        pat, now = held.pat, self.engine.clock.now()
+        pat, now = held.pat, self.run.services.clock.now()
         if not self._by_hand and (pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now)):
             return None
-        with self.engine.database.begin() as work:
+        with self.run.services.database.begin() as work:
             longest = work.limits.load().get((pat.account, pat.organization))
-        decision = self.engine.policy.decide(pat, now=now, longest=longest)
+        decision = self.run.policy.decide(pat, now=now, longest=longest)
         return decision if self._by_hand or decision.verdict is Verdict.DUE else None
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
@@ -208,13 +208,13 @@ class Run:
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
         blocked = isinstance(error, HUMAN_ERRORS)
-        pat, now = held.pat, self.engine.clock.now()
+        pat, now = held.pat, self.run.services.clock.now()
         entries = self.report.blocked if blocked else self.report.failed
         self.report.add(entries, pat, error=error)
         noted = replace(
             pat,
             failures=pat.failures + 1,
-            retry_at=_make_retry_at(self.engine, pat.failures + 1, now),
+            retry_at=_make_retry_at(self.run, pat.failures + 1, now),
             last_failure=Failure(error.code, error.message, error.fix),
             blocked=blocked,
         )
@@ -222,8 +222,8 @@ class Run:
         held.save(noted, event, Outcome.FAILED, code=error.code, message=error.message)
 
 
-def _make_retry_at(engine: Engine, failures: int, now: datetime) -> datetime:
-    timing = engine.timing
+def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:
+    timing = run.services.timing
     return now + make_backoff(failures, first=timing.first_retry, longest=timing.longest_retry)
 
 
@@ -236,18 +236,18 @@ def _make_internal(pat: ManagedPat, error: Exception) -> InternalError:
     )
 
 
-def run_once(engine: Engine) -> RunReport:
+def run_once(run: RunContext) -> RunReport:
     """One whole cycle over everything that has something to do."""
-    with engine.database.begin() as work:
-        record_policy(engine, work)
-    run = Run(engine)
-    found = reconcile(engine, run.view)
-    run.note_down(found)
-    plan = make_plan(engine)
+    with run.services.database.begin() as work:
+        record_policy(run, work)
+    cycle = Cycle(run)
+    found = reconcile(run, cycle.view)
+    cycle.note_down(found)
+    plan = make_plan(run)
     names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
     names += sorted((found.changed | found.late_stores | _find_past_failures(plan)) - set(names))
-    run.work_on(names, found)
-    return run.report
+    cycle.work_on(names, found)
+    return cycle.report
 
 
 def _find_past_failures(plan: Plan) -> set[str]:
@@ -256,20 +256,20 @@ def _find_past_failures(plan: Plan) -> set[str]:
     return {pat.name for pat in idle if pat.state is ManagedPatState.ACTIVE and has_past_failure(pat, plan.made_at)}
 
 
-def recover_interrupted(engine: Engine) -> RunReport:
+def recover_interrupted(run: RunContext) -> RunReport:
     """Bring every interrupted rotation to a safe end and undo what landed late; rotate and retire nothing."""
-    run = Run(engine, recover_only=True)
-    found = reconcile(engine, run.view)
-    run.note_down(found)
-    names = [action.pat.name for action in make_plan(engine).of_kind(ActionKind.RECOVER)]
-    run.work_on(sorted({*names, *found.late, *found.late_stores}), found)
-    return run.report
+    cycle = Cycle(run, recover_only=True)
+    found = reconcile(run, cycle.view)
+    cycle.note_down(found)
+    names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
+    cycle.work_on(sorted({*names, *found.late, *found.late_stores}), found)
+    return cycle.report
 
 
-def rotate_by_hand(engine: Engine, names: list[str]) -> RunReport:
+def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     """Rotate these ManagedPats now, due or not, blocked or not; the guardrails hold all the same."""
-    with engine.database.begin() as work:
-        record_policy(engine, work)
+    with run.services.database.begin() as work:
+        record_policy(run, work)
         for name in names:
             check_managed(work, name)
         overlapping = {r.name for r in work.journal.load_open() if r.state is RotationState.OVERLAPPING}
@@ -280,6 +280,6 @@ def rotate_by_hand(engine: Engine, names: list[str]) -> RunReport:
                 code="overlap_not_over",
                 fix=f"Wait for the overlap, or end it now with `rotator revoke {name} --previous`.",
             )
-    run = Run(engine, by_hand=True)
-    run.work_on(names, Reconciliation())
-    return run.report
+    cycle = Cycle(run, by_hand=True)
+    cycle.work_on(names, Reconciliation())
+    return cycle.report

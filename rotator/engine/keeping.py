@@ -9,23 +9,23 @@ from rotator.domain.managed_pat import REVOKED_BY_HAND, Failure, ManagedPat, Man
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import make_entry
 from rotator.engine.claiming import claimed
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import retire_predecessor
 from rotator.errors import UsageError
 
 
-def pause(engine: Engine, name: str) -> ManagedPat:
+def pause(run: RunContext, name: str) -> ManagedPat:
     """Keep a ManagedPat and stop rotating it; an open rotation is still brought to its end."""
-    with claimed(engine, name) as held:
+    with claimed(run, name) as held:
         if held.pat.state is not ManagedPatState.PAUSED:
             held.save(replace(held.pat, state=ManagedPatState.PAUSED), "pat_paused", Outcome.SUCCEEDED)
         return held.pat
 
 
-def resume(engine: Engine, name: str) -> ManagedPat:
+def resume(run: RunContext, name: str) -> ManagedPat:
     """Rotate a ManagedPat again, and forget what failed before."""
-    with claimed(engine, name) as held:
+    with claimed(run, name) as held:
         record = replace(
             held.pat,
             state=ManagedPatState.ACTIVE,
@@ -39,29 +39,29 @@ def resume(engine: Engine, name: str) -> ManagedPat:
         return held.pat
 
 
-def forget(engine: Engine, name: str) -> ManagedPat:
+def forget(run: RunContext, name: str) -> ManagedPat:
     """Take a ManagedPat out of the inventory; server and vault are left as they are.
 
     UsageError while a rotation is open: forgetting it would leave an orphan.
     """
-    with claimed(engine, name) as held:
+    with claimed(run, name) as held:
         if held.has_open_rotation:
             raise UsageError(
                 f"{name} has a rotation that is not finished ({held.rotation.state.value})",
                 fix=f"Wait until `rotator once` has finished it, or end its overlap with `rotator revoke {name} "
                 "--previous`.",
             )
-        with engine.database.begin() as work:
+        with run.services.database.begin() as work:
             work.inventory.remove(name)
-            entry = make_entry(engine, "pat_forgotten", name, authorization_id=held.pat.authorization_id)
-            work.audit.append(entry, engine.clock.now())
+            entry = make_entry(run, "pat_forgotten", name, authorization_id=held.pat.authorization_id)
+            work.audit.append(entry, run.services.clock.now())
         return held.pat
 
 
-def revoke_previous(engine: Engine, name: str) -> str:
+def revoke_previous(run: RunContext, name: str) -> str:
     """End the overlap now: revoke the old PAT, guarded as always. The id that was revoked."""
-    view = ServerView(engine)
-    with claimed(engine, name) as held:
+    view = ServerView(run)
+    with claimed(run, name) as held:
         if not held.has_open_rotation or held.rotation.state is not RotationState.OVERLAPPING:
             raise UsageError(
                 f"{name} has no previous PAT in its overlap",
@@ -72,13 +72,13 @@ def revoke_previous(engine: Engine, name: str) -> str:
         return held.rotation.predecessor_id
 
 
-def revoke_current(engine: Engine, name: str) -> str:
+def revoke_current(run: RunContext, name: str) -> str:
     """Revoke the PAT that consumers use now, and pause the record. The id that was revoked.
 
     UsageError while a rotation is open.
     """
-    view = ServerView(engine)
-    with claimed(engine, name) as held:
+    view = ServerView(run)
+    with claimed(run, name) as held:
         if held.has_open_rotation:
             raise UsageError(
                 f"{name} has a rotation that is not finished ({held.rotation.state.value})",
@@ -89,7 +89,7 @@ def revoke_current(engine: Engine, name: str) -> str:
         doomed = {"authorization_id": pat.authorization_id, "why": "by hand"}
         held.save(pat, "revoke_started", Outcome.INTENDED, **doomed)
         held.check_claim()
-        engine.pats.revoke(pat.account, pat.organization, pat.authorization_id)
+        run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)
         failure = Failure(
             REVOKED_BY_HAND,
             f"{name} was revoked with `rotator revoke`",

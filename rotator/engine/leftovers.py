@@ -9,11 +9,11 @@ from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import STRAY, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
 from rotator.engine.claiming import ClaimedPat, claimed
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.ports import UnitOfWork
 from rotator.engine.records import Known, load_known
 from rotator.errors import RotatorError, UsageError
+from rotator.ports.database import UnitOfWork
 
 
 class LeftoverKind(StrEnum):
@@ -75,13 +75,13 @@ def make_warning(leftover: Leftover) -> Failure:
     return Failure(leftover.kind.value, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
 
 
-def revoke_leftover(engine: Engine, authorization_id: str) -> Leftover:
+def revoke_leftover(run: RunContext, authorization_id: str) -> Leftover:
     """Revoke one leftover because a person says so.
 
     UsageError when it is none, or its ManagedPat is rotating or was forgotten. The error of an account or
     organization that cannot be looked at, when it is in none of the others.
     """
-    view, known = ServerView(engine), load_known(engine)
+    view, known = ServerView(run), load_known(run)
     errors: list[RotatorError] = []
     for account, organization in sorted({(pat.account, pat.organization) for pat in known.pats}):
         try:
@@ -92,7 +92,7 @@ def revoke_leftover(engine: Engine, authorization_id: str) -> Leftover:
         for leftover in find_leftovers(known, account, organization, listing.pats):
             if leftover.pat.authorization_id == authorization_id:
                 _check_record(known, leftover)
-                _revoke(engine, listing, leftover)
+                _revoke(run, listing, leftover)
                 return leftover
     if errors:
         raise errors[0]
@@ -111,15 +111,15 @@ def _check_record(known: Known, leftover: Leftover) -> None:
         )
 
 
-def _revoke(engine: Engine, listing: Listing, leftover: Leftover) -> None:
-    with claimed(engine, leftover.rotation.name) as held:
+def _revoke(run: RunContext, listing: Listing, leftover: Leftover) -> None:
+    with claimed(run, leftover.rotation.name) as held:
         if held.has_open_rotation:
             raise UsageError(
                 f"{held.pat.name} has a rotation that is not finished ({held.rotation.state.value})",
                 fix="Run `rotator once` until it is, then try again.",
             )
         revoke_stray(held, leftover.rotation, leftover.pat, "by hand")
-    with engine.database.begin() as work:
+    with run.services.database.begin() as work:
         remembered = work.inventory.load_untracked()
         pair = (listing.account, listing.organization)
         left = [item.pat for item in remembered if (item.account, item.organization) == pair]
@@ -129,10 +129,10 @@ def _revoke(engine: Engine, listing: Listing, leftover: Leftover) -> None:
 
 def revoke_stray(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:
     """Journal and carry out the revocation of a PAT that an attempt which is closed already left behind."""
-    now = held.engine.clock.now()
+    now = held.services.clock.now()
     stray = replace(
         rotation,
-        id=held.engine.entropy.make_id(),
+        id=held.services.entropy.make_id(),
         state=RotationState.ABANDONING,
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,

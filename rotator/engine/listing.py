@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
-from rotator.engine.context import Engine
-from rotator.engine.ports import PatFilter
+from rotator.engine.context import RunContext
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError
+from rotator.ports.pat_service import PatFilter
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class ServerView:
     asking the server anything more.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._guard = threading.Lock()
         self._locks: dict[tuple[str, ...], threading.Lock] = {}
         self._known: dict[tuple[str, ...], object] = {}
@@ -53,7 +53,7 @@ class ServerView:
             self._raise_if_down(account)
             if ("account", account) not in self._known:
                 try:
-                    self._engine.sign_in.refresh(account)
+                    self._run.services.sign_in.refresh(account)
                 except RotatorError as error:
                     self.put_down(account, error)
                     raise
@@ -82,7 +82,7 @@ class ServerView:
         with self._lock(*key):
             known = self._known.get(key)
             if not isinstance(known, Identity):
-                known = self._engine.pats.fetch_identity(account, organization)
+                known = self._run.services.pats.fetch_identity(account, organization)
                 self._known[key] = known
             return known
 
@@ -103,7 +103,7 @@ class ServerView:
         return self._list(account, organization, self.fetch_identity(account, organization))
 
     def _list(self, account: str, organization: str, identity: Identity) -> Listing:
-        pats = self._engine.pats.fetch_pats(account, organization, PatFilter.ACTIVE)
+        pats = self._run.services.pats.fetch_pats(account, organization, PatFilter.ACTIVE)
         kept = tuple(pat for pat in pats if belongs(pat, identity.organization_id))
         return Listing(account, organization, identity, kept)
 

@@ -15,7 +15,6 @@ from rotator.engine.abandoning import abandon
 from rotator.engine.behind import check_not_behind, find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.ports import MintedPat, SecretVersion
 from rotator.engine.tags import INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.engine.waiting import Patience
 from rotator.errors import (
@@ -28,6 +27,8 @@ from rotator.errors import (
     UnknownOutcomeError,
     VerificationError,
 )
+from rotator.ports.pat_service import MintedPat
+from rotator.ports.secret_store import SecretVersion
 
 MAX_LOST_PER_DAY = 3
 CLOCK_TOLERANCE = timedelta(seconds=2)
@@ -48,18 +49,18 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by
 
     PlanRefusedError when the old PAT cannot be cloned or was revoked (`by_hand` allows the latter).
     """
-    pat, engine = held.pat, held.engine
+    pat, run = held.pat, held.run
     if decision.rule is None or decision.lifetime is None:
         raise PlanRefusedError(decision.reason, code="uncovered", fix=decision.fix)
     listing = view.fetch_listing(pat.account, pat.organization)
-    current = engine.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
-    now = engine.clock.now()
+    current = run.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
+    now = run.services.clock.now()
     if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
         if not by_hand:
             check_not_behind(held)
             raise make_revoked_error(pat.name)
         current = current or _from_inventory(held, listing)
-    refusal = check_clonable(current, engine.policy.guardrails, listing.identity.organization_id)
+    refusal = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if refusal is not None:
         code, reason, fix = refusal
         raise PlanRefusedError(f"{pat.name} cannot be rotated: {reason}", code=code, fix=fix)
@@ -78,8 +79,8 @@ def make_revoked_error(name: str) -> PlanRefusedError:
 
 def check_attempts(held: ClaimedPat) -> None:
     """RotationError when too many clones were minted and given up within a day: a human has to look."""
-    since = held.engine.clock.now() - timedelta(days=1)
-    with held.engine.database.begin() as work:
+    since = held.services.clock.now() - timedelta(days=1)
+    with held.services.database.begin() as work:
         rotations = work.journal.load_for(held.pat.name, since=since)
     lost = [
         rotation
@@ -98,9 +99,9 @@ def check_attempts(held: ClaimedPat) -> None:
 
 def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
     """Journal the intent, then prove that the vault would take the value, before anything is minted."""
-    pat, rule, engine = held.pat, source.rule, held.engine
-    now, rotation_id = engine.clock.now(), engine.entropy.make_id()
-    name, key = strip_mark(source.pat.display_name), engine.marker_key
+    pat, rule, run = held.pat, source.rule, held.run
+    now, rotation_id = run.services.clock.now(), run.services.entropy.make_id()
+    name, key = strip_mark(source.pat.display_name), run.services.marker_key
     rotation = Rotation(
         id=rotation_id,
         name=pat.name,
@@ -128,7 +129,7 @@ def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
     )
     try:
         held.check_claim()
-        newest = engine.secrets.check_writable(held.location, {INTENT_TAG: rotation.id})
+        newest = run.services.secrets.check_writable(held.location, {INTENT_TAG: rotation.id})
         _check_history(held, newest, by_hand=by_hand)
     except LeaseLostError:
         raise
@@ -170,8 +171,8 @@ def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
 
 def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
     """Ask for the clone, once, and journal what came back; the value, which exists in memory only."""
-    engine, rotation = held.engine, held.rotation
-    now = engine.clock.now()
+    run, rotation = held.run, held.rotation
+    now = run.services.clock.now()
     planned = _plan_expiry(held, source, now)
     known = tuple(p.authorization_id for p in source.listing.pats if p.display_name == rotation.display_name)
     held.step(
@@ -185,7 +186,7 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
     )
     held.check_claim()
     try:
-        minted = engine.pats.mint(
+        minted = run.services.pats.mint(
             rotation.account,
             rotation.organization,
             display_name=rotation.display_name,
@@ -207,12 +208,12 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
 
 def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
     """Prove that the new PAT authenticates as the account's user; abandon it when it does not in time."""
-    engine, rotation = held.engine, held.rotation
+    run, rotation = held.run, held.rotation
     expected = view.fetch_identity(rotation.account, rotation.organization)
-    patience = Patience(engine.clock, engine.timing.probe_patience)
+    patience = Patience(run.services.clock, run.services.timing.probe_patience)
     while True:
         try:
-            found = engine.pats.verify(rotation.organization, value)
+            found = run.services.pats.verify(rotation.organization, value)
             break
         except (VerificationError, TransientError) as error:
             if not patience.wait(getattr(error, "retry_after", None)):
@@ -237,8 +238,8 @@ def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
 
 def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
     """A whole second that no PAT of that name has and no other attempt of ours has asked for."""
-    rotation, entropy = held.rotation, held.engine.entropy
-    with held.engine.database.begin() as work:
+    rotation, entropy = held.rotation, held.services.entropy
+    with held.services.database.begin() as work:
         others = {
             other.planned_valid_to
             for other in (*work.journal.load_open(), *work.journal.load_for(rotation.name))
@@ -254,7 +255,7 @@ def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
 
 
 def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -> None:
-    rotation, pat, now = held.rotation, minted.pat, held.engine.clock.now()
+    rotation, pat, now = held.rotation, minted.pat, held.services.clock.now()
     if pat.authorization_id in known or pat.authorization_id == rotation.predecessor_id:
         error = RotationError(
             "Azure DevOps answered the mint with a PAT that existed before",
@@ -274,7 +275,7 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
     )
     planned = rotation.planned_valid_to
     if planned is not None and pat.valid_to < planned - CLOCK_TOLERANCE:
-        with held.engine.database.begin() as work:
+        with held.services.database.begin() as work:
             work.limits.save(rotation.account, rotation.organization, pat.lifetime, learned_at=now)
 
 

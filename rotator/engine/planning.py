@@ -9,8 +9,8 @@ from rotator.domain.plan import Action, ActionKind, Plan
 from rotator.domain.policy import Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
-from rotator.engine.context import Engine
-from rotator.engine.ports import Database
+from rotator.engine.context import RunContext
+from rotator.ports.database import Database
 
 _URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
 _VERDICTS = {
@@ -22,9 +22,9 @@ _VERDICTS = {
 }
 
 
-def make_plan(engine: Engine) -> Plan:
+def make_plan(run: RunContext) -> Plan:
     """The plan of a run that would start now."""
-    return plan_from(engine.database, engine.policy, engine.clock.now())
+    return plan_from(run.services.database, run.policy, run.services.clock.now())
 
 
 def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:

@@ -12,9 +12,8 @@ from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.adopting import Refusal
 from rotator.engine.auditing import make_entry, record_policy
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.ports import Claim, SecretLocation, SecretVersion, UnitOfWork
 from rotator.engine.tags import (
     ACCOUNT_TAG,
     AUTHORIZATION_TAG,
@@ -25,6 +24,9 @@ from rotator.engine.tags import (
     RULE_TAG,
 )
 from rotator.errors import CloneLostError, LeaseHeldError, RotatorError, VerificationError
+from rotator.ports.claims import Claim
+from rotator.ports.database import UnitOfWork
+from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNCOVERED_OVERLAP = timedelta(hours=24)
 """The overlap where no rule of the policy says one: as long as consumers are known to keep a value."""
@@ -72,35 +74,33 @@ class Rebuild:
         return tuple(item for item in self.found if item.is_news)
 
 
-def look(engine: Engine) -> Rebuild:
+def look(run: RunContext) -> Rebuild:
     """Read every vault that the policy or the inventory names, and every organization. Changes nothing."""
-    seen = _Look(engine)
-    vaults = {rule.vault for rule in engine.policy.rules if rule.vault} | {pat.vault for pat in seen.records.values()}
+    seen = _Look(run)
+    vaults = {rule.vault for rule in run.policy.rules if rule.vault} | {pat.vault for pat in seen.records.values()}
     for vault in sorted({vault.rstrip("/") for vault in vaults}):
-        for account in engine.accounts:
+        for account in run.services.accounts:
             seen.read(vault, account.name)
     return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), tuple(seen.errors))
 
 
-def rebuild(engine: Engine, plan: Rebuild) -> None:
+def rebuild(run: RunContext, plan: Rebuild) -> None:
     """Write what `look` found: records, and for each old PAT that still lives an overlap that starts anew.
 
     LeaseHeldError when another run works on one, or has since; those before it are written, and it can be repeated.
     """
-    now = engine.clock.now()
+    now = run.services.clock.now()
     for item in plan.news:
-        with engine.database.begin() as work:
-            record_policy(engine, work)
+        with run.services.database.begin() as work:
+            record_policy(run, work)
             if item.before is None:
                 work.inventory.add(item.record)
-            claim = work.leases.claim(
-                item.record.name, engine.claimant or engine.run_id, now=work.now(), span=engine.timing.lease
-            )
+            claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
             _check_unchanged(work, item)
-            _rewrite_journal(engine, work, item, claim)
+            _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
             entry = make_entry(
-                engine,
+                run,
                 "inventory_rebuilt",
                 item.record.name,
                 Outcome.SUCCEEDED,
@@ -108,7 +108,7 @@ def rebuild(engine: Engine, plan: Rebuild) -> None:
                 before=item.before.authorization_id if item.before else None,
             )
             work.audit.append(entry, now)
-            work.leases.release(claim)
+            work.claims.release(claim)
 
 
 def _check_unchanged(work: UnitOfWork, item: Found) -> None:
@@ -121,12 +121,12 @@ def _check_unchanged(work: UnitOfWork, item: Found) -> None:
         )
 
 
-def _rewrite_journal(engine: Engine, work: UnitOfWork, item: Found, claim: Claim) -> None:
+def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
     """Close what this database thought was going on, and enter the rotations that really wrote the secret."""
-    now, known = engine.clock.now(), work.journal.load_for(item.record.name)
-    writers = [_make_lost_writer(engine, item, version) for version in item.gone]
+    now, known = run.services.clock.now(), work.journal.load_for(item.record.name)
+    writers = [_make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
-        writers.append(_make_last_writer(engine, item, item.version))
+        writers.append(_make_last_writer(run, item, item.version))
     ids = {writer.id for writer in writers}
     for rotation in known:
         if rotation.is_open and rotation.id not in ids:
@@ -142,9 +142,9 @@ def _rewrite_journal(engine: Engine, work: UnitOfWork, item: Found, claim: Claim
 class _Look:
     """What was seen so far. One secret or organization that cannot be read does not stop the others."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._view = engine, ServerView(engine)
-        with engine.database.begin() as work:
+    def __init__(self, run: RunContext) -> None:
+        self._run, self._view = run, ServerView(run)
+        with run.services.database.begin() as work:
             self.records = {pat.name: pat for pat in work.inventory.load_all()}
         self.found: dict[str, Found] = {}
         self.refusals: list[Refusal] = []
@@ -154,11 +154,11 @@ class _Look:
         """Every secret of a vault that a rotation for this account wrote last."""
         names: tuple[str, ...] = ()
         try:
-            names = self._engine.secrets.fetch_names(vault, account, ROTATION_TAG)
+            names = self._run.services.secrets.fetch_names(vault, account, ROTATION_TAG)
         except RotatorError as error:
             self._note(error)
         for name in names:
-            self._engine.progress("secret_read", name=name)
+            self._run.progress("secret_read", name=name)
             try:
                 self._inspect(SecretLocation(vault, name, account))
             except RotatorError as error:
@@ -169,7 +169,7 @@ class _Look:
             self.errors.append(error)
 
     def _inspect(self, location: SecretLocation) -> None:
-        versions = self._engine.secrets.fetch_versions(location)
+        versions = self._run.services.secrets.fetch_versions(location)
         if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
             return
         tags = versions[0].tags
@@ -205,22 +205,22 @@ class _Look:
             place = f"secret {location.name} in {location.vault}"
             return Refusal(name, f"{place} holds {dead}, which the server does not list as active", fix)
         record = _make_record(name, location, listing, pat, version, before)
-        rule = self._engine.policy.rule_for(record)
+        rule = self._run.policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
         old = self._find_predecessor(listing, version.tags, pat) if version is not None else None
         return self._find_conflict(record) or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:
         """Whether what consumers read authenticates."""
-        latest = self._engine.secrets.fetch_latest(location)
+        latest = self._run.services.secrets.fetch_latest(location)
         try:
-            return latest is not None and bool(self._engine.pats.verify(organization, latest.value))
+            return latest is not None and bool(self._run.services.pats.verify(organization, latest.value))
         except VerificationError:
             return False
 
     def _drop_known(self, name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """The newest version of each rotation that is not in the journal."""
-        with self._engine.database.begin() as work:
+        with self._run.services.database.begin() as work:
             known = {rotation.id for rotation in work.journal.load_for(name)}
         found: dict[str, SecretVersion] = {}
         for version in versions:
@@ -281,11 +281,11 @@ def _make_record(
     return record if version is None else replace(record, secret_version=version.version)
 
 
-def _make_last_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:
+def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """The rotation that made the current PAT; its overlap, if any, starts now."""
-    old, record, now = item.predecessor, item.record, engine.clock.now()
+    old, record, now = item.predecessor, item.record, run.services.clock.now()
     return replace(
-        _make_writer(engine, item, version),
+        _make_writer(run, item, version),
         predecessor_valid_to=old.valid_to if old is not None else now,
         state=RotationState.COMPLETED if old is None else RotationState.OVERLAPPING,
         new_valid_from=record.valid_from,
@@ -294,16 +294,16 @@ def _make_last_writer(engine: Engine, item: Found, version: SecretVersion) -> Ro
     )
 
 
-def _make_lost_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:
+def _make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """A rotation whose PAT is gone although its write is in the vault."""
     failure = Failure(CloneLostError.code, "found by a rebuild: the server lists its PAT no more")
-    return replace(_make_writer(engine, item, version), state=RotationState.FAILED, failure=failure)
+    return replace(_make_writer(run, item, version), state=RotationState.FAILED, failure=failure)
 
 
-def _make_writer(engine: Engine, item: Found, version: SecretVersion) -> Rotation:
+def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """A rotation that wrote a version, as far as its tags tell."""
-    now, record, tags = engine.clock.now(), item.record, version.tags
-    rule = engine.policy.rule_for(record)
+    now, record, tags = run.services.clock.now(), item.record, version.tags
+    rule = run.policy.rule_for(record)
     return Rotation(
         id=tags[ROTATION_TAG],
         name=record.name,

@@ -10,7 +10,7 @@ from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.behind import DATABASE_BEHIND, check_not_behind
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.leftovers import Leftover, find_leftovers
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_revoked_error
@@ -39,25 +39,25 @@ class Reconciliation:
     down: dict[Pair, RotatorError] = field(default_factory=dict)
 
 
-def reconcile(engine: Engine, view: ServerView) -> Reconciliation:
+def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     """`look`, and remember for `status` what nobody tracks."""
-    found = look(engine, view)
-    known = load_known(engine)
+    found = look(run, view)
+    known = load_known(run)
     for pair, listing in found.listings.items():
-        with engine.database.begin() as work:
+        with run.services.database.begin() as work:
             work.inventory.save_untracked(*pair, find_untracked(known, listing))
     return found
 
 
-def look(engine: Engine, view: ServerView) -> Reconciliation:
+def look(run: RunContext, view: ServerView) -> Reconciliation:
     """Look at every account and organization that has managed PATs, and at every account's sign-in."""
-    known, found = load_known(engine), Reconciliation()
-    for account in engine.accounts:
+    known, found = load_known(run), Reconciliation()
+    for account in run.services.accounts:
         try:
             view.check_account(account.name)
         except RotatorError as error:
             found.down[account.name, ""] = error
-    now = engine.clock.now()
+    now = run.services.clock.now()
     found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
     for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
         if (pair[0], "") in found.down:
@@ -73,14 +73,14 @@ def look(engine: Engine, view: ServerView) -> Reconciliation:
     return found
 
 
-def find_late_writes(engine: Engine, found: Reconciliation) -> tuple[str, ...]:
+def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:
     """The names whose consumers read a late write now. A vault that cannot be read is noted in `found.down`."""
     late = []
-    for pat in load_known(engine).pats:
+    for pat in load_known(run).pats:
         if pat.name not in found.late_stores:
             continue
         try:
-            if find_late_write(engine, pat) is not None:
+            if find_late_write(run, pat) is not None:
                 late.append(pat.name)
         except RotatorError as error:
             found.down.setdefault((pat.account, pat.organization), error)
@@ -164,7 +164,7 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
         return
     pat, current = held.pat, listing.find(held.pat.authorization_id)
     if current is None:
-        if pat.valid_to > held.engine.clock.now() and not by_hand:
+        if pat.valid_to > held.services.clock.now() and not by_hand:
             check_not_behind(held)
             raise make_revoked_error(pat.name)
     elif has_drifted(pat, current):

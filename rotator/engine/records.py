@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
-from rotator.engine.context import Engine
-from rotator.engine.ports import UnitOfWork
+from rotator.engine.context import RunContext
+from rotator.ports.database import UnitOfWork
 
 LATE_STORE_SPAN = timedelta(days=7)
 """For how long after a rotation was closed an unanswered write of it is looked for."""
@@ -28,10 +28,10 @@ class Known:
     """Every authorization id that the inventory or an open rotation accounts for."""
 
 
-def load_known(engine: Engine) -> Known:
+def load_known(run: RunContext) -> Known:
     """Read inventory and journal in one transaction."""
-    with engine.database.begin() as work:
-        return known_in(work, engine.clock.now())
+    with run.services.database.begin() as work:
+        return known_in(work, run.services.clock.now())
 
 
 def known_in(work: UnitOfWork, now: datetime) -> Known:

@@ -49,12 +49,12 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
 def is_settled(held: ClaimedPat) -> bool:
     """Whether the last unanswered request can no longer land."""
     sent_at = held.rotation.sent_at
-    return sent_at is None or held.engine.clock.now() >= sent_at + held.engine.timing.settle
+    return sent_at is None or held.services.clock.now() >= sent_at + held.services.timing.settle
 
 
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:
     """The ids in a listing that are as like this rotation's mint as asked, and nobody else's."""
-    with held.engine.database.begin() as work:
+    with held.services.database.begin() as work:
         known = work.journal.load_minted_ids() | {pat.authorization_id for pat in work.inventory.load_all()}
     organization_id = listing.identity.organization_id
     return [
@@ -66,11 +66,11 @@ def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[s
 
 def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
     """Nobody knows whether the POST was carried out: look, and only two complete listings prove that it was not."""
-    rotation, engine = held.rotation, held.engine
+    rotation, run = held.rotation, held.run
     listing = view.fetch_again(rotation.account, rotation.organization)
     found = find_mints(held, listing, Likeness.OURS)
     if not found and is_settled(held):
-        engine.clock.sleep(engine.timing.second_look.total_seconds())
+        run.services.clock.sleep(run.services.timing.second_look.total_seconds())
         listing = view.fetch_again(rotation.account, rotation.organization)
         found = find_mints(held, listing, Likeness.OURS)
     if len(found) == 1:
@@ -87,7 +87,7 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
     elif is_settled(held):
         _close_as_not_created(held, listing)
     else:
-        held.learn(looked_at=engine.clock.now())
+        held.learn(looked_at=run.services.clock.now())
 
 
 def _adopt_mint(held: ClaimedPat, listing: Listing, authorization_id: str) -> None:
@@ -126,7 +126,7 @@ def _recover_retire(held: ClaimedPat, view: ServerView) -> None:
     rotation = held.rotation
     listing = view.fetch_again(rotation.account, rotation.organization)
     if listing.find(rotation.predecessor_id) is None:
-        latest = held.engine.secrets.fetch_latest(held.location)
+        latest = held.services.secrets.fetch_latest(held.location)
         if find_behind(held, latest.version if latest is not None else None) is not None:
             raise freeze(held, latest)
         complete(held)

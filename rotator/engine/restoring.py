@@ -8,10 +8,10 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.context import Engine
-from rotator.engine.ports import SecretLocation, SecretVersion, StoredSecret
+from rotator.engine.context import RunContext
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.errors import VerificationError
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
 
 def restore_committed(held: ClaimedPat) -> bool:
@@ -20,7 +20,7 @@ def restore_committed(held: ClaimedPat) -> bool:
     The committed value is the vault's newest version with the inventory's authorization id, else the newest that
     no such rotation wrote. It must authenticate. An overlap that was running starts again.
     """
-    engine, latest = held.engine, find_late_write(held.engine, held.pat)
+    run, latest = held.run, find_late_write(held.run, held.pat)
     if latest is None:
         return False
     committed = _find_committed(held)
@@ -34,7 +34,7 @@ def restore_committed(held: ClaimedPat) -> bool:
         committed_version=committed.version.version,
     )
     held.check_claim()
-    version = engine.secrets.store(
+    version = run.services.secrets.store(
         held.location,
         committed.value,
         expires_at=committed.version.expires_at or held.pat.valid_to,
@@ -43,27 +43,27 @@ def restore_committed(held: ClaimedPat) -> bool:
     )
     held.save(replace(held.pat, secret_version=version), "secret_restored", Outcome.SUCCEEDED, secret_version=version)
     if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
-        held.learn(secret_version=version, overlap_until=engine.clock.now() + held.rotation.overlap)
+        held.learn(secret_version=version, overlap_until=run.services.clock.now() + held.rotation.overlap)
     return True
 
 
-def find_late_write(engine: Engine, pat: ManagedPat) -> StoredSecret | None:
+def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     """The late write of an earlier rotation that consumers read now, if they do. Changes nothing."""
-    latest = engine.secrets.fetch_latest(SecretLocation.of(pat))
-    late = _load_late(engine, pat)
+    latest = run.services.secrets.fetch_latest(SecretLocation.of(pat))
+    late = _load_late(run, pat)
     return latest if latest is not None and latest.version.tags.get(ROTATION_TAG) in late else None
 
 
-def _load_late(engine: Engine, pat: ManagedPat) -> frozenset[str]:
+def _load_late(run: RunContext, pat: ManagedPat) -> frozenset[str]:
     """The ids of the rotations whose write may have come late, but for the one that made the current PAT."""
-    with engine.database.begin() as work:
+    with run.services.database.begin() as work:
         rotations = work.journal.load_for(pat.name)
     current = pat.authorization_id
     return frozenset(r.id for r in rotations if r.may_land_late and r.new_authorization_id != current)
 
 
 def _find_committed(held: ClaimedPat) -> StoredSecret | None:
-    secrets, late = held.engine.secrets, _load_late(held.engine, held.pat)
+    secrets, late = held.services.secrets, _load_late(held.run, held.pat)
     candidates = [
         version
         for version in secrets.fetch_versions(held.location)
@@ -75,11 +75,11 @@ def _find_committed(held: ClaimedPat) -> StoredSecret | None:
 
 
 def _fetch_live(held: ClaimedPat, version: SecretVersion) -> StoredSecret | None:
-    found = held.engine.secrets.fetch_version(held.location, version.version)
+    found = held.services.secrets.fetch_version(held.location, version.version)
     if found is None:
         return None
     try:
-        held.engine.pats.verify(held.pat.organization, found.value)
+        held.services.pats.verify(held.pat.organization, found.value)
     except VerificationError:
         return None
     return found

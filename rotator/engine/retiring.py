@@ -20,9 +20,9 @@ from rotator.errors import PlanRefusedError, RotationError, VerificationError
 def is_overlap_over(held: ClaimedPat) -> bool:
     """Whether the overlap has ended by our clock and by the database's."""
     until = held.rotation.overlap_until
-    if until is None or held.engine.clock.now() < until:
+    if until is None or held.services.clock.now() < until:
         return False
-    with held.engine.database.begin() as work:
+    with held.services.database.begin() as work:
         return work.now() >= until
 
 
@@ -44,7 +44,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = Fa
             details={"authorization_id": rotation.predecessor_id, "why": "overlap is over"},
         )
     held.check_claim()
-    held.engine.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
+    held.services.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
     complete(held)
 
 
@@ -54,8 +54,8 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
     The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
     clone, by its tags; that value authenticates, as the expected user.
     """
-    engine, rotation = held.engine, held.rotation
-    with engine.database.begin() as work:
+    run, rotation = held.run, held.rotation
+    with run.services.database.begin() as work:
         in_use = {pat.authorization_id for pat in work.inventory.load_all()}
     if rotation.predecessor_id in in_use or held.pat.authorization_id != rotation.new_authorization_id:
         error = PlanRefusedError(
@@ -66,7 +66,7 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
         failure = Failure(error.code, error.message, error.fix)
         held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
         raise error
-    latest = engine.secrets.fetch_latest(held.location)
+    latest = run.services.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest):
         if restore_committed(held):
             raise RotationError(
@@ -90,7 +90,7 @@ def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> I
     """Who the value in the vault authenticates as; a clone that was revoked outside is replaced by its old PAT."""
     rotation = held.rotation
     try:
-        return held.engine.pats.verify(rotation.organization, value)
+        return held.services.pats.verify(rotation.organization, value)
     except VerificationError:
         check_clone(held, view)
         raise
@@ -110,7 +110,7 @@ def complete(held: ClaimedPat) -> None:
 
 def _disable_older(held: ClaimedPat) -> None:
     """Disable the versions that came before ours; whatever came later, from us or from others, is left alone."""
-    secrets = held.engine.secrets
+    secrets = held.services.secrets
     versions = secrets.fetch_versions(held.location)
     ours = next((n for n, item in enumerate(versions) if item.version == held.rotation.secret_version), len(versions))
     for item in versions[ours + 1 :]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.engine.leftovers import find_leftovers
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.reconciling import has_drifted
@@ -51,15 +51,15 @@ class ScanReport:
     errors: tuple[tuple[str, str, RotatorError], ...]
 
 
-def scan(engine: Engine) -> ScanReport:
+def scan(run: RunContext) -> ScanReport:
     """Compare each organization of each account with the inventory. Changes nothing, here or there."""
-    view, known = ServerView(engine), load_known(engine)
+    view, known = ServerView(run), load_known(run)
     entries: list[ScanEntry] = []
     errors: list[tuple[str, str, RotatorError]] = []
     seen: set[str] = set()
-    for account in engine.accounts:
+    for account in run.services.accounts:
         for organization in account.organizations:
-            engine.progress("scan_started", account=account.name, organization=organization)
+            run.progress("scan_started", account=account.name, organization=organization)
             try:
                 listing = view.fetch_listing(account.name, organization)
             except RotatorError as error:

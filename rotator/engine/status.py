@@ -10,8 +10,8 @@ from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.leftovers import load_leftovers, make_warning
-from rotator.engine.ports import Database
 from rotator.engine.records import known_in
+from rotator.ports.database import Database
 
 
 class TokenState(StrEnum):

@@ -13,7 +13,6 @@ from rotator.engine.behind import find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import check_clone
-from rotator.engine.ports import StoredSecret
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
@@ -26,6 +25,7 @@ from rotator.errors import (
     UnknownOutcomeError,
     VerificationError,
 )
+from rotator.ports.secret_store import StoredSecret
 
 
 def store_value(held: ClaimedPat, value: SecretValue) -> None:
@@ -34,19 +34,19 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
     An unanswered write is looked for by its tag before another is sent: two versions of one value are harmless,
     a value that nobody knows of is not.
     """
-    engine, rotation = held.engine, held.rotation
-    with engine.database.begin() as work:
+    run, rotation = held.run, held.rotation
+    with run.services.database.begin() as work:
         head = work.audit.load_head()
     held.step(
         RotationState.STORING,
         "store_started",
         Outcome.INTENDED,
         details={"vault": rotation.vault, "secret_name": rotation.secret_name},
-        sent_at=engine.clock.now(),
+        sent_at=run.services.clock.now(),
         tried_store=True,
     )
     tags = make_tags(held.rotation, head)
-    patience = Patience(engine.clock, engine.timing.store_patience)
+    patience = Patience(run.services.clock, run.services.timing.store_patience)
     may_land_again = False
     while True:
         try:
@@ -59,7 +59,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
             wait = error.retry_after if isinstance(error, TransientError) else None
             if not patience.wait(wait):
                 raise
-            held.learn(sent_at=engine.clock.now())
+            held.learn(sent_at=run.services.clock.now())
             may_land_again = True
     journal_stored(held, version, may_land_again=may_land_again)
 
@@ -71,7 +71,7 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
         raise RotationError("a clone without an expiry", code="internal")
     held.check_claim()
     try:
-        return held.engine.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
+        return held.services.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
     except UnknownOutcomeError:
         found = find_version(held)
         if found is None:
@@ -81,7 +81,7 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
 
 def find_version(held: ClaimedPat) -> str | None:
     """The newest version of the secret that this rotation wrote."""
-    versions = held.engine.secrets.fetch_versions(held.location)
+    versions = held.services.secrets.fetch_versions(held.location)
     return next((v.version for v in versions if v.tags.get(ROTATION_TAG) == held.rotation.id), None)
 
 
@@ -129,8 +129,8 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     `value` is None after a restart: then the value in the vault, proven by its tags, is the only one there is.
     CloneLostError when somebody revoked the clone meanwhile.
     """
-    engine, rotation = held.engine, held.rotation
-    latest = engine.secrets.fetch_latest(held.location)
+    run, rotation = held.run, held.rotation
+    latest = run.services.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
         raise freeze(held, latest)
     if value is None:
@@ -152,7 +152,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         last_failure=None,
         blocked=False,
     )
-    until = engine.clock.now() + rotation.overlap
+    until = run.services.clock.now() + rotation.overlap
     held.step(
         RotationState.OVERLAPPING,
         "overlap_started",
@@ -165,7 +165,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
 
 def _verify_again(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
     try:
-        held.engine.pats.verify(held.rotation.organization, value)
+        held.services.pats.verify(held.rotation.organization, value)
     except VerificationError:
         check_clone(held, view)
         raise

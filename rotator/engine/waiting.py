@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rotator.engine.ports import Clock
+from rotator.ports.clock import Clock
 
 
 class Patience:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.cli.context import CliContext
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.planning import plan_from
 from rotator.engine.status import status_from
@@ -46,10 +46,10 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
         looks: dict[str, Callable[[], object]] = {
             "bare SELECT of all columns": lambda: _select(database),
         }
-        with Session(CliContext(config=config)) as session:
-            store, policy = session.database, session.policy
-            looks["plan_from, in process"] = lambda: plan_from(store, policy, session.clock.now())
-            looks["status_from, in process"] = lambda: status_from(store, policy, session.clock.now())
+        with open_installation(CliContext(config=config)) as installation:
+            store, policy = installation.database, installation.policy
+            looks["plan_from, in process"] = lambda: plan_from(store, policy, installation.clock.now())
+            looks["status_from, in process"] = lambda: status_from(store, policy, installation.clock.now())
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
         for command in ("plan", "status"):
             spent = run_command(command, "--json", cwd=directory)

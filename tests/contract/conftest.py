@@ -12,7 +12,8 @@ import pytest
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.managed_pat import ManagedPat
-from rotator.engine.ports import Claim, Database
+from rotator.ports.claims import Claim
+from rotator.ports.database import Database
 from tests.support.fake_database import MemoryDatabase
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW
@@ -61,6 +62,6 @@ def adopt(database: Database) -> Callable[[ManagedPat], Claim]:
     def add_and_claim(pat: ManagedPat) -> Claim:
         with database.begin() as work:
             work.inventory.add(pat)
-            return work.leases.claim(pat.name, "run-1", now=NOW, span=timedelta(minutes=5))
+            return work.claims.claim(pat.name, "run-1", now=NOW, span=timedelta(minutes=5))
 
     return add_and_claim

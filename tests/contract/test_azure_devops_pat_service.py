@@ -18,7 +18,6 @@ from rotator.adapters.azure_devops.pat_service import MOST_PAGES
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
 from rotator.adapters.http import HttpOptions
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import MintedPat, PatFilter
 from rotator.errors import (
     DeniedError,
     RejectedError,
@@ -27,6 +26,7 @@ from rotator.errors import (
     UnknownOutcomeError,
     VerificationError,
 )
+from rotator.ports.pat_service import MintedPat, PatFilter
 from tests.support.azure_devops import ACCOUNT, OTHER_ACCOUNT, ROBOT_ACCOUNT, SandboxAzureDevOps, run_azure_devops
 
 HOME = "contoso"

@@ -10,8 +10,8 @@ from datetime import timedelta, timezone
 import pytest
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEvent, make_hash
-from rotator.engine.ports import Database
 from rotator.errors import UsageError
+from rotator.ports.database import Database
 from tests.support.records import NOW, make_entry
 
 

@@ -9,8 +9,10 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.engine.ports import Claim, Database, UntrackedPat
 from rotator.errors import LeaseLostError, RotatorError, UsageError
+from rotator.ports.claims import Claim
+from rotator.ports.database import Database
+from rotator.ports.inventory import UntrackedPat
 from tests.support.records import DAY, NOW, make_managed_pat, make_pat
 
 Adopt = Callable[[ManagedPat], Claim]
@@ -96,7 +98,7 @@ def test_inventory_add_accepts_the_same_id_when_the_organization_differs(databas
 
 
 def test_inventory_save_replaces_all_but_the_epoch_when_claimed(database: Database, adopt: Adopt) -> None:
-    """The epoch belongs to the leases."""
+    """The epoch belongs to the claims."""
     pat = make_managed_pat()
     claim = adopt(pat)
     changed = replace(_make_full(pat), authorization_id="new", valid_to=NOW + 40 * DAY, epoch=99)
@@ -120,7 +122,7 @@ def test_inventory_save_is_refused_when_the_claim_was_taken_over(database: Datab
     pat = make_managed_pat()
     stale = adopt(pat)
     with database.begin() as work:
-        work.leases.claim(pat.name, "run-2", now=NOW + timedelta(minutes=6), span=timedelta(minutes=5))
+        work.claims.claim(pat.name, "run-2", now=NOW + timedelta(minutes=6), span=timedelta(minutes=5))
     with pytest.raises(LeaseLostError), database.begin() as work:
         work.inventory.save(replace(pat, authorization_id="stale"), stale)
     with database.begin() as work:

@@ -10,8 +10,9 @@ import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import CLOSED_STATES, RotationState
-from rotator.engine.ports import Claim, Database
 from rotator.errors import CloneLostError, DatabaseError, LeaseHeldError, LeaseLostError
+from rotator.ports.claims import Claim
+from rotator.ports.database import Database
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
 
 Adopt = Callable[[ManagedPat], Claim]
@@ -98,7 +99,7 @@ def test_journal_write_is_refused_when_the_claim_was_taken_over(database: Databa
     """Insert and save; nothing of the transaction is kept."""
     with database.begin() as work:
         work.journal.insert(make_rotation(), claim)
-        work.leases.claim("npm-feed", "run-2", now=claim.expires_at, span=timedelta(minutes=5))
+        work.claims.claim("npm-feed", "run-2", now=claim.expires_at, span=timedelta(minutes=5))
     with database.begin() as work:
         with pytest.raises(LeaseLostError):
             work.journal.save(replace(make_rotation(), rule="stale"), claim)
@@ -113,7 +114,7 @@ def test_journal_write_is_refused_when_the_claim_was_released_or_the_record_remo
 ) -> None:
     """A claim given back is no claim."""
     with database.begin() as work:
-        work.leases.release(claim)
+        work.claims.release(claim)
         with pytest.raises(LeaseLostError):
             work.journal.insert(make_rotation(), claim)
         work.inventory.remove("npm-feed")

@@ -21,10 +21,9 @@ from cryptography.x509.oid import NameOID
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, KEY_VAULT_SCOPE
 from rotator.adapters.entra.credential import AccountCredential
 from rotator.adapters.entra.flows import EntraAccount
-from rotator.adapters.entra.sign_in import DevicePrompt, EntraSignIn
+from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.http import HttpOptions
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import SignInStatus
 from rotator.errors import (
     ConfigError,
     DeniedError,
@@ -33,6 +32,7 @@ from rotator.errors import (
     TransientError,
     UsageError,
 )
+from rotator.ports.sign_in import DevicePrompt, SignInStatus
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME

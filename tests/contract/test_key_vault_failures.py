@@ -20,7 +20,6 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import SecretLocation
 from rotator.errors import (
     ConfigError,
     DeniedError,
@@ -31,6 +30,7 @@ from rotator.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.certificates import write_certificates
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID

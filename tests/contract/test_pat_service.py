@@ -10,8 +10,8 @@ import pytest
 
 from rotator.domain.managed_pat import Pat, is_pat_shaped
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import MintedPat, PatFilter, PatService
 from rotator.errors import RejectedError, SignInRequiredError, VerificationError
+from rotator.ports.pat_service import MintedPat, PatFilter, PatService
 from tests.support.azure_devops import ACCOUNT, OTHER_ACCOUNT, SandboxAzureDevOps, run_azure_devops
 from tests.support.clock import FakeClock
 from tests.support.fake_pat_service import FakePatService

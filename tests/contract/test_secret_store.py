@@ -11,8 +11,8 @@ from typing import Protocol
 import pytest
 
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import SecretLocation, SecretStore, StoredSecret
 from rotator.errors import DeniedError, RejectedError
+from rotator.ports.secret_store import SecretLocation, SecretStore, StoredSecret
 from tests.support.clock import FakeClock
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.vault import SandboxVault, run_vault

@@ -166,9 +166,9 @@ def test_postgresql_is_locked_when_another_transaction_holds_the_row(postgres_ur
     with holder.begin() as work:
         work.inventory.load("npm-feed")
         with waiter.begin() as second, pytest.raises(DatabaseLockedError):
-            second.leases.claim("npm-feed", "run-2", now=NOW, span=QUICK)
+            second.claims.claim("npm-feed", "run-2", now=NOW, span=QUICK)
     with waiter.begin() as work:
-        assert work.leases.claim("npm-feed", "run-2", now=NOW, span=QUICK).epoch == 1
+        assert work.claims.claim("npm-feed", "run-2", now=NOW, span=QUICK).epoch == 1
     holder.close()
     waiter.close()
 
@@ -179,13 +179,13 @@ def test_postgresql_fence_holds_when_a_takeover_runs_at_the_same_time(postgres_u
     database, impatient = SqlDatabase(postgres_url), SqlDatabase(postgres_url, lock_wait=QUICK)
     with database.begin() as work:
         work.inventory.add(make_managed_pat())
-        claim = work.leases.claim("npm-feed", "run-1", now=NOW, span=QUICK)
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=QUICK)
     with database.begin() as writing:
         writing.journal.insert(make_rotation(), claim)
         with impatient.begin() as taking, pytest.raises(DatabaseLockedError):
-            taking.leases.claim("npm-feed", "run-2", now=NOW + QUICK, span=QUICK)
+            taking.claims.claim("npm-feed", "run-2", now=NOW + QUICK, span=QUICK)
     with impatient.begin() as taking:
-        taking.leases.claim("npm-feed", "run-2", now=NOW + QUICK, span=QUICK)
+        taking.claims.claim("npm-feed", "run-2", now=NOW + QUICK, span=QUICK)
     with database.begin() as writing, pytest.raises(LeaseLostError):
         writing.journal.save(make_rotation(), claim)
     database.close()

@@ -12,10 +12,10 @@ from rotator.domain.marker import strip_mark
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.cycle import run_once
 from rotator.engine.leftovers import find_leftovers
-from rotator.engine.ports import PatFilter
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import load_known
 from rotator.errors import RotatorError, TransientError
+from rotator.ports.pat_service import PatFilter
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.world import ACCOUNT, LIFETIME, ORGANIZATION, InvariantError, World
 
@@ -67,10 +67,10 @@ def simulate(seed: int) -> History:
 def run_process(world: World, history: History, at: int | None, action: Callable[[], None] | None = None) -> int:
     """One `rotator once`, killed before the bytecode `at` (or `action` done there); how many it executed."""
     life = Life(at, action)
-    engine = world.make_engine(life)
+    run = world.make_run(life)
     try:
         with life.lived():
-            run_once(engine)
+            run_once(run)
     except Crash:
         history.crashes += 1
     except RotatorError as error:
@@ -89,8 +89,8 @@ def settle(world: World, history: History) -> None:
     world.secrets.land_late()
     _run_until_at_rest(world, history)
     if world.restored and world.find_unserved():
-        engine = world.make_engine(Life())
-        rebuild(engine, look(engine))
+        run = world.make_run(Life())
+        rebuild(run, look(run))
         history.rebuilds += 1
         _run_until_at_rest(world, history)
     history.breaks = len(world.breaks)
@@ -137,9 +137,9 @@ def check_rest(world: World) -> None:
 
 def _check_orphans(world: World, name: str, current: str) -> None:
     """I2: whatever of ours lives beside the current PAT is reported as left over."""
-    engine = world.make_engine(Life())
+    run = world.make_run(Life())
     listed = world.pats.fetch_pats(ACCOUNT, ORGANIZATION, PatFilter.ACTIVE)
-    reported = {item.pat.authorization_id for item in find_leftovers(load_known(engine), ACCOUNT, ORGANIZATION, listed)}
+    reported = {item.pat.authorization_id for item in find_leftovers(load_known(run), ACCOUNT, ORGANIZATION, listed)}
     for fake in world.pats.live_pats():
         mine = strip_mark(fake.pat.display_name) == name
         if mine and fake.pat.authorization_id not in world.human_ids | reported | {current}:
@@ -256,13 +256,13 @@ def _run_two(world: World, history: History) -> None:
         thaw.wait(60)
 
     life = Life(_pick_point(world.random), freeze)
-    engine = world.make_engine(life)
+    run = world.make_run(life)
     notes: list[str] = []
 
     def live() -> None:
         try:
             with life.lived():
-                run_once(engine)
+                run_once(run)
         except RotatorError as error:
             notes.append(error.code)
         except BaseException as error:

@@ -13,17 +13,12 @@ from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, T
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import check_chain
-from rotator.engine.context import Engine, Timing
-from rotator.engine.ports import (
-    MintedPat,
-    PatFilter,
-    SecretLocation,
-    SecretVersion,
-    SignInStatus,
-    StoredSecret,
-    UnitOfWork,
-)
+from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.tags import ROTATION_TAG
+from rotator.ports.database import UnitOfWork
+from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
@@ -68,10 +63,10 @@ class World:
         """Where a ManagedPat's value is."""
         return SecretLocation(VAULT, f"contoso-{name}", ACCOUNT)
 
-    def make_engine(self, life: Life) -> Engine:
-        """An engine as one process would have it."""
+    def make_run(self, life: Life) -> RunContext:
+        """A run as one process would have it."""
         self.runs += 1
-        return Engine(
+        services = Services(
             database=MortalDatabase(self, life),
             pats=MortalPats(self, life),
             secrets=MortalSecrets(self, life),
@@ -79,13 +74,17 @@ class World:
             clock=MortalClock(self.clock, life),
             entropy=SeededEntropy(self.random),
             accounts=(Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION,)),),
-            policy=self.policy,
-            actor="simulation",
-            run_id=f"run-{self.runs}",
-            progress=lambda event, /, **values: None,
             timing=Timing(),
             max_parallel=1,
             marker_key=self.marker_key,
+        )
+        return RunContext(
+            services=services,
+            policy=self.policy,
+            run_id=f"run-{self.runs}",
+            actor="simulation",
+            claimant=f"run-{self.runs}",
+            progress=lambda event, /, **values: None,
         )
 
     def load_rotations(self) -> list[Rotation]:

@@ -17,11 +17,11 @@ from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import check_chain
-from rotator.engine.context import Engine, Timing
+from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
-from rotator.engine.ports import SecretLocation, StoredSecret
 from rotator.engine.report import RunReport
 from rotator.engine.status import TokenStatus, status_from
+from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.clock import FakeClock
 from tests.support.engine_fakes import (
     CallTape,
@@ -68,10 +68,9 @@ class EngineWorld:
         self.told: list[tuple[str, dict[str, str | int | None]]] = []
         self._runs = 0
 
-    def make_engine(self) -> Engine:
-        """An engine as a new process would have it."""
-        self._runs += 1
-        return Engine(
+    def make_services(self) -> Services:
+        """Services as a new process would have them."""
+        return Services(
             database=self.database,
             pats=self.pats,
             secrets=self.secrets,
@@ -79,22 +78,30 @@ class EngineWorld:
             clock=self.clock,
             entropy=self.entropy,
             accounts=self.accounts,
-            policy=self.policy,
-            actor="root@host",
-            run_id=f"run-{self._runs}",
-            progress=lambda event, /, **values: self.told.append((event, values)),
             timing=self.timing,
             max_parallel=self.max_parallel,
             marker_key=self.marker_key,
         )
 
+    def make_run(self, services: Services | None = None) -> RunContext:
+        """A new run, in a new process unless it is given the services of one that is there."""
+        self._runs += 1
+        return RunContext(
+            services=services or self.make_services(),
+            policy=self.policy,
+            run_id=f"run-{self._runs}",
+            actor="root@host",
+            claimant=f"run-{self._runs}",
+            progress=lambda event, /, **values: self.told.append((event, values)),
+        )
+
     def run(self) -> RunReport:
         """One `rotator once`."""
-        return self.watch(lambda: run_once(self.make_engine()))
+        return self.watch(lambda: run_once(self.make_run()))
 
     def rotate(self, *names: str) -> RunReport:
         """One `rotator rotate NAMES`."""
-        return self.watch(lambda: rotate_by_hand(self.make_engine(), list(names)))
+        return self.watch(lambda: rotate_by_hand(self.make_run(), list(names)))
 
     def run_and_die(self, *, before: str | None = None, after: str | None = None) -> None:
         """One `rotator once` that is killed around the commit with a mark; AssertionError if it never came there."""

@@ -8,8 +8,11 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent
-from rotator.engine.ports import AuditLog, MintedPat, SignInStatus, UnitOfWork
 from rotator.errors import DatabaseError, RotatorError
+from rotator.ports.audit_log import AuditLog
+from rotator.ports.database import UnitOfWork
+from rotator.ports.pat_service import MintedPat
+from rotator.ports.sign_in import SignInStatus
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePatService

@@ -8,23 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from rotator.adapters.database.claims import make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.journal import make_open_already, make_unknown
-from rotator.adapters.database.leases import make_held, make_lost, make_missing
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.ports import (
-    AuditLog,
-    Claim,
-    Inventory,
-    Journal,
-    Leases,
-    LifetimeLimits,
-    UnitOfWork,
-    UntrackedPat,
-)
 from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.ports.audit_log import AuditLog
+from rotator.ports.claims import Claim, Claims
+from rotator.ports.database import UnitOfWork
+from rotator.ports.inventory import Inventory, UntrackedPat
+from rotator.ports.journal import Journal
+from rotator.ports.limits import LifetimeLimits
 
 
 @dataclass
@@ -51,7 +47,7 @@ class _Tables:
     def holds(self, claim: Claim) -> bool:
         """Whether the claim is the current one."""
         pat, holder = self.pats.get(claim.name), self.claims.get(claim.name)
-        return pat is not None and pat.epoch == claim.epoch and holder is not None and holder[0] == claim.run_id
+        return pat is not None and pat.epoch == claim.epoch and holder is not None and holder[0] == claim.claimant
 
 
 class _MemoryInventory:
@@ -183,25 +179,25 @@ class _MemoryAuditLog:
         return self._tables.events[-1] if self._tables.events else None
 
 
-class _MemoryLeases:
+class _MemoryClaims:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
 
-    def claim(self, name: str, run_id: str, *, now: datetime, span: timedelta) -> Claim:
+    def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         pat = self._tables.pats.get(name)
         if pat is None:
             raise make_missing(name)
-        holder, until = self._tables.claims.get(name, (run_id, now))
-        if holder != run_id and until > now:
+        holder, until = self._tables.claims.get(name, (claimant, now))
+        if until > now:
             raise make_held(name, holder, until)
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
-        self._tables.claims[name] = (run_id, now + span)
-        return Claim(name, run_id, pat.epoch + 1, now + span)
+        self._tables.claims[name] = (claimant, now + span)
+        return Claim(name, claimant, pat.epoch + 1, now + span)
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         if not self._tables.holds(claim):
             raise make_lost(claim)
-        self._tables.claims[claim.name] = (claim.run_id, now + span)
+        self._tables.claims[claim.name] = (claim.claimant, now + span)
         return replace(claim, expires_at=now + span)
 
     def release(self, claim: Claim) -> None:
@@ -226,7 +222,7 @@ class _MemoryUnitOfWork:
         self.inventory: Inventory = _MemoryInventory(tables)
         self.journal: Journal = _MemoryJournal(tables)
         self.audit: AuditLog = _MemoryAuditLog(tables)
-        self.leases: Leases = _MemoryLeases(tables)
+        self.claims: Claims = _MemoryClaims(tables)
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
 
     def now(self) -> datetime:

@@ -16,8 +16,9 @@ from rotator.adapters.azure_devops.pat_errors import make_pat_error
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock, MintedPat, PatFilter
 from rotator.errors import SignInRequiredError, VerificationError
+from rotator.ports.clock import Clock
+from rotator.ports.pat_service import MintedPat, PatFilter
 
 CHANGES = frozenset({"mint", "revoke", "update"})
 _TICKS_PER_SECOND = 300

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock, SecretLocation, SecretVersion, StoredSecret
 from rotator.errors import DeniedError, RejectedError, RotatorError, TransientError, UnknownOutcomeError
+from rotator.ports.clock import Clock
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
 MOST_TAGS = 15
 _LIST, _GET, _SET = "list", "get", "set"

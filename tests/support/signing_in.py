@@ -12,12 +12,12 @@ import requests
 from cryptography.fernet import Fernet
 
 from rotator.adapters.entra.flows import EntraAccount
-from rotator.adapters.entra.sign_in import DevicePrompt, EntraSignIn
+from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
 from rotator.adapters.http import HttpOptions
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import SignInStatus
+from rotator.ports.sign_in import DevicePrompt, SignInStatus
 from rotator.sandbox.record import RecordedRequest
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USERNAME

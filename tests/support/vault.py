@@ -13,7 +13,7 @@ from azure.core.credentials import AccessToken, TokenCredential
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import SecretLocation
+from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.record import RecordedRequest
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, USER_ID, VAULT

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import MintedPat
 from rotator.engine.report import RunReport
 from rotator.errors import (
     DatabaseError,
@@ -26,6 +25,7 @@ from rotator.errors import (
     UnknownOutcomeError,
     VerificationError,
 )
+from rotator.ports.pat_service import MintedPat
 from tests.support.engine import SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_overlapping
 
@@ -148,7 +148,7 @@ def _take_over(world: EngineWorld) -> None:
     def freeze() -> None:
         world.advance(minutes=6)
         with world.database.begin() as work:
-            work.leases.claim("npm-feed", "other-run", now=work.now(), span=world.timing.lease)
+            work.claims.claim("npm-feed", "other-run", now=work.now(), span=world.timing.lease)
 
     world.database.interrupts["verified"] = freeze
 

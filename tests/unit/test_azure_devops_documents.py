@@ -19,7 +19,7 @@ from rotator.adapters.azure_devops.documents import (
     parse_pat,
     render_moment,
 )
-from rotator.engine.ports import MintedPat
+from rotator.ports.pat_service import MintedPat
 
 ENTRY = {
     "displayName": "new_token",

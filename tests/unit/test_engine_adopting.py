@@ -25,7 +25,7 @@ def add_untracked(
 def look(world: EngineWorld, *references: str) -> AdoptionPlan:
     """What would be adopted; all when nothing is named."""
     before = world.database.dump()
-    plan = propose(world.make_engine(), list(references), everything=not references)
+    plan = propose(world.make_run(), list(references), everything=not references)
     assert world.database.dump() == before
     assert CANARY not in repr(plan)
     return plan
@@ -63,8 +63,8 @@ def test_everything_covered_is_proposed_when_all_is_asked_for() -> None:
 def test_records_and_events_are_written_when_adopted() -> None:
     world = make_world()
     (found,) = add_untracked(world, "deploy")
-    engine = world.make_engine()
-    adopt(engine, propose(engine, ["deploy"], everything=False))
+    run = world.make_run()
+    adopt(run, propose(run, ["deploy"], everything=False))
     assert world.record("deploy").authorization_id == found
     assert world.events("deploy") == ["pat_adopted succeeded"]
     assert world.events("policy") == ["policy_changed succeeded"]
@@ -75,8 +75,8 @@ def test_records_and_events_are_written_when_adopted() -> None:
 def test_adopted_pat_is_rotated_when_it_becomes_due() -> None:
     world = make_world()
     add_untracked(world, "deploy")
-    engine = world.make_engine()
-    adopt(engine, propose(engine, [], everything=True))
+    run = world.make_run()
+    adopt(run, propose(run, [], everything=True))
     world.advance(days=16)
     assert "deploy" in [entry.name for entry in world.run().rotated]
     world.finish("deploy")
@@ -85,11 +85,11 @@ def test_adopted_pat_is_rotated_when_it_becomes_due() -> None:
 def test_nothing_is_written_when_one_of_several_cannot_be() -> None:
     world = make_world()
     add_untracked(world, "a", "b")
-    engine = world.make_engine()
-    plan = propose(engine, [], everything=True)
+    run = world.make_run()
+    plan = propose(run, [], everything=True)
     world.database.audit_left = 2
     with pytest.raises(DatabaseError):
-        adopt(engine, plan)
+        adopt(run, plan)
     with world.database.begin() as work:
         assert [pat.name for pat in work.inventory.load_all()] == [NAME]
 
@@ -157,8 +157,8 @@ def test_pat_is_adopted_as_blocked_when_it_cannot_be_cloned() -> None:
 def test_adopted_pat_is_rotated_when_the_guardrail_on_its_scope_is_lifted() -> None:
     world = make_world(policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=("app_token",))))
     add_untracked(world, "full", scope="app_token")
-    engine = world.make_engine()
-    adopt(engine, propose(engine, ["full"], everything=False))
+    run = world.make_run()
+    adopt(run, propose(run, ["full"], everything=False))
     world.advance(days=16)
     world.run()
     assert world.states("full") == []

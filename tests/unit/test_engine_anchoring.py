@@ -31,7 +31,7 @@ def test_anchors_are_the_heads_of_their_moments_when_secrets_were_written() -> N
     world = make_world("a", "b")
     world.run()
     events = load_events(world)
-    anchors = fetch_anchors(world.make_engine())
+    anchors = fetch_anchors(world.make_run())
     assert [anchor.name for anchor in anchors] == ["a", "b"]
     for anchor in anchors:
         head, following = events[anchor.sequence - 1], events[anchor.sequence]
@@ -48,21 +48,21 @@ def test_anchors_of_all_versions_are_found_when_there_are_several() -> None:
     world.advance(hours=24)
     world.run()
     world.rotate(NAME)
-    assert len(fetch_anchors(world.make_engine())) == 2
+    assert len(fetch_anchors(world.make_run())) == 2
 
 
 @pytest.mark.parametrize("tag", ["", "7", "7:", ":abc", "x:abc", "\u00b2:abc", "-1:abc"])
 def test_anchor_is_left_out_when_its_tag_makes_no_sense(tag: str) -> None:
     world = make_world()
     world.secrets.write_foreign(world.location(), "x", {AUDIT_HEAD_TAG: tag})
-    assert fetch_anchors(world.make_engine()) == ()
+    assert fetch_anchors(world.make_run()) == ()
 
 
 def test_chain_is_broken_when_its_end_was_cut_off_below_an_anchor() -> None:
     """The chain alone still verifies; the error names the event and the secret."""
     world = make_world()
     world.run()
-    [anchor] = fetch_anchors(world.make_engine())
+    [anchor] = fetch_anchors(world.make_run())
     cut = load_events(world)[: anchor.sequence - 1]
     assert check_chain(cut).events == anchor.sequence - 1
     with pytest.raises(AuditChainError, match=rf"event {anchor.sequence}.*secret of {NAME}.*is gone") as caught:
@@ -79,7 +79,7 @@ def test_chain_is_broken_when_it_was_written_anew() -> None:
     """A chain that is sound in itself, with another event at the anchor's number."""
     world = make_world()
     world.run()
-    [anchor] = fetch_anchors(world.make_engine())
+    [anchor] = fetch_anchors(world.make_run())
     forged = chain_anew(load_events(world))
     assert check_chain(forged).events == len(forged)
     with pytest.raises(AuditChainError, match="written anew") as caught:
@@ -91,7 +91,7 @@ def test_chain_is_broken_when_it_was_written_anew() -> None:
 def test_chain_is_broken_when_one_of_two_anchors_of_an_event_differs() -> None:
     world = make_world()
     world.run()
-    [anchor] = fetch_anchors(world.make_engine())
+    [anchor] = fetch_anchors(world.make_run())
     wrong = replace(anchor, name="other", hash="0" * 64)
     with pytest.raises(AuditChainError, match="secret of other"):
         check_anchored_chain(load_events(world), [anchor, wrong])
@@ -107,7 +107,7 @@ def test_first_missing_anchor_is_named_when_the_log_is_empty() -> None:
 def test_altered_event_is_named_before_any_anchor_when_both_are_wrong() -> None:
     world = make_world()
     world.run()
-    [anchor] = fetch_anchors(world.make_engine())
+    [anchor] = fetch_anchors(world.make_run())
     events = load_events(world)
     events[0] = replace(events[0], entry=replace(events[0].entry, subject="other"))
     with pytest.raises(AuditChainError, match="altered") as caught:
@@ -119,4 +119,4 @@ def test_refusal_passes_through_when_the_vault_cannot_be_read() -> None:
     world = make_world()
     world.secrets.denied.add("list")
     with pytest.raises(DeniedError):
-        fetch_anchors(world.make_engine())
+        fetch_anchors(world.make_run())

@@ -7,7 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.audit_event import Outcome
 from rotator.engine.claiming import claimed
+from rotator.engine.cycle import run_once
+from rotator.engine.report import RunReport
 from rotator.errors import DatabaseError, LeaseHeldError, RotationError, UsageError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world
 from tests.support.engine_scenarios import make_late_store, make_overlapping
@@ -18,7 +21,7 @@ LEASE = timedelta(minutes=6)
 def claim_elsewhere(world: EngineWorld, name: str = NAME) -> None:
     """Another run claims the ManagedPat."""
     with world.database.begin() as work:
-        work.leases.claim(name, "other-run", now=work.now(), span=world.timing.lease)
+        work.claims.claim(name, "other-run", now=work.now(), span=world.timing.lease)
 
 
 def list_mutations(world: EngineWorld, start: int = 0) -> list[str]:
@@ -62,17 +65,38 @@ def test_claim_is_given_back_when_the_work_fails() -> None:
     world.pats.fail("mint")
     world.run()
     claim_elsewhere(world)
-    engine = world.make_engine()
-    with pytest.raises(LeaseHeldError) as caught, claimed(engine, NAME):
+    run = world.make_run()
+    with pytest.raises(LeaseHeldError) as caught, claimed(run, NAME):
         pass
     assert caught.value.exit_code == 11
+
+
+def test_claim_is_refused_when_the_same_run_works_on_the_pat_already() -> None:
+    world = make_world()
+    run = world.make_run()
+    with claimed(run, NAME) as held:
+        with pytest.raises(LeaseHeldError), claimed(run, NAME):
+            pass
+        held.check_claim()
+        held.save(held.pat, "pat_paused", Outcome.SUCCEEDED)
+
+
+def test_second_run_of_a_process_leaves_the_pat_alone_when_the_first_works_on_it() -> None:
+    world = make_world()
+    services = world.make_services()
+    reports: list[RunReport] = []
+    world.database.interrupts["minted"] = lambda: reports.append(run_once(world.make_run(services)))
+    first = run_once(world.make_run(services))
+    assert [entry.name for entry in first.rotated] == [NAME]
+    assert [[entry.name for entry in report.held] for report in reports] == [[NAME]]
+    assert world.count("mint") == 1
 
 
 def test_claim_of_another_run_stays_when_ours_was_lost() -> None:
     world = make_world()
     world.database.interrupts["minted"] = lambda: take_over(world)
     world.run()
-    with pytest.raises(LeaseHeldError), claimed(world.make_engine(), NAME):
+    with pytest.raises(LeaseHeldError), claimed(world.make_run(), NAME):
         pass
 
 
@@ -158,9 +182,9 @@ def test_value_is_not_put_back_when_the_lease_ran_out_before() -> None:
 
 def test_work_needs_a_managed_pat_and_a_rotation_when_claimed() -> None:
     world = make_world()
-    with pytest.raises(UsageError, match="ghost"), claimed(world.make_engine(), "ghost"):
+    with pytest.raises(UsageError, match="ghost"), claimed(world.make_run(), "ghost"):
         pass
-    with claimed(world.make_engine(), NAME) as held, pytest.raises(RotationError, match="no open rotation"):
+    with claimed(world.make_run(), NAME) as held, pytest.raises(RotationError, match="no open rotation"):
         assert held.rotation
 
 

@@ -13,12 +13,12 @@ from tests.support.engine_scenarios import make_overlapping
 
 def test_paused_pat_is_not_rotated_until_it_is_resumed() -> None:
     world = make_world()
-    assert pause(world.make_engine(), NAME).state is ManagedPatState.PAUSED
-    pause(world.make_engine(), NAME)
+    assert pause(world.make_run(), NAME).state is ManagedPatState.PAUSED
+    pause(world.make_run(), NAME)
     world.run()
     assert world.states() == []
-    assert resume(world.make_engine(), NAME).state is ManagedPatState.ACTIVE
-    resume(world.make_engine(), NAME)
+    assert resume(world.make_run(), NAME).state is ManagedPatState.ACTIVE
+    resume(world.make_run(), NAME)
     assert world.events() == ["pat_paused succeeded", "pat_resumed succeeded"]
     world.run()
     assert world.states() == ["overlapping"]
@@ -26,7 +26,7 @@ def test_paused_pat_is_not_rotated_until_it_is_resumed() -> None:
 
 def test_open_rotation_is_brought_to_its_end_when_paused() -> None:
     world = make_overlapping(hours=1)
-    pause(world.make_engine(), NAME)
+    pause(world.make_run(), NAME)
     world.advance(hours=24)
     world.run()
     assert world.states() == ["completed"]
@@ -38,7 +38,7 @@ def test_lost_clone_is_not_minted_anew_when_paused() -> None:
     world = make_world()
     world.run_and_die(after="minted")
     world.advance(minutes=6)
-    pause(world.make_engine(), NAME)
+    pause(world.make_run(), NAME)
     world.run()
     assert world.states() == ["abandoned"]
     world.check_rest()
@@ -50,7 +50,7 @@ def test_failures_are_forgotten_when_resumed() -> None:
     world.run()
     assert world.record().blocked
     world.secrets.denied.clear()
-    record = resume(world.make_engine(), NAME)
+    record = resume(world.make_run(), NAME)
     assert (record.blocked, record.failures, record.retry_at, record.last_failure) == (False, 0, None, None)
     assert [entry.name for entry in world.run().rotated] == [NAME]
 
@@ -58,20 +58,20 @@ def test_failures_are_forgotten_when_resumed() -> None:
 def test_server_and_vault_stay_as_they_are_when_a_pat_is_forgotten() -> None:
     world = make_world("a", NAME)
     location, live = world.location(), world.live_ids()
-    forget(world.make_engine(), NAME)
+    forget(world.make_run(), NAME)
     with world.database.begin() as work:
         assert [pat.name for pat in work.inventory.load_all()] == ["a"]
     assert world.live_ids() == live
     assert len(world.secrets.versions_of(location)) == 1
     assert world.events() == ["pat_forgotten succeeded"]
     with pytest.raises(UsageError):
-        forget(world.make_engine(), NAME)
+        forget(world.make_run(), NAME)
 
 
 def test_pat_is_not_forgotten_when_its_rotation_is_open() -> None:
     world = make_overlapping(hours=1)
     with pytest.raises(UsageError, match=r"not finished \(overlapping\)") as caught:
-        forget(world.make_engine(), NAME)
+        forget(world.make_run(), NAME)
     assert f"rotator revoke {NAME} --previous" in caught.value.fix
     assert world.record()
 
@@ -80,7 +80,7 @@ def test_pat_is_not_forgotten_when_that_cannot_be_audited() -> None:
     world = make_world()
     world.database.audit_left = 0
     with pytest.raises(DatabaseError):
-        forget(world.make_engine(), NAME)
+        forget(world.make_run(), NAME)
     assert world.record()
 
 
@@ -88,28 +88,28 @@ def test_pat_is_not_forgotten_when_that_cannot_be_audited() -> None:
 def test_nothing_is_done_by_hand_when_a_run_has_the_pat(act: object) -> None:
     world = make_world()
     with world.database.begin() as work:
-        work.leases.claim(NAME, "other-run", now=work.now(), span=world.timing.lease)
+        work.claims.claim(NAME, "other-run", now=work.now(), span=world.timing.lease)
     assert callable(act)
     with pytest.raises(LeaseHeldError):
-        act(world.make_engine(), NAME)
+        act(world.make_run(), NAME)
     assert world.events() == []
 
 
 def test_overlap_ends_early_when_a_person_says_so() -> None:
     world = make_overlapping(hours=1)
     old = world.live_ids()[0]
-    assert revoke_previous(world.make_engine(), NAME) == old
+    assert revoke_previous(world.make_run(), NAME) == old
     assert world.states() == ["completed"]
     world.check_rest()
     with pytest.raises(UsageError, match="no previous PAT"):
-        revoke_previous(world.make_engine(), NAME)
+        revoke_previous(world.make_run(), NAME)
 
 
 def test_guard_holds_when_a_person_ends_the_overlap_early() -> None:
     world = make_overlapping(hours=1)
     world.secrets.write_foreign(world.location(), "theirs")
     with pytest.raises(ForeignWriteError):
-        revoke_previous(world.make_engine(), NAME)
+        revoke_previous(world.make_run(), NAME)
     assert world.revoked_ids() == []
     assert len(world.live_ids()) == 2
 
@@ -117,7 +117,7 @@ def test_guard_holds_when_a_person_ends_the_overlap_early() -> None:
 def test_current_pat_is_revoked_and_paused_when_a_person_says_so() -> None:
     world = make_world()
     current = world.record().authorization_id
-    assert revoke_current(world.make_engine(), NAME) == current
+    assert revoke_current(world.make_run(), NAME) == current
     assert world.live_ids() == []
     record = world.record()
     assert record.state is ManagedPatState.PAUSED
@@ -129,7 +129,7 @@ def test_current_pat_is_revoked_and_paused_when_a_person_says_so() -> None:
 
 def test_revoked_pat_is_replaced_when_a_person_asks_for_a_new_one() -> None:
     world = make_world()
-    revoke_current(world.make_engine(), NAME)
+    revoke_current(world.make_run(), NAME)
     assert [entry.name for entry in world.rotate(NAME).rotated] == [NAME]
     world.check_served()
     assert len(world.live_ids()) == 1
@@ -138,7 +138,7 @@ def test_revoked_pat_is_replaced_when_a_person_asks_for_a_new_one() -> None:
 def test_current_pat_is_not_revoked_when_its_rotation_is_open() -> None:
     world = make_overlapping(hours=1)
     with pytest.raises(UsageError, match="not finished"):
-        revoke_current(world.make_engine(), NAME)
+        revoke_current(world.make_run(), NAME)
     assert world.revoked_ids() == []
 
 
@@ -146,7 +146,7 @@ def test_current_pat_is_not_revoked_when_that_cannot_be_audited() -> None:
     world = make_world()
     world.database.audit_left = 0
     with pytest.raises(DatabaseError):
-        revoke_current(world.make_engine(), NAME)
+        revoke_current(world.make_run(), NAME)
     assert world.revoked_ids() == []
 
 
@@ -154,7 +154,7 @@ def test_revocation_can_be_repeated_when_its_answer_was_lost() -> None:
     world = make_world()
     world.pats.fail("revoke", after_effect=True)
     with pytest.raises(UnknownOutcomeError):
-        revoke_current(world.make_engine(), NAME)
+        revoke_current(world.make_run(), NAME)
     assert world.record().state is ManagedPatState.ACTIVE
-    revoke_current(world.make_engine(), NAME)
+    revoke_current(world.make_run(), NAME)
     assert world.record().state is ManagedPatState.PAUSED

@@ -53,14 +53,14 @@ def make_quarantined() -> tuple[EngineWorld, str]:
 def look_at(world: EngineWorld) -> list[tuple[str, str]]:
     """The leftovers as `recover --dry-run` finds them; nothing is changed."""
     before = world.database.dump()
-    engine = world.make_engine()
-    found = look(engine, ServerView(engine)).leftovers
+    run = world.make_run()
+    found = look(run, ServerView(run)).leftovers
     assert world.database.dump() == before
     return [(item.kind.value, item.pat.authorization_id) for item in found]
 
 
 def revoke(world: EngineWorld, authorization_id: str) -> Leftover:
-    leftover = revoke_leftover(world.make_engine(), authorization_id)
+    leftover = revoke_leftover(world.make_run(), authorization_id)
     world.check_promises(repr(leftover))
     return leftover
 
@@ -132,7 +132,7 @@ def test_pat_of_a_person_is_nothing_of_ours_when_it_differs(spoil: dict[str, obj
 
 def test_leftovers_of_another_organization_are_not_taken_for_this_ones() -> None:
     world, near = make_quarantined()
-    known = load_known(world.make_engine())
+    known = load_known(world.make_run())
     listed = tuple(fake.pat for fake in world.pats.live_pats())
     assert [item.pat.authorization_id for item in find_leftovers(known, ACCOUNT, ORGANIZATION, listed)] == [near]
     assert find_leftovers(known, ACCOUNT, "fabrikam", listed) == ()
@@ -211,7 +211,7 @@ def test_revocation_is_refused_when_another_run_works_on_its_pat() -> None:
     world.advance(hours=25)
     world.run()
     with world.database.begin() as work:
-        work.leases.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
+        work.claims.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
     with pytest.raises(LeaseHeldError):
         revoke(world, parked)
     assert parked not in world.revoked_ids()
@@ -222,7 +222,7 @@ def test_revocation_is_refused_with_what_to_do_when_its_record_was_forgotten() -
     world.advance(hours=25)
     world.run()
     world.add_managed("other")
-    forget(world.make_engine(), NAME)
+    forget(world.make_run(), NAME)
     with pytest.raises(UsageError, match="managed no more") as caught:
         revoke(world, parked)
     assert "inventory adopt" in caught.value.fix
@@ -273,7 +273,7 @@ def test_revocation_can_be_repeated_when_it_died_in_between() -> None:
     with pytest.raises(UnknownOutcomeError):
         revoke(world, parked)
     assert world.rotations()[-1].state is RotationState.ABANDONING
-    recover_interrupted(world.make_engine())
+    recover_interrupted(world.make_run())
     assert parked not in world.live_ids()
     world.check_rest()
 
@@ -289,7 +289,7 @@ def test_recovery_alone_finishes_and_rotates_nothing_when_others_are_due() -> No
         world.rotate("c")
     world.database.revive()
     world.advance(minutes=6)
-    report = world.watch(lambda: recover_interrupted(world.make_engine()))
+    report = world.watch(lambda: recover_interrupted(world.make_run()))
     assert [entry.name for entry in report.abandoned] == ["c"]
     assert (report.rotated, report.retired, report.failed) == ([], [], [])
     assert [world.states(name) for name in "abc"] == [["overlapping"], ["overlapping"], ["abandoned"]]
@@ -298,7 +298,7 @@ def test_recovery_alone_finishes_and_rotates_nothing_when_others_are_due() -> No
 
 def test_recovery_alone_changes_nothing_when_nothing_was_interrupted() -> None:
     world = make_world()
-    report = world.watch(lambda: recover_interrupted(world.make_engine()))
+    report = world.watch(lambda: recover_interrupted(world.make_run()))
     assert report.exit_code == 0
     assert (world.states(), world.events()) == ([], [])
     assert world.count("mint") + world.count("revoke") + world.count("check_writable") == 0
@@ -315,10 +315,10 @@ def test_mint_that_landed_late_is_undone_by_recovery_alone() -> None:
     late = world.live_ids()[-1]
     world.advance(hours=25)
     world.run()
-    engine = world.make_engine()
-    found = look(engine, ServerView(engine))
+    run = world.make_run()
+    found = look(run, ServerView(run))
     assert found.leftovers == []
     assert [pat.authorization_id for _, pat in found.late[NAME]] == [late]
-    world.watch(lambda: recover_interrupted(world.make_engine()))
+    world.watch(lambda: recover_interrupted(world.make_run()))
     assert world.revoked_ids()[-1] == late
     world.check_rest()

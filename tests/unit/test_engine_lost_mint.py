@@ -67,7 +67,7 @@ def test_clone_is_found_when_it_lands_between_the_two_listings() -> None:
     world.pats.postpone_mint()
     world.run()
     world.advance(**SETTLE)
-    world.watch(lambda: run_once(replace(world.make_engine(), clock=LandingClock(world))))
+    world.watch(lambda: run_once(world.make_run(replace(world.make_services(), clock=LandingClock(world)))))
     assert world.codes() == ["value_lost"]
     assert world.count("revoke") == 1
 

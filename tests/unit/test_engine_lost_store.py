@@ -162,19 +162,19 @@ def test_late_write_is_shown_and_left_alone_when_somebody_only_looks() -> None:
     """A vault that cannot be read is told, and takes nothing else down."""
     world = make_late_store()
     world.add_managed("another", days_left=29)
-    engine = world.make_engine()
-    found, before, calls = look(engine, ServerView(engine)), world.database.dump(), len(world.timeline)
-    assert find_late_writes(engine, found) == (NAME,)
+    run = world.make_run()
+    found, before, calls = look(run, ServerView(run)), world.database.dump(), len(world.timeline)
+    assert find_late_writes(run, found) == (NAME,)
     assert world.database.dump() == before
     assert not MUTATIONS & set(world.timeline[calls:])
     world.secrets.fail("fetch_latest", make_busy("fetch_latest", "key_vault"))
-    assert find_late_writes(engine, found) == ()
+    assert find_late_writes(run, found) == ()
     assert {pair: error.code for pair, error in found.down.items()} == {(ACCOUNT, ORGANIZATION): "transient"}
     world.run()
-    assert find_late_writes(engine, found) == ()
+    assert find_late_writes(run, found) == ()
     found.late_stores.clear()
     reads = world.count("fetch_latest")
-    assert find_late_writes(engine, found) == ()
+    assert find_late_writes(run, found) == ()
     assert world.count("fetch_latest") == reads
 
 

@@ -10,8 +10,8 @@ import pytest
 from rotator.domain.policy import RuleAction
 from rotator.engine.cycle import run_once
 from rotator.engine.leftovers import revoke_leftover
-from rotator.engine.ports import MintedPat
 from rotator.errors import VerificationError
+from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_fakes import CountingEntropy
 from tests.support.policies import RULE, make_policy
@@ -100,7 +100,7 @@ class RecordingEntropy(CountingEntropy):
 def test_expiry_is_offset_by_four_to_eight_minutes_when_the_lifetime_is_a_month() -> None:
     world = make_world()
     entropy = RecordingEntropy()
-    world.watch(lambda: run_once(replace(world.make_engine(), entropy=entropy)))
+    world.watch(lambda: run_once(world.make_run(replace(world.make_services(), entropy=entropy))))
     assert entropy.bounds == [(240, 479)]
 
 
@@ -127,7 +127,7 @@ def test_attempts_go_on_when_a_leftover_was_revoked_by_hand() -> None:
     near = world.live_ids()[1]
     world.advance(minutes=11)
     give_up_clones(world, 2)
-    revoke_leftover(world.make_engine(), near)
+    revoke_leftover(world.make_run(), near)
     assert world.states() == ["abandoned"] * 4
     world.heal()
     world.run()

@@ -9,9 +9,9 @@ import pytest
 
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.listing import ServerView
-from rotator.engine.ports import Claim
 from rotator.engine.retiring import is_overlap_over, retire_predecessor
 from rotator.errors import RejectedError, RotationError
+from rotator.ports.claims import Claim
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_late_store, make_overlapping
 
@@ -49,7 +49,7 @@ def test_clone_of_another_rotation_is_not_taken_for_the_lost_mint_when_only_its_
     world, planned = lose_mint()
     other = world.add_lookalike(planned).pat.authorization_id
     manage(world, "other", world.add_lookalike(planned + timedelta(days=1)).pat.authorization_id)
-    with claimed(world.make_engine(), "other") as held:
+    with claimed(world.make_run(), "other") as held:
         stray = replace(world.rotations()[-1], id="f" * 32, name="other", new_authorization_id=other)
         held.begin(stray, event="rotation_planned")
         held.learn(new_authorization_id=other)
@@ -75,13 +75,13 @@ def test_third_newest_value_is_not_put_back_when_it_is_the_only_live_one() -> No
 def test_old_pat_is_not_revoked_when_the_overlap_is_asked_to_end_before_its_time() -> None:
     """Unless a person asks: without being told so, the end by hand is not meant."""
     world = make_overlapping(hours=1)
-    engine = world.make_engine()
-    with claimed(engine, NAME) as held, pytest.raises(RotationError) as caught:
-        retire_predecessor(held, ServerView(engine))
+    run = world.make_run()
+    with claimed(run, NAME) as held, pytest.raises(RotationError) as caught:
+        retire_predecessor(held, ServerView(run))
     assert caught.value.code == "overlap_not_over"
     assert world.revoked_ids() == []
-    with claimed(engine, NAME) as held:
-        retire_predecessor(held, ServerView(engine), by_hand=True)
+    with claimed(run, NAME) as held:
+        retire_predecessor(held, ServerView(run), by_hand=True)
     world.check_rest()
 
 
@@ -89,9 +89,9 @@ def test_overlap_is_not_over_when_the_journal_lacks_its_end() -> None:
     world = make_overlapping()
     rotation = world.rotations()[0]
     claim = Claim(NAME, "run", 1, world.clock.now())
-    assert is_overlap_over(ClaimedPat(world.make_engine(), claim, world.record(), rotation))
+    assert is_overlap_over(ClaimedPat(world.make_run(), claim, world.record(), rotation))
     endless = replace(rotation, overlap_until=None)
-    assert not is_overlap_over(ClaimedPat(world.make_engine(), claim, world.record(), endless))
+    assert not is_overlap_over(ClaimedPat(world.make_run(), claim, world.record(), endless))
 
 
 def test_retirement_goes_on_without_a_new_overlap_when_it_had_begun() -> None:
@@ -99,10 +99,10 @@ def test_retirement_goes_on_without_a_new_overlap_when_it_had_begun() -> None:
     world = make_overlapping()
     world.run_and_die(after="retiring")
     world.advance(minutes=6)
-    engine = world.make_engine()
-    with claimed(engine, NAME) as held:
+    run = world.make_run()
+    with claimed(run, NAME) as held:
         world.advance(hours=-5)
-        retire_predecessor(held, ServerView(engine))
+        retire_predecessor(held, ServerView(run))
     world.check_rest()
 
 

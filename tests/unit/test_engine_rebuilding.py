@@ -40,7 +40,7 @@ from tests.support.policies import make_policy
 def look_at(world: EngineWorld) -> Rebuild:
     """A dry run: nothing is changed, here or there."""
     before, calls = world.database.dump(), len(world.timeline)
-    plan = look(world.make_engine())
+    plan = look(world.make_run())
     assert world.database.dump() == before
     assert not MUTATIONS & set(world.timeline[calls:])
     assert CANARY not in repr(plan)
@@ -50,9 +50,9 @@ def look_at(world: EngineWorld) -> Rebuild:
 def do(world: EngineWorld) -> Rebuild:
     """A rebuild: the database alone is changed."""
     calls = len(world.timeline)
-    engine = world.make_engine()
-    plan = look(engine)
-    rebuild(engine, plan)
+    run = world.make_run()
+    plan = look(run)
+    rebuild(run, plan)
     assert not MUTATIONS & set(world.timeline[calls:])
     assert CANARY not in world.database.dump()
     return plan
@@ -225,7 +225,7 @@ def test_rebuild_changes_nothing_when_the_database_is_sound() -> None:
 
 def test_rebuild_keeps_a_pause_when_the_restored_database_has_it() -> None:
     world = make_world()
-    pause(world.make_engine(), NAME)
+    pause(world.make_run(), NAME)
     restore = world.database.back_up()
     world.rotate(NAME)
     restore()
@@ -307,8 +307,8 @@ def test_secret_is_refused_when_another_users_live_pat_is_in_it() -> None:
 
 def test_inventorys_own_secret_version_stays_when_nothing_else_tells_of_it() -> None:
     world = make_late_in_restored()
-    engine = world.make_engine()
-    with claimed(engine, NAME) as held:
+    run = world.make_run()
+    with claimed(run, NAME) as held:
         held.save(replace(held.pat, secret_version="seen"), "pat_drifted", Outcome.SUCCEEDED)
     [item] = do(world).news
     assert item.record.secret_version == "seen"
@@ -388,9 +388,9 @@ def test_record_is_refused_with_what_to_forget_when_its_pat_was_adopted_under_an
     """Adopted before the rebuild, while old and new lived: the handle went to the old one."""
     world = make_lost()
     old, clone = world.live_ids()
-    engine = world.make_engine()
-    adopt(engine, propose(engine, [old], everything=False))
-    adopt(engine, propose(engine, [clone], everything=False))
+    run = world.make_run()
+    adopt(run, propose(run, [old], everything=False))
+    adopt(run, propose(run, [clone], everything=False))
     [refusal] = do(world).refusals
     assert refusal.reference == NAME
     assert "rotator inventory forget npm-feed-contoso" in refusal.fix
@@ -400,8 +400,8 @@ def test_record_is_refused_with_what_to_forget_when_its_pat_was_adopted_under_an
 def test_adopted_record_becomes_the_rotated_one_when_the_database_was_lost() -> None:
     """Adopting first does no harm: it is due no more, and known as ours."""
     world = make_lost(overlap_is_over=True)
-    engine = world.make_engine()
-    adopt(engine, propose(engine, [], everything=True))
+    run = world.make_run()
+    adopt(run, propose(run, [], everything=True))
     [item] = do(world).news
     assert item.before is not None
     assert item.before.authorization_id == item.record.authorization_id
@@ -479,12 +479,12 @@ def test_error_is_told_when_the_vault_cannot_be_listed() -> None:
 def test_rebuild_leaves_a_record_alone_when_a_run_changed_it_after_the_look() -> None:
     """What the run wrote is newer than what was seen."""
     world = make_restored()
-    engine = world.make_engine()
-    plan = look(engine)
-    pause(world.make_engine(), NAME)
+    run = world.make_run()
+    plan = look(run)
+    pause(world.make_run(), NAME)
     before = world.record()
     with pytest.raises(LeaseHeldError, match="changed by another run"):
-        rebuild(engine, plan)
+        rebuild(run, plan)
     assert replace(world.record(), epoch=0) == replace(before, epoch=0)
     assert world.states() == []
     do(world)
@@ -494,7 +494,7 @@ def test_rebuild_leaves_a_record_alone_when_a_run_changed_it_after_the_look() ->
 def test_rebuild_is_refused_when_a_run_works_on_the_record() -> None:
     world = make_restored()
     with world.database.begin() as work:
-        work.leases.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
+        work.claims.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
     before = world.record()
     with pytest.raises(LeaseHeldError):
         do(world)

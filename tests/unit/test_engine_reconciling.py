@@ -13,8 +13,8 @@ from tests.support.engine_scenarios import make_busy, make_overlapping
 
 def look_around(world: EngineWorld) -> Reconciliation:
     """What a run would find now."""
-    engine = world.make_engine()
-    return look(engine, ServerView(engine))
+    run = world.make_run()
+    return look(run, ServerView(run))
 
 
 def manage(world: EngineWorld, name: str, authorization_id: str) -> None:

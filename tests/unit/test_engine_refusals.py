@@ -13,10 +13,10 @@ from rotator.domain.policy import Guardrails, Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.cycle import run_once
 from rotator.engine.planning import make_plan
-from rotator.engine.ports import MintedPat
 from rotator.engine.report import RunReport
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import PlanRefusedError, TransientError, VerificationError
+from rotator.ports.pat_service import MintedPat
 from tests.support.engine import NAME, SCOPE, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -89,7 +89,7 @@ def test_pat_is_blocked_when_a_guardrail_denies_its_scope(scopes: tuple[str, ...
     world = make_world(policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=scopes)))
     world.run()
     assert world.count("mint") == 0
-    (action,) = make_plan(world.make_engine()).actions
+    (action,) = make_plan(world.make_run()).actions
     assert action.kind.value == "blocked"
     assert "denied by guardrails.deny_scopes" in action.reason
     assert action.fix
@@ -233,7 +233,7 @@ def test_server_is_not_stormed_when_the_learned_maximum_is_below_the_threshold()
         world.run()
         world.advance(hours=1)
     assert world.count("mint") == 1
-    (action,) = make_plan(world.make_engine()).actions
+    (action,) = make_plan(world.make_run()).actions
     assert action.kind.value == "blocked"
 
 
@@ -391,7 +391,7 @@ def test_run_is_refused_when_a_person_names_no_managed_pat() -> None:
 
 def test_second_rotation_is_refused_when_the_overlap_lasts() -> None:
     world = make_world()
-    run_once(world.make_engine())
+    run_once(world.make_run())
     with pytest.raises(Exception, match="still in its overlap") as caught:
         world.rotate(NAME)
     assert not isinstance(caught.value, PlanRefusedError)

@@ -40,7 +40,7 @@ def deny(world: EngineWorld, times: int = 1) -> DeniedError:
 def test_leftover_is_found_in_a_later_organization_when_the_first_cannot_be_looked_at() -> None:
     world, near = make_quarantined("fabrikam", "near-by")
     deny(world)
-    assert revoke_leftover(world.make_engine(), near).pat.authorization_id == near
+    assert revoke_leftover(world.make_run(), near).pat.authorization_id == near
     assert near not in world.live_ids("far")
 
 
@@ -48,14 +48,14 @@ def test_first_refusal_is_told_when_the_leftover_is_found_nowhere() -> None:
     world, _ = make_quarantined()
     denied = deny(world)
     with pytest.raises(DeniedError) as caught:
-        revoke_leftover(world.make_engine(), "nothing")
+        revoke_leftover(world.make_run(), "nothing")
     assert caught.value is denied
 
 
 def test_sign_in_is_asked_once_and_of_the_leftovers_account_when_it_is_revoked() -> None:
     world, near = make_quarantined()
     world.sign_in.calls.clear()
-    revoke_leftover(world.make_engine(), near)
+    revoke_leftover(world.make_run(), near)
     assert world.sign_in.calls == [ACCOUNT]
 
 
@@ -66,7 +66,7 @@ def test_other_untracked_pats_stay_remembered_when_a_leftover_is_revoked() -> No
     world.run()
     with world.database.begin() as work:
         before = work.inventory.load_untracked()
-    revoke_leftover(world.make_engine(), near)
+    revoke_leftover(world.make_run(), near)
     with world.database.begin() as work:
         after = work.inventory.load_untracked()
     assert sorted(item.pat.display_name for item in before) == ["far", "theirs", "theirs"]
@@ -78,7 +78,7 @@ def test_revocation_is_journaled_as_of_now_when_its_answer_is_lost() -> None:
     world, near = make_quarantined()
     world.pats.fail("revoke")
     with pytest.raises(UnknownOutcomeError):
-        revoke_leftover(world.make_engine(), near)
+        revoke_leftover(world.make_run(), near)
     first, *_, stray = world.rotations()
     assert (stray.state.value, stray.new_authorization_id) == ("abandoning", near)
     assert stray.created_at == stray.updated_at == world.clock.now()
@@ -88,7 +88,7 @@ def test_revocation_is_journaled_as_of_now_when_its_answer_is_lost() -> None:
 
 def test_warning_says_what_a_leftover_is_when_it_is_quarantined() -> None:
     world, near = make_quarantined()
-    known = load_known(world.make_engine())
+    known = load_known(world.make_run())
     with world.database.begin() as work:
         (found,) = load_leftovers(work, known)
     assert make_warning(found) == Failure(

@@ -201,7 +201,7 @@ def test_rest_is_postponed_when_the_run_reaches_its_most_rotations() -> None:
 
 def test_paused_pat_is_skipped_when_due() -> None:
     world = make_world("a", "b")
-    pause(world.make_engine(), "a")
+    pause(world.make_run(), "a")
     assert [entry.name for entry in world.run().rotated] == ["b"]
     assert world.states("a") == []
 

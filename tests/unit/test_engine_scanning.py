@@ -13,7 +13,7 @@ from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, SCOPE, Engine
 def look(world: EngineWorld) -> ScanReport:
     """A scan, which changes nothing and shows no value."""
     before, calls = world.database.dump(), len(world.timeline)
-    report = scan(world.make_engine())
+    report = scan(world.make_run())
     assert world.database.dump() == before
     assert not MUTATIONS & set(world.timeline[calls:])
     assert CANARY not in repr(report)

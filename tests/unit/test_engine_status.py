@@ -50,7 +50,7 @@ def block(world: EngineWorld) -> None:
 
 
 def be_paused(world: EngineWorld) -> None:
-    pause(world.make_engine(), NAME)
+    pause(world.make_run(), NAME)
 
 
 def deny(world: EngineWorld) -> None:
@@ -178,7 +178,7 @@ def test_failure_stays_when_the_pat_is_paused_or_due() -> None:
     world.advance(minutes=6)
     world.run()
     assert world.record().failures == 2
-    pause(world.make_engine(), NAME)
+    pause(world.make_run(), NAME)
     world.advance(days=1)
     world.run()
     assert world.record().failures == 2

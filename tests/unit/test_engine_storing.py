@@ -11,9 +11,9 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, ManagedPatState
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, revoke_current
-from rotator.engine.ports import SecretLocation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import LeaseHeldError, LeaseLostError, TransientError
+from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_overlapping
 
@@ -76,7 +76,7 @@ def test_pat_is_made_again_from_its_record_when_the_server_has_forgotten_it_and_
 
 def test_record_is_active_again_when_a_pat_revoked_by_hand_is_rotated() -> None:
     world = make_world()
-    revoke_current(world.make_engine(), NAME)
+    revoke_current(world.make_run(), NAME)
     assert world.record().state is ManagedPatState.PAUSED
     world.rotate(NAME)
     assert (world.record().state, world.record().last_failure) == (ManagedPatState.ACTIVE, None)
@@ -85,8 +85,8 @@ def test_record_is_active_again_when_a_pat_revoked_by_hand_is_rotated() -> None:
 @pytest.mark.parametrize("failure", [None, Failure("other", "something else")], ids=["no failure", "another failure"])
 def test_record_stays_paused_when_a_person_paused_it_and_rotates_it(failure: Failure | None) -> None:
     world = make_world()
-    pause(world.make_engine(), NAME)
-    with claimed(world.make_engine(), NAME) as held:
+    pause(world.make_run(), NAME)
+    with claimed(world.make_run(), NAME) as held:
         held.save(replace(held.pat, last_failure=failure), "rotation_failed", Outcome.FAILED)
     world.rotate(NAME)
     assert (world.record().state, world.record().last_failure) == (ManagedPatState.PAUSED, None)
@@ -96,13 +96,13 @@ def test_claim_lasts_when_each_step_is_within_the_lease_and_all_of_them_are_not(
     """Every commit renews it, in the database and by the host's clock."""
     world = make_world()
     world.run()
-    with claimed(world.make_engine(), NAME) as held:
+    with claimed(world.make_run(), NAME) as held:
         for _ in range(4):
             world.advance(minutes=3)
             held.learn()
         world.advance(minutes=3)
         held.check_claim()
-        with pytest.raises(LeaseHeldError), claimed(world.make_engine(), NAME):
+        with pytest.raises(LeaseHeldError), claimed(world.make_run(), NAME):
             pass
         assert held.rotation.updated_at == world.clock.now() - timedelta(minutes=3)
 
@@ -111,7 +111,7 @@ def test_claim_is_over_by_the_hosts_clock_when_the_databases_is_another() -> Non
     world = make_world()
     world.run()
     world.database.skew = timedelta(hours=1)
-    with claimed(world.make_engine(), NAME) as held:
+    with claimed(world.make_run(), NAME) as held:
         held.learn()
         world.advance(minutes=4.9)
         held.check_claim()
@@ -122,12 +122,12 @@ def test_claim_is_over_by_the_hosts_clock_when_the_databases_is_another() -> Non
 
 def test_claim_names_who_holds_it_and_is_given_back_when_the_work_raises() -> None:
     world = make_world()
-    engine = replace(world.make_engine(), claimant="host-7")
-    with claimed(engine, NAME), pytest.raises(LeaseHeldError, match="host-7"), claimed(world.make_engine(), NAME):
+    run = replace(world.make_run(), claimant="host-7")
+    with claimed(run, NAME), pytest.raises(LeaseHeldError, match="host-7"), claimed(world.make_run(), NAME):
         pass
-    with pytest.raises(ZeroDivisionError), claimed(engine, NAME):
+    with pytest.raises(ZeroDivisionError), claimed(run, NAME):
         raise ZeroDivisionError
-    with claimed(world.make_engine(), NAME):
+    with claimed(world.make_run(), NAME):
         pass
 
 

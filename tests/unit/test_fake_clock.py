@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.engine.ports import Clock
+from rotator.ports.clock import Clock
 from tests.support.clock import FakeClock
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.managed_pat import is_pat_shaped
-from rotator.engine.ports import MintedPat, PatFilter
 from rotator.errors import RejectedError, TransientError, UnknownOutcomeError
+from rotator.ports.pat_service import MintedPat, PatFilter
 from tests.support.clock import FakeClock
 from tests.support.fake_pat_service import FakePatService
 

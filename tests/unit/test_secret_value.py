@@ -19,7 +19,7 @@ import pytest
 
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import MintedPat
+from rotator.ports.pat_service import MintedPat
 
 CANARY = "canary-3x7hm2qk5wzt"
 MASK = "SecretValue(***)"

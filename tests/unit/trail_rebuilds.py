@@ -20,9 +20,9 @@ STORIES = trail_stories.STORIES
 
 def do(world: EngineWorld, claimant: str = "") -> Rebuild:
     """A rebuild: what it found."""
-    engine = replace(world.make_engine(), claimant=claimant)
-    plan = look(engine)
-    rebuild(engine, plan)
+    run = replace(world.make_run(), claimant=claimant)
+    plan = look(run)
+    rebuild(run, plan)
     return plan
 
 
@@ -100,10 +100,10 @@ def not_rebuilt() -> Told:
     write("second", restored["second"].value.reveal(), {})
     copied = replace(places["second"], name="a-copy")
     world.secrets.write_foreign(copied, restored["second"].value.reveal(), restored["second"].version.tags)
-    engine = world.make_engine()
+    run = world.make_run()
     taken = world.pats.pats[restored["taken"].version.tags[AUTHORIZATION_TAG]]
     taken.pat = replace(taken.pat, display_name="adopted")
-    adopt(engine, propose(engine, [taken.pat.authorization_id], everything=False))
+    adopt(run, propose(run, [taken.pat.authorization_id], everything=False))
     yield do(world)
     yield world
 

@@ -9,11 +9,11 @@ from datetime import timedelta
 from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.leftovers import revoke_leftover
-from rotator.engine.ports import MintedPat
 from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import RunReport
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import DeniedError, RotatorError, VerificationError
+from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
@@ -85,10 +85,10 @@ def near_match_quarantined_and_revoked_by_hand() -> Told:
     yield world.run()
     yield go_on(world, minutes=11)
     near = world.live_ids()[1]
-    yield refuse(world, lambda: revoke_leftover(world.make_engine(), near))
+    yield refuse(world, lambda: revoke_leftover(world.make_run(), near))
     yield go_on(world, hours=25)
-    revoke_leftover(world.make_engine(), near)
-    yield refuse(world, lambda: revoke_leftover(world.make_engine(), near))
+    revoke_leftover(world.make_run(), near)
+    yield refuse(world, lambda: revoke_leftover(world.make_run(), near))
     yield world
 
 

@@ -20,8 +20,8 @@ from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
 from rotator.adapters.http import HttpOptions, explain_failure, make_session, was_not_sent
 from rotator.domain.backoff import make_backoff
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock
 from rotator.errors import TransientError
+from rotator.ports.clock import Clock
 
 MOST_TRIES = 5
 _FIRST_BACKOFF = timedelta(seconds=1)

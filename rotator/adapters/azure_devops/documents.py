@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import MintedPat
+from rotator.ports.pat_service import MintedPat
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 _ANONYMOUS_IDS = {_NO_ID, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"}

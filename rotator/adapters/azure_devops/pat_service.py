@@ -37,8 +37,9 @@ from rotator.adapters.http import HttpOptions
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock, MintedPat, PatFilter
 from rotator.errors import DeniedError, RejectedError, VerificationError
+from rotator.ports.clock import Clock
+from rotator.ports.pat_service import MintedPat, PatFilter
 
 PAGE_SIZE = 100
 MOST_PAGES = 500

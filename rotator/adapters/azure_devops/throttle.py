@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from rotator.engine.ports import Clock
+from rotator.ports.clock import Clock
 
 LONGEST_HOLD = timedelta(hours=1)
 """A longer `Retry-After` is cut: a typing error of the service must not stop an account for a year."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
+from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import attempt, lock_topic
 from rotator.adapters.database.failures import ConstraintError
-from rotator.adapters.database.leases import check_fence
 from rotator.adapters.database.records import (
     MANAGED_PAT_COLUMNS,
     PAT_COLUMNS,
@@ -21,8 +21,9 @@ from rotator.adapters.database.records import (
 )
 from rotator.adapters.database.schema import managed_pat, untracked_pat
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.engine.ports import Claim, UntrackedPat
 from rotator.errors import UsageError
+from rotator.ports.claims import Claim
+from rotator.ports.inventory import UntrackedPat
 
 # Made once: building a statement costs the library more than executing it does.
 _LOAD = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == bindparam("wanted_name")).with_for_update()

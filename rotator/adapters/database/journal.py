@@ -1,4 +1,4 @@
-"""The rotations. Each write first passes the fence of `leases`, in the same transaction."""
+"""The rotations. Each write first passes the fence of `claims`, in the same transaction."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, or_, select, update
 
+from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import attempt
 from rotator.adapters.database.failures import ConstraintError
-from rotator.adapters.database.leases import check_fence
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
 from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationState
-from rotator.engine.ports import Claim
 from rotator.errors import CloneLostError, DatabaseError, LeaseHeldError
+from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
 _SAVE = update(table).where(table.c.id == bindparam("saved_id"), table.c.name == bindparam("saved_name"))

@@ -12,15 +12,20 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.database.audit_log import SqlAuditLog
+from rotator.adapters.database.claims import SqlClaims
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.inventory import SqlInventory
 from rotator.adapters.database.journal import SqlJournal
-from rotator.adapters.database.leases import SqlLeases
 from rotator.adapters.database.limits import SqlLifetimeLimits
 from rotator.adapters.database.revision import check_revision, make_not_initialised
-from rotator.engine.ports import AuditLog, Inventory, Journal, Leases, LifetimeLimits, UnitOfWork
 from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.ports.audit_log import AuditLog
+from rotator.ports.claims import Claims
+from rotator.ports.database import UnitOfWork
+from rotator.ports.inventory import Inventory
+from rotator.ports.journal import Journal
+from rotator.ports.limits import LifetimeLimits
 
 
 def read_host_clock() -> datetime:
@@ -39,7 +44,7 @@ class SqlUnitOfWork:
         self.inventory: Inventory = SqlInventory(connection)
         self.journal: Journal = SqlJournal(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
-        self.leases: Leases = SqlLeases(connection, is_gone)
+        self.claims: Claims = SqlClaims(connection, is_gone)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
 
     def now(self) -> datetime:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,8 +31,9 @@ from rotator.adapters.entra.token_cache import (
 )
 from rotator.adapters.http import HttpOptions
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock, SignInStatus
 from rotator.errors import SignInRequiredError, TransientError, UsageError
+from rotator.ports.clock import Clock
+from rotator.ports.sign_in import DevicePrompt, SignInStatus
 
 FRESH = timedelta(minutes=5)
 """An access token with this much left is used without asking Entra."""
@@ -41,16 +41,6 @@ USABLE = timedelta(seconds=30)
 """An access token with this much left is used when Entra cannot be asked."""
 _POLL_FAILURES = 5
 _WAITING = ("authorization_pending", "slow_down")
-
-
-@dataclass(frozen=True)
-class DevicePrompt:
-    """What a person needs for a device code sign-in: open the address, enter the code, until `expires_at`."""
-
-    verification_uri: str
-    user_code: str
-    expires_at: datetime
-    message: str
 
 
 class EntraSignIn:

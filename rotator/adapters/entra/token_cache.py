@@ -22,8 +22,8 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from rotator.adapters.entra.file_lock import FileLock
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Progress
 from rotator.errors import ConfigError, RotatorError
+from rotator.ports.progress import Progress
 
 Entry: TypeAlias = dict[str, str]
 """One cache entry. Its `secret`, if it has one, is a token."""

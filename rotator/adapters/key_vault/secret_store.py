@@ -22,8 +22,9 @@ from rotator.adapters.key_vault.failures import (
     make_soft_deleted_failure,
 )
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.ports import Clock, SecretLocation, SecretVersion, StoredSecret
 from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
+from rotator.ports.clock import Clock
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
 CONTENT_TYPE = "application/vnd.azure-devops.pat"
 MOST_TAGS = 15

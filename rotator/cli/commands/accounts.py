@@ -9,10 +9,10 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import SCHEMA_VERSION, Cell, Column, iso_or_none, print_json, print_table, say, say_in, wrap
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 
 if TYPE_CHECKING:
-    from rotator.engine.ports import SignInStatus
+    from rotator.ports.sign_in import SignInStatus
     from rotator.settings.sections.accounts import AccountSettings
 
 IDLE_LIMIT = timedelta(days=90)
@@ -27,9 +27,9 @@ def accounts(cli: CliContext) -> None:
 
     Looks at the token cache on this computer only. Each run refreshes the sign-ins.
     """
-    with Session(cli) as session:
-        entra, now = session.entra_sign_in, session.clock.now()
-        found = [(account, entra.status(account.name)) for account in session.settings.accounts]
+    with open_installation(cli) as installation:
+        entra, now = installation.entra_sign_in, installation.clock.now()
+        found = [(account, entra.status(account.name)) for account in installation.settings.accounts]
     if cli.as_json:
         entries = [make_document(account, status, now) for account, status in found]
         print_json({"schema_version": SCHEMA_VERSION, "accounts": entries})

@@ -137,11 +137,11 @@ def verify(cli: CliContext, anchors: bool) -> int:
 
 
 def _fetch_anchors(cli: CliContext) -> tuple[Anchor, ...]:
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.anchoring import fetch_anchors
 
-    with Session(cli) as session:
-        return fetch_anchors(session.engine)
+    with open_installation(cli) as installation:
+        return fetch_anchors(installation.make_run())
 
 
 def _check(events: Iterator[AuditEvent], anchors: tuple[Anchor, ...]) -> ChainSummary:
@@ -210,11 +210,11 @@ def _load(
     event: str | None = None,
     run_id: str | None = None,
 ) -> Iterator[Iterator[AuditEvent]]:
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
 
-    with Session(cli) as session:
-        start = None if since is None else _parse_since(since, session.clock.now())
-        with session.database.begin() as work:
+    with open_installation(cli) as installation:
+        start = None if since is None else _parse_since(since, installation.clock.now())
+        with installation.database.begin() as work:
             events = work.audit.load(since=start, subject=subject, event=event, run_id=run_id)
             try:
                 yield events

@@ -8,7 +8,7 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import SCHEMA_VERSION, print_json, say
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 from rotator.errors import ConfigError
 
 
@@ -31,8 +31,8 @@ def check(cli: CliContext) -> None:
     """
     from rotator.settings.load import check_files
 
-    with Session(cli) as session:
-        path = session.settings_path
+    with open_installation(cli) as installation:
+        path = installation.settings_path
         problems = check_files(path)
         if cli.as_json:
             print_json({"schema_version": SCHEMA_VERSION, "settings": str(path), "problems": problems})
@@ -40,7 +40,7 @@ def check(cli: CliContext) -> None:
         if problems:
             count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise ConfigError(problems, fix=f"Correct the {count} above. Nothing was changed.")
-        say(cli, f"{path} and {session.settings.policy} are fine.")
+        say(cli, f"{path} and {installation.settings.policy} are fine.")
 
 
 @config.command(
@@ -51,10 +51,11 @@ def check(cli: CliContext) -> None:
 @click.pass_obj
 def show(cli: CliContext) -> None:
     """Show the settings and the policy as they are in effect, every default filled in, secrets masked."""
-    with Session(cli) as session:
+    with open_installation(cli) as installation:
         from rotator.settings.effective import show_policy, show_settings
 
-        path, settings, policy = session.settings_path, show_settings(session.settings), show_policy(session.policy)
+        path = installation.settings_path
+        settings, policy = show_settings(installation.settings), show_policy(installation.policy)
     if cli.as_json:
         print_json({"schema_version": SCHEMA_VERSION, "path": str(path), "settings": settings, "policy": policy})
         return
@@ -68,7 +69,7 @@ def show(cli: CliContext) -> None:
     say(cli, f"# {path}")
     say(cli, render(settings))
     say(cli)
-    say(cli, f"# {session.settings.policy}")
+    say(cli, f"# {installation.settings.policy}")
     say(cli, render(policy))
 
 

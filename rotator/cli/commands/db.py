@@ -6,7 +6,7 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import SCHEMA_VERSION, print_json, say
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 from rotator.errors import DatabaseError
 
 
@@ -27,10 +27,8 @@ def upgrade(cli: CliContext) -> None:
 
     All or nothing: a crash in between leaves it as it was. Running it again does nothing.
     """
-    with Session(cli) as session:
-        from rotator.adapters.database import migrate
-
-        before, after = migrate.upgrade(session.database_url().reveal())
+    with open_installation(cli) as installation:
+        before, after = installation.upgrade_database()
     if cli.as_json:
         print_json({"schema_version": SCHEMA_VERSION, "before": before, "after": after, "changed": before != after})
     elif before == after:
@@ -49,10 +47,8 @@ def upgrade(cli: CliContext) -> None:
 @click.pass_obj
 def current(cli: CliContext) -> None:
     """Show the database's revision and the one that this rotator needs. Exit code 1 when they differ."""
-    with Session(cli) as session:
-        from rotator.adapters.database import migrate
-
-        found = migrate.current(session.database_url().reveal())
+    with open_installation(cli) as installation:
+        found = installation.load_database_revision()
     is_current = found.current == found.head
     if cli.as_json:
         print_json(

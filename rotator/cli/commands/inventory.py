@@ -8,7 +8,7 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.domain.managed_pat import ManagedPat
-from rotator.engine.context import Engine
+from rotator.engine.context import RunContext
 from rotator.errors import UsageError
 
 
@@ -35,12 +35,12 @@ def list_records(cli: CliContext) -> int:
     from rotator.cli.render import print_json, print_table, say
     from rotator.cli.render_inventory import COLUMNS, list_record_rows
     from rotator.cli.render_plan import NO_PATS
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
 
-    with Session(cli) as session:
-        with session.database.begin() as work:
+    with open_installation(cli) as installation:
+        with installation.database.begin() as work:
             records = work.inventory.load_all()
-        now = session.clock.now()
+        now = installation.clock.now()
     if cli.as_json:
         print_json({"schema_version": 1, "pats": [make_record_document(pat) for pat in records]})
     elif records:
@@ -59,13 +59,13 @@ def show(cli: CliContext, name: str) -> int:
     from rotator.cli.documents import make_record_document, make_rotation_document
     from rotator.cli.render import print_json, say
     from rotator.cli.render_inventory import render_record
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.claiming import check_managed
 
-    with Session(cli) as session:
-        with session.database.begin() as work:
+    with open_installation(cli) as installation:
+        with installation.database.begin() as work:
             pat, rotations = check_managed(work, name), work.journal.load_for(name)
-        now = session.clock.now()
+        now = installation.clock.now()
     if cli.as_json:
         told = [make_rotation_document(rotation) for rotation in rotations]
         print_json({"schema_version": 1, "pat": make_record_document(pat), "rotations": told})
@@ -144,13 +144,13 @@ def forget(cli: CliContext, name: str, yes: bool) -> int:
     return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` takes it back.")
 
 
-def _change(cli: CliContext, name: str, apply: Callable[[Engine, str], ManagedPat], word: str, after: str) -> int:
+def _change(cli: CliContext, name: str, apply: Callable[[RunContext, str], ManagedPat], word: str, after: str) -> int:
     from rotator.cli.documents import make_record_document
     from rotator.cli.render import print_json, say
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
 
-    with Session(cli) as session:
-        pat = apply(session.engine, name)
+    with open_installation(cli) as installation:
+        pat = apply(installation.make_run(), name)
     if cli.as_json:
         print_json({"schema_version": 1, "change": word, "pat": make_record_document(pat)})
     say(cli, f"{word}  {pat.name}. {after}")
@@ -175,15 +175,15 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     """
     from rotator.cli.render import print_json, progress, say
     from rotator.cli.render_recovery import make_rebuild_document, render_rebuilt, render_unbuilt
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine import rebuilding
 
-    with Session(cli) as session:
-        engine = session.engine
+    with open_installation(cli) as installation:
+        run = installation.make_run()
         with progress(cli, "reading the vaults"):
-            plan = rebuilding.look(engine)
+            plan = rebuilding.look(run)
             if not dry_run:
-                rebuilding.rebuild(engine, plan)
+                rebuilding.rebuild(run, plan)
     if cli.as_json:
         print_json(make_rebuild_document(plan, dry_run=dry_run))
     for item in plan.news:

@@ -11,13 +11,13 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import clean, iso, note, print_json, say, say_in
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 from rotator.domain.audit_event import Outcome
 from rotator.errors import RotatorError
+from rotator.wiring.installation import Installation
 
 if TYPE_CHECKING:
-    from rotator.adapters.entra.sign_in import DevicePrompt
-    from rotator.engine.ports import SignInStatus
+    from rotator.ports.sign_in import DevicePrompt, SignInStatus
 
 BROWSER_TIMEOUT = timedelta(minutes=15)
 DEVICE_CODE, BROWSER = "device code", "browser"
@@ -43,16 +43,16 @@ def login(cli: CliContext, account: str, method: str | None) -> None:
     line is the device code, as {"verification_uri","user_code","expires_at"}, the last {"account","username"}.
     """
     method = method or (BROWSER if has_browser() and not cli.as_json else DEVICE_CODE)
-    with Session(cli) as session:
-        session.entra_sign_in.status(account)  # an unknown account is refused before anything is written
+    with open_installation(cli) as installation:
+        installation.entra_sign_in.status(account)  # an unknown account is refused before anything is written
         # The audit must be writable before a person is asked for anything.
-        session.record_event("sign_in_started", account, Outcome.INTENDED, method=method)
+        installation.record_event("sign_in_started", account, Outcome.INTENDED, method=method)
         try:
-            status = sign_in(cli, session, account, method)
+            status = sign_in(cli, installation, account, method)
         except RotatorError as error:
-            session.record_event("sign_in_refused", account, Outcome.FAILED, method=method, code=error.code)
+            installation.record_event("sign_in_refused", account, Outcome.FAILED, method=method, code=error.code)
             raise
-        session.record_event("signed_in", account, Outcome.SUCCEEDED, method=method, username=status.username)
+        installation.record_event("signed_in", account, Outcome.SUCCEEDED, method=method, username=status.username)
     if cli.as_json:
         print_json({"account": status.account, "username": status.username}, in_one_line=True)
     else:
@@ -65,15 +65,15 @@ def has_browser() -> bool:
     return bool(display) and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def sign_in(cli: CliContext, session: Session, account: str, method: str) -> SignInStatus:
+def sign_in(cli: CliContext, installation: Installation, account: str, method: str) -> SignInStatus:
     """Take the person through the sign-in."""
-    entra = session.entra_sign_in
+    entra = installation.entra_sign_in
     if method == BROWSER:
         return entra.login_with_browser(account, lambda url: open_browser(cli, url), BROWSER_TIMEOUT)
-    return entra.login_with_device_code(account, lambda prompt: show_prompt(cli, session, prompt))
+    return entra.login_with_device_code(account, lambda prompt: show_prompt(cli, installation, prompt))
 
 
-def show_prompt(cli: CliContext, session: Session, prompt: DevicePrompt) -> None:
+def show_prompt(cli: CliContext, installation: Installation, prompt: DevicePrompt) -> None:
     """Tell the person where to enter which code."""
     if cli.as_json:
         document = {
@@ -85,7 +85,7 @@ def show_prompt(cli: CliContext, session: Session, prompt: DevicePrompt) -> None
         return
     say(cli, f"Open   {clean(prompt.verification_uri)}")
     say(cli, f"enter  {clean(prompt.user_code)}")
-    say(cli, f"and sign in. The code expires {say_in(prompt.expires_at, session.clock.now())}.")
+    say(cli, f"and sign in. The code expires {say_in(prompt.expires_at, installation.clock.now())}.")
     note(cli, "Waiting for you to finish there ...")
 
 

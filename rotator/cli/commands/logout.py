@@ -6,7 +6,7 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import SCHEMA_VERSION, print_json, say
-from rotator.cli.wiring import Session
+from rotator.cli.session import open_installation
 from rotator.domain.audit_event import Outcome
 
 
@@ -19,12 +19,12 @@ def logout(cli: CliContext, account: str) -> None:
 
     From then on nothing of this account is rotated until it signs in again.
     """
-    with Session(cli) as session:
-        entra = session.entra_sign_in
+    with open_installation(cli) as installation:
+        entra = installation.entra_sign_in
         entra.status(account)  # an unknown account is refused before anything is written
-        session.record_event("sign_out_started", account, Outcome.INTENDED)
+        installation.record_event("sign_out_started", account, Outcome.INTENDED)
         was_signed_in = entra.logout(account)
-        session.record_event("signed_out", account, Outcome.SUCCEEDED, was_signed_in=was_signed_in)
+        installation.record_event("signed_out", account, Outcome.SUCCEEDED, was_signed_in=was_signed_in)
     if cli.as_json:
         print_json({"schema_version": SCHEMA_VERSION, "account": account, "was_signed_in": was_signed_in})
     elif was_signed_in:

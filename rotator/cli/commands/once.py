@@ -9,7 +9,7 @@ import click
 from rotator.cli.context import CliContext, common_options, examples
 
 if TYPE_CHECKING:
-    from rotator.cli.wiring import Session
+    from rotator.wiring.installation import Installation
 
 
 @click.command(
@@ -29,25 +29,26 @@ def once(cli: CliContext, dry_run: bool) -> int:
     Exit codes: 0 all well, 1 all failed, 3 some failed, 10 a human must sign in, 11 another run was at work.
     """
     from rotator.cli.reporting import print_report
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.cycle import run_once
 
-    with Session(cli) as session:
+    with open_installation(cli) as installation:
         if dry_run:
-            return _show_plan(cli, session)
-        engine = session.engine
-        return print_report(cli, engine, run_once, what="looking at every PAT")
+            return _show_plan(cli, installation)
+        run = installation.make_run()
+        return print_report(cli, run, run_once, what="looking at every PAT")
 
 
-def _show_plan(cli: CliContext, session: Session) -> int:
+def _show_plan(cli: CliContext, installation: Installation) -> int:
     from rotator.cli.documents import make_dry_run_document
     from rotator.cli.render import print_json
     from rotator.cli.render_plan import print_plan
     from rotator.engine.planning import plan_from
+    from rotator.wiring.installation import make_run_id
 
-    made = plan_from(session.database, session.policy, session.clock.now())
+    made = plan_from(installation.database, installation.policy, installation.clock.now())
     if cli.as_json:
-        print_json(make_dry_run_document(made, session.run_id))
+        print_json(make_dry_run_document(made, make_run_id()))
     else:
         print_plan(cli, made, ending="A dry run: nothing changed.")
     return 0

@@ -25,11 +25,11 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     from rotator.cli.documents import make_plan_document
     from rotator.cli.render import print_json
     from rotator.cli.render_plan import print_plan
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.planning import plan_from
 
-    with Session(cli) as session:
-        made = plan_from(session.database, session.policy, session.clock.now())
+    with open_installation(cli) as installation:
+        made = plan_from(installation.database, installation.policy, installation.clock.now())
     if cli.as_json:
         print_json(make_plan_document(made))
     else:

@@ -10,7 +10,7 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
-    from rotator.engine.context import Engine
+    from rotator.engine.context import RunContext
 
 
 @click.command(
@@ -29,20 +29,20 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
 
     What is left over and cannot be proven ours is listed, and revoked only with --revoke.
     """
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
 
     if dry_run and authorization_id:
         raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
-    with Session(cli) as session:
-        engine = session.engine
+    with open_installation(cli) as installation:
+        run = installation.make_run()
         if authorization_id:
-            return _revoke(cli, session.run_id, engine, authorization_id)
+            return _revoke(cli, run, authorization_id)
         if dry_run:
-            return _show(cli, engine)
-        return _recover(cli, engine)
+            return _show(cli, run)
+        return _recover(cli, run)
 
 
-def _recover(cli: CliContext, engine: Engine) -> int:
+def _recover(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.documents import make_report_document
     from rotator.cli.render import print_json, progress, say
     from rotator.cli.render_recovery import make_leftover_documents, render_leftover
@@ -52,9 +52,9 @@ def _recover(cli: CliContext, engine: Engine) -> int:
     from rotator.engine.records import known_in
 
     with progress(cli, "finishing what was interrupted"):
-        report = recover_interrupted(engine)
-    now = engine.clock.now()
-    with engine.database.begin() as work:
+        report = recover_interrupted(run)
+    now = run.services.clock.now()
+    with run.services.database.begin() as work:
         leftovers = load_leftovers(work, known_in(work, now))
     if cli.as_json:
         print_json(make_report_document(report) | {"leftovers": make_leftover_documents(leftovers)})
@@ -69,29 +69,29 @@ def _recover(cli: CliContext, engine: Engine) -> int:
     return report.exit_code
 
 
-def _revoke(cli: CliContext, run_id: str, engine: Engine, authorization_id: str) -> int:
+def _revoke(cli: CliContext, run: RunContext, authorization_id: str) -> int:
     from rotator.cli.render import print_json, say
     from rotator.engine.leftovers import revoke_leftover
 
-    leftover = revoke_leftover(engine, authorization_id)
+    leftover = revoke_leftover(run, authorization_id)
     name, kind = leftover.rotation.name, leftover.kind.value
     if cli.as_json:
-        document = {"name": name, "which": kind, "authorization_id": authorization_id, "run_id": run_id}
+        document = {"name": name, "which": kind, "authorization_id": authorization_id, "run_id": run.run_id}
         print_json({"schema_version": 1, **document})
     say(cli, f"revoked  {authorization_id}, {kind} beside {name}")
     return 0
 
 
-def _show(cli: CliContext, engine: Engine) -> int:
+def _show(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.render import print_json, progress, say
     from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_down, render_leftover
     from rotator.engine.listing import ServerView
     from rotator.engine.reconciling import find_late_writes, look
 
     with progress(cli, "looking at every PAT"):
-        found = look(engine, ServerView(engine))
-        written_over = find_late_writes(engine, found)
-    interrupted = list_interrupted(engine)
+        found = look(run, ServerView(run))
+        written_over = find_late_writes(run, found)
+    interrupted = list_interrupted(run)
     if cli.as_json:
         print_json(make_recovery_document(interrupted, found, written_over))
     else:

@@ -27,21 +27,21 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one.
     """
     from rotator.cli.render import print_json, say
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.claiming import check_managed
     from rotator.engine.keeping import revoke_current, revoke_previous
 
-    with Session(cli) as session:
-        engine = session.engine
-        with engine.database.begin() as work:
+    with open_installation(cli) as installation:
+        run = installation.make_run()
+        with run.services.database.begin() as work:
             pat = check_managed(work, name)
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
             return 1
-        revoked = revoke_previous(engine, name) if previous else revoke_current(engine, name)
+        revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
     which = "previous" if previous else "current"
     if cli.as_json:
-        document = {"name": name, "which": which, "authorization_id": revoked, "run_id": session.run_id}
+        document = {"name": name, "which": which, "authorization_id": revoked, "run_id": run.run_id}
         print_json({"schema_version": 1, **document})
     elif previous:
         say(cli, f"revoked  {name}: the old PAT ({revoked}); consumers have the new one")

@@ -20,9 +20,9 @@ from rotator.cli.context import CliContext, common_options, examples
 def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
     """Rotate these PATs now, due or not, paused or not. Guardrails of the policy hold all the same."""
     from rotator.cli.reporting import print_report
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.cycle import rotate_by_hand
 
     wanted = list(dict.fromkeys(names))
-    with Session(cli) as session:
-        return print_report(cli, session.engine, lambda engine: rotate_by_hand(engine, wanted), what="rotating")
+    with open_installation(cli) as installation:
+        return print_report(cli, installation.make_run(), lambda run: rotate_by_hand(run, wanted), what="rotating")

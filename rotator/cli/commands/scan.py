@@ -30,15 +30,15 @@ def scan(cli: CliContext) -> int:
     """
     from rotator.cli.documents import make_scan_document
     from rotator.cli.render import print_json, progress
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.scanning import scan as look
 
-    with Session(cli) as session:
-        engine = session.engine
+    with open_installation(cli) as installation:
+        run = installation.make_run()
         with progress(cli, "asking Azure DevOps"):
-            report = look(engine)
-        now = engine.clock.now()
-        pairs = sum(len(account.organizations) for account in engine.accounts)
+            report = look(run)
+        now = run.services.clock.now()
+        pairs = sum(len(account.organizations) for account in run.services.accounts)
     if cli.as_json:
         print_json(make_scan_document(report, now))
     else:

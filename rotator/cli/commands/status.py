@@ -32,12 +32,12 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server."""
     from rotator.cli.documents import make_status_document
     from rotator.cli.render import print_json
-    from rotator.cli.wiring import Session
+    from rotator.cli.session import open_installation
     from rotator.engine.status import status_from
 
-    with Session(cli) as session:
-        now = session.clock.now()
-        rows = _select(status_from(session.database, session.policy, now), names, states)
+    with open_installation(cli) as installation:
+        now = installation.clock.now()
+        rows = _select(status_from(installation.database, installation.policy, now), names, states)
     if cli.as_json:
         print_json(make_status_document(rows, now))
     else:

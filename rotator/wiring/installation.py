@@ -1,11 +1,10 @@
-"""The one composition root: settings in, an engine on real adapters out. Each part is made when first asked for."""
+"""An installation: what the settings describe, on real adapters. Each part is made when first asked for."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import socket
-import sys
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,19 +12,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rotator.cli.context import CliContext
 from rotator.domain.account import Account
 from rotator.domain.audit_event import AuditEntry, Outcome
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.context import Engine, Timing
-from rotator.engine.ports import Progress, SecretLocation
+from rotator.engine.context import RunContext, Services, Timing
+from rotator.ports.secret_store import SecretLocation
+from rotator.wiring.origin import Origin
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
     from rotator.adapters.clock import SystemClock
+    from rotator.adapters.database.migrate import Revision
     from rotator.adapters.database.unit_of_work import SqlDatabase
     from rotator.adapters.entra.flows import EntraAccount
     from rotator.adapters.entra.sign_in import EntraSignIn
@@ -36,14 +36,15 @@ if TYPE_CHECKING:
     from rotator.settings.sections.accounts import AccountSettings
 
 
-class Session:
-    """What one command works with. A context manager; nothing is read, opened or asked before it is needed."""
+class Installation:
+    """What the settings describe. A context manager; nothing is read, opened or asked before it is needed.
 
-    def __init__(self, cli: CliContext) -> None:
-        self.run_id = uuid.uuid4().hex
-        self._cli = cli
+    Everything here outlives a run; `make_run` adds what one run needs.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
         self._stack = ExitStack()
-        configure_logs(cli)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,7 @@ class Session:
         """The settings file; ConfigError when there is none."""
         from rotator.settings.load import find_settings
 
-        return find_settings(self._cli.config, os.environ, Path.cwd())
+        return find_settings(self._origin.settings, self._origin.environment, self._origin.folder)
 
     @cached_property
     def settings(self) -> Settings:
@@ -97,22 +98,23 @@ class Session:
 
         return SystemClock()
 
-    @cached_property
-    def progress(self) -> Progress:
-        """Facts of the run, into the log."""
-        from rotator.adapters.logs import make_progress
-
-        return make_progress(self.run_id)
-
     def record_event(self, event: str, subject: str, outcome: Outcome, **details: str | int | bool | None) -> None:
         """Write one audit event by itself, for commands that need no engine and therefore no sound policy."""
-        entry = AuditEntry(event, subject, outcome, self.actor, self.run_id, details)
+        entry = AuditEntry(event, subject, outcome, self.actor, make_run_id(), details)
         with self.database.begin() as work:
             work.audit.append(entry, self.clock.now())
 
-    def database_url(self) -> SecretValue:
-        """The database's address, which may hold a password."""
-        return self._resolve(self.settings.database)
+    def upgrade_database(self) -> tuple[str | None, str]:
+        """Bring the database to the newest schema; the revisions before (None if it was empty) and after."""
+        from rotator.adapters.database.migrate import upgrade
+
+        return upgrade(self._resolve(self.settings.database).reveal())
+
+    def load_database_revision(self) -> Revision:
+        """Which schema the database has, and which one this rotator needs."""
+        from rotator.adapters.database.migrate import current
+
+        return current(self._resolve(self.settings.database).reveal())
 
     @cached_property
     def _http(self) -> HttpOptions:
@@ -127,7 +129,7 @@ class Session:
         from rotator.adapters.database.unit_of_work import SqlDatabase
         from rotator.adapters.processes import is_gone
 
-        database = SqlDatabase(self.database_url().reveal(), is_gone=is_gone)
+        database = SqlDatabase(self._resolve(self.settings.database).reveal(), is_gone=is_gone)
         self._stack.callback(database.close)
         return database
 
@@ -136,10 +138,11 @@ class Session:
         """The accounts' sign-ins."""
         from rotator.adapters.entra.sign_in import EntraSignIn
         from rotator.adapters.entra.token_cache import EncryptedTokenCache
+        from rotator.adapters.logs import make_progress
 
         settings = self.settings
         cache = EncryptedTokenCache(
-            settings.token_cache.path, self._resolve(settings.token_cache.key), progress=self.progress
+            settings.token_cache.path, self._resolve(settings.token_cache.key), progress=make_progress()
         )
         accounts = [self._make_entra_account(account) for account in settings.accounts]
         entra = settings.entra
@@ -186,13 +189,12 @@ class Session:
         return self._make_store(lambda _: credential)
 
     @cached_property
-    def engine(self) -> Engine:
-        """Everything together."""
+    def services(self) -> Services:
+        """Everything that runs work with."""
         from rotator.adapters.clock import SystemEntropy
-        from rotator.adapters.processes import make_claimant
 
         rotation = self.settings.rotation
-        return Engine(
+        return Services(
             database=self.database,
             pats=self.pat_service,
             secrets=self.secret_store,
@@ -200,14 +202,24 @@ class Session:
             clock=self.clock,
             entropy=SystemEntropy(),
             accounts=self.accounts,
-            policy=self.policy,
-            actor=self.actor,
-            run_id=self.run_id,
-            progress=self.progress,
             timing=Timing(settle=rotation.settle, lease=rotation.lease),
             max_parallel=self.settings.azure_devops.max_parallel,
             marker_key=self._resolve(self.settings.token_cache.key) if rotation.name_marker else None,
-            claimant=make_claimant(self.run_id),
+        )
+
+    def make_run(self) -> RunContext:
+        """A new run on these services, under the policy as it is now."""
+        from rotator.adapters.logs import make_progress
+        from rotator.adapters.processes import make_claimant
+
+        run_id = make_run_id()
+        return RunContext(
+            services=self.services,
+            policy=self.policy,
+            run_id=run_id,
+            actor=self.actor,
+            claimant=make_claimant(run_id),
+            progress=make_progress(run_id),
         )
 
     def _make_store(self, credential_for: Callable[[SecretLocation], TokenCredential]) -> KeyVaultSecretStore:
@@ -245,15 +257,14 @@ class Session:
     def _resolve(self, reference: SecretReference) -> SecretValue:
         from rotator.settings.secrets import resolve
 
-        return resolve(reference, os.environ, lambda vault, name: self._host_store.fetch_plain_secret(vault, name))
+        return resolve(
+            reference, self._origin.environment, lambda vault, name: self._host_store.fetch_plain_secret(vault, name)
+        )
 
 
-def configure_logs(cli: CliContext) -> None:
-    """The log goes to stderr: warnings, with -v facts, with -vv everything; JSON when that is no terminal."""
-    from rotator.adapters.logs import configure_logging
-
-    level = "error" if cli.quiet else ("warning", "info", "debug")[min(cli.verbosity, 2)]
-    configure_logging(stream=sys.stderr, level=level, as_json=not sys.stderr.isatty())
+def make_run_id() -> str:
+    """A new run's id: 32 hex digits."""
+    return uuid.uuid4().hex
 
 
 def _make_account(account: AccountSettings) -> Account:

@@ -14,21 +14,21 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, 
 
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.words import say_moment
-from rotator.engine.ports import Claim
 from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
+from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
 _HELD = and_(
     table.c.name == bindparam("held_name"),
     table.c.epoch == bindparam("held_epoch"),
-    table.c.claimed_by == bindparam("held_run"),
+    table.c.claimed_by == bindparam("held_by"),
 )
 _FENCE = select(table.c.epoch).where(_HELD).with_for_update()
 _CHANGE = update(table).where(_HELD)
 
 
 def _list_held(claim: Claim) -> dict[str, object]:
-    return {"held_name": claim.name, "held_epoch": claim.epoch, "held_run": claim.run_id}
+    return {"held_name": claim.name, "held_epoch": claim.epoch, "held_by": claim.claimant}
 
 
 def check_fence(connection: Connection, claim: Claim, name: str) -> None:
@@ -45,15 +45,20 @@ def check_fence(connection: Connection, claim: Claim, name: str) -> None:
 def make_lost(claim: Claim) -> LeaseLostError:
     """What to raise when the claim is no longer the current one."""
     return LeaseLostError(
-        f"the claim of run {claim.run_id} on {claim.name} was taken over or given back",
+        f"the claim of {say_claimant(claim.claimant)} on {claim.name} was taken over or given back",
         fix="Nothing to do: the run that holds it now goes on. If it happens often, raise `rotation.lease`.",
     )
 
 
-def make_held(name: str, run_id: str, until: datetime) -> LeaseHeldError:
+def say_claimant(claimant: str) -> str:
+    """`run 7c9e...`, without the host and process that a claimant names too."""
+    return f"run {claimant.split('@', 1)[0]}"
+
+
+def make_held(name: str, claimant: str, until: datetime) -> LeaseHeldError:
     """What to raise while another run's claim lasts."""
     return LeaseHeldError(
-        f"run {run_id} works on {name}, until {say_moment(until)} at the latest",
+        f"{say_claimant(claimant)} works on {name}, until {say_moment(until)} at the latest",
         fix="Wait for the other run to end, then try again.",
     )
 
@@ -65,33 +70,33 @@ def make_missing(name: str) -> UsageError:
     )
 
 
-class SqlLeases:
-    """The port Leases."""
+class SqlClaims:
+    """The port Claims."""
 
     def __init__(self, connection: Connection, is_gone: Callable[[str], bool]) -> None:
         self._connection = connection
         self._is_gone = is_gone
 
-    def claim(self, name: str, run_id: str, *, now: datetime, span: timedelta) -> Claim:
+    def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """See the port. UsageError when there is no such ManagedPat. A claim whose process is gone counts as free."""
-        free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now, table.c.claimed_by == run_id)
-        if not self._take(name, free, run_id, now + span):
+        free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
+        if not self._take(name, free, claimant, now + span):
             row = self._connection.execute(
                 select(table.c.epoch, table.c.claimed_by, table.c.claimed_until).where(table.c.name == name)
             ).one_or_none()
             if row is None:
                 raise make_missing(name)
-            left_behind = and_(table.c.epoch == row.epoch, table.c.claimed_by == row.claimed_by)
-            if not self._is_gone(row.claimed_by) or not self._take(name, left_behind, run_id, now + span):
+            of_the_dead = and_(table.c.epoch == row.epoch, table.c.claimed_by == row.claimed_by)
+            if not self._is_gone(row.claimed_by) or not self._take(name, of_the_dead, claimant, now + span):
                 raise make_held(name, row.claimed_by, row.claimed_until)
         epoch = self._connection.execute(select(table.c.epoch).where(table.c.name == name)).scalar_one()
-        return Claim(name, run_id, epoch, now + span)
+        return Claim(name, claimant, epoch, now + span)
 
-    def _take(self, name: str, condition: ColumnElement[bool], run_id: str, until: datetime) -> bool:
+    def _take(self, name: str, condition: ColumnElement[bool], claimant: str, until: datetime) -> bool:
         taken = self._connection.execute(
             update(table)
             .where(table.c.name == name, condition)
-            .values(epoch=table.c.epoch + 1, claimed_by=run_id, claimed_until=until)
+            .values(epoch=table.c.epoch + 1, claimed_by=claimant, claimed_until=until)
         )
         return taken.rowcount > 0
 
@@ -101,7 +106,7 @@ class SqlLeases:
         renewed = self._connection.execute(_CHANGE, {**_list_held(claim), "claimed_until": until})
         if renewed.rowcount == 0:
             raise make_lost(claim)
-        return Claim(claim.name, claim.run_id, claim.epoch, until)
+        return Claim(claim.name, claim.claimant, claim.epoch, until)
 
     def release(self, claim: Claim) -> None:
         """See the port."""

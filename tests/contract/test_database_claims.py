@@ -1,4 +1,4 @@
-"""The port Leases and the database's clock, on every database."""
+"""The port Claims and the database's clock, on every database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.engine.ports import Claim, Database
 from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
+from rotator.ports.claims import Claim
+from rotator.ports.database import Database
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_managed_pat, make_rotation
 
@@ -29,12 +30,12 @@ def _record(request: pytest.FixtureRequest) -> None:
             work.inventory.add(make_managed_pat())
 
 
-def test_leases_claim_raises_the_epoch_when_free(database: Database) -> None:
+def test_claims_claim_raises_the_epoch_when_free(database: Database) -> None:
     """Claimed, given back, claimed by another: each claim has the next epoch."""
     with database.begin() as work:
-        first = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
-        work.leases.release(first)
-        second = work.leases.claim("npm-feed", "run-2", now=NOW, span=SPAN)
+        first = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        work.claims.release(first)
+        second = work.claims.claim("npm-feed", "run-2", now=NOW, span=SPAN)
     assert first == Claim("npm-feed", "run-1", 1, NOW + SPAN)
     assert second == Claim("npm-feed", "run-2", 2, NOW + SPAN)
     with database.begin() as work:
@@ -43,71 +44,71 @@ def test_leases_claim_raises_the_epoch_when_free(database: Database) -> None:
         assert pat.epoch == 2
 
 
-def test_leases_claim_is_refused_when_another_run_holds_it(database: Database) -> None:
+def test_claims_claim_is_refused_when_another_run_holds_it(database: Database) -> None:
     """Until the very moment of its end; the refusal names the run."""
     with database.begin() as work:
-        work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
     with database.begin() as work:
         just_before = NOW + SPAN - timedelta(microseconds=1)
         with pytest.raises(LeaseHeldError, match="run-1"):
-            work.leases.claim("npm-feed", "run-2", now=just_before, span=SPAN)
-        assert work.leases.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN).epoch == 2
+            work.claims.claim("npm-feed", "run-2", now=just_before, span=SPAN)
+        assert work.claims.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN).epoch == 2
 
 
-def test_leases_claim_succeeds_when_the_same_run_holds_it(database: Database) -> None:
-    """And makes its own earlier claim stale."""
+def test_claims_claim_is_refused_when_the_same_claimant_holds_it(database: Database) -> None:
+    """A claim belongs to one unit of work: a second one of the same run must not end the first."""
     with database.begin() as work:
-        first = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
-        second = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
-        assert second.epoch == first.epoch + 1
-        with pytest.raises(LeaseLostError):
-            work.leases.renew(first, now=NOW, span=SPAN)
+        first = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+    with database.begin() as work:
+        with pytest.raises(LeaseHeldError, match="run-1"):
+            work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        assert work.claims.renew(first, now=NOW, span=SPAN).epoch == first.epoch
 
 
-def test_leases_claim_is_refused_when_there_is_no_such_record(database: Database) -> None:
+def test_claims_claim_is_refused_when_there_is_no_such_record(database: Database) -> None:
     """By name."""
     with database.begin() as work, pytest.raises(UsageError, match="nobody"):
-        work.leases.claim("nobody", "run-1", now=NOW, span=SPAN)
+        work.claims.claim("nobody", "run-1", now=NOW, span=SPAN)
 
 
-def test_leases_renew_moves_the_end_when_still_held(database: Database) -> None:
+def test_claims_renew_moves_the_end_when_still_held(database: Database) -> None:
     """Even after the claim ran out, as long as nobody else has claimed."""
     with database.begin() as work:
-        claim = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
-        later = work.leases.renew(claim, now=NOW + 2 * SPAN, span=SPAN)
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        later = work.claims.renew(claim, now=NOW + 2 * SPAN, span=SPAN)
     assert later == Claim("npm-feed", "run-1", claim.epoch, NOW + 3 * SPAN)
     with database.begin() as work, pytest.raises(LeaseHeldError):
-        work.leases.claim("npm-feed", "run-2", now=NOW + 2 * SPAN, span=SPAN)
+        work.claims.claim("npm-feed", "run-2", now=NOW + 2 * SPAN, span=SPAN)
 
 
-def test_leases_leave_the_new_claim_alone_when_the_old_holder_comes_back(database: Database) -> None:
+def test_claims_leave_the_new_claim_alone_when_the_old_holder_comes_back(database: Database) -> None:
     """Renew fails, release does nothing."""
     with database.begin() as work:
-        old = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
-        new = work.leases.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN)
+        old = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        new = work.claims.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN)
         with pytest.raises(LeaseLostError):
-            work.leases.renew(old, now=NOW + SPAN, span=SPAN)
-        work.leases.release(old)
-        assert work.leases.renew(new, now=NOW + SPAN, span=SPAN).epoch == new.epoch
+            work.claims.renew(old, now=NOW + SPAN, span=SPAN)
+        work.claims.release(old)
+        assert work.claims.renew(new, now=NOW + SPAN, span=SPAN).epoch == new.epoch
 
 
-def test_leases_release_undone_when_rolled_back(database: Database) -> None:
+def test_claims_release_undone_when_rolled_back(database: Database) -> None:
     """A release counts when it is committed."""
     with database.begin() as work:
-        claim = work.leases.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
 
     def stop_midway() -> None:
         with database.begin() as work:
-            work.leases.release(claim)
+            work.claims.release(claim)
             raise UsageError("stop")
 
     with pytest.raises(UsageError):
         stop_midway()
     with database.begin() as work:
-        assert work.leases.renew(claim, now=NOW, span=SPAN).epoch == claim.epoch
+        assert work.claims.renew(claim, now=NOW, span=SPAN).epoch == claim.epoch
 
 
-def test_leases_claim_has_one_winner_when_eight_threads_try(database: Database) -> None:
+def test_claims_claim_has_one_winner_when_eight_threads_try(database: Database) -> None:
     """Exactly one; the others are told."""
     together = threading.Barrier(8)
 
@@ -115,7 +116,7 @@ def test_leases_claim_has_one_winner_when_eight_threads_try(database: Database) 
         together.wait(timeout=30)
         try:
             with database.begin() as work:
-                work.leases.claim("npm-feed", f"run-{number}", now=NOW, span=SPAN)
+                work.claims.claim("npm-feed", f"run-{number}", now=NOW, span=SPAN)
         except LeaseHeldError:
             return False
         return True
@@ -176,47 +177,47 @@ def judging(request: pytest.FixtureRequest, tmp_path: Path, undertaker: Undertak
         server.drop_database(name)
 
 
-def test_leases_claim_takes_over_when_the_holders_process_is_gone(judging: Database, undertaker: Undertaker) -> None:
+def test_claims_claim_takes_over_when_the_holders_process_is_gone(judging: Database, undertaker: Undertaker) -> None:
     """Long before its end, with the next epoch: whatever the dead run had under way can write nothing any more."""
     with judging.begin() as work:
-        dead = work.leases.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
+        dead = work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
         work.journal.insert(make_rotation(), dead)
     undertaker.gone.add("run-1@host")
     with judging.begin() as work:
-        taken = work.leases.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
+        taken = work.claims.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
         assert taken == Claim("npm-feed", "run-2@host", dead.epoch + 1, NOW + SPAN)
         with pytest.raises(LeaseLostError):
-            work.leases.renew(dead, now=NOW, span=SPAN)
+            work.claims.renew(dead, now=NOW, span=SPAN)
         with pytest.raises(LeaseLostError):
             work.journal.save(make_rotation(), dead)
-        work.leases.release(dead)
+        work.claims.release(dead)
     with judging.begin() as work:
-        assert work.leases.renew(taken, now=NOW, span=SPAN).epoch == taken.epoch
+        assert work.claims.renew(taken, now=NOW, span=SPAN).epoch == taken.epoch
     assert undertaker.asked == ["run-1@host"]
 
 
-def test_leases_claim_is_refused_when_the_holders_process_lives(judging: Database, undertaker: Undertaker) -> None:
+def test_claims_claim_is_refused_when_the_holders_process_lives(judging: Database, undertaker: Undertaker) -> None:
     """It is asked about by its whole name, and told by that."""
     undertaker.gone.add("run-1@elsewhere")
     with judging.begin() as work:
-        work.leases.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
-        with pytest.raises(LeaseHeldError, match="run-1@host"):
-            work.leases.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
+        work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
+        with pytest.raises(LeaseHeldError, match="run run-1 works"):
+            work.claims.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
     assert undertaker.asked == ["run-1@host"]
 
 
-def test_leases_claim_asks_about_nobody_when_it_is_free_or_ran_out(judging: Database, undertaker: Undertaker) -> None:
+def test_claims_claim_asks_about_nobody_when_it_is_free_or_ran_out(judging: Database, undertaker: Undertaker) -> None:
     with judging.begin() as work:
-        work.leases.release(work.leases.claim("npm-feed", "run-1@host", now=NOW, span=SPAN))
-        work.leases.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
-        work.leases.claim("npm-feed", "run-3@host", now=NOW + SPAN, span=SPAN)
+        work.claims.release(work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN))
+        work.claims.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
+        work.claims.claim("npm-feed", "run-3@host", now=NOW + SPAN, span=SPAN)
     assert undertaker.asked == []
 
 
-def test_leases_takeover_has_one_winner_when_eight_threads_try(judging: Database, undertaker: Undertaker) -> None:
+def test_claims_takeover_has_one_winner_when_eight_threads_try(judging: Database, undertaker: Undertaker) -> None:
     """All find the same dead holder; the first to take over is alive, and keeps it."""
     with judging.begin() as work:
-        work.leases.claim("npm-feed", "dead@host", now=NOW, span=SPAN)
+        work.claims.claim("npm-feed", "dead@host", now=NOW, span=SPAN)
     undertaker.gone.add("dead@host")
     together = threading.Barrier(8)
 
@@ -224,7 +225,7 @@ def test_leases_takeover_has_one_winner_when_eight_threads_try(judging: Database
         together.wait(timeout=30)
         try:
             with judging.begin() as work:
-                work.leases.claim("npm-feed", f"run-{number}@host", now=NOW, span=SPAN)
+                work.claims.claim("npm-feed", f"run-{number}@host", now=NOW, span=SPAN)
         except LeaseHeldError:
             return False
         return True

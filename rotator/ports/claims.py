@@ -1,0 +1,36 @@
+"""Claims on ManagedPats, and the fence that they put before every write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one ManagedPat until `expires_at`; `epoch` grows with each claim and fences writes.
+
+    It belongs to one unit of work. `claimant` names the run and the process that hold it.
+    """
+
+    name: str
+    claimant: str
+    epoch: int
+    expires_at: datetime
+
+
+class Claims(Protocol):
+    """Claims on ManagedPats."""
+
+    def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
+        """Claim a ManagedPat, with the next epoch.
+
+        LeaseHeldError while any claim on it lasts, one of the same claimant included.
+        """
+
+    def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
+        """The claim with a later end. LeaseLostError if somebody else has claimed since."""
+
+    def release(self, claim: Claim) -> None:
+        """Give a claim back; one that was lost is left alone."""

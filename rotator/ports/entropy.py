@@ -1,0 +1,15 @@
+"""Randomness as the engine sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Entropy(Protocol):
+    """Randomness, so that a run can be repeated exactly in a simulation."""
+
+    def make_id(self) -> str:
+        """A new unique id: 32 hex digits."""
+
+    def pick(self, low: int, high: int) -> int:
+        """A whole number from low to high, both included."""

@@ -1,0 +1,43 @@
+"""The ManagedPats, and the PATs that nobody manages yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.ports.claims import Claim
+
+
+@dataclass(frozen=True)
+class UntrackedPat:
+    """A PAT that the server listed and the inventory does not hold, as of the last reconciliation."""
+
+    account: str
+    organization: str
+    pat: Pat
+
+
+class Inventory(Protocol):
+    """The ManagedPats."""
+
+    def load_all(self) -> tuple[ManagedPat, ...]:
+        """All records, by name."""
+
+    def load(self, name: str) -> ManagedPat | None:
+        """One record."""
+
+    def add(self, pat: ManagedPat) -> None:
+        """A new record. UsageError if name, authorization id or secret location is already taken."""
+
+    def save(self, pat: ManagedPat, claim: Claim) -> None:
+        """Replace a record's fields except `epoch`. LeaseLostError unless the claim is the current one on it."""
+
+    def remove(self, name: str) -> None:
+        """Forget a record and keep its rotations."""
+
+    def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
+        """Replace what is remembered as untracked for one account and organization."""
+
+    def load_untracked(self) -> tuple[UntrackedPat, ...]:
+        """What the last reconciliations left."""

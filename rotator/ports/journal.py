@@ -1,0 +1,40 @@
+"""The rotations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from rotator.domain.rotation import Rotation
+from rotator.ports.claims import Claim
+
+
+class Journal(Protocol):
+    """The rotations. Every write is fenced: LeaseLostError unless the claim's epoch is the current one."""
+
+    def insert(self, rotation: Rotation, claim: Claim) -> None:
+        """A new rotation. LeaseHeldError when its ManagedPat has an open one already."""
+
+    def save(self, rotation: Rotation, claim: Claim) -> None:
+        """Replace a rotation."""
+
+    def load_open(self) -> tuple[Rotation, ...]:
+        """Every rotation that is not closed."""
+
+    def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
+        """A ManagedPat's rotations, the newest first; those created at or after `since` if given."""
+
+    def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
+        """Closed rotations without a known new PAT whose mint was sent and whose planned expiry is after `now`.
+
+        Their request could still land: a listing that shows their fingerprint shows an orphan of ours.
+        """
+
+    def load_failed(self) -> tuple[Rotation, ...]:
+        """Every failed rotation, the oldest first: what they minted or were to retire may still live."""
+
+    def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
+        """Rotations of which `may_land_late` is true, last changed at or after `since`."""
+
+    def load_minted_ids(self) -> frozenset[str]:
+        """The authorization ids of every PAT that we ever minted."""

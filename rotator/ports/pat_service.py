@@ -1,0 +1,55 @@
+"""Azure DevOps, as far as PATs go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from rotator.domain.account import Identity
+from rotator.domain.managed_pat import Pat
+from rotator.domain.secret_value import SecretValue
+
+
+class PatFilter(StrEnum):
+    """Which PATs a listing shows: the API's own words."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class MintedPat:
+    """What a mint answered: the metadata and, this once, the value (None if the service left it out)."""
+
+    pat: Pat
+    value: SecretValue | None
+
+
+class PatService(Protocol):
+    """Azure DevOps, as far as PATs go. `account` is our account's name.
+
+    Every method may raise SignInRequiredError, DeniedError, RejectedError and TransientError; the mutating ones
+    raise UnknownOutcomeError when the request was sent and its answer is lost or makes no sense.
+    """
+
+    def fetch_identity(self, account: str, organization: str) -> Identity:
+        """Who the account's sign-in is in the organization."""
+
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+        """All pages of the list, or an error: never a part. May hold PATs of other organizations."""
+
+    def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """One PAT's metadata, None if the service does not know the id."""
+
+    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+        """Create a PAT for this organization alone. Sent at most once. The answer's `valid_to` is the truth."""
+
+    def verify(self, organization: str, value: SecretValue) -> Identity:
+        """Who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""
+
+    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+        """Delete a PAT; returning means gone, already gone included."""

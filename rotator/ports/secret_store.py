@@ -1,0 +1,78 @@
+"""Where consumers read the current value: Azure Key Vault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, Self
+
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.secret_value import SecretValue
+
+
+@dataclass(frozen=True)
+class SecretLocation:
+    """A secret's place: the vault's https address and the secret's name; `account` whose sign-in may be needed."""
+
+    vault: str
+    name: str
+    account: str
+
+    @classmethod
+    def of(cls, pat: ManagedPat) -> Self:
+        """Where a ManagedPat's value goes."""
+        return cls(pat.vault, pat.secret_name, pat.account)
+
+
+@dataclass(frozen=True)
+class SecretVersion:
+    """One version of a secret, without its value."""
+
+    version: str
+    tags: dict[str, str]
+    enabled: bool
+    created_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """One version of a secret with its value."""
+
+    version: SecretVersion
+    value: SecretValue
+
+
+class SecretStore(Protocol):
+    """Where consumers read the current value: Azure Key Vault.
+
+    Every method may raise DeniedError, RejectedError and TransientError; `store` raises UnknownOutcomeError when
+    the write may have happened.
+    """
+
+    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+        """Prove that a write would be accepted, by merging `intent` into the tags of the newest version.
+
+        Returns that version as it was before, None when there is no secret yet.
+
+        A missing secret, with permission to create it, is fine. A soft-deleted name, a missing permission, a
+        firewall raise RejectedError or DeniedError, each with its fix.
+        """
+
+    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+        """The names of the vault's secrets whose newest version carries a tag of that name, sorted."""
+
+    def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
+        """The newest enabled version, as a consumer would read it; None if there is none."""
+
+    def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
+        """One version with its value; None if there is no such version."""
+
+    def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
+        """All versions, the newest first; empty when there is no such secret."""
+
+    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+        """Write a new version, sent at most once; its version id."""
+
+    def disable(self, location: SecretLocation, version: str) -> None:
+        """Make one version unreadable; already disabled is fine."""

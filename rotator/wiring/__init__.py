@@ -1,0 +1,1 @@
+"""Settings in, objects out: the one place where adapters meet the engine. The command line and the daemon call it."""

@@ -1,0 +1,31 @@
+"""Where the log goes and how much of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TextIO
+
+LEVELS = ("warning", "info", "debug")
+"""What is logged by default, with `-v`, and with `-vv`."""
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """The stream that the log goes to, and from which level (debug, info, warning, error) on."""
+
+    stream: TextIO
+    level: str
+
+
+def start_logs(options: LogOptions) -> None:
+    """Send this process's log to the stream: JSON unless it is a terminal."""
+    from rotator.adapters.logs import configure_logging
+
+    configure_logging(stream=options.stream, level=options.level, as_json=not options.stream.isatty())
+
+
+def redact(text: str) -> str:
+    """The text without anything that looks like a secret, as the log would print it."""
+    from rotator.adapters.redaction import redact_text
+
+    return redact_text(text)

@@ -1,0 +1,16 @@
+"""Where an installation's settings come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The settings file that was named, if one was; the environment; and the folder to look in otherwise."""
+
+    settings: Path | None
+    environment: Mapping[str, str]
+    folder: Path
