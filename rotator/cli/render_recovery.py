@@ -9,7 +9,7 @@ from rotator.cli.render import SCHEMA_VERSION, clean
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.context import RunContext
-from rotator.engine.leftovers import Leftover, make_warning
+from rotator.engine.left_behind import LeftBehind, make_warning
 from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.tags import AUTHORIZATION_TAG
@@ -21,10 +21,10 @@ def list_interrupted(run: RunContext) -> tuple[Rotation, ...]:
         return tuple(item for item in work.journal.load_open() if item.state is not RotationState.OVERLAPPING)
 
 
-def render_leftover(leftover: Leftover) -> str:
+def render_left_behind(left: LeftBehind) -> str:
     """What it is, and the command that ends it."""
-    pat, warning = leftover.pat, make_warning(leftover)
-    head = f"{leftover.kind.value}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
+    pat, warning = left.pat, make_warning(left)
+    head = f"{left.kind.value}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
     return "\n".join(_say_problem(head, warning.fix))
 
 
@@ -63,8 +63,8 @@ def render_unbuilt(plan: Rebuild) -> Iterator[str]:
         yield from _say_problem(f"error: {error.message}", error.fix)
 
 
-def make_leftover_documents(leftovers: Iterable[Leftover]) -> list[Document]:
-    """The list `leftovers` of `recover --json`, dry or not."""
+def make_left_behind_documents(left_behind: Iterable[LeftBehind]) -> list[Document]:
+    """The list `left_behind` of `recover --json`, dry or not."""
     return [
         {
             "kind": item.kind.value,
@@ -74,7 +74,7 @@ def make_leftover_documents(leftovers: Iterable[Leftover]) -> list[Document]:
             "rotation_id": item.rotation.id,
             "fix": make_warning(item).fix,
         }
-        for item in leftovers
+        for item in left_behind
     ]
 
 
@@ -85,7 +85,7 @@ def make_recovery_document(
     return {
         "schema_version": SCHEMA_VERSION,
         "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in interrupted],
-        "leftovers": make_leftover_documents(found.leftovers),
+        "left_behind": make_left_behind_documents(found.left_behind),
         "landed_late": sorted(found.late),
         "written_over": list(written_over),
         "errors": [

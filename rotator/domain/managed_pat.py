@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 from rotator.domain.marker import strip_mark
+from rotator.errors import RotatorError
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _PAT_SHAPES = (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), re.compile(r"[a-z2-7]{52}"))
@@ -78,6 +80,11 @@ class Failure:
     message: str
     fix: str = ""
 
+    @classmethod
+    def of(cls, error: RotatorError) -> Self:
+        """What a record or a journal keeps of an error."""
+        return cls(error.code, error.message, error.fix)
+
 
 @dataclass(frozen=True)
 class ManagedPat:
@@ -122,6 +129,10 @@ class ManagedPat:
     def lifetime(self) -> timedelta:
         """From creation to expiry of the current PAT."""
         return self.valid_to - self.valid_from
+
+    def healed(self) -> ManagedPat:
+        """The record with nothing left of what failed before."""
+        return replace(self, failures=0, retry_at=None, last_failure=None, blocked=False)
 
     @property
     def place(self) -> str:

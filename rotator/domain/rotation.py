@@ -53,7 +53,7 @@ MINT_AMBIGUOUS = "mint_ambiguous"
 """The code of the failure of a rotation for whose mint more than one PAT could be taken."""
 
 
-STRAY = "stray"
+LEFT_BEHIND = "left_behind"
 """The code of the failure of a rotation that only revoked what an earlier one had left behind."""
 
 

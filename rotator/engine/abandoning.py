@@ -14,7 +14,7 @@ from rotator.errors import PlanRefusedError, RotatorError
 
 def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None = None) -> None:
     """Decide to give the clone up, journal why and what was `found` of it, and revoke it."""
-    changes: RotationChanges = {**(found or {}), "failure": Failure(error.code, error.message, error.fix)}
+    changes: RotationChanges = {**(found or {}), "failure": Failure.of(error)}
     doomed = changes.get("new_authorization_id", held.rotation.new_authorization_id)
     held.step(
         RotationState.ABANDONING,
@@ -32,7 +32,7 @@ def revoke_clone(held: ClaimedPat) -> None:
     if rotation.tried_store:
         restore_committed(held)
     else:
-        _check_unused(held)
+        _freeze_if_served(held)
     if rotation.new_authorization_id is not None:
         held.check_claim()
         held.services.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
@@ -43,7 +43,7 @@ def revoke_clone(held: ClaimedPat) -> None:
     )
 
 
-def _check_unused(held: ClaimedPat) -> None:
+def _freeze_if_served(held: ClaimedPat) -> None:
     """Freeze when the vault hands out a clone that, by this database, was never written there.
 
     Then the database is older than the vault, restored from a backup perhaps, and the clone may be in use. So it may
@@ -62,6 +62,6 @@ def _check_unused(held: ClaimedPat) -> None:
         code=DATABASE_BEHIND,
         fix="Nothing was revoked. If the database was restored from a backup, run `rotator inventory rebuild`.",
     )
-    failure = Failure(error.code, error.message, error.fix)
+    failure = Failure.of(error)
     held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
     raise error

@@ -17,12 +17,12 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import RunContext
-from rotator.engine.leftovers import revoke_stray
+from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
-from rotator.engine.recovering import is_parked, recover
+from rotator.engine.recovering import is_settling, recover
 from rotator.engine.report import ReportEntry, RunReport
 from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import is_overlap_over, retire_predecessor
@@ -73,24 +73,25 @@ class Cycle:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def note_down(self, found: Reconciliation) -> None:
-        """Report the accounts and organizations that could not be looked at, and what is quarantined."""
+        """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
         for (account, organization), error in found.down.items():
-            failure = Failure(error.code, error.message, error.fix)
+            failure = Failure.of(error)
             entry = ReportEntry(account, account, organization, "", failure=failure, error=error)
             self.report.failed.append(entry)
             self.run.progress("account_down", account=account, code=error.code)
-        for leftover in found.leftovers:
+        for left in found.left_behind:
             self.run.progress(
-                f"pat_{leftover.kind.value}",
-                name=leftover.rotation.name,
-                authorization_id=leftover.pat.authorization_id,
+                "pat_left_behind",
+                kind=left.kind.value,
+                name=left.rotation.name,
+                authorization_id=left.pat.authorization_id,
             )
 
     def _isolate(self, name: str, found: Reconciliation) -> None:
         with self.run.services.database.begin() as work:
             pat = check_managed(work, name)
         try:
-            self.view.check_account(pat.account)
+            self.view.refresh_account(pat.account)
             with claimed(self.run, name) as held:
                 pat = held.pat
                 self._guarded(held, found)
@@ -125,11 +126,11 @@ class Cycle:
             self._recover(held)
         if self._recover_only:
             return
-        if self._by_hand and held.has_open_rotation and is_parked(held.rotation):
+        if self._by_hand and held.has_open_rotation and is_settling(held.rotation):
             raise RotationError(
-                f"{held.pat.name}: an interrupted rotation is parked while {held.rotation.state.value}",
-                code="rotation_parked",
-                fix="Its last request may still land; run `rotator once` again when the settle time is over.",
+                f"{held.pat.name}: an interrupted rotation is settling while {held.rotation.state.value}",
+                code="rotation_settling",
+                fix="Its last request may still take effect: run `rotator once` again when the settle time is over.",
             )
         self._retire(held)
         decision = None if held.has_open_rotation else self._decide(held)
@@ -137,14 +138,14 @@ class Cycle:
             self._rotate(held, decision)
             self._retire(held)
         elif has_past_failure(held.pat, self.run.services.clock.now()) and not held.has_open_rotation:
-            cleared = replace(held.pat, failures=0, retry_at=None, last_failure=None)
+            cleared = held.pat.healed()
             held.save(cleared, "failure_cleared", Outcome.SUCCEEDED)
 
     def _undo_late(self, held: ClaimedPat, found: Reconciliation) -> None:
         """Revoke what was minted, and put back what was written over, by requests that nobody waited for any more."""
         for rotation, landed in found.late.get(held.pat.name, []):
             if not held.has_open_rotation:
-                revoke_stray(held, rotation, landed, "landed late")
+                revoke_left_pat(held, rotation, landed, "landed late")
                 detail = f"its lost mint {landed.authorization_id} had landed late and is revoked"
                 self.report.add(self.report.recovered, held.pat, detail)
         if held.pat.name in found.late_stores and restore_committed(held):
@@ -163,8 +164,8 @@ class Cycle:
             clone = held.rotation.new_authorization_id
             end = f"its clone {clone} is revoked" if clone is not None else "no clone of it was found"
             self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}; {end}")
-        elif is_parked(held.rotation):
-            self.run.progress("rotation_parked", name=held.pat.name, state=after.value)
+        elif is_settling(held.rotation):
+            self.run.progress("rotation_settling", name=held.pat.name, state=after.value)
         elif after is not before:
             self.report.add(self.report.recovered, held.pat, f"interrupted while {before.value}, finished")
 
@@ -215,7 +216,7 @@ class Cycle:
             pat,
             failures=pat.failures + 1,
             retry_at=_make_retry_at(self.run, pat.failures + 1, now),
-            last_failure=Failure(error.code, error.message, error.fix),
+            last_failure=Failure.of(error),
             blocked=blocked,
         )
         event = "rotation_blocked" if blocked else "rotation_failed"

@@ -26,14 +26,7 @@ def pause(run: RunContext, name: str) -> ManagedPat:
 def resume(run: RunContext, name: str) -> ManagedPat:
     """Rotate a ManagedPat again, and forget what failed before."""
     with claimed(run, name) as held:
-        record = replace(
-            held.pat,
-            state=ManagedPatState.ACTIVE,
-            failures=0,
-            retry_at=None,
-            last_failure=None,
-            blocked=False,
-        )
+        record = replace(held.pat.healed(), state=ManagedPatState.ACTIVE)
         if record != held.pat:
             held.save(record, "pat_resumed", Outcome.SUCCEEDED)
         return held.pat
@@ -67,7 +60,7 @@ def revoke_previous(run: RunContext, name: str) -> str:
                 f"{name} has no previous PAT in its overlap",
                 fix="See `rotator status` for what is overlapping.",
             )
-        view.check_account(held.pat.account)
+        view.refresh_account(held.pat.account)
         retire_predecessor(held, view, by_hand=True)
         return held.rotation.predecessor_id
 
@@ -85,7 +78,7 @@ def revoke_current(run: RunContext, name: str) -> str:
                 fix="Run `rotator once`, or revoke the old one first with --previous.",
             )
         pat = held.pat
-        view.check_account(pat.account)
+        view.refresh_account(pat.account)
         doomed = {"authorization_id": pat.authorization_id, "why": "by hand"}
         held.save(pat, "revoke_started", Outcome.INTENDED, **doomed)
         held.check_claim()

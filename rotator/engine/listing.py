@@ -47,7 +47,7 @@ class ServerView:
         self._known: dict[tuple[str, ...], object] = {}
         self._down: dict[str, RotatorError] = {}
 
-    def check_account(self, account: str) -> None:
+    def refresh_account(self, account: str) -> None:
         """Make sure that the account is signed in; the error that put it down otherwise."""
         with self._lock("account", account):
             self._raise_if_down(account)
@@ -77,7 +77,7 @@ class ServerView:
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
         """Who the account is in the organization."""
-        self.check_account(account)
+        self.refresh_account(account)
         key = ("identity", account, organization)
         with self._lock(*key):
             known = self._known.get(key)

@@ -12,7 +12,7 @@ from rotator.engine.listing import Listing, ServerView
 from rotator.errors import CloneLostError
 
 
-def check_clone(held: ClaimedPat, view: ServerView) -> None:
+def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
     """CloneLostError, after making the old PAT current again, when a complete listing taken now lacks our clone.
 
     Called when the clone's value did not authenticate; a listing alone would not be proof enough.
@@ -32,6 +32,6 @@ def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError
     pat = held.pat
     if old is not None:
         pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
-    failure = Failure(error.code, error.message, error.fix)
+    failure = Failure.of(error)
     held.step(RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure)
     return error

@@ -9,7 +9,7 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable, check_storm, check_target
-from rotator.domain.rotation import STRAY, Rotation, RotationState, make_offset_range
+from rotator.domain.rotation import LEFT_BEHIND, Rotation, RotationState, make_offset_range
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
 from rotator.engine.behind import check_not_behind, find_behind
@@ -87,7 +87,7 @@ def check_attempts(held: ClaimedPat) -> None:
         for rotation in rotations
         if rotation.state is RotationState.ABANDONED
         and rotation.new_authorization_id is not None
-        and not (rotation.failure is not None and rotation.failure.code == STRAY)
+        and not (rotation.failure is not None and rotation.failure.code == LEFT_BEHIND)
     ]
     if len(lost) >= MAX_LOST_PER_DAY:
         raise RotationError(
@@ -129,7 +129,7 @@ def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
     )
     try:
         held.check_claim()
-        newest = run.services.secrets.check_writable(held.location, {INTENT_TAG: rotation.id})
+        newest = run.services.secrets.prove_writable(held.location, {INTENT_TAG: rotation.id})
         _check_history(held, newest, by_hand=by_hand)
     except LeaseLostError:
         raise
@@ -165,7 +165,7 @@ def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
         "rotation_abandoned",
         Outcome.FAILED,
         details={"code": error.code},
-        failure=Failure(error.code, error.message, error.fix),
+        failure=Failure.of(error),
     )
 
 
@@ -200,7 +200,7 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
         close_unminted(held, error)
         raise
     _journal_mint(held, minted, known)
-    _check_answer(held, minted, source)
+    _accept_or_abandon(held, minted, source)
     if minted.value is None:
         raise _unusable(held, "mint_without_value", "Azure DevOps created the clone and did not show its value")
     return minted.value
@@ -262,7 +262,7 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
             code="mint_answer_wrong",
             fix="Nothing was revoked. Report this to Microsoft support; rotator tries again later.",
         )
-        failure = Failure(error.code, error.message, error.fix)
+        failure = Failure.of(error)
         held.step(RotationState.FAILED, "rotation_failed", Outcome.FAILED, failure=failure)
         raise error
     held.step(
@@ -279,7 +279,7 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
             work.limits.save(rotation.account, rotation.organization, pat.lifetime, learned_at=now)
 
 
-def _check_answer(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
+def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
     """A clone that reaches more or less than its original, or would be due at once, is revoked again."""
     made, wanted = minted.pat, source.pat
     if made.scopes != wanted.scopes or made.display_name != held.rotation.display_name:

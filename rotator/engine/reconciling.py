@@ -11,12 +11,12 @@ from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, Rotation
 from rotator.engine.behind import DATABASE_BEHIND, check_not_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
-from rotator.engine.leftovers import Leftover, find_leftovers
+from rotator.engine.left_behind import LeftBehind, find_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_revoked_error
 from rotator.engine.records import Known, load_known
 from rotator.engine.restoring import find_late_write
-from rotator.engine.retiring import check_guard
+from rotator.engine.retiring import guard_revocation
 from rotator.errors import RotatorError
 
 Pair = tuple[str, str]
@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
-    `late` are PATs of ours that landed after their attempt was given up; `leftovers` are those that only a person
+    `late` are PATs of ours that appeared after their attempt was given up; `left_behind` are those that only a person
     may have revoked; `late_stores` are the names of which an earlier write to the vault may still land. `down` are
     the pairs of account and organization that could not be looked at.
     """
@@ -34,7 +34,7 @@ class Reconciliation:
     listings: dict[Pair, Listing] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
-    leftovers: list[Leftover] = field(default_factory=list)
+    left_behind: list[LeftBehind] = field(default_factory=list)
     late_stores: set[str] = field(default_factory=set)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
 
@@ -54,7 +54,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
     known, found = load_known(run), Reconciliation()
     for account in run.services.accounts:
         try:
-            view.check_account(account.name)
+            view.refresh_account(account.name)
         except RotatorError as error:
             found.down[account.name, ""] = error
     now = run.services.clock.now()
@@ -133,8 +133,8 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
             found.late.setdefault(rotation.name, []).append((rotation, ours[0]))
             found.changed.add(rotation.name)
     landed = {pat.authorization_id for late in found.late.values() for _, pat in late}
-    leftovers = find_leftovers(known, *pair, listing.pats)
-    found.leftovers += [item for item in leftovers if item.pat.authorization_id not in landed]
+    left_behind = find_left_behind(known, *pair, listing.pats)
+    found.left_behind += [item for item in left_behind if item.pat.authorization_id not in landed]
 
 
 def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> list[str]:
@@ -160,7 +160,7 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
         return
     if held.has_open_rotation:
         if held.rotation.state is RotationState.OVERLAPPING:
-            check_guard(held, view)
+            guard_revocation(held, view)
         return
     pat, current = held.pat, listing.find(held.pat.authorization_id)
     if current is None:

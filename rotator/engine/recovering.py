@@ -24,8 +24,8 @@ LOST_VALUE = RotationError(
 def recover(held: ClaimedPat, view: ServerView) -> None:
     """Move the open rotation on as far as is safe now. Repeating it is harmless, and it may die anywhere too.
 
-    Afterwards the rotation is closed, overlapping, or parked in `minting` or `storing` because a request may
-    still land.
+    Afterwards the rotation is closed, overlapping, or settling in `minting` or `storing` because a request
+    may still take effect.
     """
     match held.rotation.state:
         case RotationState.PLANNED:
@@ -81,7 +81,7 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
             code=MINT_AMBIGUOUS,
             fix="Revoke those that nobody uses in Azure DevOps.",
         )
-        failure = Failure(error.code, error.message, error.fix)
+        failure = Failure.of(error)
         held.step(RotationState.FAILED, "rotation_failed", Outcome.FAILED, failure=failure)
         raise error
     elif is_settled(held):
@@ -108,7 +108,7 @@ def _adopt_mint(held: ClaimedPat, listing: Listing, authorization_id: str) -> No
 def _close_as_not_created(held: ClaimedPat, listing: Listing) -> None:
     near = find_mints(held, listing, Likeness.NEAR)
     if near:
-        held.record("near_match_quarantined", Outcome.UNKNOWN, authorization_ids=", ".join(near))
+        held.record("unproven_mint_found", Outcome.UNKNOWN, authorization_ids=", ".join(near))
     error = RotationError("the mint was not answered and the server does not list its PAT", code="mint_not_created")
     close_unminted(held, error)
 
@@ -134,6 +134,6 @@ def _recover_retire(held: ClaimedPat, view: ServerView) -> None:
         retire_predecessor(held, view)
 
 
-def is_parked(rotation: Rotation) -> bool:
+def is_settling(rotation: Rotation) -> bool:
     """Whether recovery has looked and has to wait before it may decide."""
     return rotation.state in (RotationState.MINTING, RotationState.STORING)

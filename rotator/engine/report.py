@@ -46,7 +46,7 @@ class RunReport:
         error: RotatorError | None = None,
     ) -> None:
         """Add a ManagedPat to one of the lists."""
-        failure = Failure(error.code, error.message, error.fix) if error else None
+        failure = Failure.of(error) if error else None
         entry = ReportEntry(pat.name, pat.account, pat.organization, pat.authorization_id, detail, failure, error)
         with self._lock:
             entries.append(entry)

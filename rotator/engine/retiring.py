@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
@@ -11,7 +9,7 @@ from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import ServerView
-from rotator.engine.lost_clone import check_clone
+from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.restoring import restore_committed
 from rotator.engine.storing import freeze, is_ours
 from rotator.errors import PlanRefusedError, RotationError, VerificationError
@@ -35,7 +33,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = Fa
     rotation = held.rotation
     if not by_hand and rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held):
         raise RotationError(f"the overlap of {held.pat.name} is not over", code="overlap_not_over")
-    check_guard(held, view)
+    guard_revocation(held, view)
     if rotation.state is RotationState.OVERLAPPING:
         held.step(
             RotationState.RETIRING,
@@ -48,7 +46,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = Fa
     complete(held)
 
 
-def check_guard(held: ClaimedPat, view: ServerView) -> None:
+def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     """Everything that must be true before a DELETE; raises, and freezes the rotation on a foreign write.
 
     The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
@@ -63,7 +61,7 @@ def check_guard(held: ClaimedPat, view: ServerView) -> None:
             code="predecessor_in_use",
             fix="The inventory was changed by hand or restored from a backup: compare it with `rotator scan`.",
         )
-        failure = Failure(error.code, error.message, error.fix)
+        failure = Failure.of(error)
         held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
         raise error
     latest = run.services.secrets.fetch_latest(held.location)
@@ -92,7 +90,7 @@ def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> I
     try:
         return held.services.pats.verify(rotation.organization, value)
     except VerificationError:
-        check_clone(held, view)
+        return_if_clone_lost(held, view)
         raise
 
 
@@ -103,7 +101,7 @@ def complete(held: ClaimedPat) -> None:
     held.step(
         RotationState.COMPLETED,
         "pat_revoked",
-        pat=replace(held.pat, failures=0, retry_at=None, last_failure=None, blocked=False),
+        pat=held.pat.healed(),
         details={"authorization_id": held.rotation.predecessor_id, "why": "rotated"},
     )
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.engine.context import RunContext
-from rotator.engine.leftovers import find_leftovers
+from rotator.engine.left_behind import find_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.reconciling import has_drifted
 from rotator.engine.records import Known, load_known
@@ -17,8 +17,8 @@ from rotator.errors import RotatorError
 class ScanKind(StrEnum):
     """How a PAT of the server, or a record of ours, stands to the other side.
 
-    `rotating` is accounted for by an open rotation; `parked` was left by a failed one; `quarantined` looks like a
-    lost mint of ours, without proof.
+    `rotating` is accounted for by an open rotation; `left_behind` is what a closed one left
+    alive, or may have.
     """
 
     MANAGED = "managed"
@@ -26,8 +26,7 @@ class ScanKind(StrEnum):
     MISSING = "missing"
     DRIFTED = "drifted"
     ROTATING = "rotating"
-    PARKED = "parked"
-    QUARANTINED = "quarantined"
+    LEFT_BEHIND = "left_behind"
 
 
 @dataclass(frozen=True)
@@ -94,5 +93,5 @@ def _classify(known: Known, listing: Listing, pat: Pat, record: ManagedPat | Non
         return ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
     if pat.authorization_id in known.tracked_ids:
         return ScanKind.ROTATING
-    leftovers = find_leftovers(known, listing.account, listing.organization, (pat,))
-    return ScanKind(leftovers[0].kind.value) if leftovers else ScanKind.UNTRACKED
+    left_behind = find_left_behind(known, listing.account, listing.organization, (pat,))
+    return ScanKind.LEFT_BEHIND if left_behind else ScanKind.UNTRACKED

@@ -9,7 +9,7 @@ from enum import StrEnum
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.leftovers import load_leftovers, make_warning
+from rotator.engine.left_behind import load_left_behind, make_warning
 from rotator.engine.records import known_in
 from rotator.ports.database import Database
 
@@ -59,7 +59,7 @@ def status_from(database: Database, policy: Policy, now: datetime) -> tuple[Toke
     with database.begin() as work:
         known = known_in(work, now)
         untracked = work.inventory.load_untracked()
-        warnings = {item.pat.authorization_id: make_warning(item) for item in load_leftovers(work, known)}
+        warnings = {item.pat.authorization_id: make_warning(item) for item in load_left_behind(work, known)}
         limits = work.limits.load()
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     rows = []

@@ -12,7 +12,7 @@ from rotator.engine.abandoning import abandon
 from rotator.engine.behind import find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import ServerView
-from rotator.engine.lost_clone import check_clone
+from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
@@ -117,7 +117,7 @@ def freeze(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
         f"since; rotator revoked neither {rotation.predecessor_id} nor {rotation.new_authorization_id}",
         fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
     )
-    failure = Failure(error.code, error.message, error.fix)
+    failure = Failure.of(error)
     frozen = replace(held.pat, last_failure=failure, blocked=True)
     held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, pat=frozen, failure=failure)
     return error
@@ -139,7 +139,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         raise RotationError("a stored rotation without a clone", code="internal")
     was_revoked = held.pat.last_failure is not None and held.pat.last_failure.code == REVOKED_BY_HAND
     pat = replace(
-        held.pat,
+        held.pat.healed(),
         state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,
         authorization_id=rotation.new_authorization_id,
         display_name=rotation.display_name,
@@ -147,10 +147,6 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         valid_from=rotation.new_valid_from,
         valid_to=rotation.new_valid_to,
         secret_version=latest.version.version,
-        failures=0,
-        retry_at=None,
-        last_failure=None,
-        blocked=False,
     )
     until = run.services.clock.now() + rotation.overlap
     held.step(
@@ -167,5 +163,5 @@ def _verify_again(held: ClaimedPat, view: ServerView, value: SecretValue) -> Non
     try:
         held.services.pats.verify(held.rotation.organization, value)
     except VerificationError:
-        check_clone(held, view)
+        return_if_clone_lost(held, view)
         raise

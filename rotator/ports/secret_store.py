@@ -50,7 +50,7 @@ class SecretStore(Protocol):
     the write may have happened.
     """
 
-    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
         """Prove that a write would be accepted, by merging `intent` into the tags of the newest version.
 
         Returns that version as it was before, None when there is no secret yet.

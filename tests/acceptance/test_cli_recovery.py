@@ -522,7 +522,7 @@ def test_rebuild_heals_when_a_postgresql_database_was_restored(postgres_stage: S
     stage.check_end()
 
 
-def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_quarantined(stage: Stage) -> None:
+def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unproven(stage: Stage) -> None:
     """The server shortens the lifetime without a word and the answer is lost: nobody can prove whose that PAT is."""
     stage.world.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
     stage.world.faults.add(Fault("azure_devops", "lost_after", method="POST", path="/tokens/pats"))
@@ -532,11 +532,11 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_quarant
     interrupted = succeed(stage, "recover", "--dry-run", "--json").read()
     assert [(item["name"], item["state"]) for item in interrupted["interrupted"]] == [(NAME, "minting")]
 
-    shown = _recover_until(stage, lambda document: bool(document["leftovers"]))
+    shown = _recover_until(stage, lambda document: bool(document["left_behind"]))
     assert shown["interrupted"] == shown["landed_late"] == shown["errors"] == []
-    [leftover] = shown["leftovers"]
-    assert leftover.keys() == {"kind", "name", "authorization_id", "display_name", "rotation_id", "fix"}
-    assert (leftover["kind"], leftover["name"], leftover["authorization_id"]) == ("quarantined", NAME, near)
+    [left] = shown["left_behind"]
+    assert left.keys() == {"kind", "name", "authorization_id", "display_name", "rotation_id", "fix"}
+    assert (left["kind"], left["name"], left["authorization_id"]) == ("unproven_mint", NAME, near)
     text = succeed(stage, "recover", "--dry-run").output
     assert f"rotator recover --revoke {near}" in text
     assert near in list_alive(stage)
@@ -544,10 +544,10 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_quarant
     [row] = [
         token for token in succeed(stage, "status", "--json").read()["tokens"] if token["authorization_id"] == near
     ]
-    assert (row["state"], row["last_error"]["code"]) == ("untracked", "quarantined")
+    assert (row["state"], row["last_error"]["code"]) == ("untracked", "left_behind")
     assert row["last_error"]["fix"].endswith(f"rotator recover --revoke {near}")
     [scanned] = [pat for pat in run(stage, "scan", "--json").read()["pats"] if pat["authorization_id"] == near]
-    assert scanned["state"] == "quarantined"
+    assert scanned["state"] == "left_behind"
 
     current = stage.find_latest().tags["rotator-authorization-id"]
     for other in (current, *stage.humans, "nothing"):
@@ -558,7 +558,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_quarant
     assert both.code == 2
     revoked = succeed(stage, "recover", "--revoke", near, "--json").read()
     assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "run_id"}
-    assert (revoked["which"], revoked["authorization_id"]) == ("quarantined", near)
+    assert (revoked["which"], revoked["authorization_id"]) == ("unproven_mint", near)
     assert list_alive(stage) == [current]
     tokens = succeed(stage, "status", "--json").read()["tokens"]
     assert near not in {token["authorization_id"] for token in tokens}
@@ -568,7 +568,9 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_quarant
     stage.check_end()
 
 
-def test_recover_revokes_a_parked_pat_on_a_persons_word_when_its_rotation_was_frozen(stage: Stage) -> None:
+def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_its_rotation_was_frozen(
+    stage: Stage,
+) -> None:
     """Frozen by a foreign write; a person rotates by hand, and the first old PAT lives on without an owner."""
     original = find_original(stage)
     rotate(stage, "24h")
@@ -577,14 +579,16 @@ def test_recover_revokes_a_parked_pat_on_a_persons_word_when_its_rotation_was_fr
     assert (frozen.code, "written by somebody else" in frozen.errors) == (1, True), frozen
     succeed(stage, "rotate", NAME)
     shown = succeed(stage, "recover", "--dry-run", "--json").read()
-    assert [(item["kind"], item["authorization_id"]) for item in shown["leftovers"]] == [("parked", original)]
+    assert [(item["kind"], item["authorization_id"]) for item in shown["left_behind"]] == [
+        ("failed_rotation", original)
+    ]
     busy = run(stage, "recover", "--revoke", original)
     assert (busy.code, "not finished" in busy.errors) == (2, True)
     succeed(stage, "revoke", NAME, "--previous")
     assert f"rotator recover --revoke {original}" in succeed(stage, "recover").output
     assert original in list_alive(stage)
     text = succeed(stage, "recover", "--revoke", original)
-    assert text.output == f"revoked  {original}, parked beside {NAME}\n"
+    assert text.output == f"revoked  {original}, failed_rotation beside {NAME}\n"
     assert succeed(stage, "recover").output == "Nothing was interrupted, and nothing is left over.\n"
     stage.check_end()
 
@@ -595,13 +599,13 @@ def test_recover_finishes_what_was_interrupted_and_rotates_nothing(stage: Stage)
     assert len(list_alive(stage)) == 2
     stage.world.record.clear()
     dry = succeed(stage, "recover", "--dry-run", "--json").read()
-    assert dry.keys() == {"schema_version", "interrupted", "leftovers", "landed_late", "written_over", "errors"}
+    assert dry.keys() == {"schema_version", "interrupted", "left_behind", "landed_late", "written_over", "errors"}
     assert [(item["name"], item["state"]) for item in dry["interrupted"]] == [(NAME, "minted")]
     assert "while minted" in succeed(stage, "recover", "--dry-run").output
     assert list_mutations(stage) == []
     done = succeed(stage, "recover", "--json").read()
     assert [entry["name"] for entry in done["abandoned"]] == [NAME]
-    assert (done["rotated"], done["retired"], done["failed"], done["leftovers"]) == ([], [], [], [])
+    assert (done["rotated"], done["retired"], done["failed"], done["left_behind"]) == ([], [], [], [])
     assert [mutation.partition(" ")[0] for mutation in list_mutations(stage)] == ["DELETE"]
     assert list_alive(stage) == [original]
     stage.run_until_at_rest()

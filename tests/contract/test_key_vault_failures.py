@@ -486,9 +486,9 @@ def test_value_and_bearer_show_nowhere_when_all_goes_well(
     vault: SandboxVault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    vault.store.check_writable(vault.location, {"intent": "r1"})
+    vault.store.prove_writable(vault.location, {"intent": "r1"})
     vault.put(CANARY)
-    vault.store.check_writable(vault.location, {"intent": "r2"})
+    vault.store.prove_writable(vault.location, {"intent": "r2"})
     stored = vault.store.fetch_latest(vault.location)
     vault.store.fetch_versions(vault.location)
     assert "azure" in {record.name.partition(".")[0] for record in caplog.records}

@@ -180,14 +180,14 @@ def test_disable_is_rejected_when_the_version_is_unknown(subject: Subject) -> No
     assert caught.value.code == "secret_not_found"
 
 
-def test_check_writable_creates_nothing_when_there_is_no_secret(subject: Subject) -> None:
-    subject.store.check_writable(subject.location, {"intent": "r1"})
+def test_prove_writable_creates_nothing_when_there_is_no_secret(subject: Subject) -> None:
+    subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert subject.store.fetch_versions(subject.location) == ()
 
 
-def test_check_writable_merges_its_tags_when_there_are_others(subject: Subject) -> None:
+def test_prove_writable_merges_its_tags_when_there_are_others(subject: Subject) -> None:
     put(subject, "old", owner="team", intent="r0")
-    subject.store.check_writable(subject.location, {"intent": "r1"})
+    subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert subject.newest_tags() == {"owner": "team", "intent": "r1"}
     stored = subject.store.fetch_latest(subject.location)
     assert value_of(stored) == "old"
@@ -195,54 +195,54 @@ def test_check_writable_merges_its_tags_when_there_are_others(subject: Subject) 
     assert stored.version.expires_at == EXPIRES_AT
 
 
-def test_check_writable_is_rejected_when_others_fill_the_tags(subject: Subject) -> None:
+def test_prove_writable_is_rejected_when_others_fill_the_tags(subject: Subject) -> None:
     tags = {f"tag{number}": "x" for number in range(15)}
     subject.write_foreign("old", tags)
     with pytest.raises(RejectedError) as caught:
-        subject.store.check_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert caught.value.code == "secret_tags_full"
     assert subject.newest_tags() == tags
 
 
-def test_check_writable_succeeds_when_its_own_tag_is_the_fifteenth(subject: Subject) -> None:
+def test_prove_writable_succeeds_when_its_own_tag_is_the_fifteenth(subject: Subject) -> None:
     subject.write_foreign("old", {**{f"tag{number}": "x" for number in range(14)}, "intent": "r0"})
-    subject.store.check_writable(subject.location, {"intent": "r1"})
+    subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert subject.newest_tags()["intent"] == "r1"
 
 
-def test_check_writable_is_rejected_when_the_name_is_soft_deleted(subject: Subject) -> None:
+def test_prove_writable_is_rejected_when_the_name_is_soft_deleted(subject: Subject) -> None:
     put(subject, "old")
     subject.soft_delete()
     with pytest.raises(RejectedError) as caught:
-        subject.store.check_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert caught.value.code == "secret_soft_deleted"
     assert subject.location.name in caught.value.fix
 
 
-def test_check_writable_is_rejected_when_the_newest_is_disabled(subject: Subject) -> None:
+def test_prove_writable_is_rejected_when_the_newest_is_disabled(subject: Subject) -> None:
     put(subject, "old")
     subject.write_foreign("new", {}, enabled=False)
     with pytest.raises(RejectedError) as caught:
-        subject.store.check_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert caught.value.code == "secret_disabled"
 
 
 @pytest.mark.parametrize("permission", ["list", "get", "set"])
 @pytest.mark.parametrize("exists", [True, False])
-def test_check_writable_is_denied_when_a_permission_is_missing(subject: Subject, permission: str, exists: bool) -> None:
+def test_prove_writable_is_denied_when_a_permission_is_missing(subject: Subject, permission: str, exists: bool) -> None:
     if exists:
         put(subject, "old")
     subject.deny(permission)
     with pytest.raises(DeniedError) as caught:
-        subject.store.check_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert caught.value.code == "vault_denied"
     assert f"`{permission}`" in caught.value.fix
 
 
-def test_check_writable_is_denied_when_the_firewall_keeps_us_out(subject: Subject) -> None:
+def test_prove_writable_is_denied_when_the_firewall_keeps_us_out(subject: Subject) -> None:
     subject.close_firewall()
     with pytest.raises(DeniedError) as caught:
-        subject.store.check_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"})
     assert caught.value.code == "vault_firewall"
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from rotator.domain.marker import strip_mark
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.cycle import run_once
-from rotator.engine.leftovers import find_leftovers
+from rotator.engine.left_behind import find_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import load_known
 from rotator.errors import RotatorError, TransientError
@@ -21,7 +21,7 @@ from tests.simulation.world import ACCOUNT, LIFETIME, ORGANIZATION, InvariantErr
 
 MOST_CYCLES = 40
 _FAULTY = ("fetch_pats", "fetch_pat", "fetch_identity", "verify", "mint", "revoke")
-_FAULTY_VAULT = ("check_writable", "fetch_latest", "fetch_version", "fetch_versions", "store", "disable")
+_FAULTY_VAULT = ("prove_writable", "fetch_latest", "fetch_version", "fetch_versions", "store", "disable")
 
 
 @dataclass
@@ -139,7 +139,7 @@ def _check_orphans(world: World, name: str, current: str) -> None:
     """I2: whatever of ours lives beside the current PAT is reported as left over."""
     run = world.make_run(Life())
     listed = world.pats.fetch_pats(ACCOUNT, ORGANIZATION, PatFilter.ACTIVE)
-    reported = {item.pat.authorization_id for item in find_leftovers(load_known(run), ACCOUNT, ORGANIZATION, listed)}
+    reported = {item.pat.authorization_id for item in find_left_behind(load_known(run), ACCOUNT, ORGANIZATION, listed)}
     for fake in world.pats.live_pats():
         mine = strip_mark(fake.pat.display_name) == name
         if mine and fake.pat.authorization_id not in world.human_ids | reported | {current}:

@@ -275,10 +275,10 @@ class MortalSecrets:
     def __init__(self, world: World, life: Life) -> None:
         self._world, self._life, self._inner = world, life, world.secrets
 
-    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
         """See the port."""
         self._life.check()
-        return self._inner.check_writable(location, intent)
+        return self._inner.prove_writable(location, intent)
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port."""

@@ -40,9 +40,9 @@ SCOPE = "vso.packaging vso.code"
 LIFETIME, OVERLAP = timedelta(days=30), timedelta(hours=24)
 CANARY = "AZDOfake"
 """The end of every PAT value that the fake service makes."""
-MUTATIONS = frozenset({"mint", "revoke", "store", "disable", "check_writable"})
+MUTATIONS = frozenset({"mint", "revoke", "store", "disable", "prove_writable"})
 _INTENTS = {
-    "check_writable": {"rotation_planned"},
+    "prove_writable": {"rotation_planned"},
     "mint": {"mint_started"},
     "store": {"store_started", "restore_started"},
     "revoke": {"revoke_started"},

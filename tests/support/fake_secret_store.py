@@ -111,20 +111,20 @@ class FakeSecretStore:
 
     # The port.
 
-    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
         """As the port says; the newest version's tags get `intent`."""
-        with self._lock, self._call("check_writable", location, _LIST, _GET, _SET):
+        with self._lock, self._call("prove_writable", location, _LIST, _GET, _SET):
             secret = self._secrets.get((location.vault, location.name), _Secret())
             if secret.deleted:
-                raise _rejected(location, "check_writable", "secret_soft_deleted")
+                raise _rejected(location, "prove_writable", "secret_soft_deleted")
             if not secret.versions:
                 return None
             newest = secret.versions[-1]
             if not newest.version.enabled:
-                raise _rejected(location, "check_writable", "secret_disabled")
+                raise _rejected(location, "prove_writable", "secret_disabled")
             tags = {**newest.version.tags, **intent}
             if len(tags) > MOST_TAGS:
-                raise _rejected(location, "check_writable", "secret_tags_full")
+                raise _rejected(location, "prove_writable", "secret_tags_full")
             secret.versions[-1] = replace(newest, version=replace(newest.version, tags=tags))
             return newest.version
 

@@ -109,7 +109,7 @@ def take_over(world: EngineWorld) -> None:
 # The request that must not be sent after a lost lease, by the commit after which we are frozen.
 
 FREEZES = [
-    ("planned", "check_writable", "abandoned"),
+    ("planned", "prove_writable", "abandoned"),
     ("minting", "mint", "abandoned"),
     ("storing", "store", "abandoned"),
 ]

@@ -110,16 +110,16 @@ def make_near_match() -> tuple[EngineWorld, str]:
     return world, world.live_ids()[1]
 
 
-def test_near_match_is_quarantined_and_not_revoked_when_the_server_may_have_clamped() -> None:
+def test_near_match_is_unproven_and_not_revoked_when_the_server_may_have_clamped() -> None:
     world, near = make_near_match()
     world.advance(**SETTLE)
     world.run()
-    assert "near_match_quarantined unknown" in world.events()
+    assert "unproven_mint_found unknown" in world.events()
     world.finish(besides=(near,))
     assert near in world.live_ids()
     assert near not in world.revoked_ids()
     told = [event for event, values in world.told if values.get("authorization_id") == near]
-    assert any("quarantined" in event for event in told)
+    assert any("left_behind" in event for event in told)
 
 
 def test_lookalike_of_a_person_is_left_alone_when_its_expiry_differs() -> None:

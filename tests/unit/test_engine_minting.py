@@ -9,7 +9,7 @@ import pytest
 
 from rotator.domain.policy import RuleAction
 from rotator.engine.cycle import run_once
-from rotator.engine.leftovers import revoke_leftover
+from rotator.engine.left_behind import revoke_left_behind
 from rotator.errors import VerificationError
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
@@ -118,8 +118,8 @@ def shorten(minted: MintedPat, seconds: int) -> MintedPat:
     return replace(minted, pat=replace(minted.pat, valid_to=minted.pat.valid_to - timedelta(seconds=seconds)))
 
 
-def test_attempts_go_on_when_a_leftover_was_revoked_by_hand() -> None:
-    """Two clones were lost; revoking a quarantined PAT is no third."""
+def test_attempts_go_on_when_a_pat_left_behind_was_revoked_by_hand() -> None:
+    """Two clones were lost; revoking a PAT left behind is no third."""
     world = make_world()
     world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
     world.pats.fail("mint", after_effect=True)
@@ -127,7 +127,7 @@ def test_attempts_go_on_when_a_leftover_was_revoked_by_hand() -> None:
     near = world.live_ids()[1]
     world.advance(minutes=11)
     give_up_clones(world, 2)
-    revoke_leftover(world.make_run(), near)
+    revoke_left_behind(world.make_run(), near)
     assert world.states() == ["abandoned"] * 4
     world.heal()
     world.run()

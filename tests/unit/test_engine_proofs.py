@@ -50,8 +50,8 @@ def test_clone_of_another_rotation_is_not_taken_for_the_lost_mint_when_only_its_
     other = world.add_lookalike(planned).pat.authorization_id
     manage(world, "other", world.add_lookalike(planned + timedelta(days=1)).pat.authorization_id)
     with claimed(world.make_run(), "other") as held:
-        stray = replace(world.rotations()[-1], id="f" * 32, name="other", new_authorization_id=other)
-        held.begin(stray, event="rotation_planned")
+        clearing = replace(world.rotations()[-1], id="f" * 32, name="other", new_authorization_id=other)
+        held.begin(clearing, event="rotation_planned")
         held.learn(new_authorization_id=other)
     world.advance(minutes=11)
     world.rotate(NAME)

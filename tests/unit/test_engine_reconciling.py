@@ -57,9 +57,9 @@ def test_late_mints_are_found_in_every_organization() -> None:
     assert sorted(look_around(world).late) == [ORGANIZATION, "fabrikam"]
 
 
-def test_leftovers_are_found_in_every_organization() -> None:
+def test_pats_left_behind_are_found_in_every_organization() -> None:
     world = lose_mints(organizations=(ORGANIZATION, "fabrikam"), short=True)
-    assert sorted(item.pat.display_name for item in look_around(world).leftovers) == [ORGANIZATION, "fabrikam"]
+    assert sorted(item.pat.display_name for item in look_around(world).left_behind) == [ORGANIZATION, "fabrikam"]
 
 
 def test_no_pat_is_taken_for_a_late_mint_when_two_once_looked_like_it() -> None:

@@ -141,7 +141,7 @@ def test_guard_holds_when_an_interrupted_retirement_finds_a_foreign_write() -> N
 
 
 @pytest.mark.parametrize("mark", ["minting", "storing"])
-def test_parked_rotation_is_only_looked_at_when_recovery_runs_twice(mark: str) -> None:
+def test_settling_rotation_is_only_looked_at_when_recovery_runs_twice(mark: str) -> None:
     world = make_world()
     world.run_and_die(after=mark)
     world.advance(**LEASE)
@@ -153,7 +153,7 @@ def test_parked_rotation_is_only_looked_at_when_recovery_runs_twice(mark: str) -
         (r.id, r.state, r.sent_at, r.known_ids) for r in before
     ]
     assert not MUTATIONS & set(world.timeline[calls:])
-    assert ("rotation_parked", {"name": NAME, "state": mark}) in world.told
+    assert ("rotation_settling", {"name": NAME, "state": mark}) in world.told
 
 
 @pytest.mark.parametrize(("side", "mark", "states", "revoked"), [case for case in DEATHS if len(case[2]) == 2])
@@ -171,12 +171,12 @@ def test_second_recovery_changes_nothing_when_the_first_has_ended(
     assert world.count("revoke") == revoked
 
 
-def test_parked_rotation_is_not_doubled_when_a_person_asks_for_another() -> None:
+def test_settling_rotation_is_not_doubled_when_a_person_asks_for_another() -> None:
     world = make_world()
     world.pats.fail("mint")
     world.run()
     report = world.rotate(NAME)
-    assert [entry.failure and entry.failure.code for entry in report.failed] == ["rotation_parked"]
+    assert [entry.failure and entry.failure.code for entry in report.failed] == ["rotation_settling"]
     assert world.count("mint") == 1
     assert world.latest().version.tags.get(ROTATION_TAG) is None
 

@@ -51,7 +51,7 @@ def test_pat_is_blocked_when_it_is_valid_for_all_organizations() -> None:
     retarget(world, everywhere=True)
     assert get_code(world.run()) == "all_organizations"
     assert world.record().blocked
-    assert world.count("mint") == world.count("check_writable") == 0
+    assert world.count("mint") == world.count("prove_writable") == 0
     world.check_served()
 
 

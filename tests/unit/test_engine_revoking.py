@@ -1,4 +1,4 @@
-"""Revoking a leftover on a person's word: where it is looked for, what is remembered afterwards, what is journaled."""
+"""Revoking a PAT that was left behind: where it is looked for, what is remembered and journaled."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.managed_pat import Failure
-from rotator.engine.leftovers import load_leftovers, make_warning, revoke_leftover
+from rotator.engine.left_behind import load_left_behind, make_warning, revoke_left_behind
 from rotator.engine.records import load_known
 from rotator.errors import DeniedError, UnknownOutcomeError
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 
 
-def make_quarantined(organization: str = ORGANIZATION, *others: str) -> tuple[EngineWorld, str]:
+def make_unproven(organization: str = ORGANIZATION, *others: str) -> tuple[EngineWorld, str]:
     """A lost mint that came out shorter than asked for, nothing open any more; `others` are managed in contoso."""
     world = make_world(*(others or (NAME,)))
     name = NAME if organization == ORGANIZATION else "far"
@@ -37,36 +37,36 @@ def deny(world: EngineWorld, times: int = 1) -> DeniedError:
     return denied
 
 
-def test_leftover_is_found_in_a_later_organization_when_the_first_cannot_be_looked_at() -> None:
-    world, near = make_quarantined("fabrikam", "near-by")
+def test_pat_left_behind_is_found_in_a_later_organization_when_the_first_cannot_be_looked_at() -> None:
+    world, near = make_unproven("fabrikam", "near-by")
     deny(world)
-    assert revoke_leftover(world.make_run(), near).pat.authorization_id == near
+    assert revoke_left_behind(world.make_run(), near).pat.authorization_id == near
     assert near not in world.live_ids("far")
 
 
-def test_first_refusal_is_told_when_the_leftover_is_found_nowhere() -> None:
-    world, _ = make_quarantined()
+def test_first_refusal_is_told_when_the_pat_left_behind_is_found_nowhere() -> None:
+    world, _ = make_unproven()
     denied = deny(world)
     with pytest.raises(DeniedError) as caught:
-        revoke_leftover(world.make_run(), "nothing")
+        revoke_left_behind(world.make_run(), "nothing")
     assert caught.value is denied
 
 
-def test_sign_in_is_asked_once_and_of_the_leftovers_account_when_it_is_revoked() -> None:
-    world, near = make_quarantined()
+def test_sign_in_is_asked_once_and_of_the_pat_left_behinds_account_when_it_is_revoked() -> None:
+    world, near = make_unproven()
     world.sign_in.calls.clear()
-    revoke_leftover(world.make_run(), near)
+    revoke_left_behind(world.make_run(), near)
     assert world.sign_in.calls == [ACCOUNT]
 
 
-def test_other_untracked_pats_stay_remembered_when_a_leftover_is_revoked() -> None:
-    world, near = make_quarantined("fabrikam", "near-by")
+def test_other_untracked_pats_stay_remembered_when_a_pat_left_behind_is_revoked() -> None:
+    world, near = make_unproven("fabrikam", "near-by")
     for organization in (ORGANIZATION, "fabrikam"):
         world.pats.add_pat(ACCOUNT, organization, "theirs", "vso.code", world.clock.now() + timedelta(days=9))
     world.run()
     with world.database.begin() as work:
         before = work.inventory.load_untracked()
-    revoke_leftover(world.make_run(), near)
+    revoke_left_behind(world.make_run(), near)
     with world.database.begin() as work:
         after = work.inventory.load_untracked()
     assert sorted(item.pat.display_name for item in before) == ["far", "theirs", "theirs"]
@@ -74,25 +74,25 @@ def test_other_untracked_pats_stay_remembered_when_a_leftover_is_revoked() -> No
 
 
 def test_revocation_is_journaled_as_of_now_when_its_answer_is_lost() -> None:
-    """Fields that the end of the stray would write over are right from its begin."""
-    world, near = make_quarantined()
+    """Fields that the end of the revocation would write over are right from its begin."""
+    world, near = make_unproven()
     world.pats.fail("revoke")
     with pytest.raises(UnknownOutcomeError):
-        revoke_leftover(world.make_run(), near)
-    first, *_, stray = world.rotations()
-    assert (stray.state.value, stray.new_authorization_id) == ("abandoning", near)
-    assert stray.created_at == stray.updated_at == world.clock.now()
-    assert stray.tried_store is False
-    assert stray.id != first.id
+        revoke_left_behind(world.make_run(), near)
+    first, *_, clearing = world.rotations()
+    assert (clearing.state.value, clearing.new_authorization_id) == ("abandoning", near)
+    assert clearing.created_at == clearing.updated_at == world.clock.now()
+    assert clearing.tried_store is False
+    assert clearing.id != first.id
 
 
-def test_warning_says_what_a_leftover_is_when_it_is_quarantined() -> None:
-    world, near = make_quarantined()
+def test_warning_says_what_a_pat_left_behind_is_when_it_is_unproven() -> None:
+    world, near = make_unproven()
     known = load_known(world.make_run())
     with world.database.begin() as work:
-        (found,) = load_leftovers(work, known)
+        (found,) = load_left_behind(work, known)
     assert make_warning(found) == Failure(
-        "quarantined",
+        "left_behind",
         f"PAT {near} may be a lost mint for {NAME}, and may be a person's: there is no proof",
         f"If nobody uses it, revoke it: rotator recover --revoke {near}",
     )

@@ -37,7 +37,7 @@ def test_rotation_passes_every_state_when_nothing_goes_wrong() -> None:
     passed = [mark for mark in world.timeline if mark in {*MUTATIONS, "verify", "fetch_latest"} or mark in _STATES]
     assert passed == [
         "planned",
-        "check_writable",
+        "prove_writable",
         "minting",
         "mint",
         "minted",

@@ -62,7 +62,7 @@ def test_old_pat_is_rotating_when_its_overlap_lasts() -> None:
     assert list_kinds(look(world)) == [("rotating", None), ("managed", NAME)]
 
 
-def test_pat_is_quarantined_when_it_looks_like_a_lost_mint() -> None:
+def test_pat_is_unproven_when_it_looks_like_a_lost_mint() -> None:
     world = make_world()
     world.pats.organizations["contoso"].max_lifetime = timedelta(days=20)
     world.pats.fail("mint", after_effect=True)
@@ -71,7 +71,7 @@ def test_pat_is_quarantined_when_it_looks_like_a_lost_mint() -> None:
     world.advance(minutes=11)
     world.run()
     kinds = {entry.authorization_id: entry.kind.value for entry in look(world).entries}
-    assert kinds[near] == "quarantined"
+    assert kinds[near] == "left_behind"
 
 
 def test_all_organization_pat_is_shown_once_when_every_organization_lists_it() -> None:

@@ -141,7 +141,7 @@ def fail_by_hand(world: EngineWorld, error: RotatorError) -> None:
     """A person's rotation of a PAT that is not due fails."""
     world.run()
     world.finish()
-    world.secrets.fail("check_writable", error)
+    world.secrets.fail("prove_writable", error)
     world.rotate(NAME)
     world.heal()
     assert world.record().last_failure is not None
@@ -149,7 +149,7 @@ def fail_by_hand(world: EngineWorld, error: RotatorError) -> None:
 
 def test_failure_is_forgotten_when_nothing_is_due_any_more_and_the_wait_is_over() -> None:
     world = make_world()
-    fail_by_hand(world, make_busy("check_writable", "key_vault"))
+    fail_by_hand(world, make_busy("prove_writable", "key_vault"))
     world.run()
     assert world.record().failures == 1
     world.advance(minutes=6)
@@ -163,7 +163,7 @@ def test_failure_is_forgotten_when_nothing_is_due_any_more_and_the_wait_is_over(
 
 def test_failure_stays_when_a_person_has_to_act() -> None:
     world = make_world()
-    fail_by_hand(world, DeniedError("no", service="key_vault", operation="check_writable", status=403))
+    fail_by_hand(world, DeniedError("no", service="key_vault", operation="prove_writable", status=403))
     world.advance(hours=2)
     world.run()
     failure = world.record().last_failure
@@ -173,7 +173,7 @@ def test_failure_stays_when_a_person_has_to_act() -> None:
 
 def test_failure_stays_when_the_pat_is_paused_or_due() -> None:
     world = make_world()
-    world.secrets.fail("check_writable", make_busy("check_writable", "key_vault"), times=30)
+    world.secrets.fail("prove_writable", make_busy("prove_writable", "key_vault"), times=30)
     world.run()
     world.advance(minutes=6)
     world.run()

@@ -60,7 +60,7 @@ def test_clone_is_ours_whatever_its_expiry_when_it_carries_the_mark_of_the_rotat
 
 
 def test_lost_mint_under_a_clamp_is_revoked_when_clones_are_marked() -> None:
-    """Without the mark it would be quarantined for a person to judge."""
+    """Without the mark it would be left behind for a person to judge."""
     world = make_world()
     world.marker_key = KEY
     world.pats.organizations["contoso"].max_lifetime = timedelta(days=20)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.leftovers import revoke_leftover
+from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import RunReport
 from rotator.engine.tags import ROTATION_TAG
@@ -78,17 +78,17 @@ def mint_not_created() -> Told:
 
 
 @story
-def near_match_quarantined_and_revoked_by_hand() -> Told:
+def near_match_left_behind_and_revoked_by_hand() -> Told:
     world = make_world()
     world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
     world.pats.fail("mint", after_effect=True)
     yield world.run()
     yield go_on(world, minutes=11)
     near = world.live_ids()[1]
-    yield refuse(world, lambda: revoke_leftover(world.make_run(), near))
+    yield refuse(world, lambda: revoke_left_behind(world.make_run(), near))
     yield go_on(world, hours=25)
-    revoke_leftover(world.make_run(), near)
-    yield refuse(world, lambda: revoke_leftover(world.make_run(), near))
+    revoke_left_behind(world.make_run(), near)
+    yield refuse(world, lambda: revoke_left_behind(world.make_run(), near))
     yield world
 
 

@@ -60,7 +60,7 @@ class KeyVaultSecretStore:
         """Close every connection."""
         self._clients.close()
 
-    def check_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
         """Prove list, get and set on this secret: a page of versions, the newest one, a change of its tags.
 
         Where there is no secret, a change of a version that cannot exist tells whether it would be allowed.

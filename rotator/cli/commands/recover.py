@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "rotator recover --dry-run           what was interrupted, and what is parked or quarantined",
+        "rotator recover --dry-run           what was interrupted, and which PATs were left behind",
         "rotator recover                     bring what was interrupted to a safe end; rotate nothing new",
-        "rotator recover --revoke ID         revoke a parked or quarantined PAT, on your word",
+        "rotator recover --revoke ID         revoke a PAT that was left behind, because you confirm it",
     )
 )
 @click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
-@click.option("--revoke", "authorization_id", metavar="ID", help="Revoke this parked or quarantined PAT.")
+@click.option("--revoke", "authorization_id", metavar="ID", help="Revoke this PAT, which was left behind.")
 @common_options
 @click.pass_obj
 def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int:
@@ -45,22 +45,22 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
 def _recover(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.documents import make_report_document
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import make_leftover_documents, render_leftover
+    from rotator.cli.render_recovery import make_left_behind_documents, render_left_behind
     from rotator.cli.render_report import render_done, render_failures
     from rotator.engine.cycle import recover_interrupted
-    from rotator.engine.leftovers import load_leftovers
+    from rotator.engine.left_behind import load_left_behind
     from rotator.engine.records import known_in
 
     with progress(cli, "finishing what was interrupted"):
         report = recover_interrupted(run)
     now = run.services.clock.now()
     with run.services.database.begin() as work:
-        leftovers = load_leftovers(work, known_in(work, now))
+        left_behind = load_left_behind(work, known_in(work, now))
     if cli.as_json:
-        print_json(make_report_document(report) | {"leftovers": make_leftover_documents(leftovers)})
+        print_json(make_report_document(report) | {"left_behind": make_left_behind_documents(left_behind)})
         return report.exit_code
     done, failures = list(render_done(report, {}, now)), list(render_failures(report))
-    lines = done + [render_leftover(item) for item in leftovers]
+    lines = done + [render_left_behind(item) for item in left_behind]
     if not cli.quiet:
         for line in lines or ([] if failures else ["Nothing was interrupted, and nothing is left over."]):
             say(cli, line)
@@ -71,10 +71,10 @@ def _recover(cli: CliContext, run: RunContext) -> int:
 
 def _revoke(cli: CliContext, run: RunContext, authorization_id: str) -> int:
     from rotator.cli.render import print_json, say
-    from rotator.engine.leftovers import revoke_leftover
+    from rotator.engine.left_behind import revoke_left_behind
 
-    leftover = revoke_leftover(run, authorization_id)
-    name, kind = leftover.rotation.name, leftover.kind.value
+    left = revoke_left_behind(run, authorization_id)
+    name, kind = left.rotation.name, left.kind.value
     if cli.as_json:
         document = {"name": name, "which": kind, "authorization_id": authorization_id, "run_id": run.run_id}
         print_json({"schema_version": 1, **document})
@@ -84,7 +84,7 @@ def _revoke(cli: CliContext, run: RunContext, authorization_id: str) -> int:
 
 def _show(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_down, render_leftover
+    from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_down, render_left_behind
     from rotator.engine.listing import ServerView
     from rotator.engine.reconciling import find_late_writes, look
 
@@ -99,12 +99,12 @@ def _show(cli: CliContext, run: RunContext) -> int:
             click.echo(line, err=True)
     for rotation in interrupted:
         say(cli, f"interrupted  {rotation.name}  while {rotation.state.value}  (rotation {rotation.id})")
-    for leftover in found.leftovers:
-        say(cli, render_leftover(leftover))
+    for left in found.left_behind:
+        say(cli, render_left_behind(left))
     for name in sorted(found.late):
         say(cli, f"landed late  {name}: a mint that was given up; it is revoked by `rotator recover`")
     for name in written_over:
         say(cli, f"written over  {name}: its secret hands out a PAT that was given up; `rotator recover` puts it right")
-    if not (interrupted or found.leftovers or found.late or written_over or found.down):
+    if not (interrupted or found.left_behind or found.late or written_over or found.down):
         say(cli, "Nothing was interrupted, and nothing is left over.")
     return 10 if any(error.exit_code == 10 for error in found.down.values()) else 1 if found.down else 0

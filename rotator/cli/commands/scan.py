@@ -26,7 +26,7 @@ def scan(cli: CliContext) -> int:
     """Look at the PATs of every account and organization and compare them with the inventory. Changes nothing.
 
     managed: in the inventory; untracked: not; missing: in the inventory and not on the server; drifted: changed
-    outside rotator; rotating: part of a rotation; quarantined: looks like a lost PAT of ours, without proof.
+    outside rotator; rotating: part of a rotation; left_behind: a closed rotation of ours left it alive, or may have.
     """
     from rotator.cli.documents import make_scan_document
     from rotator.cli.render import print_json, progress

@@ -9,7 +9,7 @@ import pytest
 from rotator.domain.rotation import RotationState
 from rotator.engine.cycle import recover_interrupted
 from rotator.engine.keeping import forget
-from rotator.engine.leftovers import Leftover, find_leftovers, revoke_leftover
+from rotator.engine.left_behind import LeftBehind, find_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
 from rotator.engine.records import load_known
@@ -19,24 +19,24 @@ from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, Eng
 from tests.support.engine_fakes import ProcessDied
 
 
-def make_parked() -> tuple[EngineWorld, str, str]:
+def make_failed() -> tuple[EngineWorld, str, str]:
     """A rotation frozen by a foreign write during its overlap, then a new one: the first's old PAT and that old one.
 
-    What is parked, and what the newest rotation is to retire.
+    What is left, and what the newest rotation is to retire.
     """
     world = make_world()
     world.run()
-    parked, second = world.live_ids()
+    left, second = world.live_ids()
     world.secrets.write_foreign(world.location(), "theirs")
     world.advance(hours=24)
     world.run()
     assert world.states() == ["failed"]
     world.rotate(NAME)
     assert world.states() == ["failed", "overlapping"]
-    return world, parked, second
+    return world, left, second
 
 
-def make_quarantined() -> tuple[EngineWorld, str]:
+def make_unproven() -> tuple[EngineWorld, str]:
     """A mint whose answer was lost and whose PAT came out shorter than asked for."""
     world = make_world()
     world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
@@ -51,18 +51,18 @@ def make_quarantined() -> tuple[EngineWorld, str]:
 
 
 def look_at(world: EngineWorld) -> list[tuple[str, str]]:
-    """The leftovers as `recover --dry-run` finds them; nothing is changed."""
+    """The PATs left behind as `recover --dry-run` finds them; nothing is changed."""
     before = world.database.dump()
     run = world.make_run()
-    found = look(run, ServerView(run)).leftovers
+    found = look(run, ServerView(run)).left_behind
     assert world.database.dump() == before
     return [(item.kind.value, item.pat.authorization_id) for item in found]
 
 
-def revoke(world: EngineWorld, authorization_id: str) -> Leftover:
-    leftover = revoke_leftover(world.make_run(), authorization_id)
-    world.check_promises(repr(leftover))
-    return leftover
+def revoke(world: EngineWorld, authorization_id: str) -> LeftBehind:
+    left = revoke_left_behind(world.make_run(), authorization_id)
+    world.check_promises(repr(left))
+    return left
 
 
 def show(world: EngineWorld, authorization_id: str) -> TokenStatus | None:
@@ -74,18 +74,18 @@ def show(world: EngineWorld, authorization_id: str) -> TokenStatus | None:
     return rows.get(authorization_id)
 
 
-def test_old_pat_of_a_failed_rotation_is_parked_when_another_took_over() -> None:
+def test_old_pat_of_a_failed_rotation_is_settling_when_another_took_over() -> None:
     """Its old PAT and nothing else: what the newer rotation retires is accounted for."""
-    world, parked, second = make_parked()
-    assert look_at(world) == [("parked", parked)]
+    world, left, second = make_failed()
+    assert look_at(world) == [("failed_rotation", left)]
     world.advance(hours=25)
     world.run()
     assert world.revoked_ids() == [second]
-    assert look_at(world) == [("parked", parked)]
+    assert look_at(world) == [("failed_rotation", left)]
 
 
 def test_both_pats_are_accounted_for_when_a_rotation_failed_before_its_overlap() -> None:
-    """The current one by the record; the clone that nobody reads is parked."""
+    """The current one by the record; the clone that nobody reads is left."""
     world = make_world()
     world.run_and_die(after="stored")
     world.secrets.write_foreign(world.location(), "theirs")
@@ -94,12 +94,12 @@ def test_both_pats_are_accounted_for_when_a_rotation_failed_before_its_overlap()
     assert world.states() == ["failed"]
     current, clone = world.live_ids()
     assert world.record().authorization_id == current
-    assert look_at(world) == [("parked", clone)]
+    assert look_at(world) == [("failed_rotation", clone)]
 
 
-def test_near_match_is_quarantined_and_left_alone_when_its_mint_was_lost() -> None:
-    world, near = make_quarantined()
-    assert look_at(world) == [("quarantined", near)]
+def test_near_match_is_unproven_and_left_alone_when_its_mint_was_lost() -> None:
+    world, near = make_unproven()
+    assert look_at(world) == [("unproven_mint", near)]
     for _ in range(3):
         world.advance(hours=30)
         world.run()
@@ -119,7 +119,7 @@ def test_near_match_is_quarantined_and_left_alone_when_its_mint_was_lost() -> No
 )
 def test_pat_of_a_person_is_nothing_of_ours_when_it_differs(spoil: dict[str, object]) -> None:
     """Another name, scope or place, or a longer life than was asked for."""
-    world, near = make_quarantined()
+    world, near = make_unproven()
     left = spoil.get("left", timedelta(days=3))
     assert isinstance(left, timedelta)
     organization, name, scope = spoil.get("organization", ORGANIZATION), spoil.get("name", NAME), spoil.get("scope")
@@ -127,106 +127,106 @@ def test_pat_of_a_person_is_nothing_of_ours_when_it_differs(spoil: dict[str, obj
         ACCOUNT, None if organization is None else str(organization), str(name), str(scope or SCOPE),
         world.clock.now() + left,
     )  # fmt: skip
-    assert look_at(world) == [("quarantined", near)]
+    assert look_at(world) == [("unproven_mint", near)]
 
 
-def test_leftovers_of_another_organization_are_not_taken_for_this_ones() -> None:
-    world, near = make_quarantined()
+def test_pat_left_behinds_of_another_organization_are_not_taken_for_this_ones() -> None:
+    world, near = make_unproven()
     known = load_known(world.make_run())
     listed = tuple(fake.pat for fake in world.pats.live_pats())
-    assert [item.pat.authorization_id for item in find_leftovers(known, ACCOUNT, ORGANIZATION, listed)] == [near]
-    assert find_leftovers(known, ACCOUNT, "fabrikam", listed) == ()
-    assert find_leftovers(known, "release-bot", ORGANIZATION, listed) == ()
+    assert [item.pat.authorization_id for item in find_left_behind(known, ACCOUNT, ORGANIZATION, listed)] == [near]
+    assert find_left_behind(known, ACCOUNT, "fabrikam", listed) == ()
+    assert find_left_behind(known, "release-bot", ORGANIZATION, listed) == ()
 
 
-def test_status_warns_of_a_parked_pat_when_a_run_has_seen_it() -> None:
-    world, parked, second = make_parked()
+def test_status_warns_of_a_pat_left_by_a_failed_rotation_when_a_run_has_seen_it() -> None:
+    world, left, second = make_failed()
     world.run()
-    row = show(world, parked)
+    row = show(world, left)
     assert row is not None
-    assert (row.state, row.last_error and row.last_error.code) == (TokenState.UNTRACKED, "parked")
+    assert (row.state, row.last_error and row.last_error.code) == (TokenState.UNTRACKED, "left_behind")
     assert row.last_error is not None
     assert NAME in row.last_error.message
-    assert row.last_error.fix.endswith(f"rotator recover --revoke {parked}")
+    assert row.last_error.fix.endswith(f"rotator recover --revoke {left}")
     assert show(world, second) is None
 
 
-def test_status_warns_of_a_quarantined_pat_and_not_of_a_persons() -> None:
-    world, near = make_quarantined()
+def test_status_warns_of_an_unproven_mint_and_not_of_a_persons() -> None:
+    world, near = make_unproven()
     theirs = world.add_lookalike(world.clock.now() + timedelta(days=300)).pat.authorization_id
     world.run()
     row, other = show(world, near), show(world, theirs)
     assert row is not None
     assert row.last_error is not None
-    assert (row.state, row.last_error.code) == (TokenState.UNTRACKED, "quarantined")
+    assert (row.state, row.last_error.code) == (TokenState.UNTRACKED, "left_behind")
     assert row.last_error.fix.endswith(f"rotator recover --revoke {near}")
     assert other is not None
     assert (other.state, other.last_error) == (TokenState.UNTRACKED, None)
 
 
-def test_parked_pat_is_revoked_and_forgotten_when_a_person_says_so() -> None:
+def test_pat_left_by_a_failed_rotation_is_revoked_and_forgotten_when_a_person_says_so() -> None:
     """Journaled and audited as every revocation; gone from what is shown at once."""
-    world, parked, _ = make_parked()
+    world, left, _ = make_failed()
     world.advance(hours=25)
     world.run()
-    assert revoke(world, parked).kind == "parked"
-    assert world.revoked_ids()[-1] == parked
+    assert revoke(world, left).kind == "failed_rotation"
+    assert world.revoked_ids()[-1] == left
     assert world.states()[-1] == "abandoned"
-    assert world.rotations()[-1].new_authorization_id == parked
+    assert world.rotations()[-1].new_authorization_id == left
     assert world.events()[-2:] == ["revoke_started intended", "pat_revoked succeeded"]
-    assert show(world, parked) is None
+    assert show(world, left) is None
     assert look_at(world) == []
     world.finish()
 
 
-def test_quarantined_pat_is_revoked_when_a_person_says_so() -> None:
-    world, near = make_quarantined()
+def test_unproven_mint_is_revoked_when_a_person_says_so() -> None:
+    world, near = make_unproven()
     world.advance(hours=25)
     world.run()
-    assert revoke(world, near).kind == "quarantined"
+    assert revoke(world, near).kind == "unproven_mint"
     assert near not in world.live_ids()
     world.check_rest()
 
 
-def test_revocation_is_refused_when_the_pat_is_no_leftover() -> None:
+def test_revocation_is_refused_when_the_pat_is_no_pat_left_behind() -> None:
     """One that is managed, one that is to be retired, one of a person, one that does not exist."""
-    world, _, second = make_parked()
+    world, _, second = make_failed()
     theirs = world.add_lookalike(world.clock.now() + timedelta(days=300)).pat.authorization_id
     for other in (world.record().authorization_id, second, theirs, "nothing"):
-        with pytest.raises(UsageError, match=f"{other} is neither parked nor quarantined") as caught:
+        with pytest.raises(UsageError, match=f"{other} was not left behind by a rotation") as caught:
             revoke(world, other)
         assert "rotator recover --dry-run" in caught.value.fix
     assert world.revoked_ids() == []
 
 
 def test_revocation_is_refused_when_its_pat_is_rotating() -> None:
-    world, parked, _ = make_parked()
+    world, left, _ = make_failed()
     with pytest.raises(UsageError, match="not finished"):
-        revoke(world, parked)
+        revoke(world, left)
     assert world.revoked_ids() == []
 
 
 def test_revocation_is_refused_when_another_run_works_on_its_pat() -> None:
-    world, parked, _ = make_parked()
+    world, left, _ = make_failed()
     world.advance(hours=25)
     world.run()
     with world.database.begin() as work:
         work.claims.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
     with pytest.raises(LeaseHeldError):
-        revoke(world, parked)
-    assert parked not in world.revoked_ids()
+        revoke(world, left)
+    assert left not in world.revoked_ids()
 
 
 def test_revocation_is_refused_with_what_to_do_when_its_record_was_forgotten() -> None:
-    world, parked, _ = make_parked()
+    world, left, _ = make_failed()
     world.advance(hours=25)
     world.run()
     world.add_managed("other")
     forget(world.make_run(), NAME)
     with pytest.raises(UsageError, match="managed no more") as caught:
-        revoke(world, parked)
+        revoke(world, left)
     assert "inventory adopt" in caught.value.fix
-    assert parked not in world.revoked_ids()
+    assert left not in world.revoked_ids()
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -240,7 +240,7 @@ def test_revocation_freezes_when_the_vault_hands_the_pat_out(is_answered: bool) 
     foreign = world.secrets.write_foreign(world.location(), "theirs")
     world.run()
     clone = world.live_ids()[1]
-    assert look_at(world) == [("parked", clone)]
+    assert look_at(world) == [("failed_rotation", clone)]
     stored = world.secrets.versions_of(world.location())
     ours = next(item for item in stored if item.version.version != foreign and item.version.tags)
     world.secrets.write_foreign(world.location(), ours.value.reveal(), ours.version.tags)
@@ -252,29 +252,29 @@ def test_revocation_freezes_when_the_vault_hands_the_pat_out(is_answered: bool) 
 
 def test_revocation_works_in_one_organization_when_another_cannot_be_looked_at() -> None:
     """And without a hit the reason is that it could not be looked for, not that there is none."""
-    world, parked, _ = make_parked()
+    world, left, _ = make_failed()
     world.advance(hours=25)
     world.run()
     world.add_managed("a", organization="fabrikam")
     denied = DeniedError("no access", service="azure_devops", operation="list_pats", status=200)
     world.pats.fail("fetch_identity", denied, skip=1, times=1)
-    assert revoke(world, parked).pat.authorization_id == parked
+    assert revoke(world, left).pat.authorization_id == left
     world.pats.fail("fetch_identity", denied, times=2)
     with pytest.raises(DeniedError):
-        revoke(world, parked)
+        revoke(world, left)
 
 
 def test_revocation_can_be_repeated_when_it_died_in_between() -> None:
-    """A stray that was begun is finished by the next run."""
-    world, parked, _ = make_parked()
+    """A revocation that was begun is finished by the next run."""
+    world, left, _ = make_failed()
     world.advance(hours=25)
     world.run()
     world.pats.fail("revoke")
     with pytest.raises(UnknownOutcomeError):
-        revoke(world, parked)
+        revoke(world, left)
     assert world.rotations()[-1].state is RotationState.ABANDONING
     recover_interrupted(world.make_run())
-    assert parked not in world.live_ids()
+    assert left not in world.live_ids()
     world.check_rest()
 
 
@@ -301,7 +301,7 @@ def test_recovery_alone_changes_nothing_when_nothing_was_interrupted() -> None:
     report = world.watch(lambda: recover_interrupted(world.make_run()))
     assert report.exit_code == 0
     assert (world.states(), world.events()) == ([], [])
-    assert world.count("mint") + world.count("revoke") + world.count("check_writable") == 0
+    assert world.count("mint") + world.count("revoke") + world.count("prove_writable") == 0
 
 
 def test_mint_that_landed_late_is_undone_by_recovery_alone() -> None:
@@ -317,7 +317,7 @@ def test_mint_that_landed_late_is_undone_by_recovery_alone() -> None:
     world.run()
     run = world.make_run()
     found = look(run, ServerView(run))
-    assert found.leftovers == []
+    assert found.left_behind == []
     assert [pat.authorization_id for _, pat in found.late[NAME]] == [late]
     world.watch(lambda: recover_interrupted(world.make_run()))
     assert world.revoked_ids()[-1] == late

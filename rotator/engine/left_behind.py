@@ -1,4 +1,4 @@
-"""PATs that live although no rotation needs them, and that may not be revoked without a person's word."""
+"""PATs that a closed rotation left alive: reported, and revoked only when a person says so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure, Pat
-from rotator.domain.rotation import STRAY, Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import LEFT_BEHIND, Likeness, Rotation, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
@@ -16,67 +16,67 @@ from rotator.errors import RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
 
 
-class LeftoverKind(StrEnum):
-    """`parked`: a failed rotation's old or new PAT. `quarantined`: like a lost mint of ours, with no proof."""
+class LeftBehindKind(StrEnum):
+    """`failed_rotation`: its old or new PAT. `unproven_mint`: it looks like a lost mint of ours, without proof."""
 
-    PARKED = "parked"
-    QUARANTINED = "quarantined"
+    FAILED_ROTATION = "failed_rotation"
+    UNPROVEN_MINT = "unproven_mint"
 
 
 @dataclass(frozen=True)
-class Leftover:
+class LeftBehind:
     """One such PAT, and the rotation that it seems to come from."""
 
-    kind: LeftoverKind
+    kind: LeftBehindKind
     pat: Pat
     rotation: Rotation
 
 
-def find_leftovers(known: Known, account: str, organization: str, pats: tuple[Pat, ...]) -> tuple[Leftover, ...]:
+def find_left_behind(known: Known, account: str, organization: str, pats: tuple[Pat, ...]) -> tuple[LeftBehind, ...]:
     """Those among the listed PATs of one account and organization."""
     found = []
     failed = [r for r in known.failed if (r.account, r.organization) == (account, organization)]
-    parked = {r.predecessor_id: r for r in failed}
-    parked |= {r.new_authorization_id: r for r in failed if r.new_authorization_id is not None}
+    of_failed = {r.predecessor_id: r for r in failed}
+    of_failed |= {r.new_authorization_id: r for r in failed if r.new_authorization_id is not None}
     lost = [r for r in known.unconfirmed if (r.account, r.organization) == (account, organization)]
     for pat in pats:
         if pat.authorization_id in known.tracked_ids:
             continue
-        rotation = parked.get(pat.authorization_id)
+        rotation = of_failed.get(pat.authorization_id)
         if rotation is not None:
-            found.append(Leftover(LeftoverKind.PARKED, pat, rotation))
+            found.append(LeftBehind(LeftBehindKind.FAILED_ROTATION, pat, rotation))
         elif pat.authorization_id not in known.minted_ids:
             near = next((r for r in lost if compare_mint(pat, r, None) is not Likeness.FOREIGN), None)
             if near is not None:
-                found.append(Leftover(LeftoverKind.QUARANTINED, pat, near))
+                found.append(LeftBehind(LeftBehindKind.UNPROVEN_MINT, pat, near))
     return tuple(found)
 
 
-def load_leftovers(work: UnitOfWork, known: Known) -> tuple[Leftover, ...]:
+def load_left_behind(work: UnitOfWork, known: Known) -> tuple[LeftBehind, ...]:
     """Those among the PATs that the last look at the server found untracked; no server is asked."""
     pats: dict[tuple[str, str], list[Pat]] = {}
     for item in work.inventory.load_untracked():
         pats.setdefault((item.account, item.organization), []).append(item.pat)
     found = {
-        leftover.pat.authorization_id: leftover
+        left.pat.authorization_id: left
         for pair, listed in pats.items()
-        for leftover in find_leftovers(known, *pair, tuple(listed))
+        for left in find_left_behind(known, *pair, tuple(listed))
     }
     return tuple(found.values())
 
 
-def make_warning(leftover: Leftover) -> Failure:
+def make_warning(left: LeftBehind) -> Failure:
     """What to say about it, and to do."""
-    identifier, name = leftover.pat.authorization_id, leftover.rotation.name
-    if leftover.kind is LeftoverKind.PARKED:
+    identifier, name = left.pat.authorization_id, left.rotation.name
+    if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a rotation of {name} that failed"
     else:
         message = f"PAT {identifier} may be a lost mint for {name}, and may be a person's: there is no proof"
-    return Failure(leftover.kind.value, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
+    return Failure(LEFT_BEHIND, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
 
 
-def revoke_leftover(run: RunContext, authorization_id: str) -> Leftover:
-    """Revoke one leftover because a person says so.
+def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
+    """Revoke one of them because a person says so.
 
     UsageError when it is none, or its ManagedPat is rotating or was forgotten. The error of an account or
     organization that cannot be looked at, when it is in none of the others.
@@ -89,48 +89,48 @@ def revoke_leftover(run: RunContext, authorization_id: str) -> Leftover:
         except RotatorError as error:
             errors.append(error)
             continue
-        for leftover in find_leftovers(known, account, organization, listing.pats):
-            if leftover.pat.authorization_id == authorization_id:
-                _check_record(known, leftover)
-                _revoke(run, listing, leftover)
-                return leftover
+        for left in find_left_behind(known, account, organization, listing.pats):
+            if left.pat.authorization_id == authorization_id:
+                _check_record(known, left)
+                _revoke(run, listing, left)
+                return left
     if errors:
         raise errors[0]
     raise UsageError(
-        f"{authorization_id} is neither parked nor quarantined",
-        fix="`rotator recover --dry-run` lists those that are; others are revoked in Azure DevOps.",
+        f"{authorization_id} was not left behind by a rotation",
+        fix="`rotator recover --dry-run` lists those that were; revoke any other in Azure DevOps.",
     )
 
 
-def _check_record(known: Known, leftover: Leftover) -> None:
-    name = leftover.rotation.name
+def _check_record(known: Known, left: LeftBehind) -> None:
+    name = left.rotation.name
     if name not in {pat.name for pat in known.pats}:
         raise UsageError(
-            f"{leftover.pat.authorization_id} was left behind by {name}, which is managed no more",
+            f"{left.pat.authorization_id} was left behind by {name}, which is managed no more",
             fix="Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt`.",
         )
 
 
-def _revoke(run: RunContext, listing: Listing, leftover: Leftover) -> None:
-    with claimed(run, leftover.rotation.name) as held:
+def _revoke(run: RunContext, listing: Listing, left: LeftBehind) -> None:
+    with claimed(run, left.rotation.name) as held:
         if held.has_open_rotation:
             raise UsageError(
                 f"{held.pat.name} has a rotation that is not finished ({held.rotation.state.value})",
                 fix="Run `rotator once` until it is, then try again.",
             )
-        revoke_stray(held, leftover.rotation, leftover.pat, "by hand")
+        revoke_left_pat(held, left.rotation, left.pat, "by hand")
     with run.services.database.begin() as work:
         remembered = work.inventory.load_untracked()
         pair = (listing.account, listing.organization)
-        left = [item.pat for item in remembered if (item.account, item.organization) == pair]
-        gone = leftover.pat.authorization_id
-        work.inventory.save_untracked(*pair, tuple(pat for pat in left if pat.authorization_id != gone))
+        listed = [item.pat for item in remembered if (item.account, item.organization) == pair]
+        gone = left.pat.authorization_id
+        work.inventory.save_untracked(*pair, tuple(pat for pat in listed if pat.authorization_id != gone))
 
 
-def revoke_stray(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:
+def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:
     """Journal and carry out the revocation of a PAT that an attempt which is closed already left behind."""
     now = held.services.clock.now()
-    stray = replace(
+    clearing = replace(
         rotation,
         id=held.services.entropy.make_id(),
         state=RotationState.ABANDONING,
@@ -140,7 +140,7 @@ def revoke_stray(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> No
         created_at=now,
         updated_at=now,
         tried_store=False,
-        failure=Failure(STRAY, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
+        failure=Failure(LEFT_BEHIND, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )
-    held.begin(stray, event="revoke_started", authorization_id=pat.authorization_id, why=why)
+    held.begin(clearing, event="revoke_started", authorization_id=pat.authorization_id, why=why)
     revoke_clone(held)
