@@ -4,6 +4,7 @@
       ConfigError                   settings or policy: all problems at once             exit 2
       UsageError                    a command asked for what cannot be                   exit 2
       PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
+      PostponedError                enough rotations in this hour: a later run goes on
       RotationError                 one attempt went wrong
         IllegalTransitionError      a step that the state machine forbids: a bug
         VerificationError           the new PAT, or its copy in the vault, did not prove itself
@@ -65,6 +66,12 @@ class PlanRefusedError(RotatorError):
     """The plan asks for what policy, guardrails or the server's rules forbid; nothing was changed."""
 
     code = "plan_refused"
+
+
+class PostponedError(RotatorError):
+    """As many rotations as guardrails allow were begun within the hour. Nothing was minted; a later run goes on."""
+
+    code = "postponed"
 
 
 class RotationError(RotatorError):

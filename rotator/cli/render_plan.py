@@ -48,7 +48,7 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
     left = say_left(pat.valid_to, now)
     what = left
     if postponed:
-        what = f"{left}, postponed by max_rotations_per_run"
+        what = f"{left}, postponed by max_rotations_per_hour"
     elif action.kind is ActionKind.ROTATE and action.expires_at is not None:
         what = f"{left} -> {say_duration(action.expires_at - now)}"
         if action.retires_at is not None:

@@ -24,7 +24,7 @@ def render_done(report: RunReport, overlaps: Mapping[str, datetime], now: dateti
     for entry in report.held:
         yield _say(entry, "left alone", entry.detail)
     for name in report.postponed:
-        yield f"postponed  {clean(name)}: max_rotations_per_run is reached, the next run goes on"
+        yield f"postponed  {clean(name)}: max_rotations_per_hour is reached, a later run rotates it"
 
 
 def render_failures(report: RunReport) -> Iterator[str]:

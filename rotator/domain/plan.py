@@ -45,7 +45,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every ManagedPat's action, the most urgent first. `postponed` are due, but over `max_rotations_per_run`."""
+    """Every ManagedPat's action, the most urgent first. `postponed` are due, but over `max_rotations_per_hour`."""
 
     made_at: datetime
     actions: tuple[Action, ...]

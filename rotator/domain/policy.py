@@ -81,12 +81,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Guardrails:
-    """What no rule may exceed. `max_lifetime` caps; the other two block."""
+    """What no rule may exceed. `max_lifetime` caps, `deny_scopes` blocks, `max_rotations_per_hour` postpones."""
 
     max_lifetime: timedelta | None = None
     deny_scopes: tuple[str, ...] = ()
     deny_all_organizations: bool = True
-    max_rotations_per_run: int = 50
+    max_rotations_per_hour: int = 50
 
 
 class Verdict(StrEnum):

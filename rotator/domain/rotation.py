@@ -63,6 +63,7 @@ class RotationChanges(TypedDict, total=False):
     planned_valid_to: datetime
     known_ids: tuple[str, ...]
     sent_at: datetime
+    mint_begun_at: datetime
     looked_at: datetime
     new_authorization_id: str
     new_valid_from: datetime
@@ -80,7 +81,8 @@ class Rotation:
     `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
     only id that may ever be retired. `known_ids` are the ids of that display name which the server listed before
     the mint. `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
-    `sent_at` is when the last request whose answer may be lost (mint or store) was about to be sent;
+    `sent_at` is when the last request whose answer may be lost (mint or store) was about to be sent, and
+    `mint_begun_at` when the mint was: no later request overwrites it.
     `looked_at` is when a complete listing first did not show the mint.
     """
 
@@ -103,6 +105,7 @@ class Rotation:
     planned_valid_to: datetime | None = None
     known_ids: tuple[str, ...] = ()
     sent_at: datetime | None = None
+    mint_begun_at: datetime | None = None
     looked_at: datetime | None = None
     new_authorization_id: str | None = None
     new_valid_from: datetime | None = None
@@ -120,6 +123,7 @@ class Rotation:
             self.predecessor_valid_to,
             self.planned_valid_to,
             self.sent_at,
+            self.mint_begun_at,
             self.looked_at,
             self.new_valid_from,
             self.new_valid_to,

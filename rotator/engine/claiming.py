@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
@@ -65,12 +65,18 @@ class ClaimedPat:
         *,
         pat: ManagedPat | None = None,
         details: dict[str, Detail] | None = None,
+        admit: Callable[[UnitOfWork], None] | None = None,
         **changes: Unpack[RotationChanges],
     ) -> None:
-        """Move the rotation to `state`, with one audit event, and the inventory record if it changes too."""
+        """Move the rotation to `state`, with one audit event, and the inventory record if it changes too.
+
+        `admit` may refuse the step by an error, inside the transaction; then nothing of it is kept.
+        """
         moved = self.rotation.advance(state, self.services.clock.now(), **changes)
         entry = self._entry(event, outcome, moved, details or {})
         with self._commit([entry]) as work:
+            if admit is not None:
+                admit(work)
             work.journal.save(moved, self._claim)
             if pat is not None:
                 work.inventory.save(pat, self._claim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +19,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
+from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
 from rotator.engine.recovering import is_settling, recover
@@ -36,6 +36,7 @@ from rotator.errors import (
     LeaseHeldError,
     LeaseLostError,
     PlanRefusedError,
+    PostponedError,
     RejectedError,
     RotationError,
     RotatorError,
@@ -56,17 +57,21 @@ class Cycle:
         self.report = RunReport(run.run_id)
         self._by_hand = by_hand
         self._recover_only = recover_only
-        self._permits = threading.Semaphore(run.policy.guardrails.max_rotations_per_run)
+        self._turns = Turns([], 0)
 
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
-        if self.run.services.max_parallel == 1:
+        services = self.run.services
+        with services.database.begin() as work:
+            places = count_places(work, self.run.policy.guardrails, services.clock.now())
+        self._turns = Turns(names, places)
+        if services.max_parallel == 1:
             for name in names:
-                self._isolate(name, found)
+                self._take_turn(name, found)
             return
-        pool = ThreadPoolExecutor(max_workers=self.run.services.max_parallel, thread_name_prefix="pat")
+        pool = ThreadPoolExecutor(max_workers=services.max_parallel, thread_name_prefix="pat")
         try:
-            futures = [pool.submit(self._isolate, name, found) for name in names]
+            futures = [pool.submit(self._take_turn, name, found) for name in names]
             for future in futures:
                 future.result()
         finally:
@@ -86,6 +91,12 @@ class Cycle:
                 name=left.rotation.name,
                 authorization_id=left.pat.authorization_id,
             )
+
+    def _take_turn(self, name: str, found: Reconciliation) -> None:
+        try:
+            self._isolate(name, found)
+        finally:
+            self._turns.leave(name)
 
     def _isolate(self, name: str, found: Reconciliation) -> None:
         with self.run.services.database.begin() as work:
@@ -197,11 +208,15 @@ class Cycle:
         if not self._by_hand:
             check_attempts(held)
         source = inspect_source(held, self.view, decision, by_hand=self._by_hand)
-        if not self._permits.acquire(blocking=False):
+        if not self._by_hand and not self._turns.take(held.pat.name):
             self.report.postponed.append(held.pat.name)
             return
         begin_rotation(held, source, by_hand=self._by_hand)
-        value = mint_clone(held, source)
+        try:
+            value = mint_clone(held, source, by_hand=self._by_hand)
+        except PostponedError:
+            self.report.postponed.append(held.pat.name)
+            return
         verify_clone(held, self.view, value)
         store_value(held, value)
         confirm_stored(held, self.view, value)

@@ -139,6 +139,7 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) ->
         new_valid_to=pat.valid_to,
         created_at=now,
         updated_at=now,
+        mint_begun_at=None,
         tried_store=False,
         failure=Failure(LEFT_BEHIND, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )

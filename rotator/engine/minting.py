@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, Pat
@@ -15,12 +16,14 @@ from rotator.engine.abandoning import abandon
 from rotator.engine.behind import check_not_behind, find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.pace import check_pace
 from rotator.engine.tags import INTENT_TAG, RESTORED_TAG, ROTATION_TAG
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     ForeignWriteError,
     LeaseLostError,
     PlanRefusedError,
+    PostponedError,
     RotationError,
     RotatorError,
     TransientError,
@@ -169,21 +172,30 @@ def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
     )
 
 
-def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
-    """Ask for the clone, once, and journal what came back; the value, which exists in memory only."""
+def mint_clone(held: ClaimedPat, source: Source, *, by_hand: bool) -> SecretValue:
+    """Ask for the clone, once, and journal what came back; the value, which exists in memory only.
+
+    PostponedError when the hour's mints are used up (never for what is done `by_hand`): the rotation is closed again.
+    """
     run, rotation = held.run, held.rotation
     now = run.services.clock.now()
     planned = _plan_expiry(held, source, now)
     known = tuple(p.authorization_id for p in source.listing.pats if p.display_name == rotation.display_name)
-    held.step(
-        RotationState.MINTING,
-        "mint_started",
-        Outcome.INTENDED,
-        details={"planned_valid_to": planned.isoformat()},
-        planned_valid_to=planned,
-        known_ids=known,
-        sent_at=now,
-    )
+    try:
+        held.step(
+            RotationState.MINTING,
+            "mint_started",
+            Outcome.INTENDED,
+            details={"planned_valid_to": planned.isoformat()},
+            admit=None if by_hand else partial(check_pace, run.policy.guardrails, now),
+            planned_valid_to=planned,
+            known_ids=known,
+            sent_at=now,
+            mint_begun_at=now,
+        )
+    except PostponedError as error:
+        close_unminted(held, error)
+        raise
     held.check_claim()
     try:
         minted = run.services.pats.mint(

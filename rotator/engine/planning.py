@@ -10,6 +10,7 @@ from rotator.domain.policy import Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.context import RunContext
+from rotator.engine.pace import count_places
 from rotator.ports.database import Database
 
 _URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
@@ -33,14 +34,14 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
         pats = work.inventory.load_all()
         limits = work.limits.load()
         rotations = {rotation.name: rotation for rotation in work.journal.load_open()}
+        places = count_places(work, policy.guardrails, now)
     actions = []
     for pat in pats:
         longest = limits.get((pat.account, pat.organization))
         actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))
     actions.sort(key=lambda action: (_URGENCY[action.kind], action.pat.valid_to, action.pat.name))
-    allowed = policy.guardrails.max_rotations_per_run
     due = [action.pat.name for action in actions if action.kind is ActionKind.ROTATE]
-    return Plan(now, tuple(actions), tuple(due[allowed:]))
+    return Plan(now, tuple(actions), tuple(due[places:]))
 
 
 def plan_one(

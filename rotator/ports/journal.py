@@ -36,5 +36,14 @@ class Journal(Protocol):
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """Rotations of which `may_land_late` is true, last changed at or after `since`."""
 
+    def count_mints(self, since: datetime) -> int:
+        """Count the mints that were begun after `since`, whoever began them."""
+
+    def lock_mints(self) -> None:
+        """Wait until no other transaction holds this lock, and hold it until this one ends.
+
+        What `count_mints` says then stays true, but for mints that are begun without the lock.
+        """
+
     def load_minted_ids(self) -> frozenset[str]:
         """The authorization ids of every PAT that we ever minted."""

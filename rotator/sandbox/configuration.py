@@ -68,7 +68,7 @@ guardrails:
   max_lifetime: 90d
   deny_scopes: [app_token]
   deny_all_organizations: true
-  max_rotations_per_run: 50
+  max_rotations_per_hour: 50
 """
 
 

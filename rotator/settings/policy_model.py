@@ -156,8 +156,11 @@ class GuardrailsSection(Section):
     deny_all_organizations: StrictBool = Field(
         default=True, description="Do not rotate PATs that are valid for all organizations."
     )
-    max_rotations_per_run: StrictInt = Field(
-        default=50, ge=1, description="At most so many rotations are begun in one run."
+    max_rotations_per_hour: StrictInt = Field(
+        default=50,
+        ge=1,
+        description="How many rotations may begin within 60 minutes, in all runs together. The PATs that expire first "
+        "go first; the others are postponed. Rotations by hand count, and are never postponed.",
     )
 
 

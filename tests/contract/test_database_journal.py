@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -34,6 +36,7 @@ def test_journal_load_gives_back_every_field_when_saved(database: Database, clai
         planned_valid_to=NOW + 30 * DAY,
         known_ids=("b", "a", "ü"),
         sent_at=NOW,
+        mint_begun_at=NOW,
         looked_at=NOW,
         new_authorization_id="new",
         new_valid_from=NOW,
@@ -160,6 +163,46 @@ def test_journal_keeps_rotations_when_the_record_is_removed(database: Database, 
     with database.begin() as work:
         assert len(work.journal.load_for("npm-feed")) == 1
         assert work.journal.load_minted_ids() == {"minted"}
+
+
+def test_journal_counts_mints_when_begun_after_the_moment_asked_for(database: Database, claim: Claim) -> None:
+    """Open, closed and of forgotten records alike; a rotation that asked for nothing does not count."""
+    later = NOW + timedelta(microseconds=1)
+    begun = replace(make_rotation("after"), state=RotationState.ABANDONED, mint_begun_at=later)
+    others = (
+        replace(begun, id="at", mint_begun_at=NOW),
+        replace(begun, id="unsent", mint_begun_at=None),
+        replace(begun, id="open", state=RotationState.MINTING),
+    )
+    with database.begin() as work:
+        for rotation in (begun, *others):
+            work.journal.insert(rotation, claim)
+        work.inventory.remove("npm-feed")
+    with database.begin() as work:
+        assert work.journal.count_mints(NOW) == 2
+        assert work.journal.count_mints(NOW - timedelta(microseconds=1)) == 3
+        assert work.journal.count_mints(NOW + DAY) == 0
+
+
+def test_journal_lock_lets_no_more_mints_begin_than_allowed_when_eight_threads_try(
+    database: Database, adopt: Adopt
+) -> None:
+    """What was counted under the lock stays true until the commit."""
+    claims = [adopt(make_managed_pat(f"pat-{number}")) for number in range(8)]
+    together = threading.Barrier(8)
+
+    def begin(claim: Claim) -> bool:
+        together.wait(timeout=30)
+        with database.begin() as work:
+            work.journal.lock_mints()
+            is_free = work.journal.count_mints(NOW - DAY) < 3
+            if is_free:
+                work.journal.insert(replace(make_rotation(claim.name, claim.name), mint_begun_at=NOW), claim)
+        return is_free
+
+    with ThreadPoolExecutor(8) as pool:
+        begun = list(pool.map(begin, claims))
+    assert begun.count(True) == 3
 
 
 def test_journal_load_unconfirmed_finds_closed_mints_when_they_may_still_land(database: Database, claim: Claim) -> None:

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from rotator.adapters.database.schema import REVISIONS, metadata
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.errors import DatabaseError
 from tests.support.postgres import PostgresServer
-from tests.support.records import NOW, make_entry, make_managed_pat
+from tests.support.records import NOW, make_entry, make_managed_pat, make_rotation
 
 HEAD = REVISIONS[-1]
 COLUMNS = """
@@ -33,7 +35,7 @@ managed_pat: name account organization authorization_id display_name scope valid
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at looked_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
-    failure_fix tried_store
+    failure_fix tried_store mint_begun_at
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
 """
 
@@ -127,6 +129,30 @@ def test_upgrade_changes_nothing_when_run_again(url: str) -> None:
     assert upgrade(url) == (HEAD, HEAD)
     with database.begin() as work:
         assert work.inventory.load_all() == (make_managed_pat(),)
+    database.close()
+
+
+def test_upgrade_dates_older_mints_by_their_plan_when_the_column_is_new(url: str) -> None:
+    """They count within the hour as they did; a rotation that never asked for a mint has no date."""
+    upgrade(url)
+    database = SqlDatabase(url)
+    planned = make_rotation("planned")
+    asked = replace(make_rotation("asked", "other"), planned_valid_to=NOW)
+    with database.begin() as work:
+        for rotation in (planned, asked):
+            work.inventory.add(make_managed_pat(rotation.name))
+            claim = work.claims.claim(rotation.name, "run-1", now=NOW, span=timedelta(minutes=5))
+            work.journal.insert(rotation, claim)
+    database.close()
+    _execute(
+        url,
+        "DROP INDEX rotation_by_mint",
+        "ALTER TABLE rotation DROP COLUMN mint_begun_at",
+        "UPDATE alembic_version SET version_num = '0001'",
+    )
+    assert upgrade(url) == ("0001", HEAD)
+    with database.begin() as work:
+        assert {r.id: r.mint_begun_at for r in work.journal.load_open()} == {"planned": None, "asked": NOW}
     database.close()
 
 

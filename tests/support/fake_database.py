@@ -136,6 +136,13 @@ class _MemoryJournal:
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         return tuple(rotation for rotation in self._sorted() if rotation.may_land_late and rotation.updated_at >= since)
 
+    def count_mints(self, since: datetime) -> int:
+        moments = (rotation.mint_begun_at for rotation in self._tables.rotations.values())
+        return sum(moment is not None and moment > since for moment in moments)
+
+    def lock_mints(self) -> None:
+        """There is one transaction at a time."""
+
     def load_minted_ids(self) -> frozenset[str]:
         ids = (rotation.new_authorization_id for rotation in self._tables.rotations.values())
         return frozenset(minted for minted in ids if minted is not None)

@@ -99,7 +99,7 @@ def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:
 def test_plan_counts_postponed_apart_when_over_the_cap() -> None:
     pairs = [(_make_pat(name, left=2), None) for name in ("a", "b", "c")]
     lines = list(render_plan(_plan_for(*pairs, postponed=("c",))))
-    assert "postponed by max_rotations_per_run" in lines[2]
+    assert "postponed by max_rotations_per_hour" in lines[2]
     assert lines[-1] == "Plan: 2 to rotate, 1 postponed. Nothing changed."
 
 

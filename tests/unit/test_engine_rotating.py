@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.policy import Guardrails
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.keeping import pause
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
@@ -188,15 +187,6 @@ def test_pat_is_left_alone_when_it_is_not_due() -> None:
     world.run()
     assert world.states("fresh") == []
     assert world.count("mint") == 1
-
-
-def test_rest_is_postponed_when_the_run_reaches_its_most_rotations() -> None:
-    world = make_world("a", "b", "c", policy=make_policy(RULE, guardrails=Guardrails(max_rotations_per_run=2)))
-    report = world.run()
-    assert [entry.name for entry in report.rotated] == ["a", "b"]
-    assert report.postponed == ["c"]
-    assert world.count("mint") == 2
-    assert [entry.name for entry in world.run().rotated] == ["c"]
 
 
 def test_paused_pat_is_skipped_when_due() -> None:

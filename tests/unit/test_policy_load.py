@@ -34,7 +34,7 @@ guardrails:
   max_lifetime: 90d
   deny_scopes: [app_token]
   deny_all_organizations: true
-  max_rotations_per_run: 20
+  max_rotations_per_hour: 20
 """
 
 
@@ -117,7 +117,7 @@ def test_policy_is_shown_complete_when_asked_for(tmp_path: Path) -> None:
         "max_lifetime": "90d",
         "deny_scopes": ["app_token"],
         "deny_all_organizations": True,
-        "max_rotations_per_run": 20,
+        "max_rotations_per_hour": 20,
     }
 
 
@@ -162,8 +162,8 @@ def test_policy_problem_shows_line_and_caret_when_a_scope_is_unknown(tmp_path: P
          ['3:26 rules[0].vault: "https://kv/secrets" must end after the host: write https://kv']),
         (HEAD + "guardrails: {deny_scopes: [app_tokn]}\n",
          ['3:28 guardrails.deny_scopes[0]: unknown scope "app_tokn", did you mean "app_token"?']),
-        (HEAD + "guardrails: {max_rotations_per_run: 0}\n",
-         ["3:37 guardrails.max_rotations_per_run: 0 must be at least 1"]),
+        (HEAD + "guardrails: {max_rotations_per_hour: 0}\n",
+         ["3:38 guardrails.max_rotations_per_hour: 0 must be at least 1"]),
         (HEAD + "guardrails: {deny_all_organizations: no}\n",
          ["3:38 guardrails.deny_all_organizations: must be true or false"]),
     ],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import attempt
+from rotator.adapters.database.engine import attempt, lock_topic
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
@@ -22,6 +22,7 @@ _LOAD_FOR = (
     .where(table.c.name == bindparam("wanted_name"))
     .order_by(table.c.created_at.desc(), table.c.id.desc())
 )
+_COUNT_MINTS = select(func.count()).select_from(table).where(table.c.mint_begun_at > bindparam("since"))
 
 
 class SqlJournal:
@@ -82,6 +83,14 @@ class SqlJournal:
         unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.failure_code == CloneLostError.code)
         query = _select_rotations().where(unawaited, table.c.tried_store, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
+
+    def count_mints(self, since: datetime) -> int:
+        """See the port."""
+        return self._connection.execute(_COUNT_MINTS, {"since": since}).scalar_one()
+
+    def lock_mints(self) -> None:
+        """See the port."""
+        lock_topic(self._connection, "mints")
 
     def load_minted_ids(self) -> frozenset[str]:
         """See the port."""

@@ -30,7 +30,7 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.rotation import RotationState
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that a start need not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -99,7 +99,9 @@ rotation = Table(
     Column("failure_message", Text),
     Column("failure_fix", Text),
     Column("tried_store", Boolean, nullable=False),
+    Column("mint_begun_at", Moment),
     Index("rotation_by_name", "name", "created_at"),
+    Index("rotation_by_mint", "mint_begun_at"),
 )
 Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
 

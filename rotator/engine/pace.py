@@ -1,0 +1,56 @@
+"""`guardrails.max_rotations_per_hour`: how many mints may still begin, and who goes first."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+from rotator.domain.policy import Guardrails
+from rotator.errors import PostponedError
+from rotator.ports.database import UnitOfWork
+
+_WINDOW = timedelta(hours=1)
+
+
+def count_places(work: UnitOfWork, guardrails: Guardrails, now: datetime) -> int:
+    """Count the mints that may still begin now, by what the journal holds of the last hour. Those by hand count too."""
+    return max(0, guardrails.max_rotations_per_hour - work.journal.count_mints(now - _WINDOW))
+
+
+def check_pace(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:
+    """Raise PostponedError when no place is left; otherwise nobody takes this place until the transaction ends."""
+    work.journal.lock_mints()
+    if count_places(work, guardrails, now) == 0:
+        raise PostponedError(
+            f"{guardrails.max_rotations_per_hour} rotations were begun within the last hour",
+            fix="Nothing to do: a later run rotates it. Raise guardrails.max_rotations_per_hour if this lasts.",
+        )
+
+
+class Turns:
+    """The order in which one run's threads take the places that are left: the most urgent ManagedPat first.
+
+    `names` are in that order, and are worked on in that order. The journal has the last word (`check_pace`), because
+    other processes take places too.
+    """
+
+    def __init__(self, names: list[str], places: int) -> None:
+        self._undecided = list(names)
+        self._places = places
+        self._changed = threading.Condition()
+
+    def take(self, name: str) -> bool:
+        """Take a place; False when there is none. Waits while a more urgent one may still need the last ones."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._undecided.index(name) < self._places or self._places == 0)
+            is_free = self._places > 0
+            self._places -= is_free
+            self.leave(name)
+            return is_free
+
+    def leave(self, name: str) -> None:
+        """Let the others know that this one needs no place any more."""
+        with self._changed:
+            if name in self._undecided:
+                self._undecided.remove(name)
+                self._changed.notify_all()
