@@ -156,7 +156,7 @@ class Cycle:
         """Revoke what was minted, and put back what was written over, by requests that nobody waited for any more."""
         for rotation, landed in found.late.get(held.pat.name, []):
             if not held.has_open_rotation:
-                revoke_left_pat(held, rotation, landed, "landed late")
+                revoke_left_pat(held, rotation, landed, "late")
                 detail = f"its lost mint {landed.authorization_id} had landed late and is revoked"
                 self.report.add(self.report.recovered, held.pat, detail)
         if held.pat.name in found.late_stores and restore_committed(held):
@@ -176,7 +176,7 @@ class Cycle:
             end = f"its clone {clone} is revoked" if clone is not None else "no clone of it was found"
             self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}; {end}")
         elif is_settling(held.rotation):
-            self.run.progress("rotation_settling", name=held.pat.name, state=after.value)
+            self.run.progress("settling_continued", name=held.pat.name, state=after.value)
         elif after is not before:
             self.report.add(self.report.recovered, held.pat, f"interrupted while {before.value}, finished")
 

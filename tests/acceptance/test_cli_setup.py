@@ -188,7 +188,7 @@ def test_login_signs_in_by_device_code_when_the_right_user_approves(sandbox: San
     assert not any(token.encode() in path.read_bytes() for token in issued for path in folder.iterdir())
     assert read_events(sandbox) == [
         ("sign_in_started", "build-bot", "intended"),
-        ("signed_in", "build-bot", "succeeded"),
+        ("sign_in_completed", "build-bot", "succeeded"),
     ]
 
 
@@ -241,7 +241,7 @@ def test_accounts_tell_who_is_signed_in_until_logged_out(signed_in: Rotator, san
     assert json.loads(signed_in("logout", "build-bot", "--json").stdout)["was_signed_in"] is True
     assert json.loads(signed_in("logout", "build-bot", "--json").stdout)["was_signed_in"] is False
     assert json.loads(signed_in("accounts", "--json").stdout)["accounts"][0]["signed_in"] is False
-    assert read_events(sandbox)[-1] == ("signed_out", "build-bot", "succeeded")
+    assert read_events(sandbox)[-1] == ("sign_out_completed", "build-bot", "succeeded")
 
 
 def test_scan_ends_with_10_when_nobody_is_signed_in(rotator: Rotator) -> None:

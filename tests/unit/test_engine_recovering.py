@@ -153,7 +153,7 @@ def test_settling_rotation_is_only_looked_at_when_recovery_runs_twice(mark: str)
         (r.id, r.state, r.sent_at, r.known_ids) for r in before
     ]
     assert not MUTATIONS & set(world.timeline[calls:])
-    assert ("rotation_settling", {"name": NAME, "state": mark}) in world.told
+    assert ("settling_continued", {"name": NAME, "state": mark}) in world.told
 
 
 @pytest.mark.parametrize(("side", "mark", "states", "revoked"), [case for case in DEATHS if len(case[2]) == 2])

@@ -52,7 +52,9 @@ def login(cli: CliContext, account: str, method: str | None) -> None:
         except RotatorError as error:
             installation.record_event("sign_in_refused", account, Outcome.FAILED, method=method, code=error.code)
             raise
-        installation.record_event("signed_in", account, Outcome.SUCCEEDED, method=method, username=status.username)
+        installation.record_event(
+            "sign_in_completed", account, Outcome.SUCCEEDED, method=method, username=status.username
+        )
     if cli.as_json:
         print_json({"account": status.account, "username": status.username}, in_one_line=True)
     else:

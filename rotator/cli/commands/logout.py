@@ -24,7 +24,7 @@ def logout(cli: CliContext, account: str) -> None:
         entra.status(account)  # an unknown account is refused before anything is written
         installation.record_event("sign_out_started", account, Outcome.INTENDED)
         was_signed_in = entra.logout(account)
-        installation.record_event("signed_out", account, Outcome.SUCCEEDED, was_signed_in=was_signed_in)
+        installation.record_event("sign_out_completed", account, Outcome.SUCCEEDED, was_signed_in=was_signed_in)
     if cli.as_json:
         print_json({"schema_version": SCHEMA_VERSION, "account": account, "was_signed_in": was_signed_in})
     elif was_signed_in:
