@@ -11,7 +11,7 @@ from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import Action, ActionKind, Plan
 from rotator.domain.rotation import Rotation
 from rotator.engine.adopting import AdoptionPlan
-from rotator.engine.report import ReportEntry, RunReport
+from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 from rotator.engine.scanning import ScanReport
 from rotator.engine.status import TokenStatus
 from rotator.errors import RotatorError
@@ -86,27 +86,10 @@ def _make_action(action: Action, postponed: bool) -> Document:
 
 def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> Document:
     """What `once --json` and `rotate --json` print. `standing` are blocked ManagedPats that the run left alone."""
-    lists = {
-        name: [_make_entry(entry) for entry in entries]
-        for name, entries in (
-            ("rotated", report.rotated),
-            ("retired", report.retired),
-            ("recovered", report.recovered),
-            ("abandoned", report.abandoned),
-            ("failed", report.failed),
-            ("blocked", report.blocked),
-            ("held", report.held),
-        )
-    }
-    told = {entry.name for entry in report.blocked}
+    lists = {kind.value: [_make_outcome(outcome) for outcome in report.of_kind(kind)] for kind in OutcomeKind}
+    told = {outcome.name for outcome in report.of_kind(OutcomeKind.BLOCKED)}
     lists["blocked"] += [_make_planned(action) for action in standing if action.pat.name not in told]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": report.run_id,
-        "dry_run": False,
-        **lists,
-        "postponed": [{"name": name} for name in report.postponed],
-    }
+    return {"schema_version": SCHEMA_VERSION, "run_id": report.run_id, "dry_run": False, **lists}
 
 
 def make_dry_run_document(plan: Plan, run_id: str) -> Document:
@@ -125,18 +108,30 @@ def make_dry_run_document(plan: Plan, run_id: str) -> Document:
         "blocked": [_make_planned(action) for action in plan.of_kind(ActionKind.BLOCKED)],
         "held": [],
         "postponed": [{"name": name} for name in plan.postponed],
+        "settling": [],
     }
 
 
-def _make_entry(entry: ReportEntry) -> Document:
-    document: Document = {
-        "name": entry.name,
-        "account": entry.account,
-        "organization": entry.organization,
-        "authorization_id": entry.authorization_id,
-        "detail": entry.detail,
+def _make_outcome(outcome: PatOutcome) -> Document:
+    """What every outcome has, and those of the other fields that it has."""
+    rule = outcome.decision.rule if outcome.decision else None
+    fields: Document = {
+        "reason": outcome.reason,
+        "rule": rule.name if rule else None,
+        "state_before": outcome.state_before,
+        "revoked_authorization_id": outcome.revoked_id,
+        "revoke_after": iso_or_none(outcome.overlap_until),
+        "error": make_failure_document(outcome.failure),
     }
-    return document | ({"error": make_failure_document(entry.failure)} if entry.failure else {})
+    if outcome.kind is OutcomeKind.SETTLING:
+        fields |= {"attempt": outcome.rotation_id, "until": iso_or_none(outcome.settles_until)}
+    return {
+        "name": outcome.name,
+        "account": outcome.account,
+        "organization": outcome.organization,
+        "authorization_id": outcome.authorization_id,
+        **{key: value for key, value in fields.items() if value is not None},
+    }
 
 
 def _make_planned(action: Action) -> Document:

@@ -2,42 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from rotator.cli.render import clean
 from rotator.cli.wording import say_to, say_until
-from rotator.engine.report import ReportEntry, RunReport
+from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+
+_WORDS = {
+    OutcomeKind.RECOVERED: "recovered",
+    OutcomeKind.ABANDONED: "given up",
+    OutcomeKind.ROTATED: "rotated",
+    OutcomeKind.RETIRED: "revoked",
+    OutcomeKind.SETTLING: "settling",
+    OutcomeKind.HELD: "left alone",
+    OutcomeKind.POSTPONED: "postponed",
+    OutcomeKind.FAILED: "failed",
+    OutcomeKind.BLOCKED: "blocked",
+}
+"""The word that a line begins with, in the order of the lines."""
+_FAILURES = (OutcomeKind.FAILED, OutcomeKind.BLOCKED)
 
 
-def render_done(report: RunReport, overlaps: Mapping[str, datetime], now: datetime) -> Iterator[str]:
-    """What was done, and what was left for later. `overlaps`: until when the old PAT of a handle stays valid."""
-    for entry in report.recovered:
-        yield _say(entry, "recovered", entry.detail)
-    for entry in report.abandoned:
-        yield _say(entry, "given up", entry.detail)
-    for entry in report.rotated:
-        until = overlaps.get(entry.name)
-        yield _say(entry, "rotated", f"the old one stays valid until {say_until(until, now)}" if until else "")
-    for entry in report.retired:
-        yield _say(entry, "revoked", f"the old PAT ({entry.detail.removeprefix('revoked ')})")
-    for entry in report.held:
-        yield _say(entry, "left alone", entry.detail)
-    for name in report.postponed:
-        yield f"postponed  {clean(name)}: max_rotations_per_hour is reached, a later run rotates it"
+def render_done(report: RunReport, now: datetime) -> Iterator[str]:
+    """Give a line for each thing that was done or left for later."""
+    for kind in _WORDS:
+        if kind not in _FAILURES:
+            for outcome in report.of_kind(kind):
+                yield _say(outcome, _say_done(outcome, now))
 
 
 def render_failures(report: RunReport) -> Iterator[str]:
-    """What went wrong, each with who must do what."""
-    for word, entries in (("failed", report.failed), ("blocked", report.blocked)):
-        for entry in entries:
-            failure = entry.failure
-            yield _say(entry, word, failure.message if failure else entry.detail)
+    """Give a line for each thing that went wrong, followed by who must do what."""
+    for kind in _FAILURES:
+        for outcome in report.of_kind(kind):
+            failure = outcome.failure
+            yield _say(outcome, say_to(outcome.name, failure.message) if failure else "")
             if failure and failure.fix:
                 yield f"    fix: {clean(failure.fix)}"
 
 
-def _say(entry: ReportEntry, word: str, text: str) -> str:
-    place = f"  ({entry.organization})" if entry.organization else ""
-    said = say_to(entry.name, text)
-    return clean(f"{word}  {entry.name}{place}{': ' if said else ''}{said}")
+def _say(outcome: PatOutcome, text: str) -> str:
+    place = f"  ({outcome.organization})" if outcome.organization else ""
+    return clean(f"{_WORDS[outcome.kind]}  {outcome.name}{place}{': ' if text else ''}{text}")
+
+
+def _say_done(outcome: PatOutcome, now: datetime) -> str:
+    match outcome.kind:
+        case OutcomeKind.ROTATED:
+            until = outcome.overlap_until
+            return f"the old one stays valid until {say_until(until, now)}" if until else ""
+        case OutcomeKind.RETIRED:
+            return f"the old PAT ({outcome.revoked_id})"
+        case OutcomeKind.SETTLING:
+            until = outcome.settles_until
+            end = f" until {say_until(until, now)}" if until else ""
+            return f"{_say_interrupted(outcome)}; its last request may still take effect{end}"
+        case OutcomeKind.HELD:
+            return "another run is working on it"
+        case OutcomeKind.POSTPONED:
+            return "max_rotations_per_hour is reached, a later run rotates it"
+        case _:
+            return _say_reason(outcome)
+
+
+def _say_reason(outcome: PatOutcome) -> str:
+    gone = outcome.revoked_id
+    match outcome.reason:
+        case OutcomeReason.LATE_MINT_REVOKED:
+            return f"its mint took effect late; that PAT ({gone}) is revoked"
+        case OutcomeReason.VALUE_RESTORED:
+            return "its secret handed out a PAT that was given up; the committed value is back"
+        case OutcomeReason.CLONE_REVOKED_ELSEWHERE:
+            return f"its clone {gone} was revoked outside rotator"
+        case _ if outcome.kind is OutcomeKind.ABANDONED:
+            end = f"its clone {gone} is revoked" if gone else "no clone of it was found"
+            return f"{_say_interrupted(outcome)}; {end}"
+        case _:
+            return f"{_say_interrupted(outcome)}, finished"
+
+
+def _say_interrupted(outcome: PatOutcome) -> str:
+    return f"interrupted while {outcome.state_before}"

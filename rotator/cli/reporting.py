@@ -30,10 +30,7 @@ def print_report(cli: CliContext, run: RunContext, act: Callable[[RunContext], R
 
 
 def _print_lines(cli: CliContext, run: RunContext, report: RunReport) -> None:
-    with run.services.database.begin() as work:
-        open_rotations = work.journal.load_open() if report.rotated else ()
-    overlaps = {item.name: item.overlap_until for item in open_rotations if item.overlap_until is not None}
-    done = list(render_done(report, overlaps, run.services.clock.now()))
+    done = list(render_done(report, run.services.clock.now()))
     failures = list(render_failures(report))
     if not cli.quiet:
         for line in done or ([] if failures else ["Nothing to do."]):

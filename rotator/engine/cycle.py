@@ -22,8 +22,8 @@ from rotator.engine.minting import begin_rotation, check_attempts, inspect_sourc
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
-from rotator.engine.recovering import is_settling, recover
-from rotator.engine.report import ReportEntry, RunReport
+from rotator.engine.recovering import is_settling, make_settled_at, recover
+from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import is_overlap_over, retire_predecessor
 from rotator.engine.storing import confirm_stored, store_value
@@ -80,9 +80,7 @@ class Cycle:
     def note_down(self, found: Reconciliation) -> None:
         """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
         for (account, organization), error in found.down.items():
-            failure = Failure.of(error)
-            entry = ReportEntry(account, account, organization, "", failure=failure, error=error)
-            self.report.failed.append(entry)
+            self.report.add(PatOutcome.of_down(account, organization, error))
             self.run.progress("account_down", account=account, code=error.code)
         for left in found.left_behind:
             self.run.progress(
@@ -107,13 +105,13 @@ class Cycle:
                 pat = held.pat
                 self._guarded(held, found)
         except LeaseHeldError:
-            self.report.add(self.report.held, pat, "another run is working on it")
+            self.report.add(PatOutcome.of(OutcomeKind.HELD, pat))
         except DatabaseError as error:
-            self.report.add(self.report.failed, pat, error=error)
+            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
             if not isinstance(error, LeaseLostError):
                 raise
         except RotatorError as error:
-            self.report.add(self.report.failed, pat, error=error)
+            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
 
     def _guarded(self, held: ClaimedPat, found: Reconciliation) -> None:
         """Work on one claimed PAT; whatever goes wrong is written on its record, except a broken database."""
@@ -131,8 +129,8 @@ class Cycle:
         self._undo_late(held, found)
         try:
             apply_findings(held, self.view, found, by_hand=self._by_hand)
-        except CloneLostError as error:
-            self.report.add(self.report.abandoned, held.pat, error.message)
+        except CloneLostError:
+            self._report_lost_clone(held)
         if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
             self._recover(held)
         if self._recover_only:
@@ -157,28 +155,43 @@ class Cycle:
         for rotation, landed in found.late.get(held.pat.name, []):
             if not held.has_open_rotation:
                 revoke_left_pat(held, rotation, landed, "late")
-                detail = f"its lost mint {landed.authorization_id} had landed late and is revoked"
-                self.report.add(self.report.recovered, held.pat, detail)
+                reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, landed.authorization_id
+                self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
         if held.pat.name in found.late_stores and restore_committed(held):
-            detail = "its secret handed out a PAT that was given up; the committed value is back"
-            self.report.add(self.report.recovered, held.pat, detail)
+            reason = OutcomeReason.VALUE_RESTORED
+            self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason))
 
     def _recover(self, held: ClaimedPat) -> None:
         before = held.rotation.state
         try:
             recover(held, self.view)
-        except CloneLostError as error:
-            self.report.add(self.report.abandoned, held.pat, error.message)
+        except CloneLostError:
+            self._report_lost_clone(held)
             return
-        after = held.rotation.state
-        if after is RotationState.ABANDONED:
-            clone = held.rotation.new_authorization_id
-            end = f"its clone {clone} is revoked" if clone is not None else "no clone of it was found"
-            self.report.add(self.report.abandoned, held.pat, f"interrupted while {before.value}; {end}")
-        elif is_settling(held.rotation):
-            self.run.progress("settling_continued", name=held.pat.name, state=after.value)
-        elif after is not before:
-            self.report.add(self.report.recovered, held.pat, f"interrupted while {before.value}, finished")
+        rotation = held.rotation
+        if is_settling(rotation):
+            self.run.progress("settling_continued", name=held.pat.name, state=rotation.state.value)
+            if self._by_hand:
+                return  # it is reported as a failure: the rotation that was asked for cannot begin
+            kind = OutcomeKind.SETTLING
+        elif rotation.state is before:
+            return
+        else:
+            kind = OutcomeKind.ABANDONED if rotation.state is RotationState.ABANDONED else OutcomeKind.RECOVERED
+        outcome = PatOutcome.of(
+            kind,
+            held.pat,
+            reason=OutcomeReason.INTERRUPTED,
+            rotation_id=rotation.id,
+            state_before=before,
+            revoked_id=rotation.new_authorization_id if kind is OutcomeKind.ABANDONED else None,
+            settles_until=make_settled_at(held) if kind is OutcomeKind.SETTLING else None,
+        )
+        self.report.add(outcome)
+
+    def _report_lost_clone(self, held: ClaimedPat) -> None:
+        reason, lost_id = OutcomeReason.CLONE_REVOKED_ELSEWHERE, held.rotation.new_authorization_id
+        self.report.add(PatOutcome.of(OutcomeKind.ABANDONED, held.pat, reason=reason, revoked_id=lost_id))
 
     def _retire(self, held: ClaimedPat) -> None:
         """Revoke the old PAT if its overlap is over; when the clone turns out lost, say so and let a new one come."""
@@ -187,10 +200,10 @@ class Cycle:
             return
         try:
             retire_predecessor(held, self.view)
-        except CloneLostError as error:
-            self.report.add(self.report.abandoned, held.pat, error.message)
+        except CloneLostError:
+            self._report_lost_clone(held)
         else:
-            self.report.add(self.report.retired, held.pat, f"revoked {held.rotation.predecessor_id}")
+            self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
 
     def _decide(self, held: ClaimedPat) -> Decision | None:
         """What the policy says of a ManagedPat that is to be rotated now; None when it is to be left alone."""
@@ -209,24 +222,24 @@ class Cycle:
             check_attempts(held)
         source = inspect_source(held, self.view, decision, by_hand=self._by_hand)
         if not self._by_hand and not self._turns.take(held.pat.name):
-            self.report.postponed.append(held.pat.name)
+            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
             return
         begin_rotation(held, source, by_hand=self._by_hand)
         try:
             value = mint_clone(held, source, by_hand=self._by_hand)
         except PostponedError:
-            self.report.postponed.append(held.pat.name)
+            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
             return
         verify_clone(held, self.view, value)
         store_value(held, value)
         confirm_stored(held, self.view, value)
-        self.report.add(self.report.rotated, held.pat, decision.reason)
+        until = held.rotation.overlap_until
+        self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
         blocked = isinstance(error, HUMAN_ERRORS)
         pat, now = held.pat, self.run.services.clock.now()
-        entries = self.report.blocked if blocked else self.report.failed
-        self.report.add(entries, pat, error=error)
+        self.report.add(PatOutcome.of_error(OutcomeKind.BLOCKED if blocked else OutcomeKind.FAILED, pat, error))
         noted = replace(
             pat,
             failures=pat.failures + 1,
@@ -247,7 +260,7 @@ def _make_internal(pat: ManagedPat, error: Exception) -> InternalError:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
     return InternalError(
-        f"{pat.name}: a defect of rotator, {type(error).__name__} at {where}; the others went on",
+        f"{pat.name}: a bug in rotator, {type(error).__name__} at {where}; the other PATs were processed",
         fix="Report it with the log of this run; the journal holds where it stopped.",
     )
 

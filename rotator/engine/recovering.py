@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
@@ -47,9 +49,15 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
 
 
 def is_settled(held: ClaimedPat) -> bool:
-    """Whether the last unanswered request can no longer land."""
+    """Whether the last unanswered request can no longer take effect."""
+    settled_at = make_settled_at(held)
+    return settled_at is None or held.services.clock.now() >= settled_at
+
+
+def make_settled_at(held: ClaimedPat) -> datetime | None:
+    """When the last unanswered request can no longer take effect; None when nothing was sent."""
     sent_at = held.rotation.sent_at
-    return sent_at is None or held.services.clock.now() >= sent_at + held.services.timing.settle
+    return None if sent_at is None else sent_at + held.services.timing.settle
 
 
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:

@@ -1,63 +1,140 @@
-"""What a run did, gathered from all of its threads."""
+"""What a run did: one outcome for each thing that happened to a ManagedPat, gathered from all of its threads."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Self, TypedDict, Unpack
 
 from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.errors import RotatorError
+from rotator.domain.policy import Decision
+from rotator.domain.rotation import RotationState
+from rotator.errors import RotatorError, SignInRequiredError
+
+
+class OutcomeKind(StrEnum):
+    """What a run did with a ManagedPat, or why it did nothing.
+
+    `held`: another run is working on it. `settling`: a request whose answer was lost may still take effect.
+    """
+
+    RECOVERED = "recovered"
+    ABANDONED = "abandoned"
+    ROTATED = "rotated"
+    RETIRED = "retired"
+    SETTLING = "settling"
+    HELD = "held"
+    POSTPONED = "postponed"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+class OutcomeReason(StrEnum):
+    """What led to an outcome, where the kind alone does not say it."""
+
+    INTERRUPTED = "interrupted"
+    LATE_MINT_REVOKED = "late_mint_revoked"
+    VALUE_RESTORED = "value_restored"
+    CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
+
+
+DONE = frozenset({OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
+
+
+class OutcomeFields(TypedDict, total=False):
+    """The fields of an outcome that only some kinds have; see PatOutcome."""
+
+    reason: OutcomeReason
+    rotation_id: str
+    state_before: RotationState
+    revoked_id: str | None
+    overlap_until: datetime | None
+    settles_until: datetime | None
+    decision: Decision
 
 
 @dataclass(frozen=True)
-class ReportEntry:
-    """One ManagedPat in one list of the report. `failure` for failed and blocked, `error` where it came from."""
+class PatOutcome:
+    """One thing that a run did with a ManagedPat, as fields; an account that is down has no authorization id.
 
+    `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
+    `revoked_id`: the PAT that is gone. `overlap_until`: how long the old PAT stays valid (rotated). `settles_until`:
+    until when the attempt `rotation_id` may still take effect (settling). `decision`: why it was rotated.
+    """
+
+    kind: OutcomeKind
     name: str
     account: str
     organization: str
-    authorization_id: str
-    detail: str = ""
+    authorization_id: str = ""
+    reason: OutcomeReason | None = None
+    rotation_id: str | None = None
+    state_before: RotationState | None = None
+    revoked_id: str | None = None
+    overlap_until: datetime | None = None
+    settles_until: datetime | None = None
+    decision: Decision | None = None
     failure: Failure | None = None
-    error: RotatorError | None = None
+    needs_sign_in: bool = False
+
+    @classmethod
+    def of(cls, kind: OutcomeKind, pat: ManagedPat, **fields: Unpack[OutcomeFields]) -> Self:
+        """Make the outcome of a ManagedPat."""
+        return cls(kind, pat.name, pat.account, pat.organization, pat.authorization_id, **fields)
+
+    @classmethod
+    def of_error(cls, kind: OutcomeKind, pat: ManagedPat, error: RotatorError) -> Self:
+        """Make the outcome of a ManagedPat that an error stopped."""
+        return cls(
+            kind,
+            pat.name,
+            pat.account,
+            pat.organization,
+            pat.authorization_id,
+            failure=Failure.of(error),
+            needs_sign_in=isinstance(error, SignInRequiredError),
+        )
+
+    @classmethod
+    def of_down(cls, account: str, organization: str, error: RotatorError) -> Self:
+        """Make the outcome of an account, or of one of its organizations, that could not be worked with."""
+        failure = Failure.of(error)
+        needs_sign_in = isinstance(error, SignInRequiredError)
+        return cls(OutcomeKind.FAILED, account, account, organization, failure=failure, needs_sign_in=needs_sign_in)
 
 
 @dataclass
 class RunReport:
-    """The lists of a run. `held` are those that another run was working on."""
+    """The outcomes of a run, in the order in which they came."""
 
     run_id: str
-    rotated: list[ReportEntry] = field(default_factory=list)
-    retired: list[ReportEntry] = field(default_factory=list)
-    recovered: list[ReportEntry] = field(default_factory=list)
-    abandoned: list[ReportEntry] = field(default_factory=list)
-    failed: list[ReportEntry] = field(default_factory=list)
-    blocked: list[ReportEntry] = field(default_factory=list)
-    held: list[ReportEntry] = field(default_factory=list)
-    postponed: list[str] = field(default_factory=list)
+    _outcomes: list[PatOutcome] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(
-        self,
-        entries: list[ReportEntry],
-        pat: ManagedPat,
-        detail: str = "",
-        *,
-        error: RotatorError | None = None,
-    ) -> None:
-        """Add a ManagedPat to one of the lists."""
-        failure = Failure.of(error) if error else None
-        entry = ReportEntry(pat.name, pat.account, pat.organization, pat.authorization_id, detail, failure, error)
+    def add(self, outcome: PatOutcome) -> None:
+        """Add an outcome; any thread may."""
         with self._lock:
-            entries.append(entry)
+            self._outcomes.append(outcome)
+
+    @property
+    def outcomes(self) -> tuple[PatOutcome, ...]:
+        """All outcomes so far."""
+        with self._lock:
+            return tuple(self._outcomes)
+
+    def of_kind(self, *kinds: OutcomeKind) -> tuple[PatOutcome, ...]:
+        """The outcomes of these kinds, in the order in which they came."""
+        return tuple(outcome for outcome in self.outcomes if outcome.kind in kinds)
 
     @property
     def exit_code(self) -> int:
         """0 all well, 3 partly failed, 1 everything failed, 10 a human must sign in, 11 only others at work."""
-        errors = [entry.error for entry in (*self.failed, *self.blocked) if entry.error is not None]
-        if any(error.exit_code == 10 for error in errors):
+        failures = self.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
+        if any(outcome.needs_sign_in for outcome in failures):
             return 10
-        done = self.rotated or self.retired or self.recovered
-        if errors:
+        done = self.of_kind(*DONE)
+        if failures:
             return 3 if done else 1
-        return 11 if self.held and not done else 0
+        return 11 if self.of_kind(OutcomeKind.HELD) and not done else 0

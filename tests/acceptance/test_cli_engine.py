@@ -36,7 +36,7 @@ STATUS_KEYS = {
     "secret_name",
     "last_error",
 }
-REPORT_LISTS = {"rotated", "retired", "recovered", "abandoned", "failed", "blocked", "held", "postponed"}
+REPORT_LISTS = {"rotated", "retired", "recovered", "abandoned", "failed", "blocked", "held", "postponed", "settling"}
 
 
 def _read(result: subprocess.CompletedProcess[str], code: int = 0) -> Document:

@@ -19,7 +19,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import check_chain
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
-from rotator.engine.report import RunReport
+from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.status import TokenStatus, status_from
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.clock import FakeClock
@@ -267,3 +267,13 @@ def make_world(*names: str, policy: Policy | None = None) -> EngineWorld:
     for name in names or (NAME,):
         world.add_managed(name)
     return world
+
+
+def names_of(report: RunReport, *kinds: OutcomeKind) -> list[str]:
+    """The names in a report's outcomes of these kinds."""
+    return [outcome.name for outcome in report.of_kind(*kinds)]
+
+
+def codes_of(report: RunReport, *kinds: OutcomeKind) -> list[str]:
+    """The codes of the failures in a report's outcomes of these kinds."""
+    return [outcome.failure.code for outcome in report.of_kind(*kinds) if outcome.failure]

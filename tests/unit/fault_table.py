@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.report import RunReport
+from rotator.engine.report import OutcomeKind, RunReport
 from rotator.errors import (
     DatabaseError,
     DatabaseLockedError,
@@ -61,7 +61,7 @@ def describe(world: EngineWorld, report: RunReport | RotatorError) -> str:
     if isinstance(report, RotatorError):
         codes = [report.code]
     else:
-        entries = (*report.failed, *report.blocked)
+        entries = (*report.of_kind(OutcomeKind.FAILED), *report.of_kind(OutcomeKind.BLOCKED))
         codes = list(dict.fromkeys(entry.failure.code for entry in entries if entry.failure))
     states = world.states()
     return f"{states[-1] if states else 'not begun'}: {', '.join(codes) or 'no failure'}"

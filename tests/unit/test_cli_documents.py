@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
+
 from rotator.cli.documents import (
     make_dry_run_document,
     make_event_document,
@@ -20,7 +22,8 @@ from rotator.cli.render_report import render_done, render_failures
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import Action, ActionKind, Plan
-from rotator.engine.report import RunReport
+from rotator.domain.rotation import RotationState
+from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.status import TokenState, TokenStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
@@ -34,11 +37,11 @@ OTHER = replace(PAT, name="other", authorization_id="id-2")
 
 def _make_report() -> RunReport:
     report = RunReport("run")
-    report.add(report.rotated, PAT, "rule ci: due")
-    report.add(report.retired, PAT, "revoked id-0")
+    report.add(PatOutcome.of(OutcomeKind.ROTATED, PAT, overlap_until=NOW + timedelta(days=1)))
+    report.add(PatOutcome.of(OutcomeKind.RETIRED, PAT, revoked_id="id-0"))
     refused = RejectedError("other: the policy says no", service="azure_devops", operation="mint", fix="Ask for it.")
-    report.add(report.blocked, OTHER, error=refused)
-    report.postponed.append("later")
+    report.add(PatOutcome.of_error(OutcomeKind.BLOCKED, OTHER, refused))
+    report.add(PatOutcome.of(OutcomeKind.POSTPONED, replace(PAT, name="later")))
     return report
 
 
@@ -54,7 +57,7 @@ def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> 
             "account": "build-bot",
             "organization": "contoso",
             "authorization_id": "id-1",
-            "detail": "rule ci: due",
+            "revoke_after": "2026-12-02T09:00:00Z",
         }
     ]
     blocked = document["blocked"]
@@ -63,7 +66,9 @@ def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> 
         ("other", {"code": "rejected", "message": "other: the policy says no", "fix": "Ask for it."}),
         ("old", {"code": "blocked", "message": "denied by guardrails", "fix": "Replace it."}),
     ]
-    assert document["postponed"] == [{"name": "later"}]
+    postponed = document["postponed"]
+    assert isinstance(postponed, list)
+    assert [entry["name"] for entry in postponed] == ["later"]
 
 
 def test_dry_run_document_lists_what_would_be_done_when_some_is_postponed() -> None:
@@ -125,19 +130,100 @@ def test_record_document_is_json_when_names_are_odd() -> None:
 
 def test_report_lines_are_one_per_fact_when_a_run_did_several_things() -> None:
     report = _make_report()
-    assert list(render_done(report, {"feed": NOW + timedelta(days=1)}, NOW)) == [
+    assert list(render_done(report, NOW)) == [
         "rotated  feed  (contoso): the old one stays valid until Wed 09:00Z (in 24 h)",
         "revoked  feed  (contoso): the old PAT (id-0)",
-        "postponed  later: max_rotations_per_hour is reached, a later run rotates it",
+        "postponed  later  (contoso): max_rotations_per_hour is reached, a later run rotates it",
     ]
     assert list(render_failures(report)) == ["blocked  other  (contoso): the policy says no", "    fix: Ask for it."]
 
 
+INTERRUPTED = OutcomeReason.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "line"),
+    [
+        (
+            OutcomeKind.RECOVERED,
+            {"reason": INTERRUPTED, "state_before": RotationState.STORED},
+            "recovered  feed  (contoso): interrupted while stored, finished",
+        ),
+        (
+            OutcomeKind.RECOVERED,
+            {"reason": OutcomeReason.LATE_MINT_REVOKED, "revoked_id": "id-7"},
+            "recovered  feed  (contoso): its mint took effect late; that PAT (id-7) is revoked",
+        ),
+        (
+            OutcomeKind.RECOVERED,
+            {"reason": OutcomeReason.VALUE_RESTORED},
+            "recovered  feed  (contoso): its secret handed out a PAT that was given up; the committed value is back",
+        ),
+        (
+            OutcomeKind.ABANDONED,
+            {"reason": INTERRUPTED, "state_before": RotationState.VERIFIED, "revoked_id": "id-7"},
+            "given up  feed  (contoso): interrupted while verified; its clone id-7 is revoked",
+        ),
+        (
+            OutcomeKind.ABANDONED,
+            {"reason": INTERRUPTED, "state_before": RotationState.MINTING, "revoked_id": None},
+            "given up  feed  (contoso): interrupted while minting; no clone of it was found",
+        ),
+        (
+            OutcomeKind.ABANDONED,
+            {"reason": OutcomeReason.CLONE_REVOKED_ELSEWHERE, "revoked_id": "id-7"},
+            "given up  feed  (contoso): its clone id-7 was revoked outside rotator",
+        ),
+        (
+            OutcomeKind.SETTLING,
+            {
+                "reason": INTERRUPTED,
+                "rotation_id": "rotation-1",
+                "state_before": RotationState.MINTING,
+                "settles_until": NOW + timedelta(minutes=9),
+            },
+            "settling  feed  (contoso): interrupted while minting; its last request may still take effect "
+            "until Tue 09:09Z (in 9 min)",
+        ),
+        (OutcomeKind.HELD, {}, "left alone  feed  (contoso): another run is working on it"),
+        (OutcomeKind.ROTATED, {}, "rotated  feed  (contoso)"),
+    ],
+)
+def test_report_line_says_what_happened(kind: OutcomeKind, fields: OutcomeFields, line: str) -> None:
+    report = RunReport("run")
+    report.add(PatOutcome.of(kind, PAT, **fields))
+    assert list(render_done(report, NOW)) == [line]
+    assert list(render_failures(report)) == []
+
+
+def test_report_document_says_which_attempt_settles_until_when() -> None:
+    report = RunReport("run")
+    until, before = NOW + timedelta(minutes=9), RotationState.MINTING
+    report.add(
+        PatOutcome.of(
+            OutcomeKind.SETTLING, PAT, reason=INTERRUPTED, rotation_id="rotation-1", state_before=before,
+            settles_until=until,
+        )
+    )  # fmt: skip
+    assert make_report_document(report)["settling"] == [
+        {
+            "name": "feed",
+            "account": "build-bot",
+            "organization": "contoso",
+            "authorization_id": "id-1",
+            "reason": "interrupted",
+            "state_before": "minting",
+            "attempt": "rotation-1",
+            "until": "2026-12-01T09:09:00Z",
+        }
+    ]
+
+
 def test_report_line_names_account_and_fix_when_nobody_is_signed_in() -> None:
     report, error = RunReport("run"), SignInRequiredError("nobody is signed in", account="build-bot", fix="Sign in.")
-    report.add(report.failed, replace(PAT, name="build-bot", organization=""), error=error)
+    report.add(PatOutcome.of_down("build-bot", "", error))
     assert list(render_failures(report)) == ["failed  build-bot: nobody is signed in", "    fix: Sign in."]
-    assert list(render_done(report, {}, NOW)) == []
+    assert list(render_done(report, NOW)) == []
 
 
 def test_exported_events_can_be_hashed_again_when_read_back() -> None:

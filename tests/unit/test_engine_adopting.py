@@ -9,8 +9,9 @@ import pytest
 
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError
-from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
 from tests.support.policies import RULE, make_policy
 
 
@@ -78,7 +79,7 @@ def test_adopted_pat_is_rotated_when_it_becomes_due() -> None:
     run = world.make_run()
     adopt(run, propose(run, [], everything=True))
     world.advance(days=16)
-    assert "deploy" in [entry.name for entry in world.run().rotated]
+    assert "deploy" in names_of(world.run(), OutcomeKind.ROTATED)
     world.finish("deploy")
 
 

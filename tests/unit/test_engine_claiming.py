@@ -10,9 +10,9 @@ import pytest
 from rotator.domain.audit_event import Outcome
 from rotator.engine.claiming import claimed
 from rotator.engine.cycle import run_once
-from rotator.engine.report import RunReport
+from rotator.engine.report import OutcomeKind, RunReport
 from rotator.errors import DatabaseError, LeaseHeldError, RotationError, UsageError
-from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world
+from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_late_store, make_overlapping
 
 LEASE = timedelta(minutes=6)
@@ -33,8 +33,8 @@ def test_pat_is_left_alone_when_another_run_has_it() -> None:
     world = make_world("a", "b")
     claim_elsewhere(world, "a")
     report = world.run()
-    assert [(entry.name, entry.detail) for entry in report.held] == [("a", "another run is working on it")]
-    assert [entry.name for entry in report.rotated] == ["b"]
+    assert names_of(report, OutcomeKind.HELD) == ["a"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["b"]
     assert report.exit_code == 0
     assert world.states("a") == []
 
@@ -51,7 +51,7 @@ def test_pat_is_worked_on_when_the_other_runs_claim_has_ended() -> None:
     world = make_world()
     claim_elsewhere(world)
     world.clock.advance(LEASE)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
 
 
 def test_claim_is_given_back_when_the_work_is_done() -> None:
@@ -87,8 +87,8 @@ def test_second_run_of_a_process_leaves_the_pat_alone_when_the_first_works_on_it
     reports: list[RunReport] = []
     world.database.interrupts["minted"] = lambda: reports.append(run_once(world.make_run(services)))
     first = run_once(world.make_run(services))
-    assert [entry.name for entry in first.rotated] == [NAME]
-    assert [[entry.name for entry in report.held] for report in reports] == [[NAME]]
+    assert names_of(first, OutcomeKind.ROTATED) == [NAME]
+    assert [names_of(report, OutcomeKind.HELD) for report in reports] == [[NAME]]
     assert world.count("mint") == 1
 
 
@@ -121,7 +121,7 @@ def test_next_request_is_not_sent_when_the_lease_ran_out_before_it(mark: str, ca
     world.database.interrupts[mark] = lambda: world.clock.advance(LEASE)
     report = world.run()
     assert call not in world.timeline
-    assert [entry.failure and entry.failure.code for entry in report.failed] == ["lease_lost"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["lease_lost"]
     world.advance(minutes=11)
     world.run()
     assert world.states() == [state, "overlapping"]
@@ -139,7 +139,7 @@ def test_nothing_more_is_sent_or_written_when_another_run_has_taken_over(mark: s
 
     world.database.interrupts[mark] = freeze
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.failed] == ["lease_lost"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["lease_lost"]
     assert frozen == {"sent": len(list_mutations(world)), "states": world.states(), "events": world.events()}
     world.advance(minutes=11)
     world.finish()

@@ -6,8 +6,9 @@ import pytest
 
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
+from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, ForeignWriteError, LeaseHeldError, UnknownOutcomeError, UsageError
-from tests.support.engine import NAME, make_world
+from tests.support.engine import NAME, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 
@@ -52,7 +53,7 @@ def test_failures_are_forgotten_when_resumed() -> None:
     world.secrets.denied.clear()
     record = resume(world.make_run(), NAME)
     assert (record.blocked, record.failures, record.retry_at, record.last_failure) == (False, 0, None, None)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
 
 
 def test_server_and_vault_stay_as_they_are_when_a_pat_is_forgotten() -> None:
@@ -130,7 +131,7 @@ def test_current_pat_is_revoked_and_paused_when_a_person_says_so() -> None:
 def test_revoked_pat_is_replaced_when_a_person_asks_for_a_new_one() -> None:
     world = make_world()
     revoke_current(world.make_run(), NAME)
-    assert [entry.name for entry in world.rotate(NAME).rotated] == [NAME]
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
     world.check_served()
     assert len(world.live_ids()) == 1
 

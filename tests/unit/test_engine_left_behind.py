@@ -13,9 +13,10 @@ from rotator.engine.left_behind import LeftBehind, find_left_behind, revoke_left
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
 from rotator.engine.records import load_known
+from rotator.engine.report import OutcomeKind
 from rotator.engine.status import TokenState, TokenStatus
 from rotator.errors import DeniedError, LeaseHeldError, PlanRefusedError, UnknownOutcomeError, UsageError
-from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
 
 
@@ -290,8 +291,8 @@ def test_recovery_alone_finishes_and_rotates_nothing_when_others_are_due() -> No
     world.database.revive()
     world.advance(minutes=6)
     report = world.watch(lambda: recover_interrupted(world.make_run()))
-    assert [entry.name for entry in report.abandoned] == ["c"]
-    assert (report.rotated, report.retired, report.failed) == ([], [], [])
+    assert names_of(report, OutcomeKind.ABANDONED) == ["c"]
+    assert report.of_kind(OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.FAILED) == ()
     assert [world.states(name) for name in "abc"] == [["overlapping"], ["overlapping"], ["abandoned"]]
     assert world.count("mint") == 3
 

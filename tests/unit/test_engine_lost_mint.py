@@ -9,7 +9,8 @@ import pytest
 
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.cycle import run_once
-from tests.support.engine import LIFETIME, EngineWorld, make_world
+from rotator.engine.report import OutcomeKind
+from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -20,7 +21,7 @@ def test_clone_is_found_and_revoked_when_the_answer_to_its_mint_was_lost() -> No
     world = make_world()
     world.pats.fail("mint", after_effect=True)
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.failed] == ["connection_lost"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["connection_lost"]
     assert world.events()[-2:] == ["mint_unanswered unknown", "rotation_failed failed"]
     lost = world.live_ids()[1]
     world.run()

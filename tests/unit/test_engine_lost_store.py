@@ -9,7 +9,8 @@ import pytest
 
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
-from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, make_world
+from rotator.engine.report import OutcomeKind
+from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
 
@@ -28,7 +29,7 @@ def lose_every_store(world: EngineWorld) -> None:
 def test_store_is_found_by_its_tag_when_its_answer_was_lost() -> None:
     world = make_world()
     world.secrets.fail("store", after_effect=True)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert world.count("store") == 1
     world.finish()
 
@@ -36,7 +37,7 @@ def test_store_is_found_by_its_tag_when_its_answer_was_lost() -> None:
 def test_value_is_held_and_written_again_when_the_vault_is_ill_for_a_while() -> None:
     world = make_world()
     world.secrets.fail("store", make_busy("store", "key_vault"), times=4)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert world.clock.slept == [1, 2, 4, 8]
     world.finish()
 
@@ -249,7 +250,7 @@ def test_rotation_is_frozen_when_another_value_is_read_back_under_our_tags() -> 
     world = make_world()
     world.database.interrupts["stored"] = lambda: write_under_our_tags(world)
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["foreign_write"]
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["foreign_write"]
     assert world.states() == ["failed"]
     assert world.revoked_ids() == []
 

@@ -10,6 +10,7 @@ import pytest
 from rotator.domain.policy import RuleAction
 from rotator.engine.cycle import run_once
 from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.report import OutcomeKind
 from rotator.errors import VerificationError
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
@@ -71,7 +72,7 @@ def test_refusal_names_the_pat_when_the_server_has_forgotten_it() -> None:
     del world.pats.pats[world.record().authorization_id]
     world.run()
     world.advance(hours=7)
-    (entry,) = world.run().blocked
+    (entry,) = world.run().of_kind(OutcomeKind.BLOCKED)
     assert entry.failure is not None
     assert entry.failure.message.startswith(f"{NAME} was revoked outside rotator")
 
@@ -148,7 +149,7 @@ def test_expired_pat_is_not_cloned_when_it_was_for_another_organization() -> Non
 def test_pat_is_not_cloned_when_its_rule_ignores_it_and_a_person_asks() -> None:
     """A rule that ignores plans no lifetime for a clone."""
     world = make_world(policy=make_policy(replace(RULE, action=RuleAction.IGNORE)))
-    (entry,) = world.rotate(NAME).blocked
+    (entry,) = world.rotate(NAME).of_kind(OutcomeKind.BLOCKED)
     assert entry.failure is not None
     assert entry.failure.message == "rule ci: ignore"
     assert world.states() == []

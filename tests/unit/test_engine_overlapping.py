@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.engine import NAME
+from rotator.engine.report import OutcomeKind
+from tests.support.engine import NAME, codes_of, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -19,7 +20,7 @@ def test_rotation_is_frozen_and_nothing_revoked_when_somebody_else_writes_the_se
     world.secrets.write_foreign(world.location(), "theirs")
     world.advance(hours=23)
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["foreign_write"]
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["foreign_write"]
     assert world.states() == ["failed"]
     for _ in range(5):
         world.advance(hours=7)
@@ -35,8 +36,8 @@ def test_old_pat_is_current_again_and_rotated_anew_when_the_clone_was_revoked_by
     old, lost = world.live_ids()
     world.pats.pats[lost].revoked = True
     report = world.run()
-    assert [entry.name for entry in report.abandoned] == [NAME]
-    assert [entry.name for entry in report.rotated] == [NAME]
+    assert names_of(report, OutcomeKind.ABANDONED) == [NAME]
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
     assert world.states() == ["failed", "overlapping"]
     assert world.rotations()[1].predecessor_id == old
     world.check_served()
@@ -61,7 +62,7 @@ def test_pat_is_blocked_when_clone_and_old_one_were_revoked_by_hand() -> None:
 def test_rotation_completes_when_the_old_pat_was_revoked_by_hand_meanwhile() -> None:
     world = make_overlapping()
     world.pats.pats[world.live_ids()[0]].revoked = True
-    assert [entry.name for entry in world.run().retired] == [NAME]
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
     world.check_rest()
 
 
@@ -70,7 +71,7 @@ def test_old_pat_is_kept_when_the_value_in_the_vault_authenticates_as_another_us
     other = world.pats.add_pat("release-bot", "contoso", "theirs", "vso.code", world.record().valid_to)
     world.secrets.write_foreign(world.location(), other.value, dict(world.latest().version.tags))
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.failed] == ["wrong_identity"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["wrong_identity"]
     assert world.revoked_ids() == []
     assert world.states() == ["overlapping"]
 
@@ -85,6 +86,6 @@ def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:
     with world.database.begin() as work:
         work.inventory.add(stolen)
     report = world.run()
-    assert "predecessor_in_use" in [entry.failure.code for entry in report.blocked if entry.failure]
+    assert "predecessor_in_use" in codes_of(report, OutcomeKind.BLOCKED)
     assert world.states() == ["failed"]
     assert {old, new} <= set(world.live_ids())

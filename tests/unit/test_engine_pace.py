@@ -9,10 +9,10 @@ from rotator.domain.plan import ActionKind
 from rotator.domain.policy import Guardrails
 from rotator.engine.pace import Turns
 from rotator.engine.planning import make_plan
-from rotator.engine.report import RunReport
+from rotator.engine.report import OutcomeKind, RunReport
 from rotator.ports.clock import Clock
 from rotator.ports.secret_store import SecretLocation, SecretVersion
-from tests.support.engine import EngineWorld, make_world
+from tests.support.engine import EngineWorld, make_world, names_of
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.policies import RULE, make_policy
 
@@ -23,16 +23,16 @@ def make_limited(*names: str, most: int) -> EngineWorld:
     return make_world(*names, policy=policy)
 
 
-def names_of(report: RunReport) -> list[str]:
+def rotated_in(report: RunReport) -> list[str]:
     """Who was rotated."""
-    return [entry.name for entry in report.rotated]
+    return names_of(report, OutcomeKind.ROTATED)
 
 
 def test_rest_is_postponed_when_the_hour_has_its_most_rotations() -> None:
     world = make_limited("a", "b", "c", most=2)
     report = world.run()
-    assert names_of(report) == ["a", "b"]
-    assert report.postponed == ["c"]
+    assert rotated_in(report) == ["a", "b"]
+    assert names_of(report, OutcomeKind.POSTPONED) == ["c"]
     assert world.count("mint") == 2
     assert world.states("c") == []
     assert report.exit_code == 0
@@ -41,35 +41,35 @@ def test_rest_is_postponed_when_the_hour_has_its_most_rotations() -> None:
 def test_limit_is_shared_when_several_runs_fall_into_one_hour() -> None:
     world = make_limited("a", "b", "c", "d", most=2)
     world.policy = make_policy(RULE, guardrails=Guardrails(max_rotations_per_hour=1))
-    assert names_of(world.run()) == ["a"]
+    assert rotated_in(world.run()) == ["a"]
     world.policy = make_policy(RULE, guardrails=Guardrails(max_rotations_per_hour=2))
     world.advance(minutes=30)
-    assert (report := world.run()).postponed == ["c", "d"]
-    assert names_of(report) == ["b"]
+    assert names_of(report := world.run(), OutcomeKind.POSTPONED) == ["c", "d"]
+    assert rotated_in(report) == ["b"]
     world.advance(minutes=29, seconds=59)
-    assert world.run().postponed == ["c", "d"]
+    assert names_of(world.run(), OutcomeKind.POSTPONED) == ["c", "d"]
     world.advance(seconds=1)
-    assert (report := world.run()).postponed == ["d"]
-    assert names_of(report) == ["c"]
+    assert names_of(report := world.run(), OutcomeKind.POSTPONED) == ["d"]
+    assert rotated_in(report) == ["c"]
     world.advance(minutes=30)
-    assert names_of(world.run()) == ["d"]
+    assert rotated_in(world.run()) == ["d"]
 
 
 def test_rotation_by_hand_is_not_held_back_and_counts_when_the_hour_is_full() -> None:
     world = make_limited("a", "b", "c", most=1)
-    assert names_of(world.rotate("a", "b")) == ["a", "b"]
+    assert rotated_in(world.rotate("a", "b")) == ["a", "b"]
     report = world.run()
-    assert (names_of(report), report.postponed) == ([], ["c"])
+    assert (rotated_in(report), names_of(report, OutcomeKind.POSTPONED)) == ([], ["c"])
     world.advance(hours=1)
-    assert names_of(world.run()) == ["c"]
+    assert rotated_in(world.run()) == ["c"]
 
 
 def test_mint_counts_when_its_answer_was_lost() -> None:
     world = make_limited("a", "b", most=1)
     world.pats.fail("mint", after_effect=True)
     report = world.run()
-    assert [entry.name for entry in report.failed] == ["a"]
-    assert report.postponed == ["b"]
+    assert names_of(report, OutcomeKind.FAILED) == ["a"]
+    assert names_of(report, OutcomeKind.POSTPONED) == ["b"]
 
 
 def test_revocation_of_a_late_mint_is_not_counted_as_another_mint() -> None:
@@ -119,13 +119,13 @@ def test_nothing_is_minted_when_another_process_takes_the_last_place_meanwhile()
     world.secrets = rival = RivalStore(world.clock)
     rival.meanwhile.append(lambda: world.rotate("b"))
     report = world.run()
-    assert (names_of(report), report.postponed) == ([], ["a"])
+    assert (rotated_in(report), names_of(report, OutcomeKind.POSTPONED)) == ([], ["a"])
     assert world.count("mint") == 1
     assert [(r.state.value, r.failure and r.failure.code) for r in world.rotations("a")] == [("abandoned", "postponed")]
     record = world.record("a")
     assert (record.failures, record.last_failure, record.blocked) == (0, None, False)
     world.advance(hours=1)
-    assert names_of(world.run()) == ["a"]
+    assert rotated_in(world.run()) == ["a"]
 
 
 def test_limit_holds_when_two_runs_of_many_threads_race() -> None:
@@ -135,7 +135,7 @@ def test_limit_holds_when_two_runs_of_many_threads_race() -> None:
     world.database._lock_timeout = 30
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(lambda _: world.run(), range(2)))
-    rotated = [name for report in reports for name in names_of(report)]
+    rotated = [name for report in reports for name in rotated_in(report)]
     assert len(rotated) == len(set(rotated)) == world.count("mint") == 5
 
 
@@ -146,8 +146,8 @@ def test_nearest_expiries_get_the_places_when_threads_share_the_work() -> None:
     world.max_parallel = 8
     world.database._lock_timeout = 30
     report = world.run()
-    assert sorted(names_of(report)) == ["pat-00", "pat-01", "pat-02"]
-    assert len(report.postponed) == 10
+    assert sorted(rotated_in(report)) == ["pat-00", "pat-01", "pat-02"]
+    assert len(names_of(report, OutcomeKind.POSTPONED)) == 10
 
 
 def test_turn_waits_for_the_more_urgent_when_places_are_few() -> None:

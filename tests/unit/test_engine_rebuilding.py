@@ -15,6 +15,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
+from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import (
     ACCOUNT_TAG,
     AUTHORIZATION_TAG,
@@ -25,7 +26,19 @@ from rotator.engine.tags import (
     RULE_TAG,
 )
 from rotator.errors import LeaseHeldError, SignInRequiredError
-from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine import (
+    ACCOUNT,
+    CANARY,
+    MUTATIONS,
+    NAME,
+    ORGANIZATION,
+    SCOPE,
+    VAULT,
+    EngineWorld,
+    codes_of,
+    make_world,
+    names_of,
+)
 from tests.support.engine_restores import (
     lose,
     make_late_in_restored,
@@ -61,7 +74,7 @@ def do(world: EngineWorld) -> Rebuild:
 def code_of(world: EngineWorld) -> str:
     """Why the one PAT was blocked or failed in a run."""
     report = world.run()
-    [entry] = [*report.blocked, *report.failed]
+    [entry] = [*report.of_kind(OutcomeKind.BLOCKED), *report.of_kind(OutcomeKind.FAILED)]
     assert entry.failure is not None
     assert "rotator inventory rebuild" in entry.failure.fix
     assert report.exit_code != 0
@@ -101,7 +114,7 @@ def test_old_pat_is_retired_after_a_whole_new_overlap_when_the_database_was_rest
     world.run()
     assert world.revoked_ids() == []
     world.advance(hours=2)
-    assert [entry.name for entry in world.run().retired] == [NAME]
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
     assert world.revoked_ids() == [old]
     world.finish()
 
@@ -516,6 +529,6 @@ def test_run_says_revoked_when_the_pat_was_revoked_and_the_vault_knows_of_no_oth
     world.run()
     world.pats.live_pats(NAME)[0].revoked = True
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["revoked_elsewhere"]
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["revoked_elsewhere"]
     assert world.record().scope == SCOPE
     assert AUTHORIZATION_TAG in world.latest().version.tags

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from rotator.domain.rotation import RotationState
+from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.tags import ROTATION_TAG
-from tests.support.engine import MUTATIONS, NAME, make_world
+from tests.support.engine import MUTATIONS, NAME, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_overlapping
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -83,7 +85,7 @@ def test_dead_run_keeps_its_claim_when_its_lease_lasts() -> None:
     world = make_world()
     world.run_and_die(after="minted")
     report = world.run()
-    assert [entry.name for entry in report.held] == [NAME]
+    assert names_of(report, OutcomeKind.HELD) == [NAME]
     assert world.states() == ["minted"]
 
 
@@ -91,14 +93,17 @@ def test_report_tells_what_was_recovered_and_what_was_given_up() -> None:
     world = make_world()
     world.run_and_die(after="stored")
     world.advance(**LEASE)
-    assert [entry.detail for entry in world.run().recovered] == ["interrupted while stored, finished"]
+    [finished] = world.run().of_kind(OutcomeKind.RECOVERED)
+    assert (finished.reason, finished.state_before) == (OutcomeReason.INTERRUPTED, RotationState.STORED)
     world = make_world()
     world.run_and_die(after="verified")
     world.advance(**LEASE)
     report = world.run()
     [clone] = world.revoked_ids()
-    assert [entry.detail for entry in report.abandoned] == [f"interrupted while verified; its clone {clone} is revoked"]
-    assert [entry.name for entry in report.rotated] == [NAME]
+    [given_up] = report.of_kind(OutcomeKind.ABANDONED)
+    assert (given_up.reason, given_up.state_before) == (OutcomeReason.INTERRUPTED, RotationState.VERIFIED)
+    assert given_up.revoked_id == clone
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
 
 
 # A revoke without an answer.
@@ -171,12 +176,26 @@ def test_second_recovery_changes_nothing_when_the_first_has_ended(
     assert world.count("revoke") == revoked
 
 
+def test_run_reports_what_settles_until_when_when_a_request_may_still_take_effect() -> None:
+    world = make_world()
+    world.pats.fail("mint")
+    world.run()
+    [rotation] = world.rotations()
+    report = world.run()
+    [outcome] = report.outcomes
+    assert (outcome.kind, outcome.rotation_id) == (OutcomeKind.SETTLING, rotation.id)
+    assert (outcome.reason, outcome.state_before) == (OutcomeReason.INTERRUPTED, RotationState.MINTING)
+    assert rotation.sent_at is not None
+    assert outcome.settles_until == rotation.sent_at + world.timing.settle
+    assert report.exit_code == 0
+
+
 def test_settling_rotation_is_not_doubled_when_a_person_asks_for_another() -> None:
     world = make_world()
     world.pats.fail("mint")
     world.run()
     report = world.rotate(NAME)
-    assert [entry.failure and entry.failure.code for entry in report.failed] == ["rotation_settling"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["rotation_settling"]
     assert world.count("mint") == 1
     assert world.latest().version.tags.get(ROTATION_TAG) is None
 
@@ -190,7 +209,7 @@ def test_clone_in_use_is_not_revoked_when_the_database_was_restored_from_a_backu
     assert world.states() == ["minted"]
     world.advance(**LEASE)
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["database_behind"]
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["database_behind"]
     assert world.states() == ["failed"]
     assert world.revoked_ids() == []
     assert world.is_live()

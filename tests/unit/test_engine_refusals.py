@@ -13,11 +13,11 @@ from rotator.domain.policy import Guardrails, Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.cycle import run_once
 from rotator.engine.planning import make_plan
-from rotator.engine.report import RunReport
+from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import PlanRefusedError, TransientError, VerificationError
 from rotator.ports.pat_service import MintedPat
-from tests.support.engine import NAME, SCOPE, EngineWorld, make_world
+from tests.support.engine import NAME, SCOPE, EngineWorld, codes_of, make_world, names_of
 from tests.support.policies import RULE, make_policy
 
 FABRIKAM = "38c1b7f4-52f0-4f3c-8a75-2f1f6f3f0c02"
@@ -26,8 +26,8 @@ CONTOSO = "38c1b7f4-52f0-4f3c-8a75-2f1f6f3f0c01"
 
 def get_code(report: RunReport, *, blocked: bool = True) -> str:
     """The code of the only failure in the report, which tells what to do."""
-    (entry,) = report.blocked if blocked else report.failed
-    assert (report.failed if blocked else report.blocked) == []
+    (entry,) = report.of_kind(OutcomeKind.BLOCKED) if blocked else report.of_kind(OutcomeKind.FAILED)
+    assert (report.of_kind(OutcomeKind.FAILED) if blocked else report.of_kind(OutcomeKind.BLOCKED)) == ()
     assert entry.failure is not None
     assert entry.failure.fix
     assert entry.failure.message.startswith(entry.name)
@@ -66,7 +66,7 @@ def test_other_pats_go_on_when_one_is_blocked() -> None:
     world = make_world("a", NAME)
     retarget(world, everywhere=True)
     report = world.run()
-    assert [entry.name for entry in report.rotated] == ["a"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
     assert report.exit_code == 3
 
 
@@ -80,7 +80,7 @@ def test_blocked_pat_is_not_looked_at_again_when_its_wait_lasts() -> None:
     assert world.count("fetch_pat") == asked
     retarget(world, CONTOSO)
     world.advance(minutes=2)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert not world.record().blocked
 
 
@@ -121,17 +121,17 @@ def test_pat_is_blocked_when_it_was_revoked_outside_before_it_is_due() -> None:
     world.add_managed("fresh", days_left=20)
     world.pats.pats[world.record("fresh").authorization_id].revoked = True
     report = world.run()
-    assert [(entry.name, entry.failure and entry.failure.code) for entry in report.blocked] == [
+    assert [(entry.name, entry.failure and entry.failure.code) for entry in report.of_kind(OutcomeKind.BLOCKED)] == [
         ("fresh", "revoked_elsewhere")
     ]
-    assert world.run().blocked == []
+    assert world.run().of_kind(OutcomeKind.BLOCKED) == ()
 
 
 def test_revoked_pat_is_replaced_when_a_person_asks_for_it() -> None:
     world = make_world()
     world.pats.pats[world.record().authorization_id].revoked = True
     world.run()
-    assert [entry.name for entry in world.rotate(NAME).rotated] == [NAME]
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
     assert world.record().last_failure is None
     world.finish()
 
@@ -160,7 +160,7 @@ def test_nothing_is_minted_when_the_vault_would_not_take_it(spoil: Callable[[Eng
     world = make_world()
     spoil(world)
     report = world.run()
-    (entry,) = report.blocked
+    (entry,) = report.of_kind(OutcomeKind.BLOCKED)
     assert entry.failure is not None
     assert entry.failure.code == code
     assert world.count("mint") == 0
@@ -171,7 +171,10 @@ def test_account_goes_on_when_only_its_vault_denies() -> None:
     world = make_world("a", "b")
     world.secrets.denied.add("set")
     report = world.run()
-    assert [entry.failure and entry.failure.code for entry in report.blocked] == ["vault_denied", "vault_denied"]
+    assert codes_of(report, OutcomeKind.BLOCKED) == [
+        "vault_denied",
+        "vault_denied",
+    ]
 
 
 def test_nothing_is_minted_when_an_unknown_rotation_wrote_the_secret() -> None:
@@ -204,7 +207,7 @@ def test_foreign_write_is_overruled_when_a_person_asks_for_a_rotation() -> None:
     world = make_rotated_world()
     world.secrets.write_foreign(world.location(), "theirs")
     world.run()
-    assert [entry.name for entry in world.rotate(NAME).rotated] == [NAME]
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
     world.finish()
 
 
@@ -240,7 +243,7 @@ def test_server_is_not_stormed_when_the_learned_maximum_is_below_the_threshold()
 def test_clone_is_accepted_and_the_maximum_learned_when_it_lives_long_enough() -> None:
     world = make_world()
     world.pats.organizations["contoso"].max_lifetime = timedelta(days=20)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert world.record().lifetime == timedelta(days=20)
     assert world.latest().version.expires_at == world.record().valid_to.replace(microsecond=0)
     world.advance(days=16)
@@ -278,7 +281,7 @@ def test_clone_is_revoked_when_the_answer_is_not_what_was_asked_for(
     old = world.record().authorization_id
     world.pats.change_minted = change
     report = world.run()
-    (entry,) = report.failed
+    (entry,) = report.of_kind(OutcomeKind.FAILED)
     assert entry.failure is not None
     assert entry.failure.code == code
     assert world.states() == ["abandoned"]
@@ -314,7 +317,7 @@ def test_mint_is_not_repeated_when_the_server_refuses_it() -> None:
     world = make_world()
     world.pats.organizations["contoso"].mint_error = "globalPATCreationBlocked"
     report = world.run()
-    (entry,) = report.blocked
+    (entry,) = report.of_kind(OutcomeKind.BLOCKED)
     assert entry.failure is not None
     assert entry.failure.fix
     assert world.states() == ["abandoned"]
@@ -329,7 +332,7 @@ def test_clone_is_revoked_when_it_does_not_authenticate_in_time() -> None:
     world.pats.fail("verify", make_refused(), times=100)
     began = world.clock.now()
     report = world.run()
-    (entry,) = report.failed
+    (entry,) = report.of_kind(OutcomeKind.FAILED)
     assert entry.failure is not None
     assert entry.failure.code == "verification_failed"
     assert world.clock.now() - began <= world.timing.probe_patience
@@ -343,7 +346,7 @@ def test_clone_is_revoked_when_it_does_not_authenticate_in_time() -> None:
 def test_clone_is_used_when_it_authenticates_after_some_seconds(times: int) -> None:
     world = make_world()
     world.pats.fail("verify", make_refused(), times=times)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert world.count("verify") == times + 1
 
 
@@ -351,7 +354,7 @@ def test_probe_waits_as_long_as_asked_when_it_is_throttled() -> None:
     world = make_world()
     error = TransientError("slow down", service="azure_devops", operation="verify_pat", status=429, retry_after=45)
     world.pats.fail("verify", error)
-    assert [entry.name for entry in world.run().rotated] == [NAME]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert world.clock.slept == [45]
 
 
@@ -361,7 +364,7 @@ def test_attempts_stop_when_three_clones_were_given_up_within_a_day() -> None:
     codes = []
     for _ in range(20):
         report = world.run()
-        codes += [entry.failure.code for entry in report.failed if entry.failure]
+        codes += codes_of(report, OutcomeKind.FAILED)
         world.advance(hours=1)
     assert world.count("mint") == 3
     assert codes[:4] == ["verification_failed"] * 3 + ["too_many_attempts"]

@@ -10,9 +10,10 @@ import pytest
 
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.keeping import pause
+from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError
-from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world
+from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
@@ -28,11 +29,11 @@ def make_denied() -> DeniedError:
 def test_rotation_passes_every_state_when_nothing_goes_wrong() -> None:
     world = make_world()
     report = world.run()
-    assert [entry.name for entry in report.rotated] == [NAME]
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
     assert report.exit_code == 0
     assert world.states() == ["overlapping"]
     world.advance(hours=24)
-    assert [entry.name for entry in world.run().retired] == [NAME]
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
     passed = [mark for mark in world.timeline if mark in {*MUTATIONS, "verify", "fetch_latest"} or mark in _STATES]
     assert passed == [
         "planned",
@@ -175,7 +176,9 @@ def test_expired_pat_is_replaced_when_nobody_renewed_it_in_time() -> None:
     world = make_world()
     world.advance(days=6)
     report = world.run()
-    assert [entry.detail.split(" 20")[0] for entry in report.rotated] == ["rule ci: expired"]
+    [rotated] = report.of_kind(OutcomeKind.ROTATED)
+    assert rotated.decision is not None
+    assert rotated.decision.reason.startswith("rule ci: expired 20")
     world.advance(hours=25)
     world.run()
     world.check_rest()
@@ -192,7 +195,7 @@ def test_pat_is_left_alone_when_it_is_not_due() -> None:
 def test_paused_pat_is_skipped_when_due() -> None:
     world = make_world("a", "b")
     pause(world.make_run(), "a")
-    assert [entry.name for entry in world.run().rotated] == ["b"]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == ["b"]
     assert world.states("a") == []
 
 
@@ -200,7 +203,7 @@ def test_nearest_expiry_comes_first_when_several_are_due() -> None:
     world = make_world()
     world.add_managed("soonest", days_left=1)
     world.add_managed("later", days_left=6)
-    assert [entry.name for entry in world.run().rotated] == ["soonest", NAME, "later"]
+    assert names_of(world.run(), OutcomeKind.ROTATED) == ["soonest", NAME, "later"]
 
 
 def test_every_pat_is_rotated_once_when_threads_share_the_work() -> None:
@@ -208,7 +211,7 @@ def test_every_pat_is_rotated_once_when_threads_share_the_work() -> None:
     world = make_world(*names)
     world.max_parallel = 4
     world.database._lock_timeout = 30
-    assert sorted(entry.name for entry in world.run().rotated) == sorted(names)
+    assert sorted(entry.name for entry in world.run().of_kind(OutcomeKind.ROTATED)) == sorted(names)
     assert world.count("mint") == 12
     assert world.count("fetch_pats") == 1
 
@@ -217,8 +220,10 @@ def test_next_pat_is_rotated_when_one_fails() -> None:
     world = make_world("a", "b")
     world.pats.fail("mint", make_busy("mint_pat"))
     report = world.run()
-    assert [(entry.name, entry.failure and entry.failure.code) for entry in report.failed] == [("a", "transient")]
-    assert [entry.name for entry in report.rotated] == ["b"]
+    assert [(entry.name, entry.failure and entry.failure.code) for entry in report.of_kind(OutcomeKind.FAILED)] == [
+        ("a", "transient")
+    ]
+    assert names_of(report, OutcomeKind.ROTATED) == ["b"]
     assert report.exit_code == 3
 
 
@@ -226,11 +231,11 @@ def test_next_pat_is_rotated_when_one_meets_a_defect() -> None:
     world = make_world("a", "b")
     world.pats.fail("mint", ZeroDivisionError(f"a value {CANARY}"))
     report = world.run()
-    (failed,) = report.failed
+    (failed,) = report.of_kind(OutcomeKind.FAILED)
     assert failed.failure is not None
     assert failed.failure.code == "internal"
     assert "ZeroDivisionError" in failed.failure.message
-    assert [entry.name for entry in report.rotated] == ["b"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["b"]
     world.finish("a")
     world.check_rest("b")
 
@@ -276,7 +281,7 @@ def test_account_is_not_used_when_it_needs_a_sign_in() -> None:
     )
     report = world.run()
     assert report.exit_code == 10
-    assert [entry.name for entry in report.rotated] == ["release"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["release"]
     assert world.states() == []
     minted = [subject for call, _, subject in world.pats.calls if call == "mint"]
     assert minted == ["release"]
@@ -299,7 +304,7 @@ def test_rest_of_an_account_is_left_when_it_is_signed_out_during_the_run() -> No
     world.database.interrupts["planned"] = lambda: world.pats.signed_out.add("build-bot")
     report = world.run()
     assert report.exit_code == 10
-    assert sorted(entry.name for entry in report.failed) == ["a", "b"]
+    assert sorted(entry.name for entry in report.of_kind(OutcomeKind.FAILED)) == ["a", "b"]
     assert world.states("b") == []
 
 
@@ -308,9 +313,9 @@ def test_account_is_put_down_when_it_is_denied() -> None:
     world.add_managed("release", account="release-bot")
     world.pats.fail("fetch_pat", make_denied())
     report = world.run()
-    assert [entry.name for entry in report.blocked] == ["a"]
-    assert [entry.name for entry in report.failed] == ["b"]
-    assert [entry.name for entry in report.rotated] == ["release"]
+    assert names_of(report, OutcomeKind.BLOCKED) == ["a"]
+    assert names_of(report, OutcomeKind.FAILED) == ["b"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["release"]
     assert [call for call, _, _ in world.pats.calls].count("fetch_pat") == 2
 
 
@@ -319,8 +324,8 @@ def test_account_is_put_down_when_its_listing_is_denied() -> None:
     world.add_managed("release", account="release-bot")
     world.pats.fail("fetch_pats", make_denied())
     report = world.run()
-    assert [entry.name for entry in report.rotated] == ["release"]
-    assert {entry.failure.code for entry in report.failed if entry.failure} == {"denied"}
+    assert names_of(report, OutcomeKind.ROTATED) == ["release"]
+    assert {entry.failure.code for entry in report.of_kind(OutcomeKind.FAILED) if entry.failure} == {"denied"}
     assert world.states("a") == world.states("b") == []
 
 

@@ -11,10 +11,11 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure, ManagedPatState
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, revoke_current
+from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import LeaseHeldError, LeaseLostError, TransientError
 from rotator.ports.secret_store import SecretLocation
-from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 
@@ -65,7 +66,7 @@ def test_pat_is_made_again_from_its_record_when_the_server_has_forgotten_it_and_
     del world.pats.pats[record.authorization_id]
     world.run()
     assert world.states() == []
-    assert [entry.name for entry in world.rotate(NAME).rotated] == [NAME]
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
     rotation, made = world.rotations()[0], world.pats.live_pats()[0].pat
     assert rotation.predecessor_id == record.authorization_id
     assert rotation.predecessor_valid_to == record.valid_to

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rotator.engine.report import RunReport
+from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 from rotator.errors import LeaseLostError, PlanRefusedError, RotatorError, SignInRequiredError
 from tests.support.records import make_managed_pat
 
@@ -21,6 +21,7 @@ SIGN_IN, LOST = SignInRequiredError("sign in", account="build-bot"), LeaseLostEr
         ({}, 0),
         ({"rotated": None}, 0),
         ({"abandoned": None}, 0),
+        ({"settling": None}, 0),
         ({"failed": FAILED}, 1),
         ({"blocked": BLOCKED}, 1),
         ({"failed": LOST}, 1),
@@ -31,6 +32,7 @@ SIGN_IN, LOST = SignInRequiredError("sign in", account="build-bot"), LeaseLostEr
         ({"failed": SIGN_IN}, 10),
         ({"failed": SIGN_IN, "rotated": None, "blocked": BLOCKED}, 10),
         ({"held": None}, 11),
+        ({"held": None, "settling": None, "postponed": None}, 11),
         ({"held": None, "rotated": None}, 0),
         ({"held": None, "failed": FAILED}, 1),
     ],
@@ -38,29 +40,37 @@ SIGN_IN, LOST = SignInRequiredError("sign in", account="build-bot"), LeaseLostEr
 def test_exit_code_says_how_the_run_ended(lists: dict[str, RotatorError | None], code: int) -> None:
     report = RunReport("run-1")
     for name, error in lists.items():
-        report.add(getattr(report, name), PAT, error=error)
+        kind = OutcomeKind(name)
+        report.add(PatOutcome.of(kind, PAT) if error is None else PatOutcome.of_error(kind, PAT, error))
     assert report.exit_code == code
 
 
-def test_entry_says_what_failed_and_who_must_act() -> None:
-    report = RunReport("run-1")
-    report.add(report.failed, PAT, error=FAILED)
-    (entry,) = report.failed
-    assert entry.failure is not None
-    assert (entry.failure.code, entry.failure.message, entry.failure.fix) == ("broke", "it broke", "Mend it.")
-    assert (entry.name, entry.authorization_id, entry.error) == (PAT.name, PAT.authorization_id, FAILED)
+def test_outcome_says_what_failed_and_who_must_act() -> None:
+    outcome = PatOutcome.of_error(OutcomeKind.FAILED, PAT, FAILED)
+    assert outcome.failure is not None
+    assert (outcome.failure.code, outcome.failure.message, outcome.failure.fix) == ("broke", "it broke", "Mend it.")
+    assert (outcome.name, outcome.authorization_id, outcome.needs_sign_in) == (PAT.name, PAT.authorization_id, False)
+    assert PatOutcome.of_error(OutcomeKind.FAILED, PAT, SIGN_IN).needs_sign_in
 
 
-def test_no_entry_is_lost_when_threads_add_at_once() -> None:
+def test_outcomes_keep_their_order_when_asked_for_by_kind() -> None:
+    report, kinds = RunReport("run-1"), [OutcomeKind.RETIRED, OutcomeKind.FAILED, OutcomeKind.ROTATED]
+    for kind in kinds:
+        report.add(PatOutcome.of(kind, PAT))
+    assert [outcome.kind for outcome in report.outcomes] == kinds
+    assert [outcome.kind for outcome in report.of_kind(OutcomeKind.ROTATED, OutcomeKind.RETIRED)] == kinds[::2]
+
+
+def test_no_outcome_is_lost_when_threads_add_at_once() -> None:
     report = RunReport("run-1")
 
     def add_many() -> None:
         for _ in range(500):
-            report.add(report.rotated, PAT)
+            report.add(PatOutcome.of(OutcomeKind.ROTATED, PAT))
 
     threads = [threading.Thread(target=add_many) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(report.rotated) == 4000
+    assert len(report.outcomes) == 4000

@@ -16,7 +16,7 @@ from pathlib import Path
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.engine.rebuilding import Rebuild
-from rotator.engine.report import ReportEntry, RunReport
+from rotator.engine.report import PatOutcome, RunReport
 from rotator.errors import RotatorError
 from tests.support.clock import FakeClock
 from tests.support.engine import EngineWorld
@@ -70,20 +70,26 @@ def tell_fields(record: Rotation | ManagedPat) -> str:
     )
 
 
-def tell_entry(entry: ReportEntry | str) -> str:
-    """Show an entry of a report by its name, its PAT and the code of its failure."""
-    if isinstance(entry, str):
-        return entry
-    code = [entry.failure.code] if entry.failure else []
-    return " ".join([entry.name, entry.authorization_id, *code])
+def tell_outcome(outcome: PatOutcome) -> str:
+    """Show an outcome of a report: its name, its PAT, and the other fields that it has."""
+    told = {
+        "reason": outcome.reason,
+        "before": outcome.state_before,
+        "rotation": outcome.rotation_id,
+        "revoked": outcome.revoked_id,
+        "overlap_until": outcome.overlap_until,
+        "settles_until": outcome.settles_until,
+    }
+    code = [outcome.failure.code] if outcome.failure else []
+    shown = [f"{key}={show_value(value)}" for key, value in told.items() if value is not None]
+    return " ".join([outcome.name, outcome.authorization_id, *code, *shown])
 
 
 def tell_report(report: RunReport) -> Iterator[str]:
-    """Give one line for each entry of a report."""
+    """Give one line for each outcome in a report."""
     yield f"run {report.run_id}, exit {report.exit_code}"
-    for field in fields(report):
-        for entry in getattr(report, field.name) if field.name not in ("run_id", "_lock") else ():
-            yield f"  {field.name}: {tell_entry(entry)}"
+    for outcome in report.outcomes:
+        yield f"  {outcome.kind.value}: {tell_outcome(outcome)}"
 
 
 def tell_world(world: EngineWorld) -> Iterator[str]:

@@ -59,7 +59,7 @@ def _recover(cli: CliContext, run: RunContext) -> int:
     if cli.as_json:
         print_json(make_report_document(report) | {"left_behind": make_left_behind_documents(left_behind)})
         return report.exit_code
-    done, failures = list(render_done(report, {}, now)), list(render_failures(report))
+    done, failures = list(render_done(report, now)), list(render_failures(report))
     lines = done + [render_left_behind(item) for item in left_behind]
     if not cli.quiet:
         for line in lines or ([] if failures else ["Nothing was interrupted, and nothing is left over."]):
