@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench simulate mutate clean
+.PHONY: help demo test prove check bench simulate mutate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,9 +15,13 @@ help: ## show this list
 demo: $(INSTALLED) ## the whole story on a sandbox: sign in, adopt, rotate, revoke, verify
 	@$(BIN)/rotator sandbox demo $(ARGS)
 
-test: $(INSTALLED) ## all tests, in two processes
+test: $(INSTALLED) ## the tests, and a sample of each proof, in two processes
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove or sample" $(ARGS)
+
+prove: $(INSTALLED) ## every kill, freeze and random history of the proofs: run it when you change the engine
+	@echo "Running the proofs"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m prove $(ARGS)
 
 check: $(INSTALLED) ## formatting, lint, types
 	@echo "Checking formatting, lint and types"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import network
 
-pytest_plugins = ["tests.support.postgres"]
+pytest_plugins = ["tests.support.postgres", "tests.support.programs", "tests.support.proving"]
 
 _FOREIGN_PREFIXES = ("ROTATOR_", "AZURE_", "MSAL_", "PG")
 _FOREIGN_NAMES = frozenset(

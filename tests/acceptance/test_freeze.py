@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.killing import CHANGES, MUTATING, Stage, open_stage
+from tests.support.proving import with_sample
+
+pytestmark = pytest.mark.prove
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,7 @@ def stage(prepared: Stage) -> Stage:
     return prepared
 
 
+@pytest.mark.sample
 def test_second_run_is_held_off_until_the_first_is_gone_when_that_only_stands_still(prepared: Stage) -> None:
     prepared.reset(lease="1h")
     prepared.hold(*CHANGES[0])
@@ -37,8 +41,12 @@ def test_second_run_is_held_off_until_the_first_is_gone_when_that_only_stands_st
     prepared.check_end()
 
 
-@pytest.mark.parametrize("lands", [False, True], ids=["lost", "lands"])
-@pytest.mark.parametrize(("service", "method", "path"), CHANGES, ids=[method for _, method, _ in CHANGES])
+CASES = {
+    f"{change[1]}-{'lands' if lands else 'lost'}": (*change, lands) for change in CHANGES for lands in (False, True)
+}
+
+
+@pytest.mark.parametrize(("service", "method", "path", "lands"), with_sample(CASES, ["PUT-lands"]))
 def test_frozen_run_changes_nothing_more_when_it_thaws_after_another_took_over(
     stage: Stage, service: str, method: str, path: str, lands: bool
 ) -> None:

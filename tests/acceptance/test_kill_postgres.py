@@ -8,6 +8,9 @@ import pytest
 
 from tests.support.killing import CHANGES, COMMITS, NAME, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
+from tests.support.proving import with_sample
+
+pytestmark = pytest.mark.prove
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,7 @@ def stage(prepared: Stage) -> Stage:
     return prepared
 
 
+@pytest.mark.sample
 def test_rotation_makes_exactly_the_commits_that_are_killed_when_on_postgresql(stage: Stage) -> None:
     run = stage.start("once", dying=("never", 0))
     assert run.wait() == 0, run.read()
@@ -31,8 +35,14 @@ def test_rotation_makes_exactly_the_commits_that_are_killed_when_on_postgresql(s
     stage.check_end()
 
 
-@pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("service", "method", "path"), CHANGES, ids=[method for _, method, _ in CHANGES])
+REQUESTS = {
+    f"{change[1]}-{'after' if effect else 'before'}": (*change, effect)
+    for change in CHANGES
+    for effect in (False, True)
+}
+
+
+@pytest.mark.parametrize(("service", "method", "path", "effect"), with_sample(REQUESTS, ["PUT-after"]))
 def test_once_loses_nothing_when_killed_at_a_request_on_postgresql(
     stage: Stage, service: str, method: str, path: str, effect: bool
 ) -> None:
@@ -44,14 +54,20 @@ def test_once_loses_nothing_when_killed_at_a_request_on_postgresql(
 
 
 # Just after a commit is before the next one: one side is enough here, both are killed on SQLite.
-@pytest.mark.parametrize("number", range(len(COMMITS)), ids=COMMITS)
+KILLED = {f"{number}-{commit}": (number,) for number, commit in enumerate(COMMITS)}
+
+
+@pytest.mark.parametrize("number", with_sample(KILLED, ["4-pat_minted", "10-pat_revoked"]))
 def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, number: int) -> None:
     stage.die("before", number)
     stage.run_until_at_rest()
     stage.check_end()
 
 
-@pytest.mark.parametrize(("service", "method", "path"), CHANGES[:2], ids=["POST", "PUT"])
+FROZEN = {change[1]: change for change in CHANGES[:2]}
+
+
+@pytest.mark.parametrize(("service", "method", "path"), with_sample(FROZEN, ["PUT"]))
 def test_frozen_run_loses_nothing_when_it_thaws_after_another_took_over_on_postgresql(
     stage: Stage, service: str, method: str, path: str
 ) -> None:
@@ -67,6 +83,7 @@ def test_frozen_run_loses_nothing_when_it_thaws_after_another_took_over_on_postg
     stage.check_end()
 
 
+@pytest.mark.sample
 def test_one_rotation_is_made_when_two_runs_start_together_on_postgresql(stage: Stage) -> None:
     runs = [stage.start("-vv", "once") for _ in range(2)]
     codes = [run.wait() for run in runs]

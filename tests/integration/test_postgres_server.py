@@ -34,6 +34,7 @@ def test_postgres_database_carries_content_when_made_from_a_template(postgres_se
     assert rows == [7]
 
 
+@pytest.mark.usefixtures("postgres_server")
 def test_postgres_programs_are_searched_further_when_pg_bin_is_wrong(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """A PostgreSQL server of the test session's own: on a Unix socket, in a temporary folder, gone at the end.
 
-Each xdist worker starts one on first use (about a second). Without PostgreSQL the tests that need it fail.
+Each xdist worker starts one on first use (about a second). Without PostgreSQL the tests that need it are skipped.
 """
 
 import importlib.util
@@ -42,6 +42,10 @@ class PostgresMissingError(RuntimeError):
     """No usable PostgreSQL server programs were found."""
 
 
+class PostgresStartError(RuntimeError):
+    """The programs are there, and the server did not start."""
+
+
 def _version_of(folder: Path) -> int:
     """The major version of the server in the folder, 0 if there is none that runs."""
     if not all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
@@ -65,14 +69,15 @@ def _candidates() -> Iterator[Path]:
 
 
 def find_binaries() -> Path:
-    """The folder of initdb and postgres 15 or newer; PostgresMissingError says where it was looked for."""
-    looked: list[Path] = []
+    """Find the folder of initdb and postgres 15 or newer; PostgresMissingError says where they were looked for."""
+    looked: list[str] = []
     for folder in _candidates():
         if _version_of(folder) >= _OLDEST_MAJOR:
             return folder
-        looked.append(folder)
+        looked.append(str(folder))
+    places = ", ".join(looked) or "no folder"
     raise PostgresMissingError(
-        f"no PostgreSQL {_OLDEST_MAJOR} or newer in $PG_BIN, the system or the dev requirements: {looked}"
+        f"PostgreSQL {_OLDEST_MAJOR} or newer is missing: install postgresql. Looked in {places}"
     )
 
 
@@ -85,7 +90,7 @@ def _make_room() -> Path:
     for place in (tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
         if len(place) <= _LONGEST_ROOM and Path(place).is_dir() and _is_open_to_all(Path(place)):
             return Path(tempfile.mkdtemp(prefix="pg-", dir=place))
-    raise PostgresMissingError("no temporary folder has a short path that all users can reach")
+    raise PostgresStartError("no temporary folder has a short path that all users can reach")
 
 
 def _copy_binaries(binaries: Path, target: Path) -> Path:
@@ -149,7 +154,7 @@ class PostgresServer:
         )
         output, _ = initdb.communicate()
         if initdb.returncode != 0:
-            raise PostgresMissingError(f"initdb failed:\n{output}")
+            raise PostgresStartError(f"initdb failed:\n{output}")
         options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
         process = self._spawn(binaries / "postgres", "-D", data, "-k", self._room, *options)
         ready = threading.Event()
@@ -157,7 +162,7 @@ class PostgresServer:
         if not ready.wait(timeout=60) or process.poll() is not None:
             process.kill()
             process.wait()
-            raise PostgresMissingError("postgres did not start:\n" + "".join(self._log))
+            raise PostgresStartError("postgres did not start:\n" + "".join(self._log))
         return process
 
     def _read_log(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
@@ -201,8 +206,11 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """The session's server."""
-    server = PostgresServer()
+    """Start the session's server."""
+    try:
+        server = PostgresServer()
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
     yield server
     server.stop()
 
