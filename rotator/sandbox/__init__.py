@@ -1,1 +1,1 @@
-"""Stand-ins of Entra, Azure DevOps and Key Vault on loopback, for demo and tests; imports nothing of ours."""
+"""Stand-ins for Entra, Azure DevOps and Key Vault on loopback, for the demo and the tests; imports nothing of ours."""

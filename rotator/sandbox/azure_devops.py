@@ -1,4 +1,4 @@
-"""The Azure DevOps stand-in: who is asking, and which of the two resources they ask for.
+"""The Azure DevOps stand-in: who is asking, and for which of the two resources.
 
 One host plays both `vssps.dev.azure.com` (PATs) and `dev.azure.com` (connectionData).
 """
@@ -23,20 +23,20 @@ from rotator.sandbox.messages import Request, Response
 from rotator.sandbox.world import AccessToken, Organization, User, World
 
 GLOBAL_PATS_END = datetime(2026, 12, 1, tzinfo=UTC)
-"""From here on all-organization PATs authenticate nobody."""
+"""From then on all-organization PATs authenticate nobody."""
 
 _PATH = re.compile(r"/(?P<organization>[^/]+)/_apis/(?P<resource>tokens/pats|connectiondata)/?", re.I)
 
 
 class AzureDevOpsService:
-    """PAT lifecycle and connectionData on the world's organizations."""
+    """The PAT lifecycle API and connectionData, for the organizations of the world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._pats = PatResource(world)
 
     def handle(self, request: Request) -> Response:
-        """Does what the request asks and gives every answer an activity id."""
+        """Do what the request asks, and give every response an activity id."""
         with self._world.lock:
             response = self._route(request)
         activity = str(uuid.uuid4())
@@ -58,7 +58,7 @@ class AzureDevOpsService:
     def _tokens_pats(self, request: Request, organization: Organization) -> Response:
         token = self._bearer(request)
         if token is None:
-            # A PAT is no credential here: the real service wants an Entra token of a user.
+            # The real service takes no PAT here: it wants a user's Entra token.
             return _refuse(request)
         if token.username is None:
             message = "Service principals are not allowed to perform this action."
@@ -124,8 +124,8 @@ def _basic_password(request: Request) -> str | None:
 
 
 def _refuse(request: Request) -> Response:
-    """No usable credential: browsers are led to the sign-in page, clients that say so get a 401."""
+    """Send browsers to the sign-in page, and clients that ask for no redirect a 401."""
     if request.headers.get("x-tfs-fedauthredirect", "").lower() == "suppress":
         return make_unauthorized()
-    # The real service redirects the anonymous and shows the page at once to a refused credential.
+    # The real service redirects a request without a credential, and answers a refused credential with the page itself.
     return make_sign_in_page(203 if _scheme(request) else 302, request)

@@ -1,4 +1,4 @@
-"""The PAT list: filter, order, pages."""
+"""The list of PATs: filter, order and pages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SORTS: Mapping[str, Callable[[Pat, datetime], str]] = {
 
 
 class ListingError(ValueError):
-    """A query that the service refuses with 400; the text says which part."""
+    """A query that the service refuses with 400; the text names the wrong part."""
 
 
 def status_of(pat: Pat, now: datetime) -> str:
-    """`active`, `revoked` or `expired`."""
+    """Return `active`, `revoked` or `expired`."""
     if pat.revoked:
         return "revoked"
     return "active" if now < pat.valid_to else "expired"
@@ -33,7 +33,7 @@ def status_of(pat: Pat, now: datetime) -> str:
 
 @dataclass(frozen=True)
 class Listing:
-    """One list query: which PATs, in which order, how many, from where."""
+    """One query for a list: which PATs, in which order, how many, after which entry."""
 
     shown: str
     sort: str
@@ -44,8 +44,8 @@ class Listing:
 
     @classmethod
     def of_query(cls, query: Mapping[str, str]) -> Listing:
-        """Reads the query; raises ListingError for what the service refuses."""
-        # Without a filter the service shows everything, revoked and expired entries too.
+        """Read the query; raise ListingError if the service would refuse it."""
+        # Without a filter the service lists everything, including revoked and expired PATs.
         shown = query.get("displayFilterOption", "all").lower()
         if shown not in ("active", "revoked", "expired", "all"):
             raise ListingError("displayFilterOption")
@@ -62,7 +62,7 @@ class Listing:
         return listing._resumed(query.get("continuationToken", ""))
 
     def page(self, pats: list[Pat], now: datetime) -> tuple[list[Pat], str]:
-        """The entries of this page and the token of the next one, empty at the end."""
+        """Return the entries of this page and the token of the next page; the last page has an empty token."""
         key = _SORTS[self.sort]
         keyed = [((key(pat, now), pat.authorization_id), pat) for pat in pats if self._shows(pat, now)]
         keyed.sort(key=lambda entry: entry[0], reverse=not self.ascending)

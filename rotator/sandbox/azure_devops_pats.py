@@ -1,4 +1,4 @@
-"""The PAT lifecycle resource: list, get, create, update, revoke, for the user who asks."""
+"""The PAT lifecycle resource: list, get, create, update and revoke, for the user who asks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PatResource:
         self._world = world
 
     def answer(self, request: Request, organization: Organization, user: User) -> Response:
-        """Serves one request of an admitted user."""
+        """Answer one request from a user who may enter the organization."""
         given = request.query.get("api-version", "")
         match = _VERSION.fullmatch(given)
         if match is None:
@@ -47,7 +47,7 @@ class PatResource:
             return make_error(405, "VssRequestException", message)
         body = _read_body(request)
         if body is None:
-            return make_error(400, "VssPropertyValidationException", "The request body is no valid document.")
+            return make_error(400, "VssPropertyValidationException", "The request body is not a valid document.")
         if request.method == "POST":
             return self._create(body, organization, user, version)
         return self._update(body, organization, user, version)
@@ -126,7 +126,7 @@ class PatResource:
         return _result(_render(pat), "none", version)
 
     def _find(self, identifier: str, user: User) -> tuple[Pat | None, str]:
-        """A PAT of this user (those of others do not exist for them), revoked ones too, or the error."""
+        """Find a PAT of this user, even a revoked one, or return the error. Other users' PATs do not exist for them."""
         try:
             wanted = str(uuid.UUID(identifier))
         except ValueError:
@@ -173,7 +173,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def _render(pat: Pat) -> dict[str, object]:
-    """The PAT without its value, which only creation shows."""
+    """Render the PAT without its value, which is only shown at creation."""
     return {
         "displayName": pat.display_name,
         "validTo": render_date(pat.valid_to),

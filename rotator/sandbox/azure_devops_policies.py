@@ -1,4 +1,4 @@
-"""What an organization lets into a PAT: scopes, names, lifetimes, and the name of each refusal."""
+"""What an organization allows in a PAT: scopes, names and lifetimes, and the name of each refusal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SCOPES = frozenset(
 """Every scope that a PAT may carry."""
 
 _NAME_LIMIT = 255
-# Values that only the newer version of the API knows, and what the older one says in their place.
+# Values that only the newer API version has, and what the older one says instead.
 _BEFORE_7_2 = {
     "globalPATCreationBlocked": "globalPatPolicyViolation",
     "disablePatCreationPolicyViolation": "accessDenied",
@@ -75,7 +75,7 @@ _MESSAGES = {
 
 @dataclass(frozen=True)
 class PatWish:
-    """What a caller asks a PAT to be."""
+    """The properties that a caller asks for."""
 
     display_name: str
     scope: str
@@ -84,17 +84,17 @@ class PatWish:
 
 
 def error_in_version(error: str, version: str) -> str:
-    """The error's name as this version of the API (`7.1`, `7.2`) spells it."""
+    """Return the error's name as this API version (`7.1` or `7.2`) spells it."""
     return error if version == "7.2" else _BEFORE_7_2.get(error, error)
 
 
 def error_message(error: str) -> str | None:
-    """What 7.2 says beside an error; nothing beside `none`."""
+    """Return the message that 7.2 adds to an error, or None if the error is `none`."""
     return None if error == "none" else _MESSAGES.get(error, f"The request was refused: {error}.")
 
 
 def check_wish(wish: PatWish, now: datetime) -> str:
-    """`none`, or the error of a wish that no organization would grant."""
+    """Return the error if no organization would grant the wish, else `none`."""
     if not wish.display_name.strip():
         return "displayNameRequired"
     if len(wish.display_name) > _NAME_LIMIT or not wish.display_name.isprintable():
@@ -108,7 +108,7 @@ def check_wish(wish: PatWish, now: datetime) -> str:
 
 
 def check_policies(wish: PatWish, organization: Organization, created_at: datetime) -> str:
-    """`none`, or the error of the first policy that the wish violates; a clamp violates nothing."""
+    """Return the error of the first policy that the wish violates, else `none`; a clamp violates nothing."""
     scopes = set(wish.scope.split())
     if not organization.creation_allowed and not scopes <= set(organization.creation_scopes or ()):
         return "disablePatCreationPolicyViolation"
@@ -125,7 +125,7 @@ def check_policies(wish: PatWish, organization: Organization, created_at: dateti
 
 
 def clamp(valid_to: datetime, organization: Organization, created_at: datetime) -> datetime:
-    """The end that the organization grants."""
+    """Return the expiry that the organization grants."""
     if organization.max_lifetime is None:
         return valid_to
     return min(valid_to, created_at + organization.max_lifetime)

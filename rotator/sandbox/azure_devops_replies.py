@@ -1,4 +1,4 @@
-"""The shapes of Azure DevOps replies that are not PATs: errors, the sign-in page, dates, identities."""
+"""The Azure DevOps replies that are not PATs: errors, the sign-in page, dates and identities."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _PAGE = """<!DOCTYPE html>
 <body><h1>Sign in</h1><form method="post"><input name="login"><button>Next</button></form></body>
 </html>
 """
-# The service keeps times as ticks of 1/300 second.
+# The service stores times in ticks of 1/300 second.
 _TICKS_PER_SECOND = 300
 
 
 def to_ticks(moment: datetime) -> datetime:
-    """The moment as the service keeps it: the nearest 1/300 s (to the microsecond that a datetime holds)."""
+    """Round to the nearest 1/300 s, as the service does, within the microseconds of a datetime."""
     ticks = round(moment.microsecond * _TICKS_PER_SECOND / 1_000_000)
     micros = round(ticks * 1_000_000 / _TICKS_PER_SECOND)
     return moment.replace(microsecond=0) + timedelta(microseconds=micros)
 
 
 def render_date(moment: datetime) -> str:
-    """UTC with up to seven fraction digits and no trailing zeros: `2026-01-02T03:04:05.1033333Z`."""
+    """Write UTC with up to seven decimals and no trailing zeros: `2026-01-02T03:04:05.1033333Z`."""
     kept = to_ticks(moment)
     ticks = round(kept.microsecond * _TICKS_PER_SECOND / 1_000_000)
     fraction = f"{round(ticks * 10_000_000 / _TICKS_PER_SECOND):07d}".rstrip("0")
@@ -37,7 +37,7 @@ def render_date(moment: datetime) -> str:
 
 
 def make_error(status: int, type_key: str, message: str, *, bom: bool = False) -> Response:
-    """The error document of the framework, with a byte order mark where the real service sends one."""
+    """Make the framework's error document, with a byte order mark where the real service sends one."""
     document = {
         "$id": "1",
         "innerException": None,
@@ -53,7 +53,7 @@ def make_error(status: int, type_key: str, message: str, *, bom: bool = False) -
 
 
 def make_unauthorized(user_id: str = "") -> Response:
-    """401 in JSON behind a byte order mark, with the challenges."""
+    """Make a 401 with the challenges, in JSON after a byte order mark."""
     message = f"TF400813: The user '{user_id}' is not authorized to access this resource."
     refused = make_error(401, "UnauthorizedRequestException", message, bom=True)
     challenge = {"WWW-Authenticate": 'Bearer, Basic realm="sandbox", TFS-Federated'}
@@ -61,24 +61,24 @@ def make_unauthorized(user_id: str = "") -> Response:
 
 
 def make_sign_in_page(status: int, request: Request) -> Response:
-    """203 with the page itself, or 302 that leads to it."""
+    """Make a 203 with the page itself, or a 302 that leads to it."""
     location = {"Location": f"{request.base_url}/_signin?realm=sandbox"} if status == 302 else {}
     return Response.of_html(status, _PAGE, location)
 
 
 def identity_id(user: User) -> str:
-    """The id of a user inside Azure DevOps: stable, and not the Entra object id."""
+    """Return the user's id within Azure DevOps: it never changes, and is not the Entra object id."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, user.object_id))
 
 
 def make_connection_answer(user: User, organization: Organization) -> Response:
-    """connectionData of a signed-in user."""
+    """Make the connectionData of a signed-in user."""
     properties = {"Account": {"$type": "System.String", "$value": user.username}}
     return _make_connection_data(identity_id(user), user.display_name, properties, organization.id)
 
 
 def make_anonymous_answer() -> Response:
-    """connectionData as the service gives it to nobody in particular: 200 all the same."""
+    """Make the connectionData of an anonymous caller, which is a 200 too."""
     properties = {"Account": {"$type": "System.String", "$value": "Anonymous"}}
     return _make_connection_data(_NOBODY, "Anonymous", properties, str(uuid.UUID(int=0)))
 

@@ -1,4 +1,4 @@
-"""The sandbox's own certificate authority and server certificate: EC keys, good for strict verifiers."""
+"""The sandbox's own certificate authority and server certificate, with EC keys; strict clients accept them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALIDITY = timedelta(days=30)
-# A client whose clock is a little behind must not see a certificate from the future.
+# To a client whose clock is a little slow, the certificate must be valid already.
 _BACKDATED = timedelta(hours=1)
 
 
 def write_certificates(directory: Path) -> tuple[Path, Path]:
-    """Makes a new authority and a server certificate for 127.0.0.1 and localhost.
+    """Make a new authority and a server certificate for 127.0.0.1 and localhost.
 
-    Returns the path of the authority's certificate (`ca.pem`, for clients) and of the server's chain with its
+    Return the paths of the authority's certificate (`ca.pem`, for clients) and of the server's chain with its
     private key (`server.pem`, mode 0600). The authority's key is never written.
     """
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -37,7 +37,7 @@ def write_certificates(directory: Path) -> tuple[Path, Path]:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner may read, whatever mode it had before."""
+    """Write a file that only its owner may read, whatever its mode was before."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         os.fchmod(stream.fileno(), 0o600)

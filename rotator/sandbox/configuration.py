@@ -1,4 +1,4 @@
-"""The files that a sandbox leaves for its client: `rotator.yaml`, `policy.yaml`, the token cache's key."""
+"""The files that a sandbox writes for its client: `rotator.yaml`, `policy.yaml` and the token cache's key."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ guardrails:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a running sandbox is found. URLs have no trailing slash; paths are absolute."""
+    """The addresses and files of a running sandbox. URLs have no trailing slash; paths are absolute."""
 
     entra_url: str
     azure_devops_url: str
@@ -84,7 +84,7 @@ class Addresses:
     policy_path: Path
 
     def document(self) -> dict[str, object]:
-        """As a JSON document, with the seeds that a caller needs to sign in."""
+        """Make a JSON document of it, with the seeds that a caller needs to sign in."""
         return {
             **{name: str(value) for name, value in asdict(self).items()},
             "device_login_url": f"{self.entra_url}/common/oauth2/deviceauth",
@@ -95,7 +95,7 @@ class Addresses:
 
 
 def write_configuration(addresses: Addresses) -> None:
-    """Writes settings and policy beside each other, and a token cache key unless there is one already."""
+    """Write the settings and the policy side by side, and a token cache key unless there is one already."""
     seeded = {
         "addresses": addresses,
         "account": seeds.ACCOUNT,

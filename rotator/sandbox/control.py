@@ -1,6 +1,6 @@
-"""The control calls below `/_sandbox/`: look at the world, change it, plant faults, move the clock.
+"""The control calls below `/_sandbox/`: look at the world, change it, plant faults, advance the clock.
 
-No credential is asked for: the servers listen on loopback only, and nothing in them is real.
+They need no credential: the servers listen on loopback only, and nothing in them is real.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONTROL_PREFIX = "/_sandbox/"
 
 
 class ControlService:
-    """Answers control calls; a malformed one gets 400 with the reason."""
+    """Answers control calls; a malformed call gets 400 with the reason."""
 
     def __init__(self, world: World, configure_entra: Configure, configure_key_vault: Configure) -> None:
         self._world = world
@@ -46,7 +46,7 @@ class ControlService:
         }
 
     def handle(self, request: Request) -> Response:
-        """Serves one control call."""
+        """Answer one control call."""
         name = request.path.removeprefix(CONTROL_PREFIX).strip("/")
         revoked = re.fullmatch(r"pats/([^/]+)/revoke", name)
         try:
@@ -64,7 +64,7 @@ class ControlService:
             return describe_world(self._world)
 
     def _change_world(self, request: Request) -> object:
-        """Fields: `organizations`, `vaults`; `key_vault` and all others are what those services configure."""
+        """Set the fields of `organizations` and `vaults`; `key_vault` and the others go to those services' settings."""
         document = dict(read_fields(request.json()))
         own = {name: document.pop(name) for name in WORLD_KINDS & document.keys()}
         key_vault = read_fields(document.pop("key_vault", {}))
@@ -100,12 +100,12 @@ class ControlService:
     def _advance_clock(self, request: Request) -> object:
         seconds = read_fields(request.json())["advance_seconds"]
         if not isinstance(seconds, int | float):
-            raise TypeError("advance_seconds is a number")
+            raise TypeError("advance_seconds must be a number")
         self._world.clock.advance(timedelta(seconds=seconds))
         return {"now": self._world.clock.now().isoformat()}
 
     def _add_pat(self, request: Request) -> object:
-        """Fields: username, display_name, scope, organizations (null: all), lifetime_days, age_days."""
+        """Add a PAT. Fields: username, display_name, scope, organizations (null: all), lifetime_days, age_days."""
         fields = read_fields(request.json())
         world = self._world
         user = world.user_named(str(fields["username"]))
@@ -127,7 +127,7 @@ class ControlService:
             return _describe_pat(pat)
 
     def _issue_access_token(self, request: Request) -> object:
-        """Fields: username, resource (azure_devops, key_vault), client_id."""
+        """Issue an access token. Fields: username, resource (azure_devops or key_vault), client_id."""
         fields = read_fields(request.json())
         user = self._world.user_named(str(fields["username"]))
         if user is None:

@@ -1,4 +1,4 @@
-"""JSON to world and back: what a control call may change, and the summary it gets."""
+"""What a control call may change in the world, and the summary that it gets; both as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rotator.sandbox.azure_devops_listing import status_of
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.world import World
 
-# Which fields a control call may set here; users, apps and tenants are Entra's to change.
+# The fields that a control call may set here; Entra's own settings change users, apps and tenants.
 _SETTABLE: Mapping[str, frozenset[str]] = {
     "organizations": frozenset(
         {
@@ -27,28 +27,28 @@ _SETTABLE: Mapping[str, frozenset[str]] = {
 }
 WORLD_KINDS = frozenset(_SETTABLE)
 Change = tuple[object, str, object]
-"""What to set: the thing, the name of its field, the value."""
+"""What to set: the object, the name of its field, and the value."""
 
 _SETS = frozenset({"members", "denied_operations", "denied_subjects"})
 
 
 def read_fields(document: object) -> Mapping[str, object]:
-    """The JSON object of a control call; raises TypeError for anything else."""
+    """Return the JSON object of a control call; raise TypeError for anything else."""
     if not isinstance(document, dict):
-        raise TypeError("a JSON object is wanted")
+        raise TypeError("the body must be a JSON object")
     return document
 
 
 def read_fault(fields: Mapping[str, Any]) -> Fault:
-    """A fault from its fields; raises TypeError or ValueError for what a Fault does not take."""
-    # Any, because the fields come from JSON; Fault checks their types itself.
+    """Make a fault from its fields; raise TypeError or ValueError for what a Fault does not accept."""
+    # Any, because the fields come from JSON; Fault checks their types.
     return Fault(**fields)
 
 
 def check_changes(world: World, document: Mapping[str, object]) -> list[Change]:
-    """Reads settings: `{"organizations": {"contoso": {"max_lifetime": 86400}}}`, durations in seconds.
+    """Read settings such as `{"organizations": {"contoso": {"max_lifetime": 86400}}}`; durations are in seconds.
 
-    Changes nothing yet; raises KeyError, TypeError or ValueError for an unknown thing or field.
+    Change nothing yet; raise KeyError, TypeError or ValueError for an unknown object or field.
     """
     changes: list[Change] = []
     for kind, named in document.items():
@@ -62,7 +62,7 @@ def check_changes(world: World, document: Mapping[str, object]) -> list[Change]:
 
 
 def apply_changes(changes: list[Change]) -> None:
-    """Makes the checked changes; the caller holds the world's lock."""
+    """Make the changes that were checked. The caller holds the world's lock."""
     for thing, field, value in changes:
         setattr(thing, field, value)
 
@@ -76,7 +76,7 @@ def _convert(field: str, value: object) -> object:
 
 
 def describe_world(world: World) -> dict[str, object]:
-    """A summary without any secret value. The caller holds the lock."""
+    """Return a summary without any secret value. The caller holds the lock."""
     now = world.clock.now()
     kinds: Mapping[str, Mapping[str, object]] = {
         "tenants": world.tenants,

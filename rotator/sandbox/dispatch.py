@@ -1,4 +1,4 @@
-"""Between server and service: the record, the control calls and the faults."""
+"""What happens between server and service: the record, the control calls and the faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Dispatcher:
         self._control = control
 
     def answer(self, request: Request) -> Reply:
-        """Control calls go by unrecorded; all else is recorded, then met by its fault or by the service."""
+        """Answer control calls without recording them; record all else, then apply its fault or call the service."""
         if request.path.startswith(CONTROL_PREFIX):
             return Reply(_guarded(self._control, request))
         world = self._world
@@ -35,7 +35,7 @@ class Dispatcher:
             world.faults.wait(seconds)
         reply = self._answer_with(fault, request, entry)
         entry.status = None if reply.response is None else reply.response.status
-        # A request whose own effect is postponed must not count as one of the requests it waits for.
+        # A request whose effect is postponed must not count among the requests that it waits for.
         if fault is None or fault.kind != "late":
             world.faults.request_done(self._name)
         return reply
@@ -66,7 +66,7 @@ class Dispatcher:
 
 
 def _reshape(fault: Fault, response: Response, request: Request, world: World) -> Reply:
-    """The faults that bend a true answer."""
+    """Apply the faults that change a true response."""
     half = len(response.body) // 2
     if fault.kind == "truncated":
         return Reply(response, send_only=half)
@@ -77,7 +77,7 @@ def _reshape(fault: Fault, response: Response, request: Request, world: World) -
 
 
 def _guarded(service: Service, request: Request) -> Response:
-    """A bug in a stand-in becomes a 500 that tells where, so that a test sees it."""
+    """Turn a bug in a stand-in into a 500 that says where, so that a test sees it."""
     try:
         return service.handle(request)
     except Exception:

@@ -1,4 +1,4 @@
-"""The stand-in of Microsoft Entra: discovery, sign-in pages, and the token endpoint, over a World."""
+"""The stand-in for Microsoft Entra: discovery, sign-in pages and the token endpoint, over a World."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class EntraService:
         self._interactive = Interactive(world, self.state)
 
     def configure(self, document: Mapping[str, object]) -> None:
-        """Applies the settings of `entra_settings`; on a bad one raises ValueError and changes nothing."""
+        """Apply the settings of `entra_settings`; if one is wrong, raise ValueError and change nothing."""
         with self._world.lock:
             configure_entra(self._world, self.state, document)
 
     def handle(self, request: Request) -> Response:
-        """One request in, one reply out."""
+        """Answer one request."""
         with self._world.lock:
             try:
                 response = self._route(request)
@@ -78,7 +78,7 @@ class EntraService:
 
     def _discover_instance(self, request: Request) -> Response:
         endpoint = urlsplit(request.query.get("authorization_endpoint", ""))
-        # msal names its own authority without the port here, so the host alone is compared.
+        # msal leaves the port out of its authority here, so only the host is compared.
         if endpoint.hostname != urlsplit(request.base_url).hostname:
             raise EntraRefusalError(_INVALID_INSTANCE)
         tenant = endpoint.path.lstrip("/").partition("/")[0]

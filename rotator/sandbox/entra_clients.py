@@ -1,4 +1,4 @@
-"""Who asks: finding the application of a request and checking its secret or its signed assertion."""
+"""Who asks: finds the application of a request and checks its secret or its signed assertion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def resolve_tenant(world: World, tenant: str) -> str:
-    """The tenant's id for its id or domain name; a shared endpoint's word stays as it is."""
+    """Return the tenant's id for its id or domain name; keep the name of a shared endpoint as it is."""
     if tenant in SHARED_TENANTS:
         return tenant
     for known in world.tenants.values():
@@ -39,7 +39,7 @@ def resolve_tenant(world: World, tenant: str) -> str:
 
 
 def find_app(world: World, tenant: str, client_id: str | None) -> App:
-    """The application with this client id; refuses an unknown one and one of another tenant."""
+    """Find the application with this client id; refuse an unknown one and one of another tenant."""
     if not client_id:
         raise EntraRefusalError(PARAMETER_MISSING)
     app = world.apps.get(client_id)
@@ -49,7 +49,7 @@ def find_app(world: World, tenant: str, client_id: str | None) -> App:
 
 
 def check_client(app: App, form: Mapping[str, str], token_endpoint: str, must_authenticate: bool = False) -> None:
-    """Refuses a confidential client without secret or valid assertion, and a public one with either."""
+    """Refuse a confidential client without a secret or a valid assertion, and a public client with either."""
     secret, assertion = form.get("client_secret"), form.get("client_assertion")
     if app.public and not must_authenticate:
         if not secret and not assertion:
@@ -69,7 +69,7 @@ def check_client(app: App, form: Mapping[str, str], token_endpoint: str, must_au
 
 
 def _check_assertion(app: App, assertion: str, token_endpoint: str) -> None:
-    """Checks signature and claims. Times are checked by the real clock, the one the client signs with."""
+    """Check signature and claims; the times by the real clock, which the client signs with."""
     try:
         public_key = _find_public_key(app, jwt.get_unverified_header(assertion))
         claims = jwt.decode(
@@ -89,7 +89,7 @@ def _check_assertion(app: App, assertion: str, token_endpoint: str) -> None:
 
 
 def _find_public_key(app: App, header: Mapping[str, object]) -> str:
-    """The PEM that the thumbprint `x5t#S256` (SHA-256) or `x5t` (SHA-1) names; raises LookupError."""
+    """Return the PEM that the thumbprint `x5t#S256` (SHA-256) or `x5t` (SHA-1) names, or raise LookupError."""
     coded = str(header.get("x5t#S256") or header.get("x5t") or "").rstrip("=")
     thumbprint = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).hex()
     return app.certificates[thumbprint]

@@ -1,7 +1,7 @@
-"""The refusals of the Entra stand-in: `error`, `suberror`, AADSTS number, HTTP status and a sentence.
+"""The refusals of the Entra stand-in: `error`, `suberror`, AADSTS number, HTTP status and message.
 
-Numbers, and which `error` and status go with them, follow what the service was seen to answer. The
-sentences are our own: a client must branch on `error` and `suberror`, never on text.
+The numbers, and the `error` and status of each, are those that the service was seen to send. The messages are
+our own: a client must branch on `error` and `suberror`, never on text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rotator.sandbox.messages import Request, Response
 
 @dataclass(frozen=True)
 class Refusal:
-    """One kind of refusal. `claims` is a claims challenge that the client hands back when it asks again."""
+    """One kind of refusal. `claims` is a claims challenge that the client sends back when it asks again."""
 
     error: str
     number: int
@@ -27,7 +27,7 @@ class Refusal:
 
 
 class EntraRefusalError(Exception):
-    """Raised anywhere below a token, device code or authorize request; the service turns it into a reply."""
+    """A refused token, device code or authorize request; the service turns it into a reply."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"AADSTS{refusal.number}: {refusal.sentence}")
@@ -35,13 +35,13 @@ class EntraRefusalError(Exception):
 
 
 def make_claims_challenge() -> str:
-    """The claims that ask for a step up, as JSON text; the policy id is different in every tenant."""
+    """Make the claims that ask for a stronger sign-in, as JSON text; each tenant has its own policy id."""
     policy_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, "policy.sandbox"))
     return json.dumps({"access_token": {"capolids": {"essential": True, "values": [policy_id]}}})
 
 
 def make_error_answer(refusal: Refusal, request: Request, now: datetime) -> Response:
-    """The JSON body of a refusal with its trace and correlation ids."""
+    """Make the reply to a refusal, with its trace and correlation ids."""
     trace_id = str(uuid.uuid4())
     correlation_id = request.headers.get("client-request-id") or str(uuid.uuid4())
     timestamp = now.strftime("%Y-%m-%d %H:%M:%SZ")
@@ -68,18 +68,18 @@ def make_error_answer(refusal: Refusal, request: Request, now: datetime) -> Resp
     return Response.of_json(refusal.status, body, headers)
 
 
-TRANSIENT = Refusal("temporarily_unavailable", 90033, "The service is busy for a moment; ask again.", status=503)
-PENDING = Refusal("authorization_pending", 70016, "Nobody has entered this code and decided about it yet.")
-POLLED_TOO_FAST = Refusal("slow_down", 70016, "The client polls faster than the interval it was given.")
+TRANSIENT = Refusal("temporarily_unavailable", 90033, "The service is busy; try again in a moment.", status=503)
+PENDING = Refusal("authorization_pending", 70016, "Nobody has approved or denied this code yet.")
+POLLED_TOO_FAST = Refusal("slow_down", 70016, "The client polls faster than the interval that it was given.")
 DEVICE_CODE_EXPIRED = Refusal("expired_token", 70020, "The device code was not used in time and has expired.")
 DECLINED = Refusal("authorization_declined", 65004, "The user refused this sign-in.")
-DEVICE_CODE_UNKNOWN = Refusal("bad_verification_code", 70018, "The device code is not one of ours.")
+DEVICE_CODE_UNKNOWN = Refusal("bad_verification_code", 70018, "The device code is unknown.")
 CODE_EXPIRED = Refusal("invalid_grant", 70008, "The authorization code has expired; sign in again.", "bad_token")
-CODE_REDEEMED = Refusal("invalid_grant", 54005, "The authorization code was redeemed already.")
+CODE_REDEEMED = Refusal("invalid_grant", 54005, "The authorization code has already been redeemed.")
 CODE_UNKNOWN = Refusal("invalid_grant", 9002313, "The authorization code or refresh token is malformed.")
-VERIFIER_WRONG = Refusal("invalid_grant", 501481, "The code_verifier does not belong to the code_challenge.")
-VERIFIER_MISSING = Refusal("invalid_grant", 50148, "The code was asked for with PKCE: code_verifier is missing.")
-REDIRECT_CHANGED = Refusal("invalid_grant", 500112, "The redirect_uri is not the one the code was issued for.")
+VERIFIER_WRONG = Refusal("invalid_grant", 501481, "The code_verifier does not match the code_challenge.")
+VERIFIER_MISSING = Refusal("invalid_grant", 50148, "The code was requested with PKCE: code_verifier is missing.")
+REDIRECT_CHANGED = Refusal("invalid_grant", 500112, "The redirect_uri is not the one that the code was issued for.")
 TOKEN_OF_ANOTHER_CLIENT = Refusal(
     "invalid_grant", 700005, "The grant was issued to another application.", "client_mismatch"
 )
@@ -163,7 +163,7 @@ ACCESS_DENIED = Refusal("access_denied", 65004, "The user did not agree to the r
 
 
 def find_refusal(number: int) -> Refusal:
-    """The refusal with this AADSTS number; for one we have no sentence for, a plain `invalid_grant`."""
+    """Return the refusal with this AADSTS number, or a plain `invalid_grant` if there is no message for it."""
     for value in globals().values():
         if isinstance(value, Refusal) and value.number == number:
             return value

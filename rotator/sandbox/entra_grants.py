@@ -31,14 +31,14 @@ DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class Grants:
-    """Answers token requests, or raises EntraRefusalError. Called with the World's lock held."""
+    """Answers token requests, or raises EntraRefusalError. The caller holds the World's lock."""
 
     def __init__(self, world: World, state: EntraState) -> None:
         self._world = world
         self._state = state
 
     def redeem(self, tenant: str, form: Mapping[str, str], base_url: str) -> dict[str, object]:
-        """The token answer for one request to `/{tenant}/oauth2/v2.0/token`."""
+        """Answer one request to `/{tenant}/oauth2/v2.0/token`."""
         if self._state.transient_failures > 0:
             self._state.transient_failures -= 1
             raise EntraRefusalError(refused.TRANSIENT)
@@ -67,7 +67,7 @@ class Grants:
         return make_user_answer(self._world, self._state, asked, sign_in)
 
     def _check_device_code(self, device: DeviceCode) -> SignIn:
-        """The sign-in behind the code, or the refusal that says why there is none yet."""
+        """Return the sign-in behind the code, or raise the refusal that says why there is none."""
         now, polled_before = self._world.clock.now(), device.last_polled_at
         device.last_polled_at = now
         if now >= device.expires_at:
@@ -77,7 +77,7 @@ class Grants:
         if device.blocked:
             raise EntraRefusalError(refused.DEVICE_CODE_BLOCKED)
         if device.sign_in is None:
-            # Half the interval: a client that keeps to it must never be told off for a jittery timer.
+            # Half the interval: a client that keeps to it must never be refused because its timer is inexact.
             least = timedelta(seconds=self._state.device_code_interval) / 2
             too_fast = polled_before is not None and now - polled_before < least
             raise EntraRefusalError(refused.POLLED_TOO_FAST if too_fast else refused.PENDING)
@@ -92,7 +92,7 @@ class Grants:
         self._check_code(code, app, form)
         code.redeemed = True
         self._check_user(app, tenant, code.sign_in)
-        # A client may ask for a part of what it signed in for; without a scope it gets all of it.
+        # A client may ask for a part of what it signed in for; if it names no scope, it gets all of it.
         scopes = parse_scopes(form.get("scope") or code.scope)
         asked = TokenRequest(app, scopes, base_url, "client_info" in form)
         return make_user_answer(self._world, self._state, asked, code.sign_in)
@@ -120,7 +120,7 @@ class Grants:
         sign_in = self._check_refresh_token(token, app)
         self._check_user(app, tenant, sign_in)
         scopes = parse_scopes(form.get("scope") or "openid profile offline_access")
-        # A successor comes with every use, whether the scope repeats offline_access or not.
+        # Each use gives a new refresh token, whether or not the scope repeats offline_access.
         asked = TokenRequest(app, tuple(dict.fromkeys((*scopes, "offline_access"))), base_url, "client_info" in form)
         answer = make_user_answer(self._world, self._state, asked, sign_in)
         if token.value not in self._state.replaced_tokens:
@@ -159,7 +159,7 @@ class Grants:
         return make_app_answer(self._world, self._state, asked)
 
     def _check_user(self, app: App, tenant: str, sign_in: SignIn) -> None:
-        """What is looked at again before every token: the account, consent and the policies of the tenant."""
+        """Check what is checked again before each token: the account, the consent and the tenant's policies."""
         user = self._world.users[sign_in.user_id]
         if tenant not in (user.tenant_id, *SHARED_TENANTS):
             raise EntraRefusalError(refused.USER_OF_ANOTHER_TENANT)
@@ -176,5 +176,5 @@ class Grants:
 
 
 def make_challenge(verifier: str) -> str:
-    """The S256 code challenge of a PKCE verifier."""
+    """Make the S256 code challenge of a PKCE verifier."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""The two sign-ins that a person takes part in: device code, and authorization code in a browser."""
+"""The two sign-ins with a person: by device code, and by authorization code in a browser."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _CARRIED = (
 
 
 class Interactive:
-    """Serves the pages. Each method is called with the World's lock held."""
+    """Serves the pages. The caller of each method holds the World's lock."""
 
     def __init__(self, world: World, state: EntraState) -> None:
         self._world = world
         self._state = state
 
     def start_device_code(self, tenant: str, form: Mapping[str, str], base_url: str) -> dict[str, object]:
-        """A new device code; `verification_uri` is the page below. Raises EntraRefusalError."""
+        """Make a device code; `verification_uri` is the page below. Raise EntraRefusalError for a refused request."""
         app = find_app(self._world, tenant, form.get("client_id"))
         scope = " ".join(parse_scopes(form.get("scope", "")))
         device = DeviceCode(
@@ -76,25 +76,25 @@ class Interactive:
         }
 
     def show_device_page(self, query: Mapping[str, str]) -> Response:
-        """The form; `?user_code=` or `?otc=` fills the code in."""
+        """Show the form; `?user_code=` or `?otc=` fills in the code."""
         code = query.get("user_code") or query.get("otc") or ""
         return Response.of_html(200, render_device_page(code, self._world.users.values()))
 
     def decide_device_code(self, form: Mapping[str, str]) -> Response:
-        """Form fields: user_code, username, action=approve|deny, second_factor=yes when one was used."""
+        """Approve or deny. Form fields: user_code, username, action=approve|deny, second_factor=yes if one was used."""
         wanted = re.sub(r"[\s-]", "", form.get("user_code", "")).upper()
         device = next((entry for entry in self._state.device_codes.values() if entry.user_code == wanted), None)
         if device is None or device.sign_in is not None or device.declined:
-            return _page(400, "That code does not work", "It is mistyped or was used already. Look at the program.")
+            return _page(400, "That code does not work", "It is mistyped or already used. Check the program.")
         if self._world.clock.now() >= device.expires_at:
-            return _page(400, "That code has expired", "Start the sign-in again to get a new one.")
+            return _page(400, "That code has expired", "Start the sign-in again to get a new code.")
         user = self._world.user_named(form.get("username", ""))
         if user is None or device.tenant not in (user.tenant_id, *SHARED_TENANTS):
             return _page(400, "Unknown user", "No user of this name may sign in here.")
         action = form.get("action")
         if action == "deny":
             device.declined = True
-            return _page(200, "Refused", "The program will not be signed in. You may close this page.")
+            return _page(200, "Denied", "The program will not be signed in. You can close this page.")
         if action != "approve":
             return _page(400, "Neither approved nor denied", "Use one of the two buttons.")
         tenant = self._world.tenants.get(user.tenant_id)
@@ -102,10 +102,10 @@ class Interactive:
             device.blocked = True
             return _refusal_page(403, refused.DEVICE_CODE_BLOCKED)
         device.sign_in = self._make_sign_in(user, form.get("second_factor") == "yes", None)
-        return _page(200, "You are signed in", "The program now acts for you. You may close this page.")
+        return _page(200, "You are signed in", "The program can now act for you. You can close this page.")
 
     def show_authorize_page(self, tenant: str, query: Mapping[str, str]) -> Response:
-        """The form of a browser sign-in, or the refusal of a request that must not get one."""
+        """Show the form of a browser sign-in, or refuse a request that must not get one."""
         problem = self._check_authorize_request(tenant, query)
         if problem is not None:
             return problem
@@ -114,7 +114,7 @@ class Interactive:
         return Response.of_html(200, render_authorize_page(query["client_id"], query["scope"], users, hidden))
 
     def decide_authorization(self, tenant: str, asked: Mapping[str, str]) -> Response:
-        """Takes the request's parameters and the form's: username, action=approve|deny, second_factor=no."""
+        """Decide by the request's parameters and the form's: username, action=approve|deny, second_factor=no."""
         problem = self._check_authorize_request(tenant, asked)
         if problem is not None:
             return problem
@@ -146,7 +146,7 @@ class Interactive:
         return SignIn(user.object_id, self._world.clock.now(), second_factor, nonce)
 
     def _check_authorize_request(self, tenant: str, asked: Mapping[str, str]) -> Response | None:
-        """The answer to a request that must not get a code: a page when its address cannot be trusted."""
+        """Answer a request that must not get a code: with a page if its redirect address cannot be trusted."""
         try:
             find_app(self._world, tenant, asked.get("client_id"))
         except EntraRefusalError as error:
@@ -172,7 +172,7 @@ class Interactive:
 
 
 def _send_answer(asked: Mapping[str, str], answer: dict[str, str]) -> Response:
-    """Carries code or error to the redirect address: in its query, or by a form that posts itself."""
+    """Send the code or the error to the redirect address: in its query, or by a form that posts itself."""
     if "state" in asked:
         answer["state"] = asked["state"]
     if asked.get("response_mode") == "form_post":

@@ -1,4 +1,4 @@
-"""The pages a person sees at the Entra stand-in: enter the code, choose who you are, agree or refuse."""
+"""The pages that a person sees at the Entra stand-in: enter the code, choose a user, approve or deny."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ button.main { background: #0b5cad; color: #fff; }
 
 
 def render_page(title: str, content: str) -> str:
-    """A whole page around `content`, which is HTML already."""
+    """Make a whole page around `content`, which is HTML already."""
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>\n{content}\n"
@@ -35,7 +35,7 @@ def render_page(title: str, content: str) -> str:
 
 
 def render_device_page(user_code: str, users: Iterable[User]) -> str:
-    """The form for a device code: the code, the user, approve or deny."""
+    """Make the form for a device code: the code, the user, approve or deny."""
     return render_page(
         "Sign in a device",
         "<p>A program on a computer without a browser wants to act for you. Enter the code that it shows.</p>"
@@ -46,7 +46,7 @@ def render_device_page(user_code: str, users: Iterable[User]) -> str:
 
 
 def render_authorize_page(app_id: str, scope: str, users: Iterable[User], hidden: Mapping[str, str]) -> str:
-    """The form for a browser sign-in; `hidden` carries the request's parameters through it."""
+    """Make the form for a browser sign-in; `hidden` keeps the request's parameters in it."""
     wanted = "".join(f"<li><code>{escape(word)}</code></li>" for word in scope.split())
     carried = "".join(
         f'<input type="hidden" name="{escape(name, quote=True)}" value="{escape(value, quote=True)}">'
@@ -62,7 +62,7 @@ def render_authorize_page(app_id: str, scope: str, users: Iterable[User], hidden
 
 
 def render_form_post(redirect_uri: str, fields: Mapping[str, str]) -> str:
-    """A page that posts the answer to the redirect address, by itself or by a button."""
+    """Make a page that posts the answer to the redirect address, by itself or by a button."""
     carried = "".join(
         f'<input type="hidden" name="{escape(name, quote=True)}" value="{escape(value, quote=True)}">'
         for name, value in fields.items()
@@ -76,7 +76,7 @@ def render_form_post(redirect_uri: str, fields: Mapping[str, str]) -> str:
 
 
 def render_message(title: str, sentence: str) -> str:
-    """A page that says one thing."""
+    """Make a page with one message."""
     return render_page(title, f"<p>{escape(sentence)}</p>")
 
 
@@ -93,7 +93,7 @@ def _render_user_choice(users: Iterable[User], hint: str) -> str:
 def _render_second_factor(ticked: bool) -> str:
     mark = " checked" if ticked else ""
     return (
-        # An empty box sends nothing: then the hidden field is the one that counts.
+        # An unticked box sends nothing: then the hidden field counts.
         '<input type="hidden" name="second_factor" value="no">'
         f'<label class="tick"><input type="checkbox" name="second_factor" value="yes"{mark}> '
         "I confirm with a second factor</label>"

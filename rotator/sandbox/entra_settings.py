@@ -1,4 +1,4 @@
-"""What a control document may set at the Entra stand-in.
+"""What a control document may set in the Entra stand-in.
 
 ```
 {"transient_failures": 2,                     the next token requests get 90033 with 503
@@ -13,8 +13,8 @@
      "consented": true, "public": true, "multi_tenant": false, "secret": "...", "secret_expired": false,
      "certificate": "-----BEGIN CERTIFICATE-----..."}}}
 ```
-Every key is optional. `revoked: true` voids all sign-ins made until now. `certificate` registers the public
-key of a PEM certificate under both its thumbprints. null clears `secret`, `refresh_error`, the frequency.
+Every key is optional. `revoked: true` ends all sign-ins made so far. `certificate` registers the public key of
+a PEM certificate under both its thumbprints. null clears `secret`, `refresh_error` and the frequency.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Change = Callable[[], None]
 
 
 def configure_entra(world: World, state: EntraState, document: Mapping[str, object]) -> None:
-    """Applies a control document, all of it or, on any bad part, nothing (ValueError)."""
+    """Apply all of a control document, or raise ValueError and apply nothing if a part is wrong."""
     changes: list[Change] = []
     for name, value in document.items():
         if name == "users":
@@ -60,7 +60,7 @@ def configure_entra(world: World, state: EntraState, document: Mapping[str, obje
 
 
 def add_certificate(app: App, certificate_pem: str) -> None:
-    """Registers the public key of a PEM certificate at an app, by SHA-256 and by SHA-1 thumbprint."""
+    """Register the public key of a PEM certificate with an app, by SHA-256 and by SHA-1 thumbprint."""
     certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
     public_key = certificate.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -1,6 +1,6 @@
-"""What the Entra stand-in remembers: codes in flight, sign-ins, the signing key, policies of users.
+"""What the Entra stand-in remembers: codes in use, sign-ins, the signing key, policies for users.
 
-Users, apps and tokens live in the World. This is the rest, held by the service, guarded by the World's lock.
+Users, apps and tokens are in the World. This is the rest; the service holds it, and the World's lock guards it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ DEVICE_CODE_LIFETIME = timedelta(minutes=15)
 AUTHORIZATION_CODE_LIFETIME = timedelta(minutes=10)
 REFRESH_TOKEN_IDLE_LIMIT = timedelta(days=90)
 REPLACED_TOKEN_GRACE = timedelta(hours=24)
-"""How long a refresh token still works after its successor was handed out: a client may lose the reply."""
+"""How long a refresh token still works after its successor was issued: a client may lose the reply."""
 
 USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXYZ23456789"
 
 
 @dataclass(frozen=True)
 class SignIn:
-    """Who signed in, when, and whether with a second factor. All that comes of one sign-in shares it."""
+    """Who signed in, when, and whether with a second factor. All tokens of one sign-in share it."""
 
     user_id: str
     at: datetime
@@ -33,7 +33,7 @@ class SignIn:
 
 @dataclass
 class DeviceCode:
-    """A device code in flight. Approval sets `sign_in`; the other two ends are `declined` and `blocked`."""
+    """A device code in use. Approval sets `sign_in`; otherwise it ends as `declined` or `blocked`."""
 
     device_code: str
     user_code: str
@@ -49,7 +49,7 @@ class DeviceCode:
 
 @dataclass
 class AuthorizationCode:
-    """A code handed to a redirect address, redeemable once, with the PKCE verifier of its challenge."""
+    """A code sent to a redirect address; it can be redeemed once, with the PKCE verifier of its challenge."""
 
     code: str
     client_id: str
@@ -64,22 +64,22 @@ class AuthorizationCode:
 
 @dataclass
 class UserConditions:
-    """What the policies of the tenant say about one user, beyond the switches of the World's user."""
+    """The tenant's policies for one user, beyond the switches of the World's user."""
 
     mfa_enrollment_required: bool = False
     sign_in_frequency: timedelta | None = None
-    """How long after an interactive sign-in a silent refresh still works; None: no limit."""
+    """How long after an interactive sign-in a silent refresh still works. None: no limit."""
 
 
 @functools.cache
 def _make_signing_key() -> RSAPrivateKey:
-    """One per process: making it takes longer than all the rest of a sandbox."""
+    """Make one key for the process: it takes longer than the rest of a sandbox."""
     return generate_private_key(65537, 2048)
 
 
 @dataclass
 class EntraState:
-    """All of it. `transient_failures` counts the token requests that will still be answered with 503."""
+    """All that is remembered. `transient_failures` is how many more token requests get a 503."""
 
     signing_key: RSAPrivateKey = field(default_factory=_make_signing_key)
     key_id: str = field(default_factory=lambda: secrets.token_urlsafe(20))
@@ -88,19 +88,19 @@ class EntraState:
     sign_ins: dict[str, SignIn] = field(default_factory=dict)
     """The sign-in behind each refresh token, by the token's value."""
     replaced_tokens: set[str] = field(default_factory=set)
-    """Refresh tokens that have handed out a successor."""
+    """Refresh tokens that have been replaced by a successor."""
     users: dict[str, UserConditions] = field(default_factory=dict)
     """By object id."""
     device_code_interval: int = 1
-    """Seconds between polls. The real service says 5; a stand-in need not make people wait."""
+    """Seconds between polls. The real service says 5; a stand-in need not keep people waiting."""
     access_token_lifetime: timedelta = timedelta(seconds=3599)
     transient_failures: int = 0
 
     def user(self, object_id: str) -> UserConditions:
-        """The conditions of a user, made on first use."""
+        """Return the conditions of a user, made on first use."""
         return self.users.setdefault(object_id, UserConditions())
 
 
 def make_user_code() -> str:
-    """Nine characters that are hard to confuse when read aloud."""
+    """Make nine characters that are hard to confuse when read aloud."""
     return "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(9))

@@ -1,4 +1,4 @@
-"""Making tokens: the token endpoint's answer, its id token, the key set, and scopes and their resources."""
+"""Making tokens: the token endpoint's answer, its id token, the key set, and the resources of scopes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AUDIENCES = {
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """What a grant is asked for: the app, the words of its scope, and the address the request came in on."""
+    """What a token is requested for: the app, the scopes, and the address that the request came to."""
 
     app: App
     scopes: tuple[str, ...]
@@ -40,7 +40,7 @@ class TokenRequest:
 
 
 def parse_scopes(scope: str) -> tuple[str, ...]:
-    """The words of a scope parameter; refuses an empty one and one that names two resources."""
+    """Split a scope parameter; refuse an empty one and one that names two resources."""
     words = tuple(scope.split())
     if not words or len({find_resource((word,)) for word in words if word not in PROTOCOL_SCOPES}) > 1:
         raise EntraRefusalError(SCOPE_INVALID)
@@ -48,7 +48,7 @@ def parse_scopes(scope: str) -> tuple[str, ...]:
 
 
 def find_resource(scopes: tuple[str, ...]) -> str:
-    """The service that a token of these scopes is for: azure_devops, key_vault or other."""
+    """Return the service that these scopes belong to: azure_devops, key_vault or other."""
     for word in scopes:
         for prefix, resource in RESOURCE_PREFIXES.items():
             if word.lower().startswith(prefix):
@@ -57,7 +57,7 @@ def find_resource(scopes: tuple[str, ...]) -> str:
 
 
 def make_user_answer(world: World, state: EntraState, asked: TokenRequest, sign_in: SignIn) -> dict[str, object]:
-    """A token answer for a user: access token, and id and refresh token when the scope asks for them."""
+    """Make a user's token answer: an access token, and an id and a refresh token if the scope asks for them."""
     user = world.users[sign_in.user_id]
     answer = _make_access_answer(world, state, asked, user)
     if "openid" in asked.scopes:
@@ -71,20 +71,20 @@ def make_user_answer(world: World, state: EntraState, asked: TokenRequest, sign_
 
 
 def make_app_answer(world: World, state: EntraState, asked: TokenRequest) -> dict[str, object]:
-    """A token answer for the app itself, as a service principal: an access token and nothing else."""
+    """Make the token answer of the app itself, as a service principal: an access token and nothing else."""
     answer = _make_access_answer(world, state, asked, None)
     del answer["scope"]
     return answer
 
 
 def make_jwks(state: EntraState) -> dict[str, object]:
-    """The public half of the signing key, as a key set."""
+    """Return the public half of the signing key as a key set."""
     key = jwt.algorithms.RSAAlgorithm.to_jwk(state.signing_key.public_key(), as_dict=True)
     return {"keys": [{**key, "use": "sig", "kid": state.key_id, "alg": "RS256"}]}
 
 
 def make_issuer(base_url: str, tenant_id: str) -> str:
-    """The issuer of a tenant's tokens."""
+    """Return the issuer of a tenant's tokens."""
     return f"{base_url}/{tenant_id}/v2.0"
 
 

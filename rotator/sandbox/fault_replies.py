@@ -1,4 +1,4 @@
-"""The replies of faults that answer in the service's place."""
+"""The replies of faults that answer instead of the service."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.messages import Request, Response
 
 SHAPED = frozenset({"status", "html", "rate_limited", "anonymous"})
-"""Kinds whose reply is made here entirely."""
+"""The kinds whose whole reply is made here."""
 
 _LIMIT = 200
 
 
 def make_fault_response(fault: Fault, request: Request, now: datetime) -> Response:
-    """The reply of a shaped fault; for `retry_after` only its headers matter."""
+    """Make the reply of such a fault; for `retry_after` only its headers matter."""
     if fault.kind == "html":
         return make_sign_in_page(fault.status or 203, request)
     if fault.kind == "anonymous":
@@ -42,7 +42,7 @@ def _rate_headers(fault: Fault, now: datetime, remaining: int) -> dict[str, str]
 
 def _make_rate_limited(fault: Fault, now: datetime) -> Response:
     if fault.service != "azure_devops":
-        # Key Vault and Entra speak of throttling in their own shape; the status is what clients look at.
+        # Key Vault and Entra have their own bodies for throttling; clients look at the status only.
         throttled = {"error": {"code": "Throttled", "message": "Too many requests."}}
         return Response.of_json(429, throttled, {"Retry-After": f"{fault.seconds:g}", **fault.headers})
     message = (

@@ -1,4 +1,4 @@
-"""Faults on request: which coming requests go wrong, and how."""
+"""Planted faults: which of the next requests go wrong, and how."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = frozenset(
 )
 SERVICES = frozenset({"azure_devops", "entra", "key_vault"})
 
-# Faults arrive as JSON too: a wrong type must be refused at once, not in the middle of a later request.
+# Faults may come as JSON: a wrong type must be refused now, not in the middle of a later request.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "service kind": (str,),
     "method path": (str, type(None)),
@@ -45,34 +45,34 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 class Fault:
     """One fault: which requests it hits, how often, and what happens to them.
 
-    - `status`: answers `status`, `headers`, `body` (bytes, text, or a document sent as JSON).
-    - `latency`: waits `seconds`, then goes on; it adds to another fault on the same request.
-    - `lost_before`: closes the connection and does nothing. `lost_after`: does the effect, then closes.
-    - `late`: closes now; the effect lands after `after_requests` more requests to the service, or on demand.
-    - `hang`: no reply until released or stopped, then closes.
+    - `status`: answers with `status`, `headers` and `body` (bytes, text, or a document sent as JSON).
+    - `latency`: waits `seconds`, then goes on; another fault may hit the same request as well.
+    - `lost_before`: closes the connection without the effect. `lost_after`: closes it after the effect.
+    - `late`: closes now; the effect follows after `after_requests` more requests to the service, or on demand.
+    - `hang`: does not reply until released or stopped, then closes.
     - `html`: a sign-in page with `status` 203 (default) or 302.
     - `truncated`: the effect, then half of the body under its full Content-Length.
     - `malformed`: the effect, then half of the body, labelled as the whole.
-    - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true answer plus that header.
-    - `anonymous`: connectionData answers 200 as nobody.
+    - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
+    - `anonymous`: connectionData answers 200, as to an anonymous caller.
     """
 
     service: str
     kind: str
     method: str | None = None
     path: str | None = None
-    """Regular expression searched in path and query; None hits all."""
+    """A regular expression to search for in path and query. None: all requests."""
     times: int | None = 1
-    """How many requests it hits; None: all."""
+    """How many requests it hits. None: all."""
     skip: int = 0
-    """How many matching requests pass before the first hit."""
+    """How many matching requests pass before it hits one."""
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: object = b""
     seconds: float = 1.0
     after_requests: int | None = None
     effect: bool = False
-    """For `status` and `hang`: whether the request's effect happens all the same."""
+    """For `status` and `hang`: whether the request has its effect anyway."""
 
     def __post_init__(self) -> None:
         for names, kinds in _TYPES.items():
@@ -86,7 +86,7 @@ class Fault:
         re.compile(self.path or "")
 
     def matches(self, service: str, request: Request) -> bool:
-        """Whether the request is of the kind that this fault hits."""
+        """Whether this fault can hit the request."""
         if service != self.service or (self.method or request.method).upper() != request.method:
             return False
         target = request.path + "?" + urllib.parse.urlencode(dict(request.query))
@@ -101,7 +101,7 @@ class _Late:
 
 
 class Faults:
-    """The faults waiting for their requests, and the effects that are still to land. Thread-safe."""
+    """The planted faults, and the effects that are still to come. Thread-safe."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -111,24 +111,24 @@ class Faults:
         self._closed = False
 
     def add(self, fault: Fault) -> None:
-        """Plants a fault; of several that match one request the oldest strikes."""
+        """Plant a fault; if several match a request, the oldest hits it."""
         with self._lock:
-            # A copy: counting down must not change the caller's object, which may be planted twice.
+            # A copy: the countdown must not change the caller's object, which may be planted twice.
             self._faults.append(dataclasses.replace(fault))
 
     def clear(self) -> None:
-        """Removes all faults and frees the requests that hang; late effects stay."""
+        """Remove all faults and release the requests that hang; late effects stay."""
         with self._lock:
             self._faults.clear()
         self.release()
 
     def pending(self) -> int:
-        """How many faults still wait for a request."""
+        """Return how many faults still wait for a request."""
         with self._lock:
             return len(self._faults)
 
     def take(self, service: str, request: Request) -> tuple[float, Fault | None]:
-        """Latency in seconds and the fault that strikes this request; counts the hit."""
+        """Return the latency in seconds and the fault that hits this request, and count the hit."""
         seconds, striking = 0.0, None
         with self._lock:
             for fault in list(self._faults):
@@ -153,37 +153,37 @@ class Faults:
                 self._faults.remove(fault)
 
     def hang(self) -> None:
-        """Blocks until `release` or `clear`."""
+        """Block until `release` or `clear`."""
         with self._lock:
             event = self._release
         event.wait()
 
     def wait(self, seconds: float) -> None:
-        """Blocks for the seconds of a latency fault, or until released."""
+        """Block for the seconds of a latency fault, or until released."""
         with self._lock:
             event = self._release
         event.wait(seconds)
 
     def release(self) -> None:
-        """Frees the requests that hang or wait now."""
+        """Release the requests that hang or wait now."""
         with self._lock:
             self._release.set()
             if not self._closed:
                 self._release = threading.Event()
 
     def close(self) -> None:
-        """Frees them for good: from here on nothing waits."""
+        """Release them for good: from now on nothing waits."""
         with self._lock:
             self._closed = True
         self.release()
 
     def postpone(self, service: str, after_requests: int | None, land: Callable[[], object]) -> None:
-        """Keeps an effect for later: after so many more requests, or (None) on demand only."""
+        """Keep an effect for later: after that many more requests or, with None, on demand only."""
         with self._lock:
             self._late.append(_Late(service, after_requests, land))
 
     def request_done(self, service: str) -> None:
-        """Counts one finished request and lands the effects whose time has come."""
+        """Count one finished request, and apply the effects that are now due."""
         due: list[_Late] = []
         with self._lock:
             for late in list(self._late):
@@ -197,7 +197,7 @@ class Faults:
             late.land()
 
     def land_late(self) -> int:
-        """Lands all postponed effects now; returns how many there were."""
+        """Apply all postponed effects now; return how many there were."""
         with self._lock:
             due, self._late = self._late, []
         for late in due:

@@ -1,4 +1,4 @@
-"""The stand-in of Azure Key Vault: secrets, their versions, and soft deletion, over the vaults of a World."""
+"""The stand-in for Azure Key Vault: secrets, their versions and soft deletion, over the vaults of a World."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ Document = dict[str, object]
 
 
 class KeyVaultService:
-    """Answers every request to a vault; the address says which. The World's lock guards `state`."""
+    """Answers every request to a vault, which the address names. The World's lock guards `state`."""
 
     def __init__(self, world: World) -> None:
         self.state = KeyVaultState()
         self._world = world
 
     def configure(self, document: Mapping[str, object]) -> None:
-        """Applies what `key_vault_settings` describes, all or nothing; raises ValueError."""
+        """Apply all that `key_vault_settings` describes, or raise ValueError and apply nothing."""
         with self._world.lock:
             configure_key_vault(self._world, self.state, document)
 
     def handle(self, request: Request) -> Response:
-        """One request in, one reply out."""
+        """Answer one request."""
         with self._world.lock:
             try:
                 response = self._route(request)
@@ -63,7 +63,7 @@ class KeyVaultService:
         parts = request.path.strip("/").split("/")
         operation = _find_operation(request.method, parts)
         if operation is None:
-            # Even an address that is not there asks for a token first.
+            # Even an unknown address asks for a token first.
             authorize(self._world, self.state, vault, request, "get")
             raise KeyVaultRefusalError(405, "MethodNotAllowed", "There is no such operation.")
         authorize(self._world, self.state, vault, request, operation)
@@ -106,7 +106,7 @@ class KeyVaultService:
 
     def _list_versions(self, vault: Vault, request: Request, name: str) -> Document:
         secret = _find_alive(vault, name)
-        # By version id, which is random: the order says nothing about age, and no client may think so.
+        # By version id, which is random: a client must not take the order for an order of age.
         ordered = sorted(secret.versions, key=lambda entry: entry.version)
         return make_page(request, [make_bundle(request.base_url, secret, entry) for entry in ordered])
 
@@ -170,7 +170,7 @@ class KeyVaultService:
 
 
 def _find_operation(method: str, parts: list[str]) -> str | None:
-    """The permission that a request needs; None when there is no such operation."""
+    """Return the permission that a request needs, or None if there is no such operation."""
     match method, parts:
         case ("GET", ["secrets"] | ["secrets", _, "versions"] | ["deletedsecrets"]):
             return "list"
@@ -189,7 +189,7 @@ def _find_operation(method: str, parts: list[str]) -> str | None:
 
 
 def _apply(change: SecretChange, version: SecretVersion) -> None:
-    """What a PATCH mentions replaces what was there, all tags at once; the value cannot be changed."""
+    """Replace what a PATCH mentions, the tags as a whole; the value cannot be changed."""
     if change.tags is not None:
         version.tags = change.tags
     if change.content_type is not None:
@@ -203,7 +203,7 @@ def _apply(change: SecretChange, version: SecretVersion) -> None:
 
 
 def _find(vault: Vault, name: str) -> Secret | None:
-    """The secret of this name, whatever its case, alive or deleted."""
+    """Find the secret of this name in any case, deleted or not."""
     if name in vault.secrets:
         return vault.secrets[name]
     return next((entry for entry in vault.secrets.values() if entry.name.lower() == name.lower()), None)
@@ -229,7 +229,7 @@ def _find_deleted(vault: Vault, name: str) -> Secret:
 
 
 def _find_version(secret: Secret, version: list[str]) -> SecretVersion:
-    """The version named by the rest of the path, or the newest when there is no rest."""
+    """Find the version that the rest of the path names, or the newest if there is no rest."""
     if not version:
         return secret.versions[-1]
     for entry in secret.versions:

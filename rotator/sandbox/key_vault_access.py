@@ -1,6 +1,6 @@
-"""Who may do what at the Key Vault stand-in: challenge, token, firewall, permissions, throttling.
+"""Who may do what in the Key Vault stand-in: challenge, token, firewall, permissions, throttling.
 
-The order is the service's: token, then network and permission, and only then whether the thing exists.
+The order is that of the service: token, then network and permission, and only then whether the object exists.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ WRITES = frozenset({"set", "delete", "recover", "purge"})
 
 @dataclass
 class KeyVaultState:
-    """What the stand-in remembers beside the World's vaults; guarded by the World's lock."""
+    """What the stand-in remembers besides the World's vaults; the World's lock guards it."""
 
     authority_url: str = "https://login.microsoftonline.com"
-    """What the challenge names. Clients read the tenant out of it and do not call it."""
+    """The authority in the challenge. Clients read the tenant from it and do not call it."""
     rbac_vaults: set[str] = field(default_factory=set)
-    """Names of vaults that use roles: a refusal there is ForbiddenByRbac, elsewhere ForbiddenByPolicy."""
+    """The vaults that use roles: they refuse with ForbiddenByRbac, the others with ForbiddenByPolicy."""
     throttled_requests: int = 0
-    """So many of the next authorized requests are answered with 429."""
+    """How many of the next authorized requests get a 429."""
     retry_after_seconds: int = 1
 
 
 def authorize(world: World, state: KeyVaultState, vault: Vault, request: Request, operation: str) -> AccessToken:
-    """The caller's token, when it may get, set, list, delete, recover or purge (`operation`) here."""
+    """Return the caller's token if it may do `operation` here: get, set, list, delete, recover or purge."""
     token = _authenticate(world, state, request)
     if vault.firewall:
         raise forbidden("ForbiddenByFirewall", "The vault's firewall does not allow the address of this client.")
@@ -44,7 +44,7 @@ def authorize(world: World, state: KeyVaultState, vault: Vault, request: Request
     if state.throttled_requests > 0:
         state.throttled_requests -= 1
         headers = {"Retry-After": str(state.retry_after_seconds)}
-        raise KeyVaultRefusalError(429, "Throttled", "Too many requests to this vault; wait.", None, headers)
+        raise KeyVaultRefusalError(429, "Throttled", "Too many requests to this vault; try again later.", None, headers)
     return token
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing what travels to and from the Key Vault stand-in: write requests, bundles, pages."""
+"""What the Key Vault stand-in reads and writes: write requests, bundles and pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 
 @dataclass(frozen=True)
 class SecretChange:
-    """A PUT or PATCH as asked for. None: not mentioned; PATCH leaves it, PUT takes the default."""
+    """A requested PUT or PATCH. None: not mentioned; a PATCH leaves it as it is, a PUT takes the default."""
 
     value: str | None
     content_type: str | None
@@ -35,13 +35,13 @@ class SecretChange:
 
 
 def check_name(name: str) -> None:
-    """Refuses a name that is not 1 to 127 letters, digits and dashes."""
+    """Refuse a name that is not 1 to 127 letters, digits and dashes."""
     if not _NAME.fullmatch(name):
         raise bad_parameter("The secret's name must be 1 to 127 characters of 0-9, a-z, A-Z and -.")
 
 
 def parse_change(request: Request) -> SecretChange:
-    """The body of a PUT or PATCH, with the service's limits checked."""
+    """Parse the body of a PUT or PATCH and check it against the service's limits."""
     try:
         document = request.json()
     except ValueError as refused:
@@ -71,7 +71,7 @@ def make_bundle(
     with_value: bool = False,
     with_version: bool = True,
 ) -> dict[str, object]:
-    """A version as JSON. Only GET and PUT show the value; lists of secrets name no version."""
+    """Write a version as JSON. Only GET and PUT show the value; lists of secrets name no version."""
     attributes: dict[str, object] = {"enabled": version.enabled}
     if version.not_before is not None:
         attributes["nbf"] = int(version.not_before.timestamp())
@@ -95,7 +95,7 @@ def make_bundle(
 
 
 def make_deleted_bundle(vault_url: str, secret: Secret, with_version: bool = True) -> dict[str, object]:
-    """A soft-deleted secret as JSON: when it was deleted, when it will be gone, where to recover it."""
+    """Write a soft-deleted secret as JSON: when it was deleted, when it will be purged, where to recover it."""
     deleted_at = secret.deleted_at
     if deleted_at is None:
         raise ValueError(f"secret {secret.name} is not deleted")
@@ -108,7 +108,7 @@ def make_deleted_bundle(vault_url: str, secret: Secret, with_version: bool = Tru
 
 
 def make_page(request: Request, items: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """One page of a list: at most `maxresults` (1 to 25) items, and the address of the next page or null."""
+    """Make one page of a list: at most `maxresults` (1 to 25) items, and the address of the next page or null."""
     asked = request.query.get("maxresults", str(MAX_PAGE))
     if not asked.isascii() or not asked.isdecimal() or not 1 <= int(asked) <= MAX_PAGE:
         raise bad_parameter(f"maxresults must be 1 to {MAX_PAGE}.")
@@ -131,7 +131,7 @@ def _parse_skip_token(token: str | None) -> int:
             raise ValueError(token)
         return int(start)
     except (ValueError, binascii.Error) as refused:
-        raise bad_parameter("$skiptoken is not one of ours.") from refused
+        raise bad_parameter("$skiptoken is unknown.") from refused
 
 
 def _parse_text(document: Mapping[str, object], name: str, limit: int) -> str | None:

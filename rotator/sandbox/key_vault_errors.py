@@ -8,7 +8,7 @@ from rotator.sandbox.messages import Response
 
 
 class KeyVaultRefusalError(Exception):
-    """Raised anywhere below a request; the service turns it into a reply."""
+    """A refused request; the service turns it into a reply."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class KeyVaultRefusalError(Exception):
 
 
 def make_error_answer(refusal: KeyVaultRefusalError) -> Response:
-    """The reply that says so."""
+    """Make the reply to a refusal."""
     error: dict[str, object] = {"code": refusal.code, "message": str(refusal)}
     if refusal.inner_code is not None:
         error["innererror"] = {"code": refusal.inner_code}
@@ -34,20 +34,20 @@ def make_error_answer(refusal: KeyVaultRefusalError) -> Response:
 
 
 def bad_parameter(message: str) -> KeyVaultRefusalError:
-    """400: the request itself is wrong."""
+    """Make a 400: the request itself is wrong."""
     return KeyVaultRefusalError(400, "BadParameter", message)
 
 
 def forbidden(inner_code: str, message: str) -> KeyVaultRefusalError:
-    """403: the caller, its network, or the state of the secret."""
+    """Make a 403: the caller, its network or the state of the secret forbids it."""
     return KeyVaultRefusalError(403, "Forbidden", message, inner_code)
 
 
 def not_found(name: str) -> KeyVaultRefusalError:
-    """404: no such secret or version, or it is not (yet) in the place that was asked."""
+    """Make a 404: there is no such secret or version, or it is not (yet) in that place."""
     return KeyVaultRefusalError(404, "SecretNotFound", f"This vault has no secret {name} here; is it deleted?")
 
 
 def conflict(inner_code: str, message: str) -> KeyVaultRefusalError:
-    """409: the name is taken by a deleted secret, or the other way round."""
+    """Make a 409: a deleted secret has the name, or the secret to recover exists already."""
     return KeyVaultRefusalError(409, "Conflict", message, inner_code)

@@ -1,4 +1,4 @@
-"""What a control document may set at the Key Vault stand-in, beside the fields of the World's vaults.
+"""What a control document may set in the Key Vault stand-in, besides the fields of the World's vaults.
 
 ```
 {"throttled_requests": 2,          the next authorized requests get 429
@@ -18,7 +18,7 @@ from rotator.sandbox.world import World
 
 
 def configure_key_vault(world: World, state: KeyVaultState, document: Mapping[str, object]) -> None:
-    """Applies a control document, all of it or, on any bad part, nothing (ValueError)."""
+    """Apply all of a control document, or raise ValueError and apply nothing if a part is wrong."""
     changes: dict[str, object] = {}
     for name, value in document.items():
         if name in ("throttled_requests", "retry_after_seconds"):

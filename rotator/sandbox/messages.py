@@ -1,4 +1,4 @@
-"""What the stand-ins speak: one HTTP request in, one HTTP response out."""
+"""The HTTP requests and responses of the stand-ins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Request:
-    """One request as received: the path is decoded, header names are lower case."""
+    """A request as received: the path is decoded, header names are lower case."""
 
     method: str
     path: str
@@ -17,16 +17,16 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     base_url: str
-    """Scheme, host and port this request came in on, without a trailing slash."""
+    """The scheme, host and port that the request came to, without a trailing slash."""
 
     def json(self) -> object:
-        """The body as JSON; raises ValueError when it is not."""
+        """Parse the body as JSON, or raise ValueError."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class Response:
-    """One response: status, extra headers, body bytes. Content-Length is added by the server."""
+    """A response: status, extra headers and body. The server adds Content-Length."""
 
     status: int
     body: bytes = b""
@@ -34,12 +34,12 @@ class Response:
 
     @classmethod
     def of_json(cls, status: int, document: object, headers: Mapping[str, str] | None = None) -> Response:
-        """A JSON document with its content type."""
+        """Make a JSON response."""
         merged = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
         return cls(status, json.dumps(document).encode(), merged)
 
     @classmethod
     def of_html(cls, status: int, page: str, headers: Mapping[str, str] | None = None) -> Response:
-        """An HTML page with its content type."""
+        """Make an HTML response."""
         merged = {"Content-Type": "text/html; charset=utf-8", **(headers or {})}
         return cls(status, page.encode(), merged)

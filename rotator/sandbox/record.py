@@ -1,4 +1,4 @@
-"""The record of every request that reached the sandbox, with its raw headers and body."""
+"""The record of every request to the sandbox, with its raw headers and body."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rotator.sandbox.messages import Request
 
 @dataclass
 class RecordedRequest:
-    """One request. `status` stays None when no reply was sent (yet)."""
+    """One request. `status` is None if no reply has been sent."""
 
     sequence: int
     time: datetime
@@ -22,16 +22,16 @@ class RecordedRequest:
     path: str
     query: Mapping[str, str]
     auth: str
-    """`Bearer`, `Basic` or `none`: never the credential."""
+    """`Bearer`, `Basic` or `none`; never the credential."""
     headers: Mapping[str, str]
-    """Raw, credentials included: tests look here for a secret that went to the wrong host."""
+    """Raw, with credentials: tests look here for a secret that was sent to the wrong host."""
     body: bytes
     status: int | None = None
     fault: str | None = None
-    """The kind of the fault that shaped the reply."""
+    """The kind of the fault that changed the reply."""
 
     def summary(self) -> dict[str, object]:
-        """What may be shown: no header, and of the body its digest only."""
+        """Return what may be shown: no headers, and only a digest of the body."""
         return {
             "sequence": self.sequence,
             "time": self.time.isoformat(),
@@ -47,14 +47,14 @@ class RecordedRequest:
 
 
 class RequestRecord:
-    """All requests in order of arrival; control calls are not among them. Thread-safe."""
+    """All requests but control calls, in order of arrival. Thread-safe."""
 
     def __init__(self) -> None:
         self._entries: list[RecordedRequest] = []
         self._lock = threading.Lock()
 
     def add(self, service: str, request: Request, time: datetime) -> RecordedRequest:
-        """Files the request and returns its entry, to be completed by the server."""
+        """Add the request and return its entry, which the server completes."""
         scheme = request.headers.get("authorization", "").partition(" ")[0].capitalize()
         with self._lock:
             entry = RecordedRequest(
@@ -72,13 +72,13 @@ class RequestRecord:
         return entry
 
     def all(self, service: str | None = None, method: str | None = None) -> list[RecordedRequest]:
-        """The entries so far, of one service or method if given."""
+        """Return the entries so far, of one service or method if given."""
         with self._lock:
             return [
                 entry for entry in self._entries if service in (None, entry.service) and method in (None, entry.method)
             ]
 
     def clear(self) -> None:
-        """Forgets everything; numbering starts again at 1."""
+        """Forget everything and number from 1 again."""
         with self._lock:
             self._entries.clear()

@@ -1,4 +1,4 @@
-"""A sandbox as a whole: its servers, its files, its world."""
+"""A whole sandbox: its servers, its files and its world."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rotator.sandbox.world import Vault, World
 
 
 class Sandbox:
-    """The stand-ins of Entra, Azure DevOps and Key Vault on loopback; a context manager.
+    """The stand-ins for Entra, Azure DevOps and Key Vault on loopback; a context manager.
 
-    `world`, `entra` and `key_vault` (for their `configure`) are there from construction on, `addresses` from
-    `start` on. One object runs once.
+    `world`, `entra` and `key_vault` (for their `configure`) exist from the beginning, `addresses` from `start` on.
+    An object can be started once.
     """
 
     def __init__(self, directory: Path, seed_demo: bool = True) -> None:
@@ -47,7 +47,7 @@ class Sandbox:
         self._context: ssl.SSLContext
 
     def start(self) -> Addresses:
-        """Opens the servers and writes certificates, settings and policy; ready to use when it returns."""
+        """Open the servers and write certificates, settings and policy; the sandbox is then ready to use."""
         self._directory.mkdir(parents=True, exist_ok=True)
         ca_path, server_path = write_certificates(self._directory)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -66,13 +66,13 @@ class Sandbox:
         return self.addresses
 
     def start_vault(self, name: str) -> str:
-        """Adds an empty vault on a server of its own; returns its address."""
+        """Add an empty vault on a server of its own; return its address."""
         with self.world.lock:
             vault = self.world.vaults.setdefault(name, Vault(name))
         return self._serve_vault(vault)
 
     def stop(self) -> None:
-        """Frees what hangs, hangs up on the clients, closes the ports. A second call does nothing."""
+        """Release what hangs, disconnect the clients and close the ports. A second call does nothing."""
         self.world.faults.close()
         while self._servers:
             self._servers.pop().stop()
@@ -101,7 +101,7 @@ class Sandbox:
 
 
 def run_sandbox(directory: Path, ready: Callable[[dict[str, object]], None], stop: threading.Event) -> None:
-    """Runs a demo sandbox until `stop` is set; `ready` gets the addresses as a JSON document, once."""
+    """Run a demo sandbox until `stop` is set; call `ready` once with the addresses as a JSON document."""
     with Sandbox(directory) as sandbox:
         ready(sandbox.addresses.document())
         stop.wait()

@@ -20,7 +20,7 @@ OTHER_ORGANIZATION = "fabrikam"
 OTHER_ORGANIZATION_ID = "38c1b7f4-52f0-4f3c-8a75-2f1f6f3f0c02"
 VAULT = "contoso-kv"
 
-# Name, scope, days since creation, days left: three near their end, one fresh, and those that need a human.
+# Name, scope, days since creation, days left: three near their expiry, one fresh, and those that need a person.
 _DEMO_PATS = (
     ("ci-build", "vso.build_execute", 26, 4),
     ("npm-feed", "vso.packaging", 27, 3),
@@ -32,7 +32,7 @@ _DEMO_PATS = (
 
 
 def seed_world(world: World) -> None:
-    """The fixed parts, no PATs."""
+    """Add the fixed parts, without PATs."""
     world.tenants[TENANT_ID] = Tenant(TENANT_ID, "contoso.com")
     for object_id, username, name in (
         (USER_ID, USERNAME, "Build Bot"),
@@ -46,7 +46,7 @@ def seed_world(world: World) -> None:
 
 
 def seed_demo_pats(world: World) -> None:
-    """What the account owns on the day of the demo: near expiry, fresh, full access, all organizations."""
+    """Add what the account owns on the day of the demo: near expiry, fresh, full access, all organizations."""
     now = to_ticks(world.clock.now())
     user, other = world.users[USER_ID], world.users[OTHER_USER_ID]
     contoso, fabrikam = world.organizations[ORGANIZATION], world.organizations[OTHER_ORGANIZATION]

@@ -1,6 +1,6 @@
-"""A threaded HTTPS server for one stand-in: bytes in, bytes out, connections cut on request.
+"""A threaded HTTPS server for one stand-in, which can cut replies and connections.
 
-The standard library's server is used because the faults need control over every byte of a reply.
+It is the standard library's server, because the faults need control over every byte of a reply.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Service(Protocol):
     """A stand-in: answers requests from the world's state."""
 
     def handle(self, request: Request) -> Response:
-        """Does the request's effect and returns the reply."""
+        """Carry out the request and return the reply."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes on the wire: a response, cut after so many body bytes if asked, or (None) just a hang-up."""
+    """What is sent: a response, cut after `send_only` bytes of its body; None only closes the connection."""
 
     response: Response | None
     send_only: int | None = None
 
 
 class HttpsServer(http.server.ThreadingHTTPServer):
-    """Serves on a free loopback port from the moment of `start` until `stop`, one thread per connection."""
+    """Serves on a free loopback port from `start` until `stop`, with one thread for each connection."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -45,7 +45,7 @@ class HttpsServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, context: ssl.SSLContext, answer: Callable[[Request], Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
-        # The handshake is left to the connection's thread: a slow client must not block the others.
+        # The connection's thread does the handshake: a slow client must not block the others.
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.base_url = f"https://127.0.0.1:{self.server_address[1]}"
         self.answer = answer
@@ -54,11 +54,11 @@ class HttpsServer(http.server.ThreadingHTTPServer):
         self._acceptor = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
     def start(self) -> None:
-        """Begins to accept connections; returns at once."""
+        """Start to accept connections, and return immediately."""
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Stops accepting, hangs up on every client, and waits for the threads."""
+        """Stop accepting connections, disconnect every client, and wait for the threads."""
         self.shutdown()
         self._acceptor.join(_JOIN_SECONDS)
         with self._guard:
@@ -71,9 +71,9 @@ class HttpsServer(http.server.ThreadingHTTPServer):
 
     # The signatures of the next three are the standard library's.
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Starts the thread of a new connection and keeps both, so that `stop` can end them."""
+        """Start a thread for a new connection and keep both, so that `stop` can end them."""
         if not isinstance(request, socket.socket):
-            raise TypeError("a stream connection is wanted")
+            raise TypeError("only stream connections are served")
         thread = threading.Thread(target=self._serve_connection, args=(request, client_address), daemon=True)
         with self._guard:
             self._connections[thread] = request
@@ -87,21 +87,21 @@ class HttpsServer(http.server.ThreadingHTTPServer):
                 self._connections.pop(threading.current_thread(), None)
 
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """A client that went away is everyday business; anything else is a bug of ours and is shown."""
+        """Ignore a client that went away; show anything else, which is a bug of ours."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 def _hang_up(connection: socket.socket) -> None:
     try:
-        # Not SSLSocket.shutdown: that pulls the TLS object from under the reading thread.
+        # Not SSLSocket.shutdown: that takes the TLS object away from the thread that reads.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
-        return  # the client was faster
+        return  # the client closed it first
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):
-    """Reads requests off one connection and writes the replies."""
+    """Reads requests from one connection and writes the replies."""
 
     protocol_version = "HTTP/1.1"
     server_version = "Sandbox/1"
@@ -110,7 +110,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     server: HttpsServer
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing on stderr: the sandbox keeps its own record."""
+        """Write nothing to stderr: the sandbox keeps its own record."""
 
     def _serve(self) -> None:
         target, _, query = self.path.partition("?")
@@ -144,7 +144,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         if send_only is not None:
             body = body[:send_only]
             self.close_connection = True
-        # One write, one packet: a reply in two would wait for the client's delayed acknowledgement.
+        # One write makes one packet: a reply in two would wait for the client's delayed acknowledgement.
         self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve

@@ -1,6 +1,6 @@
-"""The state behind the stand-ins: tenants, users, apps, organizations, PATs, vaults, tokens.
+"""The state behind the stand-ins: tenants, users, apps, organizations, PATs, vaults and tokens.
 
-Plain data. Whoever reads or changes it holds `World.lock`; each service does so for the whole of a request.
+Plain data. Hold `World.lock` to read or change it; each service holds it for a whole request.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class User:
     mfa_required: bool = False
     conditional_access_blocked: bool = False
     sign_ins_revoked_at: datetime | None = None
-    """Refresh tokens issued up to here are dead (password change, revoked sessions)."""
+    """Refresh tokens issued until then are invalid (password change, revoked sessions)."""
     refresh_error: int | None = None
-    """An AADSTS number that every silent refresh of this user gets (70043, 700082, ...)."""
+    """The AADSTS number that every silent refresh of this user gets (70043, 700082, ...)."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class App:
     tenant_id: str
     secret: str | None = None
     certificates: dict[str, str] = field(default_factory=dict)
-    """Public keys in PEM by SHA-256 thumbprint (hex, lower case)."""
+    """Public keys in PEM, by SHA-256 thumbprint (hex, lower case)."""
     consented: bool = True
     public: bool = True
     multi_tenant: bool = False
@@ -95,7 +95,7 @@ class AccessToken:
 
 @dataclass
 class RefreshToken:
-    """A refresh token that Entra issued; a used one stays good until it expires or is revoked."""
+    """A refresh token that Entra issued; it can be used until it expires or is revoked."""
 
     value: str = field(repr=False)
     subject_id: str
@@ -123,21 +123,21 @@ class Pat:
 
 @dataclass
 class Organization:
-    """An Azure DevOps organization and the policies that bear on PATs."""
+    """An Azure DevOps organization and its policies for PATs."""
 
     name: str
     id: str
     members: set[str] | None = None
-    """Object ids of those who may enter; None: every user."""
+    """The object ids of the users who may enter. None: every user."""
     max_lifetime: timedelta | None = None
     lifetime_mode: str = "clamp"
-    """`clamp` shortens a too long lifetime, `refuse` answers patLifespanPolicyViolation."""
+    """`clamp` shortens a lifetime that is too long; `refuse` answers patLifespanPolicyViolation."""
     full_scope_allowed: bool = True
     global_pats: str = "blocked"
     """`allowed`, `policy_violation` (globalPatPolicyViolation) or `blocked` (globalPATCreationBlocked)."""
     creation_allowed: bool = True
     creation_scopes: tuple[str, ...] | None = None
-    """Scopes that may be created although creation is not allowed."""
+    """The scopes that PATs may be created with although creation is not allowed."""
 
 
 @dataclass
@@ -157,7 +157,7 @@ class SecretVersion:
 
 @dataclass
 class Secret:
-    """A vault secret, oldest version first. `deleted_at` set: soft-deleted."""
+    """A vault secret, oldest version first. It is soft-deleted if `deleted_at` is set."""
 
     name: str
     versions: list[SecretVersion] = field(default_factory=list)
@@ -171,17 +171,17 @@ class Vault:
     name: str
     secrets: dict[str, Secret] = field(default_factory=dict)
     denied_operations: set[str] = field(default_factory=set)
-    """Of `get`, `set`, `list`, `delete`, `recover`, `purge`: refused to everyone with 403."""
+    """Those of `get`, `set`, `list`, `delete`, `recover` and `purge` that everyone is refused, with 403."""
     denied_subjects: set[str] = field(default_factory=set)
-    """Subject ids that may do nothing here."""
+    """The ids of subjects that may do nothing here."""
     firewall: bool = False
     read_only: bool = False
-    """As in a regional failover: reads work, writes answer 403."""
+    """As in a regional failover: reads work, writes get 403."""
     base_url: str = ""
 
 
 class World:
-    """Everything the stand-ins know. `lock` guards all of it except clock, faults and record."""
+    """Everything that the stand-ins know. `lock` guards all of it except clock, faults and record."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
@@ -205,19 +205,19 @@ class World:
         """By authorization id."""
 
     def user_named(self, username: str) -> User | None:
-        """The user of this sign-in name, whatever its case."""
+        """Find the user with this sign-in name, in any case."""
         wanted = username.casefold()
         return next((user for user in self.users.values() if user.username.casefold() == wanted), None)
 
     def vault_at(self, base_url: str) -> Vault:
-        """The vault served at this address; raises KeyError when there is none."""
+        """Return the vault served at this address, or raise KeyError."""
         for vault in self.vaults.values():
             if vault.base_url == base_url:
                 return vault
         raise KeyError(f"no vault is served at {base_url}")
 
     def new_pat_value(self) -> str:
-        """A fresh PAT value of today's shape: 84 characters, `AZDO` at index 76."""
+        """Make a PAT value of today's format: 84 characters, `AZDO` at index 76."""
         body = "".join(secrets.choice(_LETTERS_AND_DIGITS) for _ in range(80))
         return body[:76] + "AZDO" + body[76:]
 
@@ -230,7 +230,7 @@ class World:
         valid_from: datetime,
         valid_to: datetime,
     ) -> Pat:
-        """Creates a PAT whatever the policies say; organizations None: an all-organization PAT."""
+        """Create a PAT, whatever the policies say. No organizations (None): an all-organization PAT."""
         targets = None if organizations is None else tuple(entry.id for entry in organizations)
         pat = Pat(
             authorization_id=str(uuid.uuid4()),
@@ -249,7 +249,7 @@ class World:
     def issue_access_token(
         self, subject: User | App, resource: str, client_id: str, lifetime: timedelta = timedelta(hours=1)
     ) -> AccessToken:
-        """Issues a bearer token for a user, or for an app as service principal; it looks like a JWT."""
+        """Issue a bearer token for a user, or for an app as a service principal; it looks like a JWT."""
         expires_at = self.clock.now() + lifetime
         claims = {"aud": resource, "exp": int(expires_at.timestamp()), "jti": secrets.token_hex(8)}
         parts = ({"alg": "none", "typ": "JWT"}, claims)
