@@ -4,6 +4,8 @@
       ConfigError                   settings or policy: all problems at once             exit 2
       UsageError                    a command asked for what cannot be                   exit 2
       PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
+        PatGoneError                the server lists a managed PAT no more
+        DatabaseBehindError         an unknown rotation wrote the secret
       PostponedError                enough rotations in this hour: a later run goes on
       RotationError                 one attempt went wrong
         IllegalTransitionError      a step that the state machine forbids: a bug
@@ -66,6 +68,18 @@ class PlanRefusedError(RotatorError):
     """The plan asks for what policy, guardrails or the server's rules forbid; nothing was changed."""
 
     code = "plan_refused"
+
+
+class PatGoneError(PlanRefusedError):
+    """The server no longer lists a managed PAT as active, before its time."""
+
+    code = "revoked_elsewhere"
+
+
+class DatabaseBehindError(PlanRefusedError):
+    """A rotation that our journal does not hold wrote the secret: the database looks older than the vault."""
+
+    code = "database_behind"
 
 
 class PostponedError(RotatorError):

@@ -68,8 +68,17 @@ class ManagedPatState(StrEnum):
     PAUSED = "paused"
 
 
-REVOKED_BY_HAND = "revoked_by_hand"
-"""The code of the failure that `rotator revoke` leaves on a record it paused; a new PAT lifts it."""
+class Hold(StrEnum):
+    """Something that happened to a ManagedPat and decides what may be done next, until a person or a new PAT lifts it.
+
+    `foreign_write`: somebody else wrote its secret. `revoked_by_hand`: by `rotator revoke`. `revoked_elsewhere`: the
+    server lists it no more. `database_behind`: an unknown rotation wrote its secret.
+    """
+
+    FOREIGN_WRITE = "foreign_write"
+    REVOKED_BY_HAND = "revoked_by_hand"
+    REVOKED_ELSEWHERE = "revoked_elsewhere"
+    DATABASE_BEHIND = "database_behind"
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class ManagedPat:
     last_failure: Failure | None = None
     blocked: bool = False
     """The last failure needs a change by a human (policy, server rule, vault) before another try makes sense."""
+    hold: Hold | None = None
     epoch: int = 0
 
     def __post_init__(self) -> None:
@@ -132,7 +142,7 @@ class ManagedPat:
 
     def healed(self) -> ManagedPat:
         """The record with nothing left of what failed before."""
-        return replace(self, failures=0, retry_at=None, last_failure=None, blocked=False)
+        return replace(self, failures=0, retry_at=None, last_failure=None, blocked=False, hold=None)
 
     @property
     def place(self) -> str:

@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 
 from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
 from rotator.domain.marker import is_marked
-from rotator.errors import CloneLostError, IllegalTransitionError
+from rotator.errors import IllegalTransitionError
 
 
 class RotationState(StrEnum):
@@ -49,12 +49,21 @@ BEYOND_STORE = frozenset({_S.COMPLETED, _S.ABANDONING, _S.ABANDONED})
 """Where nobody waits for an unanswered write to the vault any more."""
 
 
-MINT_AMBIGUOUS = "mint_ambiguous"
-"""The code of the failure of a rotation for whose mint more than one PAT could be taken."""
+class RotationKind(StrEnum):
+    """What the attempt is for: to replace a token, or only to revoke what an earlier rotation left behind."""
+
+    ROTATION = "rotation"
+    REVOCATION = "revocation"
 
 
-LEFT_BEHIND = "left_behind"
-"""The code of the failure of a rotation that only revoked what an earlier one had left behind."""
+class RotationEnding(StrEnum):
+    """An end that decides what may be concluded later.
+
+    `mint_ambiguous`: more than one PAT could be its mint. `clone_lost`: somebody else revoked its clone.
+    """
+
+    MINT_AMBIGUOUS = "mint_ambiguous"
+    CLONE_LOST = "clone_lost"
 
 
 class RotationChanges(TypedDict, total=False):
@@ -71,6 +80,7 @@ class RotationChanges(TypedDict, total=False):
     secret_version: str
     overlap_until: datetime
     failure: Failure
+    ending: RotationEnding
     tried_store: bool
 
 
@@ -115,6 +125,8 @@ class Rotation:
     failure: Failure | None = None
     tried_store: bool = False
     """A write to the vault was tried and its end is not known: it may land late, or once more."""
+    kind: RotationKind = RotationKind.ROTATION
+    ending: RotationEnding | None = None
 
     def __post_init__(self) -> None:
         moments = (
@@ -144,8 +156,7 @@ class Rotation:
 
         Not where a rotation was frozen: then the vault is a person's to decide.
         """
-        is_lost = self.failure is not None and self.failure.code == CloneLostError.code
-        return self.tried_store and (self.state in BEYOND_STORE or is_lost)
+        return self.tried_store and (self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_LOST)
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """The rotation after a step; raises IllegalTransitionError when the table forbids it."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationChanges, RotationState
-from rotator.engine.behind import DATABASE_BEHIND, find_behind
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.freezing import freeze
+from rotator.engine.provenance import find_behind
 from rotator.engine.restoring import restore_committed
 from rotator.engine.tags import AUTHORIZATION_TAG
-from rotator.errors import PlanRefusedError, RotatorError
+from rotator.errors import DatabaseBehindError, RotatorError
 
 
 def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None = None) -> None:
@@ -56,12 +57,9 @@ def _freeze_if_served(held: ClaimedPat) -> None:
     error = find_behind(held, latest.version)
     if error is None and latest.version.tags.get(AUTHORIZATION_TAG) != rotation.new_authorization_id:
         return
-    error = error or PlanRefusedError(
+    error = error or DatabaseBehindError(
         f"{held.pat.name}: {rotation.new_authorization_id} was to be revoked, but the vault hands it out; "
         "the database looks older than the vault",
-        code=DATABASE_BEHIND,
         fix="Nothing was revoked. If the database was restored from a backup, run `rotator inventory rebuild`.",
     )
-    failure = Failure.of(error)
-    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
-    raise error
+    raise freeze(held, error)

@@ -16,6 +16,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import RunContext
+from rotator.engine.holds import find_hold
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
@@ -246,6 +247,7 @@ class Cycle:
             retry_at=_make_retry_at(self.run, pat.failures + 1, now),
             last_failure=Failure.of(error),
             blocked=blocked,
+            hold=find_hold(error) or pat.hold,
         )
         event = "rotation_blocked" if blocked else "rotation_failed"
         held.save(noted, event, Outcome.FAILED, code=error.code, message=error.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import REVOKED_BY_HAND, Failure, ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import make_entry
 from rotator.engine.claiming import claimed
@@ -84,10 +84,10 @@ def revoke_current(run: RunContext, name: str) -> str:
         held.check_claim()
         run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)
         failure = Failure(
-            REVOKED_BY_HAND,
+            Hold.REVOKED_BY_HAND.value,
             f"{name} was revoked with `rotator revoke`",
             f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
         )
-        record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure)
+        record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure, hold=Hold.REVOKED_BY_HAND)
         held.save(record, "pat_revoked", Outcome.SUCCEEDED, **doomed)
         return pat.authorization_id

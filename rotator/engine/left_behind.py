@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure, Pat
-from rotator.domain.rotation import LEFT_BEHIND, Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import Likeness, Rotation, RotationKind, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
@@ -14,6 +14,9 @@ from rotator.engine.listing import Listing, ServerView
 from rotator.engine.records import Known, load_known
 from rotator.errors import RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
+
+LEFT_BEHIND = "left_behind"
+"""The code of what is said of such a PAT."""
 
 
 class LeftBehindKind(StrEnum):
@@ -141,6 +144,8 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) ->
         updated_at=now,
         mint_begun_at=None,
         tried_store=False,
+        kind=RotationKind.REVOCATION,
+        ending=None,
         failure=Failure(LEFT_BEHIND, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )
     held.begin(clearing, event="revoke_started", authorization_id=pat.authorization_id, why=why)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import RotationEnding, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
 from rotator.errors import CloneLostError
@@ -33,5 +33,7 @@ def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError
     if old is not None:
         pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
     failure = Failure.of(error)
-    held.step(RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure)
+    held.step(
+        RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure, ending=RotationEnding.CLONE_LOST
+    )
     return error

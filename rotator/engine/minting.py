@@ -7,21 +7,22 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import Failure, Pat
+from rotator.domain.managed_pat import Failure, Hold, Pat
 from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable, check_storm, check_target
-from rotator.domain.rotation import LEFT_BEHIND, Rotation, RotationState, make_offset_range
+from rotator.domain.rotation import Rotation, RotationKind, RotationState, make_offset_range
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
-from rotator.engine.behind import check_not_behind, find_behind
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.pace import check_pace
-from rotator.engine.tags import INTENT_TAG, RESTORED_TAG, ROTATION_TAG
+from rotator.engine.provenance import Writer, check_not_behind, find_behind, load_provenance
+from rotator.engine.tags import INTENT_TAG
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     ForeignWriteError,
     LeaseLostError,
+    PatGoneError,
     PlanRefusedError,
     PostponedError,
     RotationError,
@@ -61,7 +62,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by
     if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
         if not by_hand:
             check_not_behind(held)
-            raise make_revoked_error(pat.name)
+            raise make_gone_error(pat.name)
         current = current or _from_inventory(held, listing)
     refusal = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if refusal is not None:
@@ -70,11 +71,10 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by
     return Source(current, decision.rule, decision.lifetime, listing)
 
 
-def make_revoked_error(name: str) -> PlanRefusedError:
+def make_gone_error(name: str) -> PatGoneError:
     """What is said of a managed PAT that the server no longer lists as active before its time."""
-    return PlanRefusedError(
+    return PatGoneError(
         f"{name} was revoked outside rotator: the server no longer lists it as active",
-        code="revoked_elsewhere",
         fix=f"If consumers still need it, `rotator rotate {name}` makes a new one; "
         f"else `rotator inventory forget {name}`.",
     )
@@ -90,7 +90,7 @@ def check_attempts(held: ClaimedPat) -> None:
         for rotation in rotations
         if rotation.state is RotationState.ABANDONED
         and rotation.new_authorization_id is not None
-        and not (rotation.failure is not None and rotation.failure.code == LEFT_BEHIND)
+        and rotation.kind is RotationKind.ROTATION
     ]
     if len(lost) >= MAX_LOST_PER_DAY:
         raise RotationError(
@@ -147,12 +147,12 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None, *, by_hand: b
     A person may overrule another writer, not a database that is behind the vault. Until then a secret that was
     frozen for it stays as it is, also when none of our own writes was ever confirmed.
     """
-    pat, tags = held.pat, newest.tags if newest is not None else {}
+    pat = held.pat
     behind = find_behind(held, newest)
     if behind is not None:
         raise behind
-    is_foreign = newest is not None and not {ROTATION_TAG, RESTORED_TAG} & set(tags)
-    was_frozen = pat.last_failure is not None and pat.last_failure.code == ForeignWriteError.code
+    is_foreign = load_provenance(held.run, pat).find_writer(newest) is Writer.FOREIGN
+    was_frozen = pat.hold is Hold.FOREIGN_WRITE
     if is_foreign and (was_frozen or pat.secret_version is not None) and not by_hand:
         raise ForeignWriteError(
             f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "

@@ -9,11 +9,12 @@ from itertools import takewhile
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed
 from rotator.domain.marker import strip_mark
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.engine.adopting import Refusal
 from rotator.engine.auditing import make_entry, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.provenance import Provenance, Writer
 from rotator.engine.tags import (
     ACCOUNT_TAG,
     AUTHORIZATION_TAG,
@@ -221,10 +222,10 @@ class _Look:
     def _drop_known(self, name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """The newest version of each rotation that is not in the journal."""
         with self._run.services.database.begin() as work:
-            known = {rotation.id for rotation in work.journal.load_for(name)}
+            provenance = Provenance("", work.journal.load_for(name))
         found: dict[str, SecretVersion] = {}
         for version in versions:
-            if version.tags[ROTATION_TAG] not in known:
+            if provenance.find_writer(version) is Writer.UNKNOWN:
                 found.setdefault(version.tags[ROTATION_TAG], version)
         return tuple(found.values())
 
@@ -297,7 +298,9 @@ def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> R
 def _make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """A rotation whose PAT is gone although its write is in the vault."""
     failure = Failure(CloneLostError.code, "found by a rebuild: the server lists its PAT no more")
-    return replace(_make_writer(run, item, version), state=RotationState.FAILED, failure=failure)
+    return replace(
+        _make_writer(run, item, version), state=RotationState.FAILED, failure=failure, ending=RotationEnding.CLONE_LOST
+    )
 
 
 def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
-from rotator.engine.behind import DATABASE_BEHIND, check_not_behind
+from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind, find_left_behind
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.minting import make_revoked_error
+from rotator.engine.minting import make_gone_error
+from rotator.engine.provenance import check_not_behind
 from rotator.engine.records import Known, load_known
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
@@ -112,7 +112,7 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
             continue
         current = listed.get(pat.authorization_id)
         if current is None:
-            told = pat.last_failure is not None and pat.last_failure.code in ("revoked_elsewhere", DATABASE_BEHIND)
+            told = pat.hold in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
             if pat.valid_to > now and not told:
                 found.changed.add(pat.name)
         elif has_drifted(pat, current):
@@ -128,7 +128,7 @@ def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetim
             and compare_mint(current, rotation, listing.identity.organization_id) is Likeness.OURS
         ]
         # One mint makes one PAT: where two look like it, or once did, one of them is a person's.
-        was_ambiguous = rotation.failure is not None and rotation.failure.code == MINT_AMBIGUOUS
+        was_ambiguous = rotation.ending is RotationEnding.MINT_AMBIGUOUS
         if len(ours) == 1 and not was_ambiguous:
             found.late.setdefault(rotation.name, []).append((rotation, ours[0]))
             found.changed.add(rotation.name)
@@ -166,7 +166,7 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
     if current is None:
         if pat.valid_to > held.services.clock.now() and not by_hand:
             check_not_behind(held)
-            raise make_revoked_error(pat.name)
+            raise make_gone_error(pat.name)
     elif has_drifted(pat, current):
         drifted = replace(
             pat,

@@ -6,14 +6,15 @@ from datetime import datetime
 
 from rotator.domain.audit_event import Outcome
 from rotator.domain.managed_pat import Failure
-from rotator.domain.rotation import MINT_AMBIGUOUS, Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
 from rotator.engine.abandoning import abandon, revoke_clone
-from rotator.engine.behind import find_behind
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.freezing import freeze
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import close_unminted
+from rotator.engine.provenance import find_behind
 from rotator.engine.retiring import complete, retire_predecessor
-from rotator.engine.storing import confirm_stored, find_version, freeze, journal_stored
+from rotator.engine.storing import confirm_stored, find_version, journal_stored
 from rotator.errors import RotationError
 
 LOST_VALUE = RotationError(
@@ -86,11 +87,16 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
     elif found:
         error = RotationError(
             f"{held.pat.name}: {len(found)} PATs look like our lost mint: {', '.join(found)}; none was revoked",
-            code=MINT_AMBIGUOUS,
+            code=RotationEnding.MINT_AMBIGUOUS,
             fix="Revoke those that nobody uses in Azure DevOps.",
         )
-        failure = Failure.of(error)
-        held.step(RotationState.FAILED, "rotation_failed", Outcome.FAILED, failure=failure)
+        held.step(
+            RotationState.FAILED,
+            "rotation_failed",
+            Outcome.FAILED,
+            failure=Failure.of(error),
+            ending=RotationEnding.MINT_AMBIGUOUS,
+        )
         raise error
     elif is_settled(held):
         _close_as_not_created(held, listing)
@@ -135,8 +141,9 @@ def _recover_retire(held: ClaimedPat, view: ServerView) -> None:
     listing = view.fetch_again(rotation.account, rotation.organization)
     if listing.find(rotation.predecessor_id) is None:
         latest = held.services.secrets.fetch_latest(held.location)
-        if find_behind(held, latest.version if latest is not None else None) is not None:
-            raise freeze(held, latest)
+        behind = find_behind(held, latest.version if latest is not None else None)
+        if behind is not None:
+            raise freeze(held, behind)
         complete(held)
     else:
         retire_predecessor(held, view)

@@ -9,7 +9,8 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
-from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG, ROTATION_TAG
+from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
@@ -50,24 +51,17 @@ def restore_committed(held: ClaimedPat) -> bool:
 def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     """The late write of an earlier rotation that consumers read now, if they do. Changes nothing."""
     latest = run.services.secrets.fetch_latest(SecretLocation.of(pat))
-    late = _load_late(run, pat)
-    return latest if latest is not None and latest.version.tags.get(ROTATION_TAG) in late else None
-
-
-def _load_late(run: RunContext, pat: ManagedPat) -> frozenset[str]:
-    """The ids of the rotations whose write may have come late, but for the one that made the current PAT."""
-    with run.services.database.begin() as work:
-        rotations = work.journal.load_for(pat.name)
-    current = pat.authorization_id
-    return frozenset(r.id for r in rotations if r.may_land_late and r.new_authorization_id != current)
+    if latest is None or load_provenance(run, pat).find_writer(latest.version) is not Writer.LATE:
+        return None
+    return latest
 
 
 def _find_committed(held: ClaimedPat) -> StoredSecret | None:
-    secrets, late = held.services.secrets, _load_late(held.run, held.pat)
+    provenance = load_provenance(held.run, held.pat)
     candidates = [
         version
-        for version in secrets.fetch_versions(held.location)
-        if version.enabled and version.tags.get(ROTATION_TAG) not in late
+        for version in held.services.secrets.fetch_versions(held.location)
+        if version.enabled and provenance.find_writer(version) is not Writer.LATE
     ]
     current = held.pat.authorization_id
     candidates.sort(key=lambda version: version.tags.get(AUTHORIZATION_TAG) != current)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
+from rotator.engine.provenance import make_foreign
 from rotator.engine.restoring import restore_committed
-from rotator.engine.storing import freeze, is_ours
+from rotator.engine.storing import is_ours
 from rotator.errors import PlanRefusedError, RotationError, VerificationError
 
 
@@ -61,9 +62,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
             code="predecessor_in_use",
             fix="The inventory was changed by hand or restored from a backup: compare it with `rotator scan`.",
         )
-        failure = Failure.of(error)
-        held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, failure=failure)
-        raise error
+        raise freeze(held, error)
     latest = run.services.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest):
         if restore_committed(held):
@@ -72,7 +71,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
                 code="overlap_restarted",
                 fix="Nothing to do: the old one is revoked when the new overlap is over.",
             )
-        raise freeze(held, latest)
+        raise freeze(held, make_foreign(held, latest))
     found = _verify_current(held, view, latest.value)
     expected = view.fetch_identity(rotation.account, rotation.organization)
     if found.user_id != expected.user_id:

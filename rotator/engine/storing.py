@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import REVOKED_BY_HAND, Failure, ManagedPatState
+from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import abandon
-from rotator.engine.behind import find_behind
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, make_tags
+from rotator.engine.provenance import is_written_by, make_foreign
+from rotator.engine.tags import AUTHORIZATION_TAG, make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     DeniedError,
-    ForeignWriteError,
     RejectedError,
     RotationError,
-    RotatorError,
     TransientError,
     UnknownOutcomeError,
     VerificationError,
@@ -82,7 +81,7 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
 def find_version(held: ClaimedPat) -> str | None:
     """The newest version of the secret that this rotation wrote."""
     versions = held.services.secrets.fetch_versions(held.location)
-    return next((v.version for v in versions if v.tags.get(ROTATION_TAG) == held.rotation.id), None)
+    return next((v.version for v in versions if is_written_by(v, held.rotation)), None)
 
 
 def journal_stored(held: ClaimedPat, version: str, *, may_land_again: bool) -> None:
@@ -100,27 +99,9 @@ def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
     """Whether what consumers read now was written by this rotation."""
     return (
         latest is not None
-        and latest.version.tags.get(ROTATION_TAG) == held.rotation.id
+        and is_written_by(latest.version, held.rotation)
         and latest.version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
     )
-
-
-def freeze(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
-    """Close the rotation because somebody else wrote the secret: neither PAT is revoked, a human decides.
-
-    `database_behind` when it was a rotation that we do not know.
-    """
-    rotation = held.rotation
-    behind = find_behind(held, latest.version if latest is not None else None)
-    error: RotatorError = behind or ForeignWriteError(
-        f"{held.pat.name}: secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
-        f"since; rotator revoked neither {rotation.predecessor_id} nor {rotation.new_authorization_id}",
-        fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
-    )
-    failure = Failure.of(error)
-    frozen = replace(held.pat, last_failure=failure, blocked=True)
-    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, pat=frozen, failure=failure)
-    return error
 
 
 def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
@@ -132,12 +113,12 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     run, rotation = held.run, held.rotation
     latest = run.services.secrets.fetch_latest(held.location)
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
-        raise freeze(held, latest)
+        raise freeze(held, make_foreign(held, latest))
     if value is None:
         _verify_again(held, view, latest.value)
     if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
         raise RotationError("a stored rotation without a clone", code="internal")
-    was_revoked = held.pat.last_failure is not None and held.pat.last_failure.code == REVOKED_BY_HAND
+    was_revoked = held.pat.hold is Hold.REVOKED_BY_HAND
     pat = replace(
         held.pat.healed(),
         state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,

@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.domain.rotation import CLOSED_STATES, RotationState
-from rotator.errors import CloneLostError, DatabaseError, LeaseHeldError, LeaseLostError
+from rotator.domain.rotation import CLOSED_STATES, RotationEnding, RotationState
+from rotator.errors import DatabaseError, LeaseHeldError, LeaseLostError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
@@ -227,17 +227,17 @@ def test_journal_load_late_stores_finds_unanswered_writes_when_nobody_waits_for_
 ) -> None:
     """Of rotations that are over or being given up, changed at or after the moment asked for; not of frozen ones."""
     late = replace(make_rotation("late"), state=RotationState.ABANDONED, tried_store=True, updated_at=NOW + DAY)
-    lost = Failure(CloneLostError.code, "revoked", "")
+    lost = RotationEnding.CLONE_LOST
     found = (
         late,
         replace(late, id="later", created_at=NOW + DAY),
-        replace(late, id="lost", state=RotationState.FAILED, failure=lost, created_at=NOW + 2 * DAY),
+        replace(late, id="lost", state=RotationState.FAILED, ending=lost, created_at=NOW + 2 * DAY),
         replace(late, id="over", state=RotationState.COMPLETED, created_at=NOW + 3 * DAY),
     )
     others = (
         replace(late, id="before", updated_at=NOW + DAY - timedelta(microseconds=1)),
         replace(late, id="answered", tried_store=False),
-        replace(late, id="frozen", state=RotationState.FAILED, failure=replace(lost, code="foreign_write")),
+        replace(late, id="frozen", state=RotationState.FAILED, failure=Failure("foreign_write", "x")),
         replace(late, id="failed", state=RotationState.FAILED),
         replace(late, id="waits", state=RotationState.STORING),
     )

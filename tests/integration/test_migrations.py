@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, insert, inspect, text
 
 from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
+from rotator.adapters.database.records import list_managed_pat, list_rotation
 from rotator.adapters.database.schema import REVISIONS, metadata
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.managed_pat import Failure
+from rotator.domain.rotation import RotationState
 from rotator.errors import DatabaseError
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_entry, make_managed_pat, make_rotation
@@ -30,12 +33,12 @@ COLUMNS = """
 audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
 lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
-    location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch claimed_by
-    claimed_until
+    location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
+    claimed_by claimed_until hold
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at looked_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
-    failure_fix tried_store mint_begun_at
+    failure_fix tried_store mint_begun_at kind ending
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
 """
 
@@ -132,28 +135,59 @@ def test_upgrade_changes_nothing_when_run_again(url: str) -> None:
     database.close()
 
 
+def _build(url: str, revision: str, *rows: tuple[str, dict[str, object]]) -> None:
+    """A database of an older schema: of each row, what its table had then."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config = make_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for table, row in rows:
+            known = {column["name"] for column in inspect(connection).get_columns(table)}
+            values = {name: value for name, value in row.items() if name in known}
+            connection.execute(insert(metadata.tables[table]).values(values))
+    engine.dispose()
+
+
+def _select(url: str, query: str) -> list[tuple[object, ...]]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    return rows
+
+
 def test_upgrade_dates_older_mints_by_their_plan_when_the_column_is_new(url: str) -> None:
     """They count within the hour as they did; a rotation that never asked for a mint has no date."""
-    upgrade(url)
-    database = SqlDatabase(url)
     planned = make_rotation("planned")
     asked = replace(make_rotation("asked", "other"), planned_valid_to=NOW)
-    with database.begin() as work:
-        for rotation in (planned, asked):
-            work.inventory.add(make_managed_pat(rotation.name))
-            claim = work.claims.claim(rotation.name, "run-1", now=NOW, span=timedelta(minutes=5))
-            work.journal.insert(rotation, claim)
-    database.close()
-    _execute(
-        url,
-        "DROP INDEX rotation_by_mint",
-        "ALTER TABLE rotation DROP COLUMN mint_begun_at",
-        "UPDATE alembic_version SET version_num = '0001'",
-    )
+    _build(url, "0001", *(("rotation", list_rotation(rotation)) for rotation in (planned, asked)))
     assert upgrade(url) == ("0001", HEAD)
+    database = SqlDatabase(url)
     with database.begin() as work:
         assert {r.id: r.mint_begun_at for r in work.journal.load_open()} == {"planned": None, "asked": NOW}
     database.close()
+
+
+def test_upgrade_turns_failure_codes_into_fields_when_the_columns_are_new(url: str) -> None:
+    """What a record waits for, what a rotation was for, how it ended."""
+    pats = (("frozen", "foreign_write"), ("gone", "revoked_elsewhere"), ("tired", "vault_failed"))
+    records = (replace(make_managed_pat(name), last_failure=Failure(code, "it failed")) for name, code in pats)
+    rotations = (
+        replace(make_rotation(code), state=RotationState.FAILED, failure=Failure(code, "it failed"))
+        for code in ("stray", "mint_ambiguous", "clone_revoked_elsewhere", "vault_failed")
+    )
+    rows = [("managed_pat", list_managed_pat(record)) for record in records]
+    _build(url, "0002", *rows, *(("rotation", list_rotation(rotation)) for rotation in rotations))
+    assert upgrade(url) == ("0002", HEAD)
+    held = _select(url, "SELECT name, hold FROM managed_pat ORDER BY name")
+    assert held == [("frozen", "foreign_write"), ("gone", "revoked_elsewhere"), ("tired", None)]
+    assert sorted(_select(url, "SELECT id, kind, ending, failure_code FROM rotation"), key=str) == [
+        ("clone_revoked_elsewhere", "rotation", "clone_lost", "clone_revoked_elsewhere"),
+        ("mint_ambiguous", "rotation", "mint_ambiguous", "mint_ambiguous"),
+        ("stray", "revocation", None, "left_behind"),
+        ("vault_failed", "rotation", None, "vault_failed"),
+    ]
 
 
 def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:

@@ -11,8 +11,8 @@ from rotator.adapters.database.engine import attempt, lock_topic
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
-from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationState
-from rotator.errors import CloneLostError, DatabaseError, LeaseHeldError
+from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
+from rotator.errors import DatabaseError, LeaseHeldError
 from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
@@ -80,7 +80,7 @@ class SqlJournal:
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.failure_code == CloneLostError.code)
+        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.ending == RotationEnding.CLONE_LOST)
         query = _select_rotations().where(unawaited, table.c.tried_store, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 

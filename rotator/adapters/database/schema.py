@@ -27,10 +27,10 @@ from sqlalchemy import (
 
 from rotator.adapters.database.columns import Details, Moment, Span, Texts, Word
 from rotator.domain.audit_event import Outcome
-from rotator.domain.managed_pat import ManagedPatState
-from rotator.domain.rotation import RotationState
+from rotator.domain.managed_pat import Hold, ManagedPatState
+from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that a start need not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -63,6 +63,7 @@ managed_pat = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("claimed_by", Text),
     Column("claimed_until", Moment),
+    Column("hold", Word(Hold)),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
 )
@@ -100,6 +101,8 @@ rotation = Table(
     Column("failure_fix", Text),
     Column("tried_store", Boolean, nullable=False),
     Column("mint_begun_at", Moment),
+    Column("kind", Word(RotationKind), nullable=False, server_default="rotation"),
+    Column("ending", Word(RotationEnding)),
     Index("rotation_by_name", "name", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
 )

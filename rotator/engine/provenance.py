@@ -1,0 +1,89 @@
+"""Who wrote a version of a secret: the one answer, by its tags and our journal."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.rotation import Rotation
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunContext
+from rotator.engine.tags import RESTORED_TAG, ROTATION_TAG
+from rotator.errors import DatabaseBehindError, ForeignWriteError, RotatorError
+from rotator.ports.secret_store import SecretVersion, StoredSecret
+
+
+class Writer(StrEnum):
+    """Who wrote a version, seen from one ManagedPat.
+
+    `late`: a closed rotation of ours whose write may take effect after its time, and whose clone is not the current
+    PAT. `ours`: any other rotation of our journal, or we put a value back that nobody had tagged. `unknown`: a
+    rotation that our journal does not hold, so the database is older than the vault or somebody shares the secret.
+    """
+
+    NOBODY = "nobody"
+    LATE = "late"
+    OURS = "ours"
+    UNKNOWN = "unknown"
+    FOREIGN = "foreign"
+
+
+class Provenance:
+    """Tells the writers of one ManagedPat's versions; `current` is its authorization id, `rotations` all it had."""
+
+    def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
+        self._known = {rotation.id for rotation in rotations}
+        self._late = {r.id for r in rotations if r.may_land_late and r.new_authorization_id != current}
+
+    def find_writer(self, version: SecretVersion | None) -> Writer:
+        """Who wrote the version; NOBODY for None."""
+        if version is None:
+            return Writer.NOBODY
+        rotation_id = version.tags.get(ROTATION_TAG)
+        if rotation_id is None:
+            return Writer.OURS if RESTORED_TAG in version.tags else Writer.FOREIGN
+        if rotation_id in self._late:
+            return Writer.LATE
+        return Writer.OURS if rotation_id in self._known else Writer.UNKNOWN
+
+
+def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
+    """The provenance of a ManagedPat's secret, by the journal as it is now."""
+    with run.services.database.begin() as work:
+        return Provenance(pat.authorization_id, work.journal.load_for(pat.name))
+
+
+def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:
+    """Whether this very rotation wrote the version, or the value was put back from one that it wrote."""
+    return version is not None and version.tags.get(ROTATION_TAG) == rotation.id
+
+
+def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:
+    """The error to raise when a rotation that our journal does not know wrote the newest version."""
+    pat = held.pat
+    if newest is None or load_provenance(held.run, pat).find_writer(newest) is not Writer.UNKNOWN:
+        return None
+    return DatabaseBehindError(
+        f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
+        f"know ({newest.tags.get(ROTATION_TAG)}); the database looks older than the vault",
+        fix="Nothing was minted or revoked. If the database was restored from a backup, run "
+        "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
+    )
+
+
+def check_not_behind(held: ClaimedPat) -> None:
+    """DatabaseBehindError when the vault's newest version, read now, was written by an unknown rotation."""
+    versions = held.services.secrets.fetch_versions(held.location)
+    error = find_behind(held, versions[0] if versions else None)
+    if error is not None:
+        raise error
+
+
+def make_foreign(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
+    """What to raise when consumers no longer read what the rotation at hand wrote."""
+    rotation = held.rotation
+    return find_behind(held, latest.version if latest is not None else None) or ForeignWriteError(
+        f"{held.pat.name}: secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
+        f"since; rotator revoked neither {rotation.predecessor_id} nor {rotation.new_authorization_id}",
+        fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
+    )
