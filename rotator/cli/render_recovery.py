@@ -17,8 +17,8 @@ from rotator.engine.tags import AUTHORIZATION_TAG
 
 def list_interrupted(run: RunContext) -> tuple[Rotation, ...]:
     """The open rotations that are not simply waiting for the end of their overlap."""
-    with run.services.database.begin() as work:
-        return tuple(item for item in work.journal.load_open() if item.state is not RotationState.OVERLAPPING)
+    with run.services.database.read() as reading:
+        return tuple(item for item in reading.journal.load_open() if item.state is not RotationState.OVERLAPPING)
 
 
 def render_left_behind(left: LeftBehind) -> str:

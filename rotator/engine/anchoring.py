@@ -24,8 +24,8 @@ class Anchor:
 
 def fetch_anchors(run: RunContext) -> tuple[Anchor, ...]:
     """The anchors in all versions of all managed secrets; errors of the vault pass through."""
-    with run.services.database.begin() as work:
-        pats = work.inventory.load_all()
+    with run.services.database.read() as reading:
+        pats = reading.inventory.load_all()
     found = []
     for pat in pats:
         location = SecretLocation.of(pat)

@@ -13,7 +13,7 @@ from rotator.engine.auditing import Detail, make_entry
 from rotator.engine.context import RunContext
 from rotator.errors import LeaseLostError, RotationError, UsageError
 from rotator.ports.claims import Claim
-from rotator.ports.database import UnitOfWork
+from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
 
 
@@ -139,9 +139,9 @@ class ClaimedPat:
         self.run.progress(event, name=self.pat.name, **plain)
 
 
-def check_managed(work: UnitOfWork, name: str) -> ManagedPat:
+def check_managed(reading: Reading, name: str) -> ManagedPat:
     """The record of that name, or UsageError."""
-    pat = work.inventory.load(name)
+    pat = reading.inventory.load(name)
     if pat is None:
         raise UsageError(f'there is no managed PAT "{name}"', fix="See `rotator inventory list` for the names.")
     return pat

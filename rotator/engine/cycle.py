@@ -63,8 +63,8 @@ class Cycle:
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
         services = self.run.services
-        with services.database.begin() as work:
-            places = count_places(work, self.run.policy.guardrails, services.clock.now())
+        with services.database.read() as reading:
+            places = count_places(reading, self.run.policy.guardrails, services.clock.now())
         self._turns = Turns(names, places)
         if services.max_parallel == 1:
             for name in names:
@@ -98,8 +98,8 @@ class Cycle:
             self._turns.leave(name)
 
     def _isolate(self, name: str, found: Reconciliation) -> None:
-        with self.run.services.database.begin() as work:
-            pat = check_managed(work, name)
+        with self.run.services.database.read() as reading:
+            pat = check_managed(reading, name)
         try:
             self.view.refresh_account(pat.account)
             with claimed(self.run, name) as held:
@@ -211,8 +211,8 @@ class Cycle:
         pat, now = held.pat, self.run.services.clock.now()
         if not self._by_hand and (pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now)):
             return None
-        with self.run.services.database.begin() as work:
-            longest = work.limits.load().get((pat.account, pat.organization))
+        with self.run.services.database.read() as reading:
+            longest = reading.limits.load().get((pat.account, pat.organization))
         decision = self.run.policy.decide(pat, now=now, longest=longest)
         return decision if self._by_hand or decision.verdict is Verdict.DUE else None
 

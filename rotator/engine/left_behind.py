@@ -13,7 +13,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.records import Known, load_known
 from rotator.errors import RotatorError, UsageError
-from rotator.ports.database import UnitOfWork
+from rotator.ports.database import Reading
 
 LEFT_BEHIND = "left_behind"
 """The code of what is said of such a PAT."""
@@ -55,10 +55,10 @@ def find_left_behind(known: Known, account: str, organization: str, pats: tuple[
     return tuple(found)
 
 
-def load_left_behind(work: UnitOfWork, known: Known) -> tuple[LeftBehind, ...]:
+def load_left_behind(reading: Reading, known: Known) -> tuple[LeftBehind, ...]:
     """Those among the PATs that the last look at the server found untracked; no server is asked."""
     pats: dict[tuple[str, str], list[Pat]] = {}
-    for item in work.inventory.load_untracked():
+    for item in reading.inventory.load_untracked():
         pats.setdefault((item.account, item.organization), []).append(item.pat)
     found = {
         left.pat.authorization_id: left

@@ -83,8 +83,8 @@ def make_gone_error(name: str) -> PatGoneError:
 def check_attempts(held: ClaimedPat) -> None:
     """RotationError when too many clones were minted and given up within a day: a human has to look."""
     since = held.services.clock.now() - timedelta(days=1)
-    with held.services.database.begin() as work:
-        rotations = work.journal.load_for(held.pat.name, since=since)
+    with held.services.database.read() as reading:
+        rotations = reading.journal.load_for(held.pat.name, since=since)
     lost = [
         rotation
         for rotation in rotations
@@ -251,10 +251,10 @@ def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
 def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
     """A whole second that no PAT of that name has and no other attempt of ours has asked for."""
     rotation, entropy = held.rotation, held.services.entropy
-    with held.services.database.begin() as work:
+    with held.services.database.read() as reading:
         others = {
             other.planned_valid_to
-            for other in (*work.journal.load_open(), *work.journal.load_for(rotation.name))
+            for other in (*reading.journal.load_open(), *reading.journal.load_for(rotation.name))
             if other.organization == rotation.organization and other.display_name == rotation.display_name
         }
     taken = others | {pat.valid_to for pat in source.listing.pats if pat.display_name == rotation.display_name}

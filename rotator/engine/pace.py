@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 from rotator.domain.policy import Guardrails
 from rotator.errors import PostponedError
-from rotator.ports.database import UnitOfWork
+from rotator.ports.database import Reading, UnitOfWork
 
 _WINDOW = timedelta(hours=1)
 
 
-def count_places(work: UnitOfWork, guardrails: Guardrails, now: datetime) -> int:
+def count_places(reading: Reading, guardrails: Guardrails, now: datetime) -> int:
     """Count the mints that may still begin now, by what the journal holds of the last hour. Those by hand count too."""
-    return max(0, guardrails.max_rotations_per_hour - work.journal.count_mints(now - _WINDOW))
+    return max(0, guardrails.max_rotations_per_hour - reading.journal.count_mints(now - _WINDOW))
 
 
 def check_pace(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:

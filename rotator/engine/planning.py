@@ -30,11 +30,11 @@ def make_plan(run: RunContext) -> Plan:
 
 def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
     """One action for every ManagedPat, recoveries first, then by urgency and expiry."""
-    with database.begin() as work:
-        pats = work.inventory.load_all()
-        limits = work.limits.load()
-        rotations = {rotation.name: rotation for rotation in work.journal.load_open()}
-        places = count_places(work, policy.guardrails, now)
+    with database.read() as reading:
+        pats = reading.inventory.load_all()
+        limits = reading.limits.load()
+        rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
+        places = count_places(reading, policy.guardrails, now)
     actions = []
     for pat in pats:
         longest = limits.get((pat.account, pat.organization))

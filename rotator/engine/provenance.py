@@ -49,8 +49,8 @@ class Provenance:
 
 def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
     """The provenance of a ManagedPat's secret, by the journal as it is now."""
-    with run.services.database.begin() as work:
-        return Provenance(pat.authorization_id, work.journal.load_for(pat.name))
+    with run.services.database.read() as reading:
+        return Provenance(pat.authorization_id, reading.journal.load_for(pat.name))
 
 
 def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:

@@ -145,8 +145,8 @@ class _Look:
 
     def __init__(self, run: RunContext) -> None:
         self._run, self._view = run, ServerView(run)
-        with run.services.database.begin() as work:
-            self.records = {pat.name: pat for pat in work.inventory.load_all()}
+        with run.services.database.read() as reading:
+            self.records = {pat.name: pat for pat in reading.inventory.load_all()}
         self.found: dict[str, Found] = {}
         self.refusals: list[Refusal] = []
         self.errors: list[RotatorError] = []

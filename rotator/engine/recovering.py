@@ -63,8 +63,8 @@ def make_settled_at(held: ClaimedPat) -> datetime | None:
 
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:
     """The ids in a listing that are as like this rotation's mint as asked, and nobody else's."""
-    with held.services.database.begin() as work:
-        known = work.journal.load_minted_ids() | {pat.authorization_id for pat in work.inventory.load_all()}
+    with held.services.database.read() as reading:
+        known = reading.journal.load_minted_ids() | {pat.authorization_id for pat in reading.inventory.load_all()}
     organization_id = listing.identity.organization_id
     return [
         pat.authorization_id

@@ -21,8 +21,8 @@ def is_overlap_over(held: ClaimedPat) -> bool:
     until = held.rotation.overlap_until
     if until is None or held.services.clock.now() < until:
         return False
-    with held.services.database.begin() as work:
-        return work.now() >= until
+    with held.services.database.read() as reading:
+        return reading.now() >= until
 
 
 def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = False) -> None:
@@ -54,8 +54,8 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     clone, by its tags; that value authenticates, as the expected user.
     """
     run, rotation = held.run, held.rotation
-    with run.services.database.begin() as work:
-        in_use = {pat.authorization_id for pat in work.inventory.load_all()}
+    with run.services.database.read() as reading:
+        in_use = {pat.authorization_id for pat in reading.inventory.load_all()}
     if rotation.predecessor_id in in_use or held.pat.authorization_id != rotation.new_authorization_id:
         error = PlanRefusedError(
             f"{held.pat.name}: the PAT to retire is recorded as in use; nothing was revoked",

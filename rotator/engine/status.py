@@ -56,11 +56,11 @@ class TokenStatus:
 
 def status_from(database: Database, policy: Policy, now: datetime) -> tuple[TokenStatus, ...]:
     """Every ManagedPat by expiry, then what the last run saw untracked, with a warning where it is left over."""
-    with database.begin() as work:
-        known = known_in(work, now)
-        untracked = work.inventory.load_untracked()
-        warnings = {item.pat.authorization_id: make_warning(item) for item in load_left_behind(work, known)}
-        limits = work.limits.load()
+    with database.read() as reading:
+        known = known_in(reading, now)
+        untracked = reading.inventory.load_untracked()
+        warnings = {item.pat.authorization_id: make_warning(item) for item in load_left_behind(reading, known)}
+        limits = reading.limits.load()
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     rows = []
     for pat in known.pats:

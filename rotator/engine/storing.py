@@ -34,8 +34,8 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
     a value that nobody knows of is not.
     """
     run, rotation = held.run, held.rotation
-    with run.services.database.begin() as work:
-        head = work.audit.load_head()
+    with run.services.database.read() as reading:
+        head = reading.audit.load_head()
     held.step(
         RotationState.STORING,
         "store_started",

@@ -9,11 +9,8 @@ from typing import Protocol
 from rotator.domain.audit_event import AuditEntry, AuditEvent
 
 
-class AuditLog(Protocol):
-    """The hash chain. Appending happens in the same transaction as what it tells."""
-
-    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
-        """Chain an entry to the end, serialised against every other writer."""
+class AuditLogReader(Protocol):
+    """Reading the hash chain."""
 
     def load(
         self,
@@ -27,3 +24,10 @@ class AuditLog(Protocol):
 
     def load_head(self) -> AuditEvent | None:
         """The newest event."""
+
+
+class AuditLog(AuditLogReader, Protocol):
+    """The hash chain. Appending happens in the same transaction as what it tells."""
+
+    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
+        """Chain an entry to the end, serialised against every other writer."""

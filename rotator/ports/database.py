@@ -1,4 +1,4 @@
-"""Transactions over inventory, journal, audit log, claims and limits."""
+"""Transactions over inventory, journal, audit log, claims and limits: those that read, and those that write."""
 
 from __future__ import annotations
 
@@ -6,15 +6,38 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from rotator.ports.audit_log import AuditLog
+from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
-from rotator.ports.inventory import Inventory
-from rotator.ports.journal import Journal
-from rotator.ports.limits import LifetimeLimits
+from rotator.ports.inventory import Inventory, InventoryReader
+from rotator.ports.journal import Journal, JournalReader
+from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 
 
-class UnitOfWork(Protocol):
-    """One transaction. Leaving the `with` block commits it; an exception rolls all of it back."""
+class Reading(Protocol):
+    """One transaction that only reads: one moment's picture of everything that was committed before it."""
+
+    @property
+    def inventory(self) -> InventoryReader:
+        """The ManagedPats."""
+
+    @property
+    def journal(self) -> JournalReader:
+        """The rotations."""
+
+    @property
+    def audit(self) -> AuditLogReader:
+        """The audit log."""
+
+    @property
+    def limits(self) -> LifetimeLimitsReader:
+        """The longest lifetimes that were granted."""
+
+    def now(self) -> datetime:
+        """The database server's clock; for SQLite the host's."""
+
+
+class UnitOfWork(Reading, Protocol):
+    """One transaction that may write. Leaving the `with` block commits it; an exception rolls all of it back."""
 
     inventory: Inventory
     journal: Journal
@@ -22,12 +45,16 @@ class UnitOfWork(Protocol):
     claims: Claims
     limits: LifetimeLimits
 
-    def now(self) -> datetime:
-        """The database server's clock; for SQLite the host's."""
-
 
 class Database(Protocol):
     """Transactions. DatabaseError and its children when it cannot be used."""
 
     def begin(self) -> AbstractContextManager[UnitOfWork]:
         """A transaction that no other writer runs beside (SQLite) or that locks what it changes (PostgreSQL)."""
+
+    def read(self) -> AbstractContextManager[Reading]:
+        """A transaction that neither waits for a writer nor makes one wait; the database refuses a write in it.
+
+        What is decided in it may be out of date when it is acted on: whatever must hold together with a write
+        belongs into `begin`.
+        """

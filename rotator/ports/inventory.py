@@ -18,14 +18,21 @@ class UntrackedPat:
     pat: Pat
 
 
-class Inventory(Protocol):
-    """The ManagedPats."""
+class InventoryReader(Protocol):
+    """Reading the ManagedPats."""
 
     def load_all(self) -> tuple[ManagedPat, ...]:
         """All records, by name."""
 
     def load(self, name: str) -> ManagedPat | None:
-        """One record."""
+        """One record. In a writing transaction nobody else changes it until that ends."""
+
+    def load_untracked(self) -> tuple[UntrackedPat, ...]:
+        """What the last reconciliations left."""
+
+
+class Inventory(InventoryReader, Protocol):
+    """The ManagedPats."""
 
     def add(self, pat: ManagedPat) -> None:
         """A new record. UsageError if name, authorization id or secret location is already taken."""
@@ -38,6 +45,3 @@ class Inventory(Protocol):
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         """Replace what is remembered as untracked for one account and organization."""
-
-    def load_untracked(self) -> tuple[UntrackedPat, ...]:
-        """What the last reconciliations left."""

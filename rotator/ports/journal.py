@@ -9,14 +9,8 @@ from rotator.domain.rotation import Rotation
 from rotator.ports.claims import Claim
 
 
-class Journal(Protocol):
-    """The rotations. Every write is fenced: LeaseLostError unless the claim's epoch is the current one."""
-
-    def insert(self, rotation: Rotation, claim: Claim) -> None:
-        """A new rotation. LeaseHeldError when its ManagedPat has an open one already."""
-
-    def save(self, rotation: Rotation, claim: Claim) -> None:
-        """Replace a rotation."""
+class JournalReader(Protocol):
+    """Reading the rotations."""
 
     def load_open(self) -> tuple[Rotation, ...]:
         """Every rotation that is not closed."""
@@ -39,11 +33,21 @@ class Journal(Protocol):
     def count_mints(self, since: datetime) -> int:
         """Count the mints that were begun after `since`, whoever began them."""
 
+    def load_minted_ids(self) -> frozenset[str]:
+        """The authorization ids of every PAT that we ever minted."""
+
+
+class Journal(JournalReader, Protocol):
+    """The rotations. Every write is fenced: LeaseLostError unless the claim's epoch is the current one."""
+
     def lock_mints(self) -> None:
         """Wait until no other transaction holds this lock, and hold it until this one ends.
 
         What `count_mints` says then stays true, but for mints that are begun without the lock.
         """
 
-    def load_minted_ids(self) -> frozenset[str]:
-        """The authorization ids of every PAT that we ever minted."""
+    def insert(self, rotation: Rotation, claim: Claim) -> None:
+        """A new rotation. LeaseHeldError when its ManagedPat has an open one already."""
+
+    def save(self, rotation: Rotation, claim: Claim) -> None:
+        """Replace a rotation."""

@@ -6,11 +6,15 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 
-class LifetimeLimits(Protocol):
+class LifetimeLimitsReader(Protocol):
     """The longest lifetime that each account was granted in each organization, learned from clamped mints."""
 
     def load(self) -> dict[tuple[str, str], timedelta]:
         """By (account, organization)."""
+
+
+class LifetimeLimits(LifetimeLimitsReader, Protocol):
+    """The same, and what is learned."""
 
     def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
         """Remember a limit."""

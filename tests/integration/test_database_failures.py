@@ -17,8 +17,10 @@ from pathlib import Path
 import psycopg
 import psycopg.errors
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from rotator.adapters.database.engine import make_engine, make_reader
 from rotator.adapters.database.failures import explain
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
@@ -140,6 +142,8 @@ def test_sqlite_is_locked_when_another_process_writes(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseLockedError) as locked, database.begin():
             pytest.fail("a transaction began")
+        with database.read() as reading:
+            assert len(reading.inventory.load_all()) == 1
         other.execute("ROLLBACK")
     assert locked.value.exit_code == 11
     assert locked.value.__cause__ is None
@@ -221,6 +225,25 @@ def test_postgresql_refuses_a_write_when_read_only(postgres_url: str) -> None:
         work.inventory.add(make_managed_pat())
     database.close()
     assert refused.value.code == "database_read_only"
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM managed_pat", "UPDATE audit_event SET actor = 'x'", "DROP TABLE rotation"]
+)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_database_refuses_a_write_when_the_transaction_only_reads(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, statement: str
+) -> None:
+    """By itself, whatever the code says; and the same connection writes again afterwards."""
+    url = f"sqlite:///{tmp_path}/rotator.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    upgrade(url)
+    engine = make_engine(make_url(url), QUICK)
+    with pytest.raises(DatabaseError) as refused, make_reader(engine).begin() as connection:
+        connection.execute(text(statement))
+    assert refused.value.code == "database_read_only"
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM managed_pat"))
+    engine.dispose()
 
 
 def test_sqlite_names_the_disk_when_it_is_full(tmp_path: Path) -> None:

@@ -64,11 +64,14 @@ def _execute(url: str, *statements: str) -> None:
 
 
 def _refuse(url: str) -> DatabaseError:
-    """The error of the first transaction; one that is right says what to do and carries no library exception."""
+    """The error of the first transaction, of whichever kind; it says what to do and carries no library exception."""
     database = SqlDatabase(url)
+    with pytest.raises(DatabaseError) as reading, database.read():
+        pytest.fail("a transaction began")
     with pytest.raises(DatabaseError) as refused, database.begin():
         pytest.fail("a transaction began")
     database.close()
+    assert (reading.value.code, reading.value.message) == (refused.value.code, refused.value.message)
     assert refused.value.fix
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None

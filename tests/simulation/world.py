@@ -15,7 +15,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import check_chain
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.tags import ROTATION_TAG
-from rotator.ports.database import UnitOfWork
+from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 from rotator.ports.sign_in import SignInStatus
@@ -203,6 +203,13 @@ class MortalDatabase:
         with self._world.database.begin() as work:
             yield work
             self._life.check()
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See the port."""
+        self._life.check()
+        with self._world.database.read() as reading:
+            yield reading
 
 
 class MortalPats:

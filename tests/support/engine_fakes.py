@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from rotator.domain.audit_event import AuditEntry, AuditEvent
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.audit_log import AuditLog
-from rotator.ports.database import UnitOfWork
+from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat
 from rotator.ports.sign_in import SignInStatus
 from tests.support.clock import FakeClock
@@ -87,6 +87,14 @@ class WatchedDatabase(MemoryDatabase):
         for mark in marks:
             if mark in self.interrupts:
                 self.interrupts.pop(mark)()
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See the port."""
+        if self._dead:
+            raise ProcessDied
+        with super().read() as reading:
+            yield reading
 
     def _find_changed(self, work: UnitOfWork) -> dict[str, str]:
         """The new states of the rotations that this transaction moved, by id."""

@@ -15,12 +15,12 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import DatabaseError, DatabaseLockedError
-from rotator.ports.audit_log import AuditLog
+from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
-from rotator.ports.database import UnitOfWork
-from rotator.ports.inventory import Inventory, UntrackedPat
-from rotator.ports.journal import Journal
-from rotator.ports.limits import LifetimeLimits
+from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
+from rotator.ports.journal import Journal, JournalReader
+from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Tables:
         return pat is not None and pat.epoch == claim.epoch and holder is not None and holder[0] == claim.claimant
 
 
-class _MemoryInventory:
+class _MemoryInventoryReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
 
@@ -60,6 +60,16 @@ class _MemoryInventory:
     def load(self, name: str) -> ManagedPat | None:
         return self._tables.pats.get(name)
 
+    def load_untracked(self) -> tuple[UntrackedPat, ...]:
+        found = {
+            (account, organization, pat.authorization_id): UntrackedPat(account, organization, pat)
+            for (account, organization), pats in self._tables.untracked.items()
+            for pat in pats
+        }
+        return tuple(sorted(found.values(), key=order_untracked))
+
+
+class _MemoryInventory(_MemoryInventoryReader):
     def add(self, pat: ManagedPat) -> None:
         if pat.name in self._tables.pats:
             raise make_conflict(pat, self._tables.pats[pat.name])
@@ -79,14 +89,6 @@ class _MemoryInventory:
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         self._tables.untracked[account, organization] = pats
 
-    def load_untracked(self) -> tuple[UntrackedPat, ...]:
-        found = {
-            (account, organization, pat.authorization_id): UntrackedPat(account, organization, pat)
-            for (account, organization), pats in self._tables.untracked.items()
-            for pat in pats
-        }
-        return tuple(sorted(found.values(), key=order_untracked))
-
     def _check_conflicts(self, pat: ManagedPat) -> None:
         for other in self._tables.pats.values():
             same_id = (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id)
@@ -95,22 +97,9 @@ class _MemoryInventory:
                 raise make_conflict(pat, other)
 
 
-class _MemoryJournal:
+class _MemoryJournalReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
-
-    def insert(self, rotation: Rotation, claim: Claim) -> None:
-        self._check(rotation, claim)
-        if rotation.id in self._tables.rotations:
-            raise DatabaseError(f"rotation {rotation.id} exists already", code="database_constraint")
-        self._tables.rotations[rotation.id] = rotation
-
-    def save(self, rotation: Rotation, claim: Claim) -> None:
-        self._check(rotation, claim)
-        old = self._tables.rotations.get(rotation.id)
-        if old is None or old.name != rotation.name:
-            raise make_unknown(rotation)
-        self._tables.rotations[rotation.id] = rotation
 
     def load_open(self) -> tuple[Rotation, ...]:
         return tuple(rotation for rotation in self._sorted() if rotation.is_open)
@@ -140,12 +129,30 @@ class _MemoryJournal:
         moments = (rotation.mint_begun_at for rotation in self._tables.rotations.values())
         return sum(moment is not None and moment > since for moment in moments)
 
-    def lock_mints(self) -> None:
-        """There is one transaction at a time."""
-
     def load_minted_ids(self) -> frozenset[str]:
         ids = (rotation.new_authorization_id for rotation in self._tables.rotations.values())
         return frozenset(minted for minted in ids if minted is not None)
+
+    def _sorted(self) -> list[Rotation]:
+        return sorted(self._tables.rotations.values(), key=lambda rotation: (rotation.created_at, rotation.id))
+
+
+class _MemoryJournal(_MemoryJournalReader):
+    def lock_mints(self) -> None:
+        """There is one transaction at a time."""
+
+    def insert(self, rotation: Rotation, claim: Claim) -> None:
+        self._check(rotation, claim)
+        if rotation.id in self._tables.rotations:
+            raise DatabaseError(f"rotation {rotation.id} exists already", code="database_constraint")
+        self._tables.rotations[rotation.id] = rotation
+
+    def save(self, rotation: Rotation, claim: Claim) -> None:
+        self._check(rotation, claim)
+        old = self._tables.rotations.get(rotation.id)
+        if old is None or old.name != rotation.name:
+            raise make_unknown(rotation)
+        self._tables.rotations[rotation.id] = rotation
 
     def _check(self, rotation: Rotation, claim: Claim) -> None:
         if claim.name != rotation.name or not self._tables.holds(claim):
@@ -154,19 +161,10 @@ class _MemoryJournal:
             if other.name == rotation.name and other.id != rotation.id and other.is_open and rotation.is_open:
                 raise make_open_already(rotation, other.id)
 
-    def _sorted(self) -> list[Rotation]:
-        return sorted(self._tables.rotations.values(), key=lambda rotation: (rotation.created_at, rotation.id))
 
-
-class _MemoryAuditLog:
+class _MemoryAuditLogReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
-
-    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
-        entry = replace(entry, details=dict(entry.details))
-        event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
-        self._tables.events.append(event)
-        return event
 
     def load(
         self,
@@ -184,6 +182,14 @@ class _MemoryAuditLog:
 
     def load_head(self) -> AuditEvent | None:
         return self._tables.events[-1] if self._tables.events else None
+
+
+class _MemoryAuditLog(_MemoryAuditLogReader):
+    def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
+        entry = replace(entry, details=dict(entry.details))
+        event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
+        self._tables.events.append(event)
+        return event
 
 
 class _MemoryClaims:
@@ -212,15 +218,29 @@ class _MemoryClaims:
             del self._tables.claims[claim.name]
 
 
-class _MemoryLifetimeLimits:
+class _MemoryLifetimeLimitsReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
 
     def load(self) -> dict[tuple[str, str], timedelta]:
         return dict(self._tables.limits)
 
+
+class _MemoryLifetimeLimits(_MemoryLifetimeLimitsReader):
     def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
         self._tables.limits[account, organization] = longest
+
+
+class _MemoryReading:
+    def __init__(self, tables: _Tables, host_now: Callable[[], datetime]) -> None:
+        self._host_now = host_now
+        self.inventory: InventoryReader = _MemoryInventoryReader(tables)
+        self.journal: JournalReader = _MemoryJournalReader(tables)
+        self.audit: AuditLogReader = _MemoryAuditLogReader(tables)
+        self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
+
+    def now(self) -> datetime:
+        return self._host_now()
 
 
 class _MemoryUnitOfWork:
@@ -237,7 +257,7 @@ class _MemoryUnitOfWork:
 
 
 class MemoryDatabase:
-    """The port Database. One transaction at a time; nothing is kept of one that ends with an exception.
+    """The port Database. One transaction that writes at a time; nothing is kept of one that ends with an exception.
 
     Any number of threads may use it; a nested `begin` raises DatabaseLockedError after
     `lock_timeout` seconds, as on SQLite.
@@ -262,6 +282,11 @@ class MemoryDatabase:
             self._tables = tables
         finally:
             self._turn.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See the port. What is committed is never changed in place: a commit puts new tables there."""
+        yield _MemoryReading(self._tables, self._host_now)
 
     def snapshot(self) -> object:
         """All that is committed, for a look at it."""

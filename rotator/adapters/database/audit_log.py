@@ -18,11 +18,39 @@ _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
 
 
-class SqlAuditLog:
-    """The port AuditLog."""
+class SqlAuditLogReader:
+    """The port AuditLogReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def load(
+        self,
+        *,
+        since: datetime | None = None,
+        subject: str | None = None,
+        event: str | None = None,
+        run_id: str | None = None,
+    ) -> Iterator[AuditEvent]:
+        """See the port. Streamed: valid inside the transaction only, and never the whole log in memory."""
+        query = select(table).order_by(table.c.sequence).execution_options(yield_per=_BATCH)
+        if since is not None:
+            query = query.where(table.c.occurred_at >= since)
+        for column, wanted in ((table.c.subject, subject), (table.c.event, event), (table.c.run_id, run_id)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        with self._connection.execute(query) as rows:
+            for row in rows:
+                yield _make_event(row)
+
+    def load_head(self) -> AuditEvent | None:
+        """See the port."""
+        row = self._connection.execute(_LOAD_HEAD).one_or_none()
+        return None if row is None else _make_event(row)
+
+
+class SqlAuditLog(SqlAuditLogReader):
+    """The port AuditLog."""
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
         """See the port.
@@ -48,30 +76,6 @@ class SqlAuditLog:
             },
         )
         return event
-
-    def load(
-        self,
-        *,
-        since: datetime | None = None,
-        subject: str | None = None,
-        event: str | None = None,
-        run_id: str | None = None,
-    ) -> Iterator[AuditEvent]:
-        """See the port. Streamed: valid inside the transaction only, and never the whole log in memory."""
-        query = select(table).order_by(table.c.sequence).execution_options(yield_per=_BATCH)
-        if since is not None:
-            query = query.where(table.c.occurred_at >= since)
-        for column, wanted in ((table.c.subject, subject), (table.c.event, event), (table.c.run_id, run_id)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        with self._connection.execute(query) as rows:
-            for row in rows:
-                yield _make_event(row)
-
-    def load_head(self) -> AuditEvent | None:
-        """See the port."""
-        row = self._connection.execute(_LOAD_HEAD).one_or_none()
-        return None if row is None else _make_event(row)
 
 
 def _make_event(row: Row[Any]) -> AuditEvent:

@@ -1,12 +1,14 @@
 """How connections are made, so that a committed transaction is on disk and two writers never overlap silently.
 
-SQLite: the driver's own transaction handling is switched off and every transaction starts with BEGIN IMMEDIATE. The
-default (a deferred transaction) lets two readers both decide to write, and one's work is lost without an error.
-WAL lets other tools read meanwhile; `synchronous=full` makes a commit durable, which the journal relies on.
+SQLite: the driver's own transaction handling is switched off and every transaction that writes starts with BEGIN
+IMMEDIATE. The default (a deferred transaction) lets two readers both decide to write, and one's work is lost without
+an error. A transaction that only reads is deferred, with `query_only`: in WAL mode it sees what was committed when it
+began, and takes no lock that a writer needs. `synchronous=full` makes a commit durable, which the journal relies on.
 
-PostgreSQL: READ COMMITTED. What is read in order to be changed is read with FOR UPDATE, and what has no row to lock
-(the end of the audit chain) is serialised by an advisory lock that ends with the transaction. SERIALIZABLE would need
-a retry around every use case; a session-level advisory lock would leak into the pool.
+PostgreSQL: READ COMMITTED; what only reads is REPEATABLE READ, READ ONLY. What is read in order to be changed is read
+with FOR UPDATE, and what has no row to lock (the end of the audit chain) is serialised by an advisory lock that ends
+with the transaction. SERIALIZABLE would need a retry around every use case; a session-level
+advisory lock would leak into the pool.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ LOCK_WAIT = timedelta(seconds=10)
 """How long any lock is waited for before DatabaseLockedError."""
 
 _CONNECT_SECONDS = 10
+_READS_ONLY = "rotator_reads_only"
 
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
 
@@ -82,6 +85,11 @@ def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
     return engine
 
 
+def make_reader(engine: Engine) -> Engine:
+    """The same connections, for transactions that only read one moment's picture: the database refuses a write."""
+    return engine.execution_options(**{_READS_ONLY: True})
+
+
 def attempt(connection: Connection) -> AbstractContextManager[object]:
     """Around one statement that a constraint may refuse, after which the transaction must go on.
 
@@ -106,7 +114,7 @@ def _make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
             fix="Create the folder, or correct the `database` setting.",
         )
     engine = create_engine(url, creator=_sqlite_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -125,8 +133,10 @@ def _sqlite_creator(path: Path, lock_wait: timedelta) -> Callable[[], sqlite3.Co
     return connect
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = _reads_only(connection)
+    connection.exec_driver_sql(f"PRAGMA query_only = {reads_only:d}")
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
 def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
@@ -146,7 +156,18 @@ def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
             fix="Install it with: pip install 'pat-rotator[postgres]'",
         ) from None
     event.listen(engine, "connect", partial(_set_session, lock_wait))
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # Not by the library's own option: that would end with READ WRITE for good, against what the server is set to.
+    if _reads_only(connection):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _reads_only(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(_READS_ONLY, False))
 
 
 def _set_session(lock_wait: timedelta, connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

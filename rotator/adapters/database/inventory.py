@@ -1,7 +1,7 @@
 """The ManagedPats, and the PATs that nobody manages yet.
 
-`load` takes the row FOR UPDATE on PostgreSQL: whoever loads a record, changes it and saves it in one transaction cannot
-write over what a run has saved meanwhile. `load_all` takes no lock, as it is for looking.
+In a transaction that writes, `load` takes the row FOR UPDATE on PostgreSQL: whoever loads a record, changes it and
+saves it cannot write over what a run has saved meanwhile. `load_all` takes no lock, as it is for looking.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from rotator.ports.claims import Claim
 from rotator.ports.inventory import UntrackedPat
 
 # Made once: building a statement costs the library more than executing it does.
-_LOAD = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == bindparam("wanted_name")).with_for_update()
+_LOAD = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == bindparam("wanted_name"))
+_LOAD_LOCKED = _LOAD.with_for_update()
 
 
-class SqlInventory:
-    """The port Inventory."""
+class SqlInventoryReader:
+    """The port InventoryReader."""
+
+    _load_one = _LOAD
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -42,8 +45,20 @@ class SqlInventory:
 
     def load(self, name: str) -> ManagedPat | None:
         """See the port."""
-        row = self._connection.execute(_LOAD, {"wanted_name": name}).one_or_none()
+        row = self._connection.execute(self._load_one, {"wanted_name": name}).one_or_none()
         return None if row is None else make_managed_pat(row)
+
+    def load_untracked(self) -> tuple[UntrackedPat, ...]:
+        """See the port. By account, organization, display name and id."""
+        query = select(untracked_pat.c.account, untracked_pat.c.organization, *PAT_COLUMNS)
+        found = [UntrackedPat(row[0], row[1], make_pat(row[2:])) for row in self._connection.execute(query)]
+        return tuple(sorted(found, key=order_untracked))
+
+
+class SqlInventory(SqlInventoryReader):
+    """The port Inventory."""
+
+    _load_one = _LOAD_LOCKED
 
     def add(self, pat: ManagedPat) -> None:
         """See the port."""
@@ -77,12 +92,6 @@ class SqlInventory:
         rows = list({pat.authorization_id: place | list_pat(pat) for pat in pats}.values())
         if rows:
             self._connection.execute(insert(untracked_pat), rows)
-
-    def load_untracked(self) -> tuple[UntrackedPat, ...]:
-        """See the port. By account, organization, display name and id."""
-        query = select(untracked_pat.c.account, untracked_pat.c.organization, *PAT_COLUMNS)
-        found = [UntrackedPat(row[0], row[1], make_pat(row[2:])) for row in self._connection.execute(query)]
-        return tuple(sorted(found, key=order_untracked))
 
     def _find_same_name(self, pat: ManagedPat) -> str | None:
         return self._connection.scalar(select(managed_pat.c.name).where(managed_pat.c.name == pat.name))

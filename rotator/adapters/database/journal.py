@@ -25,32 +25,11 @@ _LOAD_FOR = (
 _COUNT_MINTS = select(func.count()).select_from(table).where(table.c.mint_begun_at > bindparam("since"))
 
 
-class SqlJournal:
-    """The port Journal. A ManagedPat has one open rotation at most: a unique partial index sees to it."""
+class SqlJournalReader:
+    """The port JournalReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-
-    def insert(self, rotation: Rotation, claim: Claim) -> None:
-        """See the port."""
-        check_fence(self._connection, claim, rotation.name)
-        try:
-            with attempt(self._connection):
-                self._connection.execute(insert(table), list_rotation(rotation))
-        except ConstraintError as error:
-            raise self._explain_conflict(rotation, error) from None
-
-    def save(self, rotation: Rotation, claim: Claim) -> None:
-        """See the port. DatabaseError `rotation_unknown` when it was never inserted."""
-        check_fence(self._connection, claim, rotation.name)
-        values = {**list_rotation(rotation), "saved_id": rotation.id, "saved_name": rotation.name}
-        try:
-            with attempt(self._connection):
-                count = self._connection.execute(_SAVE, values).rowcount
-        except ConstraintError as error:
-            raise self._explain_conflict(rotation, error) from None
-        if count == 0:
-            raise make_unknown(rotation)
 
     def load_open(self) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
@@ -88,10 +67,6 @@ class SqlJournal:
         """See the port."""
         return self._connection.execute(_COUNT_MINTS, {"since": since}).scalar_one()
 
-    def lock_mints(self) -> None:
-        """See the port."""
-        lock_topic(self._connection, "mints")
-
     def load_minted_ids(self) -> frozenset[str]:
         """See the port."""
         query = select(table.c.new_authorization_id).where(table.c.new_authorization_id.is_not(None))
@@ -99,6 +74,35 @@ class SqlJournal:
 
     def _load(self, query: Select[tuple[object, ...]]) -> tuple[Rotation, ...]:
         return tuple(make_rotation(row) for row in self._connection.execute(query))
+
+
+class SqlJournal(SqlJournalReader):
+    """The port Journal. A ManagedPat has one open rotation at most: a unique partial index sees to it."""
+
+    def lock_mints(self) -> None:
+        """See the port."""
+        lock_topic(self._connection, "mints")
+
+    def insert(self, rotation: Rotation, claim: Claim) -> None:
+        """See the port."""
+        check_fence(self._connection, claim, rotation.name)
+        try:
+            with attempt(self._connection):
+                self._connection.execute(insert(table), list_rotation(rotation))
+        except ConstraintError as error:
+            raise self._explain_conflict(rotation, error) from None
+
+    def save(self, rotation: Rotation, claim: Claim) -> None:
+        """See the port. DatabaseError `rotation_unknown` when it was never inserted."""
+        check_fence(self._connection, claim, rotation.name)
+        values = {**list_rotation(rotation), "saved_id": rotation.id, "saved_name": rotation.name}
+        try:
+            with attempt(self._connection):
+                count = self._connection.execute(_SAVE, values).rowcount
+        except ConstraintError as error:
+            raise self._explain_conflict(rotation, error) from None
+        if count == 0:
+            raise make_unknown(rotation)
 
     def _explain_conflict(self, rotation: Rotation, error: ConstraintError) -> DatabaseError:
         other = self._connection.scalar(

@@ -10,8 +10,8 @@ from rotator.adapters.database.engine import lock_topic
 from rotator.adapters.database.schema import lifetime_limit as table
 
 
-class SqlLifetimeLimits:
-    """The port LifetimeLimits."""
+class SqlLifetimeLimitsReader:
+    """The port LifetimeLimitsReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -20,6 +20,10 @@ class SqlLifetimeLimits:
         """See the port."""
         rows = self._connection.execute(select(table.c.account, table.c.organization, table.c.longest))
         return {(row.account, row.organization): row.longest for row in rows}
+
+
+class SqlLifetimeLimits(SqlLifetimeLimitsReader):
+    """The port LifetimeLimits."""
 
     def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
         """See the port. Serialised, so that two runs that learn the same limit do not insert it twice."""

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, parse_url
+from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.revision import HEAD, load_revision
 from rotator.errors import DatabaseError, DatabaseLockedError
@@ -73,7 +73,7 @@ def current(url: str) -> Revision:
     with _connected(place) as engine:
         if place.drivername == "sqlite" and not Path(place.database or "").exists():
             return Revision(None, HEAD)
-        with engine.begin() as connection:
+        with make_reader(engine).begin() as connection:
             return Revision(load_revision(connection), HEAD)
 
 

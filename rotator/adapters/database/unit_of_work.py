@@ -11,26 +11,50 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from rotator.adapters.database.audit_log import SqlAuditLog
+from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
 from rotator.adapters.database.claims import SqlClaims
-from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, parse_url
+from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
-from rotator.adapters.database.inventory import SqlInventory
-from rotator.adapters.database.journal import SqlJournal
-from rotator.adapters.database.limits import SqlLifetimeLimits
+from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
+from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
+from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.errors import DatabaseError, DatabaseLockedError
-from rotator.ports.audit_log import AuditLog
+from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
-from rotator.ports.database import UnitOfWork
-from rotator.ports.inventory import Inventory
-from rotator.ports.journal import Journal
-from rotator.ports.limits import LifetimeLimits
+from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.inventory import Inventory, InventoryReader
+from rotator.ports.journal import Journal, JournalReader
+from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 
 
 def read_host_clock() -> datetime:
     """The host's time, aware, UTC."""
     return datetime.now(UTC)
+
+
+def load_now(connection: Connection, host_now: Callable[[], datetime]) -> datetime:
+    """PostgreSQL's clock, or the host's where the database is a file."""
+    if not is_postgresql(connection):
+        return host_now()
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment.astimezone(UTC)
+
+
+class SqlReading:
+    """The port Reading on one open connection."""
+
+    def __init__(self, connection: Connection, host_now: Callable[[], datetime]) -> None:
+        self.inventory: InventoryReader = SqlInventoryReader(connection)
+        self.journal: JournalReader = SqlJournalReader(connection)
+        self.audit: AuditLogReader = SqlAuditLogReader(connection)
+        self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
+        self._connection = connection
+        self._host_now = host_now
+
+    def now(self) -> datetime:
+        """See the port. Moves on within a transaction."""
+        return load_now(self._connection, self._host_now)
 
 
 class SqlUnitOfWork:
@@ -49,16 +73,13 @@ class SqlUnitOfWork:
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""
-        if not is_postgresql(self._connection):
-            return self._host_now()
-        moment: datetime = self._connection.execute(select(func.clock_timestamp())).scalar_one()
-        return moment.astimezone(UTC)
+        return load_now(self._connection, self._host_now)
 
 
 class SqlDatabase:
     """The port Database.
 
-    Making one does nothing but read the URL. The first `begin` connects and checks the schema, once: DatabaseError
+    Making one does nothing but read the URL. The first transaction connects and checks the schema, once: DatabaseError
     `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. May be shared by threads.
     `is_gone` tells of a claimant whether its process has certainly ended: then its claims count as free.
     """
@@ -75,7 +96,7 @@ class SqlDatabase:
         self._lock_wait = lock_wait
         self._host_now = host_now
         self._is_gone = is_gone
-        self._engine: Engine | None = None
+        self._engines: tuple[Engine, Engine] | None = None
         self._opening = threading.Lock()
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
         self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
@@ -84,31 +105,41 @@ class SqlDatabase:
     def begin(self) -> Iterator[UnitOfWork]:
         """See the port. Not to be nested. Waits `lock_wait` for a lock at most, then DatabaseLockedError."""
         with self._translated():
-            engine = self._open()
-            with self._queued(), engine.begin() as connection:
+            writer, _ = self._open()
+            with self._queued(), writer.begin() as connection:
                 yield SqlUnitOfWork(connection, self._host_now, self._is_gone)
 
-    def close(self) -> None:
-        """Close every connection; a later `begin` opens again."""
-        with self._opening:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See the port. May run beside a `begin` of the same thread, and does not see what that has not committed."""
+        with self._translated():
+            _, reader = self._open()
+            with reader.begin() as connection:
+                yield SqlReading(connection, self._host_now)
 
-    def _open(self) -> Engine:
+    def close(self) -> None:
+        """Close every connection; a later transaction opens again."""
         with self._opening:
-            if self._engine is None:
+            if self._engines is not None:
+                self._engines[0].dispose()
+                self._engines = None
+
+    def _open(self) -> tuple[Engine, Engine]:
+        """The engine for transactions that write, and that for those that only read; they share their connections."""
+        with self._opening:
+            if self._engines is None:
                 if self._url.drivername == "sqlite":
                     self._check_file()
                 engine = make_engine(self._url, self._lock_wait)
+                reader = make_reader(engine)
                 try:
-                    with engine.begin() as connection:
+                    with reader.begin() as connection:
                         check_revision(connection)
                 except BaseException:
                     engine.dispose()
                     raise
-                self._engine = engine
-            return self._engine
+                self._engines = engine, reader
+            return self._engines
 
     def _check_file(self) -> None:
         path = Path(self._url.database or "").absolute()

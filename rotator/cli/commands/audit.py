@@ -214,8 +214,8 @@ def _load(
 
     with open_installation(cli) as installation:
         start = None if since is None else _parse_since(since, installation.clock.now())
-        with installation.database.begin() as work:
-            events = work.audit.load(since=start, subject=subject, event=event, run_id=run_id)
+        with installation.database.read() as reading:
+            events = reading.audit.load(since=start, subject=subject, event=event, run_id=run_id)
             try:
                 yield events
             finally:

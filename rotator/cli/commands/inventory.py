@@ -38,8 +38,8 @@ def list_records(cli: CliContext) -> int:
     from rotator.cli.session import open_installation
 
     with open_installation(cli) as installation:
-        with installation.database.begin() as work:
-            records = work.inventory.load_all()
+        with installation.database.read() as reading:
+            records = reading.inventory.load_all()
         now = installation.clock.now()
     if cli.as_json:
         print_json({"schema_version": 1, "pats": [make_record_document(pat) for pat in records]})
@@ -63,8 +63,8 @@ def show(cli: CliContext, name: str) -> int:
     from rotator.engine.claiming import check_managed
 
     with open_installation(cli) as installation:
-        with installation.database.begin() as work:
-            pat, rotations = check_managed(work, name), work.journal.load_for(name)
+        with installation.database.read() as reading:
+            pat, rotations = check_managed(reading, name), reading.journal.load_for(name)
         now = installation.clock.now()
     if cli.as_json:
         told = [make_rotation_document(rotation) for rotation in rotations]

@@ -54,8 +54,8 @@ def _recover(cli: CliContext, run: RunContext) -> int:
     with progress(cli, "finishing what was interrupted"):
         report = recover_interrupted(run)
     now = run.services.clock.now()
-    with run.services.database.begin() as work:
-        left_behind = load_left_behind(work, known_in(work, now))
+    with run.services.database.read() as reading:
+        left_behind = load_left_behind(reading, known_in(reading, now))
     if cli.as_json:
         print_json(make_report_document(report) | {"left_behind": make_left_behind_documents(left_behind)})
         return report.exit_code

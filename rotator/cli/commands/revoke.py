@@ -33,8 +33,8 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
 
     with open_installation(cli) as installation:
         run = installation.make_run()
-        with run.services.database.begin() as work:
-            pat = check_managed(work, name)
+        with run.services.database.read() as reading:
+            pat = check_managed(reading, name)
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
             return 1
