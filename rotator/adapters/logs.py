@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.adapters.redaction import redact_text, redact_value
+from rotator.domain.events.event import Event
 from rotator.ports.progress import Progress
 
 LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
@@ -83,14 +84,14 @@ def reset_logging() -> None:
 
 
 def make_progress(run_id: str | None = None) -> Progress:
-    """The port Progress: each fact is one log event, with its run's id if it has one, `*_failed` as a warning."""
+    """The port Progress: each event is one line, at the level of its severity, with its run's id if it has one."""
     log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator")
     if run_id is not None:
         log = log.bind(run_id=run_id)
 
-    def tell(event: str, /, **values: str | int | None) -> None:
-        level = logging.WARNING if event.endswith("_failed") else logging.INFO
-        log.log(level, event, **values)
+    def tell(event: Event, subject: str, /) -> None:
+        level = logging.getLevelNamesMapping()[event.type.severity.upper()]
+        log.log(level, event.type.name, **event.make_line(subject))
 
     return tell
 

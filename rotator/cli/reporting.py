@@ -11,10 +11,12 @@ from rotator.cli.context import CliContext
 from rotator.cli.documents import make_report_document
 from rotator.cli.render import print_json, progress, say
 from rotator.cli.render_report import render_done, render_failures
+from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind
 from rotator.engine.context import RunContext
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
+from rotator.ports.progress import Progress
 
 
 def print_report(cli: CliContext, run: RunContext, act: Callable[[RunContext], RunReport], *, what: str) -> int:
@@ -39,12 +41,11 @@ def _print_lines(cli: CliContext, run: RunContext, report: RunReport) -> None:
         click.echo(line, err=True)
 
 
-def _tell_both(run: RunContext, update: Callable[[str], None]) -> Callable[..., None]:
+def _tell_both(run: RunContext, update: Callable[[str], None]) -> Progress:
     """The engine's progress goes to the log, and its newest fact beside the spinner."""
 
-    def tell(event: str, /, **values: str | int | None) -> None:
-        run.progress(event, **values)
-        name = values.get("name") or values.get("account")
-        update(f"{event.replace('_', ' ')} {name or ''}".strip())
+    def tell(event: Event, subject: str, /) -> None:
+        run.progress(event, subject)
+        update(f"{event.type.name.replace('_', ' ')} {subject}")
 
     return tell

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rotator.cli.context import CliContext
 from rotator.wiring.installation import Installation
-from rotator.wiring.logs import LEVELS, LogOptions, start_logs
+from rotator.wiring.logs import LEVELS, QUIET, LogOptions, start_logs
 from rotator.wiring.origin import Origin
 
 
 def open_installation(cli: CliContext) -> Installation:
     """The installation that the command line and the environment name, with the log on stderr. A context manager."""
-    level = "error" if cli.quiet else LEVELS[min(cli.verbosity, len(LEVELS) - 1)]
+    level = QUIET if cli.quiet else LEVELS[min(cli.verbosity, len(LEVELS) - 1)]
     start_logs(LogOptions(sys.stderr, level))
     return Installation(Origin(cli.config, os.environ, Path.cwd()))

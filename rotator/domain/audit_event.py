@@ -13,6 +13,9 @@ from rotator.domain.managed_pat import check_aware
 
 GENESIS_HASH = "0" * 64
 
+Detail = str | int | bool | None
+"""What a field of an event may hold once it is written down."""
+
 
 class Outcome(StrEnum):
     """How what an event tells ended; `intended` comes before a mutation, the others after."""
@@ -32,7 +35,7 @@ class AuditEntry:
     outcome: Outcome
     actor: str
     run_id: str
-    details: Mapping[str, str | int | bool | None]
+    details: Mapping[str, Detail]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import PatRevoked, RevokeStarted
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationChanges, RotationState
 from rotator.engine.claiming import ClaimedPat
@@ -19,9 +19,7 @@ def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None
     doomed = changes.get("new_authorization_id", held.rotation.new_authorization_id)
     held.step(
         RotationState.ABANDONING,
-        "revoke_started",
-        Outcome.INTENDED,
-        details={"authorization_id": doomed, "why": "abandoned", "code": error.code},
+        RevokeStarted(authorization_id=doomed, why="abandoned", code=error.code),
         **changes,
     )
     revoke_clone(held)
@@ -39,8 +37,7 @@ def revoke_clone(held: ClaimedPat) -> None:
         held.services.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
     held.step(
         RotationState.ABANDONED,
-        "pat_revoked",
-        details={"authorization_id": rotation.new_authorization_id, "why": "abandoned"},
+        PatRevoked(authorization_id=rotation.new_authorization_id, why="abandoned"),
     )
 
 

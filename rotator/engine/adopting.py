@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.policy import Rule, RuleAction, check_clonable
-from rotator.engine.auditing import make_entry, record_policy
+from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.records import load_known
@@ -72,20 +73,17 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> None:
     with run.services.database.begin() as work:
         record_policy(run, work)
         for proposal in plan.proposals:
-            record = proposal.record
-            work.inventory.add(record)
-            entry = make_entry(
-                run,
-                "pat_adopted",
-                record.name,
-                account=record.account,
-                organization=record.organization,
-                authorization_id=record.authorization_id,
-                vault=record.vault,
-                secret_name=record.secret_name,
+            pat = proposal.record
+            work.inventory.add(pat)
+            adopted = PatAdopted(
+                account=pat.account,
+                organization=pat.organization,
+                authorization_id=pat.authorization_id,
+                vault=pat.vault,
+                secret_name=pat.secret_name,
                 rule=proposal.rule.name,
             )
-            work.audit.append(entry, now)
+            record(work, run, pat.name, adopted, now)
 
 
 def _choose(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.events.places import AnchorRead
 from rotator.engine.auditing import ChainSummary, check_chain
 from rotator.engine.context import RunContext
 from rotator.engine.tags import AUDIT_HEAD_TAG
@@ -29,7 +30,7 @@ def fetch_anchors(run: RunContext) -> tuple[Anchor, ...]:
     found = []
     for pat in pats:
         location = SecretLocation.of(pat)
-        run.progress("anchor_read", name=pat.name)
+        run.progress(AnchorRead(), pat.name)
         for version in run.services.secrets.fetch_versions(location):
             number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
             if number.isdecimal() and digest:

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Outcome, make_hash
+from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Detail, make_hash
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import PolicyChanged
 from rotator.engine.context import RunContext
 from rotator.errors import AuditChainError
 from rotator.ports.database import UnitOfWork
 
-Detail = str | int | bool | None
+
+@dataclass(frozen=True)
+class Author:
+    """Who the audit log names: `actor` is the user and the host, `run_id` ties together what was done in one go."""
+
+    actor: str
+    run_id: str
 
 
-def make_entry(
-    run: RunContext, event: str, subject: str, outcome: Outcome = Outcome.SUCCEEDED, **details: Detail
-) -> AuditEntry:
-    """An entry of this run."""
-    return AuditEntry(event, subject, outcome, run.actor, run.run_id, details)
-
-
-def record_event(
-    run: RunContext, event: str, subject: str, outcome: Outcome = Outcome.SUCCEEDED, **details: Detail
+def record(
+    work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
 ) -> None:
-    """Write one event in a transaction of its own."""
-    with run.services.database.begin() as work:
-        work.audit.append(make_entry(run, event, subject, outcome, **details), run.services.clock.now())
+    """Write what happened to a subject into the audit log; `place` says where, beside the event's own fields.
+
+    The one way into the audit log.
+    """
+    details = {**place, **event.make_details()}
+    entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
+    work.audit.append(entry, at)
 
 
 def record_policy(run: RunContext, work: UnitOfWork) -> None:
@@ -34,8 +40,8 @@ def record_policy(run: RunContext, work: UnitOfWork) -> None:
     for event in work.audit.load(event="policy_changed"):
         last = event.entry.details.get("sha256")
     if last != run.policy.digest:
-        entry = make_entry(run, "policy_changed", "policy", sha256=run.policy.digest, previous=last)
-        work.audit.append(entry, run.services.clock.now())
+        changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
+        record(work, run, "policy", changed, run.services.clock.now())
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
-from rotator.domain.audit_event import AuditEntry, Outcome
+from rotator.domain.audit_event import Detail
+from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
-from rotator.engine.auditing import Detail, make_entry
+from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.errors import LeaseLostError, RotationError, UsageError
 from rotator.ports.claims import Claim
@@ -49,32 +50,27 @@ class ClaimedPat:
         """Where the value goes."""
         return SecretLocation.of(self.pat)
 
-    def begin(self, rotation: Rotation, *, event: str, **details: Detail) -> None:
+    def begin(self, rotation: Rotation, event: Event) -> None:
         """Journal a new rotation with the event that tells its intent."""
-        entry = self._entry(event, Outcome.INTENDED, rotation, details)
-        with self._commit([entry]) as work:
+        with self._commit([event], rotation) as work:
             work.journal.insert(rotation, self._claim)
         self._rotation = rotation
-        self._tell(event, details)
+        self._tell([event])
 
     def step(
         self,
         state: RotationState,
-        event: str,
-        outcome: Outcome = Outcome.SUCCEEDED,
-        *,
+        *events: Event,
         pat: ManagedPat | None = None,
-        details: dict[str, Detail] | None = None,
         admit: Callable[[UnitOfWork], None] | None = None,
         **changes: Unpack[RotationChanges],
     ) -> None:
-        """Move the rotation to `state`, with one audit event, and the inventory record if it changes too.
+        """Move the rotation to `state`, with what happened, and the inventory record if it changes too.
 
         `admit` may refuse the step by an error, inside the transaction; then nothing of it is kept.
         """
         moved = self.rotation.advance(state, self.services.clock.now(), **changes)
-        entry = self._entry(event, outcome, moved, details or {})
-        with self._commit([entry]) as work:
+        with self._commit(events, moved) as work:
             if admit is not None:
                 admit(work)
             work.journal.save(moved, self._claim)
@@ -82,27 +78,27 @@ class ClaimedPat:
                 work.inventory.save(pat, self._claim)
         self._rotation = moved
         self.pat = pat or self.pat
-        self._tell(event, details or {})
+        self._tell(events)
 
     def learn(self, **changes: Unpack[RotationChanges]) -> None:
         """Note something about the rotation without moving it."""
         noted = self.rotation.note(self.services.clock.now(), **changes)
-        with self._commit([]) as work:
+        with self._commit([], noted) as work:
             work.journal.save(noted, self._claim)
         self._rotation = noted
 
-    def save(self, pat: ManagedPat, event: str, outcome: Outcome, **details: Detail) -> None:
-        """Replace the inventory record, with one audit event."""
-        with self._commit([make_entry(self.run, event, pat.name, outcome, **details)]) as work:
+    def save(self, pat: ManagedPat, *events: Event) -> None:
+        """Replace the inventory record, with what happened."""
+        with self._commit(events, self._rotation if self.has_open_rotation else None) as work:
             work.inventory.save(pat, self._claim)
         self.pat = pat
-        self._tell(event, details)
+        self._tell(events)
 
-    def record(self, event: str, outcome: Outcome, **details: Detail) -> None:
-        """One audit event about the rotation at hand, nothing else."""
-        with self._commit([self._entry(event, outcome, self.rotation, details)]):
+    def record(self, event: Event) -> None:
+        """Write down what happened to the rotation at hand, nothing else."""
+        with self._commit([event], self.rotation):
             pass
-        self._tell(event, details)
+        self._tell([event])
 
     def check_claim(self) -> None:
         """LeaseLostError unless our claim still has time: called right before every mutating request.
@@ -116,27 +112,21 @@ class ClaimedPat:
             )
 
     @contextmanager
-    def _commit(self, entries: list[AuditEntry]) -> Iterator[UnitOfWork]:
+    def _commit(self, events: Iterable[Event], rotation: Rotation | None) -> Iterator[UnitOfWork]:
         run, now = self.run, self.services.clock.now()
+        place: dict[str, Detail] = {"account": self.pat.account, "organization": self.pat.organization}
+        if rotation is not None:
+            place["rotation_id"] = rotation.id
         with run.services.database.begin() as work:
             claim = work.claims.renew(self._claim, now=work.now(), span=run.services.timing.lease)
             yield work
-            for entry in entries:
-                work.audit.append(entry, now)
+            for event in events:
+                record(work, run, self.pat.name, event, now, **place)
         self._claim, self._ends_at = claim, now + run.services.timing.lease
 
-    def _entry(self, event: str, outcome: Outcome, rotation: Rotation, details: dict[str, Detail]) -> AuditEntry:
-        known: dict[str, Detail] = {
-            "rotation_id": rotation.id,
-            "account": rotation.account,
-            "organization": rotation.organization,
-            **details,
-        }
-        return make_entry(self.run, event, rotation.name, outcome, **known)
-
-    def _tell(self, event: str, details: dict[str, Detail]) -> None:
-        plain = {key: value for key, value in details.items() if not isinstance(value, bool)}
-        self.run.progress(event, name=self.pat.name, **plain)
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.run.progress(event, self.pat.name)
 
 
 def check_managed(reading: Reading, name: str) -> ManagedPat:

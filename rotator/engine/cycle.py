@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.domain.audit_event import Outcome
 from rotator.domain.backoff import make_backoff
+from rotator.domain.events.event import Event
+from rotator.domain.events.inventory import PatLeftBehind
+from rotator.domain.events.places import AccountDown, OrganizationDown, SignInLapsed
+from rotator.domain.events.rotations import FailureCleared, RotationBlocked, RotationFailed, SettlingContinued
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import CHANGES, ActionKind, Plan
 from rotator.domain.policy import Decision, Verdict
@@ -41,6 +44,7 @@ from rotator.errors import (
     RejectedError,
     RotationError,
     RotatorError,
+    SignInRequiredError,
 )
 
 HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
@@ -82,14 +86,10 @@ class Cycle:
         """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
         for (account, organization), error in found.down.items():
             self.report.add(PatOutcome.of_down(account, organization, error))
-            self.run.progress("account_down", account=account, code=error.code)
+            self.run.progress(*_tell_down(account, organization, error))
         for left in found.left_behind:
-            self.run.progress(
-                "pat_left_behind",
-                kind=left.kind.value,
-                name=left.rotation.name,
-                authorization_id=left.pat.authorization_id,
-            )
+            told = PatLeftBehind(name=left.rotation.name, kind=left.kind.value)
+            self.run.progress(told, left.pat.authorization_id)
 
     def _take_turn(self, name: str, found: Reconciliation) -> None:
         try:
@@ -149,7 +149,7 @@ class Cycle:
             self._retire(held)
         elif has_past_failure(held.pat, self.run.services.clock.now()) and not held.has_open_rotation:
             cleared = held.pat.healed()
-            held.save(cleared, "failure_cleared", Outcome.SUCCEEDED)
+            held.save(cleared, FailureCleared())
 
     def _undo_late(self, held: ClaimedPat, found: Reconciliation) -> None:
         """Revoke what was minted, and put back what was written over, by requests that nobody waited for any more."""
@@ -171,7 +171,7 @@ class Cycle:
             return
         rotation = held.rotation
         if is_settling(rotation):
-            self.run.progress("settling_continued", name=held.pat.name, state=rotation.state.value)
+            self.run.progress(SettlingContinued(state=rotation.state.value), held.pat.name)
             if self._by_hand:
                 return  # it is reported as a failure: the rotation that was asked for cannot begin
             kind = OutcomeKind.SETTLING
@@ -249,8 +249,17 @@ class Cycle:
             blocked=blocked,
             hold=find_hold(error) or pat.hold,
         )
-        event = "rotation_blocked" if blocked else "rotation_failed"
-        held.save(noted, event, Outcome.FAILED, code=error.code, message=error.message)
+        event = RotationBlocked if blocked else RotationFailed
+        held.save(noted, event(code=error.code, message=error.message))
+
+
+def _tell_down(account: str, organization: str, error: RotatorError) -> tuple[Event, str]:
+    """What cannot be worked with now, as an event and its subject."""
+    if isinstance(error, SignInRequiredError):
+        return SignInLapsed(code=error.code), account
+    if not organization:
+        return AccountDown(code=error.code), account
+    return OrganizationDown(code=error.code), f"{account}/{organization}"
 
 
 def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import RotationFrozen
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
@@ -16,5 +16,6 @@ def freeze(held: ClaimedPat, error: RotatorError) -> RotatorError:
     """Close the rotation as failed and block its record until a person decides; the error, to be raised."""
     failure = Failure.of(error)
     frozen = replace(held.pat, last_failure=failure, blocked=True, hold=find_hold(error) or held.pat.hold)
-    held.step(RotationState.FAILED, "rotation_frozen", Outcome.FAILED, pat=frozen, failure=failure)
+    told = RotationFrozen(code=error.code, message=error.message)
+    held.step(RotationState.FAILED, told, pat=frozen, failure=failure)
     return error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.inventory import PatForgotten, PatPaused, PatResumed
+from rotator.domain.events.rotations import PatRevoked, RevokeStarted
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
-from rotator.engine.auditing import make_entry
+from rotator.engine.auditing import record
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
@@ -19,7 +20,7 @@ def pause(run: RunContext, name: str) -> ManagedPat:
     """Keep a ManagedPat and stop rotating it; an open rotation is still brought to its end."""
     with claimed(run, name) as held:
         if held.pat.state is not ManagedPatState.PAUSED:
-            held.save(replace(held.pat, state=ManagedPatState.PAUSED), "pat_paused", Outcome.SUCCEEDED)
+            held.save(replace(held.pat, state=ManagedPatState.PAUSED), PatPaused())
         return held.pat
 
 
@@ -28,7 +29,7 @@ def resume(run: RunContext, name: str) -> ManagedPat:
     with claimed(run, name) as held:
         record = replace(held.pat.healed(), state=ManagedPatState.ACTIVE)
         if record != held.pat:
-            held.save(record, "pat_resumed", Outcome.SUCCEEDED)
+            held.save(record, PatResumed())
         return held.pat
 
 
@@ -46,8 +47,8 @@ def forget(run: RunContext, name: str) -> ManagedPat:
             )
         with run.services.database.begin() as work:
             work.inventory.remove(name)
-            entry = make_entry(run, "pat_forgotten", name, authorization_id=held.pat.authorization_id)
-            work.audit.append(entry, run.services.clock.now())
+            forgotten = PatForgotten(authorization_id=held.pat.authorization_id)
+            record(work, run, name, forgotten, run.services.clock.now())
         return held.pat
 
 
@@ -79,8 +80,7 @@ def revoke_current(run: RunContext, name: str) -> str:
             )
         pat = held.pat
         view.refresh_account(pat.account)
-        doomed = {"authorization_id": pat.authorization_id, "why": "by hand"}
-        held.save(pat, "revoke_started", Outcome.INTENDED, **doomed)
+        held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why="by hand"))
         held.check_claim()
         run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)
         failure = Failure(
@@ -89,5 +89,5 @@ def revoke_current(run: RunContext, name: str) -> str:
             f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
         )
         record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure, hold=Hold.REVOKED_BY_HAND)
-        held.save(record, "pat_revoked", Outcome.SUCCEEDED, **doomed)
+        held.save(record, PatRevoked(authorization_id=pat.authorization_id, why="by hand"))
         return pat.authorization_id

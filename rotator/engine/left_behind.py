@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from rotator.domain.events.rotations import RevokeStarted
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationKind, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
@@ -148,5 +149,5 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) ->
         ending=None,
         failure=Failure(LEFT_BEHIND, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )
-    held.begin(clearing, event="revoke_started", authorization_id=pat.authorization_id, why=why)
+    held.begin(clearing, RevokeStarted(authorization_id=pat.authorization_id, why=why))
     revoke_clone(held)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import CloneLost
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationEnding, RotationState
 from rotator.engine.claiming import ClaimedPat
@@ -34,6 +34,6 @@ def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError
         pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
     failure = Failure.of(error)
     held.step(
-        RotationState.FAILED, "clone_lost", Outcome.FAILED, pat=pat, failure=failure, ending=RotationEnding.CLONE_LOST
+        RotationState.FAILED, CloneLost(code=error.code), pat=pat, failure=failure, ending=RotationEnding.CLONE_LOST
     )
     return error

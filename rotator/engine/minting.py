@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import (
+    MintStarted,
+    MintUnanswered,
+    PatMinted,
+    PatVerified,
+    RotationAbandoned,
+    RotationFailed,
+    RotationPlanned,
+)
 from rotator.domain.managed_pat import Failure, Hold, Pat
 from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable, check_storm, check_target
@@ -124,11 +132,12 @@ def begin_rotation(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
     )
     held.begin(
         rotation,
-        event="rotation_planned",
-        predecessor_id=rotation.predecessor_id,
-        rule=rule.name,
-        vault=rotation.vault,
-        secret_name=rotation.secret_name,
+        RotationPlanned(
+            predecessor_id=rotation.predecessor_id,
+            rule=rule.name,
+            vault=rotation.vault,
+            secret_name=rotation.secret_name,
+        ),
     )
     try:
         held.check_claim()
@@ -165,9 +174,7 @@ def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
     """End a rotation of which certainly nothing exists."""
     held.step(
         RotationState.ABANDONED,
-        "rotation_abandoned",
-        Outcome.FAILED,
-        details={"code": error.code},
+        RotationAbandoned(code=error.code),
         failure=Failure.of(error),
     )
 
@@ -184,9 +191,7 @@ def mint_clone(held: ClaimedPat, source: Source, *, by_hand: bool) -> SecretValu
     try:
         held.step(
             RotationState.MINTING,
-            "mint_started",
-            Outcome.INTENDED,
-            details={"planned_valid_to": planned.isoformat()},
+            MintStarted(planned_valid_to=planned),
             admit=None if by_hand else partial(check_pace, run.policy.guardrails, now),
             planned_valid_to=planned,
             known_ids=known,
@@ -206,7 +211,7 @@ def mint_clone(held: ClaimedPat, source: Source, *, by_hand: bool) -> SecretValu
             valid_to=planned,
         )
     except UnknownOutcomeError as error:
-        held.record("mint_unanswered", Outcome.UNKNOWN, code=error.code)
+        held.record(MintUnanswered(code=error.code))
         raise
     except RotatorError as error:
         close_unminted(held, error)
@@ -238,7 +243,7 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
             "wrong_identity",
             f"the new PAT authenticates as {found.display_name}, not as {expected.display_name}",
         )
-    held.step(RotationState.VERIFIED, "pat_verified")
+    held.step(RotationState.VERIFIED, PatVerified())
 
 
 def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
@@ -275,12 +280,11 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
             fix="Nothing was revoked. Report this to Microsoft support; rotator tries again later.",
         )
         failure = Failure.of(error)
-        held.step(RotationState.FAILED, "rotation_failed", Outcome.FAILED, failure=failure)
+        held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=failure)
         raise error
     held.step(
         RotationState.MINTED,
-        "pat_minted",
-        details={"authorization_id": pat.authorization_id, "valid_to": pat.valid_to.isoformat()},
+        PatMinted(authorization_id=pat.authorization_id, valid_to=pat.valid_to),
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,
         new_valid_to=pat.valid_to,

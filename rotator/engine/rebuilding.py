@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import takewhile
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.inventory import InventoryRebuilt
+from rotator.domain.events.places import SecretRead
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed
 from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.engine.adopting import Refusal
-from rotator.engine.auditing import make_entry, record_policy
+from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer
@@ -100,15 +101,11 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             _check_unchanged(work, item)
             _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
-            entry = make_entry(
-                run,
-                "inventory_rebuilt",
-                item.record.name,
-                Outcome.SUCCEEDED,
+            rebuilt = InventoryRebuilt(
                 authorization_id=item.record.authorization_id,
                 before=item.before.authorization_id if item.before else None,
             )
-            work.audit.append(entry, now)
+            record(work, run, item.record.name, rebuilt, now)
             work.claims.release(claim)
 
 
@@ -159,7 +156,7 @@ class _Look:
         except RotatorError as error:
             self._note(error)
         for name in names:
-            self._run.progress("secret_read", name=name)
+            self._run.progress(SecretRead(), name)
             try:
                 self._inspect(SecretLocation(vault, name, account))
             except RotatorError as error:

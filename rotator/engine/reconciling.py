@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
 from rotator.engine.claiming import ClaimedPat
@@ -177,9 +177,5 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
         )
         held.save(
             drifted,
-            "pat_drifted",
-            Outcome.SUCCEEDED,
-            display_name=current.display_name,
-            scope=current.scope,
-            valid_to=current.valid_to.isoformat(),
+            PatDrifted(display_name=current.display_name, scope=current.scope, valid_to=current.valid_to),
         )

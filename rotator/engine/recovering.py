@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import RotationFailed, UnprovenMintFound
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
 from rotator.engine.abandoning import abandon, revoke_clone
@@ -92,8 +92,7 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
         )
         held.step(
             RotationState.FAILED,
-            "rotation_failed",
-            Outcome.FAILED,
+            RotationFailed(code=error.code, message=error.message),
             failure=Failure.of(error),
             ending=RotationEnding.MINT_AMBIGUOUS,
         )
@@ -122,7 +121,7 @@ def _adopt_mint(held: ClaimedPat, listing: Listing, authorization_id: str) -> No
 def _close_as_not_created(held: ClaimedPat, listing: Listing) -> None:
     near = find_mints(held, listing, Likeness.NEAR)
     if near:
-        held.record("unproven_mint_found", Outcome.UNKNOWN, authorization_ids=", ".join(near))
+        held.record(UnprovenMintFound(authorization_ids=", ".join(near)))
     error = RotationError("the mint was not answered and the server does not list its PAT", code="mint_not_created")
     close_unminted(held, error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import RestoreStarted, SecretRestored
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
@@ -29,10 +29,7 @@ def restore_committed(held: ClaimedPat) -> bool:
         return False
     held.save(
         held.pat,
-        "restore_started",
-        Outcome.INTENDED,
-        late_version=latest.version.version,
-        committed_version=committed.version.version,
+        RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version),
     )
     held.check_claim()
     version = run.services.secrets.store(
@@ -42,7 +39,7 @@ def restore_committed(held: ClaimedPat) -> bool:
         tags={key: value for key, value in committed.version.tags.items() if key != INTENT_TAG}
         | {RESTORED_TAG: held.pat.name},
     )
-    held.save(replace(held.pat, secret_version=version), "secret_restored", Outcome.SUCCEEDED, secret_version=version)
+    held.save(replace(held.pat, secret_version=version), SecretRestored(secret_version=version))
     if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
         held.learn(secret_version=version, overlap_until=run.services.clock.now() + held.rotation.overlap)
     return True

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from rotator.domain.account import Identity
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import (
+    PatRevoked,
+    RevokeStarted,
+    RotationCompleted,
+    SecretVersionDisabled,
+)
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
@@ -38,9 +43,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = Fa
     if rotation.state is RotationState.OVERLAPPING:
         held.step(
             RotationState.RETIRING,
-            "revoke_started",
-            Outcome.INTENDED,
-            details={"authorization_id": rotation.predecessor_id, "why": "overlap is over"},
+            RevokeStarted(authorization_id=rotation.predecessor_id, why="overlap is over"),
         )
     held.check_claim()
     held.services.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
@@ -99,9 +102,9 @@ def complete(held: ClaimedPat) -> None:
         _disable_older(held)
     held.step(
         RotationState.COMPLETED,
-        "pat_revoked",
+        PatRevoked(authorization_id=held.rotation.predecessor_id, why="rotated"),
+        RotationCompleted(),
         pat=held.pat.healed(),
-        details={"authorization_id": held.rotation.predecessor_id, "why": "rotated"},
     )
 
 
@@ -114,4 +117,4 @@ def _disable_older(held: ClaimedPat) -> None:
         if item.enabled:
             held.check_claim()
             secrets.disable(held.location, item.version)
-            held.record("secret_version_disabled", Outcome.SUCCEEDED, secret_version=item.version)
+            held.record(SecretVersionDisabled(secret_version=item.version))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rotator.domain.events.places import ScanStarted
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import find_left_behind
@@ -58,7 +59,7 @@ def scan(run: RunContext) -> ScanReport:
     seen: set[str] = set()
     for account in run.services.accounts:
         for organization in account.organizations:
-            run.progress("scan_started", account=account.name, organization=organization)
+            run.progress(ScanStarted(), f"{account.name}/{organization}")
             try:
                 listing = view.fetch_listing(account.name, organization)
             except RotatorError as error:

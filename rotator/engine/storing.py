@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import OverlapStarted, SecretStored, StoreStarted
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
@@ -38,9 +38,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
         head = reading.audit.load_head()
     held.step(
         RotationState.STORING,
-        "store_started",
-        Outcome.INTENDED,
-        details={"vault": rotation.vault, "secret_name": rotation.secret_name},
+        StoreStarted(vault=rotation.vault, secret_name=rotation.secret_name),
         sent_at=run.services.clock.now(),
         tried_store=True,
     )
@@ -88,8 +86,7 @@ def journal_stored(held: ClaimedPat, version: str, *, may_land_again: bool) -> N
     """Note that the vault has our version, and whether another write of it could still land."""
     held.step(
         RotationState.STORED,
-        "secret_stored",
-        details={"secret_version": version},
+        SecretStored(secret_version=version),
         secret_version=version,
         tried_store=may_land_again,
     )
@@ -132,9 +129,8 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     until = run.services.clock.now() + rotation.overlap
     held.step(
         RotationState.OVERLAPPING,
-        "overlap_started",
+        OverlapStarted(overlap_until=until),
         pat=pat,
-        details={"overlap_until": until.isoformat()},
         overlap_until=until,
         secret_version=latest.version.version,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rotator.domain.events.event import Event
+
 
 class Progress(Protocol):
-    """One line per fact while a run works: an event name and its plain values. Goes to the log."""
+    """One line per event while a run works. Goes to the log."""
 
-    def __call__(self, event: str, /, **values: str | int | None) -> None:
-        """Tell one fact."""
+    def __call__(self, event: Event, subject: str, /) -> None:
+        """Tell what happened to a subject of the kind that the event is about."""

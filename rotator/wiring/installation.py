@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rotator.domain.account import Account
-from rotator.domain.audit_event import AuditEntry, Outcome
+from rotator.domain.events.event import Event
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.auditing import Author, record
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.ports.secret_store import SecretLocation
 from rotator.wiring.origin import Origin
@@ -98,11 +99,10 @@ class Installation:
 
         return SystemClock()
 
-    def record_event(self, event: str, subject: str, outcome: Outcome, **details: str | int | bool | None) -> None:
-        """Write one audit event by itself, for commands that need no engine and therefore no sound policy."""
-        entry = AuditEntry(event, subject, outcome, self.actor, make_run_id(), details)
+    def record_event(self, event: Event, subject: str) -> None:
+        """Write one audit event by itself, for commands that need no run and therefore no sound policy."""
         with self.database.begin() as work:
-            work.audit.append(entry, self.clock.now())
+            record(work, Author(self.actor, make_run_id()), subject, event, self.clock.now())
 
     def upgrade_database(self) -> tuple[str | None, str]:
         """Bring the database to the newest schema; the revisions before (None if it was empty) and after."""

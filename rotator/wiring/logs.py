@@ -7,11 +7,13 @@ from typing import TextIO
 
 LEVELS = ("warning", "info", "debug")
 """What is logged by default, with `-v`, and with `-vv`."""
+QUIET = "critical"
+"""What is logged with `--quiet`: the command's own lines on stderr say what failed."""
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """The stream that the log goes to, and from which level (debug, info, warning, error) on."""
+    """The stream that the log goes to, and from which level (debug, info, warning, error, critical) on."""
 
     stream: TextIO
     level: str

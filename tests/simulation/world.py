@@ -84,7 +84,7 @@ class World:
             run_id=f"run-{self.runs}",
             actor="simulation",
             claimant=f"run-{self.runs}",
-            progress=lambda event, /, **values: None,
+            progress=lambda event, subject: None,
         )
 
     def load_rotations(self) -> list[Rotation]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.account import Account
+from rotator.domain.audit_event import Detail
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
@@ -65,7 +66,7 @@ class EngineWorld:
         self.policy, self.accounts = policy, accounts
         self.timing, self.max_parallel = Timing(), 1
         self.marker_key: SecretValue | None = None
-        self.told: list[tuple[str, dict[str, str | int | None]]] = []
+        self.told: list[tuple[str, dict[str, Detail]]] = []
         self._runs = 0
 
     def make_services(self) -> Services:
@@ -92,7 +93,7 @@ class EngineWorld:
             run_id=f"run-{self._runs}",
             actor="root@host",
             claimant=f"run-{self._runs}",
-            progress=lambda event, /, **values: self.told.append((event, values)),
+            progress=lambda event, subject: self.told.append((event.type.name, event.make_line(subject))),
         )
 
     def run(self) -> RunReport:

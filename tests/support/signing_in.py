@@ -16,6 +16,7 @@ from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
 from rotator.adapters.http import HttpOptions
 from rotator.domain.account import Account
+from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
 from rotator.ports.sign_in import DevicePrompt, SignInStatus
 from rotator.sandbox.record import RecordedRequest
@@ -135,8 +136,8 @@ class Stage:
         issued = {*self.world.access_tokens, *self.world.refresh_tokens}
         return issued | {*state.device_codes, *state.authorization_codes, self.key}
 
-    def _tell(self, event: str, /, **_: str | int | None) -> None:
-        self.events.append(event)
+    def _tell(self, event: Event, subject: str, /) -> None:
+        self.events.append(event.type.name)
 
 
 def read_form(page: str) -> dict[str, str]:

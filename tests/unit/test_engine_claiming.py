@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.inventory import PatPaused
 from rotator.engine.claiming import claimed
 from rotator.engine.cycle import run_once
 from rotator.engine.report import OutcomeKind, RunReport
@@ -78,7 +78,7 @@ def test_claim_is_refused_when_the_same_run_works_on_the_pat_already() -> None:
         with pytest.raises(LeaseHeldError), claimed(run, NAME):
             pass
         held.check_claim()
-        held.save(held.pat, "pat_paused", Outcome.SUCCEEDED)
+        held.save(held.pat, PatPaused())
 
 
 def test_second_run_of_a_process_leaves_the_pat_alone_when_the_first_works_on_it() -> None:

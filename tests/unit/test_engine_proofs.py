@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from rotator.domain.events.rotations import RevokeStarted
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import is_overlap_over, retire_predecessor
@@ -51,7 +52,7 @@ def test_clone_of_another_rotation_is_not_taken_for_the_lost_mint_when_only_its_
     manage(world, "other", world.add_lookalike(planned + timedelta(days=1)).pat.authorization_id)
     with claimed(world.make_run(), "other") as held:
         clearing = replace(world.rotations()[-1], id="f" * 32, name="other", new_authorization_id=other)
-        held.begin(clearing, event="rotation_planned")
+        held.begin(clearing, RevokeStarted(authorization_id=other, why="late"))
         held.learn(new_authorization_id=other)
     world.advance(minutes=11)
     world.rotate(NAME)

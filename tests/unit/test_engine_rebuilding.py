@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.inventory import PatResumed
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
@@ -322,7 +322,7 @@ def test_inventorys_own_secret_version_stays_when_nothing_else_tells_of_it() -> 
     world = make_late_in_restored()
     run = world.make_run()
     with claimed(run, NAME) as held:
-        held.save(replace(held.pat, secret_version="seen"), "pat_drifted", Outcome.SUCCEEDED)
+        held.save(replace(held.pat, secret_version="seen"), PatResumed())
     [item] = do(world).news
     assert item.record.secret_version == "seen"
 

@@ -75,6 +75,7 @@ def test_audit_tells_each_intent_before_and_each_result_after_when_rotating() ->
         "overlap_started succeeded",
         "revoke_started intended",
         "pat_revoked succeeded",
+        "rotation_completed succeeded",
     ]
     assert world.events("policy") == ["policy_changed succeeded"]
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.rotations import RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPatState
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, revoke_current
@@ -88,7 +88,7 @@ def test_record_stays_paused_when_a_person_paused_it_and_rotates_it(failure: Fai
     world = make_world()
     pause(world.make_run(), NAME)
     with claimed(world.make_run(), NAME) as held:
-        held.save(replace(held.pat, last_failure=failure), "rotation_failed", Outcome.FAILED)
+        held.save(replace(held.pat, last_failure=failure), RotationFailed(code="other", message="something else"))
     world.rotate(NAME)
     assert (world.record().state, world.record().last_failure) == (ManagedPatState.PAUSED, None)
 

@@ -16,6 +16,16 @@ import pytest
 import structlog
 
 from rotator.adapters.logs import LIBRARIES, configure_logging, make_progress, reset_logging
+from rotator.domain.events.inventory import InventoryRebuilt
+from rotator.domain.events.places import AccountDown, TokenCacheDamaged
+from rotator.domain.events.rotations import (
+    CloneLost,
+    MintUnanswered,
+    RotationBlocked,
+    RotationCompleted,
+    RotationFailed,
+    RotationFrozen,
+)
 from rotator.domain.secret_value import SecretValue
 
 PAT = ("a1B2c3D4" * 10)[:76] + "AZDO" + "x9Y8"
@@ -54,27 +64,41 @@ def start(level: str = "info", *, as_json: bool = True, stream: io.StringIO | No
 
 def test_progress_is_one_json_line_when_an_event_is_told() -> None:
     stream = start()
-    make_progress("run-1")("rotation_completed", name="npm-feed", count=2, rule=None)
+    make_progress("run-1")(InventoryRebuilt(authorization_id="id-2", before=None), "npm-feed")
     (line,) = read(stream)
     moment = datetime.fromisoformat(line.pop("timestamp"))
     assert moment.utcoffset() == timedelta(0)
     assert line == {
-        "event": "rotation_completed",
+        "event": "inventory_rebuilt",
         "level": "info",
         "logger": "rotator",
         "run_id": "run-1",
         "name": "npm-feed",
-        "count": 2,
-        "rule": None,
+        "authorization_id": "id-2",
+        "before": None,
     }
 
 
-def test_progress_is_a_warning_when_something_failed() -> None:
+def test_progress_has_the_level_of_its_severity_when_told() -> None:
     stream = start("warning")
     progress = make_progress("run-1")
-    progress("rotation_failed", name="npm-feed")
-    progress("rotation_planned", name="npm-feed")
-    assert [(line["event"], line["level"]) for line in read(stream)] == [("rotation_failed", "warning")]
+    progress(RotationFailed(code="throttled", message="later"), "npm-feed")
+    progress(RotationCompleted(), "npm-feed")
+    progress(RotationBlocked(code="denied", message="no"), "npm-feed")
+    progress(RotationFrozen(code="foreign_write", message="no"), "npm-feed")
+    progress(MintUnanswered(code="lost"), "npm-feed")
+    progress(AccountDown(code="denied"), "build-bot")
+    progress(TokenCacheDamaged(reason="damaged"), "/var/lib/rotator/token-cache.bin")
+    progress(CloneLost(code="clone_revoked_elsewhere"), "npm-feed")
+    assert [(line["event"], line["level"]) for line in read(stream)] == [
+        ("rotation_failed", "warning"),
+        ("rotation_blocked", "error"),
+        ("rotation_frozen", "critical"),
+        ("mint_unanswered", "warning"),
+        ("account_down", "error"),
+        ("token_cache_damaged", "critical"),
+        ("clone_lost", "warning"),
+    ]
 
 
 def test_library_record_has_the_same_form_when_it_is_a_warning() -> None:
@@ -181,13 +205,13 @@ def test_record_that_cannot_be_formatted_is_told_without_its_arguments() -> None
 
 def test_logging_goes_on_when_the_stream_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
     start(stream=Broken())
-    make_progress("run-1")("rotation_completed")
+    make_progress("run-1")(RotationCompleted(), "npm-feed")
     assert capsys.readouterr() == ("", "")
 
 
 def test_console_has_one_plain_line_when_it_is_no_terminal() -> None:
     stream = start(as_json=False)
-    make_progress("run-1")("rotation_completed", name="npm-feed")
+    make_progress("run-1")(RotationCompleted(), "npm-feed")
     (line,) = stream.getvalue().splitlines()
     assert "rotation_completed" in line
     assert "name=npm-feed" in line
@@ -196,17 +220,17 @@ def test_console_has_one_plain_line_when_it_is_no_terminal() -> None:
 
 def test_console_has_colours_when_it_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = start(as_json=False, stream=Terminal())
-    make_progress("run-1")("rotation_completed")
+    make_progress("run-1")(RotationCompleted(), "npm-feed")
     assert "\x1b[" in coloured.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     plain = start(as_json=False, stream=Terminal())
-    make_progress("run-1")("rotation_completed")
+    make_progress("run-1")(RotationCompleted(), "npm-feed")
     assert "\x1b" not in plain.getvalue()
 
 
 def test_console_keeps_its_lines_when_a_name_tries_to_write_one() -> None:
     stream = start(as_json=False)
-    make_progress("run-1")("pat_found", name="evil\n2026-01-01 rotation_completed\x1b[2J\r")
+    make_progress("run-1")(RotationCompleted(), "evil\n2026-01-01 rotation_completed\x1b[2J\r")
     logging.getLogger("rotator").warning("two\nlines")
     assert len(stream.getvalue().splitlines()) == 2
     assert "\x1b" not in stream.getvalue()
@@ -220,7 +244,7 @@ def test_console_shows_the_traceback_when_an_exception_is_logged() -> None:
 
 def test_root_has_one_handler_of_ours_when_configured_twice() -> None:
     first, second = start(), start()
-    make_progress("run-1")("rotation_completed")
+    make_progress("run-1")(RotationCompleted(), "npm-feed")
     assert first.getvalue() == ""
     assert len(read(second)) == 1
 

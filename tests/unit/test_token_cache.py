@@ -17,6 +17,7 @@ from rotator.adapters.entra.token_cache import (
     Entry,
     TokenCacheKeyError,
 )
+from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
 
@@ -35,8 +36,8 @@ class Events:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, event: str, /, **values: str | int | None) -> None:
-        self.names.append(event)
+    def __call__(self, event: Event, subject: str, /) -> None:
+        self.names.append(event.type.name)
 
 
 def open_cache(folder: Path, key: str, events: Events | None = None) -> EncryptedTokenCache:

@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 from sqlalchemy import BigInteger, DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from rotator.domain.audit_event import Detail
 from rotator.domain.managed_pat import check_aware
 
 _MICROSECOND = timedelta(microseconds=1)
 _Word = TypeVar("_Word", bound=StrEnum)
-Detail = str | int | bool | None
 
 
 class Moment(TypeDecorator[datetime]):

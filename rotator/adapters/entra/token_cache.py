@@ -21,6 +21,8 @@ import msal
 from cryptography.fernet import Fernet, InvalidToken
 
 from rotator.adapters.entra.file_lock import FileLock
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import TokenCacheDamaged, TokenCacheRecovered
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
 from rotator.ports.progress import Progress
@@ -195,7 +197,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         """The generation before, or nothing and the damage in words."""
         previous = self._read(self._previous_path)
         if not isinstance(previous, _Unreadable):
-            self._tell("token_cache_recovered", reason)
+            self._tell(TokenCacheRecovered(reason=reason.value))
             return previous, None
         if _Unreadable.OTHER_KEY in (reason, previous):
             raise TokenCacheKeyError(
@@ -203,7 +205,7 @@ class EncryptedTokenCache(MemoryTokenCache):
                 fix="Set token_cache.key to the key that the file was written with, or remove "
                 f"{self.path} and {self._previous_path} and sign in again.",
             )
-        self._tell("token_cache_damaged", reason)
+        self._tell(TokenCacheDamaged(reason=reason.value))
         return {}, f"the token cache {self.path} is {reason.value} and its previous generation {previous.value}"
 
     def _take(self, seen: tuple[int, int, int] | None, content: Content, damage: str | None = None) -> None:
@@ -257,9 +259,9 @@ class EncryptedTokenCache(MemoryTokenCache):
             return None  # reading it says what is wrong
         return found.st_mtime_ns, found.st_ino, found.st_size
 
-    def _tell(self, event: str, reason: _Unreadable) -> None:
+    def _tell(self, event: Event) -> None:
         if self._progress is not None:
-            self._progress(event, path=str(self.path), reason=reason.value)
+            self._progress(event, str(self.path))
 
 
 def _make_fernet(key: SecretValue) -> Fernet:

@@ -12,7 +12,7 @@ import click
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import clean, iso, note, print_json, say, say_in
 from rotator.cli.session import open_installation
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.places import SignInCompleted, SignInRefused, SignInStarted
 from rotator.errors import RotatorError
 from rotator.wiring.installation import Installation
 
@@ -46,15 +46,13 @@ def login(cli: CliContext, account: str, method: str | None) -> None:
     with open_installation(cli) as installation:
         installation.entra_sign_in.status(account)  # an unknown account is refused before anything is written
         # The audit must be writable before a person is asked for anything.
-        installation.record_event("sign_in_started", account, Outcome.INTENDED, method=method)
+        installation.record_event(SignInStarted(method=method), account)
         try:
             status = sign_in(cli, installation, account, method)
         except RotatorError as error:
-            installation.record_event("sign_in_refused", account, Outcome.FAILED, method=method, code=error.code)
+            installation.record_event(SignInRefused(method=method, code=error.code), account)
             raise
-        installation.record_event(
-            "sign_in_completed", account, Outcome.SUCCEEDED, method=method, username=status.username
-        )
+        installation.record_event(SignInCompleted(method=method, username=status.username), account)
     if cli.as_json:
         print_json({"account": status.account, "username": status.username}, in_one_line=True)
     else:

@@ -7,7 +7,7 @@ import click
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.render import SCHEMA_VERSION, print_json, say
 from rotator.cli.session import open_installation
-from rotator.domain.audit_event import Outcome
+from rotator.domain.events.places import SignOutCompleted, SignOutStarted
 
 
 @click.command(epilog=examples("rotator logout build-bot"))
@@ -22,9 +22,9 @@ def logout(cli: CliContext, account: str) -> None:
     with open_installation(cli) as installation:
         entra = installation.entra_sign_in
         entra.status(account)  # an unknown account is refused before anything is written
-        installation.record_event("sign_out_started", account, Outcome.INTENDED)
+        installation.record_event(SignOutStarted(), account)
         was_signed_in = entra.logout(account)
-        installation.record_event("sign_out_completed", account, Outcome.SUCCEEDED, was_signed_in=was_signed_in)
+        installation.record_event(SignOutCompleted(was_signed_in=was_signed_in), account)
     if cli.as_json:
         print_json({"schema_version": SCHEMA_VERSION, "account": account, "was_signed_in": was_signed_in})
     elif was_signed_in:

@@ -1,0 +1,34 @@
+"""Something wrong that lasts: since when, and whether anybody was told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum, auto
+
+from rotator.domain.managed_pat import check_aware
+
+
+class ConditionKind(StrEnum):
+    """What is wrong. The catalogue of events says which event begins each, and which ones end it."""
+
+    SIGN_IN_NEEDED = auto()
+    ACCOUNT_DOWN = auto()
+    ORGANIZATION_DOWN = auto()
+    ROTATION_FAILING = auto()
+    ROTATION_BLOCKED = auto()
+    PAT_LEFT_BEHIND = auto()
+    TOKEN_CACHE_DAMAGED = auto()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that is wrong with one subject. `told_at` is when a person was last told of it, None for never."""
+
+    kind: ConditionKind
+    subject: str
+    since: datetime
+    told_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_aware(self.since)

@@ -1,0 +1,68 @@
+"""Every event there is, by name. An event that is not listed here does not exist."""
+
+from __future__ import annotations
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events import inventory, places, rotations
+from rotator.domain.events.event import Event
+
+EVENTS: tuple[type[Event], ...] = (
+    rotations.RotationPlanned,
+    rotations.MintStarted,
+    rotations.MintUnanswered,
+    rotations.PatMinted,
+    rotations.PatVerified,
+    rotations.StoreStarted,
+    rotations.SecretStored,
+    rotations.OverlapStarted,
+    rotations.RevokeStarted,
+    rotations.PatRevoked,
+    rotations.SecretVersionDisabled,
+    rotations.RotationCompleted,
+    rotations.RotationAbandoned,
+    rotations.RotationFailed,
+    rotations.RotationBlocked,
+    rotations.RotationFrozen,
+    rotations.CloneLost,
+    rotations.SettlingContinued,
+    rotations.UnprovenMintFound,
+    rotations.RestoreStarted,
+    rotations.SecretRestored,
+    rotations.FailureCleared,
+    inventory.PatAdopted,
+    inventory.PatPaused,
+    inventory.PatResumed,
+    inventory.PatForgotten,
+    inventory.PatDrifted,
+    inventory.InventoryRebuilt,
+    inventory.PatLeftBehind,
+    inventory.LeftBehindResolved,
+    places.PolicyChanged,
+    places.SignInStarted,
+    places.SignInRefused,
+    places.SignInCompleted,
+    places.SignOutStarted,
+    places.SignOutCompleted,
+    places.SignInLapsed,
+    places.SignInRestored,
+    places.AccountDown,
+    places.AccountRestored,
+    places.AccountDropped,
+    places.OrganizationDown,
+    places.OrganizationRestored,
+    places.OrganizationDropped,
+    places.TokenCacheDamaged,
+    places.TokenCacheRecovered,
+    places.TokenCacheRepaired,
+    places.ScanStarted,
+    places.AnchorRead,
+    places.SecretRead,
+)
+
+CATALOGUE = {event.type.name: event for event in EVENTS}
+"""The same, by name: what the audit log keeps can be looked up here."""
+
+
+def find_ends(kind: ConditionKind) -> tuple[type[Event], ...]:
+    """The events that end a condition of this kind."""
+    return tuple(event for event in EVENTS if kind in event.type.ends)

@@ -1,0 +1,98 @@
+"""What every event has: a name, a severity, a subject, typed fields, and the conditions that it begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
+from enum import StrEnum, auto
+from typing import ClassVar, dataclass_transform
+
+from rotator.domain.audit_event import Detail, Outcome
+from rotator.domain.condition import ConditionKind
+
+
+class Severity(StrEnum):
+    """How much an event matters: the level of its line in the log."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class SubjectKind(StrEnum):
+    """What an event is about. An organization is named with its account (`build-bot/contoso`), a PAT by its id."""
+
+    MANAGED_PAT = auto()
+    PAT = auto()
+    ACCOUNT = auto()
+    ORGANIZATION = auto()
+    VAULT = auto()
+    SECRET = auto()
+    POLICY = auto()
+    TOKEN_CACHE = auto()
+
+    @property
+    def key(self) -> str:
+        """The subject's name in a line of the log, chosen as other fields name the same thing."""
+        return _KEYS.get(self, self.value)
+
+
+_KEYS = {SubjectKind.MANAGED_PAT: "name", SubjectKind.PAT: "authorization_id", SubjectKind.SECRET: "secret_name"}
+
+
+@dataclass(frozen=True)
+class EventType:
+    """What is true of all events of one name.
+
+    `needs_person`: nothing will end it unless somebody acts. `begins` is the condition that it begins for its
+    subject, `ends` those that it ends.
+    """
+
+    name: str
+    severity: Severity
+    subject: SubjectKind
+    outcome: Outcome
+    needs_person: bool
+    begins: ConditionKind | None
+    ends: tuple[ConditionKind, ...]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened to one subject. Subclasses are frozen dataclasses; they are listed in `catalogue`.
+
+    Fields hold text, numbers, booleans and aware times, and never a secret.
+    """
+
+    type: ClassVar[EventType]
+
+    def __init_subclass__(
+        cls,
+        *,
+        name: str,
+        subject: SubjectKind,
+        severity: Severity = Severity.INFO,
+        outcome: Outcome = Outcome.SUCCEEDED,
+        needs_person: bool = False,
+        begins: ConditionKind | None = None,
+        ends: Iterable[ConditionKind] = (),
+    ) -> None:
+        super().__init_subclass__()
+        cls.type = EventType(name, severity, subject, outcome, needs_person, begins, tuple(ends))
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def make_details(self) -> dict[str, Detail]:
+        """The fields as the audit log keeps them: times as ISO-8601, fields at their default left out."""
+        details: dict[str, Detail] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.default is MISSING or value != field.default:
+                details[field.name] = value.isoformat() if isinstance(value, datetime) else value
+        return details
+
+    def make_line(self, subject: str) -> dict[str, Detail]:
+        """The subject and the fields as a line of the log shows them."""
+        return {self.type.subject.key: subject, **self.make_details()}

@@ -1,0 +1,71 @@
+"""What happens to the inventory: PATs adopted, paused, changed or left behind."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event, Severity, SubjectKind
+from rotator.domain.events.rotations import HEALED
+
+
+class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
+    """A PAT came under management."""
+
+    account: str
+    organization: str
+    authorization_id: str
+    vault: str
+    secret_name: str
+    rule: str
+
+
+class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """A person stopped the rotation of a ManagedPat; nothing more is tried, so nothing is failing."""
+
+
+class PatResumed(Event, name="pat_resumed", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """A person asked to rotate a ManagedPat again; what failed before is forgotten."""
+
+
+class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """A ManagedPat left the inventory; the PAT and its secret stay as they are."""
+
+    authorization_id: str
+
+
+class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
+    """Somebody changed a PAT at the server; the inventory now says the same."""
+
+    display_name: str
+    scope: str
+    valid_to: datetime
+
+
+class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """A record was made again from the vault's tags and the server's list; `before` is what it named until then."""
+
+    authorization_id: str
+    before: str | None
+
+
+class PatLeftBehind(
+    Event,
+    name="pat_left_behind",
+    subject=SubjectKind.PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+    needs_person=True,
+    begins=ConditionKind.PAT_LEFT_BEHIND,
+):
+    """A closed rotation left a PAT alive; a person must say whether it is revoked."""
+
+    name: str
+    kind: str
+
+
+class LeftBehindResolved(
+    Event, name="left_behind_resolved", subject=SubjectKind.PAT, ends=(ConditionKind.PAT_LEFT_BEHIND,)
+):
+    """A PAT that was left behind is gone, or is managed now."""

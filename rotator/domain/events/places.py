@@ -1,0 +1,166 @@
+"""What happens to the places that a run depends on: accounts, organizations, vaults, the token cache, the policy."""
+
+from __future__ import annotations
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event, Severity, SubjectKind
+
+
+class PolicyChanged(Event, name="policy_changed", subject=SubjectKind.POLICY):
+    """The policy is another one than the run before had; both are named by their SHA-256."""
+
+    sha256: str
+    previous: str | None
+
+
+class SignInStarted(Event, name="sign_in_started", subject=SubjectKind.ACCOUNT, outcome=Outcome.INTENDED):
+    """A person begins to sign an account in."""
+
+    method: str
+
+
+class SignInRefused(
+    Event,
+    name="sign_in_refused",
+    subject=SubjectKind.ACCOUNT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """A person's sign-in did not succeed."""
+
+    method: str
+    code: str
+
+
+class SignInCompleted(
+    Event, name="sign_in_completed", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.SIGN_IN_NEEDED,)
+):
+    """A person signed an account in."""
+
+    method: str
+    username: str | None
+
+
+class SignOutStarted(Event, name="sign_out_started", subject=SubjectKind.ACCOUNT, outcome=Outcome.INTENDED):
+    """A person begins to sign an account out."""
+
+
+class SignOutCompleted(Event, name="sign_out_completed", subject=SubjectKind.ACCOUNT):
+    """An account's sign-in is forgotten."""
+
+    was_signed_in: bool
+
+
+class SignInLapsed(
+    Event,
+    name="sign_in_lapsed",
+    subject=SubjectKind.ACCOUNT,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    needs_person=True,
+    begins=ConditionKind.SIGN_IN_NEEDED,
+    ends=(ConditionKind.ACCOUNT_DOWN,),
+):
+    """An account's sign-in works no more; its PATs wait until a person signs it in."""
+
+    code: str
+
+
+class SignInRestored(Event, name="sign_in_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.SIGN_IN_NEEDED,)):
+    """An account's sign-in works again."""
+
+
+class AccountDown(
+    Event,
+    name="account_down",
+    subject=SubjectKind.ACCOUNT,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    begins=ConditionKind.ACCOUNT_DOWN,
+):
+    """An account cannot be worked with now, though its sign-in was not refused; each run tries again."""
+
+    code: str
+
+
+class AccountRestored(Event, name="account_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.ACCOUNT_DOWN,)):
+    """An account can be worked with again."""
+
+
+class AccountDropped(
+    Event,
+    name="account_dropped",
+    subject=SubjectKind.ACCOUNT,
+    ends=(ConditionKind.ACCOUNT_DOWN, ConditionKind.SIGN_IN_NEEDED),
+):
+    """An account that was in trouble is no longer in the settings."""
+
+
+class OrganizationDown(
+    Event,
+    name="organization_down",
+    subject=SubjectKind.ORGANIZATION,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    begins=ConditionKind.ORGANIZATION_DOWN,
+):
+    """An organization could not be looked at with an account; each run tries again."""
+
+    code: str
+
+
+class OrganizationRestored(
+    Event, name="organization_restored", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
+):
+    """An organization can be looked at again."""
+
+
+class OrganizationDropped(
+    Event, name="organization_dropped", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
+):
+    """An organization that was in trouble has no ManagedPat any more."""
+
+
+class TokenCacheDamaged(
+    Event,
+    name="token_cache_damaged",
+    subject=SubjectKind.TOKEN_CACHE,
+    outcome=Outcome.FAILED,
+    severity=Severity.CRITICAL,
+    needs_person=True,
+    begins=ConditionKind.TOKEN_CACHE_DAMAGED,
+):
+    """The file of sign-ins cannot be read, nor the one before it: every account must sign in again."""
+
+    reason: str
+
+
+class TokenCacheRecovered(
+    Event,
+    name="token_cache_recovered",
+    subject=SubjectKind.TOKEN_CACHE,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """The file of sign-ins could not be read; the one before it is used."""
+
+    reason: str
+
+
+class TokenCacheRepaired(
+    Event, name="token_cache_repaired", subject=SubjectKind.TOKEN_CACHE, ends=(ConditionKind.TOKEN_CACHE_DAMAGED,)
+):
+    """The file of sign-ins is whole again."""
+
+
+class ScanStarted(Event, name="scan_started", subject=SubjectKind.ORGANIZATION):
+    """A scan begins to look at an organization."""
+
+
+class AnchorRead(Event, name="anchor_read", subject=SubjectKind.MANAGED_PAT):
+    """The audit log's anchors beside one secret are read."""
+
+
+class SecretRead(Event, name="secret_read", subject=SubjectKind.SECRET):
+    """One secret's tags are read for a rebuild."""

@@ -1,0 +1,203 @@
+"""What happens on the way of one rotation. The subject is the ManagedPat.
+
+The audit log adds `account`, `organization` and, while a rotation is at hand, `rotation_id`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event, Severity, SubjectKind
+
+HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED)
+"""What ends when a ManagedPat has nothing wrong any more."""
+
+
+class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """A rotation begins; nothing has been sent yet."""
+
+    predecessor_id: str
+    rule: str
+    vault: str
+    secret_name: str
+
+
+class MintStarted(Event, name="mint_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """The request for a new PAT is about to be sent, once."""
+
+    planned_valid_to: datetime
+
+
+class MintUnanswered(
+    Event,
+    name="mint_unanswered",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+):
+    """The answer to the request for a new PAT was lost; later runs look whether the PAT exists, and revoke it."""
+
+    code: str
+
+
+class PatMinted(Event, name="pat_minted", subject=SubjectKind.MANAGED_PAT):
+    """Azure DevOps created the new PAT."""
+
+    authorization_id: str
+    valid_to: datetime
+
+
+class PatVerified(Event, name="pat_verified", subject=SubjectKind.MANAGED_PAT):
+    """The new PAT authenticates as the expected user."""
+
+
+class StoreStarted(Event, name="store_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """The new value is about to be written to the vault."""
+
+    vault: str
+    secret_name: str
+
+
+class SecretStored(Event, name="secret_stored", subject=SubjectKind.MANAGED_PAT):
+    """The vault holds the new value."""
+
+    secret_version: str
+
+
+class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """The new value was read back and is what consumers read; the old PAT stays valid until the overlap ends."""
+
+    overlap_until: datetime
+
+
+class RevokeStarted(Event, name="revoke_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """A PAT is about to be revoked; `why` says for what reason, `code` which failure led to it."""
+
+    authorization_id: str | None
+    why: str
+    code: str | None = None
+
+
+class PatRevoked(Event, name="pat_revoked", subject=SubjectKind.MANAGED_PAT):
+    """A PAT is revoked."""
+
+    authorization_id: str | None
+    why: str
+
+
+class SecretVersionDisabled(Event, name="secret_version_disabled", subject=SubjectKind.MANAGED_PAT):
+    """An older version of the secret is disabled, as the rule asks."""
+
+    secret_version: str
+
+
+class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """The old PAT is gone and the rotation is closed."""
+
+
+class RotationAbandoned(
+    Event,
+    name="rotation_abandoned",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """A rotation was closed before a new PAT existed; it is tried again."""
+
+    code: str
+
+
+class RotationFailed(
+    Event,
+    name="rotation_failed",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+    begins=ConditionKind.ROTATION_FAILING,
+    ends=(ConditionKind.ROTATION_BLOCKED,),
+):
+    """Something went wrong with a ManagedPat; it is tried again, at growing intervals."""
+
+    code: str
+    message: str
+
+
+class RotationBlocked(
+    Event,
+    name="rotation_blocked",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    needs_person=True,
+    begins=ConditionKind.ROTATION_BLOCKED,
+    ends=(ConditionKind.ROTATION_FAILING,),
+):
+    """A ManagedPat cannot be rotated until a person does what the failure's fix says."""
+
+    code: str
+    message: str
+
+
+class RotationFrozen(
+    Event,
+    name="rotation_frozen",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.CRITICAL,
+    needs_person=True,
+    begins=ConditionKind.ROTATION_BLOCKED,
+    ends=(ConditionKind.ROTATION_FAILING,),
+):
+    """Vault and records contradict each other, so nothing was revoked; a person must find out who wrote the secret."""
+
+    code: str
+    message: str
+
+
+class CloneLost(
+    Event,
+    name="clone_lost",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """Somebody revoked the new PAT during the overlap; the old one, if it lives, is current again."""
+
+    code: str
+
+
+class SettlingContinued(Event, name="settling_continued", subject=SubjectKind.MANAGED_PAT):
+    """A request whose answer was lost may still take effect; the rotation waits until it no longer can."""
+
+    state: str
+
+
+class UnprovenMintFound(
+    Event,
+    name="unproven_mint_found",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+):
+    """PATs look like a lost mint of ours, without proof; they are left alone."""
+
+    authorization_ids: str
+
+
+class RestoreStarted(Event, name="restore_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """A late write replaced the current value in the vault; the current value is about to be written again."""
+
+    late_version: str
+    committed_version: str
+
+
+class SecretRestored(Event, name="secret_restored", subject=SubjectKind.MANAGED_PAT):
+    """The vault holds the current value again."""
+
+    secret_version: str
+
+
+class FailureCleared(Event, name="failure_cleared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """What failed before needs no further try: the ManagedPat has nothing to do."""
