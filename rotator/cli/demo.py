@@ -1,4 +1,4 @@
-"""`rotator sandbox demo`: the story of a rotation, told around the real commands as they run."""
+"""`rotator sandbox demo`: tells the story of a rotation while the real commands run."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from rotator.domain.secret_value import SecretValue
 
 PARTLY_FAILED = 3
 OBSERVED = "team-feed"
-"""The PAT whose consumers the demo plays."""
+"""The PAT whose consumers the demo simulates."""
 ROTATED = ("ci-build", "npm-feed", "release-notes", OBSERVED)
 REAL_LIFE = """\
 Now for a real organization:
 
   1. In Entra, register an application: allow public client flows, add the
-     delegated permission Azure DevOps > user_impersonation, and let an
+     delegated permission Azure DevOps > user_impersonation, and have an
      administrator consent to it.
   2. rotator init                     asks six questions, writes two files
-     rotator config check             both files, every problem with its line
-     rotator db upgrade               the inventory database
-  3. rotator login build-bot          you sign in, once; no password is kept
-  4. rotator scan                     read-only
-     rotator inventory adopt --all    writes to our own database only
+     rotator config check             shows every problem with its line
+     rotator db upgrade               creates the inventory database
+  3. rotator login build-bot          sign in once; no password is stored
+  4. rotator scan                     only reads
+     rotator inventory adopt --all    writes to rotator's database only
      rotator plan                     changes nothing
-  5. An hourly line for cron, and the tokens look after themselves:
+  5. Add an hourly line to your crontab; rotator then keeps the PATs alive:
      17 * * * *  rotator --config /etc/rotator/rotator.yaml once --quiet
 """
 
 
 def run_demo(cli: CliContext) -> None:
-    """Tell the whole story; RotatorError `demo_failed` as soon as something does not go as told."""
+    """Tell the whole story; raise RotatorError `demo_failed` as soon as something does not happen as told."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rotator-demo-") as folder:
-        say(cli, paint("rotator, shown on a sandbox", "cyan"))
+        say(cli, paint("rotator, demonstrated on a sandbox", "cyan"))
         tell(
             cli,
-            "Builds that use Azure DevOps personal access tokens (PATs) break when these expire. rotator replaces "
-            "each in time, puts the new one into Azure Key Vault, and revokes the old one only when its consumers "
-            "have moved on. Everything here is real but the services: stand-ins of Microsoft Entra, Azure DevOps "
-            "and Key Vault run on this computer, and nothing leaves it.",
+            "Builds that use Azure DevOps personal access tokens (PATs) break when the PATs expire. rotator replaces "
+            "each PAT in time, stores the new value in Azure Key Vault, and revokes the old PAT only when its "
+            "consumers have had time to switch. The commands below are real; the services are not: stand-ins for "
+            "Microsoft Entra, Azure DevOps and Key Vault run on this computer, and nothing leaves it.",
         )
         note_start(cli, "rotator sandbox up --dir .  &")
         with Stage(Path(folder)) as stage:
             Story(cli, stage).tell_all()
     say(cli)
     say(cli, REAL_LIFE)
-    say(cli, f"The demo took {time.monotonic() - started:.0f} seconds, and left nothing behind.")
+    say(cli, f"The demo took {time.monotonic() - started:.0f} seconds and left no files.")
     if cli.as_json:
         print_json({"schema_version": SCHEMA_VERSION, "rotated": list(ROTATED), "verified": True})
 
 
 def tell(cli: CliContext, text: str) -> None:
-    """A paragraph of the story."""
+    """Print a paragraph of the story."""
     say(cli)
     say(cli, wrap(text))
 
 
 def note_start(cli: CliContext, command: str) -> None:
-    """The command line, as one would type it."""
+    """Print a command line as a user would type it."""
     say(cli)
     say(cli, paint(f"$ {command}", "green"))
 
 
 class Story:
-    """The steps in order. Each shows its command, tells what it means, and checks that it is so."""
+    """The steps in order. Each shows its command, says what it means, and checks that it is true."""
 
     def __init__(self, cli: CliContext, stage: Stage) -> None:
         self._cli = cli
@@ -80,17 +80,17 @@ class Story:
         self._before: dict[str, list[str]] = {}
 
     def tell_all(self) -> None:
-        """From the sign-in to the verified audit."""
+        """Tell every step, from the sign-in to the verified audit log."""
         for step in (self.sign_in, self.adopt, self.rotate, self.overlap, self.revoke, self.prove):
             step()
 
     def sign_in(self) -> None:
-        """A person signs in once, by device code."""
+        """Sign a person in once, by device code."""
         self._head("1. Sign in, once")
         self._run("db", "upgrade")
         self._tell(
-            "A database on this host remembers which PATs are managed and what was begun. Now a person signs in "
-            "for the account build-bot: rotator shows a code, the person enters it in a browser anywhere."
+            "A database on this host records which PATs are managed and what was started. Now a person signs in as "
+            "the account build-bot: rotator shows a code, and the person enters it in a browser on any computer."
         )
         seen: dict[str, str] = {}
 
@@ -100,73 +100,77 @@ class Story:
             seen[word.lower()] = value.strip()
             if line.startswith("Waiting"):
                 self._stage.approve(seen["open"], seen["enter"])
-                self._show("(the demo plays the person: it opens that page, enters the code, chooses")
-                self._show("build-bot@contoso.com there and approves)")
+                self._show("(the demo acts as the person: it opens that page, enters the code, chooses")
+                self._show("build-bot@contoso.com and approves)")
 
         note_start(self._cli, "rotator login build-bot --device-code")
         self._expect(self._stage.run("login", "build-bot", "--device-code", hear=hear), (0,), "the sign-in")
-        self._tell("From here on the sign-in is kept fresh unattended. No password was typed here, and none is kept.")
+        self._tell("From now on rotator keeps the sign-in fresh unattended. It never saw a password, and stores none.")
 
     def adopt(self) -> None:
-        """See what there is, and take it under management."""
-        self._head("2. See what there is, and take it over")
+        """Show what there is, and take it under management."""
+        self._head("2. See what there is, and manage it")
         self._run("scan")
         self._tell(
-            "That only looked. Five PATs expire within days; one has full access and one is valid for all "
-            "organizations: those two need a human. Adopting writes to rotator's own database and nowhere else."
+            "scan only reads. Five PATs expire within days; one PAT has full access and one is valid for all "
+            "organizations: those two need a person. Adopting writes to rotator's own database and nowhere else."
         )
         self._run("inventory", "adopt", "--all")
         self._before = self._stage.list_active()
-        self._check(all(len(self._before.get(name, [])) == 1 for name in ROTATED), "every PAT is there once")
+        self._check(
+            all(len(self._before.get(name, [])) == 1 for name in ROTATED), "there is one active PAT of each name"
+        )
 
     def rotate(self) -> None:
-        """Plan, then do it."""
+        """Plan, then rotate."""
         self._head("3. Plan, then rotate")
         self._run("plan")
-        self._tell("A plan changes nothing and says why for each PAT. Now the same for real, as cron would run it:")
+        self._tell("A plan changes nothing, and says for each PAT what would happen and why. Now do it, as cron would:")
         code = self._run("once", allowed=(0, PARTLY_FAILED))
         states = self._states()
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
         self._tell(
-            "For each of the four: a clone with the same name, scope and organization was made, proved by signing "
-            "in with it, written to the vault, and read back."
+            "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
+            "works, wrote it to the vault, and read it back."
             + (
-                f" The exit code is {code}, partly failed: what needs a human is never reported as success."
+                f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code
                 else ""
             )
         )
 
     def overlap(self) -> None:
-        """Old and new are valid side by side."""
-        self._head("4. Nobody is cut off")
+        """Show that the old and the new PAT are both valid."""
+        self._head("4. The overlap: no consumer breaks")
         active = self._stage.list_active()
-        self._check(all(len(active[name]) == 2 for name in ROTATED), "old and new live side by side")
-        self._tell(f"Two consumers use {OBSERVED}. One read its value long ago and holds on to it, one asks the vault:")
+        self._check(all(len(active[name]) == 2 for name in ROTATED), "the old and the new PAT are both valid")
+        self._tell(
+            f"Two consumers use {OBSERVED}. One read the value long ago and still uses it; the other reads the vault:"
+        )
         self._show_consumers(cached=True)
         self._wait()
 
     def revoke(self) -> None:
-        """The old ones go."""
-        self._head("5. Revoke the old ones")
+        """Revoke the old PATs."""
+        self._head("5. Revoke the old PATs")
         self._run("once", allowed=(0, PARTLY_FAILED))
         active = self._stage.list_active()
         for name in ROTATED:
             is_new = len(active.get(name, [])) == 1 and active[name] != self._before[name]
-            self._check(is_new, f"of {name} only the new PAT is left")
-        self._tell("Before each revocation rotator read the vault once more and signed in with what it found there.")
+            self._check(is_new, f"only the new PAT of {name} is left")
+        self._tell("Before each revocation, rotator read the vault again and proved that the value there works.")
         self._show_consumers(cached=False)
 
     def prove(self) -> None:
-        """What is left, and that the record of it is intact."""
-        self._head("6. What there is to show for it")
+        """Show what is left, and that the audit log is intact."""
+        self._head("6. Check the result")
         self._run("status")
         states = self._states()
         self._check(all(states.get(name) == "ok" for name in ROTATED), "all four are ok")
         self._run("audit", "verify")
         self._tell(
-            "Every sign-in, adoption, intent and result is one line of a log in which each line seals the one "
-            "before it. Had one been altered or removed, this would name it."
+            "Every sign-in, adoption, intent and result is one event of this log, and each event holds a hash of the "
+            "one before it. If an event had been changed or removed, this command would name it."
         )
 
     def _head(self, text: str) -> None:
@@ -178,7 +182,7 @@ class Story:
         tell(self._cli, text)
 
     def _show(self, line: str) -> None:
-        # What is wider than a page is folded as a terminal would, but between words and indented.
+        # Fold long lines as a terminal would, but between words, and indent them.
         indent = " " * (len(line) - len(line.lstrip()) + 4)
         say(
             self._cli,
@@ -197,7 +201,7 @@ class Story:
 
     def _check(self, holds: bool, what: str) -> None:
         if not holds:
-            raise make_failure(f"it is not so that {what}")
+            raise make_failure(f"this was not true: {what}")
 
     def _states(self) -> dict[str, str]:
         return {str(token["name"]): str(token["state"]) for token in self._tokens()}
@@ -207,24 +211,24 @@ class Story:
         return tokens if isinstance(tokens, list) else []
 
     def _show_consumers(self, *, cached: bool) -> None:
-        """Both consumers try their luck; `cached` is whether the old value must still be accepted."""
+        """Let both consumers try their value; `cached` says whether the old one must still be accepted."""
         current = self._stage.read_vault(self._secret_name)
         self._check(not current.same_as(self._cached), "the vault holds a new value")
         say(self._cli)
         for who, value, expected in (
-            ("holds on to the old value", self._cached, cached),
+            ("uses the old value", self._cached, cached),
             ("reads the vault", current, True),
         ):
-            self._check(self._try(who, value) is expected, f"the consumer that {who} is treated right")
+            self._check(self._try(who, value) is expected, f"the consumer that {who} gets the right answer")
         if not cached:
             self._tell(
-                "The forgotten copy of the old value is worthless now. Real overlaps are hours or days, longer than "
-                "any consumer caches; here it was seconds."
+                "The copy of the old value no longer works. A real overlap lasts hours or days, longer than any "
+                "consumer caches the value; here it lasted seconds."
             )
 
     def _try(self, who: str, value: SecretValue) -> bool:
         accepted = self._stage.is_accepted(value)
-        say(self._cli, f"  {who:<27} -> {'let in' if accepted else 'refused'}")
+        say(self._cli, f"  {who:<27} -> {'accepted' if accepted else 'refused'}")
         return accepted
 
     def _wait(self) -> None:
@@ -233,7 +237,7 @@ class Story:
         if not ends:
             raise make_failure("no PAT is in its overlap")
         left = (max(map(datetime.fromisoformat, ends)) - self._stage.now()).total_seconds() + 1.5
-        self._tell(f"Both work. The overlap of this sandbox ends in {max(left, 0):.0f} seconds; the demo waits.")
+        self._tell(f"Both work. In this sandbox the overlap ends in {max(left, 0):.0f} seconds; the demo waits for it.")
         with progress(self._cli, "waiting for the overlap to end") as update:
             while left > 0:
                 update(f"waiting for the overlap to end: {left:.0f} s")

@@ -1,4 +1,4 @@
-"""What the demo plays on: a sandbox in a process of its own, the real commands, and the people around them."""
+"""The stage of the demo: a sandbox in a process of its own, the real commands, and the people who use them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
 
 PATIENCE = 60.0
-"""Seconds that one command may take before the demo gives it up."""
+"""The seconds that a command may take before the demo ends it."""
 
 
 def make_failure(what: str) -> RotatorError:
-    """The error for a demo that did not go as it must."""
+    """Make the error for a demo that did not go as it must."""
     return RotatorError(
         f"the demo failed: {what}",
         code="demo_failed",
-        fix="Report it with the output above: the demo must pass on every computer.",
+        fix="Report this with the output above: the demo should work on every computer.",
     )
 
 
 class Stage:
-    """The sandbox, running in `directory`. A context manager: leaving it stops every process that it started."""
+    """A sandbox that runs in `directory`. A context manager that stops every process that it started."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -60,7 +60,7 @@ class Stage:
                 self._sandbox.communicate()
 
     def run(self, *arguments: str, hear: Callable[[str], None]) -> int:
-        """Run a command to its end; every line that it says, on either stream, goes to `hear` at once."""
+        """Run a command to its end; pass every line of its output, on either stream, to `hear` as it comes."""
         process = self._open(arguments, stderr=subprocess.STDOUT)
         with _limited(process), _output(process) as output:
             try:
@@ -72,7 +72,7 @@ class Stage:
                 process.wait()
 
     def ask(self, *arguments: str) -> dict[str, object]:
-        """The JSON document of a command that is run for the demo's own eyes."""
+        """Run a command without showing it, and return its JSON document."""
         lines: list[str] = []
         code = self.run(*arguments, "--json", "--quiet", hear=lines.append)
         document = json.loads("\n".join(lines)) if code == 0 else None
@@ -81,20 +81,20 @@ class Stage:
         return document
 
     def approve(self, page: str, user_code: str) -> None:
-        """What the person does who signs in: enter the code on the page, choose the user, approve."""
+        """Do what the person who signs in does: enter the code on the page, choose the user, approve."""
         form = {"user_code": user_code, "username": self._addresses["username"], "action": "approve"}
         answer = self._person.post(page, data=form, timeout=PATIENCE)
         if not answer.ok:
             raise make_failure(f"the sandbox's sign-in page answered {answer.status_code}")
 
     def create_pat(self, name: str, scope: str) -> SecretValue:
-        """A PAT with three of its thirty days left, made on the web page long ago; its value."""
+        """Create a PAT as if on the web page, with three of its thirty days left, and return its value."""
         fields = {"username": self._addresses["username"], "display_name": name, "scope": scope}
         made = self._control("pats", {**fields, "organizations": [self.organization], "age_days": 27})
         return SecretValue(str(made["value"]))
 
     def read_vault(self, secret_name: str) -> SecretValue:
-        """What a consumer reads from the vault now."""
+        """Return what a consumer reads from the vault now."""
         who = {"username": self._addresses["username"], "resource": "key_vault"}
         token = self._control("access-tokens", who)["access_token"]
         answer = self._person.get(
@@ -107,7 +107,7 @@ class Stage:
         return SecretValue(str(answer.json()["value"]))
 
     def is_accepted(self, value: SecretValue) -> bool:
-        """Whether Azure DevOps lets a consumer in with this PAT."""
+        """Return whether Azure DevOps accepts this PAT from a consumer."""
         answer = self._person.get(
             f"{self._addresses['azure_devops_url']}/{self.organization}/_apis/connectionData",
             auth=("", value.reveal()),
@@ -117,7 +117,7 @@ class Stage:
         return answer.status_code == 200
 
     def list_active(self) -> dict[str, list[str]]:
-        """The authorization ids of the active PATs of the demo's user, by display name."""
+        """Return the authorization ids of the active PATs of the demo's user, by display name."""
         found: dict[str, list[str]] = {}
         for pat in _as_list(self._fetch("world")["pats"]):
             if pat["user"] == self._addresses["username"] and pat["status"] == "active":
@@ -125,7 +125,7 @@ class Stage:
         return found
 
     def now(self) -> datetime:
-        """The sandbox's time."""
+        """Return the sandbox's time."""
         return datetime.fromisoformat(str(self._fetch("world")["now"]))
 
     @property
@@ -177,7 +177,7 @@ def _as_list(value: object) -> list[dict[str, object]]:
 
 
 def _make_environment() -> dict[str, str]:
-    """Ours, without the caller's own settings: the demo must never reach a real organization."""
+    """Return our environment without the caller's settings: the demo must never reach a real organization."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ROTATOR_")}
     return {**kept, "ROTATOR_CONFIG": "rotator.yaml", "COLUMNS": "80", "PYTHONSAFEPATH": "1"}
 
@@ -190,7 +190,7 @@ def _output(process: subprocess.Popen[str]) -> IO[str]:
 
 @contextmanager
 def _limited(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kills the process when it takes too long: then its output ends, and the demo with it."""
+    """Kill the process if it takes too long: its output then ends, and so does the demo."""
     alarm = threading.Timer(PATIENCE, process.kill)
     alarm.daemon = True
     alarm.start()

@@ -32,8 +32,8 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     told = demo.stdout
     assert [line.removeprefix("$ ") for line in told.splitlines() if line.startswith("$ ")] == COMMANDS
-    assert told.index("let in") < told.index("refused")
-    assert "holds on to the old value   -> refused" in told
+    assert told.index("-> accepted") < told.index("refused")
+    assert "uses the old value          -> refused" in told
     for name in ("ci-build", "npm-feed", "release-notes", "team-feed"):
         assert re.search(rf"^rotated +{name}\b", told, re.MULTILINE), name
         assert re.search(rf"^revoked +{name}\b", told, re.MULTILINE), name

@@ -114,7 +114,7 @@ class Stage:
         return visit
 
     def configure(self, **document: object) -> None:
-        """Change the stand-in of Entra, as a control call would."""
+        """Change the stand-in for Entra, as a control call would."""
         self.sandbox.entra.configure(document)
 
     def configure_user(self, **settings: object) -> None:

@@ -1,4 +1,4 @@
-"""`rotator sandbox`: the stand-ins, to try rotator and to test against."""
+"""`rotator sandbox`: the stand-ins, for trying rotator and for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rotator.cli.render import note, print_json
 @click.group(epilog=examples("rotator sandbox demo", "rotator sandbox up --dir sandbox"))
 @common_options
 def sandbox() -> None:
-    """Stand-ins of Microsoft Entra, Azure DevOps and Azure Key Vault on this computer."""
+    """Run stand-ins for Microsoft Entra, Azure DevOps and Azure Key Vault on this computer."""
 
 
 @sandbox.command(
@@ -24,15 +24,15 @@ def sandbox() -> None:
     epilog=examples("rotator sandbox up --dir sandbox", "rotator --config sandbox/rotator.yaml scan"),
 )
 @click.option(
-    "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), required=True, help="For its files."
+    "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder for its files."
 )
 @common_options
 @click.pass_obj
 def up(cli: CliContext, directory: Path) -> None:
-    """Start the stand-ins, with some PATs to play with, and run until interrupted.
+    """Start the stand-ins, with some sample PATs, and run until interrupted.
 
-    Writes rotator.yaml, policy.yaml and ca.pem into DIR. When all is ready, one JSON line with the addresses goes to
-    stdout. Nothing leaves this computer; nothing of it survives but the files in DIR.
+    Writes rotator.yaml, policy.yaml and ca.pem to DIR. When everything is ready, prints one line of JSON with the
+    addresses to stdout. Nothing leaves this computer; only the files in DIR remain.
     """
     from rotator.sandbox.running import run_sandbox
 
@@ -61,7 +61,7 @@ def up(cli: CliContext, directory: Path) -> None:
 def demo(cli: CliContext) -> None:
     """Show the whole story in half a minute: sign in, adopt, rotate, overlap, revoke, verify.
 
-    Runs the real commands against the stand-ins in a temporary folder, and checks that all ends as told.
+    Runs the real commands against the stand-ins in a temporary folder, and checks that each step does what it says.
     """
     from rotator.cli.demo import run_demo
 
