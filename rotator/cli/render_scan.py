@@ -8,7 +8,8 @@ from datetime import datetime
 from rotator.cli.documents import FULL_ACCESS, count_scan
 from rotator.cli.render import Column, clean
 from rotator.cli.wording import say_counts, say_expiry, say_pats
-from rotator.engine.scanning import ScanEntry, ScanKind, ScanReport
+from rotator.engine.comparing import ScanEntry, ScanKind
+from rotator.engine.scanning import ScanReport
 
 COLUMNS = (
     Column("display name", fold=True),

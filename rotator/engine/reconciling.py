@@ -7,10 +7,11 @@ from datetime import datetime
 
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
-from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
-from rotator.engine.left_behind import LeftBehind, find_left_behind
+from rotator.engine.left_behind import LeftBehind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_gone_error
 from rotator.engine.provenance import check_not_behind
@@ -32,6 +33,7 @@ class Reconciliation:
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
+    comparisons: dict[Pair, Comparison] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
     left_behind: list[LeftBehind] = field(default_factory=list)
@@ -42,10 +44,10 @@ class Reconciliation:
 def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     """`look`, and remember for `status` what nobody tracks."""
     found = look(run, view)
-    known = load_known(run)
-    for pair, listing in found.listings.items():
+    for pair, comparison in found.comparisons.items():
+        unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
         with run.services.database.begin() as work:
-            work.inventory.save_untracked(*pair, find_untracked(known, listing))
+            work.inventory.save_untracked(*pair, tuple(pat for pat in unmanaged if pat is not None))
     return found
 
 
@@ -69,7 +71,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             found.down[pair] = error
             continue
         found.listings[pair] = listing
-        _compare(known, listing, found, now)
+        _note(known, listing, found, now)
     return found
 
 
@@ -87,66 +89,27 @@ def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:
     return tuple(late)
 
 
-def find_untracked(known: Known, listing: Listing) -> tuple[Pat, ...]:
-    """The listed PATs that none of our records accounts for."""
-    tracked = known.tracked_ids
-    return tuple(pat for pat in listing.pats if pat.authorization_id not in tracked)
-
-
-def has_drifted(pat: ManagedPat, current: Pat) -> bool:
-    """Whether the server describes a PAT otherwise than the inventory."""
-    return (pat.display_name, pat.scopes, pat.valid_to) != (
-        current.display_name,
-        current.scopes,
-        current.valid_to,
-    )
-
-
-def _compare(known: Known, listing: Listing, found: Reconciliation, now: datetime) -> None:
-    pair = (listing.account, listing.organization)
-    listed = {pat.authorization_id: pat for pat in listing.pats}
+def _note(known: Known, listing: Listing, found: Reconciliation, now: datetime) -> None:
+    """Note what of one listing needs work, and what only a person may decide."""
     rotating = {rotation.name for rotation in known.open_rotations}
-    found.changed.update(_find_lost_clones(known, listing, now))
-    for pat in known.pats:
-        if (pat.account, pat.organization) != pair or pat.name in rotating:
-            continue
-        current = listed.get(pat.authorization_id)
-        if current is None:
-            told = pat.hold in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
-            if pat.valid_to > now and not told:
-                found.changed.add(pat.name)
-        elif has_drifted(pat, current):
-            found.changed.add(pat.name)
-    accounted = known.tracked_ids | known.minted_ids
-    for rotation in known.unconfirmed:
-        if (rotation.account, rotation.organization) != pair:
-            continue
-        ours = [
-            current
-            for current in listing.pats
-            if current.authorization_id not in accounted
-            and compare_mint(current, rotation, listing.identity.organization_id) is Likeness.OURS
-        ]
-        # One mint makes one PAT: where two look like it, or once did, one of them is a person's.
-        was_ambiguous = rotation.ending is RotationEnding.MINT_AMBIGUOUS
-        if len(ours) == 1 and not was_ambiguous:
-            found.late.setdefault(rotation.name, []).append((rotation, ours[0]))
-            found.changed.add(rotation.name)
-    landed = {pat.authorization_id for late in found.late.values() for _, pat in late}
-    left_behind = find_left_behind(known, *pair, listing.pats)
-    found.left_behind += [item for item in left_behind if item.pat.authorization_id not in landed]
+    comparison = compare(known, listing, now)
+    found.comparisons[listing.account, listing.organization] = comparison
+    found.changed.update(comparison.lost_clones)
+    for entry in comparison.entries:
+        if entry.kind is ScanKind.LATE and entry.rotation is not None and entry.pat is not None:
+            found.late.setdefault(entry.rotation.name, []).append((entry.rotation, entry.pat))
+            found.changed.add(entry.rotation.name)
+        elif entry.kind is ScanKind.LEFT_BEHIND and entry.left is not None:
+            found.left_behind.append(entry.left)
+        elif entry.record is not None and entry.record.name not in rotating and _needs_work(entry, entry.record, now):
+            found.changed.add(entry.record.name)
 
 
-def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> list[str]:
-    """The ManagedPats whose clone is handed out by the vault and not listed as active any more."""
-    return [
-        rotation.name
-        for rotation in known.open_rotations
-        if (rotation.account, rotation.organization) == (listing.account, listing.organization)
-        and rotation.state is RotationState.OVERLAPPING
-        and (rotation.new_valid_to is None or rotation.new_valid_to > now)
-        and listing.find(rotation.new_authorization_id or "") is None
-    ]
+def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
+    """Whether a record is out of step with the server and that was not told before."""
+    if entry.kind is ScanKind.MISSING:
+        return record.valid_to > now and record.hold not in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
+    return entry.kind is ScanKind.DRIFTED
 
 
 def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *, by_hand: bool) -> None:

@@ -14,7 +14,8 @@ from rotator.cli.wording import say_expiry, say_until
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
-from rotator.engine.scanning import ScanEntry, ScanKind, ScanReport
+from rotator.engine.comparing import ScanEntry, ScanKind
+from rotator.engine.scanning import ScanReport
 from rotator.engine.status import TokenState, TokenStatus
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday

@@ -295,3 +295,23 @@ def test_foreign_write_is_never_overwritten_when_the_first_rotation_was_frozen(d
     assert [call[0] for call in world.pats.calls].count("mint") == 1
     world.rotate(NAME)
     assert world.latest().version.version != foreign
+
+
+def test_foreign_write_is_never_overwritten_when_a_passing_error_came_after_the_freeze() -> None:
+    """A later failure replaces the record's last one; why the record waits must outlive it."""
+    world = make_world()
+    world.run_and_die(after="stored")
+    foreign = world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(**LEASE)
+    world.run()
+    world.advance(hours=13)
+    world.secrets.fail("prove_writable")
+    world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.code != "foreign_write"
+    for _ in range(3):
+        world.advance(hours=13)
+        world.run()
+    assert world.latest().version.version == foreign
+    assert world.count("mint") == 1

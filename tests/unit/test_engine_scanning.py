@@ -74,6 +74,17 @@ def test_pat_is_unproven_when_it_looks_like_a_lost_mint() -> None:
     assert kinds[near] == "left_behind"
 
 
+def test_pat_is_late_when_it_is_a_lost_mint_that_was_created_after_its_rotation_was_closed() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    world.pats.land_late()
+    kinds = {entry.authorization_id: entry.kind.value for entry in look(world).entries}
+    assert kinds[world.live_ids()[-1]] == "late"
+
+
 def test_all_organization_pat_is_shown_once_when_every_organization_lists_it() -> None:
     world = make_world()
     world.pats.add_pat(ACCOUNT, None, "everywhere", SCOPE, world.clock.now() + timedelta(days=9))

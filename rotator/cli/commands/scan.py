@@ -26,7 +26,8 @@ def scan(cli: CliContext) -> int:
     """Look at the PATs of every account and organization and compare them with the inventory. Changes nothing.
 
     managed: in the inventory; untracked: not; missing: in the inventory and not on the server; drifted: changed
-    outside rotator; rotating: part of a rotation; left_behind: a closed rotation of ours left it alive, or may have.
+    outside rotator; rotating: part of a rotation; late: a lost mint of ours, revoked by the next run; left_behind: a
+    closed rotation left it alive, or may have.
     """
     from rotator.cli.documents import make_scan_document
     from rotator.cli.render import print_json, progress

@@ -1,0 +1,131 @@
+"""The one comparison of what the server lists with what our records account for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
+from rotator.engine.left_behind import LeftBehind, find_left_behind
+from rotator.engine.listing import Listing
+from rotator.engine.records import Known
+
+
+class ScanKind(StrEnum):
+    """How a PAT of the server, or a record of ours, stands to the other side.
+
+    `managed` is in the inventory and `drifted` is too, with other metadata; `missing` is in the inventory and not
+    listed; `rotating` belongs to an open rotation; `late` is a lost mint of ours that was created after its rotation
+    was closed; `left_behind` is what a closed rotation left alive, or may have; `untracked` is none of these.
+    """
+
+    MANAGED = "managed"
+    UNTRACKED = "untracked"
+    MISSING = "missing"
+    DRIFTED = "drifted"
+    ROTATING = "rotating"
+    LATE = "late"
+    LEFT_BEHIND = "left_behind"
+
+
+UNMANAGED = frozenset({ScanKind.UNTRACKED, ScanKind.LATE, ScanKind.LEFT_BEHIND})
+
+
+@dataclass(frozen=True)
+class ScanEntry:
+    """One PAT, one record, or both. `name` is the record's; `pat` is None for `missing`.
+
+    `rotation` is the one that a `late` PAT comes from.
+    """
+
+    kind: ScanKind
+    account: str
+    organization: str
+    name: str | None
+    authorization_id: str
+    pat: Pat | None
+    record: ManagedPat | None = None
+    rotation: Rotation | None = None
+    left: LeftBehind | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One account's PATs in one organization: those listed by display name and expiry, then the missing ones.
+
+    `lost_clones` are the names of ManagedPats in their overlap whose clone is not listed.
+    """
+
+    entries: tuple[ScanEntry, ...]
+    lost_clones: tuple[str, ...]
+
+
+def compare(known: Known, listing: Listing, now: datetime) -> Comparison:
+    """Compare a listing with our records."""
+    pair = (listing.account, listing.organization)
+    records = {p.authorization_id: p for p in known.pats if (p.account, p.organization) == pair}
+    late = _find_late(known, listing)
+    left = {item.pat.authorization_id: item for item in find_left_behind(known, *pair, listing.pats)}
+    entries = []
+    for pat in sorted(listing.pats, key=lambda item: (item.display_name, item.valid_to)):
+        identifier = pat.authorization_id
+        record, rotation = records.get(identifier), late.get(identifier)
+        if record is not None:
+            kind = ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
+        elif identifier in known.tracked_ids:
+            kind = ScanKind.ROTATING
+        elif rotation is not None:
+            kind = ScanKind.LATE
+        else:
+            kind = ScanKind.LEFT_BEHIND if identifier in left else ScanKind.UNTRACKED
+        name = record.name if record is not None else None
+        entries.append(ScanEntry(kind, *pair, name, identifier, pat, record, rotation, left.get(identifier)))
+    listed = {pat.authorization_id for pat in listing.pats}
+    missing = [
+        ScanEntry(ScanKind.MISSING, *pair, record.name, identifier, None, record)
+        for identifier, record in records.items()
+        if identifier not in listed
+    ]
+    return Comparison((*entries, *missing), _find_lost_clones(known, listing, now))
+
+
+def has_drifted(pat: ManagedPat, current: Pat) -> bool:
+    """Whether the server describes a PAT otherwise than the inventory."""
+    return (pat.display_name, pat.scopes, pat.valid_to) != (
+        current.display_name,
+        current.scopes,
+        current.valid_to,
+    )
+
+
+def _find_late(known: Known, listing: Listing) -> dict[str, Rotation]:
+    """The listed PATs that are certainly lost mints of closed rotations, by authorization id."""
+    accounted = known.tracked_ids | known.minted_ids
+    late: dict[str, Rotation] = {}
+    for rotation in known.unconfirmed:
+        if (rotation.account, rotation.organization) != (listing.account, listing.organization):
+            continue
+        ours = [
+            pat.authorization_id
+            for pat in listing.pats
+            if pat.authorization_id not in accounted
+            and compare_mint(pat, rotation, listing.identity.organization_id) is Likeness.OURS
+        ]
+        # One mint makes one PAT: where two look like it, or once did, one of them is a person's.
+        if len(ours) == 1 and rotation.ending is not RotationEnding.MINT_AMBIGUOUS:
+            late[ours[0]] = rotation
+    return late
+
+
+def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> tuple[str, ...]:
+    """The ManagedPats whose clone is handed out by the vault and not listed as active any more."""
+    return tuple(
+        rotation.name
+        for rotation in known.open_rotations
+        if (rotation.account, rotation.organization) == (listing.account, listing.organization)
+        and rotation.state is RotationState.OVERLAPPING
+        and (rotation.new_valid_to is None or rotation.new_valid_to > now)
+        and listing.find(rotation.new_authorization_id or "") is None
+    )
