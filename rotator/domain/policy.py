@@ -85,7 +85,6 @@ class Guardrails:
 
     max_lifetime: timedelta | None = None
     deny_scopes: tuple[str, ...] = ()
-    deny_all_organizations: bool = True
     max_rotations_per_hour: int = 50
 
 

@@ -67,7 +67,6 @@ rules:
 guardrails:
   max_lifetime: 90d
   deny_scopes: [app_token]
-  deny_all_organizations: true
   max_rotations_per_hour: 50
 """
 

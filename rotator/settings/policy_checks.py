@@ -43,7 +43,6 @@ def make_policy(file: PolicyFile, digest: str) -> Policy:
     guardrails = Guardrails(
         max_lifetime=limits.max_lifetime,
         deny_scopes=limits.deny_scopes,
-        deny_all_organizations=limits.deny_all_organizations,
         max_rotations_per_hour=limits.max_rotations_per_hour,
     )
     return Policy(tuple(make_rule(rule, file.defaults) for rule in rules), guardrails, digest)

@@ -153,9 +153,6 @@ class GuardrailsSection(Section):
         description="PATs with one of these scopes are not rotated. `app_token` is full access.",
         examples=[["app_token"]],
     )
-    deny_all_organizations: StrictBool = Field(
-        default=True, description="Do not rotate PATs that are valid for all organizations."
-    )
     max_rotations_per_hour: StrictInt = Field(
         default=50,
         ge=1,

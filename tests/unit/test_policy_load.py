@@ -33,7 +33,6 @@ rules:
 guardrails:
   max_lifetime: 90d
   deny_scopes: [app_token]
-  deny_all_organizations: true
   max_rotations_per_hour: 20
 """
 
@@ -68,7 +67,7 @@ def test_policy_is_what_the_file_says_when_complete(tmp_path: Path) -> None:
         disable_previous=True,
     )
     assert (hands_off.action, hands_off.lifetime, hands_off.rotate_before) == (RuleAction.ALERT, None, Threshold(0.33))
-    assert policy.guardrails == Guardrails(timedelta(days=90), ("app_token",), True, 20)
+    assert policy.guardrails == Guardrails(timedelta(days=90), ("app_token",), 20)
     assert policy.digest == hashlib.sha256(COMPLETE.encode()).hexdigest()
 
 
@@ -79,7 +78,7 @@ def test_policy_has_one_rule_for_everything_when_no_rules_are_given(tmp_path: Pa
         Rule("defaults", Match(), RuleAction.ROTATE, Threshold(0.33), None, timedelta(hours=24), VAULT,
              "{organization}-{name}", False),
     )  # fmt: skip
-    assert policy.guardrails == Guardrails(None, (), True, 50)
+    assert policy.guardrails == Guardrails(None, (), 50)
 
 
 def test_rule_goes_before_the_defaults_when_both_say_something(tmp_path: Path) -> None:
@@ -116,7 +115,6 @@ def test_policy_is_shown_complete_when_asked_for(tmp_path: Path) -> None:
     assert shown["guardrails"] == {
         "max_lifetime": "90d",
         "deny_scopes": ["app_token"],
-        "deny_all_organizations": True,
         "max_rotations_per_hour": 20,
     }
 
@@ -164,8 +162,11 @@ def test_policy_problem_shows_line_and_caret_when_a_scope_is_unknown(tmp_path: P
          ['3:28 guardrails.deny_scopes[0]: unknown scope "app_tokn", did you mean "app_token"?']),
         (HEAD + "guardrails: {max_rotations_per_hour: 0}\n",
          ["3:38 guardrails.max_rotations_per_hour: 0 must be at least 1"]),
-        (HEAD + "guardrails: {deny_all_organizations: no}\n",
-         ["3:38 guardrails.deny_all_organizations: must be true or false"]),
+        ("version: 1\ndefaults: {disable_previous: no}\n",
+         ["2:30 defaults.disable_previous: must be true or false"]),
+        (HEAD + "guardrails: {deny_all_organizations: true}\n",
+         ["3:14 guardrails.deny_all_organizations: unknown key, expected max_lifetime, deny_scopes or "
+          "max_rotations_per_hour"]),
     ],
 )  # fmt: skip
 def test_policy_problem_says_what_was_expected_when_a_key_is_wrong(
