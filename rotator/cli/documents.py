@@ -165,7 +165,7 @@ def make_scan_document(report: ScanReport, now: datetime) -> Document:
                 "scopes": list(known.scopes) if known else [],
                 "valid_from": iso_or_none(known.valid_from) if known else None,
                 "expires_at": iso_or_none(known.valid_to) if known else None,
-                "all_organizations": pat is not None and pat.target_accounts is None,
+                "all_organizations": pat is not None and pat.all_organizations,
                 "full_access": known is not None and FULL_ACCESS in known.scopes,
             }
         )
@@ -189,8 +189,8 @@ def count_scan(report: ScanReport, now: datetime) -> dict[str, int]:
     counts = {
         "pats": len(listed),
         "full_access": sum(FULL_ACCESS in pat.scopes for pat in listed),
-        "all_organizations": sum(pat.target_accounts is None for pat in listed),
-        "expire_within_7_days": sum(pat.valid_to - now < timedelta(days=7) for pat in listed),
+        "all_organizations": sum(pat.all_organizations for pat in listed),
+        "expire_within_7_days": sum(now < pat.valid_to < now + timedelta(days=7) for pat in listed),
     }
     for entry in report.entries:
         counts[entry.kind.value] = counts.get(entry.kind.value, 0) + 1

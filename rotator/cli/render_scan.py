@@ -8,6 +8,7 @@ from datetime import datetime
 from rotator.cli.documents import FULL_ACCESS, count_scan
 from rotator.cli.render import Column, clean
 from rotator.cli.wording import say_counts, say_expiry, say_pats
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
 
@@ -31,7 +32,7 @@ def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...
             clean(entry.organization),
             " ".join(known.scopes),
             say_expiry(known.valid_to, now),
-            ", ".join([_say_kind(entry), *_list_marks(entry)]),
+            ", ".join([_say_kind(entry), *_list_marks(entry, now)]),
         )
 
 
@@ -41,12 +42,19 @@ def _say_kind(entry: ScanEntry) -> str:
     return f"{entry.kind.value} as {entry.name}" if named else entry.kind.value
 
 
-def _list_marks(entry: ScanEntry) -> list[str]:
+def _list_marks(entry: ScanEntry, now: datetime) -> list[str]:
     pat = entry.pat
     if pat is None:
         return []
-    marks = ["all organizations"] if pat.target_accounts is None else []
+    marks = ["all organizations"] if pat.all_organizations else []
+    if pat.all_organizations and now >= ALL_ORGANIZATIONS_END:
+        marks.append(_say_end(now))
     return [*marks, "full access"] if FULL_ACCESS in pat.scopes else marks
+
+
+def _say_end(now: datetime) -> str:
+    verb = "stopped" if now >= ALL_ORGANIZATIONS_END else "stop"
+    return f"{verb} working {ALL_ORGANIZATIONS_END:%Y-%m-%d}"
 
 
 def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
@@ -55,7 +63,7 @@ def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     total = counts["pats"]
     special = {
         "full access": counts["full_access"],
-        "all-organization (stop working 2026-12-01)": counts["all_organizations"],
+        f"all-organization ({_say_end(now)})": counts["all_organizations"],
         "expire within 7 days" if counts["expire_within_7_days"] != 1 else "expires within 7 days": counts[
             "expire_within_7_days"
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -25,6 +25,22 @@ def check_aware(moment: datetime) -> datetime:
 def make_scopes(scope: str) -> tuple[str, ...]:
     """The scopes of a blank-separated scope text, sorted, each once."""
     return tuple(sorted(set(scope.split())))
+
+
+ALL_ORGANIZATIONS = "all_organizations"
+"""The code of the failure of a ManagedPat whose PAT is valid for all organizations."""
+
+ALL_ORGANIZATIONS_END = datetime(2026, 12, 1, tzinfo=UTC)
+"""From this moment on no PAT for all organizations works."""
+
+
+def find_expiry(valid_to: datetime, *, all_organizations: bool, now: datetime) -> datetime:
+    """When a PAT expires: from `ALL_ORGANIZATIONS_END` on, one for all organizations has expired then at the latest.
+
+    Until then its own expiry counts, because the server says no other.
+    """
+    has_ended = all_organizations and now >= ALL_ORGANIZATIONS_END
+    return min(valid_to, ALL_ORGANIZATIONS_END) if has_ended else valid_to
 
 
 def is_pat_shaped(value: str) -> bool:
@@ -54,6 +70,15 @@ class Pat:
     def scopes(self) -> tuple[str, ...]:
         """The scopes, sorted."""
         return make_scopes(self.scope)
+
+    @property
+    def all_organizations(self) -> bool:
+        """Whether it is valid for every organization that the user can reach."""
+        return self.target_accounts is None
+
+    def as_of(self, now: datetime) -> Self:
+        """The PAT with the expiry that holds at `now`: see `find_expiry`."""
+        return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
 
     @property
     def lifetime(self) -> timedelta:
@@ -134,6 +159,15 @@ class ManagedPat:
     def scopes(self) -> tuple[str, ...]:
         """The scopes, sorted."""
         return make_scopes(self.scope)
+
+    @property
+    def all_organizations(self) -> bool:
+        """Whether its PAT is valid for all organizations, as far as its last failure says so."""
+        return self.last_failure is not None and self.last_failure.code == ALL_ORGANIZATIONS
+
+    def as_of(self, now: datetime) -> Self:
+        """The record with the expiry that holds at `now`: see `find_expiry`."""
+        return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
 
     @property
     def lifetime(self) -> timedelta:

@@ -7,7 +7,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
+from rotator.domain.managed_pat import (
+    ALL_ORGANIZATIONS,
+    ALL_ORGANIZATIONS_END,
+    ManagedPat,
+    Pat,
+    make_secret_name,
+)
 from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import make_kept_lifetime, make_offset_range
 from rotator.domain.words import say_duration, say_moment
@@ -215,8 +221,8 @@ def check_target(pat: Pat, organization_id: str | None) -> tuple[str, str, str] 
     """Code, reason and fix when a PAT is not valid for just this organization; an unknown id fits any single one."""
     if pat.target_accounts is None:
         return (
-            "all_organizations",
-            "it is valid for all organizations; such PATs can no longer be created and stop working on 2026-12-01",
+            ALL_ORGANIZATIONS,
+            f"it is valid for all organizations, and no such PAT works from {ALL_ORGANIZATIONS_END:%Y-%m-%d} on",
             "Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
         )
     if len(pat.target_accounts) != 1:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
@@ -49,6 +50,11 @@ class ScanEntry:
     record: ManagedPat | None = None
     rotation: Rotation | None = None
     left: LeftBehind | None = None
+
+    def as_of(self, now: datetime) -> Self:
+        """The entry with the expiries that hold at `now`."""
+        pat, record = self.pat, self.record
+        return replace(self, pat=pat and pat.as_of(now), record=record and record.as_of(now))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def make_plan(run: RunContext) -> Plan:
 def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
     """One action for every ManagedPat, recoveries first, then by urgency and expiry."""
     with database.read() as reading:
-        pats = reading.inventory.load_all()
+        pats = [pat.as_of(now) for pat in reading.inventory.load_all()]
         limits = reading.limits.load()
         rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
         places = count_places(reading, policy.guardrails, now)

@@ -37,5 +37,5 @@ def scan(run: RunContext) -> ScanReport:
                 continue
             fresh = [entry for entry in compare(known, listing, now).entries if entry.authorization_id not in seen]
             seen.update(entry.authorization_id for entry in fresh)
-            entries.extend(fresh)
+            entries.extend(entry.as_of(now) for entry in fresh)
     return ScanReport(tuple(entries), tuple(errors))

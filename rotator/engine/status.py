@@ -63,7 +63,7 @@ def status_from(database: Database, policy: Policy, now: datetime) -> tuple[Toke
         limits = reading.limits.load()
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     rows = []
-    for pat in known.pats:
+    for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
         rows.append(_make_row(pat, rotations.get(pat.name), decision, now))
     seen = {pat.authorization_id for pat in known.pats}
@@ -71,7 +71,7 @@ def status_from(database: Database, policy: Policy, now: datetime) -> tuple[Toke
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)
             warning = warnings.get(item.pat.authorization_id)
-            rows.append(_make_untracked(item.account, item.organization, item.pat, warning))
+            rows.append(_make_untracked(item.account, item.organization, item.pat.as_of(now), warning))
     rows.sort(key=lambda row: (row.state is TokenState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
@@ -107,7 +107,7 @@ def _make_row(pat: ManagedPat, rotation: Rotation | None, decision: Decision, no
         state=state,
         valid_from=pat.valid_from,
         expires_at=pat.valid_to,
-        rotate_after=decision.rotate_after,
+        rotate_after=None if pat.all_organizations else decision.rotate_after,
         by_hand=decision.verdict is Verdict.ALERT,
         revoke_after=rotation.overlap_until if rotation else None,
         vault=pat.vault,

@@ -87,7 +87,7 @@ def test_scan_summary_counts_what_needs_attention_when_there_is_some() -> None:
         ScanEntry(ScanKind.MISSING, "build-bot", "contoso", "npm-feed", "id-1", None, RECORD),
     )
     lines = list(render_scan_summary(ScanReport(entries, ()), NOW))
-    assert lines[0] == "3 PATs: 1 full access, 1 all-organization (stop working 2026-12-01), 1 expires within 7 days"
+    assert lines[0] == "3 PATs: 1 full access, 1 all-organization (stopped working 2026-12-01), 1 expires within 7 days"
     assert lines[1] == "Against the inventory: 1 managed, 2 untracked, 1 missing."
     assert "`rotator inventory adopt --all`" in lines[2]
 
@@ -99,7 +99,11 @@ def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
         ScanEntry(ScanKind.MISSING, "build-bot", "contoso", "npm-feed", "id-1", None, RECORD),
     )
     states = [row[-1] for row in list_scan_rows(ScanReport(entries, ()), NOW)]
-    assert states == ["untracked, all organizations, full access", "drifted as npm-feed", "missing as npm-feed"]
+    assert states == [
+        "untracked, all organizations, stopped working 2026-12-01, full access",
+        "drifted as npm-feed",
+        "missing as npm-feed",
+    ]
 
 
 def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:

@@ -13,6 +13,7 @@ from rotator.adapters.azure_devops.call import (
     make_transient,
 )
 from rotator.adapters.redaction import redact_text
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.errors import RotatorError, SignInRequiredError
 
 UNKNOWN_CODE = "pat_error_unknown"
@@ -46,7 +47,8 @@ _SIGN_IN = "Sign in again: rotator login {account}."
 _CLIENT = "Check accounts[].client_id and that the app registration has the delegated Azure DevOps permission."
 _GONE = "Run rotator scan: it was revoked or belongs to another user; adopt its successor or forget it."
 _SPLIT = (
-    "Create one PAT per organization by hand and adopt those: all-organization PATs stop working on 2026-12-01. "
+    "Create one PAT per organization by hand and adopt those: no PAT for all organizations works from "
+    f"{ALL_ORGANIZATIONS_END:%Y-%m-%d} on. "
     f"{_TENANT_ADMIN} about 'Restrict creation of global personal access tokens' only if they are still allowed."
 )
 _BY_HAND = "Create a PAT of today's form by hand and adopt it, or give its rule action: alert."
@@ -178,7 +180,7 @@ PAT_ERRORS: dict[str, PatError] = {
         Remedy.RETRY, "policy_unreadable", "the service could not read the organization's policies"
     ),
     "globalPATCreationBlocked": PatError(
-        Remedy.ASK_ADMIN, "global_pat_policy", "all-organization PATs can no longer be created", _SPLIT
+        Remedy.ASK_ADMIN, "global_pat_policy", "Azure DevOps creates no PATs for all organizations", _SPLIT
     ),
     "expiredPatCannotBeExtended": PatError(
         Remedy.LOOK,
