@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rotator.domain.events.inventory import PatAdopted
+from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.policy import Rule, RuleAction, check_clonable
 from rotator.engine.auditing import record, record_policy
@@ -84,6 +85,9 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> None:
                 rule=proposal.rule.name,
             )
             record(work, run, pat.name, adopted, now)
+            if pat.last_failure is not None:
+                blocked = RotationBlocked(code=pat.last_failure.code, message=pat.last_failure.message)
+                record(work, run, pat.name, blocked, now)
 
 
 def _choose(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Detail, make_hash
+from rotator.domain.condition import Condition
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import PolicyChanged
 from rotator.engine.context import RunContext
@@ -25,13 +26,17 @@ class Author:
 def record(
     work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
 ) -> None:
-    """Write what happened to a subject into the audit log; `place` says where, beside the event's own fields.
+    """Write what happened to a subject into the audit log, and begin and end the conditions that hang on it.
 
-    The one way into the audit log.
+    `place` says where it happened, beside the event's own fields. The one way into the audit log.
     """
     details = {**place, **event.make_details()}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
     work.audit.append(entry, at)
+    for kind in event.type.ends:
+        work.conditions.end(kind, subject)
+    if event.type.begins is not None:
+        work.conditions.begin(Condition(event.type.begins, subject, at))
 
 
 def record_policy(run: RunContext, work: UnitOfWork) -> None:

@@ -8,9 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.backoff import make_backoff
-from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatLeftBehind
-from rotator.domain.events.places import AccountDown, OrganizationDown, SignInLapsed
 from rotator.domain.events.rotations import FailureCleared, RotationBlocked, RotationFailed, SettlingContinued
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import CHANGES, ActionKind, Plan
@@ -23,6 +21,7 @@ from rotator.engine.holds import find_hold
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
+from rotator.engine.noticing import make_down_event
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
@@ -44,7 +43,6 @@ from rotator.errors import (
     RejectedError,
     RotationError,
     RotatorError,
-    SignInRequiredError,
 )
 
 HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
@@ -86,7 +84,7 @@ class Cycle:
         """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
         for (account, organization), error in found.down.items():
             self.report.add(PatOutcome.of_down(account, organization, error))
-            self.run.progress(*_tell_down(account, organization, error))
+            self.run.progress(*make_down_event((account, organization), error))
         for left in found.left_behind:
             told = PatLeftBehind(name=left.rotation.name, kind=left.kind.value)
             self.run.progress(told, left.pat.authorization_id)
@@ -251,15 +249,6 @@ class Cycle:
         )
         event = RotationBlocked if blocked else RotationFailed
         held.save(noted, event(code=error.code, message=error.message))
-
-
-def _tell_down(account: str, organization: str, error: RotatorError) -> tuple[Event, str]:
-    """What cannot be worked with now, as an event and its subject."""
-    if isinstance(error, SignInRequiredError):
-        return SignInLapsed(code=error.code), account
-    if not organization:
-        return AccountDown(code=error.code), account
-    return OrganizationDown(code=error.code), f"{account}/{organization}"
 
 
 def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:

@@ -89,5 +89,6 @@ def revoke_current(run: RunContext, name: str) -> str:
             f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
         )
         record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure, hold=Hold.REVOKED_BY_HAND)
-        held.save(record, PatRevoked(authorization_id=pat.authorization_id, why="by hand"))
+        paused = [PatPaused()] if pat.state is not ManagedPatState.PAUSED else []
+        held.save(record, PatRevoked(authorization_id=pat.authorization_id, why="by hand"), *paused)
         return pat.authorization_id

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from rotator.domain.events.inventory import LeftBehindResolved
 from rotator.domain.events.rotations import RevokeStarted
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationKind, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
+from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
@@ -129,6 +131,7 @@ def _revoke(run: RunContext, listing: Listing, left: LeftBehind) -> None:
         listed = [item.pat for item in remembered if (item.account, item.organization) == pair]
         gone = left.pat.authorization_id
         work.inventory.save_untracked(*pair, tuple(pat for pat in listed if pat.authorization_id != gone))
+        record(work, run, gone, LeftBehindResolved(), run.services.clock.now())
 
 
 def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:

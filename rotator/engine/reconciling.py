@@ -11,11 +11,12 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
-from rotator.engine.left_behind import LeftBehind
+from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.minting import make_gone_error
+from rotator.engine.noticing import Seen, notice
 from rotator.engine.provenance import check_not_behind
-from rotator.engine.records import Known, load_known
+from rotator.engine.records import Known, known_in, load_known
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.errors import RotatorError
@@ -42,12 +43,17 @@ class Reconciliation:
 
 
 def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
-    """`look`, and remember for `status` what nobody tracks."""
+    """`look`, and remember what it saw: what nobody tracks, and which conditions began and ended."""
     found = look(run, view)
     for pair, comparison in found.comparisons.items():
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
         with run.services.database.begin() as work:
             work.inventory.save_untracked(*pair, tuple(pat for pat in unmanaged if pat is not None))
+    late = {pat.authorization_id for items in found.late.values() for _, pat in items}
+    with run.services.database.begin() as work:
+        known = known_in(work, run.services.clock.now())
+        left = tuple(left for left in load_left_behind(work, known) if left.pat.authorization_id not in late)
+        notice(run, work, Seen(found.down, frozenset(found.listings), list_pairs(known), left))
     return found
 
 
@@ -61,7 +67,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             found.down[account.name, ""] = error
     now = run.services.clock.now()
     found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
-    for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
+    for pair in sorted(list_pairs(known)):
         if (pair[0], "") in found.down:
             continue
         try:
@@ -73,6 +79,11 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         found.listings[pair] = listing
         _note(known, listing, found, now)
     return found
+
+
+def list_pairs(known: Known) -> frozenset[Pair]:
+    """Each account and organization that has ManagedPats."""
+    return frozenset((pat.account, pat.organization) for pat in known.pats)
 
 
 def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from rotator.domain.events.places import ScanStarted
 from rotator.engine.comparing import ScanEntry, compare
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
+from rotator.engine.noticing import name_organization
 from rotator.engine.records import load_known
 from rotator.errors import RotatorError
 
@@ -29,7 +30,7 @@ def scan(run: RunContext) -> ScanReport:
     seen: set[str] = set()
     for account in run.services.accounts:
         for organization in account.organizations:
-            run.progress(ScanStarted(), f"{account.name}/{organization}")
+            run.progress(ScanStarted(), name_organization((account.name, organization)))
             try:
                 listing = view.fetch_listing(account.name, organization)
             except RotatorError as error:

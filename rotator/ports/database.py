@@ -1,4 +1,4 @@
-"""Transactions over inventory, journal, audit log, claims and limits: those that read, and those that write."""
+"""Transactions over all that is stored, one port each: those that read, and those that write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
+from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
@@ -32,6 +33,10 @@ class Reading(Protocol):
     def limits(self) -> LifetimeLimitsReader:
         """The longest lifetimes that were granted."""
 
+    @property
+    def conditions(self) -> ConditionsReader:
+        """What is wrong and lasts."""
+
     def now(self) -> datetime:
         """The database server's clock; for SQLite the host's."""
 
@@ -44,6 +49,7 @@ class UnitOfWork(Reading, Protocol):
     audit: AuditLog
     claims: Claims
     limits: LifetimeLimits
+    conditions: Conditions
 
 
 class Database(Protocol):

@@ -27,6 +27,14 @@ class DevicePrompt:
     message: str
 
 
+@dataclass(frozen=True)
+class TokenCacheDamage:
+    """The file of sign-ins was lost: where it is, and what is wrong with it."""
+
+    path: str
+    reason: str
+
+
 class SignIn(Protocol):
     """The user-delegated Entra sign-ins."""
 
@@ -35,3 +43,6 @@ class SignIn(Protocol):
 
         Raises SignInRequiredError when a human must act, TransientError when Entra cannot be asked now.
         """
+
+    def find_damage(self) -> TokenCacheDamage | None:
+        """What is wrong with the file of sign-ins, as far as the calls before showed; None when it is whole."""

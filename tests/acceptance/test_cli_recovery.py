@@ -563,7 +563,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
     tokens = succeed(stage, "status", "--json").read()["tokens"]
     assert near not in {token["authorization_id"] for token in tokens}
     events = succeed(stage, "audit", "list", "--run", revoked["run_id"], "--json").read()["events"]
-    assert [event["event"] for event in events] == ["revoke_started", "pat_revoked"]
+    assert [event["event"] for event in events] == ["revoke_started", "pat_revoked", "left_behind_resolved"]
     assert run(stage, "recover", "--revoke", near).code == 2
     stage.check_end()
 

@@ -31,6 +31,7 @@ from tests.support.records import NOW, make_entry, make_managed_pat, make_rotati
 HEAD = REVISIONS[-1]
 COLUMNS = """
 audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
+condition: kind subject since told_at
 lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch

@@ -189,6 +189,9 @@ class MortalSignIn:
         self._life.check()
         return SignInStatus(account, "build-bot@contoso.com")
 
+    def find_damage(self) -> None:
+        """See the port."""
+
 
 class MortalDatabase:
     """The world's database; a dead process commits nothing."""

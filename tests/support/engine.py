@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from rotator.domain.account import Account
 from rotator.domain.audit_event import Detail
-from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
 from rotator.domain.secret_value import SecretValue
@@ -22,6 +23,7 @@ from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.status import TokenStatus, status_from
+from rotator.ports.database import UnitOfWork
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.clock import FakeClock
 from tests.support.engine_fakes import (
@@ -131,6 +133,7 @@ class EngineWorld:
         assert CANARY not in self.database.dump() + repr(self.told) + shown
         with self.database.begin() as work:
             check_chain(work.audit.load())
+            check_conditions(work)
         for index, mark in enumerate(self.timeline):
             if mark in MUTATIONS:
                 assert _INTENTS[mark] & set(self.timeline[:index]), f"{mark} without an intent: {self.timeline}"
@@ -256,6 +259,16 @@ class EngineWorld:
         self.run()
         assert self.database.dump().count("RotationState") == before.count("RotationState")
         assert len([mark for mark in self.timeline if mark in MUTATIONS]) == calls
+
+
+def check_conditions(work: UnitOfWork) -> None:
+    """What lasts agrees with the records: an active one is failing or blocked exactly while a condition says so."""
+    lasting = {(condition.kind, condition.subject) for condition in work.conditions.load()}
+    for pat in work.inventory.load_all():
+        if pat.state is ManagedPatState.ACTIVE:
+            is_failing = pat.last_failure is not None and not pat.blocked
+            assert ((ConditionKind.ROTATION_BLOCKED, pat.name) in lasting) == pat.blocked, pat
+            assert ((ConditionKind.ROTATION_FAILING, pat.name) in lasting) == is_failing, pat
 
 
 def make_world(*names: str, policy: Policy | None = None) -> EngineWorld:

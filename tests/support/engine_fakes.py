@@ -12,7 +12,7 @@ from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.audit_log import AuditLog
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat
-from rotator.ports.sign_in import SignInStatus
+from rotator.ports.sign_in import SignInStatus, TokenCacheDamage
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePatService
@@ -150,6 +150,7 @@ class FakeSignIn:
 
     def __init__(self) -> None:
         self.refusals: dict[str, RotatorError] = {}
+        self.damage: TokenCacheDamage | None = None
         self.calls: list[str] = []
 
     def refresh(self, account: str) -> SignInStatus:
@@ -158,6 +159,10 @@ class FakeSignIn:
         if account in self.refusals:
             raise self.refusals[account]
         return SignInStatus(account, f"{account}@contoso.com")
+
+    def find_damage(self) -> TokenCacheDamage | None:
+        """See the port."""
+        return self.damage
 
 
 class CountingEntropy:

@@ -12,11 +12,13 @@ from rotator.adapters.database.claims import make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
+from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.journal import Journal, JournalReader
@@ -32,6 +34,7 @@ class _Tables:
     rotations: dict[str, Rotation] = field(default_factory=dict)
     untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
     limits: dict[tuple[str, str], timedelta] = field(default_factory=dict)
+    conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
 
     def copy(self) -> _Tables:
@@ -41,6 +44,7 @@ class _Tables:
             dict(self.rotations),
             dict(self.untracked),
             dict(self.limits),
+            dict(self.conditions),
             list(self.events),
         )
 
@@ -231,6 +235,22 @@ class _MemoryLifetimeLimits(_MemoryLifetimeLimitsReader):
         self._tables.limits[account, organization] = longest
 
 
+class _MemoryConditionsReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> tuple[Condition, ...]:
+        return tuple(self._tables.conditions[key] for key in sorted(self._tables.conditions))
+
+
+class _MemoryConditions(_MemoryConditionsReader):
+    def begin(self, condition: Condition) -> None:
+        self._tables.conditions.setdefault((condition.kind, condition.subject), condition)
+
+    def end(self, kind: ConditionKind, subject: str) -> None:
+        self._tables.conditions.pop((kind, subject), None)
+
+
 class _MemoryReading:
     def __init__(self, tables: _Tables, host_now: Callable[[], datetime]) -> None:
         self._host_now = host_now
@@ -238,6 +258,7 @@ class _MemoryReading:
         self.journal: JournalReader = _MemoryJournalReader(tables)
         self.audit: AuditLogReader = _MemoryAuditLogReader(tables)
         self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
+        self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
 
     def now(self) -> datetime:
         return self._host_now()
@@ -251,6 +272,7 @@ class _MemoryUnitOfWork:
         self.audit: AuditLog = _MemoryAuditLog(tables)
         self.claims: Claims = _MemoryClaims(tables)
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
+        self.conditions: Conditions = _MemoryConditions(tables)
 
     def now(self) -> datetime:
         return self._host_now()

@@ -29,7 +29,7 @@ def lose_mint(*names: str) -> tuple[EngineWorld, datetime]:
 
 def manage(world: EngineWorld, name: str, authorization_id: str) -> None:
     """Take an existing PAT under management, as adopting does."""
-    record = replace(world.record(), name=name, authorization_id=authorization_id, secret_name=name)
+    record = replace(world.record().healed(), name=name, authorization_id=authorization_id, secret_name=name)
     with world.database.begin() as work:
         work.inventory.add(record)
 

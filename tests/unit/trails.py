@@ -103,6 +103,8 @@ def tell_world(world: EngineWorld) -> Iterator[str]:
         for pat in sorted(work.inventory.load_all(), key=lambda found: found.name):
             yield f"record {tell_fields(pat)}"
             yield from (f"journal {tell_fields(found)}" for found in reversed(work.journal.load_for(pat.name)))
+        for condition in work.conditions.load():
+            yield f"condition {condition.kind} {condition.subject} since {show_value(condition.since)}"
         names = [pat.name for pat in work.inventory.load_all()]
     for event_name, values in world.told:
         yield f"told {event_name}: {show_values(values)}"

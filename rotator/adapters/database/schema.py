@@ -27,10 +27,11 @@ from sqlalchemy import (
 
 from rotator.adapters.database.columns import Details, Moment, Span, Texts, Word
 from rotator.domain.audit_event import Outcome
+from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that a start need not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -135,6 +136,15 @@ audit_event = Table(
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("audit_event_by_subject", "subject", "sequence"),
+)
+
+condition = Table(
+    "condition",
+    metadata,
+    Column("kind", Word(ConditionKind), primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("told_at", Moment),
 )
 
 lifetime_limit = Table(

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
 from rotator.adapters.database.claims import SqlClaims
+from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
@@ -22,6 +23,7 @@ from rotator.adapters.database.revision import check_revision, make_not_initiali
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
+from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.journal import Journal, JournalReader
@@ -49,6 +51,7 @@ class SqlReading:
         self.journal: JournalReader = SqlJournalReader(connection)
         self.audit: AuditLogReader = SqlAuditLogReader(connection)
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
+        self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -70,6 +73,7 @@ class SqlUnitOfWork:
         self.audit: AuditLog = SqlAuditLog(connection)
         self.claims: Claims = SqlClaims(connection, is_gone)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
+        self.conditions: Conditions = SqlConditions(connection)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""

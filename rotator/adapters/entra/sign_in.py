@@ -33,7 +33,7 @@ from rotator.adapters.http import HttpOptions
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, TransientError, UsageError
 from rotator.ports.clock import Clock
-from rotator.ports.sign_in import DevicePrompt, SignInStatus
+from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
 
 FRESH = timedelta(minutes=5)
 """An access token with this much left is used without asking Entra."""
@@ -95,6 +95,10 @@ class EntraSignIn:
             if cached is None:
                 raise
             return cached
+
+    def find_damage(self) -> TokenCacheDamage | None:
+        """See the port."""
+        return None if self._cache.damage is None else TokenCacheDamage(str(self._cache.path), self._cache.damage)
 
     def status(self, account: str) -> SignInStatus:
         """Who is signed in, from the cache alone."""

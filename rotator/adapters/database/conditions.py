@@ -1,0 +1,44 @@
+"""The conditions that last, a row each while they do."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.schema import condition as table
+from rotator.domain.condition import Condition, ConditionKind
+
+
+class SqlConditionsReader:
+    """The port ConditionsReader."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def load(self) -> tuple[Condition, ...]:
+        """See the port."""
+        rows = self._connection.execute(select(table))
+        found = (Condition(row.kind, row.subject, row.since, row.told_at) for row in rows)
+        return tuple(sorted(found, key=lambda condition: (condition.kind, condition.subject)))
+
+
+class SqlConditions(SqlConditionsReader):
+    """The port Conditions."""
+
+    def begin(self, condition: Condition) -> None:
+        """See the port."""
+        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        self._connection.execute(
+            insert.on_conflict_do_nothing(),
+            {
+                "kind": condition.kind,
+                "subject": condition.subject,
+                "since": condition.since,
+                "told_at": condition.told_at,
+            },
+        )
+
+    def end(self, kind: ConditionKind, subject: str) -> None:
+        """See the port."""
+        self._connection.execute(delete(table).where(table.c.kind == kind, table.c.subject == subject))

@@ -1,0 +1,108 @@
+"""Noticing at each look what began to be wrong, and what is well again: audited when it changes, not at every run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
+from rotator.domain.events.inventory import LeftBehindResolved, PatLeftBehind
+from rotator.domain.events.places import (
+    AccountDown,
+    AccountDropped,
+    AccountRestored,
+    OrganizationDown,
+    OrganizationDropped,
+    OrganizationRestored,
+    SignInLapsed,
+    SignInRestored,
+    TokenCacheDamaged,
+    TokenCacheRepaired,
+)
+from rotator.engine.auditing import record
+from rotator.engine.context import RunContext
+from rotator.engine.left_behind import LeftBehind
+from rotator.errors import RotatorError, SignInRequiredError
+from rotator.ports.database import UnitOfWork
+
+Pair = tuple[str, str]
+Key = tuple[ConditionKind, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look at the server saw. A pair is an account's name and an organization, or "" for the account itself.
+
+    `down` could not be looked at, `looked` could; `managed` are all that have ManagedPats. `left` are the PATs that
+    were left behind, as far as the records know.
+    """
+
+    down: Mapping[Pair, RotatorError]
+    looked: frozenset[Pair]
+    managed: frozenset[Pair]
+    left: tuple[LeftBehind, ...]
+
+
+def notice(run: RunContext, work: UnitOfWork, seen: Seen) -> None:
+    """Record what began since the last look, and what ended; what cannot be told stays as it is."""
+    now = run.services.clock.now()
+    ongoing = {(condition.kind, condition.subject) for condition in work.conditions.load()}
+    begun = _list_troubles(run, seen)
+    for (kind, subject), event in begun.items():
+        # An account that a person must sign in stays that, although Entra cannot be asked now.
+        hidden = kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in ongoing
+        if (kind, subject) not in ongoing and not hidden:
+            record(work, run, subject, event, now)
+    for kind, subject in sorted(ongoing - begun.keys()):
+        ended = _find_end(run, seen, kind, subject)
+        if ended is not None:
+            record(work, run, subject, ended, now)
+
+
+def make_down_event(pair: Pair, error: RotatorError) -> tuple[Event, str]:
+    """What cannot be worked with now, as an event and its subject."""
+    account, organization = pair
+    if isinstance(error, SignInRequiredError):
+        return SignInLapsed(code=error.code), error.account
+    if not organization:
+        return AccountDown(code=error.code), account
+    return OrganizationDown(code=error.code), name_organization(pair)
+
+
+def name_organization(pair: Pair) -> str:
+    """An organization as a subject, with the account that looks at it."""
+    return "/".join(pair)
+
+
+def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
+    """What is wrong now, each with the event that begins it."""
+    events = [make_down_event(pair, error) for pair, error in seen.down.items()]
+    events += [
+        (PatLeftBehind(name=left.rotation.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left
+    ]
+    damage = run.services.sign_in.find_damage()
+    if damage is not None:
+        events.append((TokenCacheDamaged(reason=damage.reason), damage.path))
+    return {(event.type.begins, subject): event for event, subject in events if event.type.begins is not None}
+
+
+def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) -> Event | None:
+    """The event that ends a condition of which this look saw nothing; None while that proves nothing."""
+    match kind:
+        case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
+            if subject not in {account.name for account in run.services.accounts}:
+                return AccountDropped()
+            if (subject, "") in seen.down:
+                return None
+            return SignInRestored() if kind is ConditionKind.SIGN_IN_NEEDED else AccountRestored()
+        case ConditionKind.ORGANIZATION_DOWN:
+            if subject not in map(name_organization, seen.managed):
+                return OrganizationDropped()
+            return OrganizationRestored() if subject in map(name_organization, seen.looked) else None
+        case ConditionKind.PAT_LEFT_BEHIND:
+            return LeftBehindResolved()
+        case ConditionKind.TOKEN_CACHE_DAMAGED:
+            return TokenCacheRepaired()
+        case _:
+            return None

@@ -1,0 +1,265 @@
+"""What lasts: begun by an event, ended by another, and in the audit log only when it changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import ManagedPatState
+from rotator.engine.cycle import recover_interrupted
+from rotator.engine.keeping import forget, pause, resume, revoke_current
+from rotator.engine.left_behind import revoke_left_behind
+from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
+from rotator.ports.sign_in import TokenCacheDamage
+from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.engine_scenarios import make_overlapping
+
+CONTOSO = f"{ACCOUNT}/contoso"
+
+BUSY = TransientError("busy", service="entra", operation="refresh")
+PATH = "/var/lib/rotator/token-cache.bin"
+
+
+def make_lapsed(account: str = ACCOUNT) -> SignInRequiredError:
+    """What the port raises when a person must sign in."""
+    return SignInRequiredError("nobody is signed in", account=account, fix="Sign in.")
+
+
+LAPSED = make_lapsed()
+
+
+def list_conditions(world: EngineWorld) -> dict[str, str]:
+    """What lasts now, as kind and subject."""
+    with world.database.begin() as work:
+        return {condition.kind.value: condition.subject for condition in work.conditions.load()}
+
+
+def load_since(world: EngineWorld, kind: ConditionKind) -> object:
+    """Since when one lasts."""
+    with world.database.begin() as work:
+        (since,) = [condition.since for condition in work.conditions.load() if condition.kind is kind]
+    return since
+
+
+def run_twice(world: EngineWorld) -> None:
+    """Two runs, an hour apart."""
+    for _ in range(2):
+        world.advance(hours=1)
+        world.run()
+
+
+def test_sign_in_is_needed_from_its_lapse_until_a_run_has_it_again() -> None:
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = LAPSED
+    began = world.clock.now()
+    world.run()
+    assert list_conditions(world) == {"sign_in_needed": ACCOUNT}
+    run_twice(world)
+    assert world.events(ACCOUNT) == ["sign_in_lapsed failed"]
+    assert load_since(world, ConditionKind.SIGN_IN_NEEDED) == began
+    world.heal()
+    run_twice(world)
+    assert list_conditions(world) == {}
+    assert world.events(ACCOUNT) == ["sign_in_lapsed failed", "sign_in_restored succeeded"]
+
+
+def test_account_is_down_while_entra_cannot_be_asked() -> None:
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = BUSY
+    run_twice(world)
+    assert list_conditions(world) == {"account_down": ACCOUNT}
+    world.heal()
+    run_twice(world)
+    assert list_conditions(world) == {}
+    assert world.events(ACCOUNT) == ["account_down failed", "account_restored succeeded"]
+
+
+def test_account_is_no_longer_down_when_it_turns_out_that_a_person_must_sign_in() -> None:
+    """And while that is so, an Entra that cannot be asked changes nothing."""
+    world = make_world()
+    for refusal in (BUSY, LAPSED, BUSY, LAPSED):
+        world.sign_in.refusals[ACCOUNT] = refusal
+        world.run()
+    assert list_conditions(world) == {"sign_in_needed": ACCOUNT}
+    assert world.events(ACCOUNT) == ["account_down failed", "sign_in_lapsed failed"]
+
+
+@pytest.mark.parametrize("refusal", [BUSY, make_lapsed("release-bot")], ids=["down", "sign-in needed"])
+def test_account_is_dropped_when_the_settings_name_it_no_more(refusal: RotatorError) -> None:
+    world = make_world()
+    world.sign_in.refusals["release-bot"] = refusal
+    world.run()
+    world.accounts = world.accounts[:1]
+    run_twice(world)
+    assert list_conditions(world) == {}
+    assert world.events("release-bot")[1:] == ["account_dropped succeeded"]
+
+
+def test_organization_is_down_until_it_can_be_looked_at_again() -> None:
+    """What is not looked at, as the account itself is down, stays as it was."""
+    world = make_world()
+    denied = DeniedError("no access", service="azure_devops", operation="list", status=403, fix="Ask.")
+    world.pats.fail("fetch_pats", denied)
+    world.run()
+    assert list_conditions(world) == {"organization_down": CONTOSO}
+    world.sign_in.refusals[ACCOUNT] = BUSY
+    run_twice(world)
+    assert list_conditions(world) == {"organization_down": CONTOSO, "account_down": ACCOUNT}
+    world.heal()
+    run_twice(world)
+    assert list_conditions(world) == {}
+    assert world.events(CONTOSO) == ["organization_down failed", "organization_restored succeeded"]
+
+
+def test_organization_is_dropped_when_nothing_is_managed_there_any_more() -> None:
+    world = make_world()
+    world.pats.fail("fetch_identity", times=60)
+    world.run()
+    assert list_conditions(world)["organization_down"] == CONTOSO
+    world.heal()
+    forget(world.make_run(), NAME)
+    world.run()
+    assert list_conditions(world) == {}
+    assert world.events(CONTOSO)[-1] == "organization_dropped succeeded"
+
+
+def test_sign_in_is_needed_when_azure_devops_says_so() -> None:
+    world = make_world()
+    world.pats.fail("fetch_pats", LAPSED)
+    world.run()
+    assert list_conditions(world) == {"sign_in_needed": ACCOUNT}
+    run_twice(world)
+    assert list_conditions(world) == {}
+
+
+def test_token_cache_is_damaged_until_it_is_whole() -> None:
+    world = make_world()
+    world.sign_in.damage = TokenCacheDamage(PATH, "it is cut")
+    run_twice(world)
+    assert list_conditions(world) == {"token_cache_damaged": PATH}
+    world.sign_in.damage = None
+    run_twice(world)
+    assert list_conditions(world) == {}
+    assert world.events(PATH) == ["token_cache_damaged failed", "token_cache_repaired succeeded"]
+
+
+def test_rotation_is_failing_from_the_first_failure_until_it_succeeds() -> None:
+    world = make_world()
+    began = world.clock.now()
+    world.pats.fail("fetch_pat", times=2)
+    world.run()
+    assert list_conditions(world) == {"rotation_failing": NAME}
+    run_twice(world)
+    assert load_since(world, ConditionKind.ROTATION_FAILING) == began if list_conditions(world) else True
+    world.heal()
+    world.advance(hours=7)
+    world.run()
+    assert list_conditions(world) == {}
+
+
+def test_rotation_is_failing_until_the_old_pat_is_gone_when_its_revocation_failed() -> None:
+    world = make_overlapping()
+    world.pats.fail("revoke", after_effect=True)
+    world.run()
+    assert list_conditions(world) == {"rotation_failing": NAME}
+    world.advance(hours=1)
+    world.run()
+    assert world.states() == ["completed"]
+    assert list_conditions(world) == {}
+
+
+def test_rotation_is_no_longer_failing_when_it_needs_no_further_try() -> None:
+    """Tried by hand long before it is due."""
+    world = make_world("other")
+    world.add_managed(NAME, days_left=20)
+    world.pats.fail("fetch_pat")
+    world.rotate(NAME)
+    assert list_conditions(world) == {"rotation_failing": NAME}
+    world.advance(hours=1)
+    world.run()
+    assert "failure_cleared succeeded" in world.events()
+    assert list_conditions(world) == {}
+
+
+def test_rotation_is_blocked_from_the_refusal_until_it_can_go_on() -> None:
+    """A failure of another kind in between makes it failing, and not blocked."""
+    world = make_world()
+    world.pats.organizations["contoso"].mint_error = "globalPATCreationBlocked"
+    world.run()
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+    world.heal()
+    world.pats.fail("fetch_pat")
+    world.advance(hours=7)
+    world.run()
+    assert list_conditions(world) == {"rotation_failing": NAME}
+    world.advance(hours=7)
+    world.run()
+    assert list_conditions(world) == {}
+
+
+def test_rotation_is_blocked_and_pats_are_left_behind_when_it_froze() -> None:
+    """Until a person rotates it and says what becomes of what was left."""
+    world = make_overlapping()
+    world.secrets.write_foreign(world.location(), "someone's")
+    world.run()
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+    (old,) = (set(world.live_ids()) - {world.record().authorization_id}) or {""}
+    world.run()
+    assert list_conditions(world) == {"rotation_blocked": NAME, "pat_left_behind": old}
+    world.run()
+    assert world.events(old) == ["pat_left_behind unknown"]
+    revoke_left_behind(world.make_run(), old)
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+    assert world.events(old) == ["pat_left_behind unknown", "left_behind_resolved succeeded"]
+    world.rotate(NAME)
+    assert list_conditions(world) == {}
+
+
+def test_left_behind_is_resolved_when_the_pat_is_listed_no_more() -> None:
+    world = make_overlapping()
+    world.secrets.write_foreign(world.location(), "someone's")
+    world.run()
+    world.run()
+    old = list_conditions(world)["pat_left_behind"]
+    world.pats.pats[old].revoked = True
+    world.pats.fail("fetch_pats")
+    world.run()
+    assert list_conditions(world)["pat_left_behind"] == old
+    world.run()
+    assert "pat_left_behind" not in list_conditions(world)
+    assert world.events(old)[-1] == "left_behind_resolved succeeded"
+
+
+def test_late_mint_is_not_left_behind_when_the_run_revokes_it() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.pats.fail("mint")
+    world.run()
+    world.advance(minutes=11)
+    recover_interrupted(world.make_run())
+    world.pats.land_late()
+    world.advance(minutes=1)
+    world.run()
+    assert "pat_left_behind" not in list_conditions(world)
+
+
+@pytest.mark.parametrize("by_hand", [pause, resume, forget])
+def test_nothing_is_blocked_any_more_when_a_person_takes_it_in_hand(by_hand: object) -> None:
+    world = make_world()
+    world.pats.organizations["contoso"].mint_error = "globalPATCreationBlocked"
+    world.run()
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+    assert callable(by_hand)
+    by_hand(world.make_run(), NAME)
+    assert list_conditions(world) == {}
+
+
+def test_nothing_is_failing_any_more_when_a_person_revokes_it() -> None:
+    """The audit log says that it is paused, too."""
+    world = make_world()
+    world.pats.fail("fetch_pat")
+    world.run()
+    revoke_current(world.make_run(), NAME)
+    assert list_conditions(world) == {}
+    assert world.events()[-2:] == ["pat_revoked succeeded", "pat_paused succeeded"]
+    assert world.record().state is ManagedPatState.PAUSED
