@@ -17,7 +17,7 @@ from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME
 
 COMMAND = Path(sys.executable).with_name("rotator")
-"""The command as installed beside this interpreter."""
+"""The command that is installed beside this interpreter."""
 PATIENCE = 60
 """Seconds that a command may take on a busy machine."""
 
@@ -28,19 +28,19 @@ class Rotator(Protocol):
     def __call__(
         self, *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, with `env` on top of the test's environment."""
+        """Run it to its end, with `env` added to the test's environment."""
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """A running sandbox with the demo's seeds; its settings are in `tmp_path / "sandbox"`."""
+    """Run a sandbox with the demo's seeds; its settings are in `tmp_path / "sandbox"`."""
     with Sandbox(tmp_path / "sandbox") as running:
         yield running
 
 
 @pytest.fixture
 def rotator(sandbox: Sandbox) -> Rotator:
-    """The command on the sandbox's settings."""
+    """Give the command with the sandbox's settings."""
 
     def run(
         *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
@@ -52,7 +52,7 @@ def rotator(sandbox: Sandbox) -> Rotator:
 
 @pytest.fixture
 def signed_in(sandbox: Sandbox, rotator: Rotator) -> Rotator:
-    """The command with a database and `build-bot` signed in."""
+    """Give the command with a database and with `build-bot` signed in."""
     upgraded = rotator("db", "upgrade")
     assert upgraded.returncode == 0, upgraded.stderr
     process, prompt = start_device_login(sandbox)
@@ -82,12 +82,12 @@ def run_command(
 
 
 def config_of(sandbox: Sandbox) -> str:
-    """The sandbox's settings file."""
+    """Return the sandbox's settings file."""
     return str(sandbox.addresses.config_path)
 
 
 def start_device_login(sandbox: Sandbox, account: str = ACCOUNT) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """`rotator login --device-code --json`, and the prompt that it prints first."""
+    """Start `rotator login --device-code --json`, and return it with the prompt that it prints first."""
     process = subprocess.Popen(
         [COMMAND, "--config", config_of(sandbox), "login", account, "--device-code", "--json"],
         stdin=subprocess.DEVNULL,
@@ -101,7 +101,7 @@ def start_device_login(sandbox: Sandbox, account: str = ACCOUNT) -> tuple[subpro
 
 
 def approve(sandbox: Sandbox, prompt: dict[str, str], username: str = USERNAME, action: str = "approve") -> None:
-    """What the human does: opens the page, enters the code, chooses the user, agrees or refuses."""
+    """Do what the person does: open the page, enter the code, choose the user, approve or deny."""
     form = {"user_code": prompt["user_code"], "username": username, "action": action}
     with requests.Session() as human:
         human.trust_env = False

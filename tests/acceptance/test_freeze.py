@@ -1,4 +1,4 @@
-"""SIGSTOP beyond the lease, while a request is on its way; another run takes over; SIGCONT."""
+"""A run is stopped with SIGSTOP for longer than its lease while a request is open; another takes over; SIGCONT."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.prove
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Signed in, with one PAT adopted."""
+    """Prepare a stage: signed in, with one PAT adopted."""
     with open_stage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
 
 
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
-    """The stage at its beginning, with a lease that is soon over."""
+    """Reset the stage, with a short lease."""
     prepared.reset(lease="4s")
     return prepared
 
@@ -37,7 +37,7 @@ def test_second_run_is_held_off_until_the_first_is_gone_when_that_only_stands_st
     assert prepared.find_open_states() == ["minting"]
     frozen.kill()
     prepared.faults.close()
-    prepared.run_until_at_rest()  # at once: of its lease there is most of an hour left
+    prepared.run_until_at_rest()  # immediately, although its lease has most of an hour left
     prepared.check_end()
 
 

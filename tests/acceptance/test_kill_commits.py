@@ -1,4 +1,4 @@
-"""kill -9 just before and just after every commit of a rotation that writes."""
+"""A run is killed just before and just after every commit of a rotation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.prove
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Signed in, with one PAT adopted."""
+    """Prepare a stage: signed in, with one PAT adopted."""
     with open_stage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
 
 
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
-    """The stage at its beginning."""
+    """Reset the stage."""
     prepared.reset()
     return prepared
 

@@ -1,4 +1,4 @@
-"""kill -9 and SIGSTOP with PostgreSQL: the requests that change something, and every kind of commit."""
+"""Runs on PostgreSQL are killed and stopped: at the requests that change something, and at every kind of commit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.prove
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Stage]:
-    """Signed in, with one PAT adopted."""
+    """Prepare a stage: signed in, with one PAT adopted."""
     with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
         yield stage
 
 
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
-    """The stage at its beginning."""
+    """Reset the stage."""
     prepared.reset()
     return prepared
 
@@ -53,7 +53,7 @@ def test_once_loses_nothing_when_killed_at_a_request_on_postgresql(
     stage.check_end()
 
 
-# Just after a commit is before the next one: one side is enough here, both are killed on SQLite.
+# Just after one commit is just before the next: one side is enough here; SQLite has both.
 KILLED = {f"{number}-{commit}": (number,) for number, commit in enumerate(COMMITS)}
 
 

@@ -1,4 +1,4 @@
-"""kill -9 at every HTTP request of a rotation: what changes something, before and after its effect."""
+"""A run is killed at every HTTP request of a rotation; before and after its effect if it has one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.prove
 
 @dataclass(frozen=True)
 class Sent:
-    """A kind of request: the service, the method, and what its path and query look like."""
+    """A kind of request: the service, the method, and a pattern of its path and query."""
 
     service: str
     method: str
@@ -57,7 +57,7 @@ ROTATION = (
     (IDENTITY, 2),
     (REVOKE, 0),
 )
-"""Every request of a rotation in order, each with how many like it came before."""
+"""Every request of a rotation in order, with the number of requests like it that came before."""
 
 INTENT = {TAG: "planned", MINT: "minting", STORE: "storing", REVOKE: "retiring"}
 """The state that is committed before a request changes anything."""
@@ -65,14 +65,14 @@ INTENT = {TAG: "planned", MINT: "minting", STORE: "storing", REVOKE: "retiring"}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Signed in, with one PAT adopted."""
+    """Prepare a stage: signed in, with one PAT adopted."""
     with open_stage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
 
 
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
-    """The stage at its beginning."""
+    """Reset the stage."""
     prepared.reset()
     return prepared
 
@@ -80,7 +80,7 @@ def stage(prepared: Stage) -> Stage:
 CASES = {
     f"{sent}-{skip}-{'after' if effect else 'before'}": (sent, skip, effect)
     for sent, skip in ROTATION
-    # Reading has no effect: killed before or after it the world is the same.
+    # Reading has no effect: before or after it, the world is the same.
     for effect in ((False, True) if sent.method in MUTATING else (False,))
 }
 SAMPLE = (f"{TAG}-0-after", f"{MINT}-0-after", f"{STORE}-0-after", f"{REVOKE}-0-before")

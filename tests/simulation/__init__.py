@@ -1,1 +1,1 @@
-"""The real engine on a world in memory, with crashes, faults, late requests, humans and several writers."""
+"""The real engine on a world in memory, with crashes, faults, late requests, people and several writers."""

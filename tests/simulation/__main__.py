@@ -17,13 +17,13 @@ _SHARE = 50
 
 
 def ignore_crashes_in_finalizers(unraisable: sys.UnraisableHookArgs) -> None:
-    """A simulated process leaves half-run generators behind; what they still try when collected is no news."""
+    """Ignore a Crash that comes from the unfinished generators of a dead simulated process when they are collected."""
     if unraisable.exc_type is not Crash:
         sys.__unraisablehook__(unraisable)
 
 
 def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
-    """The histories of some seeds: what they went through, and those that broke the promise with how."""
+    """Run the histories of some seeds; return what happened in them, and for those that broke the promise, how."""
     sys.unraisablehook = ignore_crashes_in_finalizers
     totals: Counter[str] = Counter()
     broken: dict[int, str] = {}
@@ -39,10 +39,10 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
 
 
 def main() -> int:
-    """Run the histories of consecutive seeds; the exit code is 1 when one of them broke the promise."""
+    """Run the histories of consecutive seeds; the exit code is 1 if one of them broke the promise."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed; a run is replayed with --runs 1 --seed N")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed; repeat a history with --runs 1 --seed N")
     parser.add_argument("--everywhere", action="store_true", help="also every single crash point of a rotation")
     options = parser.parse_args()
     began, jobs = time.monotonic(), os.cpu_count() or 1

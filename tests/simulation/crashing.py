@@ -1,4 +1,4 @@
-"""Killing, or freezing, the engine between any two bytecodes."""
+"""Kills or freezes the engine between any two bytecodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Crash(BaseException):
 
 
 class Life:
-    """One simulated process: whether it still lives, and how many bytecodes of ours it has executed.
+    """One simulated process: whether it is alive, and how many bytecodes of our code it has executed.
 
     `action` is called before the bytecode numbered `at`; it may raise Crash, or block.
     """
@@ -37,18 +37,18 @@ class Life:
         self._action = action or self.die
 
     def die(self) -> None:
-        """End this process: everything it still tries raises Crash too."""
+        """End this process: everything that it tries afterwards raises Crash too."""
         self.dead = True
         raise Crash
 
     def check(self) -> None:
-        """Raise Crash when this process is dead: a dead process sends nothing and writes nothing."""
+        """Raise Crash if this process is dead: a dead process sends and writes nothing."""
         if self.dead:
             raise Crash
 
     @contextmanager
     def lived(self) -> Iterator[None]:
-        """Count, and if so ordered die, in what runs inside."""
+        """Count the bytecodes of what runs inside, and act at the ordered one."""
         previous = sys.gettrace()
         threading.settrace(self._trace)
         sys.settrace(self._trace)
@@ -65,7 +65,7 @@ class Life:
         if frame.f_code.co_filename.startswith(_DOMAIN) and not (
             caller and caller.f_code.co_filename.startswith(_PACKAGES)
         ):
-            return None  # the fakes use the domain under their locks: freezing there would stop the world, not us
+            return None  # the fakes use the domain under their locks: a freeze there would stop the whole world
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._trace_opcodes

@@ -1,4 +1,4 @@
-"""Random histories, each checked at every step; `make simulate RUNS=25000` lives through more."""
+"""Random histories, each checked at every step; `make simulate RUNS=25000` runs more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNS = {"short": (300,), "long": (2000,)}
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("runs", with_sample(RUNS, ["short"]))
 def test_promise_holds_in_random_histories(runs: int) -> None:
-    """Processes of their own use all cores, and keep the tracing out of this one."""
+    """Run them in processes of their own, which use all cores and keep the tracing out of this one."""
     command = [sys.executable, "-m", "tests.simulation", "--runs", str(runs)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,7 +35,7 @@ def test_history_is_the_same_when_it_is_replayed_from_its_seed() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings(r"ignore:Exception ignored in. <generator object:pytest.PytestUnraisableExceptionWarning")
 def test_promise_holds_when_the_process_dies_once_anywhere() -> None:
-    """A share of all bytecodes; `make simulate` takes every one.
+    """Die at a share of all bytecodes; `make simulate` takes every one.
 
     A death between the end of a `with` block and its exit leaves the generator behind to the garbage collection, which
     finds the process dead.

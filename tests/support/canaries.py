@@ -1,4 +1,4 @@
-"""Every secret of a sandbox's world, the ways in which it could be written down, and where it may go.
+"""Every secret of a sandbox's world, the ways in which it could be written, and where it may go.
 
 A secret counts as found when twenty characters in a row of any of its spellings are there: a truncated one is still
 a leak.
@@ -31,10 +31,10 @@ AUTHORIZATION_CODE = "authorization code"
 DEVICE_CODE = "device code"
 
 CUT = 20
-"""Characters of a spelling that give a secret away."""
+"""How many characters of a spelling reveal a secret."""
 PUBLIC = (f'tid": "{TENANT_ID}"', CLIENT_ID, USER_ID)
-"""What a bearer token says in base64 and the sign-in library logs in base64 too; none of it opens anything."""
-# A window of CUT characters holds a whole seed that starts at a multiple of STRIDE: looking there is enough.
+"""What a bearer token contains in base64 and the sign-in library logs in base64 too; none of it is a secret."""
+# A window of CUT characters always contains a whole seed that starts at a multiple of STRIDE.
 _SEED = 10
 _STRIDE = CUT - _SEED + 1
 
@@ -47,12 +47,12 @@ _FORM_SECRETS = {
     "client_assertion": "client assertion",
     "client_secret": CLIENT_SECRET,
 }
-"""Fields that only the token endpoint of Entra may get."""
+"""Fields that may only be sent to Entra's token endpoint."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A secret, and which kind it is of."""
+    """A secret and its kind."""
 
     kind: str
     value: str
@@ -60,7 +60,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Find:
-    """A secret where it must not be. `excerpt` is the part of a spelling that was found."""
+    """A secret in a place where it must not be. `excerpt` is the part of a spelling that was found."""
 
     place: str
     kinds: frozenset[str]
@@ -68,7 +68,7 @@ class Find:
 
 
 class CanarySearch:
-    """Looks for all spellings of the canaries, and for their cuts."""
+    """Searches for all spellings of the canaries, and for parts of them."""
 
     def __init__(self, canaries: set[Canary]) -> None:
         self._kinds: dict[bytes, set[str]] = defaultdict(set)
@@ -81,7 +81,7 @@ class CanarySearch:
         self._seeds = {window[start : start + _SEED] for window in self._kinds for start in (0, CUT - _SEED)}
 
     def find(self, data: bytes, place: str) -> Iterator[Find]:
-        """What of them is in the data; one find for each run of characters."""
+        """Find them in the data; give one find for each run of characters."""
         end = 0
         for seed in range(0, len(data) - _SEED + 1, _STRIDE):
             if data[seed : seed + _SEED] not in self._seeds:
@@ -101,7 +101,7 @@ def _cut(value: str) -> Iterator[bytes]:
 
 
 def spell(value: str) -> set[bytes]:
-    """A text as it could appear: plain, in base64 at each alignment, URL-encoded, in hex, in JSON, reversed."""
+    """Spell a text in every likely way: plain, base64 at each alignment, URL-encoded, hex, JSON, reversed."""
     raw = value.encode()
     in_json = json.dumps(value)[1:-1]
     quoted = quote(value, safe="")
@@ -109,13 +109,13 @@ def spell(value: str) -> set[bytes]:
     texts |= {in_json, in_json.replace("/", "\\/"), value[::-1], in_json[::-1], raw.hex(), raw.hex().upper()}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         texts |= {encode(raw).decode(), encode(b":" + raw).decode()}
-        # Behind one or two unknown bytes: the first characters depend on them, the last one on what follows.
+        # After one or two unknown bytes: the first characters depend on them, the last one on what follows.
         texts |= {encode(b"." * count + raw).decode().rstrip("=")[count + 1 : -1] for count in (1, 2)}
     return {text.encode() for text in texts}
 
 
 def collect_canaries(sandbox: Sandbox) -> set[Canary]:
-    """What the stand-ins know, and what was sent to the token endpoint."""
+    """Collect what the stand-ins know, and what was sent to the token endpoint."""
     world, state = sandbox.world, sandbox.entra.state
     with world.lock:
         values = {pat.value for pat in world.pats.values()}
@@ -134,14 +134,14 @@ def collect_canaries(sandbox: Sandbox) -> set[Canary]:
 
 
 def find_strays(search: CanarySearch, entry: RecordedRequest) -> tuple[list[Find], set[tuple[str, str]]]:
-    """The secrets in a request that had no business there, and the (kind, service) of those that had."""
+    """Return the secrets that must not be in a request, and the (kind, service) of those that may."""
     places = {"address": f"{entry.path}?{json.dumps(dict(entry.query))}".encode(), **_open_body(entry)}
     places |= {f"header {name}": value.encode() for name, value in entry.headers.items()}
     strays, rightful = [], set()
     for place, data in places.items():
         allowed = _find_allowed(entry, place.lower())
         for found in search.find(data, f"{entry.service} {entry.method} {entry.path}: {place}"):
-            # The first letters of two kinds can be the same: such a cut may be either.
+            # Two kinds can begin with the same letters: such a part may be of either.
             if found.kinds & allowed:
                 rightful |= {(kind, entry.service) for kind in found.kinds & allowed}
             else:
@@ -150,7 +150,7 @@ def find_strays(search: CanarySearch, entry: RecordedRequest) -> tuple[list[Find
 
 
 def _find_allowed(entry: RecordedRequest, place: str) -> set[str]:
-    """The kinds that this place of this request may hold."""
+    """Return the kinds that may be in this place of this request."""
     if entry.service == "entra":
         is_token_call = entry.method == "POST" and entry.path.endswith("/token")
         return set(_FORM_SECRETS.values()) if is_token_call and place == "body" else set()
@@ -163,7 +163,7 @@ def _find_allowed(entry: RecordedRequest, place: str) -> set[str]:
 
 
 def _open_body(entry: RecordedRequest) -> dict[str, bytes]:
-    """The body by parts: what is put into a vault has its value, which is no secret to it, and tags."""
+    """Split the body: what is written to a vault has tags, and a value that the vault may see."""
     if entry.service != "key_vault" or entry.method != "PUT" or not entry.body:
         return {"body": entry.body}
     document = json.loads(entry.body)

@@ -1,4 +1,4 @@
-"""The project's Markdown pages as values: fenced blocks, commands shown, links."""
+"""The project's Markdown pages as values: fenced blocks, commands and links."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-# At the start, or behind a path, a substitution or another command: never an argument that has the same name.
+# At the start, or after a path, a substitution or another command; never an argument with the same name.
 _COMMAND = re.compile(r"(?:^|[/_(]|&& )rotator((?: (?=[\w-])[^\s`|&;()]+)+)")
 _SHELLS = frozenset({"sh", "console", "crontab"})
 
@@ -21,32 +21,32 @@ class Page:
     text: str
 
     def list_blocks(self, language: str) -> list[str]:
-        """The fenced blocks of one language."""
+        """Return the fenced blocks of one language."""
         return [body for name, body in _FENCE.findall(self.text) if name == language]
 
     def list_commands(self) -> list[tuple[str, ...]]:
-        """The words behind each `rotator` that a reader may type: in shell blocks and in code spans."""
+        """Return the words after each `rotator` that a reader may type, in shell blocks and code spans."""
         lines = [line for name, body in _FENCE.findall(self.text) if name in _SHELLS for line in _typed(name, body)]
         spans = [span for span in _SPAN.findall(_FENCE.sub("", self.text)) if span.startswith(("rotator ", "/"))]
         return [tuple(words.split()) for text in lines + spans for words in _COMMAND.findall(text)]
 
     def list_links(self) -> list[str]:
-        """The targets of its links that stay inside the project."""
+        """Return the targets of its links within the project."""
         return [target for target in _LINK.findall(_FENCE.sub("", self.text)) if "://" not in target]
 
     def list_anchors(self) -> set[str]:
-        """What a link may name behind `#`: its headings, as they are slugged on a forge."""
+        """Return what a link may name after `#`: its headings as anchors."""
         headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", self.text), re.MULTILINE)
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def load_page(path: Path) -> Page:
-    """The page in a file."""
+    """Load the page in a file."""
     return Page(path, path.read_text(encoding="utf-8"))
 
 
 def _typed(language: str, body: str) -> Iterator[str]:
-    """The lines that a person types: those behind a prompt when the block shows output too; comments are none."""
+    """Give the lines that a person types: those after a prompt if the block shows output too, without comments."""
     for line in body.splitlines():
         if language == "console" and not line.startswith("$ "):
             continue

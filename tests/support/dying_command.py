@@ -21,7 +21,7 @@ _WRITES = "writes of the open transaction"
 
 
 class Executioner:
-    """Watches every connection of the process through the library's own events."""
+    """Watches every connection of the process by the library's own events."""
 
     def __init__(self, when: str, number: int) -> None:
         self.commits: list[str] = []
@@ -30,7 +30,7 @@ class Executioner:
         self._is_doomed = False
 
     def watch(self) -> None:
-        """Begin to count."""
+        """Start to count."""
         event.listen(Engine, "before_cursor_execute", self._note)
         event.listen(Engine, "commit", self._meet_commit)
         event.listen(Engine, "rollback", self._forget)
@@ -63,11 +63,11 @@ class Executioner:
         if len(self.commits) == self._number and self._when == "before":
             _die()
         self._is_doomed = len(self.commits) == self._number and self._when == "after"
-        # The audit event comes last; without one the first change says most.
+        # The audit event comes last; without one, the first change says most.
         self.commits.append(writes[0] if " " in writes[-1] else writes[-1])
 
     def _meet_checkin(self, _dbapi_connection: object, _record: object) -> None:
-        """The connection goes back to its pool right after the commit, before anything else is done."""
+        """Act when the connection returns to its pool, right after the commit and before anything else."""
         if self._is_doomed:
             _die()
 

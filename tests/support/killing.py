@@ -1,6 +1,6 @@
-"""A stage for runs that are killed or frozen: a sandbox, one PAT that is due, and what must hold afterwards.
+"""A stage for runs that are killed or frozen: a sandbox, one PAT that is due, and what must be true afterwards.
 
-Adopting and signing in takes seconds, so that is done once; `Stage.reset` puts everything back for each test.
+Adopting and signing in takes seconds and is done once; `Stage.reset` restores everything for each test.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ COMMITS = [
     "pat_revoked",
     "UPDATE managed_pat",
 ]
-"""Every commit of a rotation that writes, as `dying_command` names them: the claim is taken second, given back last."""
+"""Every commit of a rotation, named as by `dying_command`: it takes the claim second and gives it back last."""
 CHANGES = (
     ("azure_devops", "POST", "/tokens/pats"),
     ("key_vault", "PUT", "/secrets/"),
     ("azure_devops", "DELETE", "/tokens/pats"),
 )
-"""The requests that make, store and revoke, as faults name them: service, method, path."""
+"""The requests that mint, store and revoke, as faults name them: service, method, path."""
 _MOST_RUNS = 12
 
 
 class WatchedFaults(Faults):
-    """Faults that tell when a request is being held; `close` lets it go."""
+    """Faults that report when a request is held; `close` releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,41 +90,41 @@ class WatchedFaults(Faults):
 
 @dataclass
 class Run:
-    """A run of the command whose output goes to files."""
+    """A run of the command, with its output in files."""
 
     process: subprocess.Popen[bytes]
     output: Path
     errors: Path
 
     def read(self) -> str:
-        """What it has said so far."""
+        """Return its output so far."""
         return self.output.read_text(encoding="utf-8") + self.errors.read_text(encoding="utf-8")
 
     def wait(self) -> int:
-        """Its exit code, negative when a signal ended it."""
+        """Return its exit code, which is negative if a signal ended it."""
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill it with SIGKILL, and wait until it is gone."""
         self.process.kill()
         assert self.wait() == -signal.SIGKILL
 
     def freeze(self) -> None:
-        """SIGSTOP, and wait until it stands still."""
+        """Stop it with SIGSTOP, and wait until it has stopped."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Continue it with SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
 
     def read_proc(self) -> bytes:
-        """What other users of the host could see of it."""
+        """Return what other users of the host could see of it."""
         return b"".join(Path("/proc", str(self.process.pid), name).read_bytes() for name in ("environ", "cmdline"))
 
 
 class Stage:
-    """One managed PAT, `ci-build`, four days before its end, its value in the vault, and a look-alike of a human's."""
+    """One managed PAT, `ci-build`, four days before its expiry, its value in the vault, and a person's look-alike."""
 
     def __init__(self, sandbox: Sandbox, database: StageDatabase) -> None:
         self.sandbox = sandbox
@@ -137,7 +137,7 @@ class Stage:
         self._config = sandbox.addresses.config_path.read_text(encoding="utf-8")
 
     def prepare(self) -> None:
-        """Sign in, adopt, and remember all that as the beginning."""
+        """Sign in, adopt, and remember the result."""
         policy = self.sandbox.addresses.policy_path
         policy.write_text(_replace(policy.read_text(encoding="utf-8"), "overlap: 5s", "overlap: 0s"), encoding="utf-8")
         self._config = _replace(self._config, "settle: 10s", "settle: 1s")
@@ -156,7 +156,7 @@ class Stage:
         self._secrets = copy.deepcopy(self.world.vaults[VAULT].secrets)
 
     def reset(self, lease: str = "1m") -> None:
-        """Put everything back to the beginning. `lease` is how long claims last."""
+        """Go back to the remembered state. `lease` is how long claims last."""
         self.end()
         self.faults = self.world.faults = WatchedFaults()
         with self.world.lock:
@@ -170,7 +170,7 @@ class Stage:
         self.add_look_alike(days_left=20)
 
     def end(self) -> None:
-        """Let go whatever is held, and end what still runs."""
+        """Release every held request, and end the runs that are left."""
         self.faults.close()
         for run in self._runs:
             if run.process.poll() is None:
@@ -179,22 +179,22 @@ class Stage:
         self._runs.clear()
 
     def add_look_alike(self, days_left: int) -> None:
-        """A human makes a PAT of the same name, scope and organization, for another use."""
+        """Create a person's PAT with the same name, scope and organization, for another use."""
         now = self.world.clock.now().replace(microsecond=0)
         user, organization = self.world.users[USER_ID], self.world.organizations[ORGANIZATION]
         pat = self.world.add_pat(user, NAME, SCOPE, (organization,), now, now + timedelta(days=days_left))
         self.humans.add(pat.authorization_id)
 
     def hold(self, service: str, method: str, path: str, skip: int = 0, *, effect: bool = False) -> None:
-        """Hold the next such request for ever, without its effect or, its reply withheld, with it."""
+        """Hold the next such request for ever: before its effect or, with `effect`, after it and without a reply."""
         self.faults.add(Fault(service, "hang", method=method, path=path, skip=skip, effect=effect))
 
     def postpone(self, service: str, method: str, path: str) -> None:
-        """Hold the next such request; when it is let go, it has its effect and is answered."""
+        """Hold the next such request; when it is released, it takes effect and is answered."""
         self.faults.add(Fault(service, "latency", method=method, path=path, seconds=3600))
 
     def start(self, *arguments: str, dying: tuple[str, int] | None = None) -> Run:
-        """Start the installed command, or the one that kills itself at a commit."""
+        """Start the installed command, or one that kills itself at a commit."""
         number = len(self._runs)
         output, errors = self.folder / f"run-{number}.out", self.folder / f"run-{number}.err"
         command: list[str | Path] = [COMMAND]
@@ -214,7 +214,7 @@ class Stage:
         return run
 
     def start_and_hold(self) -> Run:
-        """Start `once` and return when its request is held; a human makes another look-alike meanwhile."""
+        """Start `once` and return when its request is held; add another look-alike meanwhile."""
         run = self.start("-vv", "once")
         while not self.faults.struck.wait(0.2):
             assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
@@ -225,20 +225,20 @@ class Stage:
         return run
 
     def die(self, when: str, number: int) -> None:
-        """Run `once` and have it kill itself just before or after that commit."""
+        """Run `once` and let it kill itself just before or after that commit."""
         run = self.start("-vv", "once", dying=(when, number))
         assert run.wait() == -signal.SIGKILL, run.read()
         self.check_consumers()
         self.check_secrecy()
 
     def land(self) -> None:
-        """Let the held request have its effect; nothing else may be under way."""
+        """Let the held request take effect; no other request may be in progress."""
         self.faults.answered.clear()
         self.faults.close()
         assert self.faults.answered.wait(PATIENCE)
 
     def run_until_at_rest(self) -> int:
-        """Run `once` at least once, then until nothing is open; consumers are served after each. How many it took."""
+        """Run `once` until nothing is open, check after each run what consumers read, and return the number of runs."""
         for count in range(1, _MOST_RUNS + 1):
             run = self.start("-vv", "once", "--json")
             assert run.wait() in (0, 1, 3, 11), run.read()
@@ -248,33 +248,33 @@ class Stage:
         raise AssertionError(f"not at rest after {_MOST_RUNS} runs: {self.find_open_states()}, {self.find_ours()}")
 
     def find_ours(self) -> list[Pat]:
-        """The live PATs of that name, those of humans left out."""
+        """Return the live PATs of that name, without people's PATs."""
         with self.world.lock:
             alive = [pat for pat in self.world.pats.values() if pat.display_name == NAME and not pat.revoked]
         return [pat for pat in alive if pat.authorization_id not in self.humans]
 
     def find_latest(self) -> SecretVersion:
-        """What consumers read from the vault."""
+        """Return what consumers read from the vault."""
         with self.world.lock:
             return self.world.vaults[VAULT].secrets[SECRET].versions[-1]
 
     def find_open_states(self) -> list[str]:
-        """The states of the rotations that are not closed."""
+        """Return the states of the rotations that are not closed."""
         states: list[str] = [str(row["state"]) for row in self._read_table(rotation)]
         return [state for state in states if state not in CLOSED]
 
     def find_events(self) -> list[str]:
-        """The names of the audit's events."""
+        """Return the names of the audit events."""
         return [str(row["event"]) for row in self._read_table(audit_event)]
 
     def check_consumers(self) -> None:
-        """What consumers read is a live PAT."""
+        """Check that consumers read a live PAT."""
         value = self.find_latest().value
         with self.world.lock:
             assert [pat.revoked for pat in self.world.pats.values() if pat.value == value] == [False]
 
     def check_end(self) -> None:
-        """Nothing lost, no orphan, nothing foreign revoked, an honest status, a sound audit, no secret anywhere."""
+        """Check that nothing is lost, orphaned or wrongly revoked, that status and audit agree, and no secret shows."""
         [current] = self.find_ours()
         latest = self.find_latest()
         assert current.authorization_id != self._original.authorization_id
@@ -291,7 +291,7 @@ class Stage:
         self.check_secrecy()
 
     def check_secrecy(self) -> None:
-        """No PAT and no token of Entra's in the database, its journal files, or anything that a run has said."""
+        """Check that no PAT and no Entra token is in the database, its journal files, or any run's output."""
         kept = b"".join(path.read_bytes() for path in self.folder.iterdir() if path.is_file())
         for table in metadata.sorted_tables:
             kept += repr(self._read_table(table)).encode()
@@ -327,14 +327,14 @@ class Stage:
 
 
 def read_commits(run: Run) -> list[str]:
-    """The commits that a run of `dying_command` has named at its end."""
+    """Return the commits that a run of `dying_command` listed at its end."""
     lines = run.errors.read_text(encoding="utf-8").splitlines()
     return [line.removeprefix("commit ") for line in lines if line.startswith("commit ")]
 
 
 @contextmanager
 def open_stage(folder: Path, server: PostgresServer | None = None) -> Iterator[Stage]:
-    """A prepared stage on SQLite or, with a server, on PostgreSQL."""
+    """Open a prepared stage on SQLite or, with a server, on PostgreSQL."""
     with Sandbox(folder) as sandbox:
         database = SqliteFile(folder / "rotator.db") if server is None else PostgresCopy(server)
         stage = Stage(sandbox, database)

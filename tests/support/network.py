@@ -1,4 +1,4 @@
-"""A wall around the tests: sockets reach loopback and Unix sockets, nothing else."""
+"""The tests' network block: sockets reach loopback and Unix sockets, nothing else."""
 
 import ipaddress
 import socket
@@ -10,11 +10,11 @@ _RESERVED_NAMES = (".invalid", ".test")  # never resolve anywhere, so a test may
 
 
 class OutsideNetworkError(AssertionError):
-    """A test tried to leave the machine. No OSError: it must not be taken for a dead server."""
+    """A test tried to leave the machine. Not an OSError, or it would be taken for a dead server."""
 
 
 def is_local(host: object) -> bool:
-    """Whether the host (a name or an address; None and "" mean this machine) is loopback."""
+    """Return whether the host (a name or an address; None and "" mean this machine) is loopback."""
     name = host.decode() if isinstance(host, bytes) else str(host or "localhost")
     if name == "localhost":
         return True

@@ -1,4 +1,4 @@
-"""A policy of one rule for tests; `dataclasses.replace` makes the variants."""
+"""A policy of one rule for tests; make variants with `dataclasses.replace`."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ RULE = Rule(
 
 
 def make_policy(*rules: Rule, guardrails: Guardrails | None = None) -> Policy:
-    """A policy of these rules in this order; without any, it covers nothing."""
+    """Make a policy of these rules in this order; without any, it covers nothing."""
     return Policy(rules, guardrails or Guardrails(), "0" * 64)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test session's own: on a Unix socket, in a temporary folder, gone at the end.
+"""The test session's own PostgreSQL server: on a Unix socket, in a temporary folder, removed at the end.
 
 Each xdist worker starts one on first use (about a second). Without PostgreSQL the tests that need it are skipped.
 """
@@ -43,11 +43,11 @@ class PostgresMissingError(RuntimeError):
 
 
 class PostgresStartError(RuntimeError):
-    """The programs are there, and the server did not start."""
+    """The programs were found, but the server did not start."""
 
 
 def _version_of(folder: Path) -> int:
-    """The major version of the server in the folder, 0 if there is none that runs."""
+    """Return the major version of the server in the folder, or 0 if none runs there."""
     if not all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
         return 0
     answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
@@ -56,13 +56,13 @@ def _version_of(folder: Path) -> int:
 
 
 def _candidates() -> Iterator[Path]:
-    """Folders that may hold the programs, best first."""
+    """List the folders that may hold the programs, best first."""
     if given := os.environ.get("PG_BIN"):
         yield Path(given)
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if on_path := shutil.which("postgres"):
         yield Path(on_path).resolve().parent
-    # The wheel is looked up, never imported: its start code adds system users and loosens folder modes.
+    # Find the wheel without importing it: its start code adds system users and widens folder modes.
     wheel = importlib.util.find_spec(_WHEEL)
     for location in (wheel.submodule_search_locations or []) if wheel else []:
         yield from sorted(Path(location).glob("pginstall*/bin"), reverse=True)
@@ -86,7 +86,7 @@ def _is_open_to_all(folder: Path) -> bool:
 
 
 def _make_room() -> Path:
-    """A new private folder with a short path that another user could be given."""
+    """Make a private folder with a short path, which can be given to another user."""
     for place in (tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
         if len(place) <= _LONGEST_ROOM and Path(place).is_dir() and _is_open_to_all(Path(place)):
             return Path(tempfile.mkdtemp(prefix="pg-", dir=place))
@@ -94,7 +94,7 @@ def _make_room() -> Path:
 
 
 def _copy_binaries(binaries: Path, target: Path) -> Path:
-    """Copy a PostgreSQL out of a private folder, the wheel's libraries at the same place relative to it."""
+    """Copy PostgreSQL out of a private folder, with the wheel's libraries in the same relative place."""
     install = binaries.parent
     copy = target / install.parent.name / install.name
     shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"))
@@ -166,7 +166,7 @@ class PostgresServer:
         return process
 
     def _read_log(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
-        """Drain the server's log, so that it never blocks on a full pipe."""
+        """Read the server's log, so that the server never blocks on a full pipe."""
         assert process.stdout
         with process.stdout:
             for line in process.stdout:
@@ -176,17 +176,17 @@ class PostgresServer:
         ready.set()
 
     def url(self, database: str) -> str:
-        """The SQLAlchemy URL of a database."""
+        """Return the SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@/{database}?host={self._room}"
 
     def create_database(self, template: str = "template0") -> str:
-        """Make a database with the content of the template, to which nobody is connected; give its name."""
+        """Make a database with the content of the template, which must have no connections; return its name."""
         name = f"test_{next(self._numbers)}"
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, its connections included."""
+        """Drop a database and end its connections."""
         self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def _execute(self, statement: str, *names: str) -> None:
@@ -217,7 +217,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The SQLAlchemy URL of a fresh, empty database that is dropped after the test."""
+    """Give the SQLAlchemy URL of a new, empty database, and drop it after the test."""
     name = postgres_server.create_database()
     yield postgres_server.url(name)
     postgres_server.drop_database(name)

@@ -1,4 +1,4 @@
-"""The product's own source as values, for the tests of its structure."""
+"""The product's source as values, for the tests of its structure."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ _IMPORTING_CALLS = frozenset({"import_module", "__import__"})
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file: its dotted name, its text and its tree. `is_package` for an __init__.py."""
+    """A Python file: its dotted name, its text and its tree. `is_package` is true for an __init__.py."""
 
     name: str
     text: str
@@ -21,11 +21,11 @@ class Module:
 
     @property
     def tree(self) -> ast.Module:
-        """The parsed file."""
+        """Parse the file."""
         return ast.parse(self.text)
 
     def imported(self) -> Iterator[str]:
-        """Dotted names of all that it imports: anywhere in the file, relative, or by string.
+        """Give the dotted names of all that it imports: anywhere in the file, relatively, or by string.
 
         `from a import b` gives `a.b`, because b may be a module.
         """
@@ -39,7 +39,7 @@ class Module:
                 yield from (str(value.value) for value in node.args[:1] if isinstance(value, ast.Constant))
 
     def called(self) -> Iterator[str]:
-        """The callees as written, for instance `datetime.now`."""
+        """Give the callees as written, for instance `datetime.now`."""
         return (_name_of(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call))
 
     def _origin(self, node: ast.ImportFrom) -> str:
@@ -63,13 +63,13 @@ def _load(path: Path) -> Module:
 
 
 def load_product() -> list[Module]:
-    """Every module of the package, by name."""
+    """Load every module of the package, by name."""
     return [_load(path) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 def list_files() -> list[Path]:
-    """Every file that is, or would be, committed: git's own files and new ones that it does not ignore."""
-    # The folder may belong to another user, as in a container: it is ours to read all the same.
+    """List every file that is or would be committed: git's files, and new ones that it does not ignore."""
+    # The folder may belong to another user, as in a container; we may read it anyway.
     command = [
         "git",
         "-c",

@@ -1,4 +1,4 @@
-"""Inventory databases that a stage puts back to their beginning, on SQLite and on PostgreSQL."""
+"""Inventory databases that a stage can reset, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.support.postgres import PostgresServer
 
 
 class StageDatabase(Protocol):
-    """An inventory database that can be put back to a kept state."""
+    """An inventory database that can be reset to a remembered state."""
 
     def url(self) -> str:
-        """Its SQLAlchemy URL."""
+        """Return its SQLAlchemy URL."""
 
     def keep(self) -> None:
-        """Remember its state as the beginning; nobody is connected."""
+        """Remember the present state; nobody may be connected."""
 
     def restore(self) -> None:
-        """Put the beginning back; nobody is connected."""
+        """Go back to the remembered state; nobody may be connected."""
 
 
 class SqliteFile:
@@ -45,7 +45,7 @@ class SqliteFile:
 
 
 class PostgresCopy:
-    """A PostgreSQL database that is copied anew from its template."""
+    """A PostgreSQL database that is copied from its template again."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
