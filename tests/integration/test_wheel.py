@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from rotator import __version__
 from tests.support.source_tree import ROOT
 
 _SETTINGS = """\
@@ -93,6 +94,10 @@ def test_wheel_carries_package_migrations_and_samples(wheel: Path) -> None:
 def test_wheel_is_imported_from_its_installation_when_run_elsewhere(installation: Path, tmp_path: Path) -> None:
     origin = _run(installation / "python", "-c", "import rotator; print(rotator.__file__)", cwd=tmp_path)
     assert Path(origin.strip()).is_relative_to(installation.parent)
+
+
+def test_wheel_has_the_version_that_the_package_says(wheel: Path) -> None:
+    assert wheel.name.startswith(f"pat_rotator-{__version__}-")
 
 
 def test_installed_command_explains_itself_when_run_elsewhere(installation: Path, tmp_path: Path) -> None:
