@@ -1,8 +1,8 @@
-"""What the product imports is declared in pyproject.toml."""
+"""What the product imports is declared in pyproject.toml, and what a user installs is locked."""
 
 import sys
 import tomllib
-from importlib.metadata import distributions
+from importlib.metadata import distributions, requires
 from pathlib import PurePosixPath
 
 from packaging.requirements import Requirement
@@ -42,3 +42,37 @@ def test_imported_distributions_are_declared_when_the_product_is_read() -> None:
     imported = {name for module in load_product() for name in module.imported() if name.split(".")[0] not in _OWN}
     assert "azure.identity" in imported
     assert {_find_home(name, homes) for name in imported} - _read_names(_PROJECT["dependencies"]) == set()
+
+
+def _find_closure(requirements: list[str]) -> set[str]:
+    """The names of all that these requirements bring along, on this platform."""
+    seen: set[tuple[str, ...]] = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        wanted = (name, *sorted(requirement.extras))
+        if wanted in seen:
+            continue
+        seen.add(wanted)
+        for inner in map(Requirement, requires(name) or []):
+            extras = ("", *requirement.extras)
+            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(inner)
+    return {name for name, *_ in seen}
+
+
+def _read_pins(name: str) -> dict[str, str]:
+    """Each pinned distribution with its version and hashes."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    return {line.partition("==")[0]: line for line in text.splitlines() if "==" in line}
+
+
+def test_lock_for_users_holds_what_the_product_needs_and_no_more() -> None:
+    needed = _PROJECT["dependencies"] + _PROJECT["optional-dependencies"]["postgres"]
+    assert set(_read_pins("requirements.txt")) == _find_closure(needed)
+
+
+def test_lock_for_users_pins_what_the_tests_ran_with() -> None:
+    tested = _read_pins("requirements-dev.txt")
+    assert {name: pin for name, pin in _read_pins("requirements.txt").items() if tested.get(name) != pin} == {}
