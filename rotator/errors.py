@@ -24,6 +24,7 @@
         LeaseLostError              our claim was taken over: stop at once               exit 11
       AuditChainError               sequence, expected, found
       InternalError                 a bug of ours, isolated to one ManagedPat
+    StoppedError                    the process is to stop: no failure, and nothing that isolates failures catches it
 
 `code` is stable and for machines, the message says what failed and why, `fix` says who must do what.
 No message ever holds a token, a secret or a bearer.
@@ -246,3 +247,11 @@ class InternalError(RotatorError):
     """A defect of rotator itself, met while working on one ManagedPat; the others go on."""
 
     code = "internal"
+
+
+class StoppedError(BaseException):
+    """Work ends here because the process was asked to stop; nothing failed.
+
+    Like KeyboardInterrupt it is no Exception: whatever isolates one failure from the next lets it pass, in our own
+    code and in the libraries. Only the end of a run catches it.
+    """

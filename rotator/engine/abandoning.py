@@ -22,6 +22,7 @@ def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None
         RevokeStarted(authorization_id=doomed, why="abandoned", code=error.code),
         **changes,
     )
+    held.services.stop.end_finishing()
     revoke_clone(held)
 
 

@@ -152,5 +152,5 @@ def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
     try:
         yield held
     finally:
-        with run.services.database.begin() as work:
+        with run.services.closing_database.begin() as work:
             work.claims.release(claim)

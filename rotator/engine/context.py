@@ -15,6 +15,7 @@ from rotator.ports.pat_service import PatService
 from rotator.ports.progress import Progress
 from rotator.ports.secret_store import SecretStore
 from rotator.ports.sign_in import SignIn
+from rotator.ports.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Timing:
     `settle`: how long an unanswered mint or store may still take effect. `lease`: how long a claim lasts unrenewed.
     `second_look`: the pause between the two listings that prove a mint absent. `probe_patience`: how long a new
     PAT may take until it authenticates. `store_patience`: how long a value is held in memory for an ailing vault.
+    `stop_within`: how long a stop lets a rotation go on whose value exists only in memory.
     """
 
     settle: timedelta = timedelta(minutes=10)
@@ -31,19 +33,26 @@ class Timing:
     second_look: timedelta = timedelta(seconds=5)
     probe_patience: timedelta = timedelta(minutes=5)
     store_patience: timedelta = timedelta(minutes=1)
+    stop_within: timedelta = timedelta(seconds=80)
     first_retry: timedelta = timedelta(minutes=5)
     longest_retry: timedelta = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
 class Services:
-    """The ports and settings that outlive a run. Never changed in place: a reload builds all of them anew."""
+    """The ports and settings that outlive a run. Never changed in place: a reload builds all of them anew.
+
+    `closing_database` is the same database, for what is written even after a stop: claims that are given back, and
+    the end of a run. Nothing else uses it.
+    """
 
     database: Database
+    closing_database: Database
     pats: PatService
     secrets: SecretStore
     sign_in: SignIn
     clock: Clock
+    stop: Stop
     entropy: Entropy
     accounts: tuple[Account, ...]
     timing: Timing = field(default_factory=Timing)

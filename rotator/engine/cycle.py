@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,7 +22,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.holds import find_hold
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
-from rotator.engine.minting import begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
+from rotator.engine.minting import begin_mint, begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
 from rotator.engine.noticing import make_down_event
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
@@ -43,6 +45,7 @@ from rotator.errors import (
     RejectedError,
     RotationError,
     RotatorError,
+    StoppedError,
 )
 
 HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
@@ -61,6 +64,14 @@ class Cycle:
         self._by_hand = by_hand
         self._recover_only = recover_only
         self._turns = Turns([], 0)
+
+    @contextmanager
+    def until_stopped(self) -> Iterator[None]:
+        """A stop ends what is inside; the report keeps what was done until then, and says so."""
+        try:
+            yield
+        except StoppedError:
+            self.report.is_stopped = True
 
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
@@ -225,13 +236,15 @@ class Cycle:
             return
         begin_rotation(held, source, by_hand=self._by_hand)
         try:
-            value = mint_clone(held, source, by_hand=self._by_hand)
+            begin_mint(held, source, by_hand=self._by_hand)
         except PostponedError:
             self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
             return
-        verify_clone(held, self.view, value)
-        store_value(held, value)
-        confirm_stored(held, self.view, value)
+        with self.run.services.stop.finishing(self.run.services.timing.stop_within):
+            value = mint_clone(held, source)
+            verify_clone(held, self.view, value)
+            store_value(held, value)
+            confirm_stored(held, self.view, value)
         until = held.rotation.overlap_until
         self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
 
@@ -267,15 +280,16 @@ def _make_internal(pat: ManagedPat, error: Exception) -> InternalError:
 
 def run_once(run: RunContext) -> RunReport:
     """One whole cycle over everything that has something to do."""
-    with run.services.database.begin() as work:
-        record_policy(run, work)
     cycle = Cycle(run)
-    found = reconcile(run, cycle.view)
-    cycle.note_down(found)
-    plan = make_plan(run)
-    names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
-    names += sorted((found.changed | found.late_stores | _find_past_failures(plan)) - set(names))
-    cycle.work_on(names, found)
+    with cycle.until_stopped():
+        with run.services.database.begin() as work:
+            record_policy(run, work)
+        found = reconcile(run, cycle.view)
+        cycle.note_down(found)
+        plan = make_plan(run)
+        names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
+        names += sorted((found.changed | found.late_stores | _find_past_failures(plan)) - set(names))
+        cycle.work_on(names, found)
     return cycle.report
 
 
@@ -288,15 +302,24 @@ def _find_past_failures(plan: Plan) -> set[str]:
 def recover_interrupted(run: RunContext) -> RunReport:
     """Bring every interrupted rotation to a safe end and undo what landed late; rotate and retire nothing."""
     cycle = Cycle(run, recover_only=True)
-    found = reconcile(run, cycle.view)
-    cycle.note_down(found)
-    names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
-    cycle.work_on(sorted({*names, *found.late, *found.late_stores}), found)
+    with cycle.until_stopped():
+        found = reconcile(run, cycle.view)
+        cycle.note_down(found)
+        names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
+        cycle.work_on(sorted({*names, *found.late, *found.late_stores}), found)
     return cycle.report
 
 
 def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     """Rotate these ManagedPats now, due or not, blocked or not; the guardrails hold all the same."""
+    cycle = Cycle(run, by_hand=True)
+    with cycle.until_stopped():
+        _check_rotatable(run, names)
+        cycle.work_on(names, Reconciliation())
+    return cycle.report
+
+
+def _check_rotatable(run: RunContext, names: list[str]) -> None:
     with run.services.database.begin() as work:
         record_policy(run, work)
         for name in names:
@@ -309,6 +332,3 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
                 code="overlap_not_over",
                 fix=f"Wait for the overlap, or end it now with `rotator revoke {name} --previous`.",
             )
-    cycle = Cycle(run, by_hand=True)
-    cycle.work_on(names, Reconciliation())
-    return cycle.report

@@ -179,8 +179,8 @@ def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
     )
 
 
-def mint_clone(held: ClaimedPat, source: Source, *, by_hand: bool) -> SecretValue:
-    """Ask for the clone, once, and journal what came back; the value, which exists in memory only.
+def begin_mint(held: ClaimedPat, source: Source, *, by_hand: bool) -> None:
+    """Journal what will be asked for.
 
     PostponedError when the hour's mints are used up (never for what is done `by_hand`): the rotation is closed again.
     """
@@ -201,6 +201,14 @@ def mint_clone(held: ClaimedPat, source: Source, *, by_hand: bool) -> SecretValu
     except PostponedError as error:
         close_unminted(held, error)
         raise
+
+
+def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
+    """Ask for the clone, once, and journal what came back; the value, which exists in memory only."""
+    run, rotation = held.run, held.rotation
+    planned = rotation.planned_valid_to
+    if planned is None:
+        raise RotationError("a mint without its intent", code="internal")
     held.check_claim()
     try:
         minted = run.services.pats.mint(
@@ -216,7 +224,7 @@ def mint_clone(held: ClaimedPat, source: Source, *, by_hand: bool) -> SecretValu
     except RotatorError as error:
         close_unminted(held, error)
         raise
-    _journal_mint(held, minted, known)
+    _journal_mint(held, minted, rotation.known_ids)
     _accept_or_abandon(held, minted, source)
     if minted.value is None:
         raise _unusable(held, "mint_without_value", "Azure DevOps created the clone and did not show its value")
@@ -227,7 +235,7 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
     """Prove that the new PAT authenticates as the account's user; abandon it when it does not in time."""
     run, rotation = held.run, held.rotation
     expected = view.fetch_identity(rotation.account, rotation.organization)
-    patience = Patience(run.services.clock, run.services.timing.probe_patience)
+    patience = Patience(run.services.clock, run.services.stop, run.services.timing.probe_patience)
     while True:
         try:
             found = run.services.pats.verify(rotation.organization, value)

@@ -79,7 +79,7 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
     listing = view.fetch_again(rotation.account, rotation.organization)
     found = find_mints(held, listing, Likeness.OURS)
     if not found and is_settled(held):
-        run.services.clock.sleep(run.services.timing.second_look.total_seconds())
+        run.services.stop.wait(run.services.timing.second_look.total_seconds())
         listing = view.fetch_again(rotation.account, rotation.organization)
         found = find_mints(held, listing, Likeness.OURS)
     if len(found) == 1:

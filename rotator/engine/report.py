@@ -107,9 +107,10 @@ class PatOutcome:
 
 @dataclass
 class RunReport:
-    """The outcomes of a run, in the order in which they came."""
+    """The outcomes of a run, in the order in which they came. `is_stopped`: a stop ended it before it was over."""
 
     run_id: str
+    is_stopped: bool = False
     _outcomes: list[PatOutcome] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 

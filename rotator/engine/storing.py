@@ -43,7 +43,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
         tried_store=True,
     )
     tags = make_tags(held.rotation, head)
-    patience = Patience(run.services.clock, run.services.timing.store_patience)
+    patience = Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
     may_land_again = False
     while True:
         try:

@@ -7,10 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as the engine sees it; tests advance it."""
+    """Time as the engine sees it; tests advance it. Waiting is the business of `ports.stop`."""
 
     def now(self) -> datetime:
         """The current moment, aware, UTC."""
-
-    def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""

@@ -18,6 +18,7 @@ from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author, record
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
 from rotator.wiring.origin import Origin
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rotator.adapters.entra.sign_in import EntraSignIn
     from rotator.adapters.http import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
+    from rotator.adapters.stop import ProcessStop
     from rotator.settings.model import Settings
     from rotator.settings.secrets import SecretReference
     from rotator.settings.sections.accounts import AccountSettings
@@ -99,6 +101,13 @@ class Installation:
 
         return SystemClock()
 
+    @cached_property
+    def stop(self) -> ProcessStop:
+        """The one stop of this process's work."""
+        from rotator.adapters.stop import ProcessStop
+
+        return ProcessStop()
+
     def record_event(self, event: Event, subject: str) -> None:
         """Write one audit event by itself, for commands that need no run and therefore no sound policy."""
         with self.database.begin() as work:
@@ -146,7 +155,9 @@ class Installation:
         )
         accounts = [self._make_entra_account(account) for account in settings.accounts]
         entra = settings.entra
-        return EntraSignIn(accounts, entra.authority, entra.instance_discovery, cache, self._http, self.clock)
+        return EntraSignIn(
+            accounts, entra.authority, entra.instance_discovery, cache, self._http, self.clock, self.stop
+        )
 
     @cached_property
     def pat_service(self) -> AzureDevOpsPatService:
@@ -161,6 +172,7 @@ class Installation:
             self.entra_sign_in,
             self._http,
             self.clock,
+            self.stop,
         )
         self._stack.callback(service.close)
         return service
@@ -194,18 +206,21 @@ class Installation:
         from rotator.adapters.clock import SystemEntropy
 
         rotation = self.settings.rotation
-        return Services(
+        services = Services(
             database=self.database,
+            closing_database=self.database,
             pats=self.pat_service,
             secrets=self.secret_store,
             sign_in=self.entra_sign_in,
             clock=self.clock,
+            stop=self.stop,
             entropy=SystemEntropy(),
             accounts=self.accounts,
             timing=Timing(settle=rotation.settle, lease=rotation.lease),
             max_parallel=self.settings.azure_devops.max_parallel,
             marker_key=self._resolve(self.settings.token_cache.key) if rotation.name_marker else None,
         )
+        return make_stoppable(services)
 
     def make_run(self) -> RunContext:
         """A new run on these services, under the policy as it is now."""
@@ -229,7 +244,7 @@ class Installation:
             credential_for,
             verify_challenge_resource=self.settings.key_vault.verify_challenge_resource,
             http=self._http,
-            clock=self.clock,
+            stop=self.stop,
         )
         self._stack.callback(store.close)
         return store

@@ -22,12 +22,14 @@ from rotator.errors import (
     DeniedError,
     RejectedError,
     RotatorError,
+    StoppedError,
     TransientError,
     UnknownOutcomeError,
     VerificationError,
 )
 from rotator.ports.pat_service import MintedPat, PatFilter
 from tests.support.azure_devops import ACCOUNT, OTHER_ACCOUNT, ROBOT_ACCOUNT, SandboxAzureDevOps, run_azure_devops
+from tests.support.stop import make_stop_in_wait
 
 HOME = "contoso"
 SOME_ID = "0f0f0f0f-1111-4222-8333-444444444444"
@@ -478,6 +480,21 @@ def test_list_is_repeated_with_growing_pauses_when_it_fails(azure_devops: Sandbo
 
     assert act(azure_devops, "GET") == ()
     assert azure_devops.clock.slept == [1, 2, 4]
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "rate_limited"])
+def test_list_is_not_repeated_when_the_stop_comes_in_the_pause(azure_devops: SandboxAzureDevOps, kind: str) -> None:
+    azure_devops.plant(kind, times=None)
+    stop = make_stop_in_wait()
+    service = azure_devops.make_service(stop=stop)
+
+    with pytest.raises(StoppedError):
+        service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
+    with pytest.raises(StoppedError):
+        service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
+
+    assert len(azure_devops.requests()) == 1
+    service.close()
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "rate_limited"])

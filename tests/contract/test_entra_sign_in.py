@@ -23,12 +23,14 @@ from rotator.adapters.entra.credential import AccountCredential
 from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.http import HttpOptions
+from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     ConfigError,
     DeniedError,
     RotatorError,
     SignInRequiredError,
+    StoppedError,
     TransientError,
     UsageError,
 )
@@ -37,6 +39,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
 from tests.support.signing_in import Stage, spell_out
+from tests.support.stop import make_stop_in_wait
 
 ROOT = Path(__file__).parents[2]
 SECRET = "an-app-secret~0123456789"
@@ -246,6 +249,24 @@ def test_login_with_device_code_says_so_when_not_approved(stage: Stage, show: st
     assert f"rotator login {ACCOUNT}" in refused.value.fix
 
 
+def test_login_with_device_code_polls_no_more_when_the_stop_comes_in_the_pause(stage: Stage) -> None:
+    sign_in = stage.make_sign_in(stop=make_stop_in_wait())
+    with pytest.raises(StoppedError):
+        sign_in.login_with_device_code(ACCOUNT, stage.approve())
+    assert stage.token_calls() == []
+
+
+def test_refresh_asks_nobody_when_stopped(stage: Stage) -> None:
+    stage.login()
+    stage.world.clock.advance(timedelta(hours=2))
+    stop = ProcessStop()
+    sign_in, before = stage.make_sign_in(stop=stop), len(stage.token_calls())
+    stop.set()
+    with pytest.raises(StoppedError):
+        sign_in.refresh(ACCOUNT)
+    assert len(stage.token_calls()) == before
+
+
 @pytest.mark.parametrize("way", ["device code", "browser"])
 def test_login_keeps_nothing_when_another_user_signs_in(stage: Stage, way: str) -> None:
     with pytest.raises(SignInRequiredError) as refused:
@@ -331,12 +352,13 @@ from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
 from rotator.adapters.http import HttpOptions
+from rotator.adapters.stop import ProcessStop
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue
 path, key, url, ca, name, username, tenant, client_id = sys.argv[1:]
 cache = EncryptedTokenCache(Path(path), SecretValue(key))
 known = EntraAccount(Account(name, username, tenant, ()), client_id)
-sign_in = EntraSignIn([known], url, False, cache, HttpOptions(ca_bundle=Path(ca)), SystemClock())
+sign_in = EntraSignIn([known], url, False, cache, HttpOptions(ca_bundle=Path(ca)), SystemClock(), ProcessStop())
 print("ready", flush=True)
 sys.stdin.readline()
 assert sign_in.refresh(name).username == username

@@ -27,6 +27,7 @@ from rotator.errors import (
     RemoteError,
     RotatorError,
     SignInRequiredError,
+    StoppedError,
     TransientError,
     UnknownOutcomeError,
 )
@@ -34,6 +35,7 @@ from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.certificates import write_certificates
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID
+from tests.support.stop import make_stop_in_wait
 from tests.support.vault import SandboxVault, run_vault
 
 CANARY = "canary-value-that-must-not-show-3f9a"
@@ -146,6 +148,17 @@ def test_fetch_is_repeated_when_the_answer_is_lost(vault: SandboxVault, kind: st
     assert stored.value.reveal() == "value"
     assert len(vault.requests("GET")) == 3
     assert vault.clock.slept == [0.5, 1.0]
+
+
+def test_fetch_is_not_repeated_when_the_stop_comes_in_the_pause(vault: SandboxVault) -> None:
+    plant(vault, "status", "GET", status=503, times=None)
+    store = vault.make_store(stop=make_stop_in_wait())
+    with pytest.raises(StoppedError):
+        store.fetch_latest(vault.location)
+    with pytest.raises(StoppedError):
+        store.fetch_latest(vault.location)
+    assert len(vault.requests("GET")) == 1
+    store.close()
 
 
 @pytest.mark.parametrize("status", [500, 503])

@@ -14,6 +14,7 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import check_chain
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import ROTATION_TAG
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter
@@ -24,6 +25,7 @@ from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePatService
 from tests.support.fake_secret_store import FakeSecretStore
+from tests.support.stop import make_stop
 
 ACCOUNT, ORGANIZATION, VAULT = "build-bot", "contoso", "https://contoso-kv.vault.azure.net"
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
@@ -39,6 +41,7 @@ class World:
 
     `human_ids` are PATs that a person made: the engine must not revoke them. `meddled` are the ManagedPats whose
     PAT a person revoked or whose secret a person wrote. `breaks` tells the moments at which consumers read a dead PAT.
+    `stop` is that of the newest run.
     """
 
     def __init__(self, randomness: random.Random, names: tuple[str, ...] = NAMES) -> None:
@@ -56,6 +59,7 @@ class World:
         self.marker_key: SecretValue | None = None
         self.restored = False
         self.runs = 0
+        self.stop = make_stop(self.clock)
         for name in names:
             self._add_managed(name)
 
@@ -66,12 +70,16 @@ class World:
     def make_run(self, life: Life) -> RunContext:
         """A run as one process would have it."""
         self.runs += 1
+        database = MortalDatabase(self, life)
+        self.stop = make_stop(MortalClock(self.clock, life))
         services = Services(
-            database=MortalDatabase(self, life),
+            database=database,
+            closing_database=database,
             pats=MortalPats(self, life),
             secrets=MortalSecrets(self, life),
             sign_in=MortalSignIn(life),
-            clock=MortalClock(self.clock, life),
+            clock=self.clock,
+            stop=self.stop,
             entropy=SeededEntropy(self.random),
             accounts=(Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION,)),),
             timing=Timing(),
@@ -79,7 +87,7 @@ class World:
             marker_key=self.marker_key,
         )
         return RunContext(
-            services=services,
+            services=make_stoppable(services),
             policy=self.policy,
             run_id=f"run-{self.runs}",
             actor="simulation",

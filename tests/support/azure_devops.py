@@ -13,11 +13,13 @@ from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.http import HttpOptions
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError
+from rotator.ports.stop import Stop
 from rotator.sandbox import seeds
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.record import RecordedRequest
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.world import AccessToken, App, Organization, Pat, User, World
+from tests.support.stop import make_stop
 
 ACCOUNT = seeds.ACCOUNT
 OTHER_ACCOUNT = "someone-else"
@@ -103,11 +105,13 @@ class SandboxAzureDevOps:
         url: str | None = None,
         http: HttpOptions | None = None,
         max_wait: timedelta = timedelta(minutes=2),
+        stop: Stop | None = None,
     ) -> AzureDevOpsPatService:
         """Another service; close it."""
         address = url or self.sandbox.addresses.azure_devops_url
         options = http or HttpOptions(self.sandbox.addresses.ca_path, read_timeout=timedelta(seconds=5))
-        return AzureDevOpsPatService(address, address, version, self.bearers, options, self.clock, max_wait)
+        ours = stop or make_stop(self.clock)
+        return AzureDevOpsPatService(address, address, version, self.bearers, options, self.clock, ours, max_wait)
 
     @property
     def organization(self) -> Organization:

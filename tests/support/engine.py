@@ -23,6 +23,7 @@ from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.status import TokenStatus, status_from
+from rotator.engine.stopping import make_stoppable
 from rotator.ports.database import UnitOfWork
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.clock import FakeClock
@@ -37,6 +38,7 @@ from tests.support.engine_fakes import (
 from tests.support.fake_pat_service import FakePat
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.policies import RULE, make_policy
+from tests.support.stop import make_stop
 
 ACCOUNT, ORGANIZATION, VAULT, NAME = "build-bot", "contoso", "https://contoso-kv.vault.azure.net", "npm-feed"
 SCOPE = "vso.packaging vso.code"
@@ -58,6 +60,7 @@ class EngineWorld:
 
     def __init__(self, policy: Policy, accounts: tuple[Account, ...]) -> None:
         self.clock = FakeClock()
+        self.stop = make_stop(self.clock)
         self.timeline: list[str] = []
         self.pats = ScriptedPats(self.clock)
         self.pats.calls = CallTape(self.timeline)
@@ -73,18 +76,21 @@ class EngineWorld:
 
     def make_services(self) -> Services:
         """Services as a new process would have them."""
-        return Services(
+        services = Services(
             database=self.database,
+            closing_database=self.database,
             pats=self.pats,
             secrets=self.secrets,
             sign_in=self.sign_in,
             clock=self.clock,
+            stop=self.stop,
             entropy=self.entropy,
             accounts=self.accounts,
             timing=self.timing,
             max_parallel=self.max_parallel,
             marker_key=self.marker_key,
         )
+        return make_stoppable(services)
 
     def make_run(self, services: Services | None = None) -> RunContext:
         """A new run, in a new process unless it is given the services of one that is there."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.audit_log import AuditLog
 from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.inventory import Inventory
+from rotator.ports.journal import Journal
 from rotator.ports.pat_service import MintedPat
 from rotator.ports.sign_in import SignInStatus, TokenCacheDamage
 from tests.support.clock import FakeClock
@@ -37,14 +39,27 @@ class CallTape(list[CallT], Generic[CallT]):
         super().append(call)
 
 
+class TransactionWatcher(Protocol):
+    """Who looks at every transaction of a WatchedDatabase."""
+
+    def meet(self, moment: str) -> None:
+        """Look at a transaction that only reads, which begins."""
+
+    def meet_transaction(self, work: UnitOfWork) -> None:
+        """Look at a transaction that begins, and perhaps take parts of it away."""
+
+    def meet_commit(self, marks: list[str]) -> None:
+        """Learn the marks of a transaction that was committed."""
+
+
 class WatchedDatabase(MemoryDatabase):
     """Writes the marks of each commit on the timeline, and dies, is interrupted or refuses where it is told to.
 
     A mark is the value of a state that a rotation entered, or the name of an audit event. `dies_before` loses the
     commit with that mark, `dies_after` keeps it; either way every later transaction fails until `revive`.
     `refusals` are raised once in place of the commit with that mark, `losses` once after it was made. `interrupts`
-    are called once after it. `audit_left` is how many more events can be written, None for any number. `skew` is how
-    far the database's clock is ahead of the host's.
+    are called once after it. `watcher` is told of every transaction. `audit_left` is how many more events can be
+    written, None for any number. `skew` is how far the database's clock is ahead of the host's.
     """
 
     def __init__(self, clock: FakeClock, timeline: list[str]) -> None:
@@ -56,6 +71,7 @@ class WatchedDatabase(MemoryDatabase):
         self.losses: dict[str, DatabaseError] = {}
         self.interrupts: dict[str, Callable[[], None]] = {}
         self.audit_left: int | None = None
+        self.watcher: TransactionWatcher | None = None
         self.timeline = timeline
         self._dead = False
         self._seen: dict[str, str] = {}
@@ -75,13 +91,18 @@ class WatchedDatabase(MemoryDatabase):
             raise ProcessDied
         with super().begin() as work:
             audit = work.audit = _BoundedAuditLog(work.audit, self)
+            inventory, journal = work.inventory, work.journal
+            if self.watcher is not None:
+                self.watcher.meet_transaction(work)
             yield work
-            changed = self._find_changed(work)
+            changed = self._find_changed(inventory, journal)
             marks = [*changed.values(), *audit.written]
             self._die_if(self.dies_before, marks)
             _raise_once(self.refusals, marks)
         self.timeline.extend(marks)
         self._seen.update(changed)
+        if self.watcher is not None:
+            self.watcher.meet_commit(marks)
         self._die_if(self.dies_after, marks)
         _raise_once(self.losses, marks)
         for mark in marks:
@@ -93,14 +114,14 @@ class WatchedDatabase(MemoryDatabase):
         """See the port."""
         if self._dead:
             raise ProcessDied
+        if self.watcher is not None:
+            self.watcher.meet("read")
         with super().read() as reading:
             yield reading
 
-    def _find_changed(self, work: UnitOfWork) -> dict[str, str]:
+    def _find_changed(self, inventory: Inventory, journal: Journal) -> dict[str, str]:
         """The new states of the rotations that this transaction moved, by id."""
-        found = [
-            rotation for pat in work.inventory.load_all() for rotation in reversed(work.journal.load_for(pat.name))
-        ]
+        found = [rotation for pat in inventory.load_all() for rotation in reversed(journal.load_for(pat.name))]
         return {r.id: r.state.value for r in found if self._seen.get(r.id) != r.state.value}
 
     def _die_if(self, mark: str | None, marks: list[str]) -> None:

@@ -19,9 +19,11 @@ from rotator.domain.account import Account
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
 from rotator.ports.sign_in import DevicePrompt, SignInStatus
+from rotator.ports.stop import Stop
 from rotator.sandbox.record import RecordedRequest
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USERNAME
+from tests.support.stop import make_stop
 
 
 class SandboxClock:
@@ -66,7 +68,11 @@ class Stage:
         return EntraAccount(Account(name, username, tenant, ("contoso",)), client_id)
 
     def make_sign_in(
-        self, *accounts: EntraAccount, authority: str | None = None, http: HttpOptions | None = None
+        self,
+        *accounts: EntraAccount,
+        authority: str | None = None,
+        http: HttpOptions | None = None,
+        stop: Stop | None = None,
     ) -> EntraSignIn:
         """The adapter on the one token cache, with a new object for it, as another process would have."""
         cache = EncryptedTokenCache(
@@ -79,6 +85,7 @@ class Stage:
             cache,
             http or self.http,
             self.clock,
+            stop or make_stop(self.clock),
         )
 
     def login(

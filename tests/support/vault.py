@@ -14,11 +14,13 @@ from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
 from rotator.domain.secret_value import SecretValue
 from rotator.ports.secret_store import SecretLocation
+from rotator.ports.stop import Stop
 from rotator.sandbox.record import RecordedRequest
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, USER_ID, VAULT
 from rotator.sandbox.world import Secret, SecretVersion, Vault
 from tests.support.clock import FakeClock
+from tests.support.stop import make_stop
 
 
 class SandboxCredential:
@@ -73,14 +75,19 @@ class SandboxVault:
         return self.world.vaults[VAULT]
 
     def make_store(
-        self, *, credential: TokenCredential | None = None, http: HttpOptions | None = None, verify: bool = False
+        self,
+        *,
+        credential: TokenCredential | None = None,
+        http: HttpOptions | None = None,
+        verify: bool = False,
+        stop: Stop | None = None,
     ) -> KeyVaultSecretStore:
         """Another store; close it."""
         return KeyVaultSecretStore(
             lambda location: credential or self.credential,
             verify_challenge_resource=verify,
             http=http or self.http,
-            clock=self.clock,
+            stop=stop or make_stop(self.clock),
         )
 
     def start_over(self, name: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from rotator.adapters.azure_devops.throttle import ThrottleGate, parse_retry_after, read_pause
 from rotator.adapters.clock import SystemClock
+from rotator.adapters.stop import ProcessStop
+from rotator.errors import StoppedError
 from tests.support.clock import FakeClock
+from tests.support.stop import make_stop
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 
@@ -57,7 +59,7 @@ def test_pause_is_none_when_no_header_asks_for_one() -> None:
 
 def test_gate_keeps_the_longer_hold_and_other_keys_pass() -> None:
     clock = FakeClock(NOW)
-    gate = ThrottleGate(clock)
+    gate = ThrottleGate(clock, make_stop(clock))
     gate.hold("a", 30)
     gate.hold("a", 5)
 
@@ -69,11 +71,11 @@ def test_gate_keeps_the_longer_hold_and_other_keys_pass() -> None:
     assert gate.wait("a", NOW) == 0
 
 
-def test_gate_gives_up_when_the_sleep_is_cut_short() -> None:
-    stop = threading.Event()
-    stop.set()
-    clock = SystemClock(stop)
-    gate = ThrottleGate(clock)
+def test_gate_opens_for_nobody_when_the_process_is_to_stop() -> None:
+    clock, stop = SystemClock(), ProcessStop()
+    gate = ThrottleGate(clock, stop)
     gate.hold("a", 60)
+    stop.set()
 
-    assert 59 < gate.wait("a", clock.now() + timedelta(seconds=90)) <= 60
+    with pytest.raises(StoppedError):
+        gate.wait("a", clock.now() + timedelta(seconds=90))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rotator.domain.backoff import make_backoff
 from rotator.engine.waiting import Patience
 from tests.support.clock import FakeClock
+from tests.support.stop import make_stop
 
 MINUTE = timedelta(minutes=1)
 SPANS = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(days=30))
@@ -49,7 +50,7 @@ def test_backoff_never_shrinks_nor_exceeds_when_failures_grow(
 )
 def test_patience_ends_when_the_next_pause_would_exceed_the_span(span: float, pauses: list[float]) -> None:
     clock = FakeClock()
-    patience = Patience(clock, timedelta(seconds=span))
+    patience = Patience(clock, make_stop(clock), timedelta(seconds=span))
     while patience.wait():
         assert len(clock.slept) < 100
     assert clock.slept == pauses
@@ -63,7 +64,7 @@ def test_patience_waits_as_long_as_the_service_asks_when_that_fits(
     wishes: list[float | None], pauses: list[float]
 ) -> None:
     clock = FakeClock()
-    patience = Patience(clock, timedelta(seconds=30))
+    patience = Patience(clock, make_stop(clock), timedelta(seconds=30))
     for wish in wishes:
         patience.wait(wish)
     assert clock.slept == pauses
@@ -71,7 +72,7 @@ def test_patience_waits_as_long_as_the_service_asks_when_that_fits(
 
 def test_patience_counts_the_time_of_the_work_when_that_is_slow() -> None:
     clock = FakeClock()
-    patience = Patience(clock, timedelta(seconds=10))
+    patience = Patience(clock, make_stop(clock), timedelta(seconds=10))
     assert patience.wait()
     clock.advance(timedelta(seconds=8))
     assert not patience.wait()

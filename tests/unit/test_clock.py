@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 from rotator.adapters.clock import SystemClock, SystemEntropy
@@ -12,28 +11,6 @@ def test_clock_tells_the_time_in_utc() -> None:
     before, now, after = datetime.now(UTC), SystemClock().now(), datetime.now(UTC)
     assert before <= now <= after
     assert now.utcoffset() == timedelta(0)
-
-
-def test_sleep_lasts_its_time_when_nobody_stops_it() -> None:
-    clock = SystemClock()
-    start = clock.now()
-    clock.sleep(0.05)
-    assert clock.now() - start >= timedelta(seconds=0.04)
-
-
-def test_sleep_ends_at_once_when_stopped() -> None:
-    stop = threading.Event()
-    clock = SystemClock(stop)
-    sleeper = threading.Thread(target=clock.sleep, args=(3600,))
-    sleeper.start()
-    stop.set()
-    sleeper.join(5)
-    assert not sleeper.is_alive()
-    clock.sleep(3600)
-
-
-def test_sleep_returns_when_there_is_nothing_to_wait_for() -> None:
-    SystemClock().sleep(-1)
 
 
 def test_entropy_makes_ids_that_differ() -> None:

@@ -12,6 +12,7 @@ from rotator.engine.cycle import run_once
 from rotator.engine.report import OutcomeKind
 from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy
+from tests.support.stop import make_stop
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
 """Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
@@ -68,7 +69,8 @@ def test_clone_is_found_when_it_lands_between_the_two_listings() -> None:
     world.pats.postpone_mint()
     world.run()
     world.advance(**SETTLE)
-    world.watch(lambda: run_once(world.make_run(replace(world.make_services(), clock=LandingClock(world)))))
+    landing = replace(world.make_services(), stop=make_stop(LandingClock(world)))
+    world.watch(lambda: run_once(world.make_run(landing)))
     assert world.codes() == ["value_lost"]
     assert world.count("revoke") == 1
 

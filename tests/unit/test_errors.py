@@ -12,6 +12,8 @@ from rotator import errors
 from rotator.errors import RotatorError
 
 RAISABLE = {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, BaseException)}
+APART = {"StoppedError"}
+"""No failure and no Exception, so no RotatorError either."""
 CLASSES: dict[str, type[RotatorError]] = {
     name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, RotatorError)
 }
@@ -48,10 +50,15 @@ def draw_tree() -> dict[str, tuple[str, int | None]]:
 
 
 def test_docstring_draws_every_class_under_its_parent() -> None:
-    assert set(CLASSES) == RAISABLE
-    assert {name: parent for name, (parent, _) in draw_tree().items()} == {
+    assert set(CLASSES) == RAISABLE - APART
+    assert {name: parent for name, (parent, _) in draw_tree().items() if name not in APART} == {
         name: kind.__base__.__name__ for name, kind in CLASSES.items() if kind.__base__
     }
+
+
+def test_stop_passes_through_whatever_isolates_failures() -> None:
+    assert "StoppedError" in draw_tree()
+    assert errors.StoppedError.__base__ is BaseException
 
 
 def test_docstring_names_the_exit_codes_when_they_are_not_those_of_the_parent() -> None:

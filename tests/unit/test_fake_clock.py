@@ -14,7 +14,7 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 def test_clock_moves_by_the_seconds_when_slept() -> None:
     clock = FakeClock(_START)
     port: Clock = clock
-    port.sleep(90.5)
+    clock.sleep(90.5)
     assert port.now() - _START == timedelta(seconds=90.5)
     assert clock.slept == [90.5]
 

@@ -22,6 +22,7 @@ from rotator.domain.backoff import make_backoff
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError
 from rotator.ports.clock import Clock
+from rotator.ports.stop import Stop
 
 MOST_TRIES = 5
 _FIRST_BACKOFF = timedelta(seconds=1)
@@ -39,11 +40,12 @@ class _ThreadSession(threading.local):
 class AzureDevOpsClient:
     """Calls in, replies out. Thread-safe. `max_wait` bounds how long one call waits and repeats."""
 
-    def __init__(self, http: HttpOptions, clock: Clock, max_wait: timedelta) -> None:
+    def __init__(self, http: HttpOptions, clock: Clock, stop: Stop, max_wait: timedelta) -> None:
         self._http = http
         self._clock = clock
+        self._stop = stop
         self._max_wait = max_wait
-        self._gate = ThrottleGate(clock)
+        self._gate = ThrottleGate(clock, stop)
         self._local = _ThreadSession()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -84,11 +86,12 @@ class AzureDevOpsClient:
         backoff = make_backoff(tries, first=_FIRST_BACKOFF, longest=_LONGEST_BACKOFF)
         if self._clock.now() + backoff > deadline:
             return False
-        self._clock.sleep(backoff.total_seconds())
+        self._stop.wait(backoff.total_seconds())
         return True
 
     def _attempt(self, call: Call, credential: Credential, claims: str | None) -> Reply | Failure:
         header = credential.make_header(claims)
+        self._stop.check()
         answer = self._send(call, header)
         if isinstance(answer, Failure):
             return answer

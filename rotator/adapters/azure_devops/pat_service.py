@@ -40,6 +40,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, VerificationError
 from rotator.ports.clock import Clock
 from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.stop import Stop
 
 PAGE_SIZE = 100
 MOST_PAGES = 500
@@ -60,13 +61,14 @@ class AzureDevOpsPatService:
         bearers: BearerSource,
         http: HttpOptions,
         clock: Clock,
+        stop: Stop,
         max_wait: timedelta = timedelta(minutes=2),
     ) -> None:
         self._identity_url = identity_url.rstrip("/")
         self._core_url = core_url.rstrip("/")
         self._api_version = api_version
         self._bearers = bearers
-        self._client = AzureDevOpsClient(http, clock, max_wait)
+        self._client = AzureDevOpsClient(http, clock, stop, max_wait)
 
     def close(self) -> None:
         """Close the connections of all threads."""

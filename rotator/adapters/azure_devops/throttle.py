@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from rotator.ports.clock import Clock
+from rotator.ports.stop import Stop
 
 LONGEST_HOLD = timedelta(hours=1)
 """A longer `Retry-After` is cut: a typing error of the service must not stop an account for a year."""
@@ -56,8 +57,9 @@ def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
 class ThrottleGate:
     """Lets requests of one key (an account) pass only after the moment that an answer named. Thread-safe."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, stop: Stop) -> None:
         self._clock = clock
+        self._stop = stop
         self._open_at: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
@@ -68,17 +70,11 @@ class ThrottleGate:
             self._open_at[key] = max(until, self._open_at.get(key, until))
 
     def wait(self, key: str, deadline: datetime) -> float:
-        """Sleep until the key may pass; 0 then. More than 0: it may not yet, but in so many seconds.
-
-        That is so when it opens after the deadline, and when the sleep was cut short because we are to stop.
-        """
+        """Wait until the key may pass; 0 then. More than 0: it opens after the deadline, in so many seconds."""
         left = self._left(key)
         while left > 0 and self._clock.now() + timedelta(seconds=left) <= deadline:
-            slept = left
-            self._clock.sleep(slept)
+            self._stop.wait(left)
             left = self._left(key)
-            if left > slept / 2:
-                break
         return max(0.0, left)
 
     def _left(self, key: str) -> float:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +20,19 @@ class FileLock:
     """Held by one thread of one process at a time; the thread that holds it may take it again.
 
     The kernel frees it when its process dies, so nothing stays behind after a kill. Entering raises TransientError
-    `token_cache_locked` after `patience`: the holder may be frozen, and we must not freeze with it.
+    `token_cache_locked` after `patience`: the holder may be frozen, and we must not freeze with it. `pause` waits some
+    seconds between two tries, and may raise.
     """
 
-    def __init__(self, path: Path, *, patience: timedelta = timedelta(seconds=30)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        patience: timedelta = timedelta(seconds=30),
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._path = path
+        self._pause = pause
         self._patience = patience
         self._threads = threading.RLock()
         self._depth = 0
@@ -62,7 +71,7 @@ class FileLock:
             while not _try_lock(descriptor):
                 if time.monotonic() > deadline:
                     raise self._refusal()
-                time.sleep(_PAUSE_SECONDS)
+                self._pause(_PAUSE_SECONDS)
         except BaseException:
             os.close(descriptor)
             raise

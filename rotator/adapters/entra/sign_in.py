@@ -34,6 +34,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, TransientError, UsageError
 from rotator.ports.clock import Clock
 from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
+from rotator.ports.stop import Stop
 
 FRESH = timedelta(minutes=5)
 """An access token with this much left is used without asking Entra."""
@@ -58,6 +59,7 @@ class EntraSignIn:
         cache: EncryptedTokenCache,
         http: HttpOptions,
         clock: Clock,
+        stop: Stop,
     ) -> None:
         self._accounts = {known.account.name: known for known in accounts}
         self._authority = authority.rstrip("/")
@@ -65,10 +67,12 @@ class EntraSignIn:
         self._cache = cache
         self._http = http
         self._clock = clock
+        self._stop = stop
         # Whoever waits for a refresh waits for its two requests, and not for ever.
         patience = 2 * (http.connect_timeout + http.read_timeout) + timedelta(seconds=10)
         self._locks = {
-            name: FileLock(self._make_lock_path(known), patience=patience) for name, known in self._accounts.items()
+            name: FileLock(self._make_lock_path(known), patience=patience, pause=stop.wait)
+            for name, known in self._accounts.items()
         }
 
     def refresh(self, account: str) -> SignInStatus:
@@ -175,7 +179,7 @@ class EntraSignIn:
         failures = 0
         while True:
             flow["interval"] = max(1, int(str(flow["interval"])))
-            self._clock.sleep(float(str(flow["interval"])))
+            self._stop.wait(float(str(flow["interval"])))
             if self._clock.now() >= expires_at:
                 return {"error": "expired_token"}
             try:
@@ -184,7 +188,7 @@ class EntraSignIn:
                 failures += 1
                 if failures > _POLL_FAILURES:
                     raise
-                self._clock.sleep(error.retry_after or 0.0)
+                self._stop.wait(error.retry_after or 0.0)
                 continue
             failures = 0
             if result.get("error") not in _WAITING:
@@ -220,6 +224,7 @@ class EntraSignIn:
         return self.status(known.account.name)
 
     def _refresh(self, known: EntraAccount, scope: str, claims: str | None) -> Bearer:
+        self._stop.check()
         asked = self._make_asked(known, scope, "refresh_token")
         sign_in = self._load_sign_in(known)
         if sign_in is None:

@@ -23,8 +23,8 @@ from rotator.adapters.key_vault.failures import (
 )
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
-from rotator.ports.clock import Clock
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.stop import Stop
 
 CONTENT_TYPE = "application/vnd.azure-devops.pat"
 MOST_TAGS = 15
@@ -41,7 +41,7 @@ class KeyVaultSecretStore:
     """Port SecretStore. Thread-safe; close it.
 
     `credential_for` gives the credential for a place: the same object for the same identity, so that its
-    tokens are kept. `clock` waits between the tries of a read.
+    tokens are kept. `stop` waits between the tries of a read, and ends them.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class KeyVaultSecretStore:
         *,
         verify_challenge_resource: bool,
         http: HttpOptions,
-        clock: Clock,
+        stop: Stop,
     ) -> None:
         self._credential_for = credential_for
         self._clients = ClientPool(http, verify_challenge_resource=verify_challenge_resource)
-        self._clock = clock
+        self._stop = stop
 
     def close(self) -> None:
         """Close every connection."""
@@ -210,12 +210,13 @@ class KeyVaultSecretStore:
                 pause = error.retry_after if error.retry_after is not None else _FIRST_PAUSE * 2 ** (attempt - 1)
                 if pause > _LONGEST_PAUSE:
                     raise
-            self._clock.sleep(pause)
+            self._stop.wait(pause)
         return self._ask(call, location, action)
 
     def _ask(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
         """Do something once. The library's exception is gone when ours is raised: it holds the request."""
         failure: RemoteError
+        self._stop.check()
         with self._clients.borrow(location.vault, self._credential_for(location)) as client:
             try:
                 return action(client)

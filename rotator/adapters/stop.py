@@ -1,0 +1,84 @@
+"""The one stop of this process, behind the port Stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rotator.errors import StoppedError
+
+
+class ProcessStop:
+    """Port Stop. `set` may be called from any thread, but not from a signal handler: it takes a lock.
+
+    `seconds` measures spans, and `pause` waits for an event and returns whether it is set; tests replace both.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+        pause: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
+        self._seconds = seconds
+        self._pause = pause
+        self._event = threading.Event()
+        self._never = threading.Event()
+        self._lock = threading.Lock()
+        self._set_at = 0.0
+        self._spans: dict[int, float] = {}
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the stop was set."""
+        return self._event.is_set()
+
+    def set(self) -> int:
+        """Stop all work, for good; how many threads hold a value that they may still finish."""
+        with self._lock:
+            if not self._event.is_set():
+                self._set_at = self._seconds()
+                self._event.set()
+            return len(self._spans)
+
+    def check(self) -> None:
+        """See the port."""
+        if self._event.is_set() and self._left() <= 0:
+            raise StoppedError
+
+    def wait(self, seconds: float) -> None:
+        """See the port."""
+        self.check()
+        until, rest = self._seconds() + seconds, seconds
+        if not self._event.is_set():
+            if rest <= 0 or not self._pause(self._event, rest):
+                return
+            rest = until - self._seconds()
+        if rest > self._left():
+            raise StoppedError
+        # This thread is finishing: nothing but the end of the wait ends it now.
+        self._pause(self._never, max(0.0, rest))
+
+    @contextmanager
+    def finishing(self, within: timedelta) -> Iterator[None]:
+        """See the port."""
+        with self._lock:
+            self.check()
+            self._spans[threading.get_ident()] = within.total_seconds()
+        try:
+            yield
+        finally:
+            self.end_finishing()
+
+    def end_finishing(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._spans.pop(threading.get_ident(), None)
+
+    def _left(self) -> float:
+        """How many seconds this thread may still go on after the stop."""
+        span = self._spans.get(threading.get_ident())
+        return 0.0 if span is None else self._set_at + span - self._seconds()

@@ -1,0 +1,146 @@
+"""After a stop no service is called: each port refuses, in one place, what its callers would still begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.domain.account import Identity
+from rotator.domain.managed_pat import Pat
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.context import Services
+from rotator.ports.database import Database, Reading, UnitOfWork
+from rotator.ports.pat_service import MintedPat, PatFilter, PatService
+from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
+from rotator.ports.sign_in import SignIn, SignInStatus, TokenCacheDamage
+from rotator.ports.stop import Stop
+
+
+def make_stoppable(services: Services) -> Services:
+    """The same services; each call raises StoppedError once their stop is set, except on `closing_database`."""
+    stop = services.stop
+    return replace(
+        services,
+        database=StoppableDatabase(services.database, stop),
+        pats=StoppablePatService(services.pats, stop),
+        secrets=StoppableSecretStore(services.secrets, stop),
+        sign_in=StoppableSignIn(services.sign_in, stop),
+    )
+
+
+class StoppableDatabase:
+    """Port Database. A transaction that began before the stop may still commit."""
+
+    def __init__(self, inner: Database, stop: Stop) -> None:
+        self._inner, self._stop = inner, stop
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """See the port."""
+        self._stop.check()
+        with self._inner.begin() as work:
+            yield work
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See the port."""
+        self._stop.check()
+        with self._inner.read() as reading:
+            yield reading
+
+
+class StoppableSignIn:
+    """Port SignIn."""
+
+    def __init__(self, inner: SignIn, stop: Stop) -> None:
+        self._inner, self._stop = inner, stop
+
+    def refresh(self, account: str) -> SignInStatus:
+        """See the port."""
+        self._stop.check()
+        return self._inner.refresh(account)
+
+    def find_damage(self) -> TokenCacheDamage | None:
+        """See the port; it asks nobody, so a stop does not matter."""
+        return self._inner.find_damage()
+
+
+class StoppablePatService:
+    """Port PatService."""
+
+    def __init__(self, inner: PatService, stop: Stop) -> None:
+        self._inner, self._stop = inner, stop
+
+    def fetch_identity(self, account: str, organization: str) -> Identity:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_identity(account, organization)
+
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_pats(account, organization, which)
+
+    def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_pat(account, organization, authorization_id)
+
+    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+        """See the port."""
+        self._stop.check()
+        return self._inner.mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
+
+    def verify(self, organization: str, value: SecretValue) -> Identity:
+        """See the port."""
+        self._stop.check()
+        return self._inner.verify(organization, value)
+
+    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+        """See the port."""
+        self._stop.check()
+        self._inner.revoke(account, organization, authorization_id)
+
+
+class StoppableSecretStore:
+    """Port SecretStore."""
+
+    def __init__(self, inner: SecretStore, stop: Stop) -> None:
+        self._inner, self._stop = inner, stop
+
+    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+        """See the port."""
+        self._stop.check()
+        return self._inner.prove_writable(location, intent)
+
+    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_names(vault, account, tag)
+
+    def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_latest(location)
+
+    def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_version(location, version)
+
+    def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
+        """See the port."""
+        self._stop.check()
+        return self._inner.fetch_versions(location)
+
+    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+        """See the port."""
+        self._stop.check()
+        return self._inner.store(location, value, expires_at=expires_at, tags=tags)
+
+    def disable(self, location: SecretLocation, version: str) -> None:
+        """See the port."""
+        self._stop.check()
+        self._inner.disable(location, version)

@@ -1,0 +1,32 @@
+"""The one stop of a process, as its work sees it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Protocol
+
+
+class Stop(Protocol):
+    """Once set, work ends: whoever checks or waits gets StoppedError. Safe for threads.
+
+    The one exception is a thread inside `finishing`: it goes on until it is done, or until its time is over.
+    """
+
+    def check(self) -> None:
+        """StoppedError when this thread is to end its work."""
+
+    def wait(self, seconds: float) -> None:
+        """Return after that many seconds. StoppedError as soon as this thread is to end its work.
+
+        Inside `finishing` it is raised at once when the wait would outlast the time that is left.
+        """
+
+    def finishing(self, within: timedelta) -> AbstractContextManager[None]:
+        """While this thread holds a value that exists only in memory: a stop lets it go on for so long.
+
+        Entering it raises StoppedError when the stop is set already.
+        """
+
+    def end_finishing(self) -> None:
+        """The value was given up: for the rest of the `finishing` block this thread stops like any other."""
