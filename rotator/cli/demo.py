@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rotator.cli.context import CliContext
 from rotator.cli.demo_stage import Stage, make_failure
-from rotator.cli.render import SCHEMA_VERSION, paint, print_json, progress, say, wrap
+from rotator.cli.render import paint, print_json, progress, say, wrap
+from rotator.documents.sandbox import make_demo_document
 from rotator.domain.secret_value import SecretValue
 
 PARTLY_FAILED = 3
@@ -54,7 +55,7 @@ def run_demo(cli: CliContext) -> None:
     say(cli, REAL_LIFE)
     say(cli, f"The demo took {time.monotonic() - started:.0f} seconds and left no files.")
     if cli.as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "rotated": list(ROTATED), "verified": True})
+        print_json(make_demo_document(ROTATED))
 
 
 def tell(cli: CliContext, text: str) -> None:
@@ -204,11 +205,11 @@ class Story:
             raise make_failure(f"this was not true: {what}")
 
     def _states(self) -> dict[str, str]:
-        return {str(token["name"]): str(token["state"]) for token in self._tokens()}
+        return {str(pat["name"]): str(pat["state"]) for pat in self._pats()}
 
-    def _tokens(self) -> list[dict[str, object]]:
-        tokens = self._stage.ask("status")["tokens"]
-        return tokens if isinstance(tokens, list) else []
+    def _pats(self) -> list[dict[str, object]]:
+        pats = self._stage.ask("status")["pats"]
+        return pats if isinstance(pats, list) else []
 
     def _show_consumers(self, *, cached: bool) -> None:
         """Let both consumers try their value; `cached` says whether the old one must still be accepted."""
@@ -233,7 +234,7 @@ class Story:
 
     def _wait(self) -> None:
         """Wait until the longest overlap is over, by the sandbox's clock."""
-        ends = [str(token["revoke_after"]) for token in self._tokens() if token["revoke_after"]]
+        ends = [str(pat["revoke_after"]) for pat in self._pats() if pat["revoke_after"]]
         if not ends:
             raise make_failure("no PAT is in its overlap")
         left = (max(map(datetime.fromisoformat, ends)) - self._stage.now()).total_seconds() + 1.5

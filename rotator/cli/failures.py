@@ -8,13 +8,9 @@ from types import TracebackType
 import click
 
 from rotator.cli.context import CliContext
-from rotator.cli.render import SCHEMA_VERSION, clean, print_json
+from rotator.cli.render import clean, print_json
+from rotator.documents.document import make_error_document
 from rotator.errors import ConfigError, RotatorError
-
-
-def make_error_document(code: str, message: str, fix: str) -> dict[str, object]:
-    """The JSON form of a failure."""
-    return {"schema_version": SCHEMA_VERSION, "error": {"code": code, "message": message, "fix": fix}}
 
 
 def report_error(cli: CliContext, error: RotatorError) -> None:

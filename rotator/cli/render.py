@@ -11,13 +11,12 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
 from rotator.cli.context import CliContext, has_colour
 
-SCHEMA_VERSION = 1
 _GAP = "  "
 _LEAST_WIDTH = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -66,16 +65,6 @@ def clean(text: str) -> str:
 def paint(text: str, colour: str | None) -> str:
     """The text in a colour, on a stdout that may have one."""
     return click.style(text, fg=colour) if colour and has_colour(sys.stdout) else text
-
-
-def iso(moment: datetime) -> str:
-    """UTC to the second: `2026-12-03T09:00:00Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def iso_or_none(moment: datetime | None) -> str | None:
-    """As `iso`, or None."""
-    return None if moment is None else iso(moment)
 
 
 def say_in(moment: datetime, now: datetime) -> str:

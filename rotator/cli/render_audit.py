@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
-from rotator.cli.documents import make_event_document
 from rotator.cli.render import Column, clean
+from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
 
 COLUMNS = ("#", "time", "event", Column("subject", fold=True), "outcome")
-_FIELDS = (
-    "sequence",
-    "occurred_at",
-    "event",
-    "subject",
-    "outcome",
-    "actor",
-    "run_id",
-    "details",
-    "previous_hash",
-    "hash",
-)
+_FIELDS = tuple(AuditEventDocument.__annotations__)
 
 
 def list_event_rows(events: Iterable[AuditEvent]) -> Iterator[tuple[str, ...]]:
@@ -41,7 +30,7 @@ def list_event_rows(events: Iterable[AuditEvent]) -> Iterator[tuple[str, ...]]:
 
 def render_event(event: AuditEvent) -> Iterator[str]:
     """Everything an event says, one line each."""
-    document = make_event_document(event)
+    document: Mapping[str, object] = make_event_document(event)
     for field in _FIELDS:
         if field != "details":
             yield f"{field + ':':16}{clean(str(document[field]))}"
@@ -58,7 +47,7 @@ def write_events(events: Iterable[AuditEvent], stream: IO[str], form: str) -> in
         rows.writerow(_FIELDS)
     for event in events:
         count += 1
-        document = make_event_document(event)
+        document: Mapping[str, object] = make_event_document(event)
         details = json.dumps(document["details"], sort_keys=True)
         if form == "csv":
             rows.writerow([details if field == "details" else document[field] for field in _FIELDS])

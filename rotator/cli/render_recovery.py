@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from rotator.cli.documents import Document, make_failure_document, make_rotation_document
-from rotator.cli.render import SCHEMA_VERSION, clean
+from rotator.cli.render import clean
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.context import RunContext
@@ -61,58 +60,3 @@ def render_unbuilt(plan: Rebuild) -> Iterator[str]:
         yield from _say_problem(f"not rebuilt  {refusal.reference}: {refusal.reason}", refusal.fix)
     for error in plan.errors:
         yield from _say_problem(f"error: {error.message}", error.fix)
-
-
-def make_left_behind_documents(left_behind: Iterable[LeftBehind]) -> list[Document]:
-    """The list `left_behind` of `recover --json`, dry or not."""
-    return [
-        {
-            "kind": item.kind.value,
-            "name": item.rotation.name,
-            "authorization_id": item.pat.authorization_id,
-            "display_name": item.pat.display_name,
-            "rotation_id": item.rotation.id,
-            "fix": make_warning(item).fix,
-        }
-        for item in left_behind
-    ]
-
-
-def make_recovery_document(
-    interrupted: tuple[Rotation, ...], found: Reconciliation, written_over: tuple[str, ...]
-) -> Document:
-    """What `recover --dry-run --json` prints."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in interrupted],
-        "left_behind": make_left_behind_documents(found.left_behind),
-        "landed_late": sorted(found.late),
-        "written_over": list(written_over),
-        "errors": [
-            {"account": account, "organization": organization, **(make_failure_document(error) or {})}
-            for (account, organization), error in found.down.items()
-        ],
-    }
-
-
-def make_rebuild_document(plan: Rebuild, *, dry_run: bool) -> Document:
-    """What `inventory rebuild --json` prints."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "dry_run": dry_run,
-        "rebuilt": [
-            {
-                "name": item.record.name,
-                "account": item.record.account,
-                "organization": item.record.organization,
-                "authorization_id": item.record.authorization_id,
-                "before": item.before.authorization_id if item.before else None,
-                "overlapping": item.predecessor is not None,
-                "gone": [version.tags.get(AUTHORIZATION_TAG) for version in item.gone],
-            }
-            for item in plan.news
-        ],
-        "unchanged": len(plan.found) - len(plan.news),
-        "refused": [{"name": item.reference, "reason": item.reason, "fix": item.fix} for item in plan.refusals],
-        "errors": [make_failure_document(error) for error in plan.errors],
-    }

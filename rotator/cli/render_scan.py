@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from rotator.cli.documents import FULL_ACCESS, count_scan
 from rotator.cli.render import Column, clean
 from rotator.cli.wording import say_counts, say_expiry, say_pats
+from rotator.documents.scan import FULL_ACCESS, count_scan
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
@@ -70,8 +70,8 @@ def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     }
     said = say_counts(special)
     yield f"{say_pats(total)}{': ' if said else ''}{said}"
-    kinds = say_counts({kind.value: counts.get(kind.value, 0) for kind in ScanKind})
+    kinds = say_counts({kind.value: sum(entry.kind is kind for entry in report.entries) for kind in ScanKind})
     if kinds:
         yield f"Against the inventory: {kinds}."
-    if counts.get(ScanKind.UNTRACKED.value):
+    if counts["untracked"]:
         yield "Next: `rotator inventory adopt --all` takes those that the policy covers under management."

@@ -8,9 +8,9 @@ from dataclasses import replace
 import click
 
 from rotator.cli.context import CliContext
-from rotator.cli.documents import make_report_document
 from rotator.cli.render import print_json, progress, say
 from rotator.cli.render_report import render_done, render_failures
+from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind
 from rotator.engine.context import RunContext

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
-from rotator.domain.policy import Decision, Policy, Verdict
+from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.left_behind import load_left_behind, make_warning
+from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
+from rotator.engine.recovering import is_settling
 from rotator.ports.database import Database
 
 
@@ -27,6 +29,19 @@ class TokenState(StrEnum):
     UNTRACKED = "untracked"
 
 
+class NextAction(StrEnum):
+    """What there is to do next for a PAT."""
+
+    ROTATE = "rotate"
+    RETIRE = "retire"
+    RETRY = "retry"
+    SETTLE = "settle"
+    CONFIRM_REVOCATION = "confirm_revocation"
+    REPLACE_BY_HAND = "replace_by_hand"
+    SIGN_IN = "sign_in"
+    NONE = "none"
+
+
 ATTENTION = frozenset({TokenState.EXPIRED, TokenState.BLOCKED, TokenState.FAILED})
 
 
@@ -34,7 +49,8 @@ ATTENTION = frozenset({TokenState.EXPIRED, TokenState.BLOCKED, TokenState.FAILED
 class TokenStatus:
     """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping.
 
-    `by_hand`: it is due, and the policy only wants a person told.
+    `by_hand`: it is due, and the policy only wants a person told. `next_at` is when there is next something to do, in
+    the past when it is due now; None when there is nothing to do.
     """
 
     name: str
@@ -49,13 +65,18 @@ class TokenStatus:
     rotate_after: datetime | None
     by_hand: bool
     revoke_after: datetime | None
+    next_at: datetime | None
+    next_action: NextAction
     vault: str | None
     secret_name: str | None
     last_error: Failure | None
 
 
-def status_from(database: Database, policy: Policy, now: datetime) -> tuple[TokenStatus, ...]:
-    """Every ManagedPat by expiry, then what the last run saw untracked, with a warning where it is left over."""
+def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[TokenStatus, ...]:
+    """Every ManagedPat by expiry, then what the last run saw untracked, with a warning where it was left behind.
+
+    `settle`: how long an unanswered mint or store may still take effect.
+    """
     with database.read() as reading:
         known = known_in(reading, now)
         untracked = reading.inventory.load_untracked()
@@ -65,7 +86,7 @@ def status_from(database: Database, policy: Policy, now: datetime) -> tuple[Toke
     rows = []
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
-        rows.append(_make_row(pat, rotations.get(pat.name), decision, now))
+        rows.append(_make_row(pat, rotations.get(pat.name), decision, now, settle))
     seen = {pat.authorization_id for pat in known.pats}
     for item in untracked:
         if item.pat.authorization_id not in seen:
@@ -92,7 +113,40 @@ def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, 
     return TokenState.OK
 
 
-def _make_row(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> TokenStatus:
+def _find_next(
+    pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
+) -> tuple[NextAction, datetime | None]:
+    """What a run does next with it, and when; it follows `plan_one`."""
+    if rotation is not None:
+        return _find_next_step(pat, rotation, now, settle)
+    rule = decision.rule
+    if pat.state is ManagedPatState.PAUSED or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
+        return NextAction.NONE, None
+    if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
+        return (NextAction.RETRY, pat.retry_at) if pat.retry_at is not None else (NextAction.NONE, None)
+    by_hand = rule.action is RuleAction.ALERT
+    return NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after
+
+
+def _find_next_step(
+    pat: ManagedPat, rotation: Rotation, now: datetime, settle: timedelta
+) -> tuple[NextAction, datetime | None]:
+    """What a run does next with a rotation that is not finished, and when."""
+    if rotation.state is RotationState.OVERLAPPING:
+        if pat.last_failure is not None and pat.retry_at is not None and now < pat.retry_at:
+            return NextAction.RETRY, pat.retry_at
+        return NextAction.RETIRE, rotation.overlap_until
+    if rotation.state is RotationState.RETIRING:
+        return NextAction.CONFIRM_REVOCATION, rotation.updated_at
+    if is_settling(rotation) and rotation.sent_at is not None:
+        return NextAction.SETTLE, rotation.sent_at + settle
+    return NextAction.RETRY, rotation.updated_at
+
+
+def _make_row(
+    pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
+) -> TokenStatus:
+    next_action, next_at = _find_next(pat, rotation, decision, now, settle)
     state = _find_state(pat, rotation, decision, now)
     error = pat.last_failure
     if error is None and state is TokenState.BLOCKED:
@@ -110,6 +164,8 @@ def _make_row(pat: ManagedPat, rotation: Rotation | None, decision: Decision, no
         rotate_after=None if pat.all_organizations else decision.rotate_after,
         by_hand=decision.verdict is Verdict.ALERT,
         revoke_after=rotation.overlap_until if rotation else None,
+        next_at=next_at,
+        next_action=next_action,
         vault=pat.vault,
         secret_name=pat.secret_name,
         last_error=error,
@@ -130,6 +186,8 @@ def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure 
         rotate_after=None,
         by_hand=False,
         revoke_after=None,
+        next_at=None,
+        next_action=NextAction.NONE,
         vault=None,
         secret_name=None,
         last_error=warning,

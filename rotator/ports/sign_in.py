@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+
+IDLE_LIMIT = timedelta(days=90)
+"""How long Entra lets a sign-in rest; policies of a tenant can make it less."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,15 @@ class SignInStatus:
     username: str | None
     access_expires_at: datetime | None = None
     refreshed_at: datetime | None = None
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """When the sign-in ends if nothing refreshes it; None when nobody is signed in or it is not known."""
+        return self.refreshed_at + IDLE_LIMIT if self.username and self.refreshed_at else None
+
+    def is_signed_in(self, now: datetime) -> bool:
+        """Whether somebody is signed in and has not lapsed."""
+        return self.username is not None and (self.lapses_at is None or self.lapses_at > now)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ STATUS_KEYS = {
     "expires_at",
     "rotate_after",
     "revoke_after",
+    "next_at",
+    "next_action",
     "vault",
     "secret_name",
     "last_error",
@@ -136,15 +138,15 @@ def test_status_has_exactly_the_documented_keys_when_asked_for_json(signed_in: R
     _adopt(signed_in, *DUE)
     assert signed_in("once").returncode == 0
     document = _read(signed_in("status", "--json"))
-    assert document.keys() == {"schema_version", "generated_at", "tokens"}
-    assert all(token.keys() == STATUS_KEYS for token in document["tokens"])
-    states = {token["name"]: token["state"] for token in document["tokens"]}
+    assert document.keys() == {"schema_version", "generated_at", "pats", "accounts", "runs"}
+    assert all(pat.keys() == STATUS_KEYS for pat in document["pats"])
+    states = {pat["name"]: pat["state"] for pat in document["pats"]}
     assert {states[name] for name in DUE} <= {"overlapping", "ok"}
     assert states["old-admin"] == "untracked"
-    [one] = _read(signed_in("status", "npm-feed", "--json"))["tokens"]
+    [one] = _read(signed_in("status", "npm-feed", "--json"))["pats"]
     assert one["expires_at"].endswith("Z")
     assert one["vault"]
-    assert _read(signed_in("status", "--state", "failed", "--json"))["tokens"] == []
+    assert _read(signed_in("status", "--state", "failed", "--json"))["pats"] == []
     table = signed_in("status").stdout
     assert max(map(len, table.splitlines()[:8])) <= 80
     assert signed_in("status", "ghost").returncode == 2
@@ -161,7 +163,7 @@ def test_once_goes_on_with_the_others_when_one_is_refused(sandbox: Sandbox, sign
     assert refused["error"].keys() == {"code", "message", "fix"}
     assert refused["error"]["fix"]
     assert signed_in("status", "--check").returncode == 4
-    [told] = _read(signed_in("status", name, "--json"))["tokens"]
+    [told] = _read(signed_in("status", name, "--json"))["pats"]
     assert (told["state"], told["last_error"]) == ("blocked", refused["error"])
     assert _alive(sandbox, name) == 1
 
@@ -190,7 +192,7 @@ def test_once_skips_when_paused_and_goes_on_when_resumed(sandbox: Sandbox, signe
     _adopt(signed_in, "npm-feed")
     assert signed_in("inventory", "pause", "npm-feed").returncode == 0
     assert _read(signed_in("once", "--json"))["rotated"] == []
-    assert _read(signed_in("status", "npm-feed", "--json"))["tokens"][0]["state"] == "paused"
+    assert _read(signed_in("status", "npm-feed", "--json"))["pats"][0]["state"] == "paused"
     assert _count_mints(sandbox) == 0
     assert signed_in("inventory", "resume", "npm-feed").returncode == 0
     assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"npm-feed"}

@@ -159,7 +159,7 @@ def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotat
     told = run(stage, "once")
     assert told.code == 1, told
     assert REBUILD in told.errors
-    frozen = succeed(stage, "status", NAME, "--json").read()["tokens"][0]
+    frozen = succeed(stage, "status", NAME, "--json").read()["pats"][0]
     assert (frozen["state"], frozen["last_error"]["code"]) == ("blocked", "database_behind")
     by_hand = run(stage, "rotate", NAME, "--json")
     assert by_hand.code == 1
@@ -215,7 +215,7 @@ def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_on
     assert f"the vault hands out {clone}, which is gone: `rotator once` puts this one's value back" in text
     stage.world.record.clear()
     shown = succeed(stage, "recover", "--dry-run", "--json").read()
-    assert (shown["interrupted"], shown["written_over"], shown["errors"]) == ([], [NAME], [])
+    assert (shown["interrupted"], shown["late_writes"], shown["errors"]) == ([], [NAME], [])
     assert f"written over  {NAME}: " in succeed(stage, "recover", "--dry-run").output
     assert list_mutations(stage) == []
     stage.hold("azure_devops", "POST", CHANGES[0][2])
@@ -533,7 +533,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
     assert [(item["name"], item["state"]) for item in interrupted["interrupted"]] == [(NAME, "minting")]
 
     shown = _recover_until(stage, lambda document: bool(document["left_behind"]))
-    assert shown["interrupted"] == shown["landed_late"] == shown["errors"] == []
+    assert shown["interrupted"] == shown["late_mints"] == shown["errors"] == []
     [left] = shown["left_behind"]
     assert left.keys() == {"kind", "name", "authorization_id", "display_name", "rotation_id", "fix"}
     assert (left["kind"], left["name"], left["authorization_id"]) == ("unproven_mint", NAME, near)
@@ -541,9 +541,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
     assert f"rotator recover --revoke {near}" in text
     assert near in list_alive(stage)
     succeed(stage, "rotate", NAME)
-    [row] = [
-        token for token in succeed(stage, "status", "--json").read()["tokens"] if token["authorization_id"] == near
-    ]
+    [row] = [pat for pat in succeed(stage, "status", "--json").read()["pats"] if pat["authorization_id"] == near]
     assert (row["state"], row["last_error"]["code"]) == ("untracked", "left_behind")
     assert row["last_error"]["fix"].endswith(f"rotator recover --revoke {near}")
     [scanned] = [pat for pat in run(stage, "scan", "--json").read()["pats"] if pat["authorization_id"] == near]
@@ -560,8 +558,8 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
     assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "run_id"}
     assert (revoked["which"], revoked["authorization_id"]) == ("unproven_mint", near)
     assert list_alive(stage) == [current]
-    tokens = succeed(stage, "status", "--json").read()["tokens"]
-    assert near not in {token["authorization_id"] for token in tokens}
+    pats = succeed(stage, "status", "--json").read()["pats"]
+    assert near not in {pat["authorization_id"] for pat in pats}
     events = succeed(stage, "audit", "list", "--run", revoked["run_id"], "--json").read()["events"]
     assert [event["event"] for event in events] == ["revoke_started", "pat_revoked", "left_behind_resolved"]
     assert run(stage, "recover", "--revoke", near).code == 2
@@ -599,7 +597,7 @@ def test_recover_finishes_what_was_interrupted_and_rotates_nothing(stage: Stage)
     assert len(list_alive(stage)) == 2
     stage.world.record.clear()
     dry = succeed(stage, "recover", "--dry-run", "--json").read()
-    assert dry.keys() == {"schema_version", "interrupted", "left_behind", "landed_late", "written_over", "errors"}
+    assert dry.keys() == {"schema_version", "interrupted", "left_behind", "late_mints", "late_writes", "errors"}
     assert [(item["name"], item["state"]) for item in dry["interrupted"]] == [(NAME, "minted")]
     assert "while minted" in succeed(stage, "recover", "--dry-run").output
     assert list_mutations(stage) == []

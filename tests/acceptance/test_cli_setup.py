@@ -233,8 +233,8 @@ def test_account_is_refused_when_unknown(rotator: Rotator, command: str) -> None
 
 def test_accounts_tell_who_is_signed_in_until_logged_out(signed_in: Rotator, sandbox: Sandbox) -> None:
     account = json.loads(signed_in("accounts", "--json").stdout)["accounts"][0]
-    assert (account["account"], account["username"], account["signed_in"]) == ("build-bot", USERNAME, True)
-    assert account["refreshed_at"] < account["access_token_expires_at"] < account["lapses_at"]
+    assert (account["name"], account["username"], account["signed_in"]) == ("build-bot", USERNAME, True)
+    assert account["last_refresh_at"] < account["access_token_expires_at"] < account["lapses_at"]
     table = signed_in("accounts")
     assert re.search(r"^build-bot +build-bot@contoso\.com +yes ", table.stdout, re.MULTILINE)
     assert max(map(len, table.stdout.splitlines())) <= 80

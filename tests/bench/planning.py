@@ -49,7 +49,9 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
         with open_installation(CliContext(config=config)) as installation:
             store, policy = installation.database, installation.policy
             looks["plan_from, in process"] = lambda: plan_from(store, policy, installation.clock.now())
-            looks["status_from, in process"] = lambda: status_from(store, policy, installation.clock.now())
+            looks["status_from, in process"] = lambda: status_from(
+                store, policy, installation.clock.now(), settle=installation.settings.rotation.settle
+            )
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
         for command in ("plan", "status"):
             spent = run_command(command, "--json", cwd=directory)

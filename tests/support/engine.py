@@ -157,7 +157,7 @@ class EngineWorld:
 
     def show_status(self) -> tuple[TokenStatus, ...]:
         """What `rotator status` would show."""
-        return status_from(self.database, self.policy, self.clock.now())
+        return status_from(self.database, self.policy, self.clock.now(), settle=self.timing.settle)
 
     def advance(self, **span: float) -> None:
         """Let time pass: `advance(hours=2)`."""

@@ -285,9 +285,9 @@ class Stage:
         assert revoked & (known | self.humans) == set()
         status, audit = self.start("status", "--json"), self.start("audit", "verify")
         assert (status.wait(), audit.wait()) == (0, 0), status.read() + audit.read()
-        tokens: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["tokens"]
-        [token] = [token for token in tokens if token["secret_name"] == SECRET]
-        assert (token["state"], token["authorization_id"]) == ("ok", current.authorization_id), token
+        pats: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["pats"]
+        [pat] = [pat for pat in pats if pat["secret_name"] == SECRET]
+        assert (pat["state"], pat["authorization_id"]) == ("ok", current.authorization_id), pat
         self.check_secrecy()
 
     def check_secrecy(self) -> None:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.documents import make_plan_document, make_scan_document
 from rotator.cli.render_plan import render_plan
 from rotator.cli.render_scan import list_scan_rows, render_scan_summary
 from rotator.cli.render_status import list_status_rows, render_status_notes
+from rotator.documents.plan import make_plan_document
+from rotator.documents.scan import make_scan_document
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_expiry
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.planning import make_plan
@@ -65,7 +66,7 @@ def test_scan_counts_such_pats_with_their_day_when_it_is_ahead(world: EngineWorl
     assert rows["loose"] == ("2027-01-31 (61d)", "untracked, all organizations")
     assert "2 all-organization (stop working 2026-12-01)" in next(iter(render_scan_summary(report, now)))
     document = make_scan_document(report, now)
-    assert {pat["expires_at"] for pat in _select(document, "pats")} == {"2027-01-31T09:00:00Z"}
+    assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2027-01-31T09:00:00Z"}
 
 
 def test_scan_says_that_such_pats_are_dead_when_the_day_has_come(world: EngineWorld) -> None:
@@ -78,7 +79,7 @@ def test_scan_says_that_such_pats_are_dead_when_the_day_has_come(world: EngineWo
     assert "2 all-organization (stopped working 2026-12-01)" in summary
     assert "7 days" not in summary
     document = make_scan_document(report, now)
-    assert {pat["expires_at"] for pat in _select(document, "pats")} == {"2026-12-01T00:00:00Z"}
+    assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2026-12-01T00:00:00Z"}
     assert {entry.kind.value for entry in report.entries if entry.name == "everywhere"} == {"managed"}
 
 
@@ -117,12 +118,5 @@ def test_plan_says_that_such_a_pat_is_expired_when_its_day_has_come(world: Engin
         "x everywhere  contoso  vso.code vso.packaging  expired 3d ago, blocked  (cannot be rotated: "
     )
     assert "no such PAT works from 2026-12-01 on" in line
-    (action,) = [action for action in _select(make_plan_document(plan), "actions") if action["name"] == "everywhere"]
+    (action,) = [action for action in make_plan_document(plan)["actions"] if action["name"] == "everywhere"]
     assert (action["action"], action["expires_at"]) == ("blocked", "2026-12-01T00:00:00Z")
-
-
-def _select(document: dict[str, object], key: str) -> list[dict[str, object]]:
-    """The entries of one list that are about PATs for all organizations."""
-    entries = document[key]
-    assert isinstance(entries, list)
-    return [entry for entry in entries if entry["display_name"] in ("everywhere", "loose")]

@@ -9,22 +9,19 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from rotator.cli.documents import (
-    make_dry_run_document,
-    make_event_document,
-    make_plan_document,
-    make_record_document,
-    make_report_document,
-    make_status_document,
-)
 from rotator.cli.render_audit import write_events
 from rotator.cli.render_report import render_done, render_failures
+from rotator.documents.audit import make_event_document
+from rotator.documents.inventory import make_record_document
+from rotator.documents.plan import make_plan_document
+from rotator.documents.report import make_dry_run_document, make_report_document
+from rotator.documents.status import make_status_document
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import Action, ActionKind, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
-from rotator.engine.status import TokenState, TokenStatus
+from rotator.engine.status import NextAction, TokenState, TokenStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -60,9 +57,7 @@ def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> 
             "revoke_after": "2026-12-02T09:00:00Z",
         }
     ]
-    blocked = document["blocked"]
-    assert isinstance(blocked, list)
-    assert [(entry["name"], entry["error"]) for entry in blocked] == [
+    assert [(entry["name"], entry["error"]) for entry in document["blocked"]] == [
         ("other", {"code": "rejected", "message": "other: the policy says no", "fix": "Ask for it."}),
         ("old", {"code": "blocked", "message": "denied by guardrails", "fix": "Replace it."}),
     ]
@@ -112,13 +107,11 @@ def test_status_document_is_in_utc_when_times_come_from_elsewhere() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
     row = TokenStatus(
         "feed", "build-bot", "contoso", "id-1", "Feed", ("vso.code",), TokenState.FAILED, NOW, NOW.astimezone(east),
-        None, False, None, None, None, Failure("denied", "no", "Ask."),
+        None, False, None, None, NextAction.NONE, None, None, Failure("denied", "no", "Ask."),
     )  # fmt: skip
-    document = make_status_document([row], NOW)
-    tokens = document["tokens"]
-    assert isinstance(tokens, list)
-    assert tokens[0]["expires_at"] == "2026-12-01T09:00:00Z"
-    assert tokens[0]["last_error"] == {"code": "denied", "message": "no", "fix": "Ask."}
+    [pat] = make_status_document([row], [], NOW)["pats"]
+    assert pat["expires_at"] == "2026-12-01T09:00:00Z"
+    assert pat["last_error"] == {"code": "denied", "message": "no", "fix": "Ask."}
 
 
 def test_record_document_is_json_when_names_are_odd() -> None:

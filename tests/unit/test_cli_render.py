@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.cli.context import CliContext, examples
-from rotator.cli.render import Cell, Column, clean, iso, print_table, say, say_in
+from rotator.cli.render import Cell, Column, clean, print_table, say, say_in
+from rotator.documents.document import write_moment
 
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
 
@@ -43,7 +44,7 @@ def test_distance_is_said_in_one_unit(seconds: int, words: str) -> None:
 
 def test_moment_is_utc_to_the_second_when_it_comes_from_elsewhere() -> None:
     elsewhere = NOW.astimezone().replace(microsecond=999_999)
-    assert iso(elsewhere) == "2026-12-03T09:00:00Z"
+    assert write_moment(elsewhere) == "2026-12-03T09:00:00Z"
     assert clean("a\u202eb\x9b") == "a\\u202eb\\x9b"
 
 

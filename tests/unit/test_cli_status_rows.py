@@ -16,13 +16,13 @@ from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import TokenState, TokenStatus
+from rotator.engine.status import NextAction, TokenState, TokenStatus
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
 OK = TokenStatus(
     "npm-feed", "build-bot", "contoso", "id-1", "npm-feed", ("vso.packaging",), TokenState.OK,
-    NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), False, None, "https://v", "feed",
-    None,
+    NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), False, None,
+    NOW + timedelta(days=10), NextAction.ROTATE, "https://v", "feed", None,
 )  # fmt: skip
 RECORD = ManagedPat(
     "npm-feed", "build-bot", "contoso", "id-1", "npm \x1b[2J feed", "vso.packaging",

@@ -109,6 +109,43 @@ def test_overlapping_pat_tells_when_the_old_one_goes() -> None:
     assert row.authorization_id == world.live_ids()[1]
 
 
+def mint_unanswered(world: EngineWorld) -> None:
+    world.run_and_die(after="mint_started")
+
+
+def revoke_unanswered(world: EngineWorld) -> None:
+    world.run()
+    world.advance(hours=24)
+    world.run_and_die(after="retiring")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "action", "hours"),
+    [
+        (lambda world: None, "rotate", None),
+        (alert, "replace_by_hand", None),
+        (overlap, "retire", 24),
+        (be_interrupted, "retry", 0),
+        (mint_unanswered, "settle", 1 / 6),
+        (revoke_unanswered, "confirm_revocation", 0),
+        (fail, "retry", 1 / 12),
+        (be_paused, "none", None),
+        (deny, "none", None),
+    ],
+)
+def test_next_action_is_what_a_run_would_do_then(
+    arrange: Callable[[EngineWorld], None], action: str, hours: float | None
+) -> None:
+    world = make_world()
+    due_at = look(world)[NAME].rotate_after
+    arrange(world)
+    row = look(world)[NAME]
+    assert row.next_action == action
+    if hours is not None:
+        due_at = world.clock.now() + timedelta(hours=hours)
+    assert row.next_at == (None if action == "none" else due_at)
+
+
 def test_reason_and_fix_are_shown_when_blocked_by_policy() -> None:
     world = make_world()
     deny(world)

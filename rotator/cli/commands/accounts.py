@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import SCHEMA_VERSION, Cell, Column, iso_or_none, print_json, print_table, say, say_in, wrap
+from rotator.cli.render import Cell, Column, print_json, print_table, say, say_in, wrap
 from rotator.cli.session import open_installation
+from rotator.documents.accounts import AccountView, make_accounts_document
 
 if TYPE_CHECKING:
     from rotator.ports.sign_in import SignInStatus
     from rotator.settings.sections.accounts import AccountSettings
-
-IDLE_LIMIT = timedelta(days=90)
-"""How long Entra lets a sign-in rest; policies of a tenant can make it less."""
 
 
 @click.command(epilog=examples("rotator accounts", "rotator accounts --json"))
@@ -29,10 +27,13 @@ def accounts(cli: CliContext) -> None:
     """
     with open_installation(cli) as installation:
         entra, now = installation.entra_sign_in, installation.clock.now()
-        found = [(account, entra.status(account.name)) for account in installation.settings.accounts]
+        views = [
+            AccountView(known, account.client_id, status, tuple(say_risks(account, status)))
+            for known, account in zip(installation.accounts, installation.settings.accounts, strict=True)
+            for status in [entra.status(known.name)]
+        ]
     if cli.as_json:
-        entries = [make_document(account, status, now) for account, status in found]
-        print_json({"schema_version": SCHEMA_VERSION, "accounts": entries})
+        print_json(make_accounts_document(views, now))
         return
     columns: list[Column | str] = [
         Column("account", fold=True),
@@ -41,46 +42,24 @@ def accounts(cli: CliContext) -> None:
         "refreshed",
         "ends if idle",
     ]
-    print_table(cli, columns, [make_row(account, status, now) for account, status in found])
-    for account, status in found:
-        for sentence in say_risks(account, status):
+    print_table(cli, columns, [make_row(view, now) for view in views])
+    for view in views:
+        for sentence in view.risks:
             say(cli)
-            say(cli, wrap(f"{account.name}: {sentence}"))
+            say(cli, wrap(f"{view.account.name}: {sentence}"))
 
 
-def find_lapse(status: SignInStatus) -> datetime | None:
-    """When the sign-in ends if nothing refreshes it."""
-    return status.refreshed_at + IDLE_LIMIT if status.username and status.refreshed_at else None
-
-
-def make_document(account: AccountSettings, status: SignInStatus, now: datetime) -> dict[str, object]:
-    """The JSON form of one account."""
-    lapses_at = find_lapse(status)
-    return {
-        "account": account.name,
-        "username": account.username,
-        "tenant": account.tenant,
-        "client_id": account.client_id,
-        "organizations": list(account.organizations),
-        "signed_in": status.username is not None and (lapses_at is None or lapses_at > now),
-        "access_token_expires_at": iso_or_none(status.access_expires_at),
-        "refreshed_at": iso_or_none(status.refreshed_at),
-        "lapses_at": iso_or_none(lapses_at),
-        "risks": say_risks(account, status),
-    }
-
-
-def make_row(account: AccountSettings, status: SignInStatus, now: datetime) -> list[Cell | str]:
+def make_row(view: AccountView, now: datetime) -> list[Cell | str]:
     """One line of the table."""
-    lapses_at = find_lapse(status)
+    status, lapses_at = view.status, view.status.lapses_at
     refreshed = say_in(status.refreshed_at, now) if status.refreshed_at else "-"
     if status.username is None:
         state = Cell("no", "red")
-    elif lapses_at is not None and lapses_at <= now:
+    elif not status.is_signed_in(now):
         state = Cell("lapsed", "red")
     else:
         state = Cell("yes", "green")
-    return [account.name, account.username, state, refreshed, say_in(lapses_at, now) if lapses_at else "-"]
+    return [view.account.name, view.account.username, state, refreshed, say_in(lapses_at, now) if lapses_at else "-"]
 
 
 def say_risks(account: AccountSettings, status: SignInStatus) -> list[str]:

@@ -60,14 +60,14 @@ def list_events(
     """List events, the oldest first."""
     from collections import deque
 
-    from rotator.cli.documents import make_event_document
     from rotator.cli.render import note, print_json, print_table, say
     from rotator.cli.render_audit import COLUMNS, list_event_rows
+    from rotator.documents.audit import make_events_document
 
     with _load(cli, since, subject, event, run_id) as events:
         newest = deque(events, maxlen=limit)
     if cli.as_json:
-        print_json({"schema_version": 1, "events": [make_event_document(item) for item in newest]})
+        print_json(make_events_document(newest))
     elif newest:
         print_table(cli, COLUMNS, list(list_event_rows(newest)))
     else:
@@ -83,16 +83,16 @@ def list_events(
 @click.pass_obj
 def show(cli: CliContext, sequence: int) -> int:
     """Show everything that one event says."""
-    from rotator.cli.documents import make_event_document
     from rotator.cli.render import print_json, say
     from rotator.cli.render_audit import render_event
+    from rotator.documents.audit import make_entry_document
 
     with _load(cli) as events:
         found = next((item for item in events if item.sequence == sequence), None)
     if found is None:
         raise UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
     if cli.as_json:
-        print_json({"schema_version": 1, "event": make_event_document(found)})
+        print_json(make_entry_document(found))
     for line in render_event(found):
         say(cli, line)
     return 0
@@ -114,6 +114,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
     The chain alone cannot show that its newest events were cut off: --anchors can.
     """
     from rotator.cli.render import print_json, progress, say
+    from rotator.documents.audit import make_broken_document, make_intact_document
 
     try:
         with progress(cli, "recomputing the chain"):
@@ -123,13 +124,10 @@ def verify(cli: CliContext, anchors: bool) -> int:
     except AuditChainError as error:
         if not cli.as_json:
             raise
-        told = {"code": error.code, "message": error.message, "fix": error.fix}
-        place = {"sequence": error.sequence, "expected": error.expected, "found": error.found}
-        print_json({"schema_version": 1, "valid": False, "error": told | place})
+        print_json(make_broken_document(error))
         return error.exit_code
     if cli.as_json:
-        found: dict[str, object] = {"events": summary.events, "head": summary.head, "anchors": len(noted)}
-        print_json({"schema_version": 1, "valid": True, **found})
+        print_json(make_intact_document(events=summary.events, head=summary.head, anchors=len(noted)))
     say(cli, f"The audit log is what was written: {summary.events} events, head {summary.head}")
     if anchors:
         say(cli, f"The vaults note {len(noted)} earlier heads, and the log has every one.")

@@ -7,8 +7,9 @@ import json
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.render import print_json, say
 from rotator.cli.session import open_installation
+from rotator.documents.configuration import make_config_check_document, make_config_document
 from rotator.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ def check(cli: CliContext) -> None:
         path = installation.settings_path
         problems = check_files(path)
         if cli.as_json:
-            print_json({"schema_version": SCHEMA_VERSION, "settings": str(path), "problems": problems})
+            print_json(make_config_check_document(str(path), problems))
             click.get_current_context().exit(ConfigError.exit_code if problems else 0)
         if problems:
             count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -57,7 +58,7 @@ def show(cli: CliContext) -> None:
         path = installation.settings_path
         settings, policy = show_settings(installation.settings), show_policy(installation.policy)
     if cli.as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "path": str(path), "settings": settings, "policy": policy})
+        print_json(make_config_document(str(path), settings, policy))
         return
     import yaml
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.render import print_json, say
 from rotator.cli.session import open_installation
+from rotator.documents.database import make_revision_document, make_upgrade_document
 from rotator.errors import DatabaseError
 
 
@@ -30,7 +31,7 @@ def upgrade(cli: CliContext) -> None:
     with open_installation(cli) as installation:
         before, after = installation.upgrade_database()
     if cli.as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "before": before, "after": after, "changed": before != after})
+        print_json(make_upgrade_document(before, after))
     elif before == after:
         say(cli, f"The database is up to date (revision {after}).")
     elif before is None:
@@ -51,14 +52,7 @@ def current(cli: CliContext) -> None:
         found = installation.load_database_revision()
     is_current = found.current == found.head
     if cli.as_json:
-        print_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "current": found.current,
-                "head": found.head,
-                "up_to_date": is_current,
-            }
-        )
+        print_json(make_revision_document(found.current, found.head))
         click.get_current_context().exit(0 if is_current else 1)
     if is_current:
         say(cli, f"The database is up to date (revision {found.head}).")

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.render import print_json, say
+from rotator.documents.configuration import make_init_document
 from rotator.errors import UsageError
 
 Answers = dict[str, str | list[str]]
@@ -62,8 +63,7 @@ def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[
     answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
     written = write_files(targets, answers)
     if cli.as_json:
-        files = {"written": [str(targets[name]) for name in written]}
-        print_json({"schema_version": SCHEMA_VERSION, **files, "account": answers["account"]})
+        print_json(make_init_document([str(targets[name]) for name in written], str(answers["account"])))
         return
     for name in written:
         say(cli, f"wrote {targets[name]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
 from rotator.errors import UsageError
+
+if TYPE_CHECKING:
+    from rotator.documents.inventory import Change
 
 
 @click.group(
@@ -31,18 +35,18 @@ def inventory() -> None:
 @click.pass_obj
 def list_records(cli: CliContext) -> int:
     """List the PATs under management."""
-    from rotator.cli.documents import make_record_document
     from rotator.cli.render import print_json, print_table, say
     from rotator.cli.render_inventory import COLUMNS, list_record_rows
     from rotator.cli.render_plan import NO_PATS
     from rotator.cli.session import open_installation
+    from rotator.documents.inventory import make_inventory_document
 
     with open_installation(cli) as installation:
         with installation.database.read() as reading:
             records = reading.inventory.load_all()
         now = installation.clock.now()
     if cli.as_json:
-        print_json({"schema_version": 1, "pats": [make_record_document(pat) for pat in records]})
+        print_json(make_inventory_document(records))
     elif records:
         print_table(cli, COLUMNS, list(list_record_rows(records, now)))
     else:
@@ -56,10 +60,10 @@ def list_records(cli: CliContext) -> int:
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
     """Show all that is known of one PAT, and its rotations."""
-    from rotator.cli.documents import make_record_document, make_rotation_document
     from rotator.cli.render import print_json, say
     from rotator.cli.render_inventory import render_record
     from rotator.cli.session import open_installation
+    from rotator.documents.inventory import make_inventory_entry_document
     from rotator.engine.claiming import check_managed
 
     with open_installation(cli) as installation:
@@ -67,8 +71,7 @@ def show(cli: CliContext, name: str) -> int:
             pat, rotations = check_managed(reading, name), reading.journal.load_for(name)
         now = installation.clock.now()
     if cli.as_json:
-        told = [make_rotation_document(rotation) for rotation in rotations]
-        print_json({"schema_version": 1, "pat": make_record_document(pat), "rotations": told})
+        print_json(make_inventory_entry_document(pat, rotations))
     for line in render_record(pat, rotations, now):
         say(cli, line)
     return 0
@@ -144,16 +147,18 @@ def forget(cli: CliContext, name: str, yes: bool) -> int:
     return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` takes it back.")
 
 
-def _change(cli: CliContext, name: str, apply: Callable[[RunContext, str], ManagedPat], word: str, after: str) -> int:
-    from rotator.cli.documents import make_record_document
+def _change(
+    cli: CliContext, name: str, apply: Callable[[RunContext, str], ManagedPat], change: Change, after: str
+) -> int:
     from rotator.cli.render import print_json, say
     from rotator.cli.session import open_installation
+    from rotator.documents.inventory import make_inventory_change_document
 
     with open_installation(cli) as installation:
         pat = apply(installation.make_run(), name)
     if cli.as_json:
-        print_json({"schema_version": 1, "change": word, "pat": make_record_document(pat)})
-    say(cli, f"{word}  {pat.name}. {after}")
+        print_json(make_inventory_change_document(change, pat))
+    say(cli, f"{change}  {pat.name}. {after}")
     return 0
 
 
@@ -174,8 +179,9 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     them again.
     """
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import make_rebuild_document, render_rebuilt, render_unbuilt
+    from rotator.cli.render_recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
+    from rotator.documents.rebuild import make_rebuild_document
     from rotator.engine import rebuilding
 
     with open_installation(cli) as installation:

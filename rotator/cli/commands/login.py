@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import clean, iso, note, print_json, say, say_in
+from rotator.cli.render import clean, note, print_json, say, say_in
 from rotator.cli.session import open_installation
+from rotator.documents.accounts import make_login_document, make_prompt_document
 from rotator.domain.events.places import SignInCompleted, SignInRefused, SignInStarted
 from rotator.errors import RotatorError
 from rotator.wiring.installation import Installation
@@ -54,7 +55,7 @@ def login(cli: CliContext, account: str, method: str | None) -> None:
             raise
         installation.record_event(SignInCompleted(method=method, username=status.username), account)
     if cli.as_json:
-        print_json({"account": status.account, "username": status.username}, in_one_line=True)
+        print_json(make_login_document(status), in_one_line=True)
     else:
         say(cli, f"{account} is signed in as {clean(status.username or '')}.")
 
@@ -76,12 +77,7 @@ def sign_in(cli: CliContext, installation: Installation, account: str, method: s
 def show_prompt(cli: CliContext, installation: Installation, prompt: DevicePrompt) -> None:
     """Tell the person where to enter which code."""
     if cli.as_json:
-        document = {
-            "verification_uri": prompt.verification_uri,
-            "user_code": prompt.user_code,
-            "expires_at": iso(prompt.expires_at),
-        }
-        print_json(document, in_one_line=True)
+        print_json(make_prompt_document(prompt), in_one_line=True)
         return
     say(cli, f"Open   {clean(prompt.verification_uri)}")
     say(cli, f"enter  {clean(prompt.user_code)}")

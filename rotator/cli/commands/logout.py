@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import SCHEMA_VERSION, print_json, say
+from rotator.cli.render import print_json, say
 from rotator.cli.session import open_installation
+from rotator.documents.accounts import make_logout_document
 from rotator.domain.events.places import SignOutCompleted, SignOutStarted
 
 
@@ -26,7 +27,7 @@ def logout(cli: CliContext, account: str) -> None:
         was_signed_in = entra.logout(account)
         installation.record_event(SignOutCompleted(was_signed_in=was_signed_in), account)
     if cli.as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "account": account, "was_signed_in": was_signed_in})
+        print_json(make_logout_document(account, was_signed_in=was_signed_in))
     elif was_signed_in:
         say(cli, f"{account} is signed out. `rotator login {account}` signs it in again.")
     else:

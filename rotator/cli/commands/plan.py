@@ -22,10 +22,10 @@ CHANGES_PENDING = 20
 @click.pass_obj
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     """Show what a run would do now, and why. Asks no server and changes nothing."""
-    from rotator.cli.documents import make_plan_document
     from rotator.cli.render import print_json
     from rotator.cli.render_plan import print_plan
     from rotator.cli.session import open_installation
+    from rotator.documents.plan import make_plan_document
     from rotator.engine.planning import plan_from
 
     with open_installation(cli) as installation:

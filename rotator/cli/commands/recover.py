@@ -43,10 +43,10 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
 
 
 def _recover(cli: CliContext, run: RunContext) -> int:
-    from rotator.cli.documents import make_report_document
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import make_left_behind_documents, render_left_behind
+    from rotator.cli.render_recovery import render_left_behind
     from rotator.cli.render_report import render_done, render_failures
+    from rotator.documents.report import make_recover_document
     from rotator.engine.cycle import recover_interrupted
     from rotator.engine.left_behind import load_left_behind
     from rotator.engine.records import known_in
@@ -57,7 +57,7 @@ def _recover(cli: CliContext, run: RunContext) -> int:
     with run.services.database.read() as reading:
         left_behind = load_left_behind(reading, known_in(reading, now))
     if cli.as_json:
-        print_json(make_report_document(report) | {"left_behind": make_left_behind_documents(left_behind)})
+        print_json(make_recover_document(report, left_behind))
         return report.exit_code
     done, failures = list(render_done(report, now)), list(render_failures(report))
     lines = done + [render_left_behind(item) for item in left_behind]
@@ -71,29 +71,30 @@ def _recover(cli: CliContext, run: RunContext) -> int:
 
 def _revoke(cli: CliContext, run: RunContext, authorization_id: str) -> int:
     from rotator.cli.render import print_json, say
+    from rotator.documents.revocation import make_revocation_document
     from rotator.engine.left_behind import revoke_left_behind
 
     left = revoke_left_behind(run, authorization_id)
     name, kind = left.rotation.name, left.kind.value
     if cli.as_json:
-        document = {"name": name, "which": kind, "authorization_id": authorization_id, "run_id": run.run_id}
-        print_json({"schema_version": 1, **document})
+        print_json(make_revocation_document(name, left.kind, authorization_id, run.run_id))
     say(cli, f"revoked  {authorization_id}, {kind} beside {name}")
     return 0
 
 
 def _show(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import list_interrupted, make_recovery_document, render_down, render_left_behind
+    from rotator.cli.render_recovery import list_interrupted, render_down, render_left_behind
+    from rotator.documents.recovery import make_recovery_plan_document
     from rotator.engine.listing import ServerView
     from rotator.engine.reconciling import find_late_writes, look
 
     with progress(cli, "looking at every PAT"):
         found = look(run, ServerView(run))
-        written_over = find_late_writes(run, found)
+        late_writes = find_late_writes(run, found)
     interrupted = list_interrupted(run)
     if cli.as_json:
-        print_json(make_recovery_document(interrupted, found, written_over))
+        print_json(make_recovery_plan_document(interrupted, found, late_writes))
     else:
         for line in render_down(found):
             click.echo(line, err=True)
@@ -103,8 +104,8 @@ def _show(cli: CliContext, run: RunContext) -> int:
         say(cli, render_left_behind(left))
     for name in sorted(found.late):
         say(cli, f"landed late  {name}: a mint that was given up; it is revoked by `rotator recover`")
-    for name in written_over:
+    for name in late_writes:
         say(cli, f"written over  {name}: its secret hands out a PAT that was given up; `rotator recover` puts it right")
-    if not (interrupted or found.left_behind or found.late or written_over or found.down):
+    if not (interrupted or found.left_behind or found.late or late_writes or found.down):
         say(cli, "Nothing was interrupted, and nothing is left over.")
     return 10 if any(error.exit_code == 10 for error in found.down.values()) else 1 if found.down else 0

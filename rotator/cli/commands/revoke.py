@@ -28,6 +28,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     """
     from rotator.cli.render import print_json, say
     from rotator.cli.session import open_installation
+    from rotator.documents.revocation import Which, make_revocation_document
     from rotator.engine.claiming import check_managed
     from rotator.engine.keeping import revoke_current, revoke_previous
 
@@ -39,10 +40,9 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
             say(cli, "Nothing was revoked.")
             return 1
         revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
-    which = "previous" if previous else "current"
     if cli.as_json:
-        document = {"name": name, "which": which, "authorization_id": revoked, "run_id": run.run_id}
-        print_json({"schema_version": 1, **document})
+        which: Which = "previous" if previous else "current"
+        print_json(make_revocation_document(name, which, revoked, run.run_id))
     elif previous:
         say(cli, f"revoked  {name}: the old PAT ({revoked}); consumers have the new one")
     else:

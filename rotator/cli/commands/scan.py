@@ -29,9 +29,9 @@ def scan(cli: CliContext) -> int:
     outside rotator; rotating: part of a rotation; late: a lost mint of ours, revoked by the next run; left_behind: a
     closed rotation left it alive, or may have.
     """
-    from rotator.cli.documents import make_scan_document
     from rotator.cli.render import print_json, progress
     from rotator.cli.session import open_installation
+    from rotator.documents.scan import make_scan_document
     from rotator.engine.scanning import scan as look
 
     with open_installation(cli) as installation:

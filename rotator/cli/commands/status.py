@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.engine.status import ATTENTION, TokenState, TokenStatus
-from rotator.errors import UsageError
+from rotator.errors import RotatorError, UsageError
+
+if TYPE_CHECKING:
+    from rotator.documents.accounts import SignInDocument
+    from rotator.wiring.installation import Installation
 
 NEEDS_ATTENTION = 4
 
@@ -29,20 +34,39 @@ NEEDS_ATTENTION = 4
 @common_options
 @click.pass_obj
 def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool) -> int:
-    """Show how every PAT stands, by expiry, from rotator's own records. Asks no server."""
-    from rotator.cli.documents import make_status_document
+    """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
+
+    --json also says of each account whether it is signed in, where the token cache can be read.
+    """
     from rotator.cli.render import print_json
     from rotator.cli.session import open_installation
+    from rotator.documents.status import make_status_document
     from rotator.engine.status import status_from
 
     with open_installation(cli) as installation:
         now = installation.clock.now()
-        rows = _select(status_from(installation.database, installation.policy, now), names, states)
+        settle = installation.settings.rotation.settle
+        rows = _select(status_from(installation.database, installation.policy, now, settle=settle), names, states)
+        accounts = _load_sign_ins(cli, installation, now) if cli.as_json else []
     if cli.as_json:
-        print_json(make_status_document(rows, now))
+        print_json(make_status_document(rows, accounts, now))
     else:
         _print(cli, rows, now, is_filtered=bool(names or states))
     return NEEDS_ATTENTION if check and any(row.state in ATTENTION for row in rows) else 0
+
+
+def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:
+    """What the token cache says of each account; not known to a user who may not read it, which is told."""
+    from rotator.cli.render import note
+    from rotator.documents.accounts import make_sign_in_document
+
+    names = [account.name for account in installation.accounts]
+    try:
+        entra = installation.entra_sign_in
+        return [make_sign_in_document(name, entra.status(name), now) for name in names]
+    except RotatorError as error:
+        note(cli, f"The sign-ins are not known: {error.message}")
+        return [make_sign_in_document(name, None, now) for name in names]
 
 
 def _select(rows: tuple[TokenStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[TokenStatus, ...]:

@@ -1,0 +1,133 @@
+"""Accounts: who is signed in, what ends it, signing in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, TypedDict
+
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    FailureDocument,
+    Moment,
+    write_moment,
+    write_moment_or_none,
+)
+from rotator.domain.account import Account
+from rotator.ports.sign_in import DevicePrompt, SignInStatus
+
+
+class RefusalDocument(FailureDocument):
+    """What Entra refused last."""
+
+    at: Annotated[Moment, "When."]
+
+
+class SignInDocument(TypedDict):
+    """The sign-in of an account."""
+
+    name: Annotated[str, "Account, as the settings name it."]
+    signed_in: Annotated[bool | None, "Whether somebody is signed in. Null: the token cache could not be read."]
+    last_refresh_at: Annotated[Moment | None, "When Entra last gave tokens. Null: never, or not known."]
+    last_interactive_at: Annotated[Moment | None, "When a person last signed in. Null: never, or not known."]
+    lapses_at: Annotated[Moment | None, "When the sign-in ends if nothing refreshes it. Null: not known."]
+    refusal: Annotated[RefusalDocument | None, "What Entra refused last. Null: nothing, or not known."]
+
+
+class AccountDocument(SignInDocument):
+    """An account and its sign-in."""
+
+    username: Annotated[str, "The only user accepted for it."]
+    tenant: Annotated[str, "Entra tenant."]
+    client_id: Annotated[str, "Application (client) id of the app registration."]
+    organizations: Annotated[list[str], "Azure DevOps organizations that it reaches."]
+    access_token_expires_at: Annotated[Moment | None, "When the access token at hand expires. Null: there is none."]
+    risks: Annotated[list[str], "What will end the sign-in, or keeps it from being used, in words."]
+
+
+class AccountsDocument(Document):
+    """Who is signed in."""
+
+    accounts: Annotated[list[AccountDocument], "One for each account of the settings."]
+
+
+class LogoutDocument(Document):
+    """An account that was signed out."""
+
+    account: Annotated[str, "Account, as the settings name it."]
+    was_signed_in: Annotated[bool, "Whether anybody was signed in."]
+
+
+class DevicePromptDocument(TypedDict):
+    """The first line of `rotator login --device-code --json`: what a person must enter."""
+
+    verification_uri: Annotated[str, "Page to open, on any device."]
+    user_code: Annotated[str, "Code to enter there."]
+    expires_at: Annotated[Moment, "Until when."]
+
+
+class LoginDocument(TypedDict):
+    """The last line of `rotator login --json`."""
+
+    account: Annotated[str, "Account, as the settings name it."]
+    username: Annotated[str | None, "User that signed in."]
+
+
+@dataclass(frozen=True)
+class AccountView:
+    """An account, its app registration, its sign-in, and what will end that in words."""
+
+    account: Account
+    client_id: str
+    status: SignInStatus
+    risks: tuple[str, ...]
+
+
+def make_sign_in_document(name: str, status: SignInStatus | None, now: datetime) -> SignInDocument:
+    """Say how an account is signed in. None: the token cache could not be read."""
+    return {
+        "name": name,
+        "signed_in": status.is_signed_in(now) if status else None,
+        "last_refresh_at": write_moment_or_none(status.refreshed_at) if status else None,
+        "last_interactive_at": None,
+        "lapses_at": write_moment_or_none(status.lapses_at) if status else None,
+        "refusal": None,
+    }
+
+
+def make_accounts_document(views: Iterable[AccountView], now: datetime) -> AccountsDocument:
+    """Say of every account who is signed in and what ends it."""
+    return {"schema_version": SCHEMA_VERSION, "accounts": [_make_account(view, now) for view in views]}
+
+
+def make_logout_document(account: str, *, was_signed_in: bool) -> LogoutDocument:
+    """Say who was signed out."""
+    return {"schema_version": SCHEMA_VERSION, "account": account, "was_signed_in": was_signed_in}
+
+
+def make_prompt_document(prompt: DevicePrompt) -> DevicePromptDocument:
+    """Say where a person enters which code."""
+    return {
+        "verification_uri": prompt.verification_uri,
+        "user_code": prompt.user_code,
+        "expires_at": write_moment(prompt.expires_at),
+    }
+
+
+def make_login_document(status: SignInStatus) -> LoginDocument:
+    """Say who signed in."""
+    return {"account": status.account, "username": status.username}
+
+
+def _make_account(view: AccountView, now: datetime) -> AccountDocument:
+    return {
+        **make_sign_in_document(view.account.name, view.status, now),
+        "username": view.account.username,
+        "tenant": view.account.tenant,
+        "client_id": view.client_id,
+        "organizations": list(view.account.organizations),
+        "access_token_expires_at": write_moment_or_none(view.status.access_expires_at),
+        "risks": list(view.risks),
+    }

@@ -1,0 +1,45 @@
+"""`rotator inventory adopt`: PATs taken under management."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument, make_failure_document
+from rotator.documents.inventory import RecordDocument, make_record_document
+from rotator.engine.adopting import AdoptionPlan
+
+
+class AdoptedDocument(RecordDocument):
+    """A PAT that was adopted."""
+
+    rule: Annotated[str, "Rule of the policy that covers it."]
+
+
+class RefusalDocument(TypedDict):
+    """A PAT that cannot be adopted."""
+
+    reference: Annotated[str, "The PAT as it was asked for, or its id."]
+    reason: Annotated[str, "Why not, in words."]
+    fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
+
+
+class AdoptionDocument(Document):
+    """What was taken under management, or with `--dry-run` what would be."""
+
+    run_id: Annotated[str, "Id of the run, as the audit log has it."]
+    dry_run: Annotated[bool, "Whether nothing was written."]
+    adopted: Annotated[list[AdoptedDocument], "Records as they were written, or would be."]
+    refused: Annotated[list[RefusalDocument], "PATs that cannot be adopted."]
+    errors: Annotated[list[FailureDocument], "Why an account or organization could not be looked at."]
+
+
+def make_adoption_document(plan: AdoptionPlan, run_id: str, *, dry_run: bool) -> AdoptionDocument:
+    """Say what was adopted, or would be, and what cannot be."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "dry_run": dry_run,
+        "adopted": [{**make_record_document(item.record), "rule": item.rule.name} for item in plan.proposals],
+        "refused": [{"reference": item.reference, "reason": item.reason, "fix": item.fix} for item in plan.refusals],
+        "errors": [make_failure_document(error) for error in plan.errors],
+    }

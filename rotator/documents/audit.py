@@ -1,0 +1,117 @@
+"""`rotator audit`: events, and whether the chain holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypedDict
+
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    ExactMoment,
+    FailureDocument,
+    make_failure_document,
+    write_exact_moment,
+)
+from rotator.domain.audit_event import AuditEvent, Outcome
+from rotator.errors import AuditChainError
+
+
+class AuditEventDocument(TypedDict):
+    """One event of the audit log: also a line of `rotator audit export`."""
+
+    sequence: Annotated[int, "Number of the event, from 1 without gaps."]
+    occurred_at: Annotated[ExactMoment, "When it happened, as precisely as its hash has it."]
+    event: Annotated[str, "Name of the event."]
+    subject: Annotated[str, "Handle of the PAT, or the account, that it is about."]
+    outcome: Annotated[Outcome, "Whether it was intended, succeeded, failed, or nobody knows."]
+    actor: Annotated[str, "Who did it: user and host."]
+    run_id: Annotated[str, "Id of the run that it belongs to."]
+    details: Annotated[dict[str, str | int | bool | None], "What else the event says, by name."]
+    previous_hash: Annotated[str, "Hash of the event before, in hex."]
+    hash: Annotated[str, "Hash of this event, in hex."]
+
+
+class AuditEventsDocument(Document):
+    """Events of the audit log."""
+
+    events: Annotated[list[AuditEventDocument], "The newest that were asked for, the oldest of them first."]
+
+
+class AuditEntryDocument(Document):
+    """One event of the audit log."""
+
+    event: Annotated[AuditEventDocument, "The event."]
+
+
+class AuditIntactDocument(Document):
+    """The audit log is intact."""
+
+    valid: Annotated[Literal[True], "The chain holds."]
+    events: Annotated[int, "How many events there are."]
+    head: Annotated[str, "Hash of the newest event, in hex."]
+    anchors: Annotated[int, "How many hashes noted in the vaults were found in the log."]
+
+
+class AuditFaultDocument(FailureDocument):
+    """The first event that is not as it was written."""
+
+    sequence: Annotated[int, "Number of the event."]
+    expected: Annotated[str, "What should be there."]
+    found: Annotated[str, "What is there."]
+
+
+class AuditBrokenDocument(Document):
+    """The audit log was changed."""
+
+    valid: Annotated[Literal[False], "The chain does not hold."]
+    error: Annotated[AuditFaultDocument, "The first event that is not as it was written."]
+
+
+AuditVerificationDocument = AuditIntactDocument | AuditBrokenDocument
+
+
+def make_event_document(event: AuditEvent) -> AuditEventDocument:
+    """Give one event; its time keeps the microseconds that its hash was made with."""
+    entry = event.entry
+    return {
+        "sequence": event.sequence,
+        "occurred_at": write_exact_moment(event.occurred_at),
+        "event": entry.event,
+        "subject": entry.subject,
+        "outcome": entry.outcome,
+        "actor": entry.actor,
+        "run_id": entry.run_id,
+        "details": dict(entry.details),
+        "previous_hash": event.previous_hash,
+        "hash": event.hash,
+    }
+
+
+def make_events_document(events: Iterable[AuditEvent]) -> AuditEventsDocument:
+    """Give several events."""
+    return {"schema_version": SCHEMA_VERSION, "events": [make_event_document(event) for event in events]}
+
+
+def make_entry_document(event: AuditEvent) -> AuditEntryDocument:
+    """Give one event as a document of its own."""
+    return {"schema_version": SCHEMA_VERSION, "event": make_event_document(event)}
+
+
+def make_intact_document(*, events: int, head: str, anchors: int) -> AuditIntactDocument:
+    """Say that the chain holds."""
+    return {"schema_version": SCHEMA_VERSION, "valid": True, "events": events, "head": head, "anchors": anchors}
+
+
+def make_broken_document(error: AuditChainError) -> AuditBrokenDocument:
+    """Say where the chain breaks."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "valid": False,
+        "error": {
+            **make_failure_document(error),
+            "sequence": error.sequence,
+            "expected": error.expected,
+            "found": error.found,
+        },
+    }

@@ -1,0 +1,126 @@
+"""`rotator inventory`: records and their rotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypedDict
+
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    FailureDocument,
+    Moment,
+    make_failure_or_none,
+    write_moment,
+    write_moment_or_none,
+)
+from rotator.documents.pat import PatReference, make_reference
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
+from rotator.domain.rotation import Rotation, RotationState
+
+Change = Literal["paused", "resumed", "forgotten"]
+"""What a command did to a record."""
+
+
+class RecordDocument(PatReference):
+    """One record of the inventory."""
+
+    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
+    scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
+    valid_from: Annotated[Moment, "When the PAT was created."]
+    expires_at: Annotated[Moment, "When the PAT expires."]
+    vault: Annotated[str, "Address of the Key Vault that its value goes to."]
+    secret_name: Annotated[str, "Name of the secret in that vault."]
+    secret_version: Annotated[str | None, "Version that holds the current value. Null: rotator has written none."]
+    state: Annotated[ManagedPatState, "Whether the PAT is rotated or paused."]
+    blocked: Annotated[bool, "Whether a person must act before another try makes sense."]
+    failures: Annotated[int, "How many tries in a row have failed."]
+    retry_at: Annotated[Moment | None, "When it is tried again after a failure. Null: no such time is set."]
+    last_error: Annotated[FailureDocument | None, "What went wrong last. Null: nothing that still matters."]
+
+
+class RotationDocument(TypedDict):
+    """One rotation of a PAT."""
+
+    rotation_id: Annotated[str, "Id of the rotation."]
+    state: Annotated[RotationState, "How far it got."]
+    rule: Annotated[str, "Rule of the policy that it follows."]
+    predecessor_id: Annotated[str, "Id of the old PAT."]
+    authorization_id: Annotated[str | None, "Id of the new PAT. Null: none is known to exist."]
+    created_at: Annotated[Moment, "When it began."]
+    updated_at: Annotated[Moment, "When it changed last."]
+    revoke_after: Annotated[Moment | None, "When the overlap ends. Null: it has not begun."]
+    error: Annotated[FailureDocument | None, "Why it failed or was given up. Null: it was not."]
+
+
+class InventoryDocument(Document):
+    """The PATs under management."""
+
+    pats: Annotated[list[RecordDocument], "One for each managed PAT."]
+
+
+class InventoryEntryDocument(Document):
+    """All that is known of one PAT."""
+
+    pat: Annotated[RecordDocument, "Its record."]
+    rotations: Annotated[list[RotationDocument], "Its rotations, the newest first."]
+
+
+class InventoryChangeDocument(Document):
+    """What a command did to a record."""
+
+    change: Annotated[Change, "What was done."]
+    pat: Annotated[RecordDocument, "The record as it is now, or was when it was forgotten."]
+
+
+def make_record_document(pat: ManagedPat) -> RecordDocument:
+    """Give one inventory record."""
+    return {
+        **make_reference(pat),
+        "display_name": pat.display_name,
+        "scopes": list(pat.scopes),
+        "valid_from": write_moment(pat.valid_from),
+        "expires_at": write_moment(pat.valid_to),
+        "vault": pat.vault,
+        "secret_name": pat.secret_name,
+        "secret_version": pat.secret_version,
+        "state": pat.state,
+        "blocked": pat.blocked,
+        "failures": pat.failures,
+        "retry_at": write_moment_or_none(pat.retry_at),
+        "last_error": make_failure_or_none(pat.last_failure),
+    }
+
+
+def make_rotation_document(rotation: Rotation) -> RotationDocument:
+    """Give one rotation of a ManagedPat."""
+    return {
+        "rotation_id": rotation.id,
+        "state": rotation.state,
+        "rule": rotation.rule,
+        "predecessor_id": rotation.predecessor_id,
+        "authorization_id": rotation.new_authorization_id,
+        "created_at": write_moment(rotation.created_at),
+        "updated_at": write_moment(rotation.updated_at),
+        "revoke_after": write_moment_or_none(rotation.overlap_until),
+        "error": make_failure_or_none(rotation.failure),
+    }
+
+
+def make_inventory_document(pats: Iterable[ManagedPat]) -> InventoryDocument:
+    """Give all records."""
+    return {"schema_version": SCHEMA_VERSION, "pats": [make_record_document(pat) for pat in pats]}
+
+
+def make_inventory_entry_document(pat: ManagedPat, rotations: Iterable[Rotation]) -> InventoryEntryDocument:
+    """Give one record and its rotations."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "pat": make_record_document(pat),
+        "rotations": [make_rotation_document(rotation) for rotation in rotations],
+    }
+
+
+def make_inventory_change_document(change: Change, pat: ManagedPat) -> InventoryChangeDocument:
+    """Say what was done to a record."""
+    return {"schema_version": SCHEMA_VERSION, "change": change, "pat": make_record_document(pat)}

@@ -1,0 +1,26 @@
+"""What every document says about a PAT."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from rotator.domain.managed_pat import ManagedPat
+
+
+class PatReference(TypedDict):
+    """Which PAT is meant."""
+
+    name: Annotated[str, "Handle of the PAT in rotator."]
+    account: Annotated[str, "Account whose PAT it is, as the settings name it."]
+    organization: Annotated[str, "Azure DevOps organization."]
+    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+
+
+def make_reference(pat: ManagedPat) -> PatReference:
+    """Say which PAT is meant."""
+    return {
+        "name": pat.name,
+        "account": pat.account,
+        "organization": pat.organization,
+        "authorization_id": pat.authorization_id,
+    }

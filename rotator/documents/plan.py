@@ -1,0 +1,86 @@
+"""`rotator plan`: what a run would do now."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from rotator.documents.document import SCHEMA_VERSION, Document, Moment, write_moment, write_moment_or_none
+from rotator.documents.pat import PatReference, make_reference
+from rotator.domain.plan import Action, ActionKind, Plan
+
+
+class ActionDocument(PatReference):
+    """What a run would do with one PAT."""
+
+    action: Annotated[ActionKind, "What a run would do."]
+    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
+    scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
+    expires_at: Annotated[Moment, "When the current PAT expires."]
+    reason: Annotated[str, "Why, in words."]
+    fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
+    rule: Annotated[str | None, "Rule of the policy that decides. Null: none does."]
+    rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
+    new_expires_at: Annotated[Moment | None, "When the new PAT would expire. Null: none would be made."]
+    revoke_after: Annotated[Moment | None, "When the old PAT would be, or will be, revoked. Null: it would not."]
+    postponed: Annotated[bool, "Whether it is due and waits for a later run, because a run rotates only so many."]
+
+
+class PlanSummary(TypedDict):
+    """How many PATs have each action."""
+
+    rotate: Annotated[int, "Due, the postponed ones included."]
+    retire: Annotated[int, "Old PATs to revoke."]
+    recover: Annotated[int, "Interrupted rotations to finish."]
+    wait: Annotated[int, "Waiting for a time."]
+    alert: Annotated[int, "To be replaced by hand."]
+    blocked: Annotated[int, "Blocked until somebody acts."]
+    none: Annotated[int, "Nothing to do."]
+    postponed: Annotated[int, "Due, and left for a later run."]
+
+
+class PlanDocument(Document):
+    """What a run would do now."""
+
+    generated_at: Annotated[Moment, "When the plan was made."]
+    has_changes: Annotated[bool, "Whether a run would change anything."]
+    summary: Annotated[PlanSummary, "How many PATs have each action."]
+    actions: Annotated[list[ActionDocument], "One for each managed PAT, the most urgent first."]
+
+
+def make_plan_document(plan: Plan) -> PlanDocument:
+    """Give every ManagedPat with its action and the reason, and how many there are of each."""
+    postponed = frozenset(plan.postponed)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": write_moment(plan.made_at),
+        "has_changes": plan.has_changes,
+        "summary": {
+            "rotate": len(plan.of_kind(ActionKind.ROTATE)),
+            "retire": len(plan.of_kind(ActionKind.RETIRE)),
+            "recover": len(plan.of_kind(ActionKind.RECOVER)),
+            "wait": len(plan.of_kind(ActionKind.WAIT)),
+            "alert": len(plan.of_kind(ActionKind.ALERT)),
+            "blocked": len(plan.of_kind(ActionKind.BLOCKED)),
+            "none": len(plan.of_kind(ActionKind.NONE)),
+            "postponed": len(postponed),
+        },
+        "actions": [_make_action(action, action.pat.name in postponed) for action in plan.actions],
+    }
+
+
+def _make_action(action: Action, postponed: bool) -> ActionDocument:
+    pat, rule = action.pat, action.decision.rule if action.decision else None
+    return {
+        "action": action.kind,
+        **make_reference(pat),
+        "display_name": pat.display_name,
+        "scopes": list(pat.scopes),
+        "expires_at": write_moment(pat.valid_to),
+        "reason": action.reason,
+        "fix": action.fix,
+        "rule": rule.name if rule else None,
+        "rotate_after": write_moment_or_none(action.decision.rotate_after) if action.decision else None,
+        "new_expires_at": write_moment_or_none(action.expires_at),
+        "revoke_after": write_moment_or_none(action.retires_at),
+        "postponed": postponed,
+    }

@@ -1,0 +1,70 @@
+"""`rotator recover`: what was interrupted, and what was left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, TypedDict
+
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    PlaceFailureDocument,
+    make_place_failure,
+)
+from rotator.documents.inventory import RotationDocument, make_rotation_document
+from rotator.domain.rotation import Rotation
+from rotator.engine.left_behind import LeftBehind, LeftBehindKind, make_warning
+from rotator.engine.reconciling import Reconciliation
+
+
+class LeftBehindDocument(TypedDict):
+    """A PAT that a closed rotation left alive, for a person to judge."""
+
+    name: Annotated[str, "Handle of the PAT whose rotation left it."]
+    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+    kind: Annotated[LeftBehindKind, "Why it was left: its rotation failed, or it may be a lost mint, without proof."]
+    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
+    rotation_id: Annotated[str, "Id of the rotation that left it."]
+    fix: Annotated[str, "What a person can do."]
+
+
+class InterruptedDocument(RotationDocument):
+    """A rotation that was interrupted."""
+
+    name: Annotated[str, "Handle of the PAT in rotator."]
+
+
+class RecoveryPlanDocument(Document):
+    """What `rotator recover` would find."""
+
+    interrupted: Annotated[list[InterruptedDocument], "Rotations that were interrupted."]
+    left_behind: Annotated[list[LeftBehindDocument], "PATs that a closed rotation left alive."]
+    late_mints: Annotated[list[str], "Handles for which a mint that was given up took effect late; it is revoked."]
+    late_writes: Annotated[list[str], "Handles whose secret holds a PAT that was given up; it is put right."]
+    errors: Annotated[list[PlaceFailureDocument], "Accounts and organizations that could not be looked at."]
+
+
+def make_left_behind_document(left: LeftBehind) -> LeftBehindDocument:
+    """Say what was left behind, and what a person can do."""
+    return {
+        "name": left.rotation.name,
+        "authorization_id": left.pat.authorization_id,
+        "kind": left.kind,
+        "display_name": left.pat.display_name,
+        "rotation_id": left.rotation.id,
+        "fix": make_warning(left).fix,
+    }
+
+
+def make_recovery_plan_document(
+    interrupted: Iterable[Rotation], found: Reconciliation, late_writes: Iterable[str]
+) -> RecoveryPlanDocument:
+    """Give everything that `rotator recover` would work on, or leave to a person."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in interrupted],
+        "left_behind": [make_left_behind_document(left) for left in found.left_behind],
+        "late_mints": sorted(found.late),
+        "late_writes": list(late_writes),
+        "errors": [make_place_failure(*pair, error) for pair, error in found.down.items()],
+    }

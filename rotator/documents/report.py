@@ -1,0 +1,150 @@
+"""`rotator once`, `rotate` and `recover`: what a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, NotRequired
+
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    FailureDocument,
+    Moment,
+    make_failure_document,
+    write_moment,
+    write_moment_or_none,
+)
+from rotator.documents.pat import PatReference
+from rotator.documents.recovery import LeftBehindDocument, make_left_behind_document
+from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.rotation import RotationState
+from rotator.engine.left_behind import LeftBehind
+from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+
+
+class OutcomeDocument(PatReference):
+    """What came of one PAT. Where a whole account is down, `name` is the account's and the id is empty."""
+
+    reason: NotRequired[Annotated[OutcomeReason, "What led to it, where the list does not say so."]]
+    rule: NotRequired[Annotated[str, "Rule of the policy that decided."]]
+    state_before: NotRequired[Annotated[RotationState, "How far the interrupted rotation had got."]]
+    revoked_authorization_id: NotRequired[Annotated[str, "Id of the PAT that is gone."]]
+    revoke_after: NotRequired[Annotated[Moment, "When the overlap ends and the old PAT is revoked."]]
+    attempt: NotRequired[Annotated[str | None, "Id of the rotation that settles: in `settling`. Null: not known."]]
+    until: NotRequired[Annotated[Moment | None, "When its request can no longer take effect. Null: not known."]]
+    detail: NotRequired[Annotated[str, "Why, in words: what a plan says."]]
+    error: NotRequired[Annotated[FailureDocument, "What went wrong: in `failed` and `blocked`."]]
+
+
+class ReportDocument(Document):
+    """What a run did, or with `--dry-run` what it would do."""
+
+    run_id: Annotated[str, "Id of the run, as the audit log has it."]
+    dry_run: Annotated[bool, "Whether nothing was done."]
+    rotated: Annotated[list[OutcomeDocument], "Got a new PAT; the old one is valid until the overlap ends."]
+    retired: Annotated[list[OutcomeDocument], "Old PATs that were revoked after their overlap."]
+    recovered: Annotated[list[OutcomeDocument], "Interrupted rotations that were finished, and late ones undone."]
+    abandoned: Annotated[list[OutcomeDocument], "Interrupted rotations that were given up, their clones revoked."]
+    failed: Annotated[list[OutcomeDocument], "Failed, and tried again by a later run."]
+    blocked: Annotated[list[OutcomeDocument], "Blocked until somebody acts."]
+    postponed: Annotated[list[OutcomeDocument], "Due, and left for a later run."]
+    held: Annotated[list[OutcomeDocument], "Left alone, because another run is working on them."]
+    settling: Annotated[list[OutcomeDocument], "Have a request whose answer was lost, and which may still take effect."]
+
+
+class RecoverDocument(ReportDocument):
+    """What `rotator recover` did."""
+
+    left_behind: Annotated[list[LeftBehindDocument], "PATs that a closed rotation left alive, for a person to judge."]
+
+
+def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> ReportDocument:
+    """Give what a run did. `standing` are blocked ManagedPats that it left alone."""
+    told = {outcome.name for outcome in report.of_kind(OutcomeKind.BLOCKED)}
+    still_blocked = [_make_planned(action) for action in standing if action.pat.name not in told]
+
+    def make_list(kind: OutcomeKind) -> list[OutcomeDocument]:
+        return [_make_outcome(outcome) for outcome in report.of_kind(kind)]
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": report.run_id,
+        "dry_run": False,
+        "rotated": make_list(OutcomeKind.ROTATED),
+        "retired": make_list(OutcomeKind.RETIRED),
+        "recovered": make_list(OutcomeKind.RECOVERED),
+        "abandoned": make_list(OutcomeKind.ABANDONED),
+        "failed": make_list(OutcomeKind.FAILED),
+        "blocked": make_list(OutcomeKind.BLOCKED) + still_blocked,
+        "postponed": make_list(OutcomeKind.POSTPONED),
+        "held": make_list(OutcomeKind.HELD),
+        "settling": make_list(OutcomeKind.SETTLING),
+    }
+
+
+def make_recover_document(report: RunReport, left_behind: Iterable[LeftBehind]) -> RecoverDocument:
+    """Give what a recovery did, and what it left to a person."""
+    return {
+        **make_report_document(report),
+        "left_behind": [make_left_behind_document(left) for left in left_behind],
+    }
+
+
+def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
+    """Give what a run would do, in the same lists."""
+    postponed = frozenset(plan.postponed)
+    due = plan.of_kind(ActionKind.ROTATE)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "dry_run": True,
+        "rotated": [_make_planned(action) for action in due if action.pat.name not in postponed],
+        "retired": [_make_planned(action) for action in plan.of_kind(ActionKind.RETIRE)],
+        "recovered": [_make_planned(action) for action in plan.of_kind(ActionKind.RECOVER)],
+        "abandoned": [],
+        "failed": [],
+        "blocked": [_make_planned(action) for action in plan.of_kind(ActionKind.BLOCKED)],
+        "postponed": [_make_planned(action) for action in due if action.pat.name in postponed],
+        "held": [],
+        "settling": [],
+    }
+
+
+def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
+    """What every outcome has, and those of the other fields that it has."""
+    document = _begin(outcome)
+    if outcome.reason is not None:
+        document["reason"] = outcome.reason
+    if outcome.decision is not None and outcome.decision.rule is not None:
+        document["rule"] = outcome.decision.rule.name
+    if outcome.state_before is not None:
+        document["state_before"] = outcome.state_before
+    if outcome.revoked_id is not None:
+        document["revoked_authorization_id"] = outcome.revoked_id
+    if outcome.overlap_until is not None:
+        document["revoke_after"] = write_moment(outcome.overlap_until)
+    if outcome.kind is OutcomeKind.SETTLING:
+        document["attempt"] = outcome.rotation_id
+        document["until"] = write_moment_or_none(outcome.settles_until)
+    if outcome.failure is not None:
+        document["error"] = make_failure_document(outcome.failure)
+    return document
+
+
+def _begin(about: PatOutcome | ManagedPat) -> OutcomeDocument:
+    return {
+        "name": about.name,
+        "account": about.account,
+        "organization": about.organization,
+        "authorization_id": about.authorization_id,
+    }
+
+
+def _make_planned(action: Action) -> OutcomeDocument:
+    document = _begin(action.pat)
+    document["detail"] = action.reason
+    if action.kind is ActionKind.BLOCKED:
+        known = action.pat.last_failure if action.pat.blocked else None
+        document["error"] = make_failure_document(known or Failure("blocked", action.reason, action.fix))
+    return document

@@ -1,0 +1,87 @@
+"""`rotator status`: how every PAT stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, TypedDict
+
+from rotator.documents.accounts import SignInDocument
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    FailureDocument,
+    Moment,
+    make_failure_or_none,
+    write_moment,
+    write_moment_or_none,
+)
+from rotator.documents.pat import PatReference
+from rotator.engine.status import NextAction, TokenState, TokenStatus
+
+
+class PatStatusDocument(PatReference):
+    """How one PAT stands."""
+
+    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
+    scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
+    state: Annotated[TokenState, "How it stands, in one word."]
+    valid_from: Annotated[Moment, "When the PAT was created."]
+    expires_at: Annotated[Moment, "When the PAT expires."]
+    rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
+    revoke_after: Annotated[Moment | None, "When the overlap ends and the old PAT is revoked. Null: there is none."]
+    next_at: Annotated[Moment | None, "When there is next something to do; a time in the past means now. Null: never."]
+    next_action: Annotated[NextAction, "What there is to do then."]
+    vault: Annotated[str | None, "Address of the Key Vault that its value goes to. Null: it is not managed."]
+    secret_name: Annotated[str | None, "Name of the secret in that vault. Null: it is not managed."]
+    last_error: Annotated[FailureDocument | None, "What is wrong. Null: nothing."]
+
+
+class RunsDocument(TypedDict):
+    """When runs last were."""
+
+    last_started_at: Annotated[Moment | None, "When the last run began. Null: not known."]
+    last_succeeded_at: Annotated[Moment | None, "When the last successful run ended. Null: not known."]
+
+
+class StatusDocument(Document):
+    """How every PAT stands."""
+
+    generated_at: Annotated[Moment, "When this was put together."]
+    pats: Annotated[list[PatStatusDocument], "Managed PATs by expiry, then those that nobody manages."]
+    accounts: Annotated[list[SignInDocument], "The sign-in of each account of the settings."]
+    runs: Annotated[RunsDocument, "When runs last were."]
+
+
+def make_status_document(
+    rows: Iterable[TokenStatus], accounts: Iterable[SignInDocument], now: datetime
+) -> StatusDocument:
+    """Give every PAT, every account's sign-in, and when runs last were (not recorded yet)."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": write_moment(now),
+        "pats": [_make_row(row) for row in rows],
+        "accounts": list(accounts),
+        "runs": {"last_started_at": None, "last_succeeded_at": None},
+    }
+
+
+def _make_row(row: TokenStatus) -> PatStatusDocument:
+    return {
+        "name": row.name,
+        "account": row.account,
+        "organization": row.organization,
+        "authorization_id": row.authorization_id,
+        "display_name": row.display_name,
+        "scopes": list(row.scopes),
+        "state": row.state,
+        "valid_from": write_moment(row.valid_from),
+        "expires_at": write_moment(row.expires_at),
+        "rotate_after": write_moment_or_none(row.rotate_after),
+        "revoke_after": write_moment_or_none(row.revoke_after),
+        "next_at": write_moment_or_none(row.next_at),
+        "next_action": row.next_action,
+        "vault": row.vault,
+        "secret_name": row.secret_name,
+        "last_error": make_failure_or_none(row.last_error),
+    }
