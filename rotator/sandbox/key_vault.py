@@ -72,6 +72,10 @@ class KeyVaultService:
         if len(parts) > 1:
             check_name(parts[1])
         self._purge_what_is_due(vault)
+        return self._carry_out(vault, request, parts)
+
+    def _carry_out(self, vault: Vault, request: Request, parts: list[str]) -> Response:
+        """Do what an admitted request of a known operation asks for."""
         match request.method, parts:
             case "GET", ["secrets"]:
                 return Response.of_json(200, self._list_secrets(vault, request))

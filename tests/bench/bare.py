@@ -19,6 +19,7 @@ from tests.bench.stage import Stage
 
 _PATS = "api-version=7.1-preview.1"
 _SECRETS = "api-version=7.6"
+_OF_VAULT = frozenset({Kind.CHALLENGE, Kind.VERSIONS, Kind.TAGS, Kind.STORE, Kind.SECRET})
 
 
 @dataclass
@@ -66,8 +67,10 @@ class BareRun:
             self._send(kind, subject)
 
     def _send(self, kind: Kind, subject: Subject) -> None:
+        if kind in _OF_VAULT:
+            self._send_to_vault(kind, subject)
+            return
         pat = f"{self._pats}&authorizationId={subject.authorization_id}"
-        secret = f"{self._secrets}-{subject.name}"
         match kind:
             case Kind.SIGN_IN:
                 self._ask("GET", self._entra)
@@ -77,24 +80,28 @@ class BareRun:
                 self._ask("GET", f"{self._pats}&displayFilterOption=active&$top=100", "azure_devops")
             case Kind.PAT:
                 self._ask("GET", pat, "azure_devops")
+            case Kind.MINT:
+                minted = self._ask("POST", self._pats, "azure_devops", _make_mint(subject.name)).json()["patToken"]
+                subject.value = minted["token"]
+            case Kind.PROBE:
+                self._ask("GET", self._devops, basic=subject.value)
+            case Kind.REVOKE:
+                self._ask("DELETE", pat, "azure_devops")
+
+    def _send_to_vault(self, kind: Kind, subject: Subject) -> None:
+        secret = f"{self._secrets}-{subject.name}"
+        match kind:
             case Kind.CHALLENGE:
                 self._ask("GET", f"{secret}?{_SECRETS}", allowed=401)
             case Kind.VERSIONS:
                 self._ask("GET", f"{secret}/versions?{_SECRETS}&maxresults=1", "key_vault")
             case Kind.TAGS:
                 self._ask("PATCH", f"{secret}?{_SECRETS}", "key_vault", {"tags": {"rotator-intent": "bare"}})
-            case Kind.MINT:
-                minted = self._ask("POST", self._pats, "azure_devops", _make_mint(subject.name)).json()["patToken"]
-                subject.value = minted["token"]
-            case Kind.PROBE:
-                self._ask("GET", self._devops, basic=subject.value)
             case Kind.STORE:
                 body = {"value": subject.value, "tags": {"authorization-id": subject.authorization_id}}
                 self._ask("PUT", f"{secret}?{_SECRETS}", "key_vault", body)
             case Kind.SECRET:
                 subject.value = self._ask("GET", f"{secret}?{_SECRETS}", "key_vault").json()["value"]
-            case Kind.REVOKE:
-                self._ask("DELETE", pat, "azure_devops")
 
     def _ask(
         self,
