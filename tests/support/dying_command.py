@@ -63,8 +63,9 @@ class Executioner:
         if len(self.commits) == self._number and self._when == "before":
             _die()
         self._is_doomed = len(self.commits) == self._number and self._when == "after"
-        # The audit event comes last; without one, the first change says most.
-        self.commits.append(writes[0] if " " in writes[-1] else writes[-1])
+        # An audit event says most, and the last one of several; without any, the first change does.
+        events = [write for write in writes if " " not in write]
+        self.commits.append(events[-1] if events else writes[0])
 
     def _meet_checkin(self, _dbapi_connection: object, _record: object) -> None:
         """Act when the connection returns to its pool, right after the commit and before anything else."""

@@ -51,7 +51,7 @@ COMMITS = [
     "secret_stored",
     "overlap_started",
     "revoke_started",
-    "pat_revoked",
+    "rotation_completed",
     "UPDATE managed_pat",
 ]
 """Every commit of a rotation, named as by `dying_command`: it takes the claim second and gives it back last."""
