@@ -1,4 +1,4 @@
-"""The sandbox's Azure DevOps with the real adapter in front of it."""
+"""The sandbox's Azure DevOps, used through the real adapter."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ ROBOT_ACCOUNT = "robot"
 
 
 class SandboxBearers:
-    """Tokens straight from the sandbox's world: of two users, and (`robot`) of a service principal."""
+    """Tokens directly from the sandbox's world: for two users and, as `robot`, for a service principal."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._tokens: dict[str, AccessToken] = {}
         self.claims: list[str] = []
-        """The claims challenges that were answered with a fresh token."""
+        """The claims challenges that were answered with a new token."""
         self.signed_out: set[str] = set()
 
     def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
-        """A token with some minutes left, a new one for a claims challenge."""
+        """Return a token with some minutes left, or a new one for a claims challenge."""
         assert scope == AZURE_DEVOPS_SCOPE
         if account in self.signed_out:
             raise SignInRequiredError(f"nobody is signed in for {account}", account=account)
@@ -64,7 +64,7 @@ class SandboxClock:
         self.slept: list[float] = []
 
     def now(self) -> datetime:
-        """The sandbox's time."""
+        """Return the sandbox's time."""
         return self._world.clock.now()
 
     def sleep(self, seconds: float) -> None:
@@ -74,7 +74,7 @@ class SandboxClock:
 
 
 class SandboxAzureDevOps:
-    """The sandbox's Azure DevOps, a service for it, and what a test does behind the service's back."""
+    """The sandbox's Azure DevOps, a service for it, and what a test changes without the service."""
 
     service: AzureDevOpsPatService
 
@@ -84,7 +84,7 @@ class SandboxAzureDevOps:
         self.start_over()
 
     def start_over(self) -> None:
-        """No PATs, no policies, no faults, no requests; a new service with its own clock and bearers."""
+        """Remove PATs, policies, faults and requests; make a new service with its own clock and bearers."""
         self.clock = SandboxClock(self.world)
         self.bearers = SandboxBearers(self.world)
         self.service = self.make_service()
@@ -107,7 +107,7 @@ class SandboxAzureDevOps:
         max_wait: timedelta = timedelta(minutes=2),
         stop: Stop | None = None,
     ) -> AzureDevOpsPatService:
-        """Another service; close it."""
+        """Make another service, which the caller closes."""
         address = url or self.sandbox.addresses.azure_devops_url
         options = http or HttpOptions(self.sandbox.addresses.ca_path, read_timeout=timedelta(seconds=5))
         ours = stop or make_stop(self.clock)
@@ -115,7 +115,7 @@ class SandboxAzureDevOps:
 
     @property
     def organization(self) -> Organization:
-        """contoso."""
+        """Return the organization contoso."""
         return self.world.organizations[seeds.ORGANIZATION]
 
     def plant(
@@ -132,25 +132,25 @@ class SandboxAzureDevOps:
         seconds: float = 1.0,
         effect: bool = False,
     ) -> None:
-        """Let a coming request to Azure DevOps go wrong; see `Fault` for what each part means."""
+        """Let a later request to Azure DevOps go wrong; see `Fault` for what each part means."""
         fault = Fault("azure_devops", kind, method, path, times, skip, status, headers or {}, body, seconds)
         self.world.faults.add(replace(fault, effect=effect))
 
     def add_pat(self, name: str, account: str = ACCOUNT, *, days: int = 30, everywhere: bool = False) -> Pat:
-        """A PAT that a person created."""
+        """Add a PAT that a person created."""
         user = self.world.users[seeds.USER_ID if account == ACCOUNT else seeds.OTHER_USER_ID]
         now = self.clock.now()
         homes = None if everywhere else (self.organization,)
         return self.world.add_pat(user, name, "vso.code", homes, now, now + timedelta(days=days))
 
     def requests(self, method: str | None = None) -> list[RecordedRequest]:
-        """The requests that arrived."""
+        """Return the requests that arrived."""
         return self.world.record.all("azure_devops", method)
 
 
 @contextmanager
 def run_azure_devops(directory: Path) -> Iterator[SandboxAzureDevOps]:
-    """A sandbox with a service, until the block ends."""
+    """Run a sandbox with a service until the block ends."""
     with Sandbox(directory, seed_demo=False) as sandbox:
         azure_devops = SandboxAzureDevOps(sandbox)
         yield azure_devops

@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 
 def make_managed_pat(name: str = "npm-feed", *, organization: str = "contoso") -> ManagedPat:
-    """A record whose authorization id and secret name follow from its name."""
+    """Make a record whose authorization id and secret name follow from its name."""
     return ManagedPat(
         name=name,
         account="build-bot",
@@ -29,7 +29,7 @@ def make_managed_pat(name: str = "npm-feed", *, organization: str = "contoso") -
 
 
 def make_rotation(identifier: str = "r1", name: str = "npm-feed", *, created_at: datetime = NOW) -> Rotation:
-    """A planned rotation of a record of `make_managed_pat`."""
+    """Make a planned rotation of a record of `make_managed_pat`."""
     return Rotation(
         id=identifier,
         name=name,
@@ -50,11 +50,11 @@ def make_rotation(identifier: str = "r1", name: str = "npm-feed", *, created_at:
 
 
 def make_pat(identifier: str, *, target_accounts: tuple[str, ...] | None = ("org-1",)) -> Pat:
-    """A PAT as the server lists it."""
+    """Make a PAT as the server lists it."""
     return Pat(identifier, f"pat {identifier}", "vso.code", target_accounts, NOW - DAY, NOW + DAY)
 
 
 def make_entry(event: str = "rotation_planned", subject: str = "npm-feed", run_id: str = "run-1") -> AuditEntry:
-    """An audit entry with one detail of each type."""
+    """Make an audit entry with one detail of each type."""
     details: dict[str, str | int | bool | None] = {"text": "ü\u2028", "number": 2**60, "truth": True, "none": None}
     return AuditEntry(event, subject, Outcome.SUCCEEDED, "root@host", run_id, details)

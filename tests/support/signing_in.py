@@ -27,17 +27,17 @@ from tests.support.stop import make_stop
 
 
 class SandboxClock:
-    """The sandbox's time; sleeping moves it on."""
+    """The sandbox's time; sleeping advances it."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._clock = sandbox.world.clock
 
     def now(self) -> datetime:
-        """The sandbox's now."""
+        """Return the sandbox's time."""
         return self._clock.now()
 
     def sleep(self, seconds: float) -> None:
-        """Advance the sandbox."""
+        """Advance the sandbox's time."""
         self._clock.advance(timedelta(seconds=seconds))
 
 
@@ -58,13 +58,13 @@ class Stage:
         self.sign_in = self.make_sign_in()
 
     def close(self) -> None:
-        """Ends the human's connections."""
+        """Close the person's connections."""
         self.human.close()
 
     def make_account(
         self, name: str = ACCOUNT, username: str = USERNAME, tenant: str = TENANT_ID, client_id: str = CLIENT_ID
     ) -> EntraAccount:
-        """An account of a public client."""
+        """Make an account with a public client."""
         return EntraAccount(Account(name, username, tenant, ("contoso",)), client_id)
 
     def make_sign_in(
@@ -74,7 +74,7 @@ class Stage:
         http: HttpOptions | None = None,
         stop: Stop | None = None,
     ) -> EntraSignIn:
-        """The adapter on the one token cache, with a new object for it, as another process would have."""
+        """Make an adapter on the same token cache, with a new object for it, as in another process."""
         cache = EncryptedTokenCache(
             self.cache_path, SecretValue(self.key), now=lambda: self.clock.now().timestamp(), progress=self._tell
         )
@@ -91,13 +91,13 @@ class Stage:
     def login(
         self, account: str = ACCOUNT, username: str = USERNAME, sign_in: EntraSignIn | None = None
     ) -> SignInStatus:
-        """Sign in by device code, approved at once."""
+        """Sign in by device code, approved immediately."""
         return (sign_in or self.sign_in).login_with_device_code(account, self.approve(username))
 
     def approve(
         self, username: str = USERNAME, action: str = "approve", second_factor: bool = False
     ) -> Callable[[DevicePrompt], None]:
-        """The human at the device code page."""
+        """Return what the person does at the device code page."""
 
         def decide(prompt: DevicePrompt) -> None:
             form = {"user_code": prompt.user_code, "username": username, "action": action}
@@ -133,7 +133,7 @@ class Stage:
         self.configure(apps={CLIENT_ID: settings})
 
     def token_calls(self, grant: str | None = None) -> list[RecordedRequest]:
-        """The requests to the token endpoint, of one grant type if given."""
+        """Return the requests to the token endpoint, of one grant type if given."""
         found = [entry for entry in self.world.record.all("entra", "POST") if entry.path.endswith("/token")]
         return [entry for entry in found if grant is None or f"grant_type={grant}".encode() in entry.body]
 
@@ -148,7 +148,7 @@ class Stage:
 
 
 def read_form(page: str) -> dict[str, str]:
-    """The hidden fields of a page."""
+    """Read the hidden fields of a page."""
     found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
     return {html.unescape(name): html.unescape(value) for name, value in found}
 

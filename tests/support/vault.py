@@ -1,4 +1,4 @@
-"""The sandbox's vault with the real adapter in front of it."""
+"""The sandbox's vault, used through the real adapter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.stop import make_stop
 
 
 class SandboxCredential:
-    """Tokens straight from the sandbox's world, each kept until it is revoked. Thread-safe."""
+    """Tokens directly from the sandbox's world, each used until it is revoked. Thread-safe."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -32,7 +32,7 @@ class SandboxCredential:
         self._lock = threading.Lock()
 
     def revoke(self) -> None:
-        """Make the token in use worthless; who asks now gets another one."""
+        """Revoke the token in use; the next caller gets another one."""
         with self._lock:
             if self._token is not None:
                 self._sandbox.world.access_tokens.pop(self._token.token, None)
@@ -40,12 +40,12 @@ class SandboxCredential:
 
     @property
     def current(self) -> str:
-        """The value of the token in use."""
+        """Return the value of the token in use."""
         assert self._token is not None
         return self._token.token
 
     def get_token(self, *scopes: str, **options: object) -> AccessToken:
-        """A token for the vault, an hour long."""
+        """Return a token for the vault, valid for an hour."""
         with self._lock:
             if self._token is None:
                 world = self._sandbox.world
@@ -55,7 +55,7 @@ class SandboxCredential:
 
 
 class SandboxVault:
-    """The sandbox's default vault, a store for it, and what a test does behind the store's back."""
+    """The sandbox's default vault, a store for it, and what a test changes without the store."""
 
     store: KeyVaultSecretStore
     location: SecretLocation
@@ -71,7 +71,7 @@ class SandboxVault:
 
     @property
     def vault(self) -> Vault:
-        """The vault's state."""
+        """Return the vault's state."""
         return self.world.vaults[VAULT]
 
     def make_store(
@@ -82,7 +82,7 @@ class SandboxVault:
         verify: bool = False,
         stop: Stop | None = None,
     ) -> KeyVaultSecretStore:
-        """Another store; close it."""
+        """Make another store, which the caller closes."""
         return KeyVaultSecretStore(
             lambda location: credential or self.credential,
             verify_challenge_resource=verify,
@@ -91,7 +91,7 @@ class SandboxVault:
         )
 
     def start_over(self, name: str) -> None:
-        """An open, empty vault without faults and requests, and a secret's name of its own."""
+        """Open and empty the vault, remove faults and requests, and use a secret name of its own."""
         self.location = SecretLocation(self.sandbox.addresses.key_vault_url, name, "build-bot")
         with self.world.lock:
             self.vault.secrets.clear()
@@ -103,12 +103,12 @@ class SandboxVault:
         self.clock.slept.clear()
 
     def put(self, value: str, tags: dict[str, str] | None = None) -> str:
-        """Write through the store."""
+        """Write a value through the store."""
         expires_at = self.world.clock.now() + timedelta(days=30)
         return self.store.store(self.location, SecretValue(value), expires_at=expires_at, tags=tags or {})
 
     def write_foreign(self, value: str, tags: dict[str, str], *, enabled: bool = True) -> str:
-        """A version that somebody else writes."""
+        """Write a version as somebody else."""
         with self.world.lock:
             secret = self.vault.secrets.setdefault(self.location.name, Secret(self.location.name))
             now = self.world.clock.now()
@@ -117,7 +117,7 @@ class SandboxVault:
             return version
 
     def soft_delete(self) -> None:
-        """Delete the secret, recoverably."""
+        """Delete the secret so that it can be recovered."""
         with self.world.lock:
             self.vault.secrets[self.location.name].deleted_at = self.world.clock.now()
 
@@ -126,26 +126,26 @@ class SandboxVault:
         self.vault.denied_operations.add(permission)
 
     def close_firewall(self) -> None:
-        """Let nobody in."""
+        """Refuse everybody by the firewall."""
         self.vault.firewall = True
 
     def newest_tags(self) -> dict[str, str]:
-        """The tags of the secret's newest version."""
+        """Return the tags of the secret's newest version."""
         return self.versions()[-1].tags
 
     def versions(self) -> list[SecretVersion]:
-        """The secret's versions, the oldest first."""
+        """Return the secret's versions, the oldest first."""
         secret = self.vault.secrets.get(self.location.name)
         return [] if secret is None else list(secret.versions)
 
     def requests(self, method: str) -> list[RecordedRequest]:
-        """The requests that came with a bearer: without one it is only the library asking for the challenge."""
+        """Return the requests with a bearer; one without is the library's request for the challenge."""
         return [entry for entry in self.world.record.all("key_vault", method) if entry.auth == "Bearer"]
 
 
 @contextmanager
 def run_vault(directory: Path) -> Iterator[SandboxVault]:
-    """A sandbox with a store, until the block ends."""
+    """Run a sandbox with a store until the block ends."""
     with Sandbox(directory, seed_demo=False) as sandbox:
         vault = SandboxVault(sandbox)
         try:

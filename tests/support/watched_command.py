@@ -1,4 +1,4 @@
-"""The installed command under watch: all that it says, writes and shows of itself is kept and searched for secrets.
+"""The installed command, watched: its output, its files and its process are recorded and searched for secrets.
 
 At each request that reaches the sandbox, in the middle of the command's work, the files of its folder and what /proc
 tells of it and its children are taken as well.
@@ -38,12 +38,12 @@ from tests.support.killing import WatchedFaults
 from tests.support.signing_in import Stage as EntraStage
 
 _BROWSER = '#!/bin/sh\ncat /proc/$$/cmdline /proc/$$/environ >"$BROWSER_PIPE"\n'
-"""What `xdg-open` is here: it hands over its own command line (with the address) and environment, and ends."""
+"""Our `xdg-open`: it reports its command line (with the address) and its environment, and ends."""
 _STATE = ("rotator.db", "token-cache.bin", "token-cache.bin.previous")
 
 
 class WatchedRecord(RequestRecord):
-    """A record that looks at the command before it files each request."""
+    """A record that looks at the command before it adds each request."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         super().__init__()
@@ -56,20 +56,20 @@ class WatchedRecord(RequestRecord):
 
 
 class WatchedRun:
-    """One run, its output in files."""
+    """One run, with its output in files."""
 
     def __init__(self, process: subprocess.Popen[bytes], said: Path) -> None:
         self.process = process
         self._said = said
 
     def wait(self, *codes: int) -> str:
-        """Wait for its end with one of these exit codes (default 0); its stdout."""
+        """Wait until it ends with one of these exit codes (default 0), and return its stdout."""
         code = self.process.wait(PATIENCE)
         assert code in (codes or (0,)), f"exit code {code}\n{self.read('.out')}\n{self.read('.err')}"
         return self.read(".out")
 
     def read(self, ending: str) -> str:
-        """What it has said so far: `.out` or `.err`."""
+        """Return its output so far: `.out` or `.err`."""
         return self._said.with_suffix(ending).read_text(encoding="utf-8")
 
 
@@ -91,7 +91,7 @@ class Watch:
         self.homes: dict[str, set[str]] = {"token-cache.key": {CACHE_KEY}}
         self.planted: set[Canary] = set()
         self.seen: dict[bytes, tuple[str, set[str]]] = {}
-        """What was seen, with a name for its place and the kinds that may be in it."""
+        """What was seen, with a name for its place and the kinds of secret that may be in it."""
         self._said = folder / "said"
         self._numbers = itertools.count()
         self.faults = WatchedFaults()
@@ -110,7 +110,7 @@ class Watch:
         self.world.record = WatchedRecord(self._look)
 
     def close(self) -> None:
-        """End what still runs."""
+        """End the runs that are left."""
         self.world.faults.close()
         for run in self._runs:
             if run.process.poll() is None:
@@ -137,16 +137,16 @@ class Watch:
         return run
 
     def run(self, *arguments: str, code: int | tuple[int, ...] = 0) -> str:
-        """Run the command to its end; its stdout."""
+        """Run the command to its end, and return its stdout."""
         output = self.start(*arguments).wait(*((code,) if isinstance(code, int) else code))
         self.look_inside_the_cache()
         return output
 
     def login_by_device_code(self, username: str = USERNAME, action: str = "approve", code: int = 0) -> None:
-        """Sign in, with the human's part; the prompt is read from the file that it goes to."""
+        """Sign in and do the person's part; the prompt is read from its file."""
         run = self.start("login", ACCOUNT, "--device-code", "--json")
         while not (text := run.read(".out")).endswith("\n"):
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it lives on: look again
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is still running: look again
                 run.process.wait(0.1)
             assert run.process.poll() is None, run.wait()
         approve(self.sandbox, json.loads(text), username, action)
@@ -154,7 +154,7 @@ class Watch:
         self.look_inside_the_cache()
 
     def login_by_browser(self, username: str = USERNAME, action: str = "approve", code: int = 0) -> str:
-        """Sign in, playing browser and human; what the browser's process saw is kept."""
+        """Sign in, and act as browser and person; keep what the browser's process saw."""
         run = self.start("login", ACCOUNT, "--browser")
         seen = self._pipe.read_bytes()
         self.keep(seen, "command line and environment of the browser", self.env_kinds)
@@ -165,13 +165,13 @@ class Watch:
         return output
 
     def remember(self) -> None:
-        """Keep the state of command and world; nothing runs."""
+        """Remember the state of command and world; nothing may be running."""
         self._kept = {name: (self.folder / name).read_bytes() for name in _STATE if (self.folder / name).exists()}
         with self.world.lock:
             self._world = copy.deepcopy((self.world.pats, self.world.vaults[VAULT]))
 
     def start_over(self) -> None:
-        """Put the kept state back, and forget what was seen since."""
+        """Go back to the remembered state, and forget what was seen since."""
         self.close()
         self.world.faults = WatchedFaults()
         for name, content in self._kept.items():
@@ -182,7 +182,7 @@ class Watch:
         self.seen.clear()
 
     def hold(self, service: str, method: str, path: str, *, effect: bool = False) -> None:
-        """Hold the next such request for ever, without its effect or with it."""
+        """Hold the next such request for ever, before its effect or after it."""
         self.faults = self.world.faults = WatchedFaults()
         self.faults.add(Fault(service, "hang", method, path, effect=effect))
 
@@ -192,17 +192,17 @@ class Watch:
             assert run.process.poll() is None, "the run ended before the request"
 
     def plant(self, kind: str, value: str) -> str:
-        """Know one more secret; it is returned."""
+        """Add a secret to those to look for, and return it."""
         self.planted.add(Canary(kind, value))
         return value
 
     def keep(self, data: bytes, place: str, kinds: set[str] | None = None) -> None:
-        """Keep what was seen. `kinds` may be in it."""
+        """Keep what was seen; it may contain secrets of these `kinds`."""
         with self._lock:
             self.seen.setdefault(data, (place, set(kinds or ())))
 
     def look_inside_the_cache(self) -> None:
-        """Know the id tokens too: only the token cache has them. Its two files must be in cipher."""
+        """Add the id tokens, which only the token cache has; its two files must be encrypted."""
         for name in _STATE[1:]:
             path = self.folder / name
             if path.exists():
@@ -210,11 +210,11 @@ class Watch:
                 self.planted |= {Canary(ID_TOKEN, token["secret"]) for token in content.get("IdToken", {}).values()}
 
     def canaries(self) -> set[Canary]:
-        """Every secret there is."""
+        """Return every secret."""
         return collect_canaries(self.sandbox) | self.planted
 
     def check(self, *expected: tuple[str, str]) -> None:
-        """No secret was seen anywhere; each of the (kind, service) `expected` was seen on its rightful way."""
+        """Check that no secret was seen elsewhere, and that each `expected` (kind, service) was sent."""
         self._look()
         for path in self._said.iterdir():
             self.keep(path.read_bytes(), f"output {path.name}")
@@ -237,10 +237,10 @@ class Watch:
         assert set(expected) <= rightful, rightful
 
     def _look(self) -> None:
-        """Take the files, and what /proc shows of the runs and of their children."""
+        """Read the files, and what /proc shows of the runs and their children."""
         for folder in (self.folder, self.temp):
             for path in sorted(folder.rglob("*")):
-                # Files are replaced and removed while we look: one that went is in the next look under its new name.
+                # Files are replaced and removed meanwhile: a missing one is found by the next look under its new name.
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     if path.is_file():
                         self.keep(path.read_bytes(), f"file {path.relative_to(folder)}", self.homes.get(path.name))
@@ -250,13 +250,13 @@ class Watch:
                     self._look_at_process(pid)
 
     def _look_at_process(self, pid: int) -> None:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a child that has ended meanwhile
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the child has ended meanwhile
             self.keep(Path(f"/proc/{pid}/cmdline").read_bytes(), "command line")
             self.keep(Path(f"/proc/{pid}/environ").read_bytes(), "environment", self.env_kinds)
 
 
 def _find_family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
+    """Find a process and its descendants."""
     yield pid
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -270,7 +270,7 @@ def _tell(finds: list[Find]) -> str:
 
 
 def edit(path: Path, changes: Mapping[str, str]) -> None:
-    """Replace texts in a file; each must be there."""
+    """Replace texts in a file; each must be in it."""
     text = path.read_text(encoding="utf-8")
     for old, new in changes.items():
         assert old in text, old
