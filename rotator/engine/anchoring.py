@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.places import AnchorRead
-from rotator.engine.auditing import ChainSummary, check_chain
+from rotator.engine.auditing import ChainSummary, check_chain, load_events
 from rotator.engine.context import RunContext
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError
+from rotator.ports.database import Database
 from rotator.ports.secret_store import SecretLocation
 
 
@@ -55,6 +56,14 @@ def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]
     for sequence in sorted(wanted):
         raise _make_error(wanted[sequence][0], "nothing", "is gone: the log was cut off")
     return summary
+
+
+def check_log(database: Database, anchors: Iterable[Anchor] = ()) -> ChainSummary:
+    """Check the whole log as it is now; what is appended meanwhile is left for the next time.
+
+    The anchors must have been fetched before: later ones may not be in it yet. AuditChainError as for the chain.
+    """
+    return check_anchored_chain(load_events(database), anchors)
 
 
 def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,11 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.places import PolicyChanged
 from rotator.engine.context import RunContext
 from rotator.errors import AuditChainError
-from rotator.ports.database import UnitOfWork
+from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
+from rotator.ports.database import Database, UnitOfWork
+
+_PAGE = 1000
+"""How many events one transaction reads."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,49 @@ def record(
 
 def record_policy(run: RunContext, work: UnitOfWork) -> None:
     """Write `policy_changed` when the policy is not the one that the audit last saw."""
-    last = None
-    for event in work.audit.load(event="policy_changed"):
-        last = event.entry.details.get("sha256")
+    changes = work.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
+    last = changes[0].entry.details.get("sha256") if changes else None
     if last != run.policy.digest:
         changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
         record(work, run, "policy", changed, run.services.clock.now())
+
+
+def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
+    """The wanted events in order, up to the newest that there is at the time of the call.
+
+    Read page by page, each in a transaction of its own: however slowly they are taken, none stays open, and no more
+    than a page is in memory. AuditChainError at an event that cannot be read.
+    """
+    with database.read() as reading:
+        newest = reading.audit.load_newest_number()
+    return _load_pages(database, newest, wanted)
+
+
+def _load_pages(database: Database, newest: int, wanted: AuditFilter) -> Iterator[AuditEvent]:
+    last: int | None = None
+    while last is None or last < newest:
+        page, error = _load_page(database, last, wanted)
+        for event in page:
+            if event.sequence > newest:
+                return
+            yield event
+        if error is not None:
+            raise error
+        if len(page) < _PAGE:
+            return
+        last = page[-1].sequence
+
+
+def _load_page(
+    database: Database, after: int | None, wanted: AuditFilter
+) -> tuple[list[AuditEvent], AuditChainError | None]:
+    page: list[AuditEvent] = []
+    with database.read() as reading:
+        try:
+            page.extend(reading.audit.load_after(after, _PAGE, wanted))
+        except AuditChainError as error:
+            return page, error
+    return page, None
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent
 
 
-class AuditLogReader(Protocol):
-    """Reading the hash chain."""
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which events are wanted: those that fit everything that is not None. `since` includes its own moment."""
 
-    def load(
-        self,
-        *,
-        since: datetime | None = None,
-        subject: str | None = None,
-        event: str | None = None,
-        run_id: str | None = None,
-    ) -> Iterator[AuditEvent]:
-        """Events in order, filtered."""
+    since: datetime | None = None
+    subject: str | None = None
+    event: str | None = None
+    run_id: str | None = None
+
+
+EVERY_EVENT = AuditFilter()
+
+
+class AuditLogReader(Protocol):
+    """Reading the hash chain. AuditChainError for an event that cannot be read: it was altered."""
+
+    def load(self, number: int) -> AuditEvent | None:
+        """The event of that number."""
 
     def load_head(self) -> AuditEvent | None:
         """The newest event."""
+
+    def load_newest_number(self) -> int:
+        """The newest event's number, even where that event cannot be read; 0 for an empty log."""
+
+    def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
+        """The newest `limit` of the wanted events, in order."""
+
+    def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
+        """The first `limit` wanted events after that number (None: from the beginning), in order.
+
+        Those before one that cannot be read are given first.
+        """
 
 
 class AuditLog(AuditLogReader, Protocol):

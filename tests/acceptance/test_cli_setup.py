@@ -16,6 +16,7 @@ import yaml
 
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.cli.main import COMMANDS
+from rotator.engine.auditing import load_events
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
 from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
@@ -31,8 +32,7 @@ def read_events(sandbox: Sandbox) -> list[tuple[str, str, str]]:
     """Event, subject and outcome of the audit log."""
     database = SqlDatabase(f"sqlite:///{sandbox.addresses.config_path.with_name('rotator.db')}")
     try:
-        with database.begin() as work:
-            return [(e.entry.event, e.entry.subject, e.entry.outcome.value) for e in work.audit.load()]
+        return [(e.entry.event, e.entry.subject, e.entry.outcome.value) for e in load_events(database)]
     finally:
         database.close()
 

@@ -10,13 +10,14 @@ from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, insert, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 
 from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
 from rotator.adapters.database.records import list_managed_pat, list_rotation
@@ -24,7 +25,9 @@ from rotator.adapters.database.schema import REVISIONS, metadata
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationState
+from rotator.engine.auditing import load_events
 from rotator.errors import DatabaseError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_entry, make_managed_pat, make_rotation
 
@@ -283,8 +286,7 @@ def test_audit_log_refuses_changes_when_made_by_hand(url: str) -> None:
         with engine.connect() as connection, pytest.raises(Exception, match="append-only"):
             connection.execute(text(statement))
     engine.dispose()
-    with database.begin() as work:
-        assert list(work.audit.load()) == [event]
+    assert list(load_events(database)) == [event]
     database.close()
 
 
@@ -312,3 +314,32 @@ def test_sqlite_commit_is_on_disk_and_in_wal_when_looked_at(tmp_path: Path) -> N
         assert other.execute("SELECT count(*) FROM managed_pat").fetchone() == (1,)
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     database.close()
+
+
+def test_newest_events_are_found_by_an_index_when_asked_for(tmp_path: Path) -> None:
+    """By SQLite's own plan: nothing is read that is not given, and nothing is sorted."""
+    url = f"sqlite:///{tmp_path}/rotator.db"
+    upgrade(url)
+    database, plans = SqlDatabase(url), []
+
+    def explain(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith("SELECT audit_event"):
+            rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.append(" ".join(row[3] for row in rows))
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        with database.read() as reading:
+            reading.audit.load(1)
+            reading.audit.load_newest(1, AuditFilter(event="policy_changed"))
+            reading.audit.load_newest(100, AuditFilter(subject="npm-feed"))
+            reading.audit.load_newest_number()
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    database.close()
+    assert [plan.partition(" USING ")[2].split(" (")[0] for plan in plans] == [
+        "INDEX sqlite_autoindex_audit_event_1",
+        "INDEX audit_event_by_event",
+        "INDEX audit_event_by_subject",
+        "COVERING INDEX sqlite_autoindex_audit_event_1",
+    ]

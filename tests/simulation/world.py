@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.auditing import check_chain
+from rotator.engine.anchoring import check_log
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import ROTATION_TAG
@@ -123,8 +123,7 @@ class World:
         text = repr(self.database.snapshot())
         if any(fake.value in text for fake in self.pats.pats.values()):
             raise InvariantError("I6: the value of a PAT is in the database")
-        with self.database.begin() as work:
-            check_chain(work.audit.load())
+        check_log(self.database)
 
     def _add_managed(self, name: str) -> None:
         now = self.clock.now()

@@ -18,13 +18,15 @@ from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.auditing import check_chain
+from rotator.engine.anchoring import check_log
+from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.cycle import rotate_by_hand, run_once
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.status import TokenStatus, status_from
 from rotator.engine.stopping import make_stoppable
-from rotator.ports.database import UnitOfWork
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import Reading
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.clock import FakeClock
 from tests.support.engine_fakes import (
@@ -137,9 +139,9 @@ class EngineWorld:
     def check_promises(self, shown: str = "") -> None:
         """No secret outside the vault nor in what is shown, a chain that verifies, an intent before every mutation."""
         assert CANARY not in self.database.dump() + repr(self.told) + shown
-        with self.database.begin() as work:
-            check_chain(work.audit.load())
-            check_conditions(work)
+        check_log(self.database)
+        with self.database.read() as reading:
+            check_conditions(reading)
         for index, mark in enumerate(self.timeline):
             if mark in MUTATIONS:
                 assert _INTENTS[mark] & set(self.timeline[:index]), f"{mark} without an intent: {self.timeline}"
@@ -213,8 +215,8 @@ class EngineWorld:
 
     def events(self, subject: str | None = NAME) -> list[str]:
         """The audit's events about a subject, each as `event outcome`, in order."""
-        with self.database.begin() as work:
-            return [f"{e.entry.event} {e.entry.outcome.value}" for e in work.audit.load(subject=subject)]
+        events = load_events(self.database, AuditFilter(subject=subject))
+        return [f"{e.entry.event} {e.entry.outcome.value}" for e in events]
 
     def codes(self, name: str = NAME) -> list[str]:
         """Why each rotation was given up or failed, the oldest first."""
@@ -267,10 +269,10 @@ class EngineWorld:
         assert len([mark for mark in self.timeline if mark in MUTATIONS]) == calls
 
 
-def check_conditions(work: UnitOfWork) -> None:
+def check_conditions(reading: Reading) -> None:
     """What lasts agrees with the records: an active one is failing or blocked exactly while a condition says so."""
-    lasting = {(condition.kind, condition.subject) for condition in work.conditions.load()}
-    for pat in work.inventory.load_all():
+    lasting = {(condition.kind, condition.subject) for condition in reading.conditions.load()}
+    for pat in reading.inventory.load_all():
         if pat.state is ManagedPatState.ACTIVE:
             is_failing = pat.last_failure is not None and not pat.blocked
             assert ((ConditionKind.ROTATION_BLOCKED, pat.name) in lasting) == pat.blocked, pat

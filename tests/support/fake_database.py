@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import DatabaseError, DatabaseLockedError
-from rotator.ports.audit_log import AuditLog, AuditLogReader
+from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
@@ -170,22 +171,27 @@ class _MemoryAuditLogReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
 
-    def load(
-        self,
-        *,
-        since: datetime | None = None,
-        subject: str | None = None,
-        event: str | None = None,
-        run_id: str | None = None,
-    ) -> Iterator[AuditEvent]:
-        for found in list(self._tables.events):
-            entry = found.entry
-            wanted = ((subject, entry.subject), (event, entry.event), (run_id, entry.run_id))
-            if (since is None or found.occurred_at >= since) and all(a is None or a == b for a, b in wanted):
-                yield found
+    def load(self, number: int) -> AuditEvent | None:
+        return next((event for event in self._tables.events if event.sequence == number), None)
 
     def load_head(self) -> AuditEvent | None:
         return self._tables.events[-1] if self._tables.events else None
+
+    def load_newest_number(self) -> int:
+        return len(self._tables.events)
+
+    def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
+        return tuple(event for event in self._tables.events if _fits(event, wanted))[-limit:]
+
+    def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
+        later = self._tables.events[number or 0 :]
+        return itertools.islice((event for event in later if _fits(event, wanted)), limit)
+
+
+def _fits(event: AuditEvent, wanted: AuditFilter) -> bool:
+    entry = event.entry
+    pairs = ((wanted.subject, entry.subject), (wanted.event, entry.event), (wanted.run_id, entry.run_id))
+    return (wanted.since is None or event.occurred_at >= wanted.since) and all(a is None or a == b for a, b in pairs)
 
 
 class _MemoryAuditLog(_MemoryAuditLogReader):

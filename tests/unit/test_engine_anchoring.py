@@ -8,15 +8,10 @@ import pytest
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.engine.anchoring import Anchor, check_anchored_chain, fetch_anchors
-from rotator.engine.auditing import check_chain
+from rotator.engine.auditing import check_chain, load_events
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, DeniedError
-from tests.support.engine import NAME, EngineWorld, make_world
-
-
-def load_events(world: EngineWorld) -> list[AuditEvent]:
-    with world.database.begin() as work:
-        return list(work.audit.load())
+from tests.support.engine import NAME, make_world
 
 
 def chain_anew(events: list[AuditEvent]) -> list[AuditEvent]:
@@ -30,7 +25,7 @@ def test_anchors_are_the_heads_of_their_moments_when_secrets_were_written() -> N
     """The event before `store_started`, by number and hash, for each managed secret."""
     world = make_world("a", "b")
     world.run()
-    events = load_events(world)
+    events = list(load_events(world.database))
     anchors = fetch_anchors(world.make_run())
     assert [anchor.name for anchor in anchors] == ["a", "b"]
     for anchor in anchors:
@@ -63,7 +58,7 @@ def test_chain_is_broken_when_its_end_was_cut_off_below_an_anchor() -> None:
     world = make_world()
     world.run()
     [anchor] = fetch_anchors(world.make_run())
-    cut = load_events(world)[: anchor.sequence - 1]
+    cut = list(load_events(world.database))[: anchor.sequence - 1]
     assert check_chain(cut).events == anchor.sequence - 1
     with pytest.raises(AuditChainError, match=rf"event {anchor.sequence}.*secret of {NAME}.*is gone") as caught:
         check_anchored_chain(cut, [anchor])
@@ -72,7 +67,9 @@ def test_chain_is_broken_when_its_end_was_cut_off_below_an_anchor() -> None:
         anchor.hash,
         "nothing",
     )
-    assert check_anchored_chain(load_events(world)[: anchor.sequence], [anchor]).events == anchor.sequence
+    assert (
+        check_anchored_chain(list(load_events(world.database))[: anchor.sequence], [anchor]).events == anchor.sequence
+    )
 
 
 def test_chain_is_broken_when_it_was_written_anew() -> None:
@@ -80,7 +77,7 @@ def test_chain_is_broken_when_it_was_written_anew() -> None:
     world = make_world()
     world.run()
     [anchor] = fetch_anchors(world.make_run())
-    forged = chain_anew(load_events(world))
+    forged = chain_anew(list(load_events(world.database)))
     assert check_chain(forged).events == len(forged)
     with pytest.raises(AuditChainError, match="written anew") as caught:
         check_anchored_chain(forged, [anchor])
@@ -94,7 +91,7 @@ def test_chain_is_broken_when_one_of_two_anchors_of_an_event_differs() -> None:
     [anchor] = fetch_anchors(world.make_run())
     wrong = replace(anchor, name="other", hash="0" * 64)
     with pytest.raises(AuditChainError, match="secret of other"):
-        check_anchored_chain(load_events(world), [anchor, wrong])
+        check_anchored_chain(list(load_events(world.database)), [anchor, wrong])
 
 
 def test_first_missing_anchor_is_named_when_the_log_is_empty() -> None:
@@ -108,7 +105,7 @@ def test_altered_event_is_named_before_any_anchor_when_both_are_wrong() -> None:
     world = make_world()
     world.run()
     [anchor] = fetch_anchors(world.make_run())
-    events = load_events(world)
+    events = list(load_events(world.database))
     events[0] = replace(events[0], entry=replace(events[0].entry, subject="other"))
     with pytest.raises(AuditChainError, match="altered") as caught:
         check_anchored_chain(events, [anchor])

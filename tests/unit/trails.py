@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation
+from rotator.engine.auditing import load_events
 from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import PatOutcome, RunReport
 from rotator.errors import RotatorError
@@ -95,7 +96,7 @@ def tell_report(report: RunReport) -> Iterator[str]:
 def tell_world(world: EngineWorld) -> Iterator[str]:
     """Tell what was audited, told, recorded, journaled and stored, and what was called in what order."""
     with world.database.begin() as work:
-        for event in work.audit.load():
+        for event in load_events(world.database):
             entry = event.entry
             details = show_values(dict(sorted(entry.details.items())))
             when = show_value(event.occurred_at)

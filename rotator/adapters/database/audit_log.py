@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from rotator.adapters.database.engine import lock_topic
 from rotator.adapters.database.schema import audit_event as table
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
+from rotator.domain.managed_pat import check_aware
+from rotator.errors import AuditChainError
+from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 
-_BATCH = 1000
 # Made once: building a statement costs the library more than executing it does.
 _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
+_TEXTS = ("event", "subject", "actor", "run_id", "previous_hash", "hash")
+_UNREADABLE = (AttributeError, RecursionError, TypeError, ValueError)
+"""What making an event raises when somebody has put something into a row that rotator does not write."""
 
 
 class SqlAuditLogReader:
@@ -24,29 +29,42 @@ class SqlAuditLogReader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def load(
-        self,
-        *,
-        since: datetime | None = None,
-        subject: str | None = None,
-        event: str | None = None,
-        run_id: str | None = None,
-    ) -> Iterator[AuditEvent]:
-        """See the port. Streamed: valid inside the transaction only, and never the whole log in memory."""
-        query = select(table).order_by(table.c.sequence).execution_options(yield_per=_BATCH)
-        if since is not None:
-            query = query.where(table.c.occurred_at >= since)
-        for column, wanted in ((table.c.subject, subject), (table.c.event, event), (table.c.run_id, run_id)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        with self._connection.execute(query) as rows:
-            for row in rows:
-                yield _make_event(row)
+    def load(self, number: int) -> AuditEvent | None:
+        """See the port."""
+        return next(self._load(select(table).where(table.c.sequence == number)), None)
 
     def load_head(self) -> AuditEvent | None:
         """See the port."""
-        row = self._connection.execute(_LOAD_HEAD).one_or_none()
-        return None if row is None else _make_event(row)
+        return next(self._load(_LOAD_HEAD), None)
+
+    def load_newest_number(self) -> int:
+        """See the port."""
+        number = self._connection.scalar(_LOAD_HEAD.with_only_columns(table.c.sequence)) or 0
+        if not isinstance(number, int):  # SQLite takes anything in any column
+            raise _make_unreadable(number)
+        return number
+
+    def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
+        """See the port."""
+        query = _select(wanted).order_by(table.c.sequence.desc()).limit(limit)
+        return tuple(self._load(query))[::-1]
+
+    def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
+        """See the port."""
+        query = _select(wanted).order_by(table.c.sequence).limit(limit)
+        return self._load(query if number is None else query.where(table.c.sequence > number))
+
+    def _load(self, query: Select[Any]) -> Iterator[AuditEvent]:
+        """Row by row, valid inside the transaction only."""
+        found = 0
+        with self._connection.execute(query) as rows:
+            try:
+                for row in rows:
+                    yield _make_event(row)
+                    found += 1
+            except _UNREADABLE as error:
+                at_fault = query.with_only_columns(table.c.sequence).offset(found).limit(1)
+                raise _make_unreadable(self._connection.scalar(at_fault)) from error
 
 
 class SqlAuditLog(SqlAuditLogReader):
@@ -78,6 +96,33 @@ class SqlAuditLog(SqlAuditLogReader):
         return event
 
 
+def _select(wanted: AuditFilter) -> Select[Any]:
+    query = select(table)
+    if wanted.since is not None:
+        query = query.where(table.c.occurred_at >= wanted.since)
+    for column, value in (
+        (table.c.subject, wanted.subject),
+        (table.c.event, wanted.event),
+        (table.c.run_id, wanted.run_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    return query
+
+
 def _make_event(row: Row[Any]) -> AuditEvent:
+    """Make an event; one of `_UNREADABLE` when it is none that could be hashed."""
+    if not isinstance(row.details, dict) or not all(isinstance(getattr(row, name), str) for name in _TEXTS):
+        raise TypeError("a column holds a value of another type")
     entry = AuditEntry(row.event, row.subject, row.outcome, row.actor, row.run_id, row.details)
-    return AuditEvent(row.sequence, row.occurred_at, entry, row.previous_hash, row.hash)
+    return AuditEvent(row.sequence, check_aware(row.occurred_at), entry, row.previous_hash, row.hash)
+
+
+def _make_unreadable(number: Any) -> AuditChainError:
+    return AuditChainError(
+        f"audit event {number} was altered after it was written: it cannot be read",
+        sequence=number,
+        expected="an event as rotator writes it",
+        found="a row that cannot be read",
+        fix="Keep the database as it is for whoever investigates, and compare it with a backup from this event on.",
+    )

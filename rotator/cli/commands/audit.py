@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,8 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.errors import AuditChainError, UsageError
 
 if TYPE_CHECKING:
-    from rotator.domain.audit_event import AuditEvent
-    from rotator.engine.anchoring import Anchor
-    from rotator.engine.auditing import ChainSummary
+    from rotator.ports.audit_log import AuditFilter
+    from rotator.wiring.installation import Installation
 
 
 @click.group(
@@ -58,14 +56,15 @@ def list_events(
     cli: CliContext, since: str | None, subject: str | None, event: str | None, run_id: str | None, limit: int
 ) -> int:
     """List events, the oldest first."""
-    from collections import deque
-
     from rotator.cli.render import note, print_json, print_table, say
     from rotator.cli.render_audit import COLUMNS, list_event_rows
+    from rotator.cli.session import open_installation
     from rotator.documents.audit import make_events_document
 
-    with _load(cli, since, subject, event, run_id) as events:
-        newest = deque(events, maxlen=limit)
+    with open_installation(cli) as installation:
+        wanted = _make_filter(installation, since, subject, event, run_id)
+        with installation.database.read() as reading:
+            newest = reading.audit.load_newest(limit, wanted)
     if cli.as_json:
         print_json(make_events_document(newest))
     elif newest:
@@ -85,10 +84,11 @@ def show(cli: CliContext, sequence: int) -> int:
     """Show everything that one event says."""
     from rotator.cli.render import print_json, say
     from rotator.cli.render_audit import render_event
+    from rotator.cli.session import open_installation
     from rotator.documents.audit import make_entry_document
 
-    with _load(cli) as events:
-        found = next((item for item in events if item.sequence == sequence), None)
+    with open_installation(cli) as installation, installation.database.read() as reading:
+        found = reading.audit.load(sequence)
     if found is None:
         raise UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
     if cli.as_json:
@@ -114,13 +114,14 @@ def verify(cli: CliContext, anchors: bool) -> int:
     The chain alone cannot show that its newest events were cut off: --anchors can.
     """
     from rotator.cli.render import print_json, progress, say
+    from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
+    from rotator.engine.anchoring import check_log, fetch_anchors
 
     try:
-        with progress(cli, "recomputing the chain"):
-            noted = _fetch_anchors(cli) if anchors else ()
-            with _load(cli) as events:
-                summary = _check(events, noted)
+        with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
+            noted = fetch_anchors(installation.make_run()) if anchors else ()
+            summary = check_log(installation.database, noted)
     except AuditChainError as error:
         if not cli.as_json:
             raise
@@ -132,38 +133,6 @@ def verify(cli: CliContext, anchors: bool) -> int:
     if anchors:
         say(cli, f"The vaults note {len(noted)} earlier heads, and the log has every one.")
     return 0
-
-
-def _fetch_anchors(cli: CliContext) -> tuple[Anchor, ...]:
-    from rotator.cli.session import open_installation
-    from rotator.engine.anchoring import fetch_anchors
-
-    with open_installation(cli) as installation:
-        return fetch_anchors(installation.make_run())
-
-
-def _check(events: Iterator[AuditEvent], anchors: tuple[Anchor, ...]) -> ChainSummary:
-    """Check the chain; an event that cannot even be read was altered too."""
-    from rotator.engine.anchoring import check_anchored_chain
-
-    good = 0
-
-    def watch() -> Iterator[AuditEvent]:
-        nonlocal good
-        for event in events:
-            yield event
-            good = event.sequence
-
-    try:
-        return check_anchored_chain(watch(), anchors)
-    except (TypeError, ValueError) as error:
-        raise AuditChainError(
-            f"audit event {good + 1} was altered after it was written: it cannot be read",
-            sequence=good + 1,
-            expected="an event as rotator writes it",
-            found=f"unreadable ({type(error).__name__})",
-            fix="Keep the database as it is for whoever investigates, and compare it with a backup from this event on.",
-        ) from error
 
 
 @audit.command(
@@ -187,38 +156,29 @@ def export(
     output: Path | None,
 ) -> int:
     """Write events to stdout or a file, hashes included, for a reviewer or another system."""
-    from rotator.cli.exporting import send_out, spooled
+    from rotator.cli.exporting import opened
     from rotator.cli.render import note
     from rotator.cli.render_audit import write_events
+    from rotator.cli.session import open_installation
+    from rotator.engine.auditing import load_events
 
-    with spooled() as spool:
-        with _load(cli, since, subject, event, run_id) as events:
-            count = write_events(events, spool, form)
-        send_out(spool, output)
+    with open_installation(cli) as installation:
+        wanted = _make_filter(installation, since, subject, event, run_id)
+        events = load_events(installation.database, wanted)
+        with opened(output) as stream:
+            count = write_events(events, stream, form)
     if output is not None:
         note(cli, f"{count} events written to {output}")
     return 0
 
 
-@contextmanager
-def _load(
-    cli: CliContext,
-    since: str | None = None,
-    subject: str | None = None,
-    event: str | None = None,
-    run_id: str | None = None,
-) -> Iterator[Iterator[AuditEvent]]:
-    from rotator.cli.session import open_installation
+def _make_filter(
+    installation: Installation, since: str | None, subject: str | None, event: str | None, run_id: str | None
+) -> AuditFilter:
+    from rotator.ports.audit_log import AuditFilter
 
-    with open_installation(cli) as installation:
-        start = None if since is None else _parse_since(since, installation.clock.now())
-        with installation.database.read() as reading:
-            events = reading.audit.load(since=start, subject=subject, event=event, run_id=run_id)
-            try:
-                yield events
-            finally:
-                if isinstance(events, Generator):
-                    events.close()  # whoever stopped early must not leave a cursor open
+    start = None if since is None else _parse_since(since, installation.clock.now())
+    return AuditFilter(since=start, subject=subject, event=event, run_id=run_id)
 
 
 def _parse_since(text: str, now: datetime) -> datetime:
