@@ -15,6 +15,7 @@ class ConditionKind(StrEnum):
     SIGN_IN_NEEDED = auto()
     ACCOUNT_DOWN = auto()
     ORGANIZATION_DOWN = auto()
+    VAULT_DOWN = auto()
     ROTATION_FAILING = auto()
     ROTATION_BLOCKED = auto()
     PAT_LEFT_BEHIND = auto()

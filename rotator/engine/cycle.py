@@ -23,7 +23,7 @@ from rotator.engine.holds import find_hold
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_mint, begin_rotation, check_attempts, inspect_source, mint_clone, verify_clone
-from rotator.engine.noticing import make_down_event
+from rotator.engine.noticing import make_down_event, notice_vault
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, is_waiting, make_plan
 from rotator.engine.reconciling import Reconciliation, apply_findings, reconcile
@@ -214,6 +214,7 @@ class Cycle:
             self._report_lost_clone(held)
         else:
             self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
+            notice_vault(self.run, held.pat, None)
 
     def _decide(self, held: ClaimedPat) -> Decision | None:
         """What the policy says of a ManagedPat that is to be rotated now; None when it is to be left alone."""
@@ -247,6 +248,7 @@ class Cycle:
             confirm_stored(held, self.view, value)
         until = held.rotation.overlap_until
         self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
+        notice_vault(self.run, held.pat, None)
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
         blocked = isinstance(error, HUMAN_ERRORS)
@@ -262,6 +264,7 @@ class Cycle:
         )
         event = RotationBlocked if blocked else RotationFailed
         held.save(noted, event(code=error.code, message=error.message))
+        notice_vault(self.run, pat, error)
 
 
 def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:

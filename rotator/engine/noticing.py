@@ -19,12 +19,16 @@ from rotator.domain.events.places import (
     SignInRestored,
     TokenCacheDamaged,
     TokenCacheRepaired,
+    VaultDown,
+    VaultDropped,
+    VaultRestored,
 )
+from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
-from rotator.errors import RotatorError, SignInRequiredError
-from rotator.ports.database import UnitOfWork
+from rotator.errors import RotatorError, SignInRequiredError, TransientError, UnknownOutcomeError
+from rotator.ports.database import Reading, UnitOfWork
 
 Pair = tuple[str, str]
 Key = tuple[ConditionKind, str]
@@ -34,20 +38,20 @@ Key = tuple[ConditionKind, str]
 class Seen:
     """What one look at the server saw. A pair is an account's name and an organization, or "" for the account itself.
 
-    `down` could not be looked at, `looked` could; `managed` are all that have ManagedPats. `left` are the PATs that
-    were left behind, as far as the records know.
+    `down` could not be looked at, `looked` could; `pats` are all that are managed. `left` are the PATs that were left
+    behind, as far as the records know.
     """
 
     down: Mapping[Pair, RotatorError]
     looked: frozenset[Pair]
-    managed: frozenset[Pair]
+    pats: tuple[ManagedPat, ...]
     left: tuple[LeftBehind, ...]
 
 
 def notice(run: RunContext, work: UnitOfWork, seen: Seen) -> None:
     """Record what began since the last look, and what ended; what cannot be told stays as it is."""
     now = run.services.clock.now()
-    ongoing = {(condition.kind, condition.subject) for condition in work.conditions.load()}
+    ongoing = _list_ongoing(work)
     begun = _list_troubles(run, seen)
     for (kind, subject), event in begun.items():
         # An account that a person must sign in stays that, although Entra cannot be asked now.
@@ -60,6 +64,22 @@ def notice(run: RunContext, work: UnitOfWork, seen: Seen) -> None:
             record(work, run, subject, ended, now)
 
 
+def notice_vault(run: RunContext, pat: ManagedPat, error: RotatorError | None) -> None:
+    """Record that the vault of a ManagedPat went down by this error, or that it works again (None)."""
+    is_down = isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault"
+    if error is not None and not is_down:
+        return
+    key = (ConditionKind.VAULT_DOWN, name_vault(pat))
+    with run.services.database.read() as reading:
+        if is_down == (key in _list_ongoing(reading)):
+            return
+    event = VaultRestored() if error is None else VaultDown(code=error.code)
+    with run.services.database.begin() as work:
+        if is_down != (key in _list_ongoing(work)):
+            record(work, run, key[1], event, run.services.clock.now())
+    run.progress(event, key[1])
+
+
 def make_down_event(pair: Pair, error: RotatorError) -> tuple[Event, str]:
     """What cannot be worked with now, as an event and its subject."""
     account, organization = pair
@@ -70,9 +90,19 @@ def make_down_event(pair: Pair, error: RotatorError) -> tuple[Event, str]:
     return OrganizationDown(code=error.code), name_organization(pair)
 
 
+def name_vault(pat: ManagedPat) -> str:
+    """The vault of a ManagedPat as a subject: two spellings of one address are equal."""
+    return pat.vault.rstrip("/").lower()
+
+
 def name_organization(pair: Pair) -> str:
     """An organization as a subject, with the account that looks at it."""
     return "/".join(pair)
+
+
+def _list_ongoing(reading: Reading) -> set[Key]:
+    """The conditions that last."""
+    return {(condition.kind, condition.subject) for condition in reading.conditions.load()}
 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
@@ -97,9 +127,11 @@ def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) ->
                 return None
             return SignInRestored() if kind is ConditionKind.SIGN_IN_NEEDED else AccountRestored()
         case ConditionKind.ORGANIZATION_DOWN:
-            if subject not in map(name_organization, seen.managed):
+            if subject not in {name_organization((pat.account, pat.organization)) for pat in seen.pats}:
                 return OrganizationDropped()
             return OrganizationRestored() if subject in map(name_organization, seen.looked) else None
+        case ConditionKind.VAULT_DOWN:
+            return None if subject in map(name_vault, seen.pats) else VaultDropped()
         case ConditionKind.PAT_LEFT_BEHIND:
             return LeftBehindResolved()
         case ConditionKind.TOKEN_CACHE_DAMAGED:

@@ -53,7 +53,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     with run.services.database.begin() as work:
         known = known_in(work, run.services.clock.now())
         left = tuple(left for left in load_left_behind(work, known) if left.pat.authorization_id not in late)
-        notice(run, work, Seen(found.down, frozenset(found.listings), list_pairs(known), left))
+        notice(run, work, Seen(found.down, frozenset(found.listings), known.pats, left))
     return found
 
 
@@ -67,7 +67,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             found.down[account.name, ""] = error
     now = run.services.clock.now()
     found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
-    for pair in sorted(list_pairs(known)):
+    for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
         if (pair[0], "") in found.down:
             continue
         try:
@@ -79,11 +79,6 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         found.listings[pair] = listing
         _note(known, listing, found, now)
     return found
-
-
-def list_pairs(known: Known) -> frozenset[Pair]:
-    """Each account and organization that has ManagedPats."""
-    return frozenset((pat.account, pat.organization) for pat in known.pats)
 
 
 def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.sign_in import TokenCacheDamage
-from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
-from tests.support.engine_scenarios import make_overlapping
+from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy, make_overlapping
 
 CONTOSO = f"{ACCOUNT}/contoso"
 
@@ -130,6 +130,43 @@ def test_sign_in_is_needed_when_azure_devops_says_so() -> None:
     assert list_conditions(world) == {"sign_in_needed": ACCOUNT}
     run_twice(world)
     assert list_conditions(world) == {}
+
+
+def test_vault_is_down_until_a_pat_of_it_could_be_worked_on() -> None:
+    """Another vault's PATs prove nothing."""
+    world = make_world(NAME, "other")
+    busy = make_busy("fetch_versions", "key_vault")
+    world.secrets.fail("prove_writable", busy, times=2)
+    world.run()
+    assert list_conditions(world)["vault_down"] == VAULT
+    world.secrets.fail("prove_writable", busy, times=2)
+    world.advance(hours=1)
+    world.run()
+    world.advance(hours=1)
+    world.run()
+    assert list_conditions(world) == {}
+    assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
+
+
+def test_vault_is_not_down_when_something_else_is() -> None:
+    world = make_world()
+    world.pats.fail("fetch_pat")
+    world.run()
+    world.secrets.denied.add("set")
+    world.advance(hours=1)
+    world.run()
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+
+
+def test_vault_is_dropped_when_nothing_managed_is_in_it_any_more() -> None:
+    world = make_world()
+    world.secrets.fail("prove_writable", make_busy("fetch_versions", "key_vault"))
+    world.run()
+    assert list_conditions(world)["vault_down"] == VAULT
+    forget(world.make_run(), NAME)
+    world.run()
+    assert list_conditions(world) == {}
+    assert world.events(VAULT)[-1] == "vault_dropped succeeded"
 
 
 def test_token_cache_is_damaged_until_it_is_whole() -> None:

@@ -122,6 +122,27 @@ class OrganizationDropped(
     """An organization that was in trouble has no ManagedPat any more."""
 
 
+class VaultDown(
+    Event,
+    name="vault_down",
+    subject=SubjectKind.VAULT,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    begins=ConditionKind.VAULT_DOWN,
+):
+    """A vault did not answer, or not as it should, when a ManagedPat was worked on; it is tried again."""
+
+    code: str
+
+
+class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
+    """A ManagedPat of a vault that was down could be worked on to its end."""
+
+
+class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
+    """A vault that was in trouble holds no ManagedPat's value any more."""
+
+
 class TokenCacheDamaged(
     Event,
     name="token_cache_damaged",
