@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rotator.cli.render import Column, clean, say_in
-from rotator.cli.wording import say_both, say_to
+from rotator.cli.wording import say_both
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_moment
@@ -81,5 +81,5 @@ def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     yield clean(f"    id {pat.authorization_id}, expires {say_both(pat.valid_to, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
     if pat.last_failure is not None:
-        yield clean(f"    blocked: {say_to(pat.name, pat.last_failure.message)}")
+        yield clean(f"    blocked: {pat.last_failure.message}")
         yield clean(f"    fix: {pat.last_failure.fix}")

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from rotator.cli.context import CliContext
 from rotator.cli.render import clean, say
-from rotator.cli.wording import say_counts, say_left, say_to
-from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.cli.wording import say_counts, say_left
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.words import say_duration, say_moment
 
 _SIGNS = {
@@ -32,8 +32,8 @@ def render_plan(plan: Plan, *, ending: str = "Nothing changed.", everything: boo
     for action in plan.actions:
         if everything or action.kind is not ActionKind.NONE:
             yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
-            if action.fix:
-                yield f"    fix: {clean(action.fix)}"
+            if action.failure is not None and action.failure.fix:
+                yield f"    fix: {clean(action.failure.fix)}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 
@@ -44,33 +44,69 @@ def print_plan(cli: CliContext, plan: Plan, *, ending: str) -> None:
 
 def render_action(action: Action, now: datetime, *, postponed: bool = False) -> str:
     """One line: sign, handle, organization, scopes, what happens, and the reason."""
-    pat = action.pat
-    left = say_left(pat.valid_to, now)
-    what = left
-    if postponed:
-        what = f"{left}, postponed by max_rotations_per_hour"
-    elif action.kind is ActionKind.ROTATE and action.expires_at is not None:
-        what = f"{left} -> {say_duration(action.expires_at - now)}"
-        if action.retires_at is not None:
-            what += f"  old revoked {say_moment(action.retires_at)}"
-    elif action.kind is ActionKind.RETIRE:
-        what = "revoke the old one"
-    elif action.kind is ActionKind.RECOVER:
-        what = "finish what was interrupted"
-    elif action.kind is ActionKind.ALERT:
-        what = f"{left}, replace it by hand"
-    elif action.kind is ActionKind.BLOCKED:
-        what = f"{left}, blocked"
-    elif action.kind is ActionKind.WAIT:
-        what = f"{left}, wait"
+    pat, what = action.pat, _say_action(action, now, postponed=postponed)
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
-    return "  ".join(clean(part) for part in (*parts, f"({_shorten(action, now)})"))
+    return "  ".join(clean(part) for part in (*parts, f"({_say_reason(action)})"))
 
 
-def _shorten(action: Action, now: datetime) -> str:
-    """The reason, without what the line has already: the name and the time that is left."""
-    reason = say_to(action.pat.name, action.reason)
-    return reason.replace(f": {say_duration(action.pat.valid_to - now)} left, ", ": ", 1)
+def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
+    left = say_left(action.pat.valid_to, now)
+    if postponed:
+        return f"{left}, postponed by max_rotations_per_hour"
+    match action.kind:
+        case ActionKind.ROTATE:
+            new = f" -> {say_duration(action.expires_at - now)}" if action.expires_at else ""
+            return left + new + (f"  old revoked {say_moment(action.retires_at)}" if action.retires_at else "")
+        case ActionKind.RETIRE:
+            return "revoke the old one"
+        case ActionKind.RECOVER:
+            return "finish what was interrupted"
+        case ActionKind.ALERT:
+            return f"{left}, replace it by hand"
+        case ActionKind.BLOCKED:
+            return f"{left}, blocked"
+        case ActionKind.WAIT:
+            return f"{left}, wait"
+        case ActionKind.NONE:
+            return left
+
+
+def _say_reason(action: Action) -> str:
+    match action.reason:
+        case ActionReason.PAUSED:
+            return "paused by hand"
+        case ActionReason.INTERRUPTED if action.rotation is not None:
+            return f"a rotation was interrupted while {action.rotation.state.value}"
+        case ActionReason.OVERLAP_OVER if action.rotation is not None:
+            return f"the overlap of {say_duration(action.rotation.overlap)} is over, the old one can be revoked"
+        case ActionReason.OVERLAPPING if action.retires_at is not None:
+            return f"rotated; the old one stays valid until {say_moment(action.retires_at)}"
+        case ActionReason.FAILED_BEFORE | ActionReason.FORBIDDEN if action.failure is not None:
+            retry_at = action.pat.retry_at if action.reason is ActionReason.FAILED_BEFORE else None
+            again = f"; tried again after {say_moment(retry_at)}" if retry_at else ""
+            return action.failure.message + again
+        case _:
+            return _say_rule(action)
+
+
+def _say_rule(action: Action) -> str:
+    """What the rule says of it: `rule ci: under 33% of 30d`."""
+    decision, pat = action.decision, action.pat
+    if decision is None or decision.rule is None:
+        return action.reason.value
+    rule, limit = decision.rule, str(decision.rule.rotate_before)
+    if rule.rotate_before.duration is None:
+        limit = f"{limit} of {say_duration(pat.lifetime)}"
+    match action.reason:
+        case ActionReason.NOT_DUE if decision.rotate_after is not None:
+            said = f"due at {limit}, on {say_moment(decision.rotate_after)}"
+        case ActionReason.EXPIRED:
+            said = f"expired {say_moment(pat.valid_to)}"
+        case ActionReason.IGNORED:
+            said = "ignore"
+        case _:
+            said = f"under {limit}"
+    return f"rule {rule.name}: {said}"
 
 
 def _sum_up(plan: Plan) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rotator.cli.render import clean
-from rotator.cli.wording import say_to, say_until
+from rotator.cli.wording import say_until
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
 _WORDS = {
@@ -37,7 +37,7 @@ def render_failures(report: RunReport) -> Iterator[str]:
     for kind in _FAILURES:
         for outcome in report.of_kind(kind):
             failure = outcome.failure
-            yield _say(outcome, say_to(outcome.name, failure.message) if failure else "")
+            yield _say(outcome, failure.message if failure else "")
             if failure and failure.fix:
                 yield f"    fix: {clean(failure.fix)}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rotator.cli.render import Column, clean, say_in
-from rotator.cli.wording import say_counts, say_expiry, say_pats, say_to
+from rotator.cli.wording import say_counts, say_expiry, say_pats
 from rotator.engine.status import TokenState, TokenStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
@@ -38,7 +38,7 @@ def render_status_notes(rows: Iterable[TokenStatus]) -> Iterator[str]:
     """What is wrong with whom, each with who must do what."""
     for row in rows:
         if row.last_error is not None:
-            yield clean(f"{row.name}: {say_to(row.name, row.last_error.message)}")
+            yield clean(f"{row.name}: {row.last_error.message}")
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")
 

@@ -41,11 +41,6 @@ def say_both(moment: datetime | None, now: datetime) -> str:
     return "-" if moment is None else f"{say_moment(moment)} ({say_in(moment, now)})"
 
 
-def say_to(name: str, message: str) -> str:
-    """A message about a PAT without the PAT's name in front: the line has it already."""
-    return message.removeprefix(f"{name}: ").removeprefix(f"{name} ")
-
-
 def say_counts(counts: Mapping[str, int]) -> str:
     """`2 to rotate, 1 blocked`: what there is none of is left out."""
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)

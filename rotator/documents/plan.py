@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from rotator.documents.document import SCHEMA_VERSION, Document, Moment, write_moment, write_moment_or_none
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    FailureDocument,
+    Moment,
+    make_failure_or_none,
+    write_moment,
+    write_moment_or_none,
+)
 from rotator.documents.pat import PatReference, make_reference
-from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 
 
 class ActionDocument(PatReference):
@@ -16,7 +24,8 @@ class ActionDocument(PatReference):
     display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
     scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
     expires_at: Annotated[Moment, "When the current PAT expires."]
-    reason: Annotated[str, "Why, in words."]
+    reason: Annotated[ActionReason, "Why a run would do it."]
+    error: Annotated[FailureDocument | None, "What failed before, or what blocks it. Null: nothing does."]
     fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
     rule: Annotated[str | None, "Rule of the policy that decides. Null: none does."]
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
@@ -77,7 +86,8 @@ def _make_action(action: Action, postponed: bool) -> ActionDocument:
         "scopes": list(pat.scopes),
         "expires_at": write_moment(pat.valid_to),
         "reason": action.reason,
-        "fix": action.fix,
+        "error": make_failure_or_none(action.failure),
+        "fix": action.failure.fix if action.failure else "",
         "rule": rule.name if rule else None,
         "rotate_after": write_moment_or_none(action.decision.rotate_after) if action.decision else None,
         "new_expires_at": write_moment_or_none(action.expires_at),

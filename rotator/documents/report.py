@@ -16,8 +16,8 @@ from rotator.documents.document import (
 )
 from rotator.documents.pat import PatReference
 from rotator.documents.recovery import LeftBehindDocument, make_left_behind_document
-from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
@@ -26,14 +26,13 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 class OutcomeDocument(PatReference):
     """What came of one PAT. Where a whole account is down, `name` is the account's and the id is empty."""
 
-    reason: NotRequired[Annotated[OutcomeReason, "What led to it, where the list does not say so."]]
+    reason: NotRequired[Annotated[OutcomeReason | ActionReason, "What led to it; in a dry run, what would."]]
     rule: NotRequired[Annotated[str, "Rule of the policy that decided."]]
     state_before: NotRequired[Annotated[RotationState, "How far the interrupted rotation had got."]]
     revoked_authorization_id: NotRequired[Annotated[str, "Id of the PAT that is gone."]]
     revoke_after: NotRequired[Annotated[Moment, "When the overlap ends and the old PAT is revoked."]]
     attempt: NotRequired[Annotated[str | None, "Id of the rotation that settles: in `settling`. Null: not known."]]
     until: NotRequired[Annotated[Moment | None, "When its request can no longer take effect. Null: not known."]]
-    detail: NotRequired[Annotated[str, "Why, in words: what a plan says."]]
     error: NotRequired[Annotated[FailureDocument, "What went wrong: in `failed` and `blocked`."]]
 
 
@@ -143,8 +142,7 @@ def _begin(about: PatOutcome | ManagedPat) -> OutcomeDocument:
 
 def _make_planned(action: Action) -> OutcomeDocument:
     document = _begin(action.pat)
-    document["detail"] = action.reason
-    if action.kind is ActionKind.BLOCKED:
-        known = action.pat.last_failure if action.pat.blocked else None
-        document["error"] = make_failure_document(known or Failure("blocked", action.reason, action.fix))
+    document["reason"] = action.reason
+    if action.failure is not None:
+        document["error"] = make_failure_document(action.failure)
     return document

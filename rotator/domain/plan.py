@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.policy import Decision
 from rotator.domain.rotation import Rotation
 
@@ -26,21 +26,37 @@ class ActionKind(StrEnum):
 CHANGES = frozenset({ActionKind.ROTATE, ActionKind.RETIRE, ActionKind.RECOVER})
 
 
+class ActionReason(StrEnum):
+    """Why a run would do it. The fields of the action say the rest: its record, rotation, decision and failure."""
+
+    INTERRUPTED = "interrupted"
+    OVERLAPPING = "overlapping"
+    OVERLAP_OVER = "overlap_over"
+    FAILED_BEFORE = "failed_before"
+    PAUSED = "paused"
+    IGNORED = "ignored"
+    NOT_DUE = "not_due"
+    UNDER_THRESHOLD = "under_threshold"
+    EXPIRED = "expired"
+    FORBIDDEN = "forbidden"
+
+
 @dataclass(frozen=True)
 class Action:
-    """One ManagedPat's part of the plan, with the reason in words.
+    """One ManagedPat's part of the plan, as fields.
 
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old one would be or is revoked.
+    `failure` is what keeps a run from doing more: the last failure, until `retry_at` of the record, or what blocks it.
     """
 
     kind: ActionKind
     pat: ManagedPat
-    reason: str
+    reason: ActionReason
     decision: Decision | None = None
     rotation: Rotation | None = None
     expires_at: datetime | None = None
     retires_at: datetime | None = None
-    fix: str = ""
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from rotator.domain.managed_pat import (
-    ALL_ORGANIZATIONS,
-    ALL_ORGANIZATIONS_END,
-    ManagedPat,
-    Pat,
-    make_secret_name,
-)
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import make_kept_lifetime, make_offset_range
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_duration
 
 
 class RuleAction(StrEnum):
@@ -106,14 +101,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict with its reason in words. `rotate_after` is when it becomes due; `lifetime` what a clone would get."""
+    """A verdict, as fields. `rotate_after` is when it becomes due; `lifetime` what a clone would get.
+
+    `obstacle` is what blocks it, None for the other verdicts.
+    """
 
     verdict: Verdict
-    reason: str
     rule: Rule | None = None
     rotate_after: datetime | None = None
     lifetime: timedelta | None = None
-    fix: str = ""
+    obstacle: Obstacle | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """What a blocked ManagedPat is told to fail of."""
+        return None if self.obstacle is None else replace(self.obstacle.explain(), code="blocked")
 
 
 @dataclass(frozen=True)
@@ -144,97 +146,57 @@ class Policy:
         """What to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime as far as learned."""
         rule = self.rule_for(pat)
         if rule is None:
-            return Decision(
-                Verdict.BLOCKED,
-                "no rule of the policy matches it",
-                fix="Add a rule to the policy that matches it, or forget it.",
-            )
+            return Decision(Verdict.BLOCKED, obstacle=Obstacle(ObstacleKind.NO_RULE))
         if rule.action is RuleAction.IGNORE:
-            return Decision(Verdict.IGNORED, f"rule {rule.name}: ignore", rule)
+            return Decision(Verdict.IGNORED, rule)
         lifetime = self.clone_lifetime(pat, rule, longest)
         rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime)
-        reason = f"rule {rule.name}: {self._say_due(pat, rule, now, rotate_after)}"
-        refusal = check_scopes(pat.scopes, self.guardrails) or check_storm(
+        obstacle = check_scopes(pat.scopes, self.guardrails) or check_storm(
             rule, lifetime, timedelta(seconds=make_offset_range(lifetime)[1])
         )
-        if refusal is not None and rule.action is RuleAction.ROTATE:
-            return Decision(Verdict.BLOCKED, refusal[0], rule, rotate_after, lifetime, refusal[1])
+        if obstacle is not None and rule.action is RuleAction.ROTATE:
+            return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
         if now < rotate_after:
-            return Decision(Verdict.NOT_DUE, reason, rule, rotate_after, lifetime)
+            return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime)
         verdict = Verdict.ALERT if rule.action is RuleAction.ALERT else Verdict.DUE
-        return Decision(verdict, reason, rule, rotate_after, lifetime)
+        return Decision(verdict, rule, rotate_after, lifetime)
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
         """The lifetime a clone is planned with: the rule's or the old one's, below every known maximum."""
         wanted = rule.lifetime or make_kept_lifetime(pat.lifetime)
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
 
-    @staticmethod
-    def _say_due(pat: ManagedPat, rule: Rule, now: datetime, rotate_after: datetime) -> str:
-        limit = f"{rule.rotate_before} of {say_duration(pat.lifetime)}"
-        if rule.rotate_before.duration is not None:
-            limit = str(rule.rotate_before)
-        if now >= pat.valid_to:
-            return f"expired {say_moment(pat.valid_to)}"
-        if now >= rotate_after:
-            return f"{say_duration(pat.valid_to - now)} left, under {limit}"
-        return f"{say_duration(pat.valid_to - now)} left, due at {limit}, on {say_moment(rotate_after)}"
 
-
-def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> tuple[str, str] | None:
-    """Reason and fix when a guardrail forbids one of the scopes, else None."""
+def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> Obstacle | None:
+    """The obstacle when a guardrail forbids one of the scopes."""
     denied = sorted(set(scopes) & set(guardrails.deny_scopes))
-    if not denied:
+    return Obstacle(ObstacleKind.SCOPE_DENIED, scopes=tuple(denied)) if denied else None
+
+
+def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelta(0)) -> Obstacle | None:
+    """The obstacle when a clone of this lifetime would be due again immediately, or outlived by the overlap."""
+    if rule.rotate_before.before(lifetime) >= lifetime - shortfall:
+        kind = ObstacleKind.DUE_IMMEDIATELY
+    elif rule.overlap >= lifetime - shortfall:
+        kind = ObstacleKind.OVERLAP_TOO_LONG
+    else:
         return None
-    kind = " (full access)" if denied == ["app_token"] else ""
-    return (
-        f"its scope {', '.join(denied)}{kind} is denied by guardrails.deny_scopes",
-        "Replace it by a PAT with only the scopes that its consumers need, and adopt that one.",
-    )
+    before = str(rule.rotate_before)
+    return Obstacle(kind, rule=rule.name, lifetime=lifetime, rotate_before=before, overlap=rule.overlap)
 
 
-def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelta(0)) -> tuple[str, str] | None:
-    """Reason and fix when a clone of this lifetime would be due again at once, or outlived by the overlap."""
-    before = rule.rotate_before.before(lifetime)
-    if before >= lifetime - shortfall:
-        return (
-            f"a new one may live {say_duration(lifetime)} at most and would be due again at once "
-            f"(rotate_before {rule.rotate_before})",
-            f"Set rotate_before of rule {rule.name} below {say_duration(lifetime)}, or to a percentage.",
-        )
-    if rule.overlap >= lifetime - shortfall:
-        return (
-            f"the overlap of {say_duration(rule.overlap)} is longer than the {say_duration(lifetime)} "
-            "that a new one may live",
-            f"Set overlap of rule {rule.name} below {say_duration(lifetime)}.",
-        )
-    return None
+def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> Obstacle | None:
+    """The obstacle when a PAT of the server cannot be cloned without reaching more or less."""
+    return check_target(pat, organization_id) or check_scopes(pat.scopes, guardrails)
 
 
-def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> tuple[str, str, str] | None:
-    """Code, reason and fix when a PAT of the server cannot be cloned without reaching more or less; else None."""
-    refusal = check_scopes(pat.scopes, guardrails)
-    return check_target(pat, organization_id) or (None if refusal is None else ("scope_denied", *refusal))
-
-
-def check_target(pat: Pat, organization_id: str | None) -> tuple[str, str, str] | None:
-    """Code, reason and fix when a PAT is not valid for just this organization; an unknown id fits any single one."""
-    if pat.target_accounts is None:
-        return (
-            ALL_ORGANIZATIONS,
-            f"it is valid for all organizations, and no such PAT works from {ALL_ORGANIZATIONS_END:%Y-%m-%d} on",
-            "Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
-        )
-    if len(pat.target_accounts) != 1:
-        return (
-            "several_organizations",
-            f"it is valid for {len(pat.target_accounts)} organizations, and the API creates PATs for one only",
-            "Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
-        )
-    if organization_id is not None and pat.target_accounts[0].lower() != organization_id.lower():
-        return (
-            "other_organization",
-            "it belongs to another organization than the inventory says",
-            "Forget it here and adopt it under the organization it is valid for.",
-        )
+def check_target(pat: Pat, organization_id: str | None) -> Obstacle | None:
+    """The obstacle when a PAT is not valid for just this organization; an unknown id fits any single one."""
+    targets = pat.target_accounts
+    if targets is None:
+        return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
+    if len(targets) != 1:
+        return Obstacle(ObstacleKind.SEVERAL_ORGANIZATIONS, organizations=len(targets))
+    if organization_id is not None and targets[0].lower() != organization_id.lower():
+        return Obstacle(ObstacleKind.OTHER_ORGANIZATION)
     return None

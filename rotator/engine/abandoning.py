@@ -56,7 +56,7 @@ def _freeze_if_served(held: ClaimedPat) -> None:
     if error is None and latest.version.tags.get(AUTHORIZATION_TAG) != rotation.new_authorization_id:
         return
     error = error or DatabaseBehindError(
-        f"{held.pat.name}: {rotation.new_authorization_id} was to be revoked, but the vault hands it out; "
+        f"{rotation.new_authorization_id} was to be revoked, but the vault hands it out; "
         "the database looks older than the vault",
         fix="Nothing was revoked. If the database was restored from a backup, run `rotator inventory rebuild`.",
     )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.events.rotations import RotationBlocked
-from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
-from rotator.domain.policy import Rule, RuleAction, check_clonable
+from rotator.domain.managed_pat import ManagedPat, Pat, make_managed, make_name
+from rotator.domain.policy import Rule, RuleAction, check_target
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
@@ -164,8 +164,6 @@ def _make_record(run: RunContext, listing: Listing, pat: Pat, rule: Rule, taken:
         vault=rule.vault,
         secret_name=rule.make_secret_name(organization=listing.organization, name=name, account=listing.account),
     )
-    refusal = check_clonable(pat, run.policy.guardrails, listing.identity.organization_id)
-    if refusal is None or refusal[0] == "scope_denied":
-        return record  # a denied scope is judged by the policy at every plan: lifting the guardrail is enough
-    code, reason, fix = refusal
-    return replace(record, blocked=True, last_failure=Failure(code, f"{name} cannot be rotated: {reason}", fix))
+    # A denied scope is judged by the policy at every plan: lifting the guardrail is enough.
+    obstacle = check_target(pat, listing.identity.organization_id)
+    return record if obstacle is None else replace(record, blocked=True, last_failure=obstacle.explain())

@@ -107,7 +107,7 @@ class ClaimedPat:
         """
         if self.services.clock.now() >= self._ends_at:
             raise LeaseLostError(
-                f"our claim on {self.pat.name} ran out before a request was sent; nothing was sent",
+                "our claim ran out before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run goes on from the journal.",
             )
 

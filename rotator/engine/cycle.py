@@ -12,7 +12,7 @@ from datetime import datetime
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.inventory import PatLeftBehind
 from rotator.domain.events.rotations import FailureCleared, RotationBlocked, RotationFailed, SettlingContinued
-from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import Failure, ManagedPatState
 from rotator.domain.plan import CHANGES, ActionKind, Plan
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
@@ -133,7 +133,7 @@ class Cycle:
             self.view.note_error(held.pat.account, error)
             self._note_failure(held, error)
         except Exception as error:
-            self._note_failure(held, _make_internal(held.pat, error))
+            self._note_failure(held, _make_internal(error))
 
     def _work(self, held: ClaimedPat, found: Reconciliation) -> None:
         self._undo_late(held, found)
@@ -147,7 +147,7 @@ class Cycle:
             return
         if self._by_hand and held.has_open_rotation and is_settling(held.rotation):
             raise RotationError(
-                f"{held.pat.name}: an interrupted rotation is settling while {held.rotation.state.value}",
+                f"an interrupted rotation is settling while {held.rotation.state.value}",
                 code="rotation_settling",
                 fix="Its last request may still take effect: run `rotator once` again when the settle time is over.",
             )
@@ -227,8 +227,9 @@ class Cycle:
         return decision if self._by_hand or decision.verdict is Verdict.DUE else None
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
-        if decision.verdict is Verdict.BLOCKED:
-            raise PlanRefusedError(f"{held.pat.name}: {decision.reason}", code="blocked", fix=decision.fix)
+        failure = decision.failure
+        if failure is not None:
+            raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
         if not self._by_hand:
             check_attempts(held)
         source = inspect_source(held, self.view, decision, by_hand=self._by_hand)
@@ -272,11 +273,11 @@ def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:
     return now + make_backoff(failures, first=timing.first_retry, longest=timing.longest_retry)
 
 
-def _make_internal(pat: ManagedPat, error: Exception) -> InternalError:
+def _make_internal(error: Exception) -> InternalError:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
     return InternalError(
-        f"{pat.name}: a bug in rotator, {type(error).__name__} at {where}; the other PATs were processed",
+        f"a bug in rotator, {type(error).__name__} at {where}; the other PATs were processed",
         fix="Report it with the log of this run; the journal holds where it stopped.",
     )
 

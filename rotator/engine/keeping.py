@@ -85,7 +85,7 @@ def revoke_current(run: RunContext, name: str) -> str:
         run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)
         failure = Failure(
             Hold.REVOKED_BY_HAND.value,
-            f"{name} was revoked with `rotator revoke`",
+            "it was revoked with `rotator revoke`",
             f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
         )
         record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure, hold=Hold.REVOKED_BY_HAND)

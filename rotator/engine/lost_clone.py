@@ -26,7 +26,7 @@ def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
 def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError:
     rotation, old = held.rotation, listing.find(held.rotation.predecessor_id)
     error = CloneLostError(
-        f"{held.pat.name}: the clone {rotation.new_authorization_id} was revoked outside rotator",
+        f"the clone {rotation.new_authorization_id} was revoked outside rotator",
         fix=f"Nothing to do if it was meant; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
     )
     pat = held.pat

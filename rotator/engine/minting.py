@@ -62,8 +62,10 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by
     PlanRefusedError when the old PAT cannot be cloned or was revoked (`by_hand` allows the latter).
     """
     pat, run = held.pat, held.run
-    if decision.rule is None or decision.lifetime is None:
-        raise PlanRefusedError(decision.reason, code="uncovered", fix=decision.fix)
+    rule, lifetime = decision.rule, decision.lifetime
+    if rule is None or lifetime is None:
+        said = f"rule {rule.name} says ignore" if rule else "no rule of the policy matches it"
+        raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
     listing = view.fetch_listing(pat.account, pat.organization)
     current = run.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
     now = run.services.clock.now()
@@ -72,17 +74,17 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision, *, by
             check_not_behind(held)
             raise make_gone_error(pat.name)
         current = current or _from_inventory(held, listing)
-    refusal = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
-    if refusal is not None:
-        code, reason, fix = refusal
-        raise PlanRefusedError(f"{pat.name} cannot be rotated: {reason}", code=code, fix=fix)
-    return Source(current, decision.rule, decision.lifetime, listing)
+    obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
+    if obstacle is not None:
+        told = obstacle.explain()
+        raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
+    return Source(current, rule, lifetime, listing)
 
 
 def make_gone_error(name: str) -> PatGoneError:
     """What is said of a managed PAT that the server no longer lists as active before its time."""
     return PatGoneError(
-        f"{name} was revoked outside rotator: the server no longer lists it as active",
+        "it was revoked outside rotator: the server no longer lists it as active",
         fix=f"If consumers still need it, `rotator rotate {name}` makes a new one; "
         f"else `rotator inventory forget {name}`.",
     )
@@ -102,7 +104,7 @@ def check_attempts(held: ClaimedPat) -> None:
     ]
     if len(lost) >= MAX_LOST_PER_DAY:
         raise RotationError(
-            f"{held.pat.name}: {len(lost)} clones were minted and given up within a day",
+            f"{len(lost)} clones were minted and given up within a day",
             code="too_many_attempts",
             fix=f"See why with `rotator audit list --name {held.pat.name}`, then `rotator rotate {held.pat.name}`.",
         )
@@ -164,7 +166,7 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None, *, by_hand: b
     was_frozen = pat.hold is Hold.FOREIGN_WRITE
     if is_foreign and (was_frozen or pat.secret_version is not None) and not by_hand:
         raise ForeignWriteError(
-            f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
+            f"secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
             "rotation; nothing was minted",
             fix=f"Find out who writes this secret, stop that, then `rotator rotate {pat.name}`.",
         )
@@ -315,7 +317,8 @@ def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> N
         raise _unusable(held, "mint_answer_wrong", "the clone came back valid for other organizations")
     storm = check_storm(source.rule, made.lifetime)
     if storm is not None:
-        raise _unusable(held, "lifetime_clamped", storm[0], storm[1], PlanRefusedError)
+        told = storm.explain()
+        raise _unusable(held, "lifetime_clamped", told.message, told.fix, PlanRefusedError)
 
 
 def _unusable(
@@ -325,6 +328,6 @@ def _unusable(
     fix: str = "The clone was revoked again; rotator tries later.",
     kind: type[RotatorError] = VerificationError,
 ) -> RotatorError:
-    error = kind(f"{held.pat.name}: {message}", code=code, fix=fix)
+    error = kind(message, code=code, fix=fix)
     abandon(held, error)
     return error

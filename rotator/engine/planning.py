@@ -5,21 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
-from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.domain.words import say_duration, say_moment
 from rotator.engine.context import RunContext
 from rotator.engine.pace import count_places
 from rotator.ports.database import Database
 
 _URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
 _VERDICTS = {
-    Verdict.DUE: ActionKind.ROTATE,
-    Verdict.NOT_DUE: ActionKind.NONE,
-    Verdict.ALERT: ActionKind.ALERT,
-    Verdict.IGNORED: ActionKind.NONE,
-    Verdict.BLOCKED: ActionKind.BLOCKED,
+    Verdict.DUE: (ActionKind.ROTATE, ActionReason.UNDER_THRESHOLD),
+    Verdict.NOT_DUE: (ActionKind.NONE, ActionReason.NOT_DUE),
+    Verdict.ALERT: (ActionKind.ALERT, ActionReason.UNDER_THRESHOLD),
+    Verdict.IGNORED: (ActionKind.NONE, ActionReason.IGNORED),
+    Verdict.BLOCKED: (ActionKind.BLOCKED, ActionReason.FORBIDDEN),
 }
 
 
@@ -51,26 +50,19 @@ def plan_one(
     if rotation is not None:
         return _plan_open(pat, rotation, now)
     if pat.state is ManagedPatState.PAUSED:
-        return Action(ActionKind.NONE, pat, "paused by hand")
+        return Action(ActionKind.NONE, pat, ActionReason.PAUSED)
     decision = policy.decide(pat, now=now, longest=longest)
     failure = pat.last_failure
-    waiting = is_waiting(pat, now)
-    if failure is not None and waiting and (pat.blocked or decision.verdict is Verdict.DUE):
+    if failure is not None and is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
         kind = ActionKind.BLOCKED if pat.blocked else ActionKind.WAIT
-        again = f"; tried again after {say_moment(pat.retry_at)}" if pat.retry_at else ""
-        return Action(kind, pat, f"{failure.message}{again}", decision, fix=failure.fix)
+        return Action(kind, pat, ActionReason.FAILED_BEFORE, decision, failure=failure)
     expires_at = retires_at = None
     if decision.verdict is Verdict.DUE and decision.lifetime is not None and decision.rule is not None:
         expires_at, retires_at = now + decision.lifetime, now + decision.rule.overlap
-    return Action(
-        _VERDICTS[decision.verdict],
-        pat,
-        decision.reason,
-        decision,
-        expires_at=expires_at,
-        retires_at=retires_at,
-        fix=decision.fix,
-    )
+    kind, reason = _VERDICTS[decision.verdict]
+    if reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
+        reason = ActionReason.EXPIRED
+    return Action(kind, pat, reason, decision, expires_at=expires_at, retires_at=retires_at, failure=decision.failure)
 
 
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:
@@ -86,19 +78,11 @@ def has_past_failure(pat: ManagedPat, now: datetime) -> bool:
 def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
     until = rotation.overlap_until
     if rotation.state is not RotationState.OVERLAPPING or until is None:
-        reason = f"a rotation was interrupted while {rotation.state.value}"
-        return Action(ActionKind.RECOVER, pat, reason, rotation=rotation)
-    if pat.retry_at is not None and now < pat.retry_at and pat.last_failure is not None:
-        return Action(
-            ActionKind.WAIT,
-            pat,
-            f"{pat.last_failure.message}; tried again after {say_moment(pat.retry_at)}",
-            rotation=rotation,
-            retires_at=until,
-            fix=pat.last_failure.fix,
-        )
+        return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
+    failure = pat.last_failure
+    if pat.retry_at is not None and now < pat.retry_at and failure is not None:
+        reason = ActionReason.FAILED_BEFORE
+        return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until, failure=failure)
     if now >= until:
-        reason = f"the overlap of {say_duration(rotation.overlap)} is over, the old one can be revoked"
-        return Action(ActionKind.RETIRE, pat, reason, rotation=rotation, retires_at=until)
-    reason = f"rotated; the old one stays valid until {say_moment(until)}"
-    return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until)
+        return Action(ActionKind.RETIRE, pat, ActionReason.OVERLAP_OVER, rotation=rotation, retires_at=until)
+    return Action(ActionKind.WAIT, pat, ActionReason.OVERLAPPING, rotation=rotation, retires_at=until)

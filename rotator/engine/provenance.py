@@ -64,7 +64,7 @@ def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehin
     if newest is None or load_provenance(held.run, pat).find_writer(newest) is not Writer.UNKNOWN:
         return None
     return DatabaseBehindError(
-        f"{pat.name}: secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
+        f"secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
         f"know ({newest.tags.get(ROTATION_TAG)}); the database looks older than the vault",
         fix="Nothing was minted or revoked. If the database was restored from a backup, run "
         "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
@@ -83,7 +83,7 @@ def make_foreign(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
     """What to raise when consumers no longer read what the rotation at hand wrote."""
     rotation = held.rotation
     return find_behind(held, latest.version if latest is not None else None) or ForeignWriteError(
-        f"{held.pat.name}: secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
+        f"secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
         f"since; rotator revoked neither {rotation.predecessor_id} nor {rotation.new_authorization_id}",
         fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",
     )

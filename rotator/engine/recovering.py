@@ -86,7 +86,7 @@ def _recover_mint(held: ClaimedPat, view: ServerView) -> None:
         _adopt_mint(held, listing, found[0])
     elif found:
         error = RotationError(
-            f"{held.pat.name}: {len(found)} PATs look like our lost mint: {', '.join(found)}; none was revoked",
+            f"{len(found)} PATs look like our lost mint: {', '.join(found)}; none was revoked",
             code=RotationEnding.MINT_AMBIGUOUS,
             fix="Revoke those that nobody uses in Azure DevOps.",
         )

@@ -38,7 +38,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = Fa
     """
     rotation = held.rotation
     if not by_hand and rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held):
-        raise RotationError(f"the overlap of {held.pat.name} is not over", code="overlap_not_over")
+        raise RotationError("the overlap is not over", code="overlap_not_over")
     guard_revocation(held, view)
     if rotation.state is RotationState.OVERLAPPING:
         held.step(
@@ -61,7 +61,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
         in_use = {pat.authorization_id for pat in reading.inventory.load_all()}
     if rotation.predecessor_id in in_use or held.pat.authorization_id != rotation.new_authorization_id:
         error = PlanRefusedError(
-            f"{held.pat.name}: the PAT to retire is recorded as in use; nothing was revoked",
+            "the PAT to retire is recorded as in use; nothing was revoked",
             code="predecessor_in_use",
             fix="The inventory was changed by hand or restored from a backup: compare it with `rotator scan`.",
         )
@@ -70,7 +70,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     if latest is None or not is_ours(held, latest):
         if restore_committed(held):
             raise RotationError(
-                f"{held.pat.name}: a late write of ours was undone, so the overlap starts again",
+                "a late write of ours was undone, so the overlap starts again",
                 code="overlap_restarted",
                 fix="Nothing to do: the old one is revoked when the new overlap is over.",
             )
@@ -79,7 +79,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     expected = view.fetch_identity(rotation.account, rotation.organization)
     if found.user_id != expected.user_id:
         raise VerificationError(
-            f"{held.pat.name}: the value in the vault authenticates as {found.display_name}, "
+            f"the value in the vault authenticates as {found.display_name}, "
             f"not as {expected.display_name}; nothing was revoked",
             code="wrong_identity",
             fix="Find out who changed the secret.",

@@ -150,7 +150,7 @@ def _make_row(
     state = _find_state(pat, rotation, decision, now)
     error = pat.last_failure
     if error is None and state is TokenState.BLOCKED:
-        error = Failure("blocked", f"{pat.name}: {decision.reason}", decision.fix)
+        error = decision.failure
     return TokenStatus(
         name=pat.name,
         account=pat.account,

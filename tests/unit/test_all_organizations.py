@@ -22,7 +22,7 @@ from tests.support.policies import RULE, make_policy
 END = datetime(2026, 12, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 OWN_EXPIRY = datetime(2027, 1, 31, 9, 0, tzinfo=UTC)
-NOTE = "everywhere: cannot be rotated: it is valid for all organizations, and no such PAT works from 2026-12-01 on"
+NOTE = "everywhere: it is valid for all organizations, and no such PAT works from 2026-12-01 on"
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_status_shows_such_a_pat_as_expired_when_its_day_has_come(world: EngineW
 def test_plan_blocks_such_a_pat_with_its_own_time_left_when_its_day_is_ahead(world: EngineWorld) -> None:
     move_to(world, END - SECOND)
     (line,) = [line for line in render_plan(make_plan(world.make_run())) if "everywhere" in line]
-    assert line.startswith("x everywhere  contoso  vso.code vso.packaging  61d left, blocked  (cannot be rotated: ")
+    assert line.startswith("x everywhere  contoso  vso.code vso.packaging  61d left, blocked  (it is valid for all")
     assert "no such PAT works from 2026-12-01 on" in line
 
 
@@ -115,7 +115,7 @@ def test_plan_says_that_such_a_pat_is_expired_when_its_day_has_come(world: Engin
     plan = make_plan(world.make_run())
     (line,) = [line for line in render_plan(plan) if "everywhere" in line]
     assert line.startswith(
-        "x everywhere  contoso  vso.code vso.packaging  expired 3d ago, blocked  (cannot be rotated: "
+        "x everywhere  contoso  vso.code vso.packaging  expired 3d ago, blocked  (it is valid for all"
     )
     assert "no such PAT works from 2026-12-01 on" in line
     (action,) = [action for action in make_plan_document(plan)["actions"] if action["name"] == "everywhere"]

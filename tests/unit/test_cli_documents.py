@@ -18,7 +18,7 @@ from rotator.documents.report import make_dry_run_document, make_report_document
 from rotator.documents.status import make_status_document
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.status import NextAction, TokenState, TokenStatus
@@ -32,11 +32,14 @@ PAT = ManagedPat(
 OTHER = replace(PAT, name="other", authorization_id="id-2")
 
 
+DENIED = Failure("blocked", "denied by guardrails", "Replace it.")
+
+
 def _make_report() -> RunReport:
     report = RunReport("run")
     report.add(PatOutcome.of(OutcomeKind.ROTATED, PAT, overlap_until=NOW + timedelta(days=1)))
     report.add(PatOutcome.of(OutcomeKind.RETIRED, PAT, revoked_id="id-0"))
-    refused = RejectedError("other: the policy says no", service="azure_devops", operation="mint", fix="Ask for it.")
+    refused = RejectedError("the policy says no", service="azure_devops", operation="mint", fix="Ask for it.")
     report.add(PatOutcome.of_error(OutcomeKind.BLOCKED, OTHER, refused))
     report.add(PatOutcome.of(OutcomeKind.POSTPONED, replace(PAT, name="later")))
     return report
@@ -44,8 +47,8 @@ def _make_report() -> RunReport:
 
 def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> None:
     standing = [
-        Action(ActionKind.BLOCKED, OTHER, "again"),
-        Action(ActionKind.BLOCKED, replace(PAT, name="old"), "denied by guardrails", fix="Replace it."),
+        Action(ActionKind.BLOCKED, OTHER, ActionReason.FAILED_BEFORE, failure=DENIED),
+        Action(ActionKind.BLOCKED, replace(PAT, name="old"), ActionReason.FORBIDDEN, failure=DENIED),
     ]
     document = make_report_document(_make_report(), standing)
     assert document["rotated"] == [
@@ -58,7 +61,7 @@ def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> 
         }
     ]
     assert [(entry["name"], entry["error"]) for entry in document["blocked"]] == [
-        ("other", {"code": "rejected", "message": "other: the policy says no", "fix": "Ask for it."}),
+        ("other", {"code": "rejected", "message": "the policy says no", "fix": "Ask for it."}),
         ("old", {"code": "blocked", "message": "denied by guardrails", "fix": "Replace it."}),
     ]
     postponed = document["postponed"]
@@ -67,8 +70,11 @@ def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> 
 
 
 def test_dry_run_document_lists_what_would_be_done_when_some_is_postponed() -> None:
-    rotate = [Action(ActionKind.ROTATE, pat, "due", expires_at=NOW + timedelta(days=30)) for pat in (PAT, OTHER)]
-    retire = Action(ActionKind.RETIRE, replace(PAT, name="done"), "over")
+    rotate = [
+        Action(ActionKind.ROTATE, pat, ActionReason.EXPIRED, expires_at=NOW + timedelta(days=30))
+        for pat in (PAT, OTHER)
+    ]
+    retire = Action(ActionKind.RETIRE, replace(PAT, name="done"), ActionReason.OVERLAP_OVER)
     document = make_dry_run_document(Plan(NOW, (*rotate, retire), ("other",)), "run")
     lists = {key: value for key, value in document.items() if isinstance(value, list)}
     assert {key: [entry["name"] for entry in value] for key, value in lists.items() if value} == {
@@ -80,7 +86,7 @@ def test_dry_run_document_lists_what_would_be_done_when_some_is_postponed() -> N
 
 
 def test_plan_document_tells_every_reason_when_nothing_is_due() -> None:
-    document = make_plan_document(Plan(NOW, (Action(ActionKind.NONE, PAT, "paused by hand"),)))
+    document = make_plan_document(Plan(NOW, (Action(ActionKind.NONE, PAT, ActionReason.PAUSED),)))
     assert document["has_changes"] is False
     assert document["actions"] == [
         {
@@ -92,7 +98,8 @@ def test_plan_document_tells_every_reason_when_nothing_is_due() -> None:
             "display_name": "Feed",
             "scopes": ["vso.build", "vso.code"],
             "expires_at": "2026-12-06T09:00:00Z",
-            "reason": "paused by hand",
+            "reason": "paused",
+            "error": None,
             "fix": "",
             "rule": None,
             "rotate_after": None,

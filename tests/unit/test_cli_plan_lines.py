@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.render_plan import render_plan
+from rotator.cli.render_plan import render_action, render_plan
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, Plan
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.planning import plan_one
 
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NOW = datetime(2026, 12, 2, 9, 0, tzinfo=UTC)
 RULE = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
 POLICY = Policy((RULE,), Guardrails(deny_scopes=("app_token",)), "0" * 64)
@@ -51,6 +52,37 @@ def test_plan_line_says_expired_when_its_time_is_over() -> None:
     assert "  expired 2d ago -> 30d  " in line
 
 
+@pytest.mark.parametrize(
+    ("threshold", "left", "what", "reason"),
+    [
+        (Threshold(share=0.25), 11 * DAY, "11d left", "rule ci: due at 25% of 40d, on 2026-12-03 09:00Z"),
+        (Threshold(share=0.25), 9 * DAY, "9d left -> 40d", "rule ci: under 25% of 40d"),
+        (Threshold(duration=7 * DAY), 8 * DAY, "8d left", "rule ci: due at 7d, on 2026-12-03 09:00Z"),
+        (Threshold(duration=7 * DAY), 26 * HOUR, "1d left -> 40d", "rule ci: under 7d"),
+        (Threshold(share=0.25), timedelta(0), "expired 0s ago -> 40d", "rule ci: expired 2026-12-02 09:00Z"),
+        (Threshold(share=0.25), -DAY, "expired 1d ago -> 40d", "rule ci: expired 2026-12-01 09:00Z"),
+    ],
+)
+def test_plan_line_says_why_when_decided(threshold: Threshold, left: timedelta, what: str, reason: str) -> None:
+    pat = replace(_make_pat("feed", left=0), valid_from=NOW + left - 40 * DAY, valid_to=NOW + left)
+    policy = Policy((replace(RULE, rotate_before=threshold),), Guardrails(), "0" * 64)
+    line = render_action(plan_one(pat, None, policy, None, NOW), NOW)
+    assert f"  {what}  " in line
+    assert line.endswith(f"  ({reason})")
+
+
+@pytest.mark.parametrize(
+    ("action", "line"),
+    [
+        (RuleAction.ALERT, "! feed  contoso  vso.packaging  5d left, replace it by hand  (rule ci: under 33% of 30d)"),
+        (RuleAction.IGNORE, "= feed  contoso  vso.packaging  5d left  (rule ci: ignore)"),
+    ],
+)
+def test_plan_line_follows_the_rule_when_it_does_not_rotate(action: RuleAction, line: str) -> None:
+    policy = Policy((replace(RULE, action=action),), Guardrails(), "0" * 64)
+    assert render_action(plan_one(_make_pat("feed", left=5), None, policy, None, NOW), NOW) == line
+
+
 def test_plan_names_reason_and_fix_when_blocked() -> None:
     lines = list(render_plan(_plan_for((_make_pat("old-admin", left=5, scope="app_token"), None))))
     assert lines[0].startswith("x old-admin  contoso  app_token  5d left, blocked  (")
@@ -72,19 +104,29 @@ def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> Non
 
 
 @pytest.mark.parametrize(
-    ("state", "until", "expected"),
+    ("state", "until", "what", "reason"),
     [
-        (RotationState.MINTING, None, "+ feed  contoso  vso.packaging  finish what was interrupted  ("),
-        (RotationState.OVERLAPPING, NOW, "- feed  contoso  vso.packaging  revoke the old one  ("),
-        (RotationState.OVERLAPPING, NOW + timedelta(hours=1), ". feed  contoso  vso.packaging  20d left, wait  ("),
+        (RotationState.MINTING, None, "finish what was interrupted", "a rotation was interrupted while minting"),
+        (
+            RotationState.OVERLAPPING,
+            NOW,
+            "revoke the old one",
+            "the overlap of 1d is over, the old one can be revoked",
+        ),
+        (
+            RotationState.OVERLAPPING,
+            NOW + HOUR,
+            "20d left, wait",
+            "rotated; the old one stays valid until 2026-12-02 10:00Z",
+        ),
     ],
 )
 def test_plan_line_follows_the_rotation_when_one_is_open(
-    state: RotationState, until: datetime | None, expected: str
+    state: RotationState, until: datetime | None, what: str, reason: str
 ) -> None:
     pat = _make_pat("feed", left=20)
     [line, _] = render_plan(_plan_for((pat, _make_rotation(pat, state, until))))
-    assert line.startswith(expected)
+    assert line[1:] == f" feed  contoso  vso.packaging  {what}  ({reason})"
 
 
 def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:

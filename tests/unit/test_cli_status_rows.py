@@ -47,7 +47,7 @@ def test_status_row_says_what_comes_next_when_in_state(row: TokenStatus, expecte
 
 
 def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
-    failed = replace(OK, last_error=Failure("denied", "npm-feed: the vault refused", "Grant set on the vault."))
+    failed = replace(OK, last_error=Failure("denied", "the vault refused", "Grant set on the vault."))
     assert list(render_status_notes([OK, failed])) == [
         "npm-feed: the vault refused",
         "    fix: Grant set on the vault.",
@@ -116,13 +116,13 @@ def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
 
 def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() -> None:
     rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
-    blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "npm-feed cannot be rotated: all", "Split it."))
+    blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "it is valid for all organizations", "Split it."))
     plan = AdoptionPlan((Proposal(blocked, rule),), (Refusal("ghost", "no such PAT", "See scan."),))
     assert list(render_adoption(plan, NOW)) == [
         r'+ npm-feed  "npm \x1b[2J feed"  build-bot/contoso  (rule ci)',
         "    id id-1, expires 2026-12-21 09:00Z (in 20 days)",
         "    secret contoso-npm-feed in https://v",
-        "    blocked: cannot be rotated: all",
+        "    blocked: it is valid for all organizations",
         "    fix: Split it.",
         "x ghost: no such PAT",
         "    fix: See scan.",

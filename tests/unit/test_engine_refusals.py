@@ -30,7 +30,7 @@ def get_code(report: RunReport, *, blocked: bool = True) -> str:
     assert (report.of_kind(OutcomeKind.FAILED) if blocked else report.of_kind(OutcomeKind.BLOCKED)) == ()
     assert entry.failure is not None
     assert entry.failure.fix
-    assert entry.failure.message.startswith(entry.name)
+    assert not entry.failure.message.startswith(entry.name), "it is shown beside its name"
     return entry.failure.code
 
 
@@ -91,8 +91,9 @@ def test_pat_is_blocked_when_a_guardrail_denies_its_scope(scopes: tuple[str, ...
     assert world.count("mint") == 0
     (action,) = make_plan(world.make_run()).actions
     assert action.kind.value == "blocked"
-    assert "denied by guardrails.deny_scopes" in action.reason
-    assert action.fix
+    assert action.failure is not None
+    assert "denied by guardrails.deny_scopes" in action.failure.message
+    assert action.failure.fix
 
 
 def test_guardrail_holds_when_a_person_asks_for_a_rotation() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.policy import Verdict
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind
@@ -179,7 +180,7 @@ def test_expired_pat_is_replaced_when_nobody_renewed_it_in_time() -> None:
     report = world.run()
     [rotated] = report.of_kind(OutcomeKind.ROTATED)
     assert rotated.decision is not None
-    assert rotated.decision.reason.startswith("rule ci: expired 20")
+    assert (rotated.decision.verdict, rotated.decision.rule) == (Verdict.DUE, RULE)
     world.advance(hours=25)
     world.run()
     world.check_rest()

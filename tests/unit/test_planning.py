@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.domain.plan import Action, ActionKind, Plan
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold, Verdict
 from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
 from rotator.engine.planning import plan_one
@@ -20,7 +20,6 @@ FAILURE = Failure("transient", "the vault did not answer", "Look at the vault.")
 DUE = replace(RULE, rotate_before=Threshold(duration=20 * DAY))
 POLICY = make_policy(DUE)
 PAT = make_managed_pat()
-AGAIN = "; tried again after 2026-03-01 12:00Z"
 WAITING = replace(PAT, failures=1, last_failure=FAILURE, retry_at=NOW + SECOND)
 
 
@@ -38,11 +37,11 @@ def plan(
 
 def test_action_is_rotate_with_its_times_when_due() -> None:
     action = plan()
-    assert (action.kind, action.pat, action.rotation, action.fix) == (ActionKind.ROTATE, PAT, None, "")
+    assert (action.kind, action.pat, action.rotation, action.failure) == (ActionKind.ROTATE, PAT, None, None)
     assert (action.expires_at, action.retires_at) == (NOW + 30 * DAY, NOW + DAY)
     assert action.decision is not None
     assert action.decision.verdict is Verdict.DUE
-    assert action.reason == action.decision.reason == "rule ci: 10d left, under 20d"
+    assert action.reason is ActionReason.UNDER_THRESHOLD
 
 
 def test_action_expires_by_the_learned_limit_when_the_server_clamps() -> None:
@@ -52,38 +51,47 @@ def test_action_expires_by_the_learned_limit_when_the_server_clamps() -> None:
 @pytest.mark.parametrize(
     ("policy", "kind", "reason"),
     [
-        (make_policy(RULE), ActionKind.NONE, "10d left, due at 25% of 30d"),
-        (make_policy(replace(DUE, action=RuleAction.ALERT)), ActionKind.ALERT, "10d left, under 20d"),
-        (make_policy(replace(DUE, action=RuleAction.IGNORE)), ActionKind.NONE, "ignore"),
-        (make_policy(), ActionKind.BLOCKED, "no rule of the policy matches it"),
+        (make_policy(RULE), ActionKind.NONE, ActionReason.NOT_DUE),
+        (make_policy(replace(DUE, action=RuleAction.ALERT)), ActionKind.ALERT, ActionReason.UNDER_THRESHOLD),
+        (make_policy(replace(DUE, action=RuleAction.IGNORE)), ActionKind.NONE, ActionReason.IGNORED),
+        (make_policy(), ActionKind.BLOCKED, ActionReason.FORBIDDEN),
         (
             make_policy(DUE, guardrails=Guardrails(deny_scopes=("vso.code",))),
             ActionKind.BLOCKED,
-            "denied by guardrails",
+            ActionReason.FORBIDDEN,
         ),
-        (make_policy(DUE, guardrails=Guardrails(max_lifetime=DAY)), ActionKind.BLOCKED, "due again at once"),
+        (make_policy(DUE, guardrails=Guardrails(max_lifetime=DAY)), ActionKind.BLOCKED, ActionReason.FORBIDDEN),
     ],
     ids=["not due", "alert", "ignore", "uncovered", "scope", "storm"],
 )
-def test_action_follows_the_policy_when_nothing_is_under_way(policy: Policy, kind: ActionKind, reason: str) -> None:
+def test_action_follows_the_policy_when_nothing_is_under_way(
+    policy: Policy, kind: ActionKind, reason: ActionReason
+) -> None:
     action = plan(policy=policy)
     assert action.kind is kind
-    assert reason in action.reason
+    assert action.reason is reason
     assert (action.expires_at, action.retires_at) == (None, None)
     assert action.decision is not None
-    assert action.fix == action.decision.fix
-    assert bool(action.fix) == (kind is ActionKind.BLOCKED)
+    assert action.failure == action.decision.failure
+    assert (action.failure is not None) == (kind is ActionKind.BLOCKED)
+
+
+def test_action_says_expired_when_a_due_pat_is_over() -> None:
+    assert plan(now=PAT.valid_to - SECOND).reason is ActionReason.UNDER_THRESHOLD
+    assert plan(now=PAT.valid_to).reason is ActionReason.EXPIRED
+    alert = make_policy(replace(DUE, action=RuleAction.ALERT))
+    assert plan(policy=alert, now=PAT.valid_to).reason is ActionReason.EXPIRED
 
 
 def test_action_is_none_when_paused() -> None:
     action = plan(replace(WAITING, state=ManagedPatState.PAUSED, blocked=True))
-    assert (action.kind, action.reason, action.decision) == (ActionKind.NONE, "paused by hand", None)
+    assert (action.kind, action.reason, action.decision) == (ActionKind.NONE, ActionReason.PAUSED, None)
 
 
 @pytest.mark.parametrize(("blocked", "kind"), [(False, ActionKind.WAIT), (True, ActionKind.BLOCKED)])
 def test_action_tells_the_last_failure_when_it_is_too_early_to_try_again(blocked: bool, kind: ActionKind) -> None:
     action = plan(replace(WAITING, blocked=blocked))
-    assert (action.kind, action.reason, action.fix) == (kind, FAILURE.message + AGAIN, FAILURE.fix)
+    assert (action.kind, action.reason, action.failure) == (kind, ActionReason.FAILED_BEFORE, FAILURE)
 
 
 @pytest.mark.parametrize("blocked", [False, True])
@@ -114,7 +122,7 @@ def test_action_is_recover_when_a_rotation_was_interrupted(state: RotationState,
     rotation = replace(make_rotation(), state=state, overlap_until=NOW - DAY)
     action = plan(pat, rotation)
     assert (action.kind, action.rotation) == (ActionKind.RECOVER, rotation)
-    assert action.reason == f"a rotation was interrupted while {state.value}"
+    assert action.reason is ActionReason.INTERRUPTED
 
 
 def test_action_is_recover_when_an_overlap_has_no_end() -> None:
@@ -124,14 +132,14 @@ def test_action_is_recover_when_an_overlap_has_no_end() -> None:
 @pytest.mark.parametrize(
     ("now", "kind", "reason"),
     [
-        (NOW - SECOND, ActionKind.WAIT, "rotated; the old one stays valid until 2026-03-01 12:00Z"),
-        (NOW, ActionKind.RETIRE, "the overlap of 1d is over, the old one can be revoked"),
-        (NOW + DAY, ActionKind.RETIRE, "the overlap of 1d is over, the old one can be revoked"),
+        (NOW - SECOND, ActionKind.WAIT, ActionReason.OVERLAPPING),
+        (NOW, ActionKind.RETIRE, ActionReason.OVERLAP_OVER),
+        (NOW + DAY, ActionKind.RETIRE, ActionReason.OVERLAP_OVER),
     ],
 )
 @pytest.mark.parametrize("pat", [PAT, replace(PAT, state=ManagedPatState.PAUSED)], ids=["active", "paused"])
 def test_action_is_retire_when_the_overlap_is_over(
-    now: datetime, kind: ActionKind, reason: str, pat: ManagedPat
+    now: datetime, kind: ActionKind, reason: ActionReason, pat: ManagedPat
 ) -> None:
     rotation = replace(make_rotation(), state=RotationState.OVERLAPPING, overlap_until=NOW)
     action = plan(pat, rotation, now=now)
@@ -142,14 +150,14 @@ def test_action_is_retire_when_the_overlap_is_over(
 def test_action_waits_with_the_reason_when_retiring_failed_before() -> None:
     rotation = replace(make_rotation(), state=RotationState.OVERLAPPING, overlap_until=NOW - DAY)
     action = plan(WAITING, rotation)
-    assert (action.kind, action.reason, action.fix) == (ActionKind.WAIT, FAILURE.message + AGAIN, FAILURE.fix)
+    assert (action.kind, action.reason, action.failure) == (ActionKind.WAIT, ActionReason.FAILED_BEFORE, FAILURE)
     assert action.retires_at == NOW - DAY
     assert plan(WAITING, rotation, now=NOW + SECOND).kind is ActionKind.RETIRE
 
 
 @pytest.mark.parametrize("kind", ActionKind)
 def test_plan_has_changes_when_an_action_changes_something(kind: ActionKind) -> None:
-    quiet, action = Action(ActionKind.NONE, PAT, "not due"), Action(kind, PAT, "reason")
+    quiet, action = Action(ActionKind.NONE, PAT, ActionReason.NOT_DUE), Action(kind, PAT, ActionReason.PAUSED)
     made = Plan(NOW, (quiet, action, action))
     assert made.has_changes is (kind.value in {"rotate", "retire", "recover"})
     assert made.of_kind(kind) == ((quiet, action, action) if kind is ActionKind.NONE else (action, action))

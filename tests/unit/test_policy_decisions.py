@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import (
     Decision,
     Guardrails,
@@ -100,8 +101,11 @@ def test_pat_is_blocked_when_no_rule_covers_it() -> None:
     decision = make_policy().decide(make_managed_pat(), now=NOW, longest=None)
     assert decision.verdict is Verdict.BLOCKED
     assert (decision.rule, decision.rotate_after, decision.lifetime) == (None, None, None)
-    assert "no rule" in decision.reason
-    assert decision.fix
+    assert decision.obstacle == Obstacle(ObstacleKind.NO_RULE)
+    assert decision.failure is not None
+    assert decision.failure.code == "blocked"
+    assert "no rule" in decision.failure.message
+    assert decision.failure.fix
 
 
 @pytest.mark.parametrize(
@@ -143,23 +147,7 @@ def test_pat_is_due_from_the_second_on_when_its_threshold_is_reached(
     pat = make_aged_pat()
     decision = decide(replace(RULE, rotate_before=threshold), pat, pat.valid_to - left + late)
     assert (decision.verdict, decision.rotate_after) == (verdict, pat.valid_to - left)
-    assert (decision.lifetime, decision.fix) == (40 * DAY, "")
-
-
-@pytest.mark.parametrize(
-    ("threshold", "left", "reason"),
-    [
-        (Threshold(share=0.25), 11 * DAY, "rule ci: 11d left, due at 25% of 40d, on 2026-03-31 12:00Z"),
-        (Threshold(share=0.25), 9 * DAY, "rule ci: 9d left, under 25% of 40d"),
-        (Threshold(duration=7 * DAY), 8 * DAY, "rule ci: 8d left, due at 7d, on 2026-04-03 12:00Z"),
-        (Threshold(duration=7 * DAY), 26 * HOUR, "rule ci: 1d 2h left, under 7d"),
-        (Threshold(share=0.25), timedelta(0), "rule ci: expired 2026-04-10 12:00Z"),
-        (Threshold(share=0.25), -DAY, "rule ci: expired 2026-04-10 12:00Z"),
-    ],
-)
-def test_reason_says_why_when_decided(threshold: Threshold, left: timedelta, reason: str) -> None:
-    pat = make_aged_pat()
-    assert decide(replace(RULE, rotate_before=threshold), pat, pat.valid_to - left).reason == reason
+    assert (decision.lifetime, decision.obstacle, decision.failure) == (40 * DAY, None, None)
 
 
 def test_alert_only_reports_when_due_and_is_not_blocked() -> None:
@@ -176,7 +164,7 @@ def test_ignore_wins_over_everything_when_due_expired_or_denied() -> None:
     rule = replace(RULE, action=RuleAction.IGNORE)
     pat = make_aged_pat()
     decision = decide(rule, pat, pat.valid_to + DAY, guardrails=Guardrails(deny_scopes=("vso.code",)))
-    assert (decision.verdict, decision.reason, decision.rotate_after) == (Verdict.IGNORED, "rule ci: ignore", None)
+    assert (decision.verdict, decision.rule, decision.rotate_after) == (Verdict.IGNORED, rule, None)
 
 
 @pytest.mark.parametrize(
@@ -219,15 +207,15 @@ def test_scope_blocks_rotation_when_a_guardrail_denies_it(
     pat = make_aged_pat(scope=scope)
     guardrails = Guardrails(deny_scopes=denied)
     early, late = (decide(RULE, pat, now, guardrails=guardrails) for now in (CREATED, pat.valid_to))
-    refusal = check_scopes(pat.scopes, guardrails)
+    obstacle = check_scopes(pat.scopes, guardrails)
     if text is None:
-        assert refusal is None
+        assert obstacle is None
         assert (early.verdict, late.verdict) == (Verdict.NOT_DUE, Verdict.DUE)
     else:
-        assert refusal is not None
-        assert text in refusal[0]
+        assert obstacle is not None
+        assert text in obstacle.explain().message
         assert early.verdict is late.verdict is Verdict.BLOCKED
-        assert (late.reason, late.fix) == refusal
+        assert late.obstacle == obstacle
         assert late.rotate_after == pat.valid_to - 10 * DAY
 
 
@@ -235,7 +223,7 @@ def test_scope_blocks_rotation_when_a_guardrail_denies_it(
     ("before", "overlap", "lifetime", "word"),
     [
         (Threshold(duration=7 * DAY), DAY, 7 * DAY, "rotate_before 7d"),
-        (Threshold(duration=7 * DAY), DAY, 7 * DAY - SECOND, "due again at once"),
+        (Threshold(duration=7 * DAY), DAY, 7 * DAY - SECOND, "due again immediately"),
         (Threshold(duration=7 * DAY), DAY, 7 * DAY + SECOND, None),
         (Threshold(share=1.0), HOUR, DAY, "rotate_before 100%"),
         (Threshold(share=0.99), HOUR, DAY, None),
@@ -248,13 +236,14 @@ def test_scope_blocks_rotation_when_a_guardrail_denies_it(
 def test_storm_is_refused_when_a_clone_would_be_due_or_over_at_once(
     before: Threshold, overlap: timedelta, lifetime: timedelta, word: str | None
 ) -> None:
-    refusal = check_storm(replace(RULE, rotate_before=before, overlap=overlap), lifetime)
+    obstacle = check_storm(replace(RULE, rotate_before=before, overlap=overlap), lifetime)
     if word is None:
-        assert refusal is None
+        assert obstacle is None
     else:
-        assert refusal is not None
-        assert word in refusal[0]
-        assert "of rule ci" in refusal[1]
+        assert obstacle is not None
+        assert (obstacle.rule, obstacle.lifetime) == ("ci", lifetime)
+        assert word in obstacle.explain().message
+        assert "of rule ci" in obstacle.explain().fix
 
 
 def test_storm_blocks_when_the_learned_limit_or_the_guardrail_makes_it() -> None:
@@ -264,8 +253,10 @@ def test_storm_blocks_when_the_learned_limit_or_the_guardrail_makes_it() -> None
     learned = decide(rule, pat, pat.valid_to, longest=7 * DAY)
     capped = decide(rule, pat, CREATED, guardrails=Guardrails(max_lifetime=5 * DAY))
     assert (learned.verdict, capped.verdict) == (Verdict.BLOCKED, Verdict.BLOCKED)
-    assert "may live 7d at most" in learned.reason
-    assert "below 5d" in capped.fix
+    assert learned.failure is not None
+    assert "may live 7d at most" in learned.failure.message
+    assert capped.failure is not None
+    assert "below 5d" in capped.failure.fix
 
 
 @pytest.mark.parametrize(
@@ -308,13 +299,15 @@ MANY = "several_organizations"
 def test_pat_cannot_be_cloned_when_it_reaches_elsewhere_or_is_denied(
     targets: tuple[str, ...] | None, organization_id: str | None, denied: tuple[str, ...], code: str | None
 ) -> None:
-    refusal = check_clonable(make_pat("a", target_accounts=targets), Guardrails(deny_scopes=denied), organization_id)
+    obstacle = check_clonable(make_pat("a", target_accounts=targets), Guardrails(deny_scopes=denied), organization_id)
     if code is None:
-        assert refusal is None
+        assert obstacle is None
     else:
-        assert refusal is not None
-        assert refusal[0] == code
-        assert all(refusal)
+        assert obstacle is not None
+        told = obstacle.explain()
+        assert (obstacle.kind.value, told.code) == (code, code)
+        assert told.message
+        assert told.fix
 
 
 @pytest.mark.parametrize(
@@ -355,8 +348,7 @@ def test_decision_keeps_its_promises_when_the_policy_is_any(
     pat = make_aged_pat(lifetime)
     now = CREATED + age
     decision = decide(rule, pat, now, guardrails=guardrails, longest=longest)
-    assert decision.reason
-    assert (decision.verdict is Verdict.BLOCKED) == bool(decision.fix)
+    assert (decision.verdict is Verdict.BLOCKED) == (decision.obstacle is not None) == (decision.failure is not None)
     if rule.action is RuleAction.IGNORE:
         assert decision.verdict is Verdict.IGNORED
         return
