@@ -29,7 +29,7 @@ class Wish:
 def adopt_wished(cli: CliContext, wish: Wish) -> int:
     """Propose, show, ask where somebody can answer, write; the exit code."""
     with open_installation(cli) as installation:
-        run = installation.make_run()
+        run = installation.make_run(cli.reason)
         with progress(cli, "asking Azure DevOps"):
             plan = propose(run, list(wish.references), everything=wish.everything)
         _show(cli, plan, run.services.clock.now())

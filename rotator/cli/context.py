@@ -26,6 +26,8 @@ class CliContext:
     quiet: bool = False
     verbosity: int = 0
     no_input: bool = False
+    reason: str | None = None
+    """Why a person does it (`--reason`), without anything that looks like a secret."""
 
     @property
     def may_ask(self) -> bool:
@@ -38,6 +40,17 @@ def common_options(command: Callable[_Parameters, _Result]) -> Callable[_Paramet
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def reason_option(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Give a command that a person runs by hand `--reason`; the text goes to the CliContext."""
+    return click.option(
+        "--reason",
+        metavar="TEXT",
+        expose_value=False,
+        callback=_keep_reason,
+        help="Why you do this: recorded in the audit log.",
+    )(command)
 
 
 def examples(*lines: str) -> str:
@@ -66,6 +79,13 @@ def _keep_config(context: click.Context, _: click.Parameter, value: str | None) 
 def _keep_flag(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         setattr(context.ensure_object(CliContext), str(parameter.name), True)
+
+
+def _keep_reason(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from rotator.wiring.logs import redact
+
+        context.ensure_object(CliContext).reason = redact(value.strip()) or None
 
 
 def _keep_verbosity(context: click.Context, _: click.Parameter, value: int) -> None:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from rotator.domain.events.rotations import PatRevoked, RevokeStarted
+from rotator.domain.events.rotations import (
+    PatRevoked,
+    RevokeStarted,
+)
 from rotator.domain.managed_pat import Failure
-from rotator.domain.rotation import RotationChanges, RotationState
+from rotator.domain.rotation import (
+    RotationChanges,
+    RotationState,
+)
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.freezing import freeze
-from rotator.engine.provenance import find_behind
+from rotator.engine.provenance import (
+    find_behind,
+)
 from rotator.engine.restoring import restore_committed
 from rotator.engine.tags import AUTHORIZATION_TAG
-from rotator.errors import DatabaseBehindError, RotatorError
+from rotator.errors import (
+    DatabaseBehindError,
+    RotationError,
+    RotatorError,
+    VerificationError,
+)
+
+LOST_VALUE = RotationError(
+    "the run that minted the clone ended before the value was stored; the value is lost",
+    code="value_lost",
+    fix="Nothing to do: the clone is revoked and a new one minted.",
+)
 
 
 def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None = None) -> None:
@@ -24,6 +43,19 @@ def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None
     )
     held.services.stop.end_finishing()
     revoke_clone(held)
+
+
+def abandon_unusable(
+    held: ClaimedPat,
+    code: str,
+    message: str,
+    fix: str = "The clone was revoked again; rotator tries later.",
+    kind: type[RotatorError] = VerificationError,
+) -> RotatorError:
+    """Give up a clone that is not what was asked for; the error that says so, to be raised."""
+    error = kind(message, code=code, fix=fix)
+    abandon(held, error)
+    return error
 
 
 def revoke_clone(held: ClaimedPat) -> None:

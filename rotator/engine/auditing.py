@@ -21,10 +21,14 @@ _PAGE = 1000
 
 @dataclass(frozen=True)
 class Author:
-    """Who the audit log names: `actor` is the user and the host, `run_id` ties together what was done in one go."""
+    """Who the audit log names: `actor` is the user and the host, `run_id` ties together what was done in one go.
+
+    `reason` is why a person did it.
+    """
 
     actor: str
     run_id: str
+    reason: str | None = None
 
 
 def record(
@@ -34,7 +38,7 @@ def record(
 
     `place` says where it happened, beside the event's own fields. The one way into the audit log.
     """
-    details = {**place, **event.make_details()}
+    details = {**place, **event.make_details(), **({} if author.reason is None else {"reason": author.reason})}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
     work.audit.append(entry, at)
     for kind in event.type.ends:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 
 from rotator.domain.account import Account
 from rotator.domain.policy import Policy
@@ -61,12 +62,24 @@ class Services:
     """With it, the display name of each clone gets a mark that proves it ours."""
 
 
+class RunMode(StrEnum):
+    """What a run is for.
+
+    `due`: whatever has something to do. `by_hand`: what a person named, due or not. `recover`: only what was
+    interrupted.
+    """
+
+    DUE = "due"
+    BY_HAND = "by_hand"
+    RECOVER = "recover"
+
+
 @dataclass(frozen=True)
 class RunContext:
     """One run: the services it works with, the policy in force, and who it is.
 
     `run_id` ties its events together, `actor` is who the audit log names, and `claimant` is who claims ManagedPats:
-    the database may ask whether the process behind it still lives.
+    the database may ask whether the process behind it still lives. `reason` is why a person asked for it.
     """
 
     services: Services
@@ -75,3 +88,5 @@ class RunContext:
     actor: str
     claimant: str
     progress: Progress
+    mode: RunMode = RunMode.DUE
+    reason: str | None = None

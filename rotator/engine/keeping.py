@@ -10,7 +10,7 @@ from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatStat
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record
 from rotator.engine.claiming import claimed
-from rotator.engine.context import RunContext
+from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import retire_predecessor
 from rotator.errors import UsageError
@@ -54,6 +54,7 @@ def forget(run: RunContext, name: str) -> ManagedPat:
 
 def revoke_previous(run: RunContext, name: str) -> str:
     """End the overlap now: revoke the old PAT, guarded as always. The id that was revoked."""
+    run = replace(run, mode=RunMode.BY_HAND)
     view = ServerView(run)
     with claimed(run, name) as held:
         if not held.has_open_rotation or held.rotation.state is not RotationState.OVERLAPPING:
@@ -62,7 +63,7 @@ def revoke_previous(run: RunContext, name: str) -> str:
                 fix="See `rotator status` for what is overlapping.",
             )
         view.refresh_account(held.pat.account)
-        retire_predecessor(held, view, by_hand=True)
+        retire_predecessor(held, view)
         return held.rotation.predecessor_id
 
 

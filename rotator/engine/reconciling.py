@@ -13,8 +13,8 @@ from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind,
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.minting import make_gone_error
 from rotator.engine.noticing import Seen, notice
+from rotator.engine.preflight import make_gone_error
 from rotator.engine.provenance import check_not_behind
 from rotator.engine.records import Known, known_in, load_known
 from rotator.engine.restoring import find_late_write
@@ -118,10 +118,10 @@ def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
     return entry.kind is ScanKind.DRIFTED
 
 
-def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *, by_hand: bool) -> None:
+def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) -> None:
     """Act, under the claim, on what the look at the server found about this ManagedPat.
 
-    PlanRefusedError when it was revoked outside, unless a person asks for a new one; `database_behind` when the
+    PatGoneError when it was revoked outside; DatabaseBehindError when the
     vault says that we rotated it ourselves.
     """
     listing = found.listings.get((held.pat.account, held.pat.organization))
@@ -133,7 +133,7 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation, *,
         return
     pat, current = held.pat, listing.find(held.pat.authorization_id)
     if current is None:
-        if pat.valid_to > held.services.clock.now() and not by_hand:
+        if pat.valid_to > held.services.clock.now():
             check_not_behind(held)
             raise make_gone_error(pat.name)
     elif has_drifted(pat, current):

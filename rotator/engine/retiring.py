@@ -1,4 +1,4 @@
-"""The end of an overlap: the guard, then the DELETE of the old PAT."""
+"""The end of an overlap: the guard, then the DELETE of the old PAT; and its recovery (`retiring`, `completed`)."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from rotator.domain.events.rotations import (
     RotationCompleted,
     SecretVersionDisabled,
 )
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import (
+    RotationState,
+)
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.provenance import make_foreign
+from rotator.engine.overlapping import is_ours, is_overlap_over
+from rotator.engine.provenance import (
+    find_behind,
+    make_foreign,
+)
 from rotator.engine.restoring import restore_committed
-from rotator.engine.storing import is_ours
-from rotator.errors import PlanRefusedError, RotationError, VerificationError
+from rotator.errors import (
+    PlanRefusedError,
+    RotationError,
+    VerificationError,
+)
 
 
-def is_overlap_over(held: ClaimedPat) -> bool:
-    """Whether the overlap has ended by our clock and by the database's."""
-    until = held.rotation.overlap_until
-    if until is None or held.services.clock.now() < until:
-        return False
-    with held.services.database.read() as reading:
-        return reading.now() >= until
-
-
-def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = False) -> None:
+def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
     """Revoke the old PAT once everything proves that nobody needs it.
 
-    `by_hand` ends the overlap early; the rest of the guard holds all the same. A predecessor that the server no
+    A run by hand ends the overlap early; the rest of the guard holds all the same. A predecessor that the server no
     longer lists is done already.
     """
     rotation = held.rotation
-    if not by_hand and rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held):
+    is_early = rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held)
+    if is_early and held.run.mode is not RunMode.BY_HAND:
         raise RotationError("the overlap is not over", code="overlap_not_over")
     guard_revocation(held, view)
     if rotation.state is RotationState.OVERLAPPING:
@@ -48,6 +50,20 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, by_hand: bool = Fa
     held.check_claim()
     held.services.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
     complete(held)
+
+
+def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
+    """See whether the DELETE was carried out; if not, go through the whole guard again."""
+    rotation = held.rotation
+    listing = view.fetch_again(rotation.account, rotation.organization)
+    if listing.find(rotation.predecessor_id) is None:
+        latest = held.services.secrets.fetch_latest(held.location)
+        behind = find_behind(held, latest.version if latest is not None else None)
+        if behind is not None:
+            raise freeze(held, behind)
+        complete(held)
+    else:
+        retire_predecessor(held, view)
 
 
 def guard_revocation(held: ClaimedPat, view: ServerView) -> None:

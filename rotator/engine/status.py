@@ -12,7 +12,7 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.left_behind import load_left_behind, make_warning
 from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
-from rotator.engine.recovering import is_settling
+from rotator.engine.settling import is_settling
 from rotator.ports.database import Database
 
 

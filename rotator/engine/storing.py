@@ -1,20 +1,24 @@
-"""From a proven clone to one that consumers read: store, read back, let old and new overlap."""
+"""The value goes to the vault, tagged; and what is done when the answer was lost (`storing`, `stored`)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from rotator.domain.events.rotations import OverlapStarted, SecretStored, StoreStarted
-from rotator.domain.managed_pat import Hold, ManagedPatState
-from rotator.domain.rotation import RotationState
+from rotator.domain.events.rotations import (
+    SecretStored,
+    StoreStarted,
+)
+from rotator.domain.rotation import (
+    RotationState,
+)
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.abandoning import abandon
+from rotator.engine.abandoning import LOST_VALUE, abandon
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
-from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.provenance import is_written_by, make_foreign
-from rotator.engine.tags import AUTHORIZATION_TAG, make_tags
+from rotator.engine.overlapping import confirm_stored
+from rotator.engine.provenance import (
+    is_written_by,
+)
+from rotator.engine.settling import is_settled
+from rotator.engine.tags import make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     DeniedError,
@@ -22,9 +26,7 @@ from rotator.errors import (
     RotationError,
     TransientError,
     UnknownOutcomeError,
-    VerificationError,
 )
-from rotator.ports.secret_store import StoredSecret
 
 
 def store_value(held: ClaimedPat, value: SecretValue) -> None:
@@ -61,6 +63,16 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
     journal_stored(held, version, may_land_again=may_land_again)
 
 
+def recover_store(held: ClaimedPat, view: ServerView) -> None:
+    """Look for the write whose answer was lost: it is there, or may still come, or the clone is given up."""
+    version = find_version(held)
+    if version is not None:
+        journal_stored(held, version, may_land_again=True)
+        confirm_stored(held, view, None)
+    elif is_settled(held):
+        abandon(held, LOST_VALUE)
+
+
 def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> str:
     """One write; if its answer is lost, the version that carries our tag, or the error again when there is none."""
     expires_at = held.rotation.new_valid_to
@@ -90,55 +102,3 @@ def journal_stored(held: ClaimedPat, version: str, *, may_land_again: bool) -> N
         secret_version=version,
         tried_store=may_land_again,
     )
-
-
-def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
-    """Whether what consumers read now was written by this rotation."""
-    return (
-        latest is not None
-        and is_written_by(latest.version, held.rotation)
-        and latest.version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
-    )
-
-
-def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
-    """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
-
-    `value` is None after a restart: then the value in the vault, proven by its tags, is the only one there is.
-    CloneLostError when somebody revoked the clone meanwhile.
-    """
-    run, rotation = held.run, held.rotation
-    latest = run.services.secrets.fetch_latest(held.location)
-    if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
-        raise freeze(held, make_foreign(held, latest))
-    if value is None:
-        _verify_again(held, view, latest.value)
-    if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
-        raise RotationError("a stored rotation without a clone", code="internal")
-    was_revoked = held.pat.hold is Hold.REVOKED_BY_HAND
-    pat = replace(
-        held.pat.healed(),
-        state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,
-        authorization_id=rotation.new_authorization_id,
-        display_name=rotation.display_name,
-        scope=rotation.scope,
-        valid_from=rotation.new_valid_from,
-        valid_to=rotation.new_valid_to,
-        secret_version=latest.version.version,
-    )
-    until = run.services.clock.now() + rotation.overlap
-    held.step(
-        RotationState.OVERLAPPING,
-        OverlapStarted(overlap_until=until),
-        pat=pat,
-        overlap_until=until,
-        secret_version=latest.version.version,
-    )
-
-
-def _verify_again(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
-    try:
-        held.services.pats.verify(held.rotation.organization, value)
-    except VerificationError:
-        return_if_clone_lost(held, view)
-        raise

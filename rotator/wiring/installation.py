@@ -222,8 +222,8 @@ class Installation:
         )
         return make_stoppable(services)
 
-    def make_run(self) -> RunContext:
-        """A new run on these services, under the policy as it is now."""
+    def make_run(self, reason: str | None = None) -> RunContext:
+        """Make a new run on these services, under the policy as it is now; `reason` is why a person asks for it."""
         from rotator.adapters.logs import make_progress
         from rotator.adapters.processes import make_claimant
 
@@ -235,6 +235,7 @@ class Installation:
             actor=self.actor,
             claimant=make_claimant(run_id),
             progress=make_progress(run_id),
+            reason=reason,
         )
 
     def _make_store(self, credential_for: Callable[[SecretLocation], TokenCredential]) -> KeyVaultSecretStore:

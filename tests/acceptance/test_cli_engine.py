@@ -190,7 +190,11 @@ def test_commands_name_the_next_step_when_the_inventory_is_empty(rotator: Rotato
 
 def test_once_skips_when_paused_and_goes_on_when_resumed(sandbox: Sandbox, signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed")
-    assert signed_in("inventory", "pause", "npm-feed").returncode == 0
+    pat = "A" * 76 + "AZDO" + "1234"
+    assert signed_in("inventory", "pause", "npm-feed", "--reason", f"it leaked: {pat}").returncode == 0
+    paused = _read(signed_in("audit", "list", "--event", "pat_paused", "--json"))["events"][0]["details"]["reason"]
+    assert paused.startswith("it leaked: ")
+    assert pat not in paused
     assert _read(signed_in("once", "--json"))["rotated"] == []
     assert _read(signed_in("status", "npm-feed", "--json"))["pats"][0]["state"] == "paused"
     assert _count_mints(sandbox) == 0

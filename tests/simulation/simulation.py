@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from rotator.domain.marker import strip_mark
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.cycle import run_once
 from rotator.engine.left_behind import find_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import load_known
+from rotator.engine.run import run_once
 from rotator.errors import RotatorError, TransientError
 from rotator.ports.pat_service import PatFilter
 from tests.simulation.crashing import Crash, Life

@@ -21,8 +21,8 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext, Services, Timing
-from rotator.engine.cycle import rotate_by_hand, run_once
 from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.run import rotate_by_hand, run_once
 from rotator.engine.status import TokenStatus, status_from
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.audit_log import AuditFilter

@@ -9,8 +9,8 @@ import pytest
 
 from rotator.domain.events.inventory import PatPaused
 from rotator.engine.claiming import claimed
-from rotator.engine.cycle import run_once
 from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.run import run_once
 from rotator.errors import DatabaseError, LeaseHeldError, RotationError, UsageError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_late_store, make_overlapping

@@ -6,9 +6,9 @@ import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPatState
-from rotator.engine.cycle import recover_interrupted
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.run import recover_interrupted
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.report import OutcomeKind
+from rotator.engine.run import rotate_by_hand
 from rotator.errors import DatabaseError, ForeignWriteError, LeaseHeldError, UnknownOutcomeError, UsageError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
@@ -23,6 +27,20 @@ def test_paused_pat_is_not_rotated_until_it_is_resumed() -> None:
     assert world.events() == ["pat_paused succeeded", "pat_resumed succeeded"]
     world.run()
     assert world.states() == ["overlapping"]
+
+
+def test_reason_is_audited_with_all_that_was_done_when_a_person_gives_one() -> None:
+    world = make_world()
+    pause(replace(world.make_run(), reason="release week"), NAME)
+    resume(world.make_run(), NAME)
+    rotate_by_hand(replace(world.make_run(), reason="ticket 42"), [NAME])
+    with world.database.read() as reading:
+        events = reading.audit.load_newest(100, AuditFilter(subject=NAME))
+    reasons = {event.entry.event: event.entry.details.get("reason") for event in events}
+    assert reasons.pop("pat_paused") == "release week"
+    assert reasons.pop("pat_resumed") is None
+    assert len(reasons) > 5
+    assert set(reasons.values()) == {"ticket 42"}
 
 
 def test_open_rotation_is_brought_to_its_end_when_paused() -> None:

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.rotation import RotationState
-from rotator.engine.cycle import recover_interrupted
 from rotator.engine.keeping import forget
 from rotator.engine.left_behind import LeftBehind, find_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
 from rotator.engine.records import load_known
 from rotator.engine.report import OutcomeKind
+from rotator.engine.run import recover_interrupted
 from rotator.engine.status import TokenState, TokenStatus
 from rotator.errors import DeniedError, LeaseHeldError, PlanRefusedError, UnknownOutcomeError, UsageError
 from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world, names_of

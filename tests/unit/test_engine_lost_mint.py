@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.domain.rotation import make_offset_range
-from rotator.engine.cycle import run_once
 from rotator.engine.report import OutcomeKind
+from rotator.engine.run import run_once
 from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.stop import make_stop

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.policy import RuleAction
-from rotator.engine.cycle import run_once
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.report import OutcomeKind
+from rotator.engine.run import run_once
 from rotator.errors import VerificationError
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world

@@ -9,8 +9,10 @@ import pytest
 
 from rotator.domain.events.rotations import RevokeStarted
 from rotator.engine.claiming import ClaimedPat, claimed
+from rotator.engine.context import RunMode
 from rotator.engine.listing import ServerView
-from rotator.engine.retiring import is_overlap_over, retire_predecessor
+from rotator.engine.overlapping import is_overlap_over
+from rotator.engine.retiring import retire_predecessor
 from rotator.errors import RejectedError, RotationError
 from rotator.ports.claims import Claim
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
@@ -81,8 +83,8 @@ def test_old_pat_is_not_revoked_when_the_overlap_is_asked_to_end_before_its_time
         retire_predecessor(held, ServerView(run))
     assert caught.value.code == "overlap_not_over"
     assert world.revoked_ids() == []
-    with claimed(run, NAME) as held:
-        retire_predecessor(held, ServerView(run), by_hand=True)
+    with claimed(replace(run, mode=RunMode.BY_HAND), NAME) as held:
+        retire_predecessor(held, ServerView(run))
     world.check_rest()
 
 

@@ -11,9 +11,9 @@ import pytest
 from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Threshold
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.cycle import run_once
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.run import run_once
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import PlanRefusedError, TransientError, VerificationError
 from rotator.ports.pat_service import MintedPat

@@ -10,10 +10,10 @@ import pytest
 
 from rotator.domain.plan import CHANGES
 from rotator.engine.context import RunContext
-from rotator.engine.cycle import recover_interrupted, rotate_by_hand, run_once
 from rotator.engine.keeping import revoke_previous
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.run import recover_interrupted, rotate_by_hand, run_once
 from rotator.errors import DeniedError, StoppedError, TransientError, VerificationError
 from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.engine_fakes import CallT, CallTape, ProcessDied

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
 from rotator.errors import UsageError
@@ -88,6 +88,7 @@ def show(cli: CliContext, name: str) -> int:
 @click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
 @common_options
 @click.pass_obj
 def adopt(cli: CliContext, references: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> int:
@@ -108,6 +109,7 @@ def adopt(cli: CliContext, references: tuple[str, ...], everything: bool, dry_ru
 
 @inventory.command(epilog=examples("rotator inventory pause npm-feed"))
 @click.argument("name")
+@reason_option
 @common_options
 @click.pass_obj
 def pause(cli: CliContext, name: str) -> int:
@@ -119,6 +121,7 @@ def pause(cli: CliContext, name: str) -> int:
 
 @inventory.command(epilog=examples("rotator inventory resume npm-feed"))
 @click.argument("name")
+@reason_option
 @common_options
 @click.pass_obj
 def resume(cli: CliContext, name: str) -> int:
@@ -133,6 +136,7 @@ def resume(cli: CliContext, name: str) -> int:
 )
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
 @common_options
 @click.pass_obj
 def forget(cli: CliContext, name: str, yes: bool) -> int:
@@ -155,7 +159,7 @@ def _change(
     from rotator.documents.inventory import make_inventory_change_document
 
     with open_installation(cli) as installation:
-        pat = apply(installation.make_run(), name)
+        pat = apply(installation.make_run(cli.reason), name)
     if cli.as_json:
         print_json(make_inventory_change_document(change, pat))
     say(cli, f"{change}  {pat.name}. {after}")
@@ -169,6 +173,7 @@ def _change(
     )
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@reason_option
 @common_options
 @click.pass_obj
 def rebuild(cli: CliContext, dry_run: bool) -> int:
@@ -185,7 +190,7 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     from rotator.engine import rebuilding
 
     with open_installation(cli) as installation:
-        run = installation.make_run()
+        run = installation.make_run(cli.reason)
         with progress(cli, "reading the vaults"):
             plan = rebuilding.look(run)
             if not dry_run:

@@ -1,4 +1,4 @@
-"""`rotator once`: one whole cycle."""
+"""`rotator once`: one run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def once(cli: CliContext, dry_run: bool) -> int:
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
-    from rotator.engine.cycle import run_once
+    from rotator.engine.run import run_once
 
     with open_installation(cli) as installation:
         if dry_run:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
 @click.option("--revoke", "authorization_id", metavar="ID", help="Revoke this PAT, which was left behind.")
+@reason_option
 @common_options
 @click.pass_obj
 def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int:
@@ -34,7 +35,7 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
     if dry_run and authorization_id:
         raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
     with open_installation(cli) as installation:
-        run = installation.make_run()
+        run = installation.make_run(cli.reason)
         if authorization_id:
             return _revoke(cli, run, authorization_id)
         if dry_run:
@@ -47,9 +48,9 @@ def _recover(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.render_recovery import render_left_behind
     from rotator.cli.render_report import render_done, render_failures
     from rotator.documents.report import make_recover_document
-    from rotator.engine.cycle import recover_interrupted
     from rotator.engine.left_behind import load_left_behind
     from rotator.engine.records import known_in
+    from rotator.engine.run import recover_interrupted
 
     with progress(cli, "finishing what was interrupted"):
         report = recover_interrupted(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.domain.managed_pat import ManagedPat
 from rotator.errors import UsageError
 
@@ -19,6 +19,7 @@ from rotator.errors import UsageError
 @click.argument("name")
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
 @common_options
 @click.pass_obj
 def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
@@ -33,7 +34,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     from rotator.engine.keeping import revoke_current, revoke_previous
 
     with open_installation(cli) as installation:
-        run = installation.make_run()
+        run = installation.make_run(cli.reason)
         with run.services.database.read() as reading:
             pat = check_managed(reading, name)
         if not yes and not _is_sure(cli, pat, previous):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 
 
 @click.command(
@@ -15,14 +15,16 @@ from rotator.cli.context import CliContext, common_options, examples
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@reason_option
 @common_options
 @click.pass_obj
 def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
     """Rotate these PATs now, due or not, paused or not. Guardrails of the policy hold all the same."""
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
-    from rotator.engine.cycle import rotate_by_hand
+    from rotator.engine.run import rotate_by_hand
 
     wanted = list(dict.fromkeys(names))
     with open_installation(cli) as installation:
-        return print_report(cli, installation.make_run(), lambda run: rotate_by_hand(run, wanted), what="rotating")
+        run = installation.make_run(cli.reason)
+        return print_report(cli, run, lambda given: rotate_by_hand(given, wanted), what="rotating")

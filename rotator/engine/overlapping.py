@@ -1,0 +1,89 @@
+"""What consumers read is read back, and the overlap of old and new starts (`stored`, `overlapping`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.events.rotations import (
+    OverlapStarted,
+)
+from rotator.domain.managed_pat import Hold, ManagedPatState
+from rotator.domain.rotation import (
+    RotationState,
+)
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.freezing import freeze
+from rotator.engine.listing import ServerView
+from rotator.engine.lost_clone import return_if_clone_lost
+from rotator.engine.provenance import (
+    is_written_by,
+    make_foreign,
+)
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.errors import (
+    RotationError,
+    VerificationError,
+)
+from rotator.ports.secret_store import StoredSecret
+
+
+def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
+    """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
+
+    `value` is None after a restart: then the value in the vault, proven by its tags, is the only one there is.
+    CloneLostError when somebody revoked the clone meanwhile.
+    """
+    run, rotation = held.run, held.rotation
+    latest = run.services.secrets.fetch_latest(held.location)
+    if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
+        raise freeze(held, make_foreign(held, latest))
+    if value is None:
+        _verify_again(held, view, latest.value)
+    if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
+        raise RotationError("a stored rotation without a clone", code="internal")
+    was_revoked = held.pat.hold is Hold.REVOKED_BY_HAND
+    pat = replace(
+        held.pat.healed(),
+        state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,
+        authorization_id=rotation.new_authorization_id,
+        display_name=rotation.display_name,
+        scope=rotation.scope,
+        valid_from=rotation.new_valid_from,
+        valid_to=rotation.new_valid_to,
+        secret_version=latest.version.version,
+    )
+    until = run.services.clock.now() + rotation.overlap
+    held.step(
+        RotationState.OVERLAPPING,
+        OverlapStarted(overlap_until=until),
+        pat=pat,
+        overlap_until=until,
+        secret_version=latest.version.version,
+    )
+
+
+def is_overlap_over(held: ClaimedPat) -> bool:
+    """Whether the overlap has ended by our clock and by the database's."""
+    until = held.rotation.overlap_until
+    if until is None or held.services.clock.now() < until:
+        return False
+    with held.services.database.read() as reading:
+        return reading.now() >= until
+
+
+def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
+    """Whether what consumers read now was written by this rotation."""
+    return (
+        latest is not None
+        and is_written_by(latest.version, held.rotation)
+        and latest.version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
+    )
+
+
+def _verify_again(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
+    try:
+        held.services.pats.verify(held.rotation.organization, value)
+    except VerificationError:
+        return_if_clone_lost(held, view)
+        raise

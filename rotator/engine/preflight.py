@@ -1,0 +1,182 @@
+"""Before a mint: everything that it depends on is read and proven, and the intent is journaled (`planned`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rotator.domain.events.rotations import (
+    RotationAbandoned,
+    RotationPlanned,
+)
+from rotator.domain.managed_pat import Failure, Hold, Pat
+from rotator.domain.marker import make_marked_name, strip_mark
+from rotator.domain.policy import Decision, Rule, check_clonable
+from rotator.domain.rotation import (
+    Rotation,
+    RotationKind,
+    RotationState,
+)
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunMode
+from rotator.engine.listing import Listing, ServerView
+from rotator.engine.provenance import (
+    Writer,
+    check_not_behind,
+    find_behind,
+    load_provenance,
+)
+from rotator.engine.tags import INTENT_TAG
+from rotator.errors import (
+    ForeignWriteError,
+    LeaseLostError,
+    PatGoneError,
+    PlanRefusedError,
+    RotationError,
+    RotatorError,
+)
+from rotator.ports.secret_store import SecretVersion
+
+MAX_LOST_PER_DAY = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a clone is made from: the old PAT as the server describes it now, and the listing it stands in."""
+
+    pat: Pat
+    rule: Rule
+    lifetime: timedelta
+    listing: Listing
+
+
+def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> Source:
+    """Look at everything that a mint depends on and that can be read without changing anything.
+
+    PlanRefusedError when the old PAT cannot be cloned or was revoked (a run by hand allows the latter).
+    """
+    pat, run = held.pat, held.run
+    rule, lifetime = decision.rule, decision.lifetime
+    if rule is None or lifetime is None:
+        said = f"rule {rule.name} says ignore" if rule else "no rule of the policy matches it"
+        raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
+    listing = view.fetch_listing(pat.account, pat.organization)
+    current = run.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
+    now = run.services.clock.now()
+    if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
+        if held.run.mode is not RunMode.BY_HAND:
+            check_not_behind(held)
+            raise make_gone_error(pat.name)
+        current = current or _from_inventory(held, listing)
+    obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
+    if obstacle is not None:
+        told = obstacle.explain()
+        raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
+    return Source(current, rule, lifetime, listing)
+
+
+def make_gone_error(name: str) -> PatGoneError:
+    """What is said of a managed PAT that the server no longer lists as active before its time."""
+    return PatGoneError(
+        "it was revoked outside rotator: the server no longer lists it as active",
+        fix=f"If consumers still need it, `rotator rotate {name}` makes a new one; "
+        f"else `rotator inventory forget {name}`.",
+    )
+
+
+def check_attempts(held: ClaimedPat) -> None:
+    """RotationError when too many clones were minted and given up within a day: a human has to look."""
+    since = held.services.clock.now() - timedelta(days=1)
+    with held.services.database.read() as reading:
+        rotations = reading.journal.load_for(held.pat.name, since=since)
+    lost = [
+        rotation
+        for rotation in rotations
+        if rotation.state is RotationState.ABANDONED
+        and rotation.new_authorization_id is not None
+        and rotation.kind is RotationKind.ROTATION
+    ]
+    if len(lost) >= MAX_LOST_PER_DAY:
+        raise RotationError(
+            f"{len(lost)} clones were minted and given up within a day",
+            code="too_many_attempts",
+            fix=f"See why with `rotator audit list --name {held.pat.name}`, then `rotator rotate {held.pat.name}`.",
+        )
+
+
+def begin_rotation(held: ClaimedPat, source: Source) -> None:
+    """Journal the intent, then prove that the vault would take the value, before anything is minted."""
+    pat, rule, run = held.pat, source.rule, held.run
+    now, rotation_id = run.services.clock.now(), run.services.entropy.make_id()
+    name, key = strip_mark(source.pat.display_name), run.services.marker_key
+    rotation = Rotation(
+        id=rotation_id,
+        name=pat.name,
+        account=pat.account,
+        organization=pat.organization,
+        display_name=name if key is None else make_marked_name(name, rotation_id, key),
+        scope=source.pat.scope,
+        predecessor_id=pat.authorization_id,
+        predecessor_valid_to=source.pat.valid_to,
+        rule=rule.name,
+        vault=pat.vault,
+        secret_name=pat.secret_name,
+        overlap=rule.overlap,
+        disable_previous=rule.disable_previous,
+        created_at=now,
+        updated_at=now,
+    )
+    held.begin(
+        rotation,
+        RotationPlanned(
+            predecessor_id=rotation.predecessor_id,
+            rule=rule.name,
+            vault=rotation.vault,
+            secret_name=rotation.secret_name,
+        ),
+    )
+    try:
+        held.check_claim()
+        newest = run.services.secrets.prove_writable(held.location, {INTENT_TAG: rotation.id})
+        _check_history(held, newest)
+    except LeaseLostError:
+        raise
+    except RotatorError as error:
+        close_unminted(held, error)
+        raise
+
+
+def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
+    """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
+
+    A person may overrule another writer, not a database that is behind the vault. Until then a secret that was
+    frozen for it stays as it is, also when none of our own writes was ever confirmed.
+    """
+    pat = held.pat
+    behind = find_behind(held, newest)
+    if behind is not None:
+        raise behind
+    is_foreign = load_provenance(held.run, pat).find_writer(newest) is Writer.FOREIGN
+    was_frozen = pat.hold is Hold.FOREIGN_WRITE
+    if is_foreign and (was_frozen or pat.secret_version is not None) and held.run.mode is not RunMode.BY_HAND:
+        raise ForeignWriteError(
+            f"secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
+            "rotation; nothing was minted",
+            fix=f"Find out who writes this secret, stop that, then `rotator rotate {pat.name}`.",
+        )
+
+
+def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
+    """End a rotation of which certainly nothing exists."""
+    held.step(
+        RotationState.ABANDONED,
+        RotationAbandoned(code=error.code),
+        failure=Failure.of(error),
+    )
+
+
+def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
+    pat = held.pat
+    organization_id = listing.identity.organization_id
+    targets = (organization_id,) if organization_id else ("",)
+    return Pat(pat.authorization_id, pat.display_name, pat.scope, targets, pat.valid_from, pat.valid_to)

@@ -1,0 +1,209 @@
+"""One run: sign-ins refreshed, the server looked at, then each ManagedPat worked on under its claim."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.domain.backoff import make_backoff
+from rotator.domain.events.inventory import PatLeftBehind
+from rotator.domain.events.rotations import RotationBlocked, RotationFailed
+from rotator.domain.managed_pat import Failure, ManagedPatState
+from rotator.domain.plan import CHANGES, ActionKind, Plan
+from rotator.domain.rotation import RotationState
+from rotator.engine.auditing import record_policy
+from rotator.engine.claiming import ClaimedPat, check_managed, claimed
+from rotator.engine.context import RunContext, RunMode
+from rotator.engine.holds import find_hold
+from rotator.engine.listing import ServerView
+from rotator.engine.noticing import make_down_event, notice_vault
+from rotator.engine.pace import Turns, count_places
+from rotator.engine.planning import has_past_failure, make_plan
+from rotator.engine.reconciling import Reconciliation, reconcile
+from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
+from rotator.engine.working import PatWork
+from rotator.errors import (
+    DatabaseError,
+    DeniedError,
+    ForeignWriteError,
+    InternalError,
+    LeaseHeldError,
+    LeaseLostError,
+    PlanRefusedError,
+    RejectedError,
+    RotationError,
+    RotatorError,
+    StoppedError,
+)
+
+HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
+
+
+class Run:
+    """One run: what it looked at, whom it works on, and what came of it. One PAT's failure never stops the next."""
+
+    def __init__(self, run: RunContext) -> None:
+        self.run = run
+        self.view = ServerView(run)
+        self.report = RunReport(run.run_id)
+
+    @contextmanager
+    def until_stopped(self) -> Iterator[None]:
+        """A stop ends what is inside; the report keeps what was done until then, and says so."""
+        try:
+            yield
+        except StoppedError:
+            self.report.is_stopped = True
+
+    def work_on(self, names: list[str], found: Reconciliation) -> None:
+        """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
+        services = self.run.services
+        with services.database.read() as reading:
+            places = count_places(reading, self.run.policy.guardrails, services.clock.now())
+        turns = Turns(names, places)
+        work = PatWork(self.run, self.view, self.report, found, turns)
+        if services.max_parallel == 1:
+            for name in names:
+                self._take_turn(name, turns, work)
+            return
+        pool = ThreadPoolExecutor(max_workers=services.max_parallel, thread_name_prefix="pat")
+        try:
+            futures = [pool.submit(self._take_turn, name, turns, work) for name in names]
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def note_down(self, found: Reconciliation) -> None:
+        """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
+        for (account, organization), error in found.down.items():
+            self.report.add(PatOutcome.of_down(account, organization, error))
+            self.run.progress(*make_down_event((account, organization), error))
+        for left in found.left_behind:
+            told = PatLeftBehind(name=left.rotation.name, kind=left.kind.value)
+            self.run.progress(told, left.pat.authorization_id)
+
+    def _take_turn(self, name: str, turns: Turns, work: PatWork) -> None:
+        try:
+            self._isolate(name, work)
+        finally:
+            turns.leave(name)
+
+    def _isolate(self, name: str, work: PatWork) -> None:
+        with self.run.services.database.read() as reading:
+            pat = check_managed(reading, name)
+        try:
+            self.view.refresh_account(pat.account)
+            with claimed(self.run, name) as held:
+                pat = held.pat
+                self._guarded(held, work)
+        except LeaseHeldError:
+            self.report.add(PatOutcome.of(OutcomeKind.HELD, pat))
+        except DatabaseError as error:
+            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
+            if not isinstance(error, LeaseLostError):
+                raise
+        except RotatorError as error:
+            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
+
+    def _guarded(self, held: ClaimedPat, work: PatWork) -> None:
+        """Work on one claimed PAT; whatever goes wrong is written on its record, except a broken database."""
+        try:
+            work.work(held)
+        except DatabaseError:
+            raise
+        except RotatorError as error:
+            self.view.note_error(held.pat.account, error)
+            self._note_failure(held, error)
+        except Exception as error:
+            self._note_failure(held, _make_internal(error))
+
+    def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
+        blocked = isinstance(error, HUMAN_ERRORS)
+        pat, now = held.pat, self.run.services.clock.now()
+        self.report.add(PatOutcome.of_error(OutcomeKind.BLOCKED if blocked else OutcomeKind.FAILED, pat, error))
+        noted = replace(
+            pat,
+            failures=pat.failures + 1,
+            retry_at=_make_retry_at(self.run, pat.failures + 1, now),
+            last_failure=Failure.of(error),
+            blocked=blocked,
+            hold=find_hold(error) or pat.hold,
+        )
+        event = RotationBlocked if blocked else RotationFailed
+        held.save(noted, event(code=error.code, message=error.message))
+        notice_vault(self.run, pat, error)
+
+
+def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:
+    timing = run.services.timing
+    return now + make_backoff(failures, first=timing.first_retry, longest=timing.longest_retry)
+
+
+def _make_internal(error: Exception) -> InternalError:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
+    return InternalError(
+        f"a bug in rotator, {type(error).__name__} at {where}; the other PATs were processed",
+        fix="Report it with the log of this run; the journal holds where it stopped.",
+    )
+
+
+def run_once(run: RunContext) -> RunReport:
+    """Work on everything that has something to do."""
+    this = Run(run)
+    with this.until_stopped():
+        with run.services.database.begin() as work:
+            record_policy(run, work)
+        found = reconcile(run, this.view)
+        this.note_down(found)
+        plan = make_plan(run)
+        names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
+        names += sorted((found.changed | found.late_stores | _find_past_failures(plan)) - set(names))
+        this.work_on(names, found)
+    return this.report
+
+
+def _find_past_failures(plan: Plan) -> set[str]:
+    """The names of those that have nothing to do any more and still carry a failure that is to be tried again."""
+    idle = (action.pat for action in plan.actions if action.kind is ActionKind.NONE)
+    return {pat.name for pat in idle if pat.state is ManagedPatState.ACTIVE and has_past_failure(pat, plan.made_at)}
+
+
+def recover_interrupted(run: RunContext) -> RunReport:
+    """Bring every interrupted rotation to a safe end and undo what took effect late; rotate and retire nothing."""
+    this = Run(replace(run, mode=RunMode.RECOVER))
+    with this.until_stopped():
+        found = reconcile(run, this.view)
+        this.note_down(found)
+        names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
+        this.work_on(sorted({*names, *found.late, *found.late_stores}), found)
+    return this.report
+
+
+def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
+    """Rotate these ManagedPats now, due or not, blocked or not; the guardrails hold all the same."""
+    this = Run(replace(run, mode=RunMode.BY_HAND))
+    with this.until_stopped():
+        _check_rotatable(run, names)
+        this.work_on(names, Reconciliation())
+    return this.report
+
+
+def _check_rotatable(run: RunContext, names: list[str]) -> None:
+    with run.services.database.begin() as work:
+        record_policy(run, work)
+        for name in names:
+            check_managed(work, name)
+        overlapping = {r.name for r in work.journal.load_open() if r.state is RotationState.OVERLAPPING}
+    for name in names:
+        if name in overlapping:
+            raise RotationError(
+                f"{name} was rotated already and its old PAT is still in its overlap",
+                code="overlap_not_over",
+                fix=f"Wait for the overlap, or end it now with `rotator revoke {name} --previous`.",
+            )

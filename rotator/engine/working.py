@@ -1,0 +1,155 @@
+"""What a run does with one ManagedPat under its claim, in the order of the states."""
+
+from __future__ import annotations
+
+from rotator.domain.events.rotations import FailureCleared, SettlingContinued
+from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.policy import Decision, Verdict
+from rotator.domain.rotation import RotationState
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunContext, RunMode
+from rotator.engine.left_behind import revoke_left_pat
+from rotator.engine.listing import ServerView
+from rotator.engine.minting import begin_mint, mint_clone
+from rotator.engine.noticing import notice_vault
+from rotator.engine.overlapping import confirm_stored, is_overlap_over
+from rotator.engine.pace import Turns
+from rotator.engine.planning import has_past_failure, is_waiting
+from rotator.engine.preflight import begin_rotation, check_attempts, inspect_source
+from rotator.engine.reconciling import Reconciliation, apply_findings
+from rotator.engine.recovering import recover
+from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.restoring import restore_committed
+from rotator.engine.retiring import retire_predecessor
+from rotator.engine.settling import is_settling, make_settled_at
+from rotator.engine.storing import store_value
+from rotator.engine.verifying import verify_clone
+from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, RotationError
+
+
+class PatWork:
+    """The work of one run: what was late is undone, what was interrupted recovered, then retired or rotated."""
+
+    def __init__(
+        self, run: RunContext, view: ServerView, report: RunReport, found: Reconciliation, turns: Turns
+    ) -> None:
+        self.run, self.view, self.report = run, view, report
+        self._found, self._turns = found, turns
+        self._is_by_hand = run.mode is RunMode.BY_HAND
+
+    def work(self, held: ClaimedPat) -> None:
+        """Do all that this run has to do with one ManagedPat; whatever goes wrong is raised."""
+        self._undo_late(held)
+        try:
+            apply_findings(held, self.view, self._found)
+        except CloneLostError:
+            self._report_lost_clone(held)
+        if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
+            self._recover(held)
+        if self.run.mode is RunMode.RECOVER:
+            return
+        if self._is_by_hand and held.has_open_rotation and is_settling(held.rotation):
+            raise RotationError(
+                f"an interrupted rotation is settling while {held.rotation.state.value}",
+                code="rotation_settling",
+                fix="Its last request may still take effect: run `rotator once` again when the settle time is over.",
+            )
+        self._retire(held)
+        decision = None if held.has_open_rotation else self._decide(held)
+        if decision is not None:
+            self._rotate(held, decision)
+            self._retire(held)
+        elif has_past_failure(held.pat, self.run.services.clock.now()) and not held.has_open_rotation:
+            cleared = held.pat.healed()
+            held.save(cleared, FailureCleared())
+
+    def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
+        failure = decision.failure
+        if failure is not None:
+            raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
+        if not self._is_by_hand:
+            check_attempts(held)
+        source = inspect_source(held, self.view, decision)
+        if not self._is_by_hand and not self._turns.take(held.pat.name):
+            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
+            return
+        begin_rotation(held, source)
+        try:
+            begin_mint(held, source)
+        except PostponedError:
+            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
+            return
+        with self.run.services.stop.finishing(self.run.services.timing.stop_within):
+            value = mint_clone(held, source)
+            verify_clone(held, self.view, value)
+            store_value(held, value)
+            confirm_stored(held, self.view, value)
+        until = held.rotation.overlap_until
+        self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
+        notice_vault(self.run, held.pat, None)
+
+    def _undo_late(self, held: ClaimedPat) -> None:
+        """Revoke what was minted, and put back what was written over, by requests that nobody waited for any more."""
+        for rotation, landed in self._found.late.get(held.pat.name, []):
+            if not held.has_open_rotation:
+                revoke_left_pat(held, rotation, landed, "late")
+                reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, landed.authorization_id
+                self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
+        if held.pat.name in self._found.late_stores and restore_committed(held):
+            reason = OutcomeReason.VALUE_RESTORED
+            self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason))
+
+    def _recover(self, held: ClaimedPat) -> None:
+        before = held.rotation.state
+        try:
+            recover(held, self.view)
+        except CloneLostError:
+            self._report_lost_clone(held)
+            return
+        rotation = held.rotation
+        if is_settling(rotation):
+            self.run.progress(SettlingContinued(state=rotation.state.value), held.pat.name)
+            if self._is_by_hand:
+                return  # it is reported as a failure: the rotation that was asked for cannot begin
+            kind = OutcomeKind.SETTLING
+        elif rotation.state is before:
+            return
+        else:
+            kind = OutcomeKind.ABANDONED if rotation.state is RotationState.ABANDONED else OutcomeKind.RECOVERED
+        outcome = PatOutcome.of(
+            kind,
+            held.pat,
+            reason=OutcomeReason.INTERRUPTED,
+            rotation_id=rotation.id,
+            state_before=before,
+            revoked_id=rotation.new_authorization_id if kind is OutcomeKind.ABANDONED else None,
+            settles_until=make_settled_at(held) if kind is OutcomeKind.SETTLING else None,
+        )
+        self.report.add(outcome)
+
+    def _report_lost_clone(self, held: ClaimedPat) -> None:
+        reason, lost_id = OutcomeReason.CLONE_REVOKED_ELSEWHERE, held.rotation.new_authorization_id
+        self.report.add(PatOutcome.of(OutcomeKind.ABANDONED, held.pat, reason=reason, revoked_id=lost_id))
+
+    def _retire(self, held: ClaimedPat) -> None:
+        """Revoke the old PAT if its overlap is over; when the clone turns out lost, say so and let a new one come."""
+        is_open = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
+        if not is_open or not is_overlap_over(held):
+            return
+        try:
+            retire_predecessor(held, self.view)
+        except CloneLostError:
+            self._report_lost_clone(held)
+        else:
+            self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
+            notice_vault(self.run, held.pat, None)
+
+    def _decide(self, held: ClaimedPat) -> Decision | None:
+        """What the policy says of a ManagedPat that is to be rotated now; None when it is to be left alone."""
+        pat, now = held.pat, self.run.services.clock.now()
+        if not self._is_by_hand and (pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now)):
+            return None
+        with self.run.services.database.read() as reading:
+            longest = reading.limits.load().get((pat.account, pat.organization))
+        decision = self.run.policy.decide(pat, now=now, longest=longest)
+        return decision if self._is_by_hand or decision.verdict is Verdict.DUE else None
