@@ -19,7 +19,7 @@ from rotator.domain.account import Account
 from rotator.ports.sign_in import DevicePrompt, SignInStatus
 
 
-class RefusalDocument(FailureDocument):
+class SignInRefusalDocument(FailureDocument):
     """What Entra refused last."""
 
     at: Annotated[Moment, "When."]
@@ -33,7 +33,7 @@ class SignInDocument(TypedDict):
     last_refresh_at: Annotated[Moment | None, "When Entra last gave tokens. Null: never, or not known."]
     last_interactive_at: Annotated[Moment | None, "When a person last signed in. Null: never, or not known."]
     lapses_at: Annotated[Moment | None, "When the sign-in ends if nothing refreshes it. Null: not known."]
-    refusal: Annotated[RefusalDocument | None, "What Entra refused last. Null: nothing, or not known."]
+    refusal: Annotated[SignInRefusalDocument | None, "What Entra refused last. Null: nothing, or not known."]
 
 
 class AccountDocument(SignInDocument):

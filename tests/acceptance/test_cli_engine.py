@@ -18,6 +18,7 @@ import pytest
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, config_of
+from tests.support.published import check_printed
 
 Document = dict[str, Any]
 DUE = ("ci-build", "npm-feed", "release-notes")
@@ -47,6 +48,7 @@ def _read(result: subprocess.CompletedProcess[str], code: int = 0) -> Document:
     assert result.returncode == code, result.stdout + result.stderr
     document: Document = json.loads(result.stdout)
     assert document["schema_version"] == 1
+    check_printed(result.args, document)
     return document
 
 

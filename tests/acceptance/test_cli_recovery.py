@@ -21,6 +21,7 @@ from rotator.sandbox.world import SecretVersion
 from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
 from tests.support.killing import CHANGES, MUTATING, NAME, SECRET, Stage, open_stage
 from tests.support.postgres import PostgresServer
+from tests.support.published import check_printed
 
 Document = dict[str, Any]
 REBUILD = "rotator inventory rebuild"
@@ -30,6 +31,7 @@ REBUILD = "rotator inventory rebuild"
 class Result:
     """What a command ended with and said."""
 
+    words: tuple[str, ...]
     code: int
     output: str
     errors: str
@@ -38,6 +40,7 @@ class Result:
         """Its one JSON document."""
         document: Document = json.loads(self.output)
         assert document["schema_version"] == 1
+        check_printed(self.words, document)
         return document
 
 
@@ -80,7 +83,9 @@ def run(stage: Stage, *arguments: str) -> Result:
     """The installed command, to its end. What it says stays in the stage's folder, where `check_end` looks too."""
     started = stage.start(*arguments)
     code = started.wait()
-    return Result(code, started.output.read_text(encoding="utf-8"), started.errors.read_text(encoding="utf-8"))
+    return Result(
+        arguments, code, started.output.read_text(encoding="utf-8"), started.errors.read_text(encoding="utf-8")
+    )
 
 
 def succeed(stage: Stage, *arguments: str) -> Result:
