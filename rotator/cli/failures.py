@@ -49,6 +49,9 @@ def watch_for_defects(cli: CliContext) -> None:
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, BrokenPipeError):
             return  # whoever read our output has enough of it
+        if issubclass(kind, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            return
         where = _find_place(trace)
         message = f"a defect of rotator: {kind.__name__} at {where}"
         fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."

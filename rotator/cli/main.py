@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cli = CliContext()
     watch_for_defects(cli)
-    # A unit that is stopped is interrupted like a person's ^C: what is under way is closed in order.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # While a run is at work, `cli.stopping` handles signals. Other commands just end, their files and locks closed.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         _make_lenient(stream)
     try:
@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cli.as_json = cli.as_json or "--json" in words
         report_click_error(cli, error)
         return error.exit_code
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0
 
 

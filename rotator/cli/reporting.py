@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext
-from rotator.cli.render import print_json, progress, say
+from rotator.cli.render import note, print_json, progress, say
 from rotator.cli.render_report import render_done, render_failures
+from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind
@@ -18,27 +20,47 @@ from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
 from rotator.ports.progress import Progress
 
+if TYPE_CHECKING:
+    from rotator.wiring.installation import Installation
 
-def print_report(cli: CliContext, run: RunContext, act: Callable[[RunContext], RunReport], *, what: str) -> int:
+
+def print_report(
+    cli: CliContext,
+    installation: Installation,
+    act: Callable[[RunContext], RunReport],
+    *,
+    what: str,
+    by_hand: bool = False,
+) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. The exit code of it."""
-    with progress(cli, what) as update:
+    run = installation.make_run(cli.reason)
+    with stop_on_signals(installation) as signals, progress(cli, what) as update:
         report = act(replace(run, progress=_tell_both(run, update)))
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.
-        print_json(make_report_document(report, make_plan(run).of_kind(ActionKind.BLOCKED)))
-        return report.exit_code
-    _print_lines(cli, run, report)
-    return report.exit_code
+        blocked = () if installation.stop.is_set else make_plan(run).of_kind(ActionKind.BLOCKED)
+        print_json(make_report_document(report, blocked))
+    else:
+        done = list(render_done(report, run.services.clock.now()))
+        print_lines(cli, report, done, otherwise="Nothing to do.")
+    note_stop(cli, report)
+    return signals.choose_exit_code(report, by_hand=by_hand)
 
 
-def _print_lines(cli: CliContext, run: RunContext, report: RunReport) -> None:
-    done = list(render_done(report, run.services.clock.now()))
+def print_lines(cli: CliContext, report: RunReport, done: list[str], *, otherwise: str) -> None:
+    """Print what was done, or `otherwise`, on stdout, and what failed on stderr."""
     failures = list(render_failures(report))
     if not cli.quiet:
-        for line in done or ([] if failures else ["Nothing to do."]):
+        for line in done or ([] if failures or report.is_stopped else [otherwise]):
             say(cli, line)
     for line in failures:
         click.echo(line, err=True)
+
+
+def note_stop(cli: CliContext, report: RunReport) -> None:
+    """Say so when a stop cut the run short."""
+    if report.is_stopped:
+        note(cli, "Stopped before everything was done; the next run finishes what was begun.")
 
 
 def _tell_both(run: RunContext, update: Callable[[str], None]) -> Progress:

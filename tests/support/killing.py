@@ -24,7 +24,7 @@ from typing import Any
 
 import sqlalchemy
 
-from rotator.adapters.database.schema import audit_event, metadata, rotation
+from rotator.adapters.database.schema import audit_event, managed_pat, metadata, rotation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.faults import Fault, Faults
 from rotator.sandbox.running import Sandbox
@@ -189,9 +189,9 @@ class Stage:
         """Hold the next such request for ever: before its effect or, with `effect`, after it and without a reply."""
         self.faults.add(Fault(service, "hang", method=method, path=path, skip=skip, effect=effect))
 
-    def postpone(self, service: str, method: str, path: str) -> None:
+    def postpone(self, service: str, method: str, path: str, skip: int = 0) -> None:
         """Hold the next such request; when it is released, it takes effect and is answered."""
-        self.faults.add(Fault(service, "latency", method=method, path=path, seconds=3600))
+        self.faults.add(Fault(service, "latency", method=method, path=path, skip=skip, seconds=3600))
 
     def start(self, *arguments: str, dying: tuple[str, int] | None = None) -> Run:
         """Start the installed command, or one that kills itself at a commit."""
@@ -262,6 +262,10 @@ class Stage:
         """Return the states of the rotations that are not closed."""
         states: list[str] = [str(row["state"]) for row in self._read_table(rotation)]
         return [state for state in states if state not in CLOSED]
+
+    def find_claims(self) -> list[str]:
+        """Return who claims what, of the claims that were not given back."""
+        return [str(row["claimed_by"]) for row in self._read_table(managed_pat) if row["claimed_by"] is not None]
 
     def find_events(self) -> list[str]:
         """Return the names of the audit events."""

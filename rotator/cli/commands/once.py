@@ -35,8 +35,7 @@ def once(cli: CliContext, dry_run: bool) -> int:
     with open_installation(cli) as installation:
         if dry_run:
             return _show_plan(cli, installation)
-        run = installation.make_run()
-        return print_report(cli, run, run_once, what="looking at every PAT")
+        return print_report(cli, installation, run_once, what="looking at every PAT")
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:

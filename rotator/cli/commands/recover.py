@@ -11,6 +11,8 @@ from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext
+    from rotator.engine.left_behind import LeftBehind
+    from rotator.wiring.installation import Installation
 
 
 @click.command(
@@ -35,47 +37,52 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
     if dry_run and authorization_id:
         raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
     with open_installation(cli) as installation:
-        run = installation.make_run(cli.reason)
         if authorization_id:
-            return _revoke(cli, run, authorization_id)
+            return _revoke(cli, installation, authorization_id)
         if dry_run:
-            return _show(cli, run)
-        return _recover(cli, run)
+            return _show(cli, installation.make_run(cli.reason))
+        return _recover(cli, installation)
 
 
-def _recover(cli: CliContext, run: RunContext) -> int:
-    from rotator.cli.render import print_json, progress, say
+def _recover(cli: CliContext, installation: Installation) -> int:
+    from rotator.cli.render import print_json, progress
     from rotator.cli.render_recovery import render_left_behind
-    from rotator.cli.render_report import render_done, render_failures
+    from rotator.cli.render_report import render_done
+    from rotator.cli.reporting import note_stop, print_lines
+    from rotator.cli.stopping import stop_on_signals
     from rotator.documents.report import make_recover_document
-    from rotator.engine.left_behind import load_left_behind
-    from rotator.engine.records import known_in
     from rotator.engine.run import recover_interrupted
 
-    with progress(cli, "finishing what was interrupted"):
+    run = installation.make_run(cli.reason)
+    with stop_on_signals(installation) as signals, progress(cli, "finishing what was interrupted"):
         report = recover_interrupted(run)
-    now = run.services.clock.now()
-    with run.services.database.read() as reading:
-        left_behind = load_left_behind(reading, known_in(reading, now))
+    left_behind = () if installation.stop.is_set else _load_left_behind(run)
     if cli.as_json:
         print_json(make_recover_document(report, left_behind))
-        return report.exit_code
-    done, failures = list(render_done(report, now)), list(render_failures(report))
-    lines = done + [render_left_behind(item) for item in left_behind]
-    if not cli.quiet:
-        for line in lines or ([] if failures else ["Nothing was interrupted, and nothing is left over."]):
-            say(cli, line)
-    for line in failures:
-        click.echo(line, err=True)
-    return report.exit_code
+    else:
+        lines = [*render_done(report, run.services.clock.now()), *map(render_left_behind, left_behind)]
+        print_lines(cli, report, lines, otherwise="Nothing was interrupted, and nothing is left over.")
+    note_stop(cli, report)
+    return signals.choose_exit_code(report, by_hand=True)
 
 
-def _revoke(cli: CliContext, run: RunContext, authorization_id: str) -> int:
+def _load_left_behind(run: RunContext) -> tuple[LeftBehind, ...]:
+    from rotator.engine.left_behind import load_left_behind
+    from rotator.engine.records import known_in
+
+    with run.services.database.read() as reading:
+        return load_left_behind(reading, known_in(reading, run.services.clock.now()))
+
+
+def _revoke(cli: CliContext, installation: Installation, authorization_id: str) -> int:
     from rotator.cli.render import print_json, say
+    from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import make_revocation_document
     from rotator.engine.left_behind import revoke_left_behind
 
-    left = revoke_left_behind(run, authorization_id)
+    run = installation.make_run(cli.reason)
+    with stop_on_signals(installation):
+        left = revoke_left_behind(run, authorization_id)
     name, kind = left.rotation.name, left.kind.value
     if cli.as_json:
         print_json(make_revocation_document(name, left.kind, authorization_id, run.run_id))

@@ -29,6 +29,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     """
     from rotator.cli.render import print_json, say
     from rotator.cli.session import open_installation
+    from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import Which, make_revocation_document
     from rotator.engine.claiming import check_managed
     from rotator.engine.keeping import revoke_current, revoke_previous
@@ -40,7 +41,8 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
             return 1
-        revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
+        with stop_on_signals(installation):
+            revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
     if cli.as_json:
         which: Which = "previous" if previous else "current"
         print_json(make_revocation_document(name, which, revoked, run.run_id))

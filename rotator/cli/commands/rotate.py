@@ -26,5 +26,6 @@ def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
 
     wanted = list(dict.fromkeys(names))
     with open_installation(cli) as installation:
-        run = installation.make_run(cli.reason)
-        return print_report(cli, run, lambda given: rotate_by_hand(given, wanted), what="rotating")
+        return print_report(
+            cli, installation, lambda given: rotate_by_hand(given, wanted), what="rotating", by_hand=True
+        )

@@ -1,0 +1,116 @@
+"""What a signal does to a command that does a run: the run is stopped in order, and then the command ends."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.errors import StoppedError
+
+if TYPE_CHECKING:
+    from rotator.engine.report import RunReport
+    from rotator.wiring.installation import Installation
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ECHO_SECONDS = 1.0
+"""`timeout`, shells and service managers may send two signals for one stop. A person's second Ctrl-C always counts."""
+_SHOW_CURSOR = b"\x1b[?25h\n"
+
+
+class StopSignals:
+    """The signals of one run. `first` is the number of the first one, None while there was none."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self._first_at = 0.0
+        # A handler interrupts its own thread anywhere. This queue is made for that; an event or a stream is not.
+        self._arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+
+    def receive(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal: pass the first one on, and end the process at the second."""
+        if number == signal.SIGHUP:
+            self._leave_terminal()
+        if self.first is None:
+            self.first, self._first_at = number, time.monotonic()
+            self._arrived.put(number)
+        elif number == signal.SIGINT or time.monotonic() - self._first_at > _ECHO_SECONDS:
+            if os.isatty(2):
+                os.write(2, _SHOW_CURSOR)
+            os._exit(128 + number)
+
+    def wait(self) -> int | None:
+        """Return the number of the first signal, or None after `end`."""
+        return self._arrived.get()
+
+    def end(self) -> None:
+        """Let go whoever waits."""
+        self._arrived.put(None)
+
+    def choose_exit_code(self, report: RunReport, *, by_hand: bool) -> int:
+        """130 when a person interrupted the run. After another signal what was done counts.
+
+        What was asked for by hand and is not done is not a success: then the code is the signal's.
+        """
+        if self.first == signal.SIGINT:
+            return 128 + signal.SIGINT
+        if self.first is not None and by_hand and report.is_stopped:
+            return 128 + self.first
+        return report.exit_code
+
+    def _leave_terminal(self) -> None:
+        """A terminal that is gone fails every write, and a run must not fail of that."""
+        for stream in self._terminals:
+            if not os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
+
+
+@contextmanager
+def stop_on_signals(installation: Installation) -> Iterator[StopSignals]:
+    """Inside, the first SIGINT, SIGTERM or SIGHUP stops the installation's work, and a second one the process.
+
+    A use case that was stopped ends the command. Signals that are ignored stay so. The handlers are put back.
+    """
+    signals, stop = StopSignals(), installation.stop
+
+    def watch() -> None:
+        number = signals.wait()
+        if number is not None:
+            finishing = stop.set()
+            again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
+            click.echo(_describe(finishing) + again, err=True)
+
+    watcher = threading.Thread(target=watch, name="stop", daemon=True)
+    watcher.start()
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signals.receive) for number in handled}
+    try:
+        yield signals
+    except StoppedError:
+        number = signals.first or signal.SIGTERM
+        click.echo("interrupted" if number == signal.SIGINT else "stopped", err=True)
+        raise click.exceptions.Exit(128 + number) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signals.end()
+        watcher.join()
+        sys.stderr.flush()
+
+
+def _describe(finishing: int) -> str:
+    if finishing == 0:
+        return "stopping"
+    return f"finishing {finishing} rotation{'' if finishing == 1 else 's'}"

@@ -1,0 +1,173 @@
+"""A run is stopped by a signal while a request is open: it finishes what exists only in memory, and begins nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
+from tests.support.killing import CHANGES, Run, Stage, open_stage
+from tests.support.proving import with_sample
+
+pytestmark = pytest.mark.prove
+
+_IDENTITY = ("azure_devops", "GET", "/connectionData")
+_READ = ("key_vault", "GET", r"/secrets/[^/]+/\?")
+_TAG = ("key_vault", "PATCH", "/secrets/")
+_MINT, _STORE, _REVOKE = CHANGES
+_LEAD_A_SESSION = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+PHASES: dict[str, tuple[tuple[str, str, str], int, list[str], bool]] = {
+    "look": (_IDENTITY, 0, [], False),
+    "preflight": (_TAG, 0, ["planned"], False),
+    "mint": (_MINT, 0, ["overlapping"], True),
+    "verify": (_IDENTITY, 1, ["overlapping"], True),
+    "store": (_STORE, 0, ["overlapping"], True),
+    "read back": (_READ, 1, ["overlapping"], True),
+    "guard": (_READ, 2, ["overlapping"], False),
+    "revoke": (_REVOKE, 0, ["retiring"], False),
+}
+"""For each phase the request that is open when the signal comes, with how many like it came before; the states that are
+open in the end; and whether a value exists only in memory."""
+ENDS = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130}
+"""The exit codes of `once`: a person's Ctrl-C has its own, else what was done counts."""
+CASES: Mapping[str, tuple[object, ...]] = {
+    f"{number.name}-{phase}": (number, phase) for number in (signal.SIGTERM, signal.SIGINT) for phase in PHASES
+} | {"SIGHUP-store": (signal.SIGHUP, "store")}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Prepare a stage: signed in, with one PAT adopted."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Stage:
+    """Reset the stage, with a lease that outlasts the test."""
+    prepared.reset(lease="1h")
+    return prepared
+
+
+@pytest.mark.parametrize(("number", "phase"), with_sample(CASES, ["SIGTERM-mint", "SIGINT-store", "SIGINT-revoke"]))
+def test_run_finishes_what_it_must_and_begins_nothing_when_a_signal_stops_it(
+    stage: Stage, number: signal.Signals, phase: str
+) -> None:
+    request, skip, states, is_finishing = PHASES[phase]
+    run = start_and_stop(stage, "once", request=request, skip=skip, number=number)
+    before = len(stage.world.record.all())
+    stage.faults.close()
+    assert run.wait() == ENDS[number], run.read()
+    after = [entry for entry in stage.world.record.all()[before:] if entry.service != "entra"]
+    assert bool(after) == (is_finishing and phase != "read back"), after
+    assert (stage.find_open_states(), stage.find_claims()) == (states, [])
+    said = run.errors.read_text(encoding="utf-8")
+    assert ("finishing 1 rotation" in said, "stopping" in said) == (is_finishing, not is_finishing)
+    assert ("press Ctrl-C again" in said) == (number == signal.SIGINT)
+    assert "Stopped before everything was done" in said
+    assert run.output.read_text(encoding="utf-8").startswith("rotated  ci-build") == (
+        phase not in ("look", "preflight")
+    )
+    assert "Traceback" not in said
+    assert not {"rotation_failed", "rotation_blocked"} & set(stage.find_events())
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_ends_the_process_at_once(stage: Stage, number: signal.Signals) -> None:
+    run = start_and_stop(stage, "once", request=_MINT, number=number)
+    while run.process.poll() is None:
+        run.process.send_signal(number)
+        try:
+            run.process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            continue
+    assert run.process.returncode == 128 + number
+    assert "Traceback" not in run.read()
+    assert stage.find_open_states() == ["minting"]
+    stage.land()
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_rotation_by_hand_is_no_success_when_it_was_stopped(stage: Stage, number: signal.Signals) -> None:
+    run = start_and_stop(stage, "rotate", "ci-build", "--json", request=_TAG, number=number)
+    stage.faults.close()
+    assert run.wait() == 128 + number
+    document = json.loads(run.output.read_text(encoding="utf-8"))
+    assert (document["rotated"], document["failed"]) == ([], [])
+    assert "Traceback" not in run.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_recovery_stops_as_well(stage: Stage, number: signal.Signals) -> None:
+    stage.die("after", 4)
+    run = start_and_stop(stage, "recover", request=_IDENTITY, number=number)
+    stage.faults.close()
+    assert run.wait() == 128 + number
+    assert stage.find_open_states() == ["minted"]
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_revocation_by_hand_is_no_success_when_it_was_stopped(stage: Stage) -> None:
+    run = start_and_stop(stage, "revoke", "ci-build", "--yes", request=_REVOKE, number=signal.SIGTERM)
+    stage.faults.close()
+    assert run.wait() == 128 + signal.SIGTERM
+    assert run.errors.read_text(encoding="utf-8").splitlines() == ["stopping", "stopped"]
+    assert (run.output.read_text(encoding="utf-8"), stage.find_claims()) == ("", [])
+
+
+@pytest.mark.sample
+def test_run_finishes_what_it_must_when_its_terminal_is_gone(stage: Stage) -> None:
+    """The terminal's end is a SIGHUP, and every later line that the run prints would fail."""
+    stage.postpone(*_MINT)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LEAD_A_SESSION, COMMAND, "once"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox), "TERM": "xterm"},
+        cwd=stage.folder,
+    )
+    os.close(theirs)
+    assert stage.faults.struck.wait(PATIENCE)
+    assert fcntl.ioctl(ours, termios.FIONREAD, bytes(4))
+    os.close(ours)
+    stage.land()
+    assert process.wait(PATIENCE) == 0
+    assert (stage.find_open_states(), stage.find_claims()) == (["overlapping"], [])
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def start_and_stop(
+    stage: Stage, *arguments: str, request: tuple[str, str, str], skip: int = 0, number: signal.Signals
+) -> Run:
+    """Start a command, send the signal when the request is open, and return when the command has said that it stops."""
+    stage.postpone(*request, skip)
+    run = stage.start(*arguments)
+    while not stage.faults.struck.wait(0.2):
+        assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
+    run.process.send_signal(number)
+    while not any(word in run.read() for word in ("stopping", "finishing")):
+        assert run.process.poll() is None, run.read()
+    return run
