@@ -33,7 +33,7 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
         except Exception as error:
             broken[seed] = repr(error)
             continue
-        totals.update(runs=1, crashes=history.crashes, faults=history.faults, thaws=history.thaws)
+        totals.update(runs=1, crashes=history.crashes, faults=history.faults, thaws=history.thaws, stops=history.stops)
         totals.update(restores=history.restores, rebuilds=history.rebuilds, transient_breaks=history.breaks)
     return totals, broken
 

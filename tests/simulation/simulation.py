@@ -32,6 +32,7 @@ class History:
     crashes: int = 0
     faults: int = 0
     thaws: int = 0
+    stops: int = 0
     restores: int = 0
     rebuilds: int = 0
     notes: list[str] = field(default_factory=list)
@@ -53,6 +54,8 @@ def simulate(seed: int) -> History:
             point = _pick_point(randomness)
             if restores:
                 run_process(world, history, point, lambda: backups.append(world.database.back_up()))
+            elif point is not None and randomness.random() < 0.25:
+                run_process(world, history, point, world.set_stop)
             else:
                 run_process(world, history, point)
         world.clock.advance(timedelta(minutes=randomness.choice((0, 1, 6, 20, 130))))
@@ -70,7 +73,8 @@ def run_process(world: World, history: History, at: int | None, action: Callable
     run = world.make_run(life)
     try:
         with life.lived():
-            run_once(run)
+            report = run_once(run)
+        history.stops += report.is_stopped
     except Crash:
         history.crashes += 1
     except RotatorError as error:

@@ -95,6 +95,10 @@ class World:
             progress=lambda event, subject: None,
         )
 
+    def set_stop(self) -> None:
+        """Stop the newest run."""
+        self.stop.set()
+
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.begin() as work:
