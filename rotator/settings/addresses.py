@@ -14,15 +14,15 @@ def parse_service_url(value: object) -> str:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
-        raise ValueError("is not a URL: its host or port cannot be read") from None
+        raise ValueError("is not a valid URL: its host or port cannot be parsed") from None
     if parts.username is not None:
-        raise ValueError("must not hold a user name or password")
+        raise ValueError("must not contain a user name or password")
     if parts.scheme != "https":
         raise ValueError(f'"{value}" must begin with https://')
     if not parts.hostname or re.search(r"[\s<>{}]", value):
-        raise ValueError(f'"{value}" names no host')
+        raise ValueError(f'"{value}" has no host')
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(f'"{value}" must end after the host: write https://{parts.netloc}')
+        raise ValueError(f'"{value}" must have nothing after the host: write https://{parts.netloc}')
     return f"https://{parts.netloc}"
 
 

@@ -19,7 +19,7 @@ def make_database_url(url: str, folder: Path) -> str:
     if scheme == "postgresql+psycopg":
         return _check_postgresql(url)
     if scheme not in ("sqlite", "sqlite+pysqlite"):
-        raise ValueError(f"this is not the address of a database: {_EXPECTED}")
+        raise ValueError(f"this is not a database address: {_EXPECTED}")
     path, question, options = url.partition("://")[2].partition("?")
     if not path.startswith("/"):
         raise ValueError("a SQLite address has three slashes in front of a relative path: sqlite:///rotator.db")
@@ -34,9 +34,9 @@ def _check_postgresql(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ValueError("the host or port in this address cannot be read") from None
+        raise ValueError("the host or port in this address cannot be parsed") from None
     if not parts.path.strip("/"):
-        raise ValueError("the address names no database: add it at the end, /rotator")
+        raise ValueError("the address has no database name: add it at the end, /rotator")
     return url
 
 

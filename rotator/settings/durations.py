@@ -26,12 +26,12 @@ def parse_duration(value: object, *, may_be_zero: bool = False) -> timedelta:
     parts: list[tuple[str, str]] = _PART.findall(value)
     units = [unit for _, unit in parts]
     if len(set(units)) != len(units):
-        raise ValueError(f"{_say(value)} names a unit twice: {_EXPECTED}")
+        raise ValueError(f"{_say(value)} repeats a unit: {_EXPECTED}")
     seconds = sum(int(count) * _SECONDS[unit] for count, unit in parts)
     if seconds > LONGEST.total_seconds():
         raise ValueError(f"{_say(value)} is longer than a hundred years")
     if seconds == 0 and not may_be_zero:
-        raise ValueError(f"{_say(value)} is no time at all: it must be longer than zero")
+        raise ValueError(f"{_say(value)} must be longer than zero")
     return timedelta(seconds=seconds)
 
 

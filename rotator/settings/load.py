@@ -48,7 +48,7 @@ def find_settings(explicit: Path | None, environ: Mapping[str, str], cwd: Path) 
     for path in usual:
         if path.is_file():
             return path
-    raise ConfigError([f"there is no settings file: looked for {' and '.join(map(str, usual))}"], fix=_INIT)
+    raise ConfigError([f"no settings file found: looked for {' and '.join(map(str, usual))}"], fix=_INIT)
 
 
 def load_settings(path: Path) -> Settings:
@@ -121,7 +121,7 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
             yield (*location, "name"), f'"{name}" is already the name of accounts[{first_uses[name]}]'
         secrets = [key for key in ("client_secret", "client_certificate") if account.get(key) is not None]
         if len(secrets) == 2:
-            yield (*location, "client_certificate"), "cannot stand beside client_secret: keep one of the two"
+            yield (*location, "client_certificate"), "cannot be used together with client_secret: keep one of them"
         for key in secrets:
             if credential == "account" and isinstance(account[key], dict) and "key_vault" in account[key]:
                 yield (

@@ -28,13 +28,13 @@ class Settings(Section):
     database: _DatabaseAddress = Field(
         default="sqlite:///rotator.db",
         validate_default=True,
-        description="The inventory: a SQLite file for one host, PostgreSQL for several. "
-        "The whole address may be a reference, so that a password stays out of this file.",
+        description="The database: a SQLite file for one host, PostgreSQL for several. "
+        "To keep a password out of this file, give the whole address as a reference.",
         examples=["sqlite:////var/lib/rotator/rotator.db", {"env": "ROTATOR_DATABASE"}],
     )
     policy: FilePath = Field(default="policy.yaml", validate_default=True, description="The policy file.")
     accounts: tuple[AccountSettings, ...] = Field(
-        min_length=1, description="The users whose PATs are managed, each with its own sign-in."
+        min_length=1, description="The users whose PATs are managed. Each signs in separately."
     )
     entra: Filled[EntraSettings]
     azure_devops: Filled[AzureDevOpsSettings]

@@ -144,7 +144,7 @@ def _find_storms(
         yield (
             at_threshold,
             f"rotate_before {render_duration(before)} is not shorter than {named} {render_duration(longest)}: "
-            "a new PAT would be due at once",
+            "a new PAT would be due again immediately",
         )
     if rule.overlap >= longest:
         yield (

@@ -64,7 +64,7 @@ Scope = Annotated[Text, AfterValidator(check_scope), WithJsonSchema({"enum": sor
 
 
 class MatchSection(Section):
-    """Which PATs a rule speaks for. All keys given must match; `*` stands for any text, `?` for one character."""
+    """The PATs that a rule applies to: those that match every key given here."""
 
     organization: Text | None = Field(default=None, description="Pattern for the organization.", examples=["contoso"])
     account: Text | None = Field(
@@ -91,83 +91,82 @@ class RuleKeys(Section):
 
     rotate_before: ThresholdField | None = Field(
         default=None,
-        description="How long before its expiry a PAT is due: a share of its own lifetime, or a duration. "
-        "33% when said nowhere.",
+        description="How long before its expiry a PAT is due: a percentage of its lifetime, or a duration. "
+        "Default: 33%.",
         examples=["33%", "7d"],
     )
     lifetime: LifetimeField | None = Field(
         default=None,
-        description="How long a new PAT lives: `keep` for as long as the old one did, or a duration. "
-        "`keep` when said nowhere.",
+        description="The lifetime of a new PAT: `keep` for the same as the old one's, or a duration. Default: `keep`.",
         examples=["keep", "30d"],
     )
     overlap: DurationOrZero | None = Field(
         default=None,
-        description="How long the old PAT stays valid after the new one is stored. 24h when said nowhere.",
+        description="How long the old PAT stays valid after the new one is stored. Default: 24h.",
         examples=["24h"],
     )
     vault: VaultUrl | None = Field(
         default=None,
-        description="The Key Vault that new PATs are written to. Needed wherever something is rotated.",
+        description="The Key Vault that new PATs are stored in. Required for every PAT that is rotated.",
         examples=["https://contoso-kv.vault.azure.net"],
     )
     secret_name: SecretNameField | None = Field(
         default=None,
-        description="The secret's name in the vault. `{organization}`, `{name}` and `{account}` are filled in. "
-        "`{organization}-{name}` when said nowhere.",
+        description="The name of the secret in the vault. `{organization}`, `{name}` and `{account}` are replaced. "
+        "Default: `{organization}-{name}`.",
         examples=["{organization}-{name}"],
     )
     action: Literal["rotate", "alert", "ignore"] | None = Field(
         default=None,
-        description="`rotate`, `alert` (only report what is due) or `ignore`. `rotate` when said nowhere.",
+        description="`rotate`, `alert` (only report that the PAT is due) or `ignore`. Default: `rotate`.",
         examples=["rotate"],
     )
     disable_previous: StrictBool | None = Field(
         default=None,
-        description="Disable older versions of the secret once the old PAT is revoked. `false` when said nowhere.",
+        description="Disable older versions of the secret once the old PAT is revoked. Default: `false`.",
         examples=[True],
     )
 
 
 class DefaultsSection(RuleKeys):
-    """What rules go by where they say nothing themselves."""
+    """Values for all rules that do not set their own."""
 
 
 class RuleSection(RuleKeys):
-    """One rule. The first that matches a PAT decides."""
+    """One rule. The first rule that matches a PAT applies."""
 
-    name: Text = Field(description="The rule's name, in plans and in the audit log.", examples=["ci"])
+    name: Text = Field(description="The rule's name, shown in plans and in the audit log.", examples=["ci"])
     match: Filled[MatchSection] = Field(
-        default={}, validate_default=True, description="Which PATs are meant; all of them when left out."
+        default={}, validate_default=True, description="The PATs that the rule applies to. Default: all."
     )
 
 
 class GuardrailsSection(Section):
-    """What no rule may exceed."""
+    """Limits that hold for every rule."""
 
     max_lifetime: Duration | None = Field(
-        default=None, description="The longest that a new PAT may live.", examples=["90d"]
+        default=None, description="The longest lifetime of a new PAT.", examples=["90d"]
     )
     deny_scopes: tuple[Scope, ...] = Field(
         default=(),
-        description="PATs with one of these scopes are not rotated. `app_token` is full access.",
+        description="PATs with any of these scopes are not rotated. `app_token` is full access.",
         examples=[["app_token"]],
     )
     max_rotations_per_hour: StrictInt = Field(
         default=50,
         ge=1,
-        description="How many rotations may begin within 60 minutes, in all runs together. The PATs that expire first "
-        "go first; the others are postponed. Rotations by hand count, and are never postponed.",
+        description="How many rotations may begin within 60 minutes, counted over all runs and hosts. The PATs that "
+        "expire first go first, and the others are postponed. Rotations by hand count but are never postponed.",
     )
 
 
 class PolicyFile(Section):
     """Everything that `policy.yaml` says."""
 
-    version: Literal[1] = Field(description="The version of this format.", examples=[1])
+    version: Literal[1] = Field(description="The version of the file format.", examples=[1])
     defaults: Filled[DefaultsSection]
     rules: Annotated[tuple[RuleSection, ...], BeforeValidator(_fill_empty_list)] = Field(
         default=(),
-        description="The rules in order. Without any, `defaults` hold for every PAT.",
+        description="The rules, in order. Without rules, `defaults` apply to every PAT.",
     )
     guardrails: Filled[GuardrailsSection]

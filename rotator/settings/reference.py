@@ -16,18 +16,18 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _INTRODUCTION = """\
 # Configuration
 
-Two files: `rotator.yaml` says how things are reached, `policy.yaml` what is rotated, when and to where. The ones in
-this folder are the templates that `rotator init` fills in. `rotator config check` shows every problem of both with its
-line, `rotator config schema` prints JSON Schemas for editors.
+There are two files: `rotator.yaml` holds accounts and connections, `policy.yaml` says which PATs are rotated, when, and
+where they are stored. This folder holds the templates that `rotator init` fills in. `rotator config check` shows every
+problem in both files with its line; `rotator config schema` prints JSON Schemas for editors.
 
-- `rotator.yaml` is looked for at `--config`, in `ROTATOR_CONFIG`, in the working directory, then in `/etc/rotator`.
-  Relative paths in it start from the folder it is in.
+- `rotator.yaml` is the file named by `--config`, else by `ROTATOR_CONFIG`, else the one in the working directory, else
+  the one in `/etc/rotator`. Relative paths in it are relative to its folder.
 - **duration**: a number with a unit, `90s`, `30m`, `12h`, `7d`, `2w`, or several, `1d12h`.
-- **secret**: text, or better a reference: `{env: NAME}`, `{file: PATH}`, `{credential: NAME}` (a systemd credential);
-  an account's own secret or certificate also `{key_vault: {vault: URL, name: NAME}}`.
-- **pattern**: `*` is any text, `?` one character, `[ab]` one of these; upper and lower case differ.
+- **secret**: the value itself or, better, a reference: `{env: NAME}`, `{file: PATH}` or `{credential: NAME}` (a systemd
+  credential). An account's client secret or certificate can also be `{key_vault: {vault: URL, name: NAME}}`.
+- **pattern**: `*` matches any text, `?` one character, `[ab]` one of these characters. Case matters.
 
-This page is generated from the code; a test fails when it is not up to date. To write it anew:
+This page is generated from the code, and a test fails when it is out of date. To generate it again:
 `python -m rotator.settings.reference > config/README.md`
 """
 
@@ -76,7 +76,7 @@ def _render_sections(schema: JsonSchema, location: Location) -> Iterator[str]:
         is_required = isinstance(required, list) and key in required
         rows.append(_render_row(key, part, items, is_required))
     if told:
-        rows.append("| every key of `defaults` | | from `defaults` | What this rule says otherwise. |")
+        rows.append("| every key of `defaults` | | from `defaults` | Overrides `defaults` for this rule. |")
     if location:
         yield f"### {render_location(location).replace('[0]', '[]')}\n\n{section.get('description', '')}\n"
     yield "\n".join(rows) + "\n"

@@ -90,7 +90,7 @@ def make_reference(
         vault, name = _read_vault_reference(inner)
         return SecretReference(setting, source, form, folder, name, vault)
     if not isinstance(inner, str) or not inner.strip():
-        raise ValueError(f"{{{source}: ...}} must be followed by a name, as text")
+        raise ValueError(f"{{{source}: ...}} needs a name, as text")
     if source is SecretSource.FILE:
         return SecretReference(setting, source, form, folder, str(folder / Path(inner).expanduser()))
     if not (_NAME if source is SecretSource.ENV else _CREDENTIAL).fullmatch(inner):
@@ -121,7 +121,7 @@ def resolve(
     try:
         return check_form(secret, reference.form, reference.folder)
     except ValueError as error:
-        message = f"{reference.setting}: what {describe(reference)} holds cannot be used: {error}"
+        message = f"{reference.setting}: the value of {describe(reference)} cannot be used: {error}"
         raise ConfigError([message], fix=f"Correct it, or change {reference.setting} in the settings.") from None
 
 
@@ -142,7 +142,7 @@ def _fetch(
         if not folder:
             raise _missing(
                 reference,
-                f"the systemd credential {name} is not there, because CREDENTIALS_DIRECTORY is not set",
+                f"the systemd credential {name} is not available, because CREDENTIALS_DIRECTORY is not set",
                 f"Run rotator as a systemd unit with LoadCredential={name}:PATH",
             )
         return _read_file(reference, Path(folder) / name, f"Add LoadCredential={name}:PATH to the unit")
@@ -179,12 +179,12 @@ def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretVal
     """The secret, made usable. ValueError, never with the value in it, when it has another form than it must."""
     value = secret.reveal()
     if form is SecretForm.FERNET_KEY and not _is_fernet_key(value):
-        raise ValueError(f"it is no Fernet key (44 characters of url-safe base64); make one with: {MAKE_KEY}")
+        raise ValueError(f"it is not a Fernet key (44 characters of url-safe base64); make one with: {MAKE_KEY}")
     if form is SecretForm.CERTIFICATE:
         if "-----BEGIN CERTIFICATE-----" not in value:
-            raise ValueError("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+            raise ValueError("it contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
         if "PRIVATE KEY-----" not in value:
-            raise ValueError("it holds no private key in PEM form: put certificate and key into one text")
+            raise ValueError("it contains no private key in PEM form: put certificate and key into one text")
     if form is SecretForm.DATABASE_URL:
         return SecretValue(make_database_url(value.strip(), folder))
     return secret

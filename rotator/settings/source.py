@@ -1,7 +1,7 @@
-"""A YAML file as data, with the place of everything in it, so that problems can point at what is meant.
+"""A YAML file as data, with the place of each key and value, so that problems can point at them.
 
-Stricter than YAML on purpose: no duplicate keys, no aliases or tags, and only `true`, `false`, `null` and decimal
-numbers are anything but text, so that `on`, `1:30` and dates stay what was written.
+Stricter than YAML on purpose: duplicate keys, aliases and tags are refused, and everything but `true`, `false`, `null`
+and decimal numbers is text, so that `on`, `1:30` and dates stay as they were written.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None =
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError([f"{shown}: there is no such {what} file"], fix=fix) from None
+        raise ConfigError([f"{shown}: the {what} file does not exist"], fix=fix) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([f"{shown}: the {what} file cannot be read: {reason}"], fix=fix) from None
     if len(content) > _LONGEST_FILE:
-        raise ConfigError([f"{shown}: with {len(content)} bytes this is no {what} file"], fix=fix)
+        raise ConfigError([f"{shown}: the {what} file is too large: {len(content)} bytes"], fix=fix)
     source = Source(path, content, is_secret)
     try:
         text = content.decode("utf-8-sig")
@@ -122,7 +122,7 @@ class _Parser:
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
             self._add(Place(1, 1), (), f"the {what} file is empty")
         elif not isinstance(node, yaml.MappingNode):
-            self._add(_place(node), (), f"the {what} file must hold keys and values, such as `version: 1`")
+            self._add(_place(node), (), f"the {what} file must contain keys and values, such as `version: 1`")
         else:
             self._source.data = self._read(node, ())
         self._mask_secrets(node, ())
@@ -150,7 +150,7 @@ class _Parser:
             inner = (*location, key)
             if key in read:
                 first = self._source._keys[inner].line
-                self._add(_place(key_node), inner, f"this key stands twice, first in line {first}: keep one")
+                self._add(_place(key_node), inner, f"duplicate key, first used in line {first}: keep one")
                 continue
             self._source._keys[inner] = _place(key_node)
             read[key] = self._read(value_node, inner)
@@ -223,11 +223,11 @@ def _read_scalar(node: yaml.Node) -> str | int | float | bool | None:
 def _explain_syntax(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "something unexpected"
     if "'\\t'" in problem:
-        return "a tab cannot be used here: indent with spaces"
+        return "tabs are not allowed here: indent with spaces"
     # The parser quotes names out of the file, and a name may be part of a secret.
     safe = re.sub(
         r"""'([^']*)'|"([^"]*)\"""",
         lambda quoted: quoted.group() if len(quoted.group()) <= 3 or (quoted.group(1) or "")[:1] == "<" else "this",
         problem,
     )
-    return f"this cannot be read as YAML: {safe}"
+    return f"invalid YAML: {safe}"

@@ -157,7 +157,7 @@ def test_policy_problem_shows_line_and_caret_when_a_scope_is_unknown(tmp_path: P
          ['3:32 rules[0].secret_name: "{" cannot be in a secret\'s name: use letters, digits and hyphens']),
         (HEAD + "rules: [{name: a, vault: http://kv}]\n", ['3:26 rules[0].vault: "http://kv" must begin with https://']),
         (HEAD + "rules: [{name: a, vault: https://kv/secrets}]\n",
-         ['3:26 rules[0].vault: "https://kv/secrets" must end after the host: write https://kv']),
+         ['3:26 rules[0].vault: "https://kv/secrets" must have nothing after the host: write https://kv']),
         (HEAD + "guardrails: {deny_scopes: [app_tokn]}\n",
          ['3:28 guardrails.deny_scopes[0]: unknown scope "app_tokn", did you mean "app_token"?']),
         (HEAD + "guardrails: {max_rotations_per_hour: 0}\n",
@@ -196,10 +196,10 @@ def test_policy_problem_says_what_was_expected_when_a_key_is_wrong(
           "one"]),
         (HEAD + "rules: [{name: a, lifetime: 7d, rotate_before: 1w}]\n",
          ["3:48 rules[0].rotate_before: rotate_before 7d is not shorter than the lifetime 7d: a new PAT would be due "
-          "at once"]),
+          "again immediately"]),
         (HEAD + "rules: [{name: a, rotate_before: 90d}]\nguardrails: {max_lifetime: 90d}\n",
          ["3:34 rules[0].rotate_before: rotate_before 90d is not shorter than guardrails.max_lifetime 90d: a new PAT "
-          "would be due at once"]),
+          "would be due again immediately"]),
         (HEAD + "rules: [{name: a, lifetime: 91d}]\nguardrails: {max_lifetime: 90d}\n",
          ["3:29 rules[0].lifetime: 91d is more than guardrails.max_lifetime 90d"]),
         (f"version: 1\ndefaults: {{vault: {VAULT}, lifetime: 1h}}\n",
@@ -243,6 +243,6 @@ def test_scope_pattern_is_accepted_when_a_known_scope_matches(tmp_path: Path, pa
 
 
 def test_policy_is_refused_when_there_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no such policy file") as caught:
+    with pytest.raises(ConfigError, match="the policy file does not exist") as caught:
         load_policy(tmp_path / "policy.yaml")
     assert "rotator init" in caught.value.fix

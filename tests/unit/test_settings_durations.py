@@ -34,7 +34,7 @@ def test_duration_is_read_when_it_has_units(text: str, expected: timedelta) -> N
         ("7", '"7" is not a duration'),
         ("7 days", '"7 days" is not a duration'),
         ("-7d", "is not a duration"),
-        ("1d1d", "names a unit twice"),
+        ("1d1d", "repeats a unit"),
         ("0s", "longer than zero"),
         ("90000d", "longer than a hundred years"),
         ("9" * 400 + "d", "longer than a hundred years"),

@@ -89,10 +89,10 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
         ("azure_devops: {max_parallel: 65}\n", "7:30 azure_devops.max_parallel: 65 must be at most 64"),
         ("azure_devops: {max_parallel: true}\n", "7:30 azure_devops.max_parallel: must be a whole number"),
         ("azure_devops: {core_url: http://a}\n", '7:26 azure_devops.core_url: "http://a" must begin with https://'),
-        ("azure_devops: {core_url: https://a/b}\n", '7:26 azure_devops.core_url: "https://a/b" must end after the '
-         "host: write https://a"),
+        ("azure_devops: {core_url: https://a/b}\n", '7:26 azure_devops.core_url: "https://a/b" must have nothing '
+         "after the host: write https://a"),
         ("entra: {instance_discovery: yes}\n", "7:29 entra.instance_discovery: must be true or false"),
-        ("database: mysql://x\n", "7:11 database: this is not the address of a database: write "
+        ("database: mysql://x\n", "7:11 database: this is not a database address: write "
          "sqlite:///rotator.db or postgresql+psycopg://user@host/database"),
         ("database: postgres://h/d\n", "7:11 database: the address must name the driver: begin it with "
          "postgresql+psycopg://"),
@@ -111,17 +111,17 @@ def test_settings_problem_says_what_was_expected_when_a_key_is_wrong(tmp_path: P
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("6f89cf12-978b-4d23-ac18-9ef0c127cf87", "common", "admits personal accounts"),
+        ("6f89cf12-978b-4d23-ac18-9ef0c127cf87", "common", "includes personal accounts"),
         ("6f89cf12-978b-4d23-ac18-9ef0c127cf87", "contoso", "must be a tenant id, a domain such as contoso.com"),
         ("3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906", "rotator", "must be an application id"),
         ("build-bot@contoso.com", "build-bot", "must be a user name such as"),
         ("[contoso]", "[https://dev.azure.com/contoso]", "must be the name alone"),
-        ("[contoso]", "[contoso, Contoso]", "an organization stands here twice"),
+        ("[contoso]", "[contoso, Contoso]", "duplicate organization"),
         ("[contoso]", "[]", "must have at least one entry"),
         ("[contoso]", "contoso", "must be a list"),
         ("    tenant: 6f89cf12-978b-4d23-ac18-9ef0c127cf87\n", "", "accounts[0].tenant: is missing, for example"),
         ("name: build-bot", "name: 7", 'must be text: put it in quotes, "7"'),
-        ("name: build-bot\n", "name: a b\n", "must be letters, digits"),
+        ("name: build-bot\n", "name: a b\n", "use letters, digits"),
     ],
 )
 def test_settings_problem_is_told_when_an_account_is_wrong(tmp_path: Path, old: str, new: str, expected: str) -> None:
@@ -224,7 +224,7 @@ def test_check_reports_both_files_when_both_are_wrong(tmp_path: Path) -> None:
 
 def test_check_reports_the_policy_when_it_is_not_there(tmp_path: Path) -> None:
     found = check_files(write(tmp_path, ACCOUNT + "policy: none.yaml\n"))
-    assert found == [f"{tmp_path}/none.yaml: there is no such policy file"]
+    assert found == [f"{tmp_path}/none.yaml: the policy file does not exist"]
 
 
 def test_settings_are_found_in_order_when_several_exist(tmp_path: Path) -> None:

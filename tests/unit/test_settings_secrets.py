@@ -108,8 +108,8 @@ def test_secret_file_is_refused_when_it_is_no_text(tmp_path: Path) -> None:
         ({"value": CANARY}, "must be exactly one of"),
         ({"env": f"{CANARY}!"}, "takes the name of an environment variable, not the secret itself"),
         ({"credential": "../etc/shadow"}, "takes the name of a credential, not the secret itself"),
-        ({"env": 7}, "must be followed by a name, as text"),
-        ({"file": ""}, "must be followed by a name, as text"),
+        ({"env": 7}, "needs a name, as text"),
+        ({"file": ""}, "needs a name, as text"),
         ({"key_vault": "https://kv"}, "takes two keys"),
         ({"key_vault": {"vault": "https://kv", "name": "a_b"}}, "letters, digits and hyphens"),
         ({"key_vault": {"vault": "kv-name", "name": "n"}}, "write https://kv-name.vault.azure.net"),
@@ -138,7 +138,7 @@ def test_cache_key_is_accepted_when_fernet_made_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [CANARY, "a" * 44, "a" * 43 + "!", base64.b64encode(b"x" * 16).decode()])
 def test_cache_key_is_refused_with_the_command_that_makes_one_when_it_is_no_key(tmp_path: Path, key: str) -> None:
     error = failure(make({"env": "KEY"}, tmp_path, SecretForm.FERNET_KEY), {"KEY": key})
-    assert "some.key: what {env: KEY} holds cannot be used: it is no Fernet key" in str(error)
+    assert "some.key: the value of {env: KEY} cannot be used: it is not a Fernet key" in str(error)
     assert "openssl rand -base64 32" in str(error)
     assert key not in str(error)
     assert error.__cause__ is None
@@ -147,8 +147,8 @@ def test_cache_key_is_refused_with_the_command_that_makes_one_when_it_is_no_key(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (CANARY, "it holds no certificate in PEM form"),
-        (f"-----BEGIN CERTIFICATE-----\n{CANARY}\n", "it holds no private key in PEM form"),
+        (CANARY, "it contains no certificate in PEM form"),
+        (f"-----BEGIN CERTIFICATE-----\n{CANARY}\n", "it contains no private key in PEM form"),
     ],
 )
 def test_certificate_is_refused_when_a_part_is_missing(tmp_path: Path, text: str, expected: str) -> None:

@@ -34,29 +34,27 @@ def test_source_keeps_text_as_written_when_yaml_would_make_it_something_else(tmp
 
 def test_source_points_at_the_second_key_when_one_stands_twice(tmp_path: Path) -> None:
     source = read(tmp_path, "top:\n  one: 1\n  two: 2\n  one: 3\n")
-    assert rendered(source) == (
-        "some.yaml:4:3 top.one: this key stands twice, first in line 2: keep one\n  one: 3\n  ^"
-    )
+    assert rendered(source) == ("some.yaml:4:3 top.one: duplicate key, first used in line 2: keep one\n  one: 3\n  ^")
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("a: 1\nb: [1, 2\nc: 3\n", "some.yaml:3:2 this cannot be read as YAML"),
-        ("a: 1\n\tb: 2\n", "some.yaml:2:1 a tab cannot be used here: indent with spaces"),
-        ("a: &x 1\nb: *x\n", "some.yaml:2:4 this cannot be read as YAML: aliases (`*name`) are not supported"),
-        ("a: &x [*x]\n", "some.yaml:1:8 this cannot be read as YAML: aliases"),
+        ("a: 1\nb: [1, 2\nc: 3\n", "some.yaml:3:2 invalid YAML"),
+        ("a: 1\n\tb: 2\n", "some.yaml:2:1 tabs are not allowed here: indent with spaces"),
+        ("a: &x 1\nb: *x\n", "some.yaml:2:4 invalid YAML: aliases (`*name`) are not supported"),
+        ("a: &x [*x]\n", "some.yaml:1:8 invalid YAML: aliases"),
         ("a: !python/object:os.system 1\n", "some.yaml:1:4 a: tags"),
-        ("a: 1\n---\nb: 2\n", "some.yaml:2:1 this cannot be read as YAML"),
+        ("a: 1\n---\nb: 2\n", "some.yaml:2:1 invalid YAML"),
         ("? [a]\n: 1\n", "some.yaml:1:3 a key must be plain text"),
         ("a: 1\nb: \x01\n", "some.yaml:2:4 the character U+0001 is not allowed here"),
-        ("a: {b\n", "some.yaml:2:1 this cannot be read as YAML: expected ',' or '}', but got '<stream end>'"),
+        ("a: {b\n", "some.yaml:2:1 invalid YAML: expected ',' or '}', but got '<stream end>'"),
         ("a: " + "[" * 3000 + "]" * 3000, "some.yaml:1:1 the settings file is nested too deeply"),
         ("", "some.yaml:1:1 the settings file is empty"),
         ("# nothing but this\n", "some.yaml:1:1 the settings file is empty"),
-        ("null\n", "some.yaml:1:1 the settings file must hold keys and values"),
-        ("- a\n- b\n", "some.yaml:1:1 the settings file must hold keys and values"),
-        ("just text\n", "some.yaml:1:1 the settings file must hold keys and values"),
+        ("null\n", "some.yaml:1:1 the settings file must contain keys and values"),
+        ("- a\n- b\n", "some.yaml:1:1 the settings file must contain keys and values"),
+        ("just text\n", "some.yaml:1:1 the settings file must contain keys and values"),
     ],
 )
 def test_source_says_where_and_why_when_it_is_no_mapping(tmp_path: Path, content: str, expected: str) -> None:
@@ -74,7 +72,7 @@ def test_source_names_line_and_column_when_it_is_not_utf8(tmp_path: Path) -> Non
 
 
 def test_source_is_refused_when_it_is_far_too_long(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no settings file"):
+    with pytest.raises(ConfigError, match="the settings file is too large"):
         read(tmp_path, b"#" * 1_000_001)
 
 
@@ -85,7 +83,7 @@ def test_source_is_refused_when_it_is_a_folder(tmp_path: Path) -> None:
 
 
 def test_source_is_refused_when_it_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no such policy file"):
+    with pytest.raises(ConfigError, match="the policy file does not exist"):
         read_source(tmp_path / "none.yaml", what="policy", fix="Do this.")
 
 

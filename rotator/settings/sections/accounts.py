@@ -32,7 +32,7 @@ class AccountSettings(Section):
     """A user whose PATs are managed, and the app registration that signs the user in."""
 
     name: Text = Field(
-        description="Your name for the account, in commands and in the audit log.", examples=["build-bot"]
+        description="Your name for the account, used in commands and in the audit log.", examples=["build-bot"]
     )
     tenant: Text = Field(
         description="The Entra tenant: its id, one of its domains, or `organizations` for any tenant.",
@@ -42,20 +42,22 @@ class AccountSettings(Section):
         description="The application (client) id of the app registration.",
         examples=["3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906"],
     )
-    username: Text = Field(description="Who must sign in; another user is refused.", examples=["build-bot@contoso.com"])
+    username: Text = Field(
+        description="The user who signs in. A sign-in by any other user is refused.", examples=["build-bot@contoso.com"]
+    )
     organizations: tuple[Text, ...] = Field(
         min_length=1,
-        description="The Azure DevOps organizations whose PATs of this user are looked at.",
+        description="The Azure DevOps organizations in which this user's PATs are managed.",
         examples=[["contoso"]],
     )
     client_secret: _AccountSecret = Field(
         default=None,
-        description="The secret of a confidential client. Leave it out for a public client.",
+        description="The client secret of a confidential client. Not needed for a public client.",
         examples=[{"credential": "client-secret"}],
     )
     client_certificate: _AccountSecret = Field(
         default=None,
-        description="Instead of a secret: certificate and private key of a confidential client in one PEM text.",
+        description="Instead of a secret: certificate and private key of a confidential client, together in PEM form.",
         examples=[{"file": "client.pem"}],
     )
 
@@ -63,14 +65,16 @@ class AccountSettings(Section):
     @classmethod
     def _check_name(cls, value: str) -> str:
         if not _ACCOUNT.fullmatch(value):
-            raise ValueError(f'"{value}" must be letters, digits, dots, hyphens or underscores, 64 at most')
+            raise ValueError(
+                f'"{value}" is not a valid name: use letters, digits, dots, hyphens and underscores, 64 at most'
+            )
         return value
 
     @field_validator("tenant")
     @classmethod
     def _check_tenant(cls, value: str) -> str:
         if value in ("common", "consumers"):
-            raise ValueError(f'"{value}" admits personal accounts, which have no PATs: write organizations')
+            raise ValueError(f'"{value}" includes personal accounts, which have no PATs: write organizations')
         if value != "organizations" and not _is_uuid(value) and not _DOMAIN.fullmatch(value):
             raise ValueError(f'"{value}" must be a tenant id, a domain such as contoso.com, or organizations')
         return value
@@ -96,9 +100,9 @@ class AccountSettings(Section):
             if "/" in name:
                 raise ValueError(f'"{name}" must be the name alone: contoso for https://dev.azure.com/contoso')
             if not _ORGANIZATION.fullmatch(name):
-                raise ValueError(f'"{name}" is no organization name: letters, digits and hyphens, 50 at most')
+                raise ValueError(f'"{name}" is not an organization name: use letters, digits and hyphens, 50 at most')
         if len({name.casefold() for name in value}) != len(value):
-            raise ValueError("an organization stands here twice")
+            raise ValueError("duplicate organization")
         return value
 
 

@@ -1,4 +1,4 @@
-"""`azure_devops`: where PATs live."""
+"""`azure_devops`: the services that PATs belong to."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from rotator.settings.fields import Section, ServiceUrl, Text
 
 
 class AzureDevOpsSettings(Section):
-    """Where PATs live."""
+    """The Azure DevOps services."""
 
     identity_url: ServiceUrl = Field(
         default="https://vssps.dev.azure.com", description="The service that creates and revokes PATs."
     )
     core_url: ServiceUrl = Field(
-        default="https://dev.azure.com", description="The service that a new PAT is proved against."
+        default="https://dev.azure.com", description="The service that a new PAT must sign in to before it is stored."
     )
     api_version: Text = Field(default="7.1-preview.1", description="The version of the PAT API.")
-    max_parallel: StrictInt = Field(default=8, ge=1, le=64, description="How many PATs are worked on at once.")
+    max_parallel: StrictInt = Field(default=8, ge=1, le=64, description="How many PATs are processed at the same time.")

@@ -12,9 +12,10 @@ class EntraSettings(Section):
 
     authority: ServiceUrl = Field(
         default=PUBLIC_AUTHORITY,
-        description="The sign-in service; another one for a national cloud.",
+        description="The sign-in service. National clouds have their own.",
         examples=["https://login.microsoftonline.us"],
     )
     instance_discovery: StrictBool = Field(
-        default=True, description="Ask Microsoft whether the authority is one of theirs. Off for a private one."
+        default=True,
+        description="Check with Microsoft that the authority is genuine. Set to `false` for a private authority.",
     )

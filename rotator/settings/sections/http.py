@@ -1,4 +1,4 @@
-"""`http`: what every connection uses."""
+"""`http`: settings for all HTTPS connections."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from rotator.settings.fields import Duration, OptionalFilePath, Section
 
 
 class HttpSettings(Section):
-    """What every connection goes by."""
+    """Settings for all HTTPS connections."""
 
     ca_bundle: OptionalFilePath = Field(
         default=None,
-        description="Certificates to trust instead of the usual ones (PEM), for a proxy that inspects TLS.",
+        description="A PEM file of certificates to trust instead of the usual ones, for a proxy that inspects TLS.",
         examples=["/etc/ssl/certs/ca-certificates.crt"],
     )
     connect_timeout: Duration = Field(
-        default="3s", validate_default=True, description="How long a connection may take to open."
+        default="3s", validate_default=True, description="How long opening a connection may take."
     )
     read_timeout: Duration = Field(
-        default="15s", validate_default=True, description="How long an answer may stay silent."
+        default="15s", validate_default=True, description="How long to wait for the next bytes of a response."
     )

@@ -1,4 +1,4 @@
-"""`rotation`: the times that recovery and claims depend on, and the mark of a clone."""
+"""`rotation`: timing of recovery and of claims, and the optional mark in display names."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from rotator.settings.fields import Duration, DurationOrZero, Section
 
 
 class RotationSettings(Section):
-    """The times that recovery and several hosts at once depend on."""
+    """Timing of recovery and of claims, and the optional mark in display names."""
 
     settle: DurationOrZero = Field(
         default="10m",
         validate_default=True,
-        description="How long an unanswered mint or store may still land before recovery decides.",
+        description="How long a mint or vault write may still take effect after its answer was lost. Recovery waits "
+        "this long before it decides.",
     )
     lease: Duration = Field(
         default="5m",
         validate_default=True,
-        description="How long a run may hold a PAT without renewing its claim.",
+        description="How long a claim on a PAT lasts if it is not renewed.",
     )
     name_marker: bool = Field(
         default=False,
-        description="Whether each clone's display name gets a mark, such as `npm-feed #rot-3f9c2a7d10b4e865`, that "
-        "proves it ours whatever expiry the server gave it. Without it a clone is known by its exact expiry.",
+        description="Add a mark to each new PAT's display name, such as `npm-feed #rot-3f9c2a7d10b4e865`. It proves "
+        "that rotator created the PAT even if the server changed its expiry. Without it, the expiry is the proof.",
     )

@@ -1,4 +1,4 @@
-"""`token_cache`: where sign-ins are kept."""
+"""`token_cache`: where sign-ins are stored."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ _CacheKey = Annotated[SecretReference, PlainValidator(_parse_key), SECRET]
 
 
 class TokenCacheSettings(Section):
-    """Where sign-ins are kept between runs, encrypted."""
+    """Where sign-ins are stored, encrypted."""
 
-    path: FilePath = Field(default="token-cache.bin", validate_default=True, description="The file.")
+    path: FilePath = Field(
+        default="token-cache.bin", validate_default=True, description="The file that holds the sign-ins."
+    )
     key: _CacheKey = Field(
         default={"env": "ROTATOR_TOKEN_CACHE_KEY"},
         validate_default=True,
-        description="The Fernet key that encrypts it: 44 characters of url-safe base64. "
-        "`rotator init` makes one; so does `openssl rand -base64 32 | tr '+/' '-_'`.",
+        description="The Fernet key that encrypts the file: 44 characters of URL-safe base64. "
+        "`rotator init` creates one; so does `openssl rand -base64 32 | tr '+/' '-_'`.",
         examples=[{"file": "token-cache.key"}],
     )
