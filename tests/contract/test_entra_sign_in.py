@@ -619,12 +619,18 @@ def test_refresh_says_why_when_the_token_cache_was_damaged(stage: Stage) -> None
     assert stage.events == ["token_cache_recovered"]
     previous.write_bytes(b"rubbish")
     stage.cache_path.write_bytes(b"rubbish")
+    sign_in = stage.make_sign_in()
     with pytest.raises(SignInRequiredError) as refused:
-        stage.make_sign_in().refresh(ACCOUNT)
+        sign_in.refresh(ACCOUNT)
     assert refused.value.code == "not_signed_in"
     assert str(stage.cache_path) in refused.value.message
     assert f"rotator login {ACCOUNT}" in refused.value.fix
-    assert stage.login(sign_in=stage.make_sign_in()).username == USERNAME
+    damage = sign_in.find_damage()
+    assert damage is not None
+    assert (damage.path, damage.reason in refused.value.message) == (str(stage.cache_path), True)
+    fresh = stage.make_sign_in()
+    assert stage.login(sign_in=fresh).username == USERNAME
+    assert fresh.find_damage() is None
 
 
 # ---- not reaching Entra

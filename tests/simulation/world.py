@@ -22,6 +22,7 @@ from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecr
 from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
 from tests.support.clock import FakeClock
+from tests.support.engine import check_conditions
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePatService
 from tests.support.fake_secret_store import FakeSecretStore
@@ -123,11 +124,13 @@ class World:
         return {name for name in self.names if not self.is_served(name)} - self.meddled
 
     def check_database(self) -> None:
-        """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies."""
+        """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies; conditions are true."""
         text = repr(self.database.snapshot())
         if any(fake.value in text for fake in self.pats.pats.values()):
             raise InvariantError("I6: the value of a PAT is in the database")
         check_log(self.database)
+        with self.database.read() as reading:
+            check_conditions(reading)
 
     def _add_managed(self, name: str) -> None:
         now = self.clock.now()
