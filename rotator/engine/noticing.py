@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rotator.domain.condition import ConditionKind
@@ -28,10 +28,11 @@ from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.errors import RotatorError, SignInRequiredError, TransientError, UnknownOutcomeError
-from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.database import Reading
 
 Pair = tuple[str, str]
 Key = tuple[ConditionKind, str]
+Change = tuple[Event, str]
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,9 @@ class Seen:
     left: tuple[LeftBehind, ...]
 
 
-def notice(run: RunContext, work: UnitOfWork, seen: Seen) -> None:
+def notice(run: RunContext, seen: Seen) -> None:
     """Record what began since the last look, and what ended; what cannot be told stays as it is."""
-    now = run.services.clock.now()
-    ongoing = _list_ongoing(work)
-    begun = _list_troubles(run, seen)
-    for (kind, subject), event in begun.items():
-        # An account that a person must sign in stays that, although Entra cannot be asked now.
-        hidden = kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in ongoing
-        if (kind, subject) not in ongoing and not hidden:
-            record(work, run, subject, event, now)
-    for kind, subject in sorted(ongoing - begun.keys()):
-        ended = _find_end(run, seen, kind, subject)
-        if ended is not None:
-            record(work, run, subject, ended, now)
+    _record_changes(run, lambda ongoing: _compare(run, seen, ongoing))
 
 
 def notice_vault(run: RunContext, pat: ManagedPat, error: RotatorError | None) -> None:
@@ -69,18 +59,13 @@ def notice_vault(run: RunContext, pat: ManagedPat, error: RotatorError | None) -
     is_down = isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault"
     if error is not None and not is_down:
         return
-    key = (ConditionKind.VAULT_DOWN, name_vault(pat))
-    with run.services.database.read() as reading:
-        if is_down == (key in _list_ongoing(reading)):
-            return
     event = VaultRestored() if error is None else VaultDown(code=error.code)
-    with run.services.database.begin() as work:
-        if is_down != (key in _list_ongoing(work)):
-            record(work, run, key[1], event, run.services.clock.now())
-    run.progress(event, key[1])
+    key = (ConditionKind.VAULT_DOWN, name_vault(pat))
+    for change in _record_changes(run, lambda ongoing: [(event, key[1])] if is_down != (key in ongoing) else []):
+        run.progress(*change)
 
 
-def make_down_event(pair: Pair, error: RotatorError) -> tuple[Event, str]:
+def make_down_event(pair: Pair, error: RotatorError) -> Change:
     """What cannot be worked with now, as an event and its subject."""
     account, organization = pair
     if isinstance(error, SignInRequiredError):
@@ -100,9 +85,36 @@ def name_organization(pair: Pair) -> str:
     return "/".join(pair)
 
 
+def _record_changes(run: RunContext, find_changes: Callable[[set[Key]], list[Change]]) -> list[Change]:
+    """Record what changed, given what lasts. Where nothing did, no writer is made to wait."""
+    with run.services.database.read() as reading:
+        if not find_changes(_list_ongoing(reading)):
+            return []
+    with run.services.database.begin() as work:
+        changes = find_changes(_list_ongoing(work))
+        for event, subject in changes:
+            record(work, run, subject, event, run.services.clock.now())
+    return changes
+
+
 def _list_ongoing(reading: Reading) -> set[Key]:
     """The conditions that last."""
     return {(condition.kind, condition.subject) for condition in reading.conditions.load()}
+
+
+def _compare(run: RunContext, seen: Seen, ongoing: set[Key]) -> list[Change]:
+    """The events that begin what is wrong now and did not last, and that end what lasts and is well."""
+    troubles, changes = _list_troubles(run, seen), []
+    for (kind, subject), event in troubles.items():
+        # An account that a person must sign in stays that, although Entra cannot be asked now.
+        hidden = kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in ongoing
+        if (kind, subject) not in ongoing and not hidden:
+            changes.append((event, subject))
+    for kind, subject in sorted(ongoing - troubles.keys()):
+        ended = _find_end(run, seen, kind, subject)
+        if ended is not None:
+            changes.append((ended, subject))
+    return changes
 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:

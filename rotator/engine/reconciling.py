@@ -50,10 +50,10 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
         with run.services.database.begin() as work:
             work.inventory.save_untracked(*pair, tuple(pat for pat in unmanaged if pat is not None))
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
-    with run.services.database.begin() as work:
-        known = known_in(work, run.services.clock.now())
-        left = tuple(left for left in load_left_behind(work, known) if left.pat.authorization_id not in late)
-        notice(run, work, Seen(found.down, frozenset(found.listings), known.pats, left))
+    with run.services.database.read() as reading:
+        known = known_in(reading, run.services.clock.now())
+        left = tuple(left for left in load_left_behind(reading, known) if left.pat.authorization_id not in late)
+    notice(run, Seen(found.down, frozenset(found.listings), known.pats, left))
     return found
 
 
