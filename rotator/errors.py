@@ -20,8 +20,8 @@
       SignInRequiredError           a human must act                                     exit 10
       DatabaseError                 cannot be read or written, wrong version, not ours
         DatabaseLockedError         another process holds it                             exit 11
-        LeaseHeldError              another run works on this ManagedPat                 exit 11
-        LeaseLostError              our claim was taken over: stop at once               exit 11
+        ClaimHeldError              another run works on this ManagedPat                 exit 11
+        ClaimLostError              our claim was taken over: stop at once               exit 11
       AuditChainError               sequence, expected, found
       InternalError                 a bug of ours, isolated to one ManagedPat
     StoppedError                    the process is to stop: no failure, and nothing that isolates failures catches it
@@ -217,17 +217,17 @@ class DatabaseLockedError(DatabaseError):
     exit_code = 11
 
 
-class LeaseHeldError(DatabaseError):
+class ClaimHeldError(DatabaseError):
     """Another run has claimed this ManagedPat and its claim has not run out."""
 
-    code = "lease_held"
+    code = "claim_held"
     exit_code = 11
 
 
-class LeaseLostError(DatabaseError):
+class ClaimLostError(DatabaseError):
     """Our claim on this ManagedPat ran out or was taken over; whatever we planned must not happen."""
 
-    code = "lease_lost"
+    code = "claim_lost"
     exit_code = 11
 
 

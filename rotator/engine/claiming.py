@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
-from rotator.errors import LeaseLostError, RotationError, UsageError
+from rotator.errors import ClaimLostError, RotationError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
@@ -101,12 +101,12 @@ class ClaimedPat:
         self._tell([event])
 
     def check_claim(self) -> None:
-        """LeaseLostError unless our claim still has time: called right before every mutating request.
+        """ClaimLostError unless our claim still has time: called right before every mutating request.
 
         Judged by the host's clock from before the last commit, so that no skew to the database's clock matters.
         """
         if self.services.clock.now() >= self._ends_at:
-            raise LeaseLostError(
+            raise ClaimLostError(
                 "our claim ran out before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run goes on from the journal.",
             )
@@ -141,7 +141,7 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
 def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
     """Claim a ManagedPat for this run and give the claim back at the end.
 
-    UsageError when there is no such record, LeaseHeldError when another run has it.
+    UsageError when there is no such record, ClaimHeldError when another run has it.
     """
     with run.services.database.begin() as work:
         check_managed(work, name)

@@ -28,8 +28,8 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
+    ClaimLostError,
     ForeignWriteError,
-    LeaseLostError,
     PatGoneError,
     PlanRefusedError,
     RotationError,
@@ -139,7 +139,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> None:
         held.check_claim()
         newest = run.services.secrets.prove_writable(held.location, {INTENT_TAG: rotation.id})
         _check_history(held, newest)
-    except LeaseLostError:
+    except ClaimLostError:
         raise
     except RotatorError as error:
         close_unminted(held, error)

@@ -25,7 +25,7 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
-from rotator.errors import CloneLostError, LeaseHeldError, RotatorError, VerificationError
+from rotator.errors import ClaimHeldError, CloneLostError, RotatorError, VerificationError
 from rotator.ports.claims import Claim
 from rotator.ports.database import UnitOfWork
 from rotator.ports.secret_store import SecretLocation, SecretVersion
@@ -89,7 +89,7 @@ def look(run: RunContext) -> Rebuild:
 def rebuild(run: RunContext, plan: Rebuild) -> None:
     """Write what `look` found: records, and for each old PAT that still lives an overlap that starts anew.
 
-    LeaseHeldError when another run works on one, or has since; those before it are written, and it can be repeated.
+    ClaimHeldError when another run works on one, or has since; those before it are written, and it can be repeated.
     """
     now = run.services.clock.now()
     for item in plan.news:
@@ -113,7 +113,7 @@ def _check_unchanged(work: UnitOfWork, item: Found) -> None:
     """What a run did between our look and our claim is newer than what we saw."""
     current = work.inventory.load(item.record.name)
     if item.before is not None and (current is None or replace(current, epoch=item.before.epoch) != item.before):
-        raise LeaseHeldError(
+        raise ClaimHeldError(
             f"{item.record.name} was changed by another run since the vaults were read; it was left as it is",
             fix="Run `rotator inventory rebuild` again.",
         )

@@ -27,12 +27,12 @@ from rotator.engine.reconciling import Reconciliation, reconcile
 from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 from rotator.engine.working import PatWork
 from rotator.errors import (
+    ClaimHeldError,
+    ClaimLostError,
     DatabaseError,
     DeniedError,
     ForeignWriteError,
     InternalError,
-    LeaseHeldError,
-    LeaseLostError,
     PlanRefusedError,
     RejectedError,
     RotationError,
@@ -101,11 +101,11 @@ class Run:
             with claimed(self.run, name) as held:
                 pat = held.pat
                 self._guarded(held, work)
-        except LeaseHeldError:
+        except ClaimHeldError:
             self.report.add(PatOutcome.of(OutcomeKind.HELD, pat))
         except DatabaseError as error:
             self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
-            if not isinstance(error, LeaseLostError):
+            if not isinstance(error, ClaimLostError):
                 raise
         except RotatorError as error:
             self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))

@@ -26,11 +26,11 @@ class Claims(Protocol):
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """Claim a ManagedPat, with the next epoch.
 
-        LeaseHeldError while any claim on it lasts, one of the same claimant included.
+        ClaimHeldError while any claim on it lasts, one of the same claimant included.
         """
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
-        """The claim with a later end. LeaseLostError if somebody else has claimed since."""
+        """The claim with a later end. ClaimLostError if somebody else has claimed since."""
 
     def release(self, claim: Claim) -> None:
         """Give a claim back; one that was lost is left alone."""

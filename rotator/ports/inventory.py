@@ -38,7 +38,7 @@ class Inventory(InventoryReader, Protocol):
         """A new record. UsageError if name, authorization id or secret location is already taken."""
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
-        """Replace a record's fields except `epoch`. LeaseLostError unless the claim is the current one on it."""
+        """Replace a record's fields except `epoch`. ClaimLostError unless the claim is the current one on it."""
 
     def remove(self, name: str) -> None:
         """Forget a record and keep its rotations."""

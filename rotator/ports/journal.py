@@ -38,7 +38,7 @@ class JournalReader(Protocol):
 
 
 class Journal(JournalReader, Protocol):
-    """The rotations. Every write is fenced: LeaseLostError unless the claim's epoch is the current one."""
+    """The rotations. Every write is fenced: ClaimLostError unless the claim's epoch is the current one."""
 
     def lock_mints(self) -> None:
         """Wait until no other transaction holds this lock, and hold it until this one ends.
@@ -47,7 +47,7 @@ class Journal(JournalReader, Protocol):
         """
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
-        """A new rotation. LeaseHeldError when its ManagedPat has an open one already."""
+        """A new rotation. ClaimHeldError when its ManagedPat has an open one already."""
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
         """Replace a rotation."""

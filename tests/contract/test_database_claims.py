@@ -12,7 +12,7 @@ import pytest
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
+from rotator.errors import ClaimHeldError, ClaimLostError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from tests.support.postgres import PostgresServer
@@ -50,7 +50,7 @@ def test_claims_claim_is_refused_when_another_run_holds_it(database: Database) -
         work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
     with database.begin() as work:
         just_before = NOW + SPAN - timedelta(microseconds=1)
-        with pytest.raises(LeaseHeldError, match="run-1"):
+        with pytest.raises(ClaimHeldError, match="run-1"):
             work.claims.claim("npm-feed", "run-2", now=just_before, span=SPAN)
         assert work.claims.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN).epoch == 2
 
@@ -60,7 +60,7 @@ def test_claims_claim_is_refused_when_the_same_claimant_holds_it(database: Datab
     with database.begin() as work:
         first = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
     with database.begin() as work:
-        with pytest.raises(LeaseHeldError, match="run-1"):
+        with pytest.raises(ClaimHeldError, match="run-1"):
             work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
         assert work.claims.renew(first, now=NOW, span=SPAN).epoch == first.epoch
 
@@ -77,7 +77,7 @@ def test_claims_renew_moves_the_end_when_still_held(database: Database) -> None:
         claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
         later = work.claims.renew(claim, now=NOW + 2 * SPAN, span=SPAN)
     assert later == Claim("npm-feed", "run-1", claim.epoch, NOW + 3 * SPAN)
-    with database.begin() as work, pytest.raises(LeaseHeldError):
+    with database.begin() as work, pytest.raises(ClaimHeldError):
         work.claims.claim("npm-feed", "run-2", now=NOW + 2 * SPAN, span=SPAN)
 
 
@@ -86,7 +86,7 @@ def test_claims_leave_the_new_claim_alone_when_the_old_holder_comes_back(databas
     with database.begin() as work:
         old = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
         new = work.claims.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.claims.renew(old, now=NOW + SPAN, span=SPAN)
         work.claims.release(old)
         assert work.claims.renew(new, now=NOW + SPAN, span=SPAN).epoch == new.epoch
@@ -117,7 +117,7 @@ def test_claims_claim_has_one_winner_when_eight_threads_try(database: Database) 
         try:
             with database.begin() as work:
                 work.claims.claim("npm-feed", f"run-{number}", now=NOW, span=SPAN)
-        except LeaseHeldError:
+        except ClaimHeldError:
             return False
         return True
 
@@ -186,9 +186,9 @@ def test_claims_claim_takes_over_when_the_holders_process_is_gone(judging: Datab
     with judging.begin() as work:
         taken = work.claims.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
         assert taken == Claim("npm-feed", "run-2@host", dead.epoch + 1, NOW + SPAN)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.claims.renew(dead, now=NOW, span=SPAN)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.journal.save(make_rotation(), dead)
         work.claims.release(dead)
     with judging.begin() as work:
@@ -201,7 +201,7 @@ def test_claims_claim_is_refused_when_the_holders_process_lives(judging: Databas
     undertaker.gone.add("run-1@elsewhere")
     with judging.begin() as work:
         work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
-        with pytest.raises(LeaseHeldError, match="run run-1 works"):
+        with pytest.raises(ClaimHeldError, match="run run-1 works"):
             work.claims.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
     assert undertaker.asked == ["run-1@host"]
 
@@ -226,7 +226,7 @@ def test_claims_takeover_has_one_winner_when_eight_threads_try(judging: Database
         try:
             with judging.begin() as work:
                 work.claims.claim("npm-feed", f"run-{number}@host", now=NOW, span=SPAN)
-        except LeaseHeldError:
+        except ClaimHeldError:
             return False
         return True
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.errors import LeaseLostError, RotatorError, UsageError
+from rotator.errors import ClaimLostError, RotatorError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from rotator.ports.inventory import UntrackedPat
@@ -123,7 +123,7 @@ def test_inventory_save_is_refused_when_the_claim_was_taken_over(database: Datab
     stale = adopt(pat)
     with database.begin() as work:
         work.claims.claim(pat.name, "run-2", now=NOW + timedelta(minutes=6), span=timedelta(minutes=5))
-    with pytest.raises(LeaseLostError), database.begin() as work:
+    with pytest.raises(ClaimLostError), database.begin() as work:
         work.inventory.save(replace(pat, authorization_id="stale"), stale)
     with database.begin() as work:
         kept = work.inventory.load(pat.name)
@@ -135,7 +135,7 @@ def test_inventory_save_is_refused_when_the_claim_is_of_another_record(database:
     """A claim covers one ManagedPat."""
     claim = adopt(make_managed_pat("first"))
     adopt(make_managed_pat("second"))
-    with database.begin() as work, pytest.raises(LeaseLostError):
+    with database.begin() as work, pytest.raises(ClaimLostError):
         work.inventory.save(make_managed_pat("second"), claim)
 
 
@@ -145,7 +145,7 @@ def test_inventory_save_is_refused_when_the_record_is_gone_or_collides(database:
     with database.begin() as work:
         work.inventory.add(make_managed_pat("first"))
         work.inventory.remove("gone")
-        with pytest.raises(LeaseLostError, match="gone"):
+        with pytest.raises(ClaimLostError, match="gone"):
             work.inventory.save(make_managed_pat("gone"), gone)
         with pytest.raises(UsageError, match="first"):
             work.inventory.save(replace(make_managed_pat("second"), authorization_id="id-first"), second)

@@ -12,7 +12,7 @@ import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import CLOSED_STATES, RotationEnding, RotationState
-from rotator.errors import DatabaseError, LeaseHeldError, LeaseLostError
+from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
@@ -59,7 +59,7 @@ def test_journal_insert_is_refused_when_another_rotation_is_open(database: Datab
     """One open rotation per ManagedPat; the transaction can go on."""
     with database.begin() as work:
         work.journal.insert(make_rotation("r1"), claim)
-        with pytest.raises(LeaseHeldError, match="r1"):
+        with pytest.raises(ClaimHeldError, match="r1"):
             work.journal.insert(make_rotation("r2"), claim)
         assert [rotation.id for rotation in work.journal.load_open()] == ["r1"]
 
@@ -74,7 +74,7 @@ def test_journal_insert_is_accepted_when_the_other_one_is_closed(
         work.journal.save(replace(make_rotation("r1"), state=state), claim)
         work.journal.insert(make_rotation("r2"), claim)
         assert [rotation.id for rotation in work.journal.load_open()] == ["r2"]
-        with pytest.raises(LeaseHeldError, match="r2"):
+        with pytest.raises(ClaimHeldError, match="r2"):
             work.journal.save(make_rotation("r1"), claim)
 
 
@@ -85,7 +85,7 @@ def test_journal_insert_is_refused_when_the_other_one_is_in_any_open_state(
     """The partial index knows every open state."""
     with database.begin() as work:
         work.journal.insert(replace(make_rotation("r1"), state=state), claim)
-        with pytest.raises(LeaseHeldError):
+        with pytest.raises(ClaimHeldError):
             work.journal.insert(make_rotation("r2"), claim)
 
 
@@ -104,9 +104,9 @@ def test_journal_write_is_refused_when_the_claim_was_taken_over(database: Databa
         work.journal.insert(make_rotation(), claim)
         work.claims.claim("npm-feed", "run-2", now=claim.expires_at, span=timedelta(minutes=5))
     with database.begin() as work:
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.journal.save(replace(make_rotation(), rule="stale"), claim)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.journal.insert(make_rotation("r2"), claim)
     with database.begin() as work:
         assert work.journal.load_open() == (make_rotation(),)
@@ -118,10 +118,10 @@ def test_journal_write_is_refused_when_the_claim_was_released_or_the_record_remo
     """A claim given back is no claim."""
     with database.begin() as work:
         work.claims.release(claim)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.journal.insert(make_rotation(), claim)
         work.inventory.remove("npm-feed")
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             work.journal.insert(make_rotation(), claim)
 
 
@@ -130,7 +130,7 @@ def test_journal_write_is_refused_when_the_claim_is_of_another_record(
 ) -> None:
     """Both are claimed by the same run with the same epoch, and still are two."""
     adopt(make_managed_pat("other"))
-    with database.begin() as work, pytest.raises(LeaseLostError):
+    with database.begin() as work, pytest.raises(ClaimLostError):
         work.journal.insert(make_rotation("r1", "other"), claim)
 
 

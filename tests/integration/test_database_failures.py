@@ -24,7 +24,7 @@ from rotator.adapters.database.engine import make_engine, make_reader
 from rotator.adapters.database.failures import explain
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.errors import DatabaseError, DatabaseLockedError, LeaseLostError
+from rotator.errors import ClaimLostError, DatabaseError, DatabaseLockedError
 from tests.support.records import NOW, make_managed_pat, make_rotation
 
 CANARY = "hunter2-canary"
@@ -190,7 +190,7 @@ def test_postgresql_fence_holds_when_a_takeover_runs_at_the_same_time(postgres_u
             taking.claims.claim("npm-feed", "run-2", now=NOW + QUICK, span=QUICK)
     with impatient.begin() as taking:
         taking.claims.claim("npm-feed", "run-2", now=NOW + QUICK, span=QUICK)
-    with database.begin() as writing, pytest.raises(LeaseLostError):
+    with database.begin() as writing, pytest.raises(ClaimLostError):
         writing.journal.save(make_rotation(), claim)
     database.close()
     impatient.close()

@@ -267,7 +267,7 @@ CELLS = (
     Cell("database", REFUSED, _refuse_commit("minting", _UNREACHABLE), "planned: database_unreachable", ONCE),
     Cell("database", LOST, _lose_commit("minting", _UNREACHABLE), "minting: database_unreachable", ONCE),
     Cell("database", THROTTLED, _refuse_commit("planned", _LOCKED), "not begun: database_locked", ONCE),
-    Cell("database", BROKEN, _take_over, "verified: lease_lost", TWICE),
+    Cell("database", BROKEN, _take_over, "verified: claim_lost", TWICE),
     Cell("database", FORBIDDEN, _fill_disk, "not begun: database_full", ONCE),
     Cell("database", MALFORMED, _refuse_commit("stored", _UNREACHABLE), "storing: database_unreachable", ONCE),
     Cell("Entra", REFUSED, _entra(_remote(TransientError, "refused", None, "entra")), "not begun: refused", ONCE),

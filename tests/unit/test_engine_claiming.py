@@ -11,7 +11,7 @@ from rotator.domain.events.inventory import PatPaused
 from rotator.engine.claiming import claimed
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once
-from rotator.errors import DatabaseError, LeaseHeldError, RotationError, UsageError
+from rotator.errors import ClaimHeldError, DatabaseError, RotationError, UsageError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_late_store, make_overlapping
 
@@ -66,7 +66,7 @@ def test_claim_is_given_back_when_the_work_fails() -> None:
     world.run()
     claim_elsewhere(world)
     run = world.make_run()
-    with pytest.raises(LeaseHeldError) as caught, claimed(run, NAME):
+    with pytest.raises(ClaimHeldError) as caught, claimed(run, NAME):
         pass
     assert caught.value.exit_code == 11
 
@@ -75,7 +75,7 @@ def test_claim_is_refused_when_the_same_run_works_on_the_pat_already() -> None:
     world = make_world()
     run = world.make_run()
     with claimed(run, NAME) as held:
-        with pytest.raises(LeaseHeldError), claimed(run, NAME):
+        with pytest.raises(ClaimHeldError), claimed(run, NAME):
             pass
         held.check_claim()
         held.save(held.pat, PatPaused())
@@ -96,7 +96,7 @@ def test_claim_of_another_run_stays_when_ours_was_lost() -> None:
     world = make_world()
     world.database.interrupts["minted"] = lambda: take_over(world)
     world.run()
-    with pytest.raises(LeaseHeldError), claimed(world.make_run(), NAME):
+    with pytest.raises(ClaimHeldError), claimed(world.make_run(), NAME):
         pass
 
 
@@ -121,7 +121,7 @@ def test_next_request_is_not_sent_when_the_lease_ran_out_before_it(mark: str, ca
     world.database.interrupts[mark] = lambda: world.clock.advance(LEASE)
     report = world.run()
     assert call not in world.timeline
-    assert codes_of(report, OutcomeKind.FAILED) == ["lease_lost"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["claim_lost"]
     world.advance(minutes=11)
     world.run()
     assert world.states() == [state, "overlapping"]
@@ -139,7 +139,7 @@ def test_nothing_more_is_sent_or_written_when_another_run_has_taken_over(mark: s
 
     world.database.interrupts[mark] = freeze
     report = world.run()
-    assert codes_of(report, OutcomeKind.FAILED) == ["lease_lost"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["claim_lost"]
     assert frozen == {"sent": len(list_mutations(world)), "states": world.states(), "events": world.events()}
     world.advance(minutes=11)
     world.finish()

@@ -10,7 +10,7 @@ from rotator.domain.managed_pat import ManagedPatState
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand
-from rotator.errors import DatabaseError, ForeignWriteError, LeaseHeldError, UnknownOutcomeError, UsageError
+from rotator.errors import ClaimHeldError, DatabaseError, ForeignWriteError, UnknownOutcomeError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
@@ -109,7 +109,7 @@ def test_nothing_is_done_by_hand_when_a_run_has_the_pat(act: object) -> None:
     with world.database.begin() as work:
         work.claims.claim(NAME, "other-run", now=work.now(), span=world.timing.lease)
     assert callable(act)
-    with pytest.raises(LeaseHeldError):
+    with pytest.raises(ClaimHeldError):
         act(world.make_run(), NAME)
     assert world.events() == []
 

@@ -15,7 +15,7 @@ from rotator.engine.records import load_known
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import TokenState, TokenStatus
-from rotator.errors import DeniedError, LeaseHeldError, PlanRefusedError, UnknownOutcomeError, UsageError
+from rotator.errors import ClaimHeldError, DeniedError, PlanRefusedError, UnknownOutcomeError, UsageError
 from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
 
@@ -213,7 +213,7 @@ def test_revocation_is_refused_when_another_run_works_on_its_pat() -> None:
     world.run()
     with world.database.begin() as work:
         work.claims.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
-    with pytest.raises(LeaseHeldError):
+    with pytest.raises(ClaimHeldError):
         revoke(world, left)
     assert left not in world.revoked_ids()
 

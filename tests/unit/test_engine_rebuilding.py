@@ -25,7 +25,7 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
-from rotator.errors import LeaseHeldError, SignInRequiredError
+from rotator.errors import ClaimHeldError, SignInRequiredError
 from tests.support.engine import (
     ACCOUNT,
     CANARY,
@@ -496,7 +496,7 @@ def test_rebuild_leaves_a_record_alone_when_a_run_changed_it_after_the_look() ->
     plan = look(run)
     pause(world.make_run(), NAME)
     before = world.record()
-    with pytest.raises(LeaseHeldError, match="changed by another run"):
+    with pytest.raises(ClaimHeldError, match="changed by another run"):
         rebuild(run, plan)
     assert replace(world.record(), epoch=0) == replace(before, epoch=0)
     assert world.states() == []
@@ -509,7 +509,7 @@ def test_rebuild_is_refused_when_a_run_works_on_the_record() -> None:
     with world.database.begin() as work:
         work.claims.claim(NAME, "other", now=work.now(), span=timedelta(minutes=5))
     before = world.record()
-    with pytest.raises(LeaseHeldError):
+    with pytest.raises(ClaimHeldError):
         do(world)
     assert world.record() == before
 

@@ -13,7 +13,7 @@ from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, revoke_current
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import AUTHORIZATION_TAG
-from rotator.errors import LeaseHeldError, LeaseLostError, TransientError
+from rotator.errors import ClaimHeldError, ClaimLostError, TransientError
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
@@ -103,7 +103,7 @@ def test_claim_lasts_when_each_step_is_within_the_lease_and_all_of_them_are_not(
             held.learn()
         world.advance(minutes=3)
         held.check_claim()
-        with pytest.raises(LeaseHeldError), claimed(world.make_run(), NAME):
+        with pytest.raises(ClaimHeldError), claimed(world.make_run(), NAME):
             pass
         assert held.rotation.updated_at == world.clock.now() - timedelta(minutes=3)
 
@@ -117,14 +117,14 @@ def test_claim_is_over_by_the_hosts_clock_when_the_databases_is_another() -> Non
         world.advance(minutes=4.9)
         held.check_claim()
         world.advance(minutes=0.1)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ClaimLostError):
             held.check_claim()
 
 
 def test_claim_names_who_holds_it_and_is_given_back_when_the_work_raises() -> None:
     world = make_world()
     run = replace(world.make_run(), claimant="host-7")
-    with claimed(run, NAME), pytest.raises(LeaseHeldError, match="host-7"), claimed(world.make_run(), NAME):
+    with claimed(run, NAME), pytest.raises(ClaimHeldError, match="host-7"), claimed(world.make_run(), NAME):
         pass
     with pytest.raises(ZeroDivisionError), claimed(run, NAME):
         raise ZeroDivisionError

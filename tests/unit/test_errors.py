@@ -76,8 +76,8 @@ def test_exit_codes_are_those_of_the_commands() -> None:
         "UsageError": 2,
         "SignInRequiredError": 10,
         "DatabaseLockedError": 11,
-        "LeaseHeldError": 11,
-        "LeaseLostError": 11,
+        "ClaimHeldError": 11,
+        "ClaimLostError": 11,
     }
 
 

@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
-from rotator.errors import LeaseLostError, PlanRefusedError, RotatorError, SignInRequiredError
+from rotator.errors import ClaimLostError, PlanRefusedError, RotatorError, SignInRequiredError
 from tests.support.records import make_managed_pat
 
 PAT = make_managed_pat()
 FAILED, BLOCKED = RotatorError("it broke", code="broke", fix="Mend it."), PlanRefusedError("no")
-SIGN_IN, LOST = SignInRequiredError("sign in", account="build-bot"), LeaseLostError("lost")
+SIGN_IN, LOST = SignInRequiredError("sign in", account="build-bot"), ClaimLostError("lost")
 
 
 @pytest.mark.parametrize(

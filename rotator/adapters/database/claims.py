@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, 
 
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.words import say_moment
-from rotator.errors import LeaseHeldError, LeaseLostError, UsageError
+from rotator.errors import ClaimHeldError, ClaimLostError, UsageError
 from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
@@ -32,7 +32,7 @@ def _list_held(claim: Claim) -> dict[str, object]:
 
 
 def check_fence(connection: Connection, claim: Claim, name: str) -> None:
-    """LeaseLostError unless the claim is the current one on `name`.
+    """ClaimLostError unless the claim is the current one on `name`.
 
     FOR UPDATE (PostgreSQL) keeps the row as it is until the transaction ends, so that nobody can take the claim over
     between this check and the commit. On SQLite no other writer runs beside.
@@ -42,9 +42,9 @@ def check_fence(connection: Connection, claim: Claim, name: str) -> None:
         raise make_lost(claim)
 
 
-def make_lost(claim: Claim) -> LeaseLostError:
+def make_lost(claim: Claim) -> ClaimLostError:
     """What to raise when the claim is no longer the current one."""
-    return LeaseLostError(
+    return ClaimLostError(
         f"the claim of {say_claimant(claim.claimant)} on {claim.name} was taken over or given back",
         fix="Nothing to do: the run that holds it now goes on. If it happens often, raise `rotation.lease`.",
     )
@@ -55,9 +55,9 @@ def say_claimant(claimant: str) -> str:
     return f"run {claimant.split('@', 1)[0]}"
 
 
-def make_held(name: str, claimant: str, until: datetime) -> LeaseHeldError:
+def make_held(name: str, claimant: str, until: datetime) -> ClaimHeldError:
     """What to raise while another run's claim lasts."""
-    return LeaseHeldError(
+    return ClaimHeldError(
         f"{say_claimant(claimant)} works on {name}, until {say_moment(until)} at the latest",
         fix="Wait for the other run to end, then try again.",
     )

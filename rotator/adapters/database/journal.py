@@ -12,7 +12,7 @@ from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
 from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
-from rotator.errors import DatabaseError, LeaseHeldError
+from rotator.errors import ClaimHeldError, DatabaseError
 from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
@@ -120,9 +120,9 @@ def make_unknown(rotation: Rotation) -> DatabaseError:
     )
 
 
-def make_open_already(rotation: Rotation, other: str) -> LeaseHeldError:
+def make_open_already(rotation: Rotation, other: str) -> ClaimHeldError:
     """What to raise when the ManagedPat has another open rotation."""
-    return LeaseHeldError(
+    return ClaimHeldError(
         f"{rotation.name} already has an open rotation {other}",
         fix="Run `rotator once`: it brings the open rotation to its end.",
     )
