@@ -7,11 +7,11 @@ from datetime import datetime
 
 import click
 
+from rotator.cli.console import clean, confirm, print_json, progress, say
 from rotator.cli.context import CliContext
-from rotator.cli.render import clean, confirm, print_json, progress, say
-from rotator.cli.render_inventory import render_adoption
+from rotator.cli.output.inventory import render_adoption
+from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
-from rotator.cli.wording import say_pats
 from rotator.documents.adoption import make_adoption_document
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 

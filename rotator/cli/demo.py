@@ -8,9 +8,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from rotator.cli.console import paint, print_json, progress, say, wrap
 from rotator.cli.context import CliContext
 from rotator.cli.demo_stage import Stage, make_failure
-from rotator.cli.render import paint, print_json, progress, say, wrap
 from rotator.documents.sandbox import make_demo_document
 from rotator.domain.secret_value import SecretValue
 

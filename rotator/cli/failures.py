@@ -7,8 +7,8 @@ from types import TracebackType
 
 import click
 
+from rotator.cli.console import clean, print_json
 from rotator.cli.context import CliContext
-from rotator.cli.render import clean, print_json
 from rotator.documents.document import make_error_document
 from rotator.errors import ConfigError, RotatorError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.console import note, print_json, progress, say
 from rotator.cli.context import CliContext
-from rotator.cli.render import note, print_json, progress, say
-from rotator.cli.render_report import render_done, render_failures
+from rotator.cli.output.report import render_done, render_failures
 from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.render_plan import render_plan
-from rotator.cli.render_scan import list_scan_rows, render_scan_summary
-from rotator.cli.render_status import list_status_rows, render_status_notes
+from rotator.cli.output.plan import render_plan
+from rotator.cli.output.scan import list_scan_rows, render_scan_summary
+from rotator.cli.output.status import list_status_rows, render_status_notes
 from rotator.documents.plan import make_plan_document
 from rotator.documents.scan import make_scan_document
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_expiry

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from rotator.cli.render_audit import write_events
-from rotator.cli.render_report import render_done, render_failures
+from rotator.cli.output.audit import write_events
+from rotator.cli.output.report import render_done, render_failures
 from rotator.documents.audit import make_event_document
 from rotator.documents.inventory import make_record_document
 from rotator.documents.plan import make_plan_document

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.render_plan import render_action, render_plan
+from rotator.cli.output.plan import render_action, render_plan
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, Plan
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold

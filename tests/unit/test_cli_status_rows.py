@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.render_inventory import list_record_rows, render_adoption, render_record
-from rotator.cli.render_scan import list_scan_rows, render_scan_summary
-from rotator.cli.render_status import list_status_rows, render_status_notes, render_status_summary
-from rotator.cli.wording import say_expiry, say_until
+from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record
+from rotator.cli.output.scan import list_scan_rows, render_scan_summary
+from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
+from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal

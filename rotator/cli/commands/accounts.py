@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.console import Cell, Column, print_json, print_table, say, wrap
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import Cell, Column, print_json, print_table, say, say_in, wrap
+from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import AccountView, make_accounts_document
 

@@ -56,8 +56,8 @@ def list_events(
     cli: CliContext, since: str | None, subject: str | None, event: str | None, run_id: str | None, limit: int
 ) -> int:
     """List events, the oldest first."""
-    from rotator.cli.render import note, print_json, print_table, say
-    from rotator.cli.render_audit import COLUMNS, list_event_rows
+    from rotator.cli.console import note, print_json, print_table, say
+    from rotator.cli.output.audit import COLUMNS, list_event_rows
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_events_document
 
@@ -82,8 +82,8 @@ def list_events(
 @click.pass_obj
 def show(cli: CliContext, sequence: int) -> int:
     """Show everything that one event says."""
-    from rotator.cli.render import print_json, say
-    from rotator.cli.render_audit import render_event
+    from rotator.cli.console import print_json, say
+    from rotator.cli.output.audit import render_event
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_entry_document
 
@@ -113,7 +113,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
 
     The chain alone cannot show that its newest events were cut off: --anchors can.
     """
-    from rotator.cli.render import print_json, progress, say
+    from rotator.cli.console import print_json, progress, say
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
     from rotator.engine.anchoring import check_log, fetch_anchors
@@ -156,9 +156,9 @@ def export(
     output: Path | None,
 ) -> int:
     """Write events to stdout or a file, hashes included, for a reviewer or another system."""
+    from rotator.cli.console import note
     from rotator.cli.exporting import opened
-    from rotator.cli.render import note
-    from rotator.cli.render_audit import write_events
+    from rotator.cli.output.audit import write_events
     from rotator.cli.session import open_installation
     from rotator.engine.auditing import load_events
 

@@ -6,8 +6,8 @@ import json
 
 import click
 
+from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import print_json, say
 from rotator.cli.session import open_installation
 from rotator.documents.configuration import make_config_check_document, make_config_document
 from rotator.errors import ConfigError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import print_json, say
 from rotator.cli.session import open_installation
 from rotator.documents.database import make_revision_document, make_upgrade_document
 from rotator.errors import DatabaseError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import print_json, say
 from rotator.documents.configuration import make_init_document
 from rotator.errors import UsageError
 

@@ -35,9 +35,9 @@ def inventory() -> None:
 @click.pass_obj
 def list_records(cli: CliContext) -> int:
     """List the PATs under management."""
-    from rotator.cli.render import print_json, print_table, say
-    from rotator.cli.render_inventory import COLUMNS, list_record_rows
-    from rotator.cli.render_plan import NO_PATS
+    from rotator.cli.console import print_json, print_table, say
+    from rotator.cli.output.inventory import COLUMNS, list_record_rows
+    from rotator.cli.output.plan import NO_PATS
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_document
 
@@ -60,8 +60,8 @@ def list_records(cli: CliContext) -> int:
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
     """Show all that is known of one PAT, and its rotations."""
-    from rotator.cli.render import print_json, say
-    from rotator.cli.render_inventory import render_record
+    from rotator.cli.console import print_json, say
+    from rotator.cli.output.inventory import render_record
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_entry_document
     from rotator.engine.claiming import check_managed
@@ -141,7 +141,7 @@ def resume(cli: CliContext, name: str) -> int:
 @click.pass_obj
 def forget(cli: CliContext, name: str, yes: bool) -> int:
     """Take a PAT out of the inventory. Server and vault stay as they are: the PAT lives until it expires."""
-    from rotator.cli.render import confirm, say
+    from rotator.cli.console import confirm, say
     from rotator.engine.keeping import forget as apply
 
     question = f"Forget {name}? It will not be rotated any more, and expires."
@@ -154,7 +154,7 @@ def forget(cli: CliContext, name: str, yes: bool) -> int:
 def _change(
     cli: CliContext, name: str, apply: Callable[[RunContext, str], ManagedPat], change: Change, after: str
 ) -> int:
-    from rotator.cli.render import print_json, say
+    from rotator.cli.console import print_json, say
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_change_document
 
@@ -183,8 +183,8 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     that is gone, the next run puts the value before it back. PATs that were never rotated are in no vault: adopt
     them again.
     """
-    from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import render_rebuilt, render_unbuilt
+    from rotator.cli.console import print_json, progress, say
+    from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
     from rotator.engine import rebuilding

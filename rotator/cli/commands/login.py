@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.console import clean, note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import clean, note, print_json, say, say_in
+from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
 from rotator.domain.events.places import SignInCompleted, SignInRefused, SignInStarted

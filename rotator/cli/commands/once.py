@@ -39,8 +39,8 @@ def once(cli: CliContext, dry_run: bool) -> int:
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:
-    from rotator.cli.render import print_json
-    from rotator.cli.render_plan import print_plan
+    from rotator.cli.console import print_json
+    from rotator.cli.output.plan import print_plan
     from rotator.documents.report import make_dry_run_document
     from rotator.engine.planning import plan_from
     from rotator.wiring.installation import make_run_id

@@ -22,8 +22,8 @@ CHANGES_PENDING = 20
 @click.pass_obj
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     """Show what a run would do now, and why. Asks no server and changes nothing."""
-    from rotator.cli.render import print_json
-    from rotator.cli.render_plan import print_plan
+    from rotator.cli.console import print_json
+    from rotator.cli.output.plan import print_plan
     from rotator.cli.session import open_installation
     from rotator.documents.plan import make_plan_document
     from rotator.engine.planning import plan_from

@@ -45,9 +45,9 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
 
 
 def _recover(cli: CliContext, installation: Installation) -> int:
-    from rotator.cli.render import print_json, progress
-    from rotator.cli.render_recovery import render_left_behind
-    from rotator.cli.render_report import render_done
+    from rotator.cli.console import print_json, progress
+    from rotator.cli.output.recovery import render_left_behind
+    from rotator.cli.output.report import render_done
     from rotator.cli.reporting import note_stop, print_lines
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.report import make_recover_document
@@ -75,7 +75,7 @@ def _load_left_behind(run: RunContext) -> tuple[LeftBehind, ...]:
 
 
 def _revoke(cli: CliContext, installation: Installation, authorization_id: str) -> int:
-    from rotator.cli.render import print_json, say
+    from rotator.cli.console import print_json, say
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import make_revocation_document
     from rotator.engine.left_behind import revoke_left_behind
@@ -91,8 +91,8 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
 
 
 def _show(cli: CliContext, run: RunContext) -> int:
-    from rotator.cli.render import print_json, progress, say
-    from rotator.cli.render_recovery import list_interrupted, render_down, render_left_behind
+    from rotator.cli.console import print_json, progress, say
+    from rotator.cli.output.recovery import list_interrupted, render_down, render_left_behind
     from rotator.documents.recovery import make_recovery_plan_document
     from rotator.engine.listing import ServerView
     from rotator.engine.reconciling import find_late_writes, look

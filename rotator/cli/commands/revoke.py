@@ -27,7 +27,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
 
     Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one.
     """
-    from rotator.cli.render import print_json, say
+    from rotator.cli.console import print_json, say
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import Which, make_revocation_document
@@ -55,7 +55,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
 
 
 def _is_sure(cli: CliContext, pat: ManagedPat, previous: bool) -> bool:
-    from rotator.cli.render import clean, confirm
+    from rotator.cli.console import clean, confirm
 
     if not cli.may_ask and not previous:
         raise UsageError(

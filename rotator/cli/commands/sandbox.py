@@ -9,8 +9,8 @@ from types import FrameType
 
 import click
 
+from rotator.cli.console import note, print_json
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.render import note, print_json
 
 
 @click.group(epilog=examples("rotator sandbox demo", "rotator sandbox up --dir sandbox"))

@@ -29,7 +29,7 @@ def scan(cli: CliContext) -> int:
     outside rotator; rotating: part of a rotation; late: a lost mint of ours, revoked by the next run; left_behind: a
     closed rotation left it alive, or may have.
     """
-    from rotator.cli.render import print_json, progress
+    from rotator.cli.console import print_json, progress
     from rotator.cli.session import open_installation
     from rotator.documents.scan import make_scan_document
     from rotator.engine.scanning import scan as look
@@ -56,8 +56,8 @@ def _find_exit_code(report: ScanReport, pairs: int) -> int:
 
 
 def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
-    from rotator.cli.render import clean, print_table, say
-    from rotator.cli.render_scan import COLUMNS, list_scan_rows, render_scan_summary
+    from rotator.cli.console import clean, print_table, say
+    from rotator.cli.output.scan import COLUMNS, list_scan_rows, render_scan_summary
 
     if report.entries:
         print_table(cli, COLUMNS, list(list_scan_rows(report, now)))

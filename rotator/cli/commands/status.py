@@ -38,7 +38,7 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
 
     --json also says of each account whether it is signed in, where the token cache can be read.
     """
-    from rotator.cli.render import print_json
+    from rotator.cli.console import print_json
     from rotator.cli.session import open_installation
     from rotator.documents.status import make_status_document
     from rotator.engine.status import status_from
@@ -57,7 +57,7 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
 
 def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:
     """What the token cache says of each account; not known to a user who may not read it, which is told."""
-    from rotator.cli.render import note
+    from rotator.cli.console import note
     from rotator.documents.accounts import make_sign_in_document
 
     names = [account.name for account in installation.accounts]
@@ -79,9 +79,9 @@ def _select(rows: tuple[TokenStatus, ...], names: tuple[str, ...], states: tuple
 
 
 def _print(cli: CliContext, rows: tuple[TokenStatus, ...], now: datetime, *, is_filtered: bool) -> None:
-    from rotator.cli.render import print_table, say
-    from rotator.cli.render_plan import NO_PATS
-    from rotator.cli.render_status import COLUMNS, list_status_rows, render_status_notes, render_status_summary
+    from rotator.cli.console import print_table, say
+    from rotator.cli.output.plan import NO_PATS
+    from rotator.cli.output.status import COLUMNS, list_status_rows, render_status_notes, render_status_summary
 
     if not rows:
         say(cli, "No PAT is in this state." if is_filtered else NO_PATS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from rotator.cli.render import Column, clean, say_in
-from rotator.cli.wording import say_counts, say_expiry, say_pats
+from rotator.cli.console import Column, clean
+from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
 from rotator.engine.status import TokenState, TokenStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from rotator.cli.render import Column, clean, say_in
-from rotator.cli.wording import say_both
+from rotator.cli.console import Column, clean
+from rotator.cli.output.words import say_both, say_in
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_moment

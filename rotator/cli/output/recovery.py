@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rotator.cli.render import clean
+from rotator.cli.console import clean
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.context import RunContext

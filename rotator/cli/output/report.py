@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from rotator.cli.render import clean
-from rotator.cli.wording import say_until
+from rotator.cli.console import clean
+from rotator.cli.output.words import say_until
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
 _WORDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from rotator.cli.render import Column, clean
-from rotator.cli.wording import say_counts, say_expiry, say_pats
+from rotator.cli.console import Column, clean
+from rotator.cli.output.words import say_counts, say_expiry, say_pats
 from rotator.documents.scan import FULL_ACCESS, count_scan
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.engine.comparing import ScanEntry, ScanKind

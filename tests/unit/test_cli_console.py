@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.cli.console import Cell, Column, clean, print_table, say
 from rotator.cli.context import CliContext, examples
-from rotator.cli.render import Cell, Column, clean, print_table, say, say_in
+from rotator.cli.output.words import say_in
 from rotator.documents.document import write_moment
 
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)

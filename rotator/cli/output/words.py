@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from rotator.cli.render import say_in
 from rotator.domain.words import say_duration, say_moment
 
+_SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def say_in(moment: datetime, now: datetime) -> str:
+    """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
+    seconds = round((moment - now).total_seconds())
+    for size, one, many in _SPANS:
+        count = abs(seconds) // size
+        if count and (count > 1 or size != 86400 or abs(seconds) >= 2 * size):
+            words = f"{count} {one if count == 1 else many}"
+            return f"in {words}" if seconds > 0 else f"{words} ago"
+    return "now"
 
 
 def say_left(moment: datetime, now: datetime) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from rotator.cli.console import clean, say
 from rotator.cli.context import CliContext
-from rotator.cli.render import clean, say
-from rotator.cli.wording import say_counts, say_left
+from rotator.cli.output.words import say_counts, say_left
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.words import say_duration, say_moment
 

@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 import click
 
@@ -20,7 +19,6 @@ from rotator.cli.context import CliContext, has_colour
 _GAP = "  "
 _LEAST_WIDTH = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,6 @@ def clean(text: str) -> str:
 def paint(text: str, colour: str | None) -> str:
     """The text in a colour, on a stdout that may have one."""
     return click.style(text, fg=colour) if colour and has_colour(sys.stdout) else text
-
-
-def say_in(moment: datetime, now: datetime) -> str:
-    """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
-    seconds = round((moment - now).total_seconds())
-    for size, one, many in _SPANS:
-        count = abs(seconds) // size
-        if count and (count > 1 or size != 86400 or abs(seconds) >= 2 * size):
-            words = f"{count} {one if count == 1 else many}"
-            return f"in {words}" if seconds > 0 else f"{words} ago"
-    return "now"
 
 
 def print_table(cli: CliContext, columns: Sequence[Column | str], rows: Sequence[Sequence[Cell | str]]) -> None:
