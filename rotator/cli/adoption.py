@@ -9,6 +9,7 @@ import click
 
 from rotator.cli.console import clean, confirm, print_json, progress, say
 from rotator.cli.context import CliContext
+from rotator.cli.exit_codes import FAILED, find_code_of_errors
 from rotator.cli.output.inventory import render_adoption
 from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
@@ -37,14 +38,14 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         count = say_pats(len(plan.proposals))
         if plan.proposals and ask and not confirm(cli, f"Take {count} under management?"):
             say(cli, "Nothing was adopted.")
-            return 1
+            return FAILED
         written = bool(plan.proposals) and not wish.dry_run
         if written:
             adopt(run, plan)
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run))
     say(cli, _sum_up(plan, wish))
-    return _find_exit_code(plan)
+    return find_code_of_errors(plan.errors, done=bool(plan.proposals), refused=bool(plan.refusals))
 
 
 def _show(cli: CliContext, plan: AdoptionPlan, now: datetime) -> None:
@@ -65,11 +66,3 @@ def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
     if wish.dry_run:
         return f"{count} would be adopted. A dry run: nothing was written."
     return f"{count} adopted. Next: `rotator plan`."
-
-
-def _find_exit_code(plan: AdoptionPlan) -> int:
-    if any(error.exit_code == 10 for error in plan.errors):
-        return 10
-    if not plan.refusals and not plan.errors:
-        return 0
-    return 3 if plan.proposals else 1

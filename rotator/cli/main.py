@@ -13,10 +13,9 @@ import click
 
 from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.exit_codes import DONE, INTERRUPTED
 from rotator.cli.failures import report_click_error, report_error, watch_for_defects
 from rotator.errors import RotatorError
-
-INTERRUPTED = 130
 
 # Name: where the command is, and its line in `rotator --help`. In the order of their first use.
 COMMANDS = {
@@ -106,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else DONE
 
 
 def _make_lenient(stream: TextIO) -> None:

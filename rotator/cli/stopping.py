@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.exit_codes import INTERRUPTED, find_code_of_report
 from rotator.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ class StopSignals:
         What was asked for by hand and is not done is not a success: then the code is the signal's.
         """
         if self.first == signal.SIGINT:
-            return 128 + signal.SIGINT
+            return INTERRUPTED
         if self.first is not None and by_hand and report.is_stopped:
             return 128 + self.first
-        return report.exit_code
+        return find_code_of_report(report)
 
     def _leave_terminal(self) -> None:
         """A terminal that is gone fails every write, and a run must not fail of that."""

@@ -40,7 +40,8 @@ class OutcomeReason(StrEnum):
     CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
 
 
-DONE = frozenset({OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
+DONE_KINDS = frozenset({OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
+"""What was brought to its end."""
 
 
 class OutcomeFields(TypedDict, total=False):
@@ -128,14 +129,3 @@ class RunReport:
     def of_kind(self, *kinds: OutcomeKind) -> tuple[PatOutcome, ...]:
         """The outcomes of these kinds, in the order in which they came."""
         return tuple(outcome for outcome in self.outcomes if outcome.kind in kinds)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all well, 3 partly failed, 1 everything failed, 10 a human must sign in, 11 only others at work."""
-        failures = self.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
-        if any(outcome.needs_sign_in for outcome in failures):
-            return 10
-        done = self.of_kind(*DONE)
-        if failures:
-            return 3 if done else 1
-        return 11 if self.of_kind(OutcomeKind.HELD) and not done else 0

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.policy import Verdict
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.keeping import pause
@@ -31,7 +32,7 @@ def test_rotation_passes_every_state_when_nothing_goes_wrong() -> None:
     world = make_world()
     report = world.run()
     assert names_of(report, OutcomeKind.ROTATED) == [NAME]
-    assert report.exit_code == 0
+    assert find_code_of_report(report) == 0
     assert world.states() == ["overlapping"]
     world.advance(hours=24)
     assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
@@ -226,7 +227,7 @@ def test_next_pat_is_rotated_when_one_fails() -> None:
         ("a", "transient")
     ]
     assert names_of(report, OutcomeKind.ROTATED) == ["b"]
-    assert report.exit_code == 3
+    assert find_code_of_report(report) == 3
 
 
 def test_next_pat_is_rotated_when_one_meets_a_defect() -> None:
@@ -245,7 +246,7 @@ def test_next_pat_is_rotated_when_one_meets_a_defect() -> None:
 def test_exit_code_is_1_when_the_only_pat_fails() -> None:
     world = make_world()
     world.pats.fail("mint", make_busy("mint_pat"))
-    assert world.run().exit_code == 1
+    assert find_code_of_report(world.run()) == 1
 
 
 def test_wait_doubles_up_to_its_most_when_a_pat_fails_again_and_again() -> None:
@@ -282,7 +283,7 @@ def test_account_is_not_used_when_it_needs_a_sign_in() -> None:
         "nobody is signed in", account="build-bot", fix="Sign in: rotator login build-bot."
     )
     report = world.run()
-    assert report.exit_code == 10
+    assert find_code_of_report(report) == 10
     assert names_of(report, OutcomeKind.ROTATED) == ["release"]
     assert world.states() == []
     minted = [subject for call, _, subject in world.pats.calls if call == "mint"]
@@ -296,7 +297,7 @@ def test_no_server_is_asked_when_the_only_account_needs_a_sign_in() -> None:
     world = make_world()
     for account in world.accounts:
         world.sign_in.refusals[account.name] = SignInRequiredError("nobody is signed in", account=account.name)
-    assert world.run().exit_code == 10
+    assert find_code_of_report(world.run()) == 10
     assert world.pats.calls == []
     assert world.secrets.calls == []
 
@@ -305,7 +306,7 @@ def test_rest_of_an_account_is_left_when_it_is_signed_out_during_the_run() -> No
     world = make_world("a", "b")
     world.database.interrupts["planned"] = lambda: world.pats.signed_out.add("build-bot")
     report = world.run()
-    assert report.exit_code == 10
+    assert find_code_of_report(report) == 10
     assert sorted(entry.name for entry in report.of_kind(OutcomeKind.FAILED)) == ["a", "b"]
     assert world.states("b") == []
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from rotator.cli.main import INTERRUPTED, LazyGroup, rotator
+from rotator.cli import exit_codes
+from rotator.cli.main import LazyGroup, rotator
 from rotator.domain.rotation import STEPS, RotationState
 from rotator.errors import RotatorError
 from rotator.settings.load import check_files, load_policy, load_settings
@@ -43,7 +44,7 @@ def _find_problem(words: tuple[str, ...]) -> str | None:
 
 def _list_codes() -> set[int]:
     """The exit codes that the errors carry, and those that commands return by themselves."""
-    kinds, codes = [RotatorError], {0, 3, 4, 20, INTERRUPTED}
+    kinds, codes = [RotatorError], {code for code in vars(exit_codes).values() if isinstance(code, int)}
     while kinds:
         kind = kinds.pop()
         codes.add(kind.exit_code)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from rotator.cli.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 from rotator.errors import ClaimLostError, PlanRefusedError, RotatorError, SignInRequiredError
 from tests.support.records import make_managed_pat
@@ -42,7 +43,7 @@ def test_exit_code_says_how_the_run_ended(lists: dict[str, RotatorError | None],
     for name, error in lists.items():
         kind = OutcomeKind(name)
         report.add(PatOutcome.of(kind, PAT) if error is None else PatOutcome.of_error(kind, PAT, error))
-    assert report.exit_code == code
+    assert find_code_of_report(report) == code
 
 
 def test_outcome_says_what_failed_and_who_must_act() -> None:
@@ -74,3 +75,21 @@ def test_no_outcome_is_lost_when_threads_add_at_once() -> None:
     for thread in threads:
         thread.join()
     assert len(report.outcomes) == 4000
+
+
+@pytest.mark.parametrize(
+    ("errors", "done", "refused", "code"),
+    [
+        ([], True, False, 0),
+        ([], False, False, 0),
+        ([FAILED], True, False, 3),
+        ([FAILED], False, False, 1),
+        ([], True, True, 3),
+        ([], False, True, 1),
+        ([FAILED, SIGN_IN], True, True, 10),
+    ],
+)
+def test_exit_code_of_errors_is_that_of_a_run_when_several_places_were_looked_at(
+    errors: list[RotatorError], done: bool, refused: bool, code: int
+) -> None:
+    assert find_code_of_errors(errors, done=done, refused=refused) == code

@@ -13,6 +13,7 @@ from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.engine.auditing import load_events
@@ -88,7 +89,7 @@ def tell_outcome(outcome: PatOutcome) -> str:
 
 def tell_report(report: RunReport) -> Iterator[str]:
     """Give one line for each outcome in a report."""
-    yield f"run {report.run_id}, exit {report.exit_code}"
+    yield f"run {report.run_id}, exit {find_code_of_report(report)}"
     for outcome in report.outcomes:
         yield f"  {outcome.kind.value}: {tell_outcome(outcome)}"
 

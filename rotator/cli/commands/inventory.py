@@ -142,12 +142,13 @@ def resume(cli: CliContext, name: str) -> int:
 def forget(cli: CliContext, name: str, yes: bool) -> int:
     """Take a PAT out of the inventory. Server and vault stay as they are: the PAT lives until it expires."""
     from rotator.cli.console import confirm, say
+    from rotator.cli.exit_codes import FAILED
     from rotator.engine.keeping import forget as apply
 
     question = f"Forget {name}? It will not be rotated any more, and expires."
     if cli.may_ask and not yes and not confirm(cli, question):
         say(cli, "Nothing was forgotten.")
-        return 1
+        return FAILED
     return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` takes it back.")
 
 
@@ -184,6 +185,7 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     them again.
     """
     from rotator.cli.console import print_json, progress, say
+    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
@@ -204,7 +206,4 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
             click.echo(line, err=True)
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} as they were.")
-    if any(error.exit_code == 10 for error in plan.errors):
-        return 10
-    failed = 3 if plan.found else 1
-    return failed if plan.errors or plan.refusals else 0
+    return find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))

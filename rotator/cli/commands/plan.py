@@ -6,8 +6,6 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 
-CHANGES_PENDING = 20
-
 
 @click.command(
     epilog=examples(
@@ -23,6 +21,7 @@ CHANGES_PENDING = 20
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     """Show what a run would do now, and why. Asks no server and changes nothing."""
     from rotator.cli.console import print_json
+    from rotator.cli.exit_codes import CHANGES_PENDING, DONE
     from rotator.cli.output.plan import print_plan
     from rotator.cli.session import open_installation
     from rotator.documents.plan import make_plan_document
@@ -34,4 +33,4 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
         print_json(make_plan_document(made))
     else:
         print_plan(cli, made, ending="Nothing changed.")
-    return CHANGES_PENDING if detailed_exitcode and made.has_changes else 0
+    return CHANGES_PENDING if detailed_exitcode and made.has_changes else DONE

@@ -92,6 +92,7 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
 
 def _show(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.console import print_json, progress, say
+    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.recovery import list_interrupted, render_down, render_left_behind
     from rotator.documents.recovery import make_recovery_plan_document
     from rotator.engine.listing import ServerView
@@ -116,4 +117,4 @@ def _show(cli: CliContext, run: RunContext) -> int:
         say(cli, f"written over  {name}: its secret hands out a PAT that was given up; `rotator recover` puts it right")
     if not (interrupted or found.left_behind or found.late or late_writes or found.down):
         say(cli, "Nothing was interrupted, and nothing is left over.")
-    return 10 if any(error.exit_code == 10 for error in found.down.values()) else 1 if found.down else 0
+    return find_code_of_errors(found.down.values(), done=bool(found.listings))

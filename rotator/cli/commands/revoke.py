@@ -28,6 +28,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one.
     """
     from rotator.cli.console import print_json, say
+    from rotator.cli.exit_codes import FAILED
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import Which, make_revocation_document
@@ -40,7 +41,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
             pat = check_managed(reading, name)
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
-            return 1
+            return FAILED
         with stop_on_signals(installation):
             revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
     if cli.as_json:

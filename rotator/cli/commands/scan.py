@@ -30,6 +30,7 @@ def scan(cli: CliContext) -> int:
     closed rotation left it alive, or may have.
     """
     from rotator.cli.console import print_json, progress
+    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.session import open_installation
     from rotator.documents.scan import make_scan_document
     from rotator.engine.scanning import scan as look
@@ -44,15 +45,8 @@ def scan(cli: CliContext) -> int:
         print_json(make_scan_document(report, now))
     else:
         _print(cli, report, now)
-    return _find_exit_code(report, pairs)
-
-
-def _find_exit_code(report: ScanReport, pairs: int) -> int:
-    if any(error.exit_code == 10 for _, _, error in report.errors):
-        return 10
-    if not report.errors:
-        return 0
-    return 1 if len(report.errors) >= pairs else 3
+    errors = [error for _, _, error in report.errors]
+    return find_code_of_errors(errors, done=len(errors) < pairs)
 
 
 def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rotator.documents.accounts import SignInDocument
     from rotator.wiring.installation import Installation
 
-NEEDS_ATTENTION = 4
-
 
 @click.command(
     epilog=examples(
@@ -38,6 +36,7 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
 
     --json also says of each account whether it is signed in, where the token cache can be read.
     """
+    from rotator.cli import exit_codes
     from rotator.cli.console import print_json
     from rotator.cli.session import open_installation
     from rotator.documents.status import make_status_document
@@ -52,7 +51,7 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
         print_json(make_status_document(rows, accounts, now))
     else:
         _print(cli, rows, now, is_filtered=bool(names or states))
-    return NEEDS_ATTENTION if check and any(row.state in ATTENTION for row in rows) else 0
+    return exit_codes.ATTENTION if check and any(row.state in ATTENTION for row in rows) else exit_codes.DONE
 
 
 def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:
