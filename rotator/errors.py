@@ -244,7 +244,7 @@ class AuditChainError(RotatorError):
 
 
 class InternalError(RotatorError):
-    """A defect of rotator itself, met while working on one ManagedPat; the others go on."""
+    """A bug in rotator, met while working on one ManagedPat; the other PATs are processed."""
 
     code = "internal"
 

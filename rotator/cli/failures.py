@@ -40,7 +40,7 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     click.echo(f"fix: {fix}", err=True)
 
 
-def watch_for_defects(cli: CliContext) -> None:
+def watch_for_bugs(cli: CliContext) -> None:
     """From now on an unexpected exception ends the program with one line, and exit code 1.
 
     With -v the traceback follows, without secrets.
@@ -53,7 +53,7 @@ def watch_for_defects(cli: CliContext) -> None:
             click.echo("interrupted", err=True)
             return
         where = _find_place(trace)
-        message = f"a defect of rotator: {kind.__name__} at {where}"
+        message = f"a bug in rotator: {kind.__name__} at {where}"
         fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
         if cli.as_json:
             print_json(make_error_document("internal", message, fix), in_one_line=True)

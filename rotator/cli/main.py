@@ -14,7 +14,7 @@ import click
 from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exit_codes import DONE, INTERRUPTED
-from rotator.cli.failures import report_click_error, report_error, watch_for_defects
+from rotator.cli.failures import report_click_error, report_error, watch_for_bugs
 from rotator.errors import RotatorError
 
 # Name: where the command is, and its line in `rotator --help`. In the order of their first use.
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A dump of this process would hold PATs and tokens.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cli = CliContext()
-    watch_for_defects(cli)
+    watch_for_bugs(cli)
     # While a run is at work, `cli.stopping` handles signals. Other commands just end, their files and locks closed.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):

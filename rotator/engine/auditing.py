@@ -1,4 +1,4 @@
-"""Writing the audit log, and checking that it is what was written."""
+"""Writing the audit log, and checking that it is intact."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ClaimedPat:
 
     @property
     def rotation(self) -> Rotation:
-        """The rotation at hand; RotationError if there is none, which is a defect of the caller."""
+        """The rotation at hand; RotationError if there is none, which is a bug of the caller."""
         if self._rotation is None:
             raise RotationError(f"{self.pat.name} has no open rotation", code="no_rotation")
         return self._rotation

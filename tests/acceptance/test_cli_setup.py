@@ -296,19 +296,19 @@ def test_output_ends_quietly_when_the_reader_has_enough(sandbox: Sandbox) -> Non
     assert (process.returncode != 0, process.stderr) == (True, "")
 
 
-def test_defect_is_one_line_and_a_traceback_without_secrets_when_verbose(tmp_path: Path) -> None:
+def test_bug_is_one_line_and_a_traceback_without_secrets_when_verbose(tmp_path: Path) -> None:
     secret = "a" * 76 + "AZDO" + "b" * 4
     script = (
-        "import sys\nfrom rotator.cli.context import CliContext\nfrom rotator.cli.failures import watch_for_defects\n"
-        f"watch_for_defects(CliContext(verbosity=int(sys.argv[1])))\nraise LookupError('{'a' * 76}' + 'AZDO' + 'bbbb')"
+        "import sys\nfrom rotator.cli.context import CliContext\nfrom rotator.cli.failures import watch_for_bugs\n"
+        f"watch_for_bugs(CliContext(verbosity=int(sys.argv[1])))\nraise LookupError('{'a' * 76}' + 'AZDO' + 'bbbb')"
     )
-    file = tmp_path / "defect.py"
+    file = tmp_path / "bug.py"
     file.write_text(script, encoding="utf-8")
     for verbosity in ("0", "1"):
         run = subprocess.run(
             [sys.executable, file, verbosity], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert run.returncode == 1
-        assert "error: a defect of rotator: LookupError at" in run.stderr
+        assert "error: a bug in rotator: LookupError at" in run.stderr
         assert ("Traceback" in run.stderr) is (verbosity == "1")
         assert secret not in run.stderr

@@ -230,7 +230,7 @@ def test_next_pat_is_rotated_when_one_fails() -> None:
     assert find_code_of_report(report) == 3
 
 
-def test_next_pat_is_rotated_when_one_meets_a_defect() -> None:
+def test_next_pat_is_rotated_when_one_meets_a_bug() -> None:
     world = make_world("a", "b")
     world.pats.fail("mint", ZeroDivisionError(f"a value {CANARY}"))
     report = world.run()

@@ -70,7 +70,7 @@ def list_events(
     elif newest:
         print_table(cli, COLUMNS, list(list_event_rows(newest)))
     else:
-        say(cli, "No event.")
+        say(cli, "No events.")
     if len(newest) == limit:
         note(cli, f"The newest {limit} only; `--limit` shows more.")
     return 0
@@ -129,7 +129,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
         return error.exit_code
     if cli.as_json:
         print_json(make_intact_document(events=summary.events, head=summary.head, anchors=len(noted)))
-    say(cli, f"The audit log is what was written: {summary.events} events, head {summary.head}")
+    say(cli, f"The audit log is intact: {summary.events} events, head {summary.head}")
     if anchors:
         say(cli, f"The vaults note {len(noted)} earlier heads, and the log has every one.")
     return 0
