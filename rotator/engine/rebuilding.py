@@ -218,8 +218,8 @@ class _Look:
 
     def _drop_known(self, name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """The newest version of each rotation that is not in the journal."""
-        with self._run.services.database.begin() as work:
-            provenance = Provenance("", work.journal.load_for(name))
+        with self._run.services.database.read() as reading:
+            provenance = Provenance("", reading.journal.load_for(name))
         found: dict[str, SecretVersion] = {}
         for version in versions:
             if provenance.find_writer(version) is Writer.UNKNOWN:

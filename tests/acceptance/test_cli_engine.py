@@ -325,7 +325,9 @@ def test_audit_is_listed_and_exported_when_filtered(signed_in: Rotator, tmp_path
     shown = signed_in("audit", "show", str(events[0]["sequence"]))
     assert (shown.returncode, shown.stderr) == (0, "")
     assert events[0]["hash"] in shown.stdout
-    assert signed_in("audit", "show", "9999").returncode == 2
+    for number in ("9999", "0", str(2**63 - 1), str(2**63)):
+        assert signed_in("audit", "show", number).returncode == 2
+    assert _read(signed_in("audit", "list", "--limit", str(2**63 - 1), "--json"))["events"]
 
     target = tmp_path / "audit.jsonl"
     target.touch(mode=0o644)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
+_COUNT = click.IntRange(min=1, max=2**63 - 1)
+"""What a database can count to."""
+
+
 @click.group(
     epilog=examples(
         "rotator audit list --since 2d        what happened in the last two days",
@@ -49,7 +53,7 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     ),
 )
 @_filters
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most the newest so many.")
+@click.option("--limit", type=_COUNT, default=100, show_default=True, help="At most the newest so many.")
 @common_options
 @click.pass_obj
 def list_events(
@@ -77,7 +81,7 @@ def list_events(
 
 
 @audit.command(epilog=examples("rotator audit show 42"))
-@click.argument("sequence", type=click.IntRange(min=1))
+@click.argument("sequence", type=_COUNT)
 @common_options
 @click.pass_obj
 def show(cli: CliContext, sequence: int) -> int:
