@@ -31,7 +31,7 @@ COMMANDS = {
     "once": ("rotator.cli.commands.once", "once", "One whole run, for cron and timers."),
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke a PAT now, by name."),
-    "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show what is left over."),
+    "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),
     "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins of Entra, Azure DevOps and Key Vault."),

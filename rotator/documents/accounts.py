@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypedDict
 
@@ -15,7 +14,7 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
-from rotator.domain.account import Account
+from rotator.engine.signing_in import AccountView, SignInRisk
 from rotator.ports.sign_in import DevicePrompt, SignInStatus
 
 
@@ -44,7 +43,7 @@ class AccountDocument(SignInDocument):
     client_id: Annotated[str, "Application (client) id of the app registration."]
     organizations: Annotated[list[str], "Azure DevOps organizations that it reaches."]
     access_token_expires_at: Annotated[Moment | None, "When the access token at hand expires. Null: there is none."]
-    risks: Annotated[list[str], "What will end the sign-in, or keeps it from being used, in words."]
+    risks: Annotated[list[SignInRisk], "What will end the sign-in, or keeps it from being used."]
 
 
 class AccountsDocument(Document):
@@ -73,16 +72,6 @@ class LoginDocument(TypedDict):
 
     account: Annotated[str, "Account, as the settings name it."]
     username: Annotated[str | None, "User that signed in."]
-
-
-@dataclass(frozen=True)
-class AccountView:
-    """An account, its app registration, its sign-in, and what will end that in words."""
-
-    account: Account
-    client_id: str
-    status: SignInStatus
-    risks: tuple[str, ...]
 
 
 def make_sign_in_document(name: str, status: SignInStatus | None, now: datetime) -> SignInDocument:
@@ -126,7 +115,7 @@ def _make_account(view: AccountView, now: datetime) -> AccountDocument:
         **make_sign_in_document(view.account.name, view.status, now),
         "username": view.account.username,
         "tenant": view.account.tenant,
-        "client_id": view.client_id,
+        "client_id": view.registration.client_id,
         "organizations": list(view.account.organizations),
         "access_token_expires_at": write_moment_or_none(view.status.access_expires_at),
         "risks": list(view.risks),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, TypedDict
 
 from rotator.documents.document import (
@@ -12,9 +11,8 @@ from rotator.documents.document import (
     make_place_failure,
 )
 from rotator.documents.inventory import RotationDocument, make_rotation_document
-from rotator.domain.rotation import Rotation
 from rotator.engine.left_behind import LeftBehind, LeftBehindKind, make_warning
-from rotator.engine.reconciling import Reconciliation
+from rotator.engine.recovery import RecoveryPlan
 
 
 class LeftBehindDocument(TypedDict):
@@ -56,15 +54,13 @@ def make_left_behind_document(left: LeftBehind) -> LeftBehindDocument:
     }
 
 
-def make_recovery_plan_document(
-    interrupted: Iterable[Rotation], found: Reconciliation, late_writes: Iterable[str]
-) -> RecoveryPlanDocument:
+def make_recovery_plan_document(plan: RecoveryPlan) -> RecoveryPlanDocument:
     """Give everything that `rotator recover` would work on, or leave to a person."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in interrupted],
-        "left_behind": [make_left_behind_document(left) for left in found.left_behind],
-        "late_mints": sorted(found.late),
-        "late_writes": list(late_writes),
-        "errors": [make_place_failure(*pair, error) for pair, error in found.down.items()],
+        "interrupted": [{"name": item.name, **make_rotation_document(item)} for item in plan.interrupted],
+        "left_behind": [make_left_behind_document(left) for left in plan.found.left_behind],
+        "late_mints": sorted(plan.found.late),
+        "late_writes": list(plan.late_writes),
+        "errors": [make_place_failure(*pair, error) for pair, error in plan.found.down.items()],
     }

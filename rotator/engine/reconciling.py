@@ -1,4 +1,4 @@
-"""The server's PATs against the inventory: what changed outside, what landed late, what nobody tracks."""
+"""The server's PATs against the inventory: what changed outside, what took effect late, what nobody tracks."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -58,3 +59,19 @@ class SignIn(Protocol):
 
     def find_damage(self) -> TokenCacheDamage | None:
         """What is wrong with the file of sign-ins, as far as the calls before showed; None when it is whole."""
+
+
+class InteractiveSignIn(Protocol):
+    """Sign-ins that a person takes part in. Every method raises UsageError for an unknown account."""
+
+    def status(self, account: str) -> SignInStatus:
+        """Who is signed in, from the cache alone."""
+
+    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
+        """Sign in by a code that a person enters on any device. `show` is called once; then Entra is polled."""
+
+    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
+        """Sign in with a browser on this host, which is given the page's address."""
+
+    def logout(self, account: str) -> bool:
+        """Forget the account's tokens, on the disk too; whether there were any."""

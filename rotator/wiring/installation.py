@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rotator.domain.account import Account
-from rotator.domain.events.event import Event
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.auditing import Author, record
+from rotator.engine.auditing import Author
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.signing_in import AccountView, AppRegistration, SignInDesk, view_account
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
 from rotator.wiring.origin import Origin
@@ -108,10 +108,23 @@ class Installation:
 
         return ProcessStop()
 
-    def record_event(self, event: Event, subject: str) -> None:
-        """Write one audit event by itself, for commands that need no run and therefore no sound policy."""
-        with self.database.begin() as work:
-            record(work, Author(self.actor, make_run_id()), subject, event, self.clock.now())
+    @cached_property
+    def sign_in_desk(self) -> SignInDesk:
+        """Signing in and out, for commands that need no run and therefore no sound policy."""
+        return SignInDesk(self.database, self.clock, self.entra_sign_in, Author(self.actor, make_run_id()))
+
+    def view_accounts(self) -> tuple[AccountView, ...]:
+        """Every account's sign-in, from the token cache alone."""
+        return tuple(
+            view_account(
+                _make_account(account),
+                AppRegistration(
+                    account.client_id, account.client_secret is not None, account.client_certificate is not None
+                ),
+                self.entra_sign_in.status(account.name),
+            )
+            for account in self.settings.accounts
+        )
 
     def upgrade_database(self) -> tuple[str | None, str]:
         """Bring the database to the newest schema; the revisions before (None if it was empty) and after."""

@@ -592,7 +592,7 @@ def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_
     assert original in list_alive(stage)
     text = succeed(stage, "recover", "--revoke", original)
     assert text.output == f"revoked  {original}, failed_rotation beside {NAME}\n"
-    assert succeed(stage, "recover").output == "Nothing was interrupted, and nothing is left over.\n"
+    assert succeed(stage, "recover").output == "Nothing was interrupted, and no PAT was left behind.\n"
     stage.check_end()
 
 
@@ -622,7 +622,7 @@ def test_recover_says_who_must_sign_in_when_it_cannot_look(stage: Stage) -> None
         result = run(stage, *arguments)
         assert result.code == 10, result
         assert f"rotator login {ACCOUNT}" in result.errors
-        assert "nothing is left over" not in result.output
+        assert "no PAT was left behind" not in result.output
     document = run(stage, "recover", "--dry-run", "--json").read()
     assert [error["account"] for error in document["errors"]] == [ACCOUNT]
 

@@ -99,7 +99,7 @@ def settle(world: World, history: History) -> None:
         _run_until_at_rest(world, history)
     history.breaks = len(world.breaks)
     if world.breaks and world.is_calm:
-        raise InvariantError(f"I1: {world.breaks[0]}, and nothing landed late")
+        raise InvariantError(f"I1: {world.breaks[0]}, and nothing took effect late")
     check_rest(world)
 
 
@@ -140,7 +140,7 @@ def check_rest(world: World) -> None:
 
 
 def _check_orphans(world: World, name: str, current: str) -> None:
-    """I2: whatever of ours lives beside the current PAT is reported as left over."""
+    """I2: whatever of ours lives beside the current PAT is reported as left behind."""
     run = world.make_run(Life())
     listed = world.pats.fetch_pats(ACCOUNT, ORGANIZATION, PatFilter.ACTIVE)
     reported = {item.pat.authorization_id for item in find_left_behind(load_known(run), ACCOUNT, ORGANIZATION, listed)}

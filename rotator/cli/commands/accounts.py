@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,11 +10,8 @@ from rotator.cli.console import Cell, Column, print_json, print_table, say, wrap
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
-from rotator.documents.accounts import AccountView, make_accounts_document
-
-if TYPE_CHECKING:
-    from rotator.ports.sign_in import SignInStatus
-    from rotator.settings.sections.accounts import AccountSettings
+from rotator.documents.accounts import make_accounts_document
+from rotator.engine.signing_in import AccountView, SignInRisk
 
 
 @click.command(epilog=examples("rotator accounts", "rotator accounts --json"))
@@ -27,12 +23,7 @@ def accounts(cli: CliContext) -> None:
     Looks at the token cache on this computer only. Each run refreshes the sign-ins.
     """
     with open_installation(cli) as installation:
-        entra, now = installation.entra_sign_in, installation.clock.now()
-        views = [
-            AccountView(known, account.client_id, status, tuple(say_risks(account, status)))
-            for known, account in zip(installation.accounts, installation.settings.accounts, strict=True)
-            for status in [entra.status(known.name)]
-        ]
+        views, now = installation.view_accounts(), installation.clock.now()
     if cli.as_json:
         print_json(make_accounts_document(views, now))
         return
@@ -45,9 +36,9 @@ def accounts(cli: CliContext) -> None:
     ]
     print_table(cli, columns, [make_row(view, now) for view in views])
     for view in views:
-        for sentence in view.risks:
+        for risk in view.risks:
             say(cli)
-            say(cli, wrap(f"{view.account.name}: {sentence}"))
+            say(cli, wrap(f"{view.account.name}: {say_risk(risk, view)}"))
 
 
 def make_row(view: AccountView, now: datetime) -> list[Cell | str]:
@@ -63,18 +54,18 @@ def make_row(view: AccountView, now: datetime) -> list[Cell | str]:
     return [view.account.name, view.account.username, state, refreshed, say_in(lapses_at, now) if lapses_at else "-"]
 
 
-def say_risks(account: AccountSettings, status: SignInStatus) -> list[str]:
+def say_risk(risk: SignInRisk, view: AccountView) -> str:
     """What will end the sign-in, or keeps it from being used, and what to do."""
-    if status.username is None:
-        return [f"nobody is signed in; run `rotator login {account.name}`."]
-    sentences = [
-        "the sign-in ends after 90 days without a run, at a password change, or when a policy of the tenant says so; "
-        f"then run `rotator login {account.name}`."
-    ]
-    for kind, reference in (("secret", account.client_secret), ("certificate", account.client_certificate)):
-        if reference is not None:
-            sentences.append(
-                f"the client {kind} of application {account.client_id} ends on a day that only Entra knows; look it "
-                "up under App registrations > Certificates & secrets, and replace it before."
-            )
-    return sentences
+    name = view.account.name
+    if risk is SignInRisk.NOBODY_SIGNED_IN:
+        return f"nobody is signed in; run `rotator login {name}`."
+    if risk is SignInRisk.IDLE_OR_POLICY:
+        return (
+            "the sign-in ends after 90 days without a run, at a password change, or when a policy of the tenant says "
+            f"so; then run `rotator login {name}`."
+        )
+    kind = "secret" if risk is SignInRisk.CLIENT_SECRET_ENDS else "certificate"
+    return (
+        f"the client {kind} of application {view.registration.client_id} expires on a day that only Entra knows. Look "
+        "it up under App registrations > Certificates & secrets, and replace it in time."
+    )

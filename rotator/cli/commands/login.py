@@ -14,12 +14,12 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
-from rotator.domain.events.places import SignInCompleted, SignInRefused, SignInStarted
-from rotator.errors import RotatorError
-from rotator.wiring.installation import Installation
 
 if TYPE_CHECKING:
-    from rotator.ports.sign_in import DevicePrompt, SignInStatus
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from rotator.ports.sign_in import DevicePrompt, InteractiveSignIn, SignInStatus
 
 BROWSER_TIMEOUT = timedelta(minutes=15)
 DEVICE_CODE, BROWSER = "device code", "browser"
@@ -46,15 +46,10 @@ def login(cli: CliContext, account: str, method: str | None) -> None:
     """
     method = method or (BROWSER if has_browser() and not cli.as_json else DEVICE_CODE)
     with open_installation(cli) as installation:
-        installation.entra_sign_in.status(account)  # an unknown account is refused before anything is written
-        # The audit must be writable before a person is asked for anything.
-        installation.record_event(SignInStarted(method=method), account)
-        try:
-            status = sign_in(cli, installation, account, method)
-        except RotatorError as error:
-            installation.record_event(SignInRefused(method=method, code=error.code), account)
-            raise
-        installation.record_event(SignInCompleted(method=method, username=status.username), account)
+        clock = installation.clock
+        status = installation.sign_in_desk.sign_in(
+            account, method, lambda sign_ins: converse(cli, sign_ins, account, method, clock.now)
+        )
     if cli.as_json:
         print_json(make_login_document(status), in_one_line=True)
     else:
@@ -67,26 +62,27 @@ def has_browser() -> bool:
     return bool(display) and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def sign_in(cli: CliContext, installation: Installation, account: str, method: str) -> SignInStatus:
+def converse(
+    cli: CliContext, sign_ins: InteractiveSignIn, account: str, method: str, now: Callable[[], datetime]
+) -> SignInStatus:
     """Take the person through the sign-in."""
-    entra = installation.entra_sign_in
     if method == BROWSER:
-        return entra.login_with_browser(account, lambda url: open_browser(cli, url), BROWSER_TIMEOUT)
-    return entra.login_with_device_code(account, lambda prompt: show_prompt(cli, installation, prompt))
+        return sign_ins.login_with_browser(account, lambda url: open_browser(cli, url), BROWSER_TIMEOUT)
+    return sign_ins.login_with_device_code(account, lambda prompt: show_prompt(cli, prompt, now()))
 
 
-def show_prompt(cli: CliContext, installation: Installation, prompt: DevicePrompt) -> None:
+def show_prompt(cli: CliContext, prompt: DevicePrompt, now: datetime) -> None:
     """Tell the person where to enter which code."""
     if cli.as_json:
         print_json(make_prompt_document(prompt), in_one_line=True)
         return
     say(cli, f"Open   {clean(prompt.verification_uri)}")
     say(cli, f"enter  {clean(prompt.user_code)}")
-    say(cli, f"and sign in. The code expires {say_in(prompt.expires_at, installation.clock.now())}.")
+    say(cli, f"and sign in. The code expires {say_in(prompt.expires_at, now)}.")
     note(cli, "Waiting for you to finish there ...")
 
 
 def open_browser(cli: CliContext, url: str) -> None:
-    """Open the sign-in page, and show its address in case that no browser comes up."""
-    note(cli, f"Opening a browser. If none comes up, open this address on this computer:\n{clean(url)}")
+    """Open the sign-in page, and show its address in case no browser opens."""
+    note(cli, f"Opening a browser. If none opens, open this address on this computer:\n{clean(url)}")
     click.launch(url)

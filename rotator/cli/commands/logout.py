@@ -8,7 +8,6 @@ from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_logout_document
-from rotator.domain.events.places import SignOutCompleted, SignOutStarted
 
 
 @click.command(epilog=examples("rotator logout build-bot"))
@@ -21,11 +20,7 @@ def logout(cli: CliContext, account: str) -> None:
     From then on nothing of this account is rotated until it signs in again.
     """
     with open_installation(cli) as installation:
-        entra = installation.entra_sign_in
-        entra.status(account)  # an unknown account is refused before anything is written
-        installation.record_event(SignOutStarted(), account)
-        was_signed_in = entra.logout(account)
-        installation.record_event(SignOutCompleted(was_signed_in=was_signed_in), account)
+        was_signed_in = installation.sign_in_desk.sign_out(account)
     if cli.as_json:
         print_json(make_logout_document(account, was_signed_in=was_signed_in))
     elif was_signed_in:

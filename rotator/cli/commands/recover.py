@@ -11,8 +11,10 @@ from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext
-    from rotator.engine.left_behind import LeftBehind
     from rotator.wiring.installation import Installation
+
+
+NOTHING = "Nothing was interrupted, and no PAT was left behind."
 
 
 @click.command(
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int:
     """Finish interrupted rotations as far as is safe now. Every `rotator once` begins with the same.
 
-    What is left over and cannot be proven ours is listed, and revoked only with --revoke.
+    A PAT that was left behind is listed, and revoked only with --revoke.
     """
     from rotator.cli.session import open_installation
 
@@ -51,27 +53,19 @@ def _recover(cli: CliContext, installation: Installation) -> int:
     from rotator.cli.reporting import note_stop, print_lines
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.report import make_recover_document
-    from rotator.engine.run import recover_interrupted
+    from rotator.engine.recovery import recover_all
 
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation) as signals, progress(cli, "finishing what was interrupted"):
-        report = recover_interrupted(run)
-    left_behind = () if installation.stop.is_set else _load_left_behind(run)
+        recovery = recover_all(run)
+    report = recovery.report
     if cli.as_json:
-        print_json(make_recover_document(report, left_behind))
+        print_json(make_recover_document(report, recovery.left_behind))
     else:
-        lines = [*render_done(report, run.services.clock.now()), *map(render_left_behind, left_behind)]
-        print_lines(cli, report, lines, otherwise="Nothing was interrupted, and nothing is left over.")
+        lines = [*render_done(report, run.services.clock.now()), *map(render_left_behind, recovery.left_behind)]
+        print_lines(cli, report, lines, otherwise=NOTHING)
     note_stop(cli, report)
     return signals.choose_exit_code(report, by_hand=True)
-
-
-def _load_left_behind(run: RunContext) -> tuple[LeftBehind, ...]:
-    from rotator.engine.left_behind import load_left_behind
-    from rotator.engine.records import known_in
-
-    with run.services.database.read() as reading:
-        return load_left_behind(reading, known_in(reading, run.services.clock.now()))
 
 
 def _revoke(cli: CliContext, installation: Installation, authorization_id: str) -> int:
@@ -93,28 +87,19 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
 def _show(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.console import print_json, progress, say
     from rotator.cli.exit_codes import find_code_of_errors
-    from rotator.cli.output.recovery import list_interrupted, render_down, render_left_behind
+    from rotator.cli.output.recovery import render_down, render_recovery_plan
     from rotator.documents.recovery import make_recovery_plan_document
-    from rotator.engine.listing import ServerView
-    from rotator.engine.reconciling import find_late_writes, look
+    from rotator.engine.recovery import plan_recovery
 
     with progress(cli, "looking at every PAT"):
-        found = look(run, ServerView(run))
-        late_writes = find_late_writes(run, found)
-    interrupted = list_interrupted(run)
+        plan = plan_recovery(run)
     if cli.as_json:
-        print_json(make_recovery_plan_document(interrupted, found, late_writes))
+        print_json(make_recovery_plan_document(plan))
     else:
-        for line in render_down(found):
+        for line in render_down(plan.found):
             click.echo(line, err=True)
-    for rotation in interrupted:
-        say(cli, f"interrupted  {rotation.name}  while {rotation.state.value}  (rotation {rotation.id})")
-    for left in found.left_behind:
-        say(cli, render_left_behind(left))
-    for name in sorted(found.late):
-        say(cli, f"landed late  {name}: a mint that was given up; it is revoked by `rotator recover`")
-    for name in late_writes:
-        say(cli, f"written over  {name}: its secret hands out a PAT that was given up; `rotator recover` puts it right")
-    if not (interrupted or found.left_behind or found.late or late_writes or found.down):
-        say(cli, "Nothing was interrupted, and nothing is left over.")
-    return find_code_of_errors(found.down.values(), done=bool(found.listings))
+    for line in render_recovery_plan(plan):
+        say(cli, line)
+    if plan.is_empty:
+        say(cli, NOTHING)
+    return find_code_of_errors(plan.found.down.values(), done=bool(plan.found.listings))

@@ -1,23 +1,28 @@
-"""What was interrupted and what is left over, as people and scripts read it."""
+"""What was interrupted and what was left behind, as people and scripts read it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from rotator.cli.console import clean
-from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.words import say_duration, say_moment
-from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind, make_warning
 from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.reconciling import Reconciliation
+from rotator.engine.recovery import RecoveryPlan
 from rotator.engine.tags import AUTHORIZATION_TAG
 
 
-def list_interrupted(run: RunContext) -> tuple[Rotation, ...]:
-    """The open rotations that are not simply waiting for the end of their overlap."""
-    with run.services.database.read() as reading:
-        return tuple(item for item in reading.journal.load_open() if item.state is not RotationState.OVERLAPPING)
+def render_recovery_plan(plan: RecoveryPlan) -> Iterator[str]:
+    """What a recovery would work on, and what it would leave to a person."""
+    for rotation in plan.interrupted:
+        yield f"interrupted  {rotation.name}  while {rotation.state.value}  (rotation {rotation.id})"
+    for left in plan.found.left_behind:
+        yield render_left_behind(left)
+    for name in sorted(plan.found.late):
+        yield f"late mint  {name}: its rotation was given up before; `rotator recover` revokes it"
+    for name in plan.late_writes:
+        yield f"late write  {name}: its secret holds a PAT that was given up; `rotator recover` puts it right"
 
 
 def render_left_behind(left: LeftBehind) -> str:
