@@ -23,7 +23,7 @@ class AuditEventDocument(TypedDict):
     sequence: Annotated[int, "Number of the event, from 1 without gaps."]
     occurred_at: Annotated[ExactMoment, "When it happened, as precisely as its hash has it."]
     event: Annotated[str, "Name of the event."]
-    subject: Annotated[str, "Handle of the PAT, or the account, that it is about."]
+    subject: Annotated[str, "What the event is about: the name of a PAT or an account, for example."]
     outcome: Annotated[Outcome, "Whether it was intended, succeeded, failed, or nobody knows."]
     actor: Annotated[str, "Who did it: user and host."]
     run_id: Annotated[str, "Id of the run that it belongs to."]

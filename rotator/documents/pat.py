@@ -10,7 +10,7 @@ from rotator.domain.managed_pat import ManagedPat
 class PatReference(TypedDict):
     """Which PAT is meant."""
 
-    name: Annotated[str, "Handle of the PAT in rotator."]
+    name: Annotated[str, "Name of the PAT in rotator."]
     account: Annotated[str, "Account whose PAT it is, as the settings name it."]
     organization: Annotated[str, "Azure DevOps organization."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]

@@ -21,7 +21,7 @@ class RebuiltDocument(PatReference):
 class NotRebuiltDocument(TypedDict):
     """A secret that no record can be made from."""
 
-    name: Annotated[str, "Handle or secret that is meant."]
+    name: Annotated[str, "Name of the PAT, or the secret, that is meant."]
     reason: Annotated[str, "Why not, in words."]
     fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
 

@@ -18,7 +18,7 @@ from rotator.engine.recovery import RecoveryPlan
 class LeftBehindDocument(TypedDict):
     """A PAT that a closed rotation left alive, for a person to judge."""
 
-    name: Annotated[str, "Handle of the PAT whose rotation left it."]
+    name: Annotated[str, "Name of the PAT whose rotation left it."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
     kind: Annotated[LeftBehindKind, "Why it was left: its rotation failed, or it may be a lost mint, without proof."]
     display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
@@ -29,7 +29,7 @@ class LeftBehindDocument(TypedDict):
 class InterruptedDocument(RotationDocument):
     """A rotation that was interrupted."""
 
-    name: Annotated[str, "Handle of the PAT in rotator."]
+    name: Annotated[str, "Name of the PAT in rotator."]
 
 
 class RecoveryPlanDocument(Document):
@@ -37,8 +37,12 @@ class RecoveryPlanDocument(Document):
 
     interrupted: Annotated[list[InterruptedDocument], "Rotations that were interrupted."]
     left_behind: Annotated[list[LeftBehindDocument], "PATs that a closed rotation left alive."]
-    late_mints: Annotated[list[str], "Handles for which a mint that was given up took effect late; it is revoked."]
-    late_writes: Annotated[list[str], "Handles whose secret holds a PAT that was given up; it is put right."]
+    late_mints: Annotated[
+        list[str], "Names of PATs whose mint took effect late, after it was given up; what it created is revoked."
+    ]
+    late_writes: Annotated[
+        list[str], "Names of PATs whose secret holds a late write; the current value is written again."
+    ]
     errors: Annotated[list[PlaceFailureDocument], "Accounts and organizations that could not be looked at."]
 
 

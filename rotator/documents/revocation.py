@@ -8,13 +8,13 @@ from rotator.documents.document import SCHEMA_VERSION, Document
 from rotator.engine.left_behind import LeftBehindKind
 
 Which = Literal["current", "previous"] | LeftBehindKind
-"""Which PAT of a handle was revoked."""
+"""Which PAT of a record was revoked."""
 
 
 class RevocationDocument(Document):
     """A PAT that was revoked by hand."""
 
-    name: Annotated[str, "Handle of the PAT in rotator."]
+    name: Annotated[str, "Name of the PAT in rotator."]
     which: Annotated[Which, "The one in use, the old one of an overlap, or why it had been left behind."]
     authorization_id: Annotated[str, "Id of the revoked PAT at Azure DevOps."]
     run_id: Annotated[str, "Id of the run, as the audit log has it."]

@@ -26,7 +26,7 @@ class SandboxReadyDocument(TypedDict):
 class DemoDocument(Document):
     """What the demo showed."""
 
-    rotated: Annotated[list[str], "Handles of the PATs that were rotated."]
+    rotated: Annotated[list[str], "Names of the PATs that were rotated."]
     verified: Annotated[bool, "Whether all went as told: true, or the demo fails."]
 
 

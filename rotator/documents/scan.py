@@ -25,7 +25,7 @@ class ScannedPatDocument(TypedDict):
     """One PAT of the server, or one of the inventory that the server lacks."""
 
     state: Annotated[ScanKind, "How server and inventory stand to each other."]
-    name: Annotated[str | None, "Handle of the PAT in rotator. Null: it is not managed."]
+    name: Annotated[str | None, "Name of the PAT in rotator. Null: it is not managed."]
     account: Annotated[str, "Account whose PAT it is, as the settings name it."]
     organization: Annotated[str, "Azure DevOps organization."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
@@ -49,6 +49,7 @@ class ScanSummary(TypedDict):
     missing: Annotated[int, "In the inventory, and not on the server."]
     drifted: Annotated[int, "In the inventory, and changed outside rotator."]
     rotating: Annotated[int, "Part of a rotation that is not finished."]
+    late: Annotated[int, "Lost mints of ours that took effect late; the next run revokes them."]
     left_behind: Annotated[int, "Left alive by a closed rotation."]
 
 
@@ -86,6 +87,7 @@ def count_scan(report: ScanReport, now: datetime) -> ScanSummary:
         "missing": kinds[ScanKind.MISSING],
         "drifted": kinds[ScanKind.DRIFTED],
         "rotating": kinds[ScanKind.ROTATING],
+        "late": kinds[ScanKind.LATE],
         "left_behind": kinds[ScanKind.LEFT_BEHIND],
     }
 

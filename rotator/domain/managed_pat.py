@@ -122,7 +122,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class ManagedPat:
-    """One inventory record. `name` is the handle, unique in the installation.
+    """One inventory record. `name` is ours and unique in the installation.
 
     `authorization_id` is the PAT that consumers should be using now. `epoch` counts claims: a write that
     carries an older epoch is refused. `retry_at` is when a failed or blocked PAT is looked at again.
@@ -201,7 +201,7 @@ def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault:
 
 
 def make_name(display_name: str, organization: str, taken: frozenset[str]) -> str:
-    """A free handle for a PAT: its display name made plain, then with the organization, then numbered."""
+    """A free name for a PAT: its display name made plain, then with the organization, then numbered."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", strip_mark(display_name).lower()).strip("-._")[:80] or "pat"
     candidates = [plain, f"{plain}-{organization.lower()}"[:95]]
     for candidate in candidates:

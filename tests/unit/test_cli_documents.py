@@ -15,12 +15,15 @@ from rotator.documents.audit import make_event_document
 from rotator.documents.inventory import make_record_document
 from rotator.documents.plan import make_plan_document
 from rotator.documents.report import make_dry_run_document, make_report_document
+from rotator.documents.scan import make_scan_document
 from rotator.documents.status import make_status_document
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
+from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.scanning import ScanReport
 from rotator.engine.status import NextAction, TokenState, TokenStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
@@ -119,6 +122,13 @@ def test_status_document_is_in_utc_when_times_come_from_elsewhere() -> None:
     [pat] = make_status_document([row], [], NOW)["pats"]
     assert pat["expires_at"] == "2026-12-01T09:00:00Z"
     assert pat["last_error"] == {"code": "denied", "message": "no", "fix": "Ask."}
+
+
+def test_scan_document_counts_every_kind_when_there_is_one_of_each() -> None:
+    entries = (ScanEntry(kind, "build-bot", "contoso", None, kind.value, None, PAT) for kind in ScanKind)
+    document = make_scan_document(ScanReport(tuple(entries), ()), NOW)
+    counts = {key: count for key, count in document["summary"].items() if key in set(ScanKind)}
+    assert counts == {kind.value: 1 for kind in ScanKind}
 
 
 def test_record_document_is_json_when_names_are_odd() -> None:

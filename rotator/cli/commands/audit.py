@@ -37,7 +37,7 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
         click.option("--event", metavar="EVENT", help="Only this event, such as pat_minted."),
-        click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its handle."),
+        click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its name in rotator."),
         click.option("--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, ...T09:00Z)."),
     ):
         command = option(command)

@@ -94,7 +94,7 @@ def show(cli: CliContext, name: str) -> int:
 def adopt(cli: CliContext, references: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> int:
     """Take PATs that exist on the server under management.
 
-    Shows handle, vault and secret name of each before anything is written, and asks on a terminal. Server and
+    Shows name, vault and secret name of each before anything is written, and asks on a terminal. Server and
     vault are not changed: the secret is written by the first rotation.
     """
     from rotator.cli.adoption import Wish, adopt_wished

@@ -43,7 +43,7 @@ def print_plan(cli: CliContext, plan: Plan, *, ending: str) -> None:
 
 
 def render_action(action: Action, now: datetime, *, postponed: bool = False) -> str:
-    """One line: sign, handle, organization, scopes, what happens, and the reason."""
+    """One line: sign, name, organization, scopes, what happens, and the reason."""
     pat, what = action.pat, _say_action(action, now, postponed=postponed)
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
     return "  ".join(clean(part) for part in (*parts, f"({_say_reason(action)})"))
