@@ -17,7 +17,7 @@ from rotator.documents.document import (
     write_moment_or_none,
 )
 from rotator.documents.pat import PatReference
-from rotator.engine.status import NextAction, TokenState, TokenStatus
+from rotator.engine.status import NextAction, PatState, PatStatus
 
 
 class PatStatusDocument(PatReference):
@@ -25,7 +25,7 @@ class PatStatusDocument(PatReference):
 
     display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
     scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
-    state: Annotated[TokenState, "How it stands, in one word."]
+    state: Annotated[PatState, "How it stands, in one word."]
     valid_from: Annotated[Moment, "When the PAT was created."]
     expires_at: Annotated[Moment, "When the PAT expires."]
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
@@ -54,7 +54,7 @@ class StatusDocument(Document):
 
 
 def make_status_document(
-    rows: Iterable[TokenStatus], accounts: Iterable[SignInDocument], now: datetime
+    rows: Iterable[PatStatus], accounts: Iterable[SignInDocument], now: datetime
 ) -> StatusDocument:
     """Give every PAT, every account's sign-in, and when runs last were (not recorded yet)."""
     return {
@@ -66,7 +66,7 @@ def make_status_document(
     }
 
 
-def _make_row(row: TokenStatus) -> PatStatusDocument:
+def _make_row(row: PatStatus) -> PatStatusDocument:
     return {
         "name": row.name,
         "account": row.account,

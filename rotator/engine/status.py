@@ -16,7 +16,7 @@ from rotator.engine.settling import is_settling
 from rotator.ports.database import Database
 
 
-class TokenState(StrEnum):
+class PatState(StrEnum):
     """The one word that `status` shows; the first that fits, in the order of `_find_state`."""
 
     OK = "ok"
@@ -42,11 +42,11 @@ class NextAction(StrEnum):
     NONE = "none"
 
 
-ATTENTION = frozenset({TokenState.EXPIRED, TokenState.BLOCKED, TokenState.FAILED})
+ATTENTION = frozenset({PatState.EXPIRED, PatState.BLOCKED, PatState.FAILED})
 
 
 @dataclass(frozen=True)
-class TokenStatus:
+class PatStatus:
     """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping.
 
     `by_hand`: it is due, and the policy only wants a person told. `next_at` is when there is next something to do, in
@@ -59,7 +59,7 @@ class TokenStatus:
     authorization_id: str
     display_name: str
     scopes: tuple[str, ...]
-    state: TokenState
+    state: PatState
     valid_from: datetime
     expires_at: datetime
     rotate_after: datetime | None
@@ -72,7 +72,7 @@ class TokenStatus:
     last_error: Failure | None
 
 
-def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[TokenStatus, ...]:
+def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[PatStatus, ...]:
     """Every ManagedPat by expiry, then what the last run saw untracked, with a warning where it was left behind.
 
     `settle`: how long an unanswered mint or store may still take effect.
@@ -93,24 +93,24 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
             seen.add(item.pat.authorization_id)
             warning = warnings.get(item.pat.authorization_id)
             rows.append(_make_untracked(item.account, item.organization, item.pat.as_of(now), warning))
-    rows.sort(key=lambda row: (row.state is TokenState.UNTRACKED, row.expires_at, row.name))
+    rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
 
-def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> TokenState:
+def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
     if pat.valid_to <= now:
-        return TokenState.EXPIRED
+        return PatState.EXPIRED
     if pat.state is ManagedPatState.PAUSED:
-        return TokenState.PAUSED
+        return PatState.PAUSED
     if pat.blocked or decision.verdict is Verdict.BLOCKED:
-        return TokenState.BLOCKED
+        return PatState.BLOCKED
     if pat.last_failure is not None:
-        return TokenState.FAILED
+        return PatState.FAILED
     if rotation is not None and rotation.state in (RotationState.OVERLAPPING, RotationState.RETIRING):
-        return TokenState.OVERLAPPING
+        return PatState.OVERLAPPING
     if rotation is not None or decision.verdict in (Verdict.DUE, Verdict.ALERT):
-        return TokenState.DUE
-    return TokenState.OK
+        return PatState.DUE
+    return PatState.OK
 
 
 def _find_next(
@@ -145,13 +145,13 @@ def _find_next_step(
 
 def _make_row(
     pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
-) -> TokenStatus:
+) -> PatStatus:
     next_action, next_at = _find_next(pat, rotation, decision, now, settle)
     state = _find_state(pat, rotation, decision, now)
     error = pat.last_failure
-    if error is None and state is TokenState.BLOCKED:
+    if error is None and state is PatState.BLOCKED:
         error = decision.failure
-    return TokenStatus(
+    return PatStatus(
         name=pat.name,
         account=pat.account,
         organization=pat.organization,
@@ -172,15 +172,15 @@ def _make_row(
     )
 
 
-def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure | None) -> TokenStatus:
-    return TokenStatus(
+def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure | None) -> PatStatus:
+    return PatStatus(
         name=pat.display_name,
         account=account,
         organization=organization,
         authorization_id=pat.authorization_id,
         display_name=pat.display_name,
         scopes=pat.scopes,
-        state=TokenState.UNTRACKED,
+        state=PatState.UNTRACKED,
         valid_from=pat.valid_from,
         expires_at=pat.valid_to,
         rotate_after=None,

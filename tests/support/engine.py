@@ -23,7 +23,7 @@ from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import rotate_by_hand, run_once
-from rotator.engine.status import TokenStatus, status_from
+from rotator.engine.status import PatStatus, status_from
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
@@ -157,7 +157,7 @@ class EngineWorld:
         self.pats.organizations[ORGANIZATION].mint_error = None
         self.database.audit_left = None
 
-    def show_status(self) -> tuple[TokenStatus, ...]:
+    def show_status(self) -> tuple[PatStatus, ...]:
         """What `rotator status` would show."""
         return status_from(self.database, self.policy, self.clock.now(), settle=self.timing.settle)
 

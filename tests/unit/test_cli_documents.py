@@ -24,7 +24,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import NextAction, TokenState, TokenStatus
+from rotator.engine.status import NextAction, PatState, PatStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -115,8 +115,8 @@ def test_plan_document_tells_every_reason_when_nothing_is_due() -> None:
 
 def test_status_document_is_in_utc_when_times_come_from_elsewhere() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
-    row = TokenStatus(
-        "feed", "build-bot", "contoso", "id-1", "Feed", ("vso.code",), TokenState.FAILED, NOW, NOW.astimezone(east),
+    row = PatStatus(
+        "feed", "build-bot", "contoso", "id-1", "Feed", ("vso.code",), PatState.FAILED, NOW, NOW.astimezone(east),
         None, False, None, None, NextAction.NONE, None, None, Failure("denied", "no", "Ask."),
     )  # fmt: skip
     [pat] = make_status_document([row], [], NOW)["pats"]

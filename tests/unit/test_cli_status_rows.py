@@ -16,11 +16,11 @@ from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import NextAction, TokenState, TokenStatus
+from rotator.engine.status import NextAction, PatState, PatStatus
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
-OK = TokenStatus(
-    "npm-feed", "build-bot", "contoso", "id-1", "npm-feed", ("vso.packaging",), TokenState.OK,
+OK = PatStatus(
+    "npm-feed", "build-bot", "contoso", "id-1", "npm-feed", ("vso.packaging",), PatState.OK,
     NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), False, None,
     NOW + timedelta(days=10), NextAction.ROTATE, "https://v", "feed", None,
 )  # fmt: skip
@@ -34,14 +34,14 @@ RECORD = ManagedPat(
     ("row", "expected"),
     [
         (OK, "rotate in 10 days"),
-        (replace(OK, state=TokenState.DUE, rotate_after=NOW), "rotate now"),
+        (replace(OK, state=PatState.DUE, rotate_after=NOW), "rotate now"),
         (replace(OK, revoke_after=NOW + timedelta(hours=24)), "revoke old in 24 h"),
         (replace(OK, revoke_after=NOW), "revoke old now"),
-        (replace(OK, state=TokenState.PAUSED), "-"),
-        (replace(OK, state=TokenState.UNTRACKED, rotate_after=None), "-"),
+        (replace(OK, state=PatState.PAUSED), "-"),
+        (replace(OK, state=PatState.UNTRACKED, rotate_after=None), "-"),
     ],
 )
-def test_status_row_says_what_comes_next_when_in_state(row: TokenStatus, expected: str) -> None:
+def test_status_row_says_what_comes_next_when_in_state(row: PatStatus, expected: str) -> None:
     [cells] = list_status_rows([row], NOW)
     assert cells == ("npm-feed", "contoso", row.state.value, "2026-12-21 (20d)", expected)
 
@@ -55,7 +55,7 @@ def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:
-    assert render_status_summary((OK, replace(OK, state=TokenState.DUE), OK)) == "3 PATs: 2 ok, 1 due"
+    assert render_status_summary((OK, replace(OK, state=PatState.DUE), OK)) == "3 PATs: 2 ok, 1 due"
     assert render_status_summary((OK,)) == "1 PAT: 1 ok"
 
 
@@ -130,5 +130,5 @@ def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() ->
 
 
 def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:
-    row = replace(OK, state=TokenState.DUE, by_hand=True)
+    row = replace(OK, state=PatState.DUE, by_hand=True)
     assert next(list_status_rows([row], NOW))[-1] == "replace by hand"

@@ -15,7 +15,7 @@ from rotator.engine.reconciling import look
 from rotator.engine.records import load_known
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
-from rotator.engine.status import TokenState, TokenStatus
+from rotator.engine.status import PatState, PatStatus
 from rotator.errors import ClaimHeldError, DeniedError, PlanRefusedError, UnknownOutcomeError, UsageError
 from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
@@ -67,7 +67,7 @@ def revoke(world: EngineWorld, authorization_id: str) -> LeftBehind:
     return left
 
 
-def show(world: EngineWorld, authorization_id: str) -> TokenStatus | None:
+def show(world: EngineWorld, authorization_id: str) -> PatStatus | None:
     """The row of the status, which asks no server."""
     calls = len(world.timeline)
     rows = {row.authorization_id: row for row in world.show_status()}
@@ -146,7 +146,7 @@ def test_status_warns_of_a_pat_left_by_a_failed_rotation_when_a_run_has_seen_it(
     world.run()
     row = show(world, left)
     assert row is not None
-    assert (row.state, row.last_error and row.last_error.code) == (TokenState.UNTRACKED, "left_behind")
+    assert (row.state, row.last_error and row.last_error.code) == (PatState.UNTRACKED, "left_behind")
     assert row.last_error is not None
     assert NAME in row.last_error.message
     assert row.last_error.fix.endswith(f"rotator recover --revoke {left}")
@@ -160,10 +160,10 @@ def test_status_warns_of_an_unproven_mint_and_not_of_a_persons() -> None:
     row, other = show(world, near), show(world, theirs)
     assert row is not None
     assert row.last_error is not None
-    assert (row.state, row.last_error.code) == (TokenState.UNTRACKED, "left_behind")
+    assert (row.state, row.last_error.code) == (PatState.UNTRACKED, "left_behind")
     assert row.last_error.fix.endswith(f"rotator recover --revoke {near}")
     assert other is not None
-    assert (other.state, other.last_error) == (TokenState.UNTRACKED, None)
+    assert (other.state, other.last_error) == (PatState.UNTRACKED, None)
 
 
 def test_pat_left_by_a_failed_rotation_is_revoked_and_forgotten_when_a_person_says_so() -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause
-from rotator.engine.status import ATTENTION, TokenStatus
+from rotator.engine.status import ATTENTION, PatStatus
 from rotator.errors import DeniedError, RotatorError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
 
-def look(world: EngineWorld) -> dict[str, TokenStatus]:
+def look(world: EngineWorld) -> dict[str, PatStatus]:
     """The status by name; no server is asked and nothing is changed."""
     before, calls = world.database.dump(), len(world.timeline)
     rows = world.show_status()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.engine.status import ATTENTION, TokenState, TokenStatus
+from rotator.engine.status import ATTENTION, PatState, PatStatus
 from rotator.errors import RotatorError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice([state.value for state in TokenState]), help="Only these."
+    "--state", "states", multiple=True, type=click.Choice([state.value for state in PatState]), help="Only these."
 )
 @click.option("--check", is_flag=True, help="Exit with 4 when a PAT shown is expired, failed or blocked.")
 @common_options
@@ -68,7 +68,7 @@ def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -
         return [make_sign_in_document(name, None, now) for name in names]
 
 
-def _select(rows: tuple[TokenStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[TokenStatus, ...]:
+def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[PatStatus, ...]:
     unknown = sorted(set(names) - {row.name for row in rows})
     if unknown:
         raise UsageError(
@@ -77,7 +77,7 @@ def _select(rows: tuple[TokenStatus, ...], names: tuple[str, ...], states: tuple
     return tuple(row for row in rows if (not names or row.name in names) and (not states or row.state.value in states))
 
 
-def _print(cli: CliContext, rows: tuple[TokenStatus, ...], now: datetime, *, is_filtered: bool) -> None:
+def _print(cli: CliContext, rows: tuple[PatStatus, ...], now: datetime, *, is_filtered: bool) -> None:
     from rotator.cli.console import print_table, say
     from rotator.cli.output.plan import NO_PATS
     from rotator.cli.output.status import COLUMNS, list_status_rows, render_status_notes, render_status_summary

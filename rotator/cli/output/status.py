@@ -7,12 +7,12 @@ from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
-from rotator.engine.status import TokenState, TokenStatus
+from rotator.engine.status import PatState, PatStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
 
 
-def list_status_rows(rows: Iterable[TokenStatus], now: datetime) -> Iterator[tuple[str, ...]]:
+def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:
     """One row of `COLUMNS` per PAT."""
     for row in rows:
         yield (
@@ -24,17 +24,17 @@ def list_status_rows(rows: Iterable[TokenStatus], now: datetime) -> Iterator[tup
         )
 
 
-def _say_next(row: TokenStatus, now: datetime) -> str:
+def _say_next(row: PatStatus, now: datetime) -> str:
     if row.revoke_after is not None:
         return f"revoke old {say_in(row.revoke_after, now) if row.revoke_after > now else 'now'}"
     if row.by_hand:
         return "replace by hand"
-    if row.rotate_after is None or row.state in (TokenState.PAUSED, TokenState.BLOCKED):
+    if row.rotate_after is None or row.state in (PatState.PAUSED, PatState.BLOCKED):
         return "-"
     return f"rotate {say_in(row.rotate_after, now) if row.rotate_after > now else 'now'}"
 
 
-def render_status_notes(rows: Iterable[TokenStatus]) -> Iterator[str]:
+def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
     """What is wrong with whom, each with who must do what."""
     for row in rows:
         if row.last_error is not None:
@@ -43,7 +43,7 @@ def render_status_notes(rows: Iterable[TokenStatus]) -> Iterator[str]:
                 yield clean(f"    fix: {row.last_error.fix}")
 
 
-def render_status_summary(rows: tuple[TokenStatus, ...]) -> str:
+def render_status_summary(rows: tuple[PatStatus, ...]) -> str:
     """`4 PATs: 1 due, 3 ok`, in the order of the states."""
-    counts = {state.value: sum(row.state is state for row in rows) for state in TokenState}
+    counts = {state.value: sum(row.state is state for row in rows) for state in PatState}
     return f"{say_pats(len(rows))}: {say_counts(counts)}"
