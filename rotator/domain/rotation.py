@@ -73,7 +73,6 @@ class RotationChanges(TypedDict, total=False):
     known_ids: tuple[str, ...]
     sent_at: datetime
     mint_begun_at: datetime
-    looked_at: datetime
     new_authorization_id: str
     new_valid_from: datetime
     new_valid_to: datetime
@@ -93,7 +92,6 @@ class Rotation:
     the mint. `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
     `sent_at` is when the last request whose answer may be lost (mint or store) was about to be sent, and
     `mint_begun_at` when the mint was: no later request overwrites it.
-    `looked_at` is when a complete listing first did not show the mint.
     """
 
     id: str
@@ -116,7 +114,6 @@ class Rotation:
     known_ids: tuple[str, ...] = ()
     sent_at: datetime | None = None
     mint_begun_at: datetime | None = None
-    looked_at: datetime | None = None
     new_authorization_id: str | None = None
     new_valid_from: datetime | None = None
     new_valid_to: datetime | None = None
@@ -136,7 +133,6 @@ class Rotation:
             self.planned_valid_to,
             self.sent_at,
             self.mint_begun_at,
-            self.looked_at,
             self.new_valid_from,
             self.new_valid_to,
             self.overlap_until,

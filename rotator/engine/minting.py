@@ -119,8 +119,6 @@ def recover_mint(held: ClaimedPat, view: ServerView) -> None:
         raise error
     elif is_settled(held):
         _close_as_not_created(held, listing)
-    else:
-        held.learn(looked_at=run.services.clock.now())
 
 
 def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:

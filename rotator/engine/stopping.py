@@ -41,6 +41,7 @@ class StoppableDatabase:
         """See the port."""
         self._stop.check()
         with self._inner.begin() as work:
+            self._stop.check()  # it may have come while we waited for the lock
             yield work
 
     @contextmanager
@@ -48,6 +49,7 @@ class StoppableDatabase:
         """See the port."""
         self._stop.check()
         with self._inner.read() as reading:
+            self._stop.check()
             yield reading
 
 

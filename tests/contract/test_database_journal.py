@@ -37,7 +37,6 @@ def test_journal_load_gives_back_every_field_when_saved(database: Database, clai
         known_ids=("b", "a", "ü"),
         sent_at=NOW,
         mint_begun_at=NOW,
-        looked_at=NOW,
         new_authorization_id="new",
         new_valid_from=NOW,
         new_valid_to=NOW + 29 * DAY,

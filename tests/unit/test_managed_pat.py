@@ -161,7 +161,6 @@ NAIVE_MAKERS: dict[str, Callable[[], object]] = {
     "Rotation.planned_valid_to": lambda: make_rotation().note(NOW, planned_valid_to=NAIVE),
     "Rotation.sent_at": lambda: make_rotation().note(NOW, sent_at=NAIVE),
     "Rotation.mint_begun_at": lambda: make_rotation().note(NOW, mint_begun_at=NAIVE),
-    "Rotation.looked_at": lambda: make_rotation().note(NOW, looked_at=NAIVE),
     "Rotation.new_valid_from": lambda: make_rotation().note(NOW, new_valid_from=NAIVE),
     "Rotation.new_valid_to": lambda: make_rotation().note(NOW, new_valid_to=NAIVE),
     "Rotation.overlap_until": lambda: make_rotation().note(NOW, overlap_until=NAIVE),

@@ -31,7 +31,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that a start need not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -91,7 +91,6 @@ rotation = Table(
     Column("planned_valid_to", Moment),
     Column("known_ids", Texts, nullable=False),
     Column("sent_at", Moment),
-    Column("looked_at", Moment),
     Column("new_authorization_id", Text),
     Column("new_valid_from", Moment),
     Column("new_valid_to", Moment),
