@@ -118,10 +118,10 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         ssl.SSLError,
         "tls_failed",
         "no TLS connection to {host}: {reason}",
-        "Check that the address is an https service, that no proxy is in between, and http.ca_bundle.",
+        "Check that the address is an https service and that no proxy is in between, and check http.ca_bundle.",
     ),
-    (NameResolutionError, "dns_failed", "the name of {host} cannot be resolved", ""),
-    (socket.gaierror, "dns_failed", "the name of {host} cannot be resolved", ""),
+    (NameResolutionError, "dns_failed", "the host name {host} cannot be resolved", ""),
+    (socket.gaierror, "dns_failed", "the host name {host} cannot be resolved", ""),
     (ConnectionRefusedError, "connection_refused", "{host} refused the connection", ""),
     (NewConnectionError, "connection_failed", "no connection to {host}: {reason}", ""),
     # Its child NewConnectionError stands above.
@@ -129,13 +129,13 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         ConnectTimeoutError,
         "connect_timeout",
         "{host} did not accept a connection in time",
-        "Check network and firewall; http.connect_timeout says how long to wait.",
+        "Check the network and the firewall; http.connect_timeout sets how long to wait.",
     ),
     (
         ReadTimeoutError,
         "read_timeout",
         "{host} did not answer in time",
-        "Usually passes by itself; http.read_timeout says how long to wait for an answer.",
+        "Usually passes by itself; http.read_timeout sets how long to wait for an answer.",
     ),
     *(
         (
@@ -151,7 +151,7 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
             kind,
             "connection_lost",
             "{host} closed the connection before the answer was complete",
-            "Usually passes by itself; if not, look at proxies and firewalls in between.",
+            "Usually passes by itself; if not, look at the proxies and firewalls in between.",
         )
         for kind in (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
     ),

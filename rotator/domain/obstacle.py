@@ -50,12 +50,12 @@ class Obstacle:
         longest = say_duration(self.lifetime)
         match self.kind:
             case ObstacleKind.NO_RULE:
-                return "no rule of the policy matches it", "Add a rule to the policy that matches it, or forget it."
+                return "no rule in the policy matches it", "Add a rule that matches it to the policy, or forget it."
             case ObstacleKind.SCOPE_DENIED:
                 full = " (full access)" if self.scopes == (FULL_ACCESS,) else ""
                 return (
                     f"its scope {', '.join(self.scopes)}{full} is denied by guardrails.deny_scopes",
-                    "Replace it by a PAT with only the scopes that its consumers need, and adopt that one.",
+                    "Replace it with a PAT that has only the scopes its consumers need, and adopt that one.",
                 )
             case ObstacleKind.DUE_IMMEDIATELY:
                 return (
@@ -73,9 +73,9 @@ class Obstacle:
                 return f"it is valid for all organizations, and no such PAT works from {ends} on", _SPLIT
             case ObstacleKind.SEVERAL_ORGANIZATIONS:
                 reach = f"it is valid for {self.organizations} organizations"
-                return f"{reach}, and the API creates PATs for one only", _SPLIT
+                return f"{reach}, but the API creates PATs for one only", _SPLIT
             case ObstacleKind.OTHER_ORGANIZATION:
                 return (
-                    "it belongs to another organization than the inventory says",
+                    "it belongs to a different organization from the one in the inventory",
                     "Forget it here and adopt it under the organization it is valid for.",
                 )

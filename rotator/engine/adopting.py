@@ -138,7 +138,7 @@ def _propose(
         )
         if rule is None or rule.action is RuleAction.IGNORE:
             if not quietly:
-                reason = "no rule of the policy covers it" if rule is None else f"rule {rule.name} says ignore"
+                reason = "no rule in the policy covers it" if rule is None else f"rule {rule.name} says ignore"
                 refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
             continue
         record = _make_record(run, listing, pat, rule, frozenset(names))

@@ -58,7 +58,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     pat, run = held.pat, held.run
     rule, lifetime = decision.rule, decision.lifetime
     if rule is None or lifetime is None:
-        said = f"rule {rule.name} says ignore" if rule else "no rule of the policy matches it"
+        said = f"rule {rule.name} says ignore" if rule else "no rule in the policy matches it"
         raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
     listing = view.fetch_listing(pat.account, pat.organization)
     current = run.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)

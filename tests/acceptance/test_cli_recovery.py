@@ -469,7 +469,7 @@ def test_nothing_is_changed_when_the_database_is_damaged(
     started = stage.start(*command)
     assert started.wait() == 1, started.read()
     errors = started.errors.read_text(encoding="utf-8")
-    assert errors.startswith(f"error: the database {database_path(stage)} is damaged or no database at all"), errors
+    assert errors.startswith(f"error: the database {database_path(stage)} is damaged, or is not a database"), errors
     assert "restore the newest backup" in errors
     assert (list_mutations(stage), list_alive(stage)) == ([], alive)
 

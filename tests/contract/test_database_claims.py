@@ -201,7 +201,7 @@ def test_claims_claim_is_refused_when_the_holders_process_lives(judging: Databas
     undertaker.gone.add("run-1@elsewhere")
     with judging.begin() as work:
         work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
-        with pytest.raises(ClaimHeldError, match="run run-1 works"):
+        with pytest.raises(ClaimHeldError, match="run run-1 is working"):
             work.claims.claim("npm-feed", "run-2@host", now=NOW, span=SPAN)
     assert undertaker.asked == ["run-1@host"]
 

@@ -120,7 +120,7 @@ def test_reference_is_refused_when_no_rule_covers_it() -> None:
     world = make_world(policy=make_policy(replace(RULE, match=Match(display_name="ci-*"))))
     add_untracked(world, "deploy")
     (refusal,) = look(world, "deploy").refusals
-    assert "no rule of the policy covers it" in refusal.reason
+    assert "no rule in the policy covers it" in refusal.reason
     assert refusal.fix
 
 

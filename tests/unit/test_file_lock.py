@@ -62,7 +62,7 @@ def test_file_lock_names_the_file_when_another_process_holds_it_and_is_free_when
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(TransientError, match="lock is held by another run") as refused:
+    with pytest.raises(TransientError, match="lock has been locked for more than") as refused:
         FileLock(path, patience=SHORT).__enter__()
     assert refused.value.code == "token_cache_locked"
     assert refused.value.fix

@@ -79,13 +79,13 @@ def make_transient(
 ) -> TransientError:
     """It had no effect, and may work later."""
     return TransientError(
-        f"Azure DevOps could not be asked to {call.purpose}: {reason}{trace}",
+        f"Azure DevOps did not {call.purpose}: {reason}{trace}",
         service=SERVICE,
         operation=call.operation,
         status=trace.status,
         request_id=trace.request_id,
         code=code,
-        fix=fix or "Nothing to do unless it stays: it is tried again.",
+        fix=fix or "Nothing to do unless it persists: rotator tries again.",
         retry_after=retry_after,
     )
 

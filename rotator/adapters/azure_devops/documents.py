@@ -62,7 +62,7 @@ def render_moment(moment: datetime) -> str:
 def parse_pat(document: object) -> Pat:
     """The metadata of one PAT."""
     if not isinstance(document, Mapping):
-        raise MalformedError("a PAT that is no object")
+        raise MalformedError("a PAT that is not an object")
     name = document.get("displayName")
     return Pat(
         authorization_id=_text(document, "authorizationId"),
@@ -77,13 +77,13 @@ def parse_pat(document: object) -> Pat:
 def parse_page(document: object) -> tuple[list[Pat], str]:
     """The PATs of one page and the token of the next, empty at the end."""
     if not isinstance(document, Mapping):
-        raise MalformedError("a page that is no object")
+        raise MalformedError("a page that is not an object")
     entries = document.get("patTokens")
     token = document.get("continuationToken")
     if not isinstance(entries, list):
         raise MalformedError("a page without a list of PATs")
     if token is not None and not isinstance(token, str):
-        raise MalformedError("a continuation token that is no text")
+        raise MalformedError("a continuation token that is not text")
     return [parse_pat(entry) for entry in entries], token or ""
 
 
@@ -93,7 +93,7 @@ def parse_answer(document: object) -> MintedPat | PatRefusal:
     Success without a PAT, or a PAT beside an error, is malformed.
     """
     if not isinstance(document, Mapping):
-        raise MalformedError("an answer that is no object")
+        raise MalformedError("an answer that is not an object")
     entry = document.get("patToken")
     refusal = find_refusal(document)
     if refusal is not None:
@@ -102,7 +102,7 @@ def parse_answer(document: object) -> MintedPat | PatRefusal:
         return refusal
     value = entry.get("token") if isinstance(entry, Mapping) else None
     if value is not None and not isinstance(value, str):
-        raise MalformedError("a token that is no text")
+        raise MalformedError("a token that is not text")
     return MintedPat(parse_pat(entry), SecretValue(value) if value else None)
 
 
@@ -147,5 +147,5 @@ def _targets(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise MalformedError("targetAccounts that are no list of ids")
+        raise MalformedError("targetAccounts that is not a list of ids")
     return tuple(value)

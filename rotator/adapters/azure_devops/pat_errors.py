@@ -45,13 +45,13 @@ _TENANT_ADMIN = (
 )
 _SIGN_IN = "Sign in again: rotator login {account}."
 _CLIENT = "Check accounts[].client_id and that the app registration has the delegated Azure DevOps permission."
-_GONE = "Run rotator scan: it was revoked or belongs to another user; adopt its successor or forget it."
+_GONE = "Run rotator scan: the PAT was revoked or belongs to another user; adopt its successor or forget it."
 _SPLIT = (
     "Create one PAT per organization by hand and adopt those: no PAT for all organizations works from "
     f"{ALL_ORGANIZATIONS_END:%Y-%m-%d} on. "
     f"{_TENANT_ADMIN} about 'Restrict creation of global personal access tokens' only if they are still allowed."
 )
-_BY_HAND = "Create a PAT of today's form by hand and adopt it, or give its rule action: alert."
+_BY_HAND = "Create a new PAT by hand and adopt it, or set action: alert in its rule."
 
 
 def _sign_in(reason: str) -> PatError:
@@ -67,13 +67,13 @@ def _gone(reason: str) -> PatError:
 
 
 def _source(reason: str) -> PatError:
-    fix = "Ask the tenant's administrator which Conditional Access or IP policy covers this host, and to admit it."
+    fix = "Ask the tenant's administrator which Conditional Access or IP policy blocks this host, and to allow it."
     return PatError(Remedy.ASK_ADMIN, "source_refused", reason, fix)
 
 
 PAT_ERRORS: dict[str, PatError] = {
     "displayNameRequired": PatError(
-        Remedy.LOOK, "display_name_invalid", "a PAT needs a display name", "Name the PAT in Azure DevOps first."
+        Remedy.LOOK, "display_name_invalid", "a PAT needs a display name", "Give the PAT a name in Azure DevOps."
     ),
     "invalidDisplayName": PatError(
         Remedy.LOOK,
@@ -87,13 +87,13 @@ PAT_ERRORS: dict[str, PatError] = {
         "the expiry asked for is not allowed",
         "Set lifetime of the policy rule to a shorter, positive duration, and check this host's clock.",
     ),
-    "invalidScope": PatError(Remedy.LOOK, "scope_invalid", "the scope is not known (any more)", _BY_HAND),
-    "userIdRequired": _sign_in("the sign-in names no user"),
+    "invalidScope": PatError(Remedy.LOOK, "scope_invalid", "the scope is unknown or no longer exists", _BY_HAND),
+    "userIdRequired": _sign_in("the sign-in does not name a user"),
     "invalidUserId": _sign_in("the signed-in user is not known"),
     "invalidUserType": PatError(
         Remedy.ASK_FOR_ACCESS,
         "service_principal",
-        "only users have PATs, and the sign-in is not one",
+        "only users can have PATs, and the sign-in is not a user's",
         "Sign in as a user (rotator login {account}): a service principal cannot create PATs.",
     ),
     "accessDenied": PatError(
@@ -105,13 +105,13 @@ PAT_ERRORS: dict[str, PatError] = {
     ),
     "failedToIssueAccessToken": PatError(Remedy.RETRY, "pat_not_issued", "the PAT could not be issued"),
     "invalidClient": _client("the client application is not accepted"),
-    "invalidClientType": _client("the kind of client application is not accepted"),
+    "invalidClientType": _client("this kind of client application is not accepted"),
     "invalidClientId": _client("the client application is not known"),
     "invalidTargetAccounts": PatError(
         Remedy.LOOK,
         "organization_invalid",
-        "the organization is not one that a PAT can be for",
-        "Check accounts[].organizations: {organization} must be an organization that the user reaches.",
+        "a PAT cannot be created for this organization",
+        "Check accounts[].organizations: {organization} must be an organization that the user can reach.",
     ),
     "hostAuthorizationNotFound": PatError(
         Remedy.ASK_FOR_ACCESS,
@@ -121,17 +121,17 @@ PAT_ERRORS: dict[str, PatError] = {
     ),
     "authorizationNotFound": _gone("there is no such PAT"),
     "tokenNotFound": _gone("there is no such PAT"),
-    "invalidAuthorizationId": _gone("the authorization id is none"),
+    "invalidAuthorizationId": _gone("the authorization id is not valid"),
     "failedToUpdateAccessToken": PatError(
         Remedy.LOOK,
         "pat_not_updated",
-        "the PAT could not be changed; a revoked one cannot be",
+        "the PAT could not be changed; a revoked PAT cannot be",
         "Run rotator scan to see the PAT's state.",
     ),
-    "sourceNotSupported": _source("the kind of source is not supported"),
-    "invalidSourceIP": _source("this host's address is not admitted"),
-    "invalidSource": _source("the source is not admitted"),
-    "duplicateHash": PatError(Remedy.RETRY, "pat_not_issued", "the value that was drawn exists already"),
+    "sourceNotSupported": _source("this kind of source is not supported"),
+    "invalidSourceIP": _source("this host's address is not allowed"),
+    "invalidSource": _source("the source is not allowed"),
+    "duplicateHash": PatError(Remedy.RETRY, "pat_not_issued", "the generated value already exists"),
     "sshPolicyDisabled": PatError(
         Remedy.ASK_ADMIN,
         "ssh_policy",
@@ -149,7 +149,7 @@ PAT_ERRORS: dict[str, PatError] = {
         Remedy.ASK_ADMIN,
         "full_scope_policy",
         "full-access PATs are forbidden by the tenant",
-        "Replace it by hand with a PAT of the scopes it needs and adopt that; or: "
+        "Replace it by hand with a PAT that has only the scopes it needs, and adopt that; or: "
         f"{_TENANT_ADMIN} to put the user on the allowlist of "
         "'Restrict creation of full-scoped personal access tokens'.",
     ),
@@ -160,13 +160,13 @@ PAT_ERRORS: dict[str, PatError] = {
         "Set lifetime of the policy rule, or guardrails.max_lifetime, to the tenant's maximum; or: "
         f"{_TENANT_ADMIN} about 'Enforce maximum personal access token lifespan'.",
     ),
-    "invalidTokenType": PatError(Remedy.LOOK, "pat_type_invalid", "the kind of token is not accepted", _BY_HAND),
+    "invalidTokenType": PatError(Remedy.LOOK, "pat_type_invalid", "this kind of token is not accepted", _BY_HAND),
     "invalidAudience": _sign_in("the access token is for another service"),
     "invalidSubject": _sign_in("the access token is for another subject"),
     "deploymentHostNotSupported": PatError(
         Remedy.LOOK,
         "organization_invalid",
-        "the address names no organization",
+        "the address does not name an organization",
         "Check azure_devops.identity_url and accounts[].organizations.",
     ),
     "disablePatCreationPolicyViolation": PatError(
@@ -198,7 +198,7 @@ def make_pat_error(call: Call, trace: Trace, name: str, message: str) -> Rotator
     """The error for a `patTokenError` other than `none`. All of them are definite: nothing was changed."""
     entry = PAT_ERRORS.get(name)
     if entry is None:
-        fix = "Look at the PAT in Azure DevOps; report the word to the makers of rotator with the request id."
+        fix = "Look at the PAT in Azure DevOps, and report this message as a bug in rotator."
         return make_rejected(call, trace, UNKNOWN_CODE, _say(f"it answered {redact_text(name)[:80]}", message), fix)
     reason = _say(f"{entry.reason} ({name})", message)
     fix = entry.fix.format(account=call.account, organization=call.organization)

@@ -81,7 +81,7 @@ class AzureDevOpsPatService:
         reply = self._ask(call)
         identity = parse_identity(reply.document)
         if identity is None:
-            fix = f"Sign in again: rotator login {account}; check that the user is a member of {organization}."
+            fix = f"Sign in again: rotator login {account}; and check that the user is a member of {organization}."
             raise make_denied(call, reply.trace, "anonymous", "it does not know who is asking", fix)
         return identity
 
@@ -104,10 +104,10 @@ class AzureDevOpsPatService:
             if not token:
                 return tuple(found.values())
             if token in seen:
-                reason = "the list goes in a circle: it named the same next page twice"
+                reason = "the list loops: it named the same next page twice"
                 raise make_transient(call, reply.trace, "listing_incomplete", reason)
             seen.add(token)
-        reason = f"the list does not end after {MOST_PAGES} pages"
+        reason = f"the list has not ended after {MOST_PAGES} pages"
         raise make_transient(call, Trace(), "listing_incomplete", reason)
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
@@ -123,7 +123,9 @@ class AzureDevOpsPatService:
         if isinstance(answer, MintedPat):
             if answer.pat.authorization_id.lower() == authorization_id.lower():
                 return answer.pat
-            raise make_transient(call, reply.trace, "malformed_answer", "it sent another PAT than asked for")
+            raise make_transient(
+                call, reply.trace, "malformed_answer", "it sent a different PAT from the one asked for"
+            )
         if answer.error in NOT_FOUND:
             return None
         raise make_pat_error(call, reply.trace, answer.error, answer.message)
@@ -172,14 +174,14 @@ class AzureDevOpsPatService:
             raise VerificationError(
                 error.message,
                 code="verification_forbidden" if forbidden else "verification_failed",
-                fix="The PAT is genuine but may do nothing there: check the user's access to the organization."
+                fix="Check the user's access to the organization: the PAT is genuine, but may not do anything there."
                 if forbidden
                 else "The PAT is revoked, expired, wrong, or for another organization.",
             ) from error
         identity = parse_identity(reply.document)
         if identity is None:
             raise VerificationError(
-                f"Azure DevOps refused to {call.purpose}: it answered as to an anonymous user{reply.trace}",
+                f"Azure DevOps refused to {call.purpose}: it answered as if nobody were signed in{reply.trace}",
                 fix="The PAT is revoked, expired, wrong, or for another organization.",
             )
         return identity
@@ -207,7 +209,7 @@ class AzureDevOpsPatService:
         wanted = call.query["authorizationId"].lower()
         active = self.fetch_pats(call.account, call.organization, PatFilter.ACTIVE)
         if any(pat.authorization_id.lower() == wanted for pat in active):
-            reason = "it says that there is no such PAT, and lists it as active"
+            reason = "it says that there is no such PAT, but lists it as active"
             fix = "Revoke it by hand in Azure DevOps (User settings, Personal access tokens)."
             raise make_rejected(call, trace, "revoke_not_confirmed", reason, fix)
 

@@ -24,8 +24,8 @@ from rotator.errors import RemoteError
 
 _CLAIMS = re.compile(r'claims="([A-Za-z0-9+/_=-]+)"')
 _NO_PAGE = (
-    "If it stays, check azure_devops.identity_url and core_url, and whether a proxy or a Conditional Access policy "
-    "answers in the service's place."
+    "If that does not help, check azure_devops.identity_url and core_url, and whether a proxy or a Conditional Access "
+    "policy answers instead of the service."
 )
 
 
@@ -87,8 +87,8 @@ def read_answer(call: Call, answer: Answer) -> Reply | Failure:
     document = parse_json(answer.body)
     type_key, message = _framework_error(document)
     if status >= 400 and (type_key == "InvalidAccessException" or "ervice principals are not" in message):
-        reason = f"the sign-in is a service principal: {message}"
-        fix = f"Sign in as a user with {call.login}: only users can have PATs, an app registration cannot."
+        reason = f"the sign-in is a service principal's: {message}"
+        fix = f"Sign in as a user with {call.login}: only users can have PATs, app registrations cannot."
         return Failure(make_denied(call, trace, "service_principal", reason, fix))
     if status == 403:
         fix = f"Ask an administrator of {call.organization} for access, or check which user is signed in."
@@ -130,7 +130,7 @@ def _refused_bearer(call: Call, answer: Answer) -> Failure:
         answer.trace,
         "bearer_refused",
         reason,
-        f"Sign in again: {call.login}; check that the user has access to the organization {call.organization}.",
+        f"Sign in again: {call.login}; and check that the user has access to the organization {call.organization}.",
     )
     # A 401 was refused at the door: nothing was done, so the same request may go out again.
     return Failure(error, claims=_find_claims(answer.headers.get("WWW-Authenticate", "")))

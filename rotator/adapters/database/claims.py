@@ -46,7 +46,7 @@ def make_lost(claim: Claim) -> ClaimLostError:
     """What to raise when the claim is no longer the current one."""
     return ClaimLostError(
         f"the claim of {say_claimant(claim.claimant)} on {claim.name} was taken over or given back",
-        fix="Nothing to do: the run that holds it now goes on. If it happens often, raise `rotation.lease`.",
+        fix="Nothing to do: the run that holds it now continues. If it happens often, raise `rotation.lease`.",
     )
 
 
@@ -58,7 +58,7 @@ def say_claimant(claimant: str) -> str:
 def make_held(name: str, claimant: str, until: datetime) -> ClaimHeldError:
     """What to raise while another run's claim lasts."""
     return ClaimHeldError(
-        f"{say_claimant(claimant)} works on {name}, until {say_moment(until)} at the latest",
+        f"{say_claimant(claimant)} is working on {name}, until {say_moment(until)} at the latest",
         fix="Wait for the other run to end, then try again.",
     )
 

@@ -46,13 +46,14 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         # Not chained: the library's message may repeat the URL, and with it a password.
-        raise DatabaseError("the `database` setting is no database URL", code="database_url", fix=_URL_FIX) from None
+        raise DatabaseError("the `database` setting is not a database URL", code="database_url", fix=_URL_FIX) from None
     if url.drivername in ("sqlite", "sqlite+pysqlite") and url.database not in (None, "", ":memory:") and not url.query:
         return url.set(drivername="sqlite")
     if url.drivername in ("postgresql", "postgresql+psycopg") and url.database:
         return _move_password(url.set(drivername="postgresql+psycopg"))
     raise DatabaseError(
-        f"the `database` setting names {url.drivername}, without a usable place or with options",
+        f"the `database` setting ({url.drivername}) cannot be used: it must name an SQLite file, without options, "
+        "or a PostgreSQL database",
         code="database_url",
         fix=_URL_FIX,
     )
@@ -109,7 +110,7 @@ def _make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
     path = Path(url.database or "")
     if not path.absolute().parent.is_dir():
         raise DatabaseError(
-            f"the folder {path.absolute().parent} of {url.database} does not exist",
+            f"the folder {path.absolute().parent} for {url.database} does not exist",
             code="database_unreachable",
             fix="Create the folder, or correct the `database` setting.",
         )

@@ -27,36 +27,36 @@ class _Kind:
     fix: str
 
 
-_LOCKED = _Kind("database_locked", "is held by another process", "Wait for the other run to end, then try again.")
-_FULL = _Kind("database_full", "has no room left", "Free space on the disk that holds the database, then try again.")
+_LOCKED = _Kind("database_locked", "is locked by another process", "Wait for the other run to end, then try again.")
+_FULL = _Kind("database_full", "has no space left", "Free space on the disk that holds the database, then try again.")
 _READ_ONLY = _Kind(
     "database_read_only",
     "cannot be written",
-    "Let the user that rotator runs as write the database and its folder, or point `database` at the primary server.",
+    "Give the user that runs rotator write access to the database and its folder, or point `database` at the primary.",
 )
 _CORRUPT = _Kind(
     "database_corrupt",
-    "is damaged or no database at all",
+    "is damaged, or is not a database",
     "Check the `database` setting; if it is right, restore the newest backup.",
 )
 _UNREACHABLE = _Kind(
     "database_unreachable",
     "cannot be reached",
-    "Check the `database` setting, that the server runs, and that this host may connect to it.",
+    "Check the `database` setting, that the server is running, and that this host may connect to it.",
 )
 _UNOPENED = _Kind(
     "database_unreachable",
     "cannot be opened",
-    "Check that the user that rotator runs as may read and write the file and its folder.",
+    "Check that the user that runs rotator may read and write the file and its folder.",
 )
 _DENIED = _Kind(
     "database_denied",
     "refused the user or its password",
-    "Check user and password of the `database` setting, and the user's rights on the database.",
+    "Check the user and the password in the `database` setting, and the user's rights on the database.",
 )
 _CONSTRAINT = _Kind("database_constraint", "refused a write that breaks its rules", "")
 _OTHER = _Kind(
-    "database", "could not do what was asked", "Run `rotator db current`; if that works, report this as a bug."
+    "database", "could not carry out a statement", "Run `rotator db current`; if that works, report this as a bug."
 )
 
 _SQLITE = {

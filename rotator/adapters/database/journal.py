@@ -116,7 +116,7 @@ def make_unknown(rotation: Rotation) -> DatabaseError:
     return DatabaseError(
         f"the journal holds no rotation {rotation.id} of {rotation.name}",
         code="rotation_unknown",
-        fix="Report this as a bug of rotator.",
+        fix="Report this as a bug in rotator.",
     )
 
 
@@ -124,7 +124,7 @@ def make_open_already(rotation: Rotation, other: str) -> ClaimHeldError:
     """What to raise when the ManagedPat has another open rotation."""
     return ClaimHeldError(
         f"{rotation.name} already has an open rotation {other}",
-        fix="Run `rotator once`: it brings the open rotation to its end.",
+        fix="Run `rotator once`: it finishes the open rotation.",
     )
 
 

@@ -135,7 +135,7 @@ def _create_file(path: Path) -> None:
         raise DatabaseError(
             f"the database {path} cannot be created: {error.strerror}",
             code="database_unreachable",
-            fix="Let the user that rotator runs as write the folder, or correct the `database` setting.",
+            fix="Give the user that runs rotator write access to the folder, or correct the `database` setting.",
         ) from error
     with closing(sqlite3.connect(path, timeout=LOCK_WAIT.total_seconds(), isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = wal")

@@ -25,7 +25,7 @@ def load_revision(connection: Connection) -> str | None:
     server = connection.dialect.server_version_info
     if is_postgresql(connection) and server is not None and int(server[0]) < _OLDEST_POSTGRESQL:
         raise DatabaseError(
-            f"{where} is of version {server[0]}; {_OLDEST_POSTGRESQL} is the oldest that works",
+            f"{where} runs version {server[0]}; the oldest supported is {_OLDEST_POSTGRESQL}",
             code="database_version",
             fix="Upgrade the PostgreSQL server.",
         )
@@ -39,14 +39,14 @@ def load_revision(connection: Connection) -> str | None:
         return None
     if known is None or managed_pat.name not in tables:
         raise DatabaseError(
-            f"{where} holds tables of something else, such as {min(tables)}",
+            f"{where} holds another program's tables, such as {min(tables)}",
             code="database_foreign",
             fix="Point the `database` setting at an empty database, or at the one that rotator made.",
         )
     raise DatabaseError(
         f"{where} has schema {known}, newer than {HEAD}, the newest that this rotator knows",
         code="database_newer",
-        fix="Install the rotator that upgraded it, or a later one.",
+        fix="Install the version of rotator that upgraded it, or a later one.",
     )
 
 

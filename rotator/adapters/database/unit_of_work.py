@@ -157,8 +157,8 @@ class SqlDatabase:
             return
         if not self._turn.acquire(timeout=self._lock_wait.total_seconds()):
             raise DatabaseLockedError(
-                f"{describe(self._url)} is held by another thread of this process",
-                fix="Try again; if it happens again, report it as a bug of rotator.",
+                f"{describe(self._url)} is locked by another thread of this process",
+                fix="Try again; if it happens again, report it as a bug in rotator.",
             )
         try:
             yield

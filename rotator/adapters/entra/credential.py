@@ -43,6 +43,6 @@ class AccountCredential:
                 service="key_vault",
                 operation="authenticate",
                 code="challenge_refused",
-                fix="Check the vault's address in the policy: what answers there is no vault of Azure's public cloud.",
+                fix="Check the vault's address in the policy: it is not that of a vault in Azure's public cloud.",
             )
         return self._source.fetch_bearer(self._account, KEY_VAULT_SCOPE, claims=claims)

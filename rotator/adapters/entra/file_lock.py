@@ -79,7 +79,7 @@ class FileLock:
 
     def _refusal(self) -> TransientError:
         return TransientError(
-            f"{self._path} is held by another run for longer than {self._patience.total_seconds():.0f} seconds",
+            f"{self._path} has been locked for more than {self._patience.total_seconds():.0f} seconds",
             service="entra",
             operation="lock_token_cache",
             code="token_cache_locked",

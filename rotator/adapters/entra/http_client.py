@@ -73,13 +73,13 @@ class EntraHttpClient:
             raise self._failure(
                 "entra_busy",
                 f"{host} answered HTTP {status}{trace}",
-                "Nothing to do: it is asked again later.",
+                "Nothing to do: rotator tries again later.",
                 response,
             )
         if document is None:
             raise self._failure(
                 "entra_no_json",
-                f"{host} answered HTTP {status} with something that is not Entra's, perhaps the page of a proxy",
+                f"{host} answered HTTP {status} with an unexpected response, perhaps a proxy's page",
                 "Check entra.authority, and whether a proxy stands between this host and Entra.",
                 response,
             )

@@ -90,7 +90,7 @@ class _Answer(BaseHTTPRequestHandler):
         elif "error" in fields:
             self._show(400, "The sign-in was refused", "The terminal says why. You may close this page.")
         else:
-            self._show(200, "Thank you", "The terminal goes on with the sign-in. You may close this page.")
+            self._show(200, "Thank you", "The sign-in continues in the terminal. You may close this page.")
 
     def _show(self, status: int, title: str, sentence: str) -> None:
         page = (

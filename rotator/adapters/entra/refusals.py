@@ -93,8 +93,8 @@ _DECLINED = Meaning(
 )
 _CODE = Meaning(
     "device_code_expired",
-    "the device code was not entered in time, or was used already",
-    "Run: {login} (and enter the new code within a quarter of an hour)",
+    "the device code was not entered in time, or was already used",
+    "Run: {login} (and enter the new code within 15 minutes)",
 )
 _CODE_BLOCKED = Meaning(
     "device_code_blocked",
@@ -106,7 +106,7 @@ _CLIENT_INVALID = Meaning(
     "client_invalid",
     "Entra does not accept the credential of application {client_id}",
     "Put a valid secret or certificate of application {client_id} into client_secret or client_certificate of "
-    "account {account}; take the secret's value, not its id",
+    "account {account}; use the secret's value, not its id",
 )
 _CLIENT_UNKNOWN = Meaning(
     "client_unknown",
@@ -167,7 +167,7 @@ _BY_NUMBER: dict[int, Meaning] = {
     ),
     7000218: Meaning(
         "client_credential_missing",
-        "application {client_id} is a confidential client and the settings give it no credential",
+        "application {client_id} is a confidential client, but the settings give it no credential",
         "Set client_secret or client_certificate of account {account}, or allow public client flows in the app "
         "registration",
     ),
@@ -241,11 +241,11 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
             service="entra",
             operation=asked.operation,
             code="entra_busy",
-            fix="Nothing to do: it is asked again later.",
+            fix="Nothing to do: rotator tries again later.",
         )
     if not error and number is None:
         return TransientError(
-            f"account {asked.account}: {asked.authority} gave an answer that Entra would not give",
+            f"account {asked.account}: {asked.authority} sent an unexpected response",
             service="entra",
             operation=asked.operation,
             code="entra_unexpected",

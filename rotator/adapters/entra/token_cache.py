@@ -201,12 +201,12 @@ class EncryptedTokenCache(MemoryTokenCache):
             return previous, None
         if _Unreadable.OTHER_KEY in (reason, previous):
             raise TokenCacheKeyError(
-                [f"token_cache.key does not open {self.path}: it was written with another key, or damaged"],
+                [f"token_cache.key cannot decrypt {self.path}: it was written with another key, or damaged"],
                 fix="Set token_cache.key to the key that the file was written with, or remove "
                 f"{self.path} and {self._previous_path} and sign in again.",
             )
         self._tell(TokenCacheDamaged(reason=reason.value))
-        return {}, f"the token cache {self.path} is {reason.value} and its previous generation {previous.value}"
+        return {}, f"the token cache {self.path} is {reason.value} and its previous generation is {previous.value}"
 
     def _take(self, seen: tuple[int, int, int] | None, content: Content, damage: str | None = None) -> None:
         self._cache = content
@@ -229,7 +229,7 @@ class EncryptedTokenCache(MemoryTokenCache):
             raise RotatorError(
                 f"the token cache {path} cannot be read: {error.strerror}",
                 code="token_cache_unreadable",
-                fix="Make it a file that belongs to the user that runs rotator.",
+                fix="Make it a file owned by the user that runs rotator.",
             ) from error
         try:
             content = json.loads(self._fernet.decrypt(raw))
@@ -248,7 +248,7 @@ class EncryptedTokenCache(MemoryTokenCache):
             raise RotatorError(
                 f"the token cache {self.path} cannot be written: {error.strerror}",
                 code="token_cache_unwritable",
-                fix="Free space on the disk and make the folder writable for the user that runs rotator.",
+                fix="Free space on the disk, or make the folder writable for the user that runs rotator.",
             ) from error
         self._take(self._stat(), self._cache)
 

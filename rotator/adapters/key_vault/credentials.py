@@ -109,7 +109,7 @@ class GuardedCredential:
         unreachable = any(isinstance(cause, ServiceRequestError | ServiceResponseError) for cause in causes)
         if unreachable or any(status == 429 or status >= 500 for status in statuses):
             return TransientError(
-                f"no token for the vault {host}: Entra cannot be asked now: {reason}",
+                f"no token for the vault {host}: Entra cannot be reached now: {reason}",
                 service="key_vault",
                 operation="fetch_token",
                 code="vault_credential_unreachable",

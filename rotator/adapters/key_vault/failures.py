@@ -95,7 +95,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
             return DeniedError(
                 f"{call.host} did not accept the token for {call.place} ({said})",
                 code="vault_unauthenticated",
-                fix="Check that key_vault.credential is of the vault's own tenant, and this host's clock.",
+                fix="Check that key_vault.credential belongs to the vault's own tenant, and check this host's clock.",
                 **origin,
             )
         case 403:
@@ -111,17 +111,17 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
             return _explain_conflict(answer, call, said, origin)
         case 429:
             return TransientError(
-                f"{call.host} takes no more requests for now ({said})",
+                f"{call.host} accepts no more requests for now ({said})",
                 code="vault_throttled",
                 retry_after=answer.retry_after,
-                fix="Nothing: rotator waits. If it happens often, spread the secrets over several vaults.",
+                fix="Nothing to do: rotator waits. If it happens often, spread the secrets over several vaults.",
                 **origin,
             )
         case status if status >= 500 or status == 408:
             return _explain_broken(answer, call, said, origin)
         case _:
             return RejectedError(
-                f"{call.host} did not {call.permission} {call.place} ({said}): {answer.text or 'no reason'}",
+                f"{call.host} did not {call.permission} {call.place} ({said}): {answer.text or 'no reason given'}",
                 code="vault_rejected",
                 fix="Correct what the reason names: the secret's name, its tags or the vault's address.",
                 **origin,
@@ -131,7 +131,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
 def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
     """The name belongs to a deleted secret that can be recovered: nobody can write it meanwhile."""
     return RejectedError(
-        f"the {call.place} is deleted but recoverable, so its name cannot be written",
+        f"the {call.place} is deleted but recoverable, so its name cannot be used",
         code="secret_soft_deleted",
         fix=f"Run: az keyvault secret recover --vault-name {call.vault_name} --name {call.name}",
         service="key_vault",
@@ -171,14 +171,14 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
             )
     if "readonly" in (answer.code + answer.text).lower().replace("-", "").replace(" ", ""):
         return TransientError(
-            f"{call.host} takes no writes for now, as in a failover to another region ({said})",
+            f"{call.host} accepts no writes for now, as during a failover to another region ({said})",
             code="vault_read_only",
             retry_after=answer.retry_after,
-            fix="Nothing: it ends by itself. See the service health of the vault's region if it lasts.",
+            fix="Nothing to do: it ends by itself. If it lasts, see the service health of the vault's region.",
             **origin,
         )
     return DeniedError(
-        f"may not {call.permission} {call.place} ({said}): {answer.text or 'permission missing'}",
+        f"rotator may not {call.permission} {call.place} ({said}): {answer.text or 'permission missing'}",
         code="vault_denied",
         fix=f"Grant the identity of key_vault.credential the permission `{call.permission}` on secrets of "
         f'vault {call.vault_name}: the role "Key Vault Secrets Officer", or by access policy: '
@@ -200,7 +200,7 @@ def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -
 
 
 def _explain_broken(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
-    fix = "Usually passes by itself; see the service health of Key Vault if it lasts."
+    fix = "Usually passes by itself; if it lasts, see the service health of Key Vault."
     text = f"{call.host} failed to {call.permission} {call.place} ({said})"
     if call.value is not None:
         return UnknownOutcomeError(f"{text}; it may have been written", code="vault_failed", fix=fix, **origin)
@@ -213,16 +213,16 @@ def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
     if isinstance(error, ValueError) and "challenge" in str(error):
         # Raised before anything was sent: the resource that the vault names is not of its own domain.
         return DeniedError(
-            f"{call.host} asks for a token of another domain than its own",
+            f"{call.host} asks for a token for a domain other than its own",
             code="vault_challenge",
-            fix="Correct the vault's address, or under a private name of your own set "
+            fix="Correct the vault's address; if the vault has a private name of your own, set "
             "key_vault.verify_challenge_resource: false.",
             **origin,
         )
     cause = _find_network_error(error)
     if cause is None:
-        code, text = "vault_answer", f"{call.host} gave an answer that is not Key Vault's"
-        fix, sent = "Check the vault's address and that no proxy answers in its place.", True
+        code, text = "vault_answer", f"{call.host} sent an unexpected response"
+        fix, sent = "Check the vault's address, and that no proxy answers instead of the vault.", True
     else:
         code, text, fix = explain_failure(cause, url=call.vault)
         sent = not was_not_sent(cause)

@@ -77,8 +77,8 @@ class KeyVaultSecretStore:
         tags = {**(newest.properties.tags or {}), **intent}
         if len(tags) > MOST_TAGS:
             raise RejectedError(
-                f"{writing.place} has {len(tags) - len(intent)} tags of others, and Key Vault allows "
-                f"{MOST_TAGS}: there is no room for the {len(intent)} of rotator",
+                f"{writing.place} has {len(tags) - len(intent)} tags that are not rotator's, and Key Vault allows "
+                f"{MOST_TAGS}: there is no room for rotator's {len(intent)}",
                 code="secret_tags_full",
                 fix=f"Remove tags of the secret's newest version until {MOST_TAGS - len(intent)} are left.",
                 service="key_vault",
@@ -257,9 +257,9 @@ def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
 def _make_odd_answer(call: Call) -> RemoteError:
     kind = TransientError if call.value is None else UnknownOutcomeError
     return kind(
-        f"{call.host} gave an answer that is not Key Vault's",
+        f"{call.host} sent an unexpected response",
         code="vault_answer",
-        fix="Check the vault's address and that no proxy answers in its place.",
+        fix="Check the vault's address, and that no proxy answers instead of the vault.",
         service="key_vault",
         operation=call.operation,
     )
