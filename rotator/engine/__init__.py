@@ -1,1 +1,1 @@
-"""The use cases, on the domain and on ports only."""
+"""The use cases. They know the domain and the ports, and nothing else."""

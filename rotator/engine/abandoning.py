@@ -1,4 +1,4 @@
-"""Giving up a clone of ours that cannot be used: it is revoked, and the attempt never goes on."""
+"""Give up a clone of ours that cannot be used: revoke it, and never continue its rotation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def abandon_unusable(
     fix: str = "The clone was revoked again; rotator tries later.",
     kind: type[RotatorError] = VerificationError,
 ) -> RotatorError:
-    """Give up a clone that is not what was asked for; the error that says so, to be raised."""
+    """Give up a clone that is not what was asked for. Return the error to raise."""
     error = kind(message, code=code, fix=fix)
     abandon(held, error)
     return error
@@ -75,10 +75,10 @@ def revoke_clone(held: ClaimedPat) -> None:
 
 
 def _freeze_if_served(held: ClaimedPat) -> None:
-    """Freeze when the vault hands out a clone that, by this database, was never written there.
+    """Freeze when the vault hands out a clone that, as far as this database knows, was never written there.
 
-    Then the database is older than the vault, restored from a backup perhaps, and the clone may be in use. So it may
-    be when a rotation that we do not know came after it.
+    Then the database is older than the vault, perhaps restored from a backup, and the clone may be in use. The same
+    holds when a rotation that we do not know came after it.
     """
     rotation = held.rotation
     latest = held.services.secrets.fetch_latest(held.location)

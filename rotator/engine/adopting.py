@@ -1,4 +1,4 @@
-"""Taking PATs that exist on the server under management."""
+"""Take PATs that exist on the server under management."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Refusal:
-    """One PAT that was meant and cannot be adopted."""
+    """One PAT that was asked for and cannot be adopted."""
 
     reference: str
     reason: str
@@ -42,7 +42,7 @@ class AdoptionPlan:
 
 
 def propose(run: RunContext, references: list[str], *, everything: bool) -> AdoptionPlan:
-    """Find the PATs that are meant: by authorization id, by display name, or all that a rule covers."""
+    """Find the PATs that are asked for: by authorization id, by display name, or all that a rule covers."""
     view, known = ServerView(run), load_known(run)
     listings: list[Listing] = []
     errors: list[RotatorError] = []

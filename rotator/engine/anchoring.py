@@ -25,7 +25,7 @@ class Anchor:
 
 
 def fetch_anchors(run: RunContext) -> tuple[Anchor, ...]:
-    """The anchors in all versions of all managed secrets; errors of the vault pass through."""
+    """Return the anchors in all versions of all managed secrets. Errors of the vault pass through."""
     with run.services.database.read() as reading:
         pats = reading.inventory.load_all()
     found = []
@@ -40,7 +40,7 @@ def fetch_anchors(run: RunContext) -> tuple[Anchor, ...]:
 
 
 def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> ChainSummary:
-    """Recompute the chain, and find every anchor in it. AuditChainError when one is missing or another event."""
+    """Recompute the chain and look for every anchor in it. AuditChainError when one is missing or does not match."""
     wanted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         wanted.setdefault(anchor.sequence, []).append(anchor)
@@ -59,9 +59,9 @@ def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]
 
 
 def check_log(database: Database, anchors: Iterable[Anchor] = ()) -> ChainSummary:
-    """Check the whole log as it is now; what is appended meanwhile is left for the next time.
+    """Check the whole log as it is now. Events that are appended meanwhile are left for the next time.
 
-    The anchors must have been fetched before: later ones may not be in it yet. AuditChainError as for the chain.
+    Fetch the anchors before: later ones may not be in the log yet. AuditChainError as for the chain.
     """
     return check_anchored_chain(load_events(database), anchors)
 

@@ -1,4 +1,4 @@
-"""Writing the audit log, and checking that it is intact."""
+"""Write the audit log, and check that it is intact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True)
 class Author:
-    """Who the audit log names: `actor` is the user and the host, `run_id` ties together what was done in one go.
+    """Who the audit log names: `actor` is the user and the host, `run_id` is shared by the events of one run.
 
     `reason` is why a person did it.
     """
@@ -34,9 +34,9 @@ class Author:
 def record(
     work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
 ) -> None:
-    """Write what happened to a subject into the audit log, and begin and end the conditions that hang on it.
+    """Write what happened to a subject into the audit log, and begin and end the conditions that depend on it.
 
-    `place` says where it happened, beside the event's own fields. The one way into the audit log.
+    `place` says where it happened, beside the event's own fields. Nothing else writes to the audit log.
     """
     details = {**place, **event.make_details(), **({} if author.reason is None else {"reason": author.reason})}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
@@ -48,7 +48,7 @@ def record(
 
 
 def record_policy(run: RunContext, work: UnitOfWork) -> None:
-    """Write `policy_changed` when the policy is not the one that the audit last saw."""
+    """Write `policy_changed` when the policy is not the last one that the audit log names."""
     changes = work.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
     last = changes[0].entry.details.get("sha256") if changes else None
     if last != run.policy.digest:
@@ -57,10 +57,10 @@ def record_policy(run: RunContext, work: UnitOfWork) -> None:
 
 
 def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
-    """The wanted events in order, up to the newest that there is at the time of the call.
+    """Yield the wanted events in order, up to the newest one at the time of the call.
 
-    Read page by page, each in a transaction of its own: however slowly they are taken, none stays open, and no more
-    than a page is in memory. AuditChainError at an event that cannot be read.
+    They are read page by page, each page in its own transaction: however slow the caller is, no transaction stays
+    open, and no more than a page is in memory. AuditChainError at an event that cannot be read.
     """
     with database.read() as reading:
         newest = reading.audit.load_newest_number()
@@ -96,7 +96,7 @@ def _load_page(
 
 @dataclass(frozen=True)
 class ChainSummary:
-    """A chain that verified: how many events, and the hash of the last (the genesis hash when there are none)."""
+    """An intact chain: how many events, and the hash of the last (the genesis hash when there are none)."""
 
     events: int
     head: str

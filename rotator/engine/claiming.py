@@ -1,4 +1,4 @@
-"""Working on one ManagedPat: claimed, and every step committed with its audit line before anything goes out."""
+"""Work on one ManagedPat under a claim: each step is committed, with its audit event, before anything is sent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rotator.ports.secret_store import SecretLocation
 class ClaimedPat:
     """One ManagedPat under our claim, with its open rotation if it has one.
 
-    Whatever is changed goes through `commit`, `begin`, `step` or `learn`: the journal, the inventory, the audit
-    and the renewed claim in one transaction, refused as a whole when somebody else has claimed since.
+    Every change goes through `begin`, `step`, `learn`, `save` or `record`: journal, inventory, audit log and the
+    renewed claim in one transaction, which is refused as a whole when somebody else has claimed the ManagedPat since.
     """
 
     def __init__(self, run: RunContext, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
@@ -35,7 +35,7 @@ class ClaimedPat:
 
     @property
     def rotation(self) -> Rotation:
-        """The rotation at hand; RotationError if there is none, which is a bug of the caller."""
+        """The rotation at hand. RotationError if there is none, which is a bug in the caller."""
         if self._rotation is None:
             raise RotationError(f"{self.pat.name} has no open rotation", code="no_rotation")
         return self._rotation
@@ -47,7 +47,7 @@ class ClaimedPat:
 
     @property
     def location(self) -> SecretLocation:
-        """Where the value goes."""
+        """Where the value is stored."""
         return SecretLocation.of(self.pat)
 
     def begin(self, rotation: Rotation, event: Event) -> None:
@@ -65,9 +65,9 @@ class ClaimedPat:
         admit: Callable[[UnitOfWork], None] | None = None,
         **changes: Unpack[RotationChanges],
     ) -> None:
-        """Move the rotation to `state`, with what happened, and the inventory record if it changes too.
+        """Move the rotation to `state`, with what happened, and change the inventory record if `pat` is given.
 
-        `admit` may refuse the step by an error, inside the transaction; then nothing of it is kept.
+        `admit` may refuse the step by raising, inside the transaction; then nothing is written.
         """
         moved = self.rotation.advance(state, self.services.clock.now(), **changes)
         with self._commit(events, moved) as work:
@@ -95,15 +95,15 @@ class ClaimedPat:
         self._tell(events)
 
     def record(self, event: Event) -> None:
-        """Write down what happened to the rotation at hand, nothing else."""
+        """Record what happened to the rotation at hand, and change nothing else."""
         with self._commit([event], self.rotation):
             pass
         self._tell([event])
 
     def check_claim(self) -> None:
-        """ClaimLostError unless our claim still has time: called right before every mutating request.
+        """Raise ClaimLostError unless our claim is still valid. Call it right before every mutating request.
 
-        Judged by the host's clock from before the last commit, so that no skew to the database's clock matters.
+        Judged by the host's clock as it was before the last commit: the database's clock may differ from it.
         """
         if self.services.clock.now() >= self._ends_at:
             raise ClaimLostError(
@@ -130,7 +130,7 @@ class ClaimedPat:
 
 
 def check_managed(reading: Reading, name: str) -> ManagedPat:
-    """The record of that name, or UsageError."""
+    """Return the record of that name. UsageError when there is none."""
     pat = reading.inventory.load(name)
     if pat is None:
         raise UsageError(f'there is no managed PAT "{name}"', fix="See `rotator inventory list` for the names.")

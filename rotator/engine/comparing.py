@@ -1,4 +1,4 @@
-"""The one comparison of what the server lists with what our records account for."""
+"""The one comparison between what the server lists and what our records account for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rotator.engine.records import Known
 
 
 class ScanKind(StrEnum):
-    """How a PAT of the server, or a record of ours, stands to the other side.
+    """How a PAT of the server and our records relate.
 
     `managed` is in the inventory and `drifted` is too, with other metadata; `missing` is in the inventory and not
     listed; `rotating` belongs to an open rotation; `late` is a lost mint of ours that was created after its rotation
@@ -52,7 +52,7 @@ class ScanEntry:
     left: LeftBehind | None = None
 
     def as_of(self, now: datetime) -> Self:
-        """The entry with the expiries that hold at `now`."""
+        """Return the entry with the expiries that hold at `now`."""
         pat, record = self.pat, self.record
         return replace(self, pat=pat and pat.as_of(now), record=record and record.as_of(now))
 
@@ -98,7 +98,7 @@ def compare(known: Known, listing: Listing, now: datetime) -> Comparison:
 
 
 def has_drifted(pat: ManagedPat, current: Pat) -> bool:
-    """Whether the server describes a PAT otherwise than the inventory."""
+    """Whether the server describes a PAT differently from the inventory."""
     return (pat.display_name, pat.scopes, pat.valid_to) != (
         current.display_name,
         current.scopes,
@@ -107,7 +107,7 @@ def has_drifted(pat: ManagedPat, current: Pat) -> bool:
 
 
 def _find_late(known: Known, listing: Listing) -> dict[str, Rotation]:
-    """The listed PATs that are certainly lost mints of closed rotations, by authorization id."""
+    """Return the listed PATs that are certainly lost mints of closed rotations, by authorization id."""
     accounted = known.tracked_ids | known.minted_ids
     late: dict[str, Rotation] = {}
     for rotation in known.unconfirmed:
@@ -126,7 +126,7 @@ def _find_late(known: Known, listing: Listing) -> dict[str, Rotation]:
 
 
 def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> tuple[str, ...]:
-    """The ManagedPats whose clone is handed out by the vault and not listed as active any more."""
+    """Return the ManagedPats whose clone the vault hands out although it is no longer listed as active."""
     return tuple(
         rotation.name
         for rotation in known.open_rotations

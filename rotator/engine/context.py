@@ -1,4 +1,4 @@
-"""What a use case is given: the services that live long, and the run that it belongs to."""
+"""What a use case is given: the long-lived services, and the run that it belongs to."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Timing:
 
     `settle`: how long an unanswered mint or store may still take effect. `lease`: how long a claim lasts unrenewed.
     `second_look`: the pause between the two listings that prove a mint absent. `probe_patience`: how long a new
-    PAT may take until it authenticates. `store_patience`: how long a value is held in memory for an ailing vault.
-    `stop_within`: how long a stop lets a rotation go on whose value exists only in memory.
+    PAT may take until it authenticates. `store_patience`: how long a value is kept in memory while the vault fails.
+    `stop_within`: how long after a stop a rotation may continue whose value exists only in memory.
     """
 
     settle: timedelta = timedelta(minutes=10)
@@ -59,7 +59,7 @@ class Services:
     timing: Timing = field(default_factory=Timing)
     max_parallel: int = 8
     marker_key: SecretValue | None = None
-    """With it, the display name of each clone gets a mark that proves it ours."""
+    """When set, the display name of each clone gets a mark that proves it ours."""
 
 
 class RunMode(StrEnum):
@@ -76,7 +76,7 @@ class RunMode(StrEnum):
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run: the services it works with, the policy in force, and who it is.
+    """One run: the services it works with, the policy in force, and on whose behalf it works.
 
     `run_id` ties its events together, `actor` is who the audit log names, and `claimant` is who claims ManagedPats:
     the database may ask whether the process behind it still lives. `reason` is why a person asked for it.

@@ -1,4 +1,4 @@
-"""Freezing: a rotation is closed and nothing is revoked, because only a person can tell what is right."""
+"""Freeze a rotation: it is closed and nothing is revoked, because only a person can tell what is right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rotator.errors import RotatorError
 
 
 def freeze(held: ClaimedPat, error: RotatorError) -> RotatorError:
-    """Close the rotation as failed and block its record until a person decides; the error, to be raised."""
+    """Close the rotation as failed and block its record until a person decides. Return the error to raise."""
     failure = Failure.of(error)
     frozen = replace(held.pat, last_failure=failure, blocked=True, hold=find_hold(error) or held.pat.hold)
     told = RotationFrozen(code=error.code, message=error.message)

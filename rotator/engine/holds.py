@@ -1,4 +1,4 @@
-"""Which errors put a record on hold, and for what."""
+"""Which errors put a record on hold, and which hold it is."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ _HOLDS = {
 
 
 def find_hold(error: RotatorError) -> Hold | None:
-    """What a record waits for after this error; None when the error alone decides nothing later."""
+    """Return the hold that this error puts on a record; None when it puts none."""
     return _HOLDS.get(type(error))

@@ -1,4 +1,4 @@
-"""What people do to the inventory by hand: pause, resume, forget, revoke."""
+"""What people do to ManagedPats by hand: pause, resume, forget, revoke."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rotator.errors import UsageError
 
 
 def pause(run: RunContext, name: str) -> ManagedPat:
-    """Keep a ManagedPat and stop rotating it; an open rotation is still brought to its end."""
+    """Keep a ManagedPat and stop rotating it; an open rotation is still finished."""
     with claimed(run, name) as held:
         if held.pat.state is not ManagedPatState.PAUSED:
             held.save(replace(held.pat, state=ManagedPatState.PAUSED), PatPaused())
@@ -53,7 +53,7 @@ def forget(run: RunContext, name: str) -> ManagedPat:
 
 
 def revoke_previous(run: RunContext, name: str) -> str:
-    """End the overlap now: revoke the old PAT, guarded as always. The id that was revoked."""
+    """End the overlap now: revoke the old PAT, guarded as always. Return its id."""
     run = replace(run, mode=RunMode.BY_HAND)
     view = ServerView(run)
     with claimed(run, name) as held:
@@ -68,7 +68,7 @@ def revoke_previous(run: RunContext, name: str) -> str:
 
 
 def revoke_current(run: RunContext, name: str) -> str:
-    """Revoke the PAT that consumers use now, and pause the record. The id that was revoked.
+    """Revoke the PAT that consumers use now, and pause the record. Return the id.
 
     UsageError while a rotation is open.
     """

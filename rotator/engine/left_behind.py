@@ -19,7 +19,7 @@ from rotator.errors import RotatorError, UsageError
 from rotator.ports.database import Reading
 
 LEFT_BEHIND = "left_behind"
-"""The code of what is said of such a PAT."""
+"""The code of the warning about such a PAT."""
 
 
 class LeftBehindKind(StrEnum):
@@ -31,7 +31,7 @@ class LeftBehindKind(StrEnum):
 
 @dataclass(frozen=True)
 class LeftBehind:
-    """One such PAT, and the rotation that it seems to come from."""
+    """A PAT that was left behind, and the rotation that it seems to come from."""
 
     kind: LeftBehindKind
     pat: Pat
@@ -39,7 +39,7 @@ class LeftBehind:
 
 
 def find_left_behind(known: Known, account: str, organization: str, pats: tuple[Pat, ...]) -> tuple[LeftBehind, ...]:
-    """Those among the listed PATs of one account and organization."""
+    """Return those that were left behind, among the listed PATs of one account and organization."""
     found = []
     failed = [r for r in known.failed if (r.account, r.organization) == (account, organization)]
     of_failed = {r.predecessor_id: r for r in failed}
@@ -59,7 +59,7 @@ def find_left_behind(known: Known, account: str, organization: str, pats: tuple[
 
 
 def load_left_behind(reading: Reading, known: Known) -> tuple[LeftBehind, ...]:
-    """Those among the PATs that the last look at the server found untracked; no server is asked."""
+    """Return those that were left behind, among the PATs that the last look at the server found untracked."""
     pats: dict[tuple[str, str], list[Pat]] = {}
     for item in reading.inventory.load_untracked():
         pats.setdefault((item.account, item.organization), []).append(item.pat)
@@ -72,7 +72,7 @@ def load_left_behind(reading: Reading, known: Known) -> tuple[LeftBehind, ...]:
 
 
 def make_warning(left: LeftBehind) -> Failure:
-    """What to say about it, and to do."""
+    """Say what is wrong with it, and what to do."""
     identifier, name = left.pat.authorization_id, left.rotation.name
     if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a rotation of {name} that failed"
@@ -82,10 +82,10 @@ def make_warning(left: LeftBehind) -> Failure:
 
 
 def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
-    """Revoke one of them because a person says so.
+    """Revoke a PAT that was left behind, because a person says so.
 
-    UsageError when it is none, or its ManagedPat is rotating or was forgotten. The error of an account or
-    organization that cannot be looked at, when it is in none of the others.
+    UsageError when it was not left behind, or its ManagedPat is rotating or was forgotten. When it is not found and an
+    account or organization could not be looked at: the error of that one.
     """
     view, known = ServerView(run), load_known(run)
     errors: list[RotatorError] = []
@@ -135,7 +135,7 @@ def _revoke(run: RunContext, listing: Listing, left: LeftBehind) -> None:
 
 
 def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:
-    """Journal and carry out the revocation of a PAT that an attempt which is closed already left behind."""
+    """Journal and carry out the revocation of a PAT that a closed rotation left behind."""
     now = held.services.clock.now()
     clearing = replace(
         rotation,

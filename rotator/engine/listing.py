@@ -1,4 +1,4 @@
-"""What the server shows, taken once per run and shared by everything that asks."""
+"""What the server lists, fetched once per run and shared by everything that asks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rotator.ports.pat_service import PatFilter
 
 @dataclass(frozen=True)
 class Listing:
-    """The active PATs that one account has for one organization, all pages, and who the account is there."""
+    """All active PATs that one account has for one organization, and who the account is there."""
 
     account: str
     organization: str
@@ -22,7 +22,7 @@ class Listing:
     pats: tuple[Pat, ...]
 
     def find(self, authorization_id: str) -> Pat | None:
-        """The listed PAT of that id."""
+        """Return the listed PAT with that id, or None."""
         return next((pat for pat in self.pats if pat.authorization_id == authorization_id), None)
 
 
@@ -48,7 +48,7 @@ class ServerView:
         self._down: dict[str, RotatorError] = {}
 
     def refresh_account(self, account: str) -> None:
-        """Make sure that the account is signed in; the error that put it down otherwise."""
+        """Make sure that the account is signed in. Otherwise raise the error that put it down."""
         with self._lock("account", account):
             self._raise_if_down(account)
             if ("account", account) not in self._known:
@@ -65,8 +65,8 @@ class ServerView:
             self._down.setdefault(account, error)
 
     def note_error(self, account: str, error: RotatorError) -> None:
-        """Put the account down if the error says that nothing of it can work now."""
-        # A refusal inside a 200 is about one PAT: the account's rights for another may be other ones.
+        """Put the account down if the error means that nothing works for it now."""
+        # A refusal inside a 200 is about one PAT: the account's rights for another may differ.
         denied = (
             isinstance(error, DeniedError)
             and error.service == "azure_devops"
@@ -76,7 +76,7 @@ class ServerView:
             self.put_down(account, error)
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
-        """Who the account is in the organization."""
+        """Return who the account is in the organization."""
         self.refresh_account(account)
         key = ("identity", account, organization)
         with self._lock(*key):
@@ -87,7 +87,7 @@ class ServerView:
             return known
 
     def fetch_listing(self, account: str, organization: str) -> Listing:
-        """The run's listing; the same one for every caller. Use `fetch_again` for proof of what happened since."""
+        """Return the run's listing, one for all callers. For proof of what happened since, use `fetch_again`."""
         identity = self.fetch_identity(account, organization)
         key = ("listing", account, organization)
         with self._lock(*key):
@@ -99,7 +99,7 @@ class ServerView:
             return known
 
     def fetch_again(self, account: str, organization: str) -> Listing:
-        """A listing taken now."""
+        """Fetch a listing now."""
         return self._list(account, organization, self.fetch_identity(account, organization))
 
     def _list(self, account: str, organization: str, identity: Identity) -> Listing:

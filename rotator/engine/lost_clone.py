@@ -13,9 +13,9 @@ from rotator.errors import CloneLostError
 
 
 def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
-    """CloneLostError, after making the old PAT current again, when a complete listing taken now lacks our clone.
+    """When a complete listing taken now lacks our clone, make the old PAT current again and raise CloneLostError.
 
-    Called when the clone's value did not authenticate; a listing alone would not be proof enough.
+    Call it when the clone's value did not authenticate: a listing alone would not be enough proof.
     """
     rotation = held.rotation
     listing = view.fetch_again(rotation.account, rotation.organization)
@@ -27,7 +27,7 @@ def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError
     rotation, old = held.rotation, listing.find(held.rotation.predecessor_id)
     error = CloneLostError(
         f"the clone {rotation.new_authorization_id} was revoked outside rotator",
-        fix=f"Nothing to do if it was meant; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
+        fix=f"Nothing to do if that was intended; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
     )
     pat = held.pat
     if old is not None:

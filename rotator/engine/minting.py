@@ -1,4 +1,4 @@
-"""The mint: asked for once, journaled, judged; and what is done when its answer was lost (`minting`, `minted`)."""
+"""The mint: asked for once, journaled, checked; and what is done when its answer was lost (`minting`, `minted`)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
 
 
 def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
-    """Ask for the clone, once, and journal what came back; the value, which exists in memory only."""
+    """Ask for the clone once, and journal the answer. Return its value, which exists only in memory."""
     run, rotation = held.run, held.rotation
     planned = rotation.planned_valid_to
     if planned is None:
@@ -94,7 +94,7 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
 
 
 def recover_mint(held: ClaimedPat, view: ServerView) -> None:
-    """Nobody knows whether the POST was carried out: look, and only two complete listings prove that it was not."""
+    """Find out whether the POST was carried out: only two complete listings prove that it was not."""
     rotation, run = held.rotation, held.run
     listing = view.fetch_again(rotation.account, rotation.organization)
     found = find_mints(held, listing, Likeness.OURS)
@@ -122,7 +122,7 @@ def recover_mint(held: ClaimedPat, view: ServerView) -> None:
 
 
 def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
-    """A whole second that no PAT of that name has and no other attempt of ours has asked for."""
+    """Return a whole second that no PAT of that display name has and no other rotation of ours has asked for."""
     rotation, entropy = held.rotation, held.services.entropy
     with held.services.database.read() as reading:
         others = {
@@ -164,7 +164,7 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
 
 
 def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
-    """A clone that reaches more or less than its original, or would be due at once, is revoked again."""
+    """Revoke a clone that grants more or less than its original, or would be due again immediately."""
     made, wanted = minted.pat, source.pat
     if made.scopes != wanted.scopes or made.display_name != held.rotation.display_name:
         raise abandon_unusable(
@@ -180,7 +180,7 @@ def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> N
 
 
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:
-    """The ids in a listing that are as like this rotation's mint as asked, and nobody else's."""
+    """Return the listed ids that resemble this rotation's mint as closely as asked; nothing else accounts for them."""
     with held.services.database.read() as reading:
         known = reading.journal.load_minted_ids() | {pat.authorization_id for pat in reading.inventory.load_all()}
     organization_id = listing.identity.organization_id

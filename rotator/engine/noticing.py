@@ -1,4 +1,4 @@
-"""Noticing at each look what began to be wrong, and what is well again: audited when it changes, not at every run."""
+"""Notice at each look what went wrong and what is well again; audited when it changes, not at every run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Seen:
     """What one look at the server saw. A pair is an account's name and an organization, or "" for the account itself.
 
     `down` could not be looked at, `looked` could; `pats` are all that are managed. `left` are the PATs that were left
-    behind, as far as the records know.
+    behind, as far as our records show.
     """
 
     down: Mapping[Pair, RotatorError]
@@ -50,7 +50,7 @@ class Seen:
 
 
 def notice(run: RunContext, seen: Seen) -> None:
-    """Record what began since the last look, and what ended; what cannot be told stays as it is."""
+    """Record what began since the last look, and what ended. What cannot be known now stays as it is."""
     _record_changes(run, lambda ongoing: _compare(run, seen, ongoing))
 
 
@@ -66,7 +66,7 @@ def notice_vault(run: RunContext, pat: ManagedPat, error: RotatorError | None) -
 
 
 def make_down_event(pair: Pair, error: RotatorError) -> Change:
-    """What cannot be worked with now, as an event and its subject."""
+    """Return what cannot be worked with now, as an event and its subject."""
     account, organization = pair
     if isinstance(error, SignInRequiredError):
         return SignInLapsed(code=error.code), error.account
@@ -76,17 +76,17 @@ def make_down_event(pair: Pair, error: RotatorError) -> Change:
 
 
 def name_vault(pat: ManagedPat) -> str:
-    """The vault of a ManagedPat as a subject: two spellings of one address are equal."""
+    """Name the vault of a ManagedPat as a subject: two spellings of one address are equal."""
     return pat.vault.rstrip("/").lower()
 
 
 def name_organization(pair: Pair) -> str:
-    """An organization as a subject, with the account that looks at it."""
+    """Name an organization as a subject, with the account that looks at it."""
     return "/".join(pair)
 
 
 def _record_changes(run: RunContext, find_changes: Callable[[set[Key]], list[Change]]) -> list[Change]:
-    """Record what changed, given what lasts. Where nothing did, no writer is made to wait."""
+    """Record what changed, given the conditions that last. If nothing did, no writer waits."""
     with run.services.database.read() as reading:
         if not find_changes(_list_ongoing(reading)):
             return []
@@ -103,7 +103,7 @@ def _list_ongoing(reading: Reading) -> set[Key]:
 
 
 def _compare(run: RunContext, seen: Seen, ongoing: set[Key]) -> list[Change]:
-    """The events that begin what is wrong now and did not last, and that end what lasts and is well."""
+    """Return the events that begin what is newly wrong, and those that end what is well again."""
     troubles, changes = _list_troubles(run, seen), []
     for (kind, subject), event in troubles.items():
         # An account that a person must sign in stays that, although Entra cannot be asked now.
@@ -118,7 +118,7 @@ def _compare(run: RunContext, seen: Seen, ongoing: set[Key]) -> list[Change]:
 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
-    """What is wrong now, each with the event that begins it."""
+    """Return what is wrong now, each with the event that begins it."""
     events = [make_down_event(pair, error) for pair, error in seen.down.items()]
     events += [
         (PatLeftBehind(name=left.rotation.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left
@@ -130,7 +130,7 @@ def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
 
 
 def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) -> Event | None:
-    """The event that ends a condition of which this look saw nothing; None while that proves nothing."""
+    """Return the event that ends a condition which this look did not see; None when that proves nothing."""
     match kind:
         case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
             if subject not in {account.name for account in run.services.accounts}:

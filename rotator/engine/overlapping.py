@@ -1,4 +1,4 @@
-"""What consumers read is read back, and the overlap of old and new starts (`stored`, `overlapping`)."""
+"""What consumers will read is read back, and the overlap of old and new starts (`stored`, `overlapping`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rotator.ports.secret_store import StoredSecret
 def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
     """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
 
-    `value` is None after a restart: then the value in the vault, proven by its tags, is the only one there is.
+    `value` is None after a restart: then the only copy is in the vault, proven ours by its tags.
     CloneLostError when somebody revoked the clone meanwhile.
     """
     run, rotation = held.run, held.rotation

@@ -13,12 +13,12 @@ _WINDOW = timedelta(hours=1)
 
 
 def count_places(reading: Reading, guardrails: Guardrails, now: datetime) -> int:
-    """Count the mints that may still begin now, by what the journal holds of the last hour. Those by hand count too."""
+    """Count the mints that may still begin now, by the journal of the last hour. Rotations by hand count too."""
     return max(0, guardrails.max_rotations_per_hour - reading.journal.count_mints(now - _WINDOW))
 
 
 def check_pace(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:
-    """Raise PostponedError when no place is left; otherwise nobody takes this place until the transaction ends."""
+    """Raise PostponedError when no place is left. Otherwise nobody else takes this place until the transaction ends."""
     work.journal.lock_mints()
     if count_places(work, guardrails, now) == 0:
         raise PostponedError(

@@ -1,4 +1,4 @@
-"""What a run would do now, from the inventory, the journal and the policy alone: no server is asked."""
+"""What a run would do now, by the inventory, the journal and the policy only: no server is asked."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _VERDICTS = {
 
 
 def make_plan(run: RunContext) -> Plan:
-    """The plan of a run that would start now."""
+    """Make the plan of a run that would start now."""
     return plan_from(run.services.database, run.policy, run.services.clock.now())
 
 
 def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
-    """One action for every ManagedPat, recoveries first, then by urgency and expiry."""
+    """Make one action for every ManagedPat: recoveries first, then by urgency and expiry."""
     with database.read() as reading:
         pats = [pat.as_of(now) for pat in reading.inventory.load_all()]
         limits = reading.limits.load()
@@ -46,7 +46,7 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
 def plan_one(
     pat: ManagedPat, rotation: Rotation | None, policy: Policy, longest: timedelta | None, now: datetime
 ) -> Action:
-    """The action for one ManagedPat: an open rotation first, then what the inventory says, then the policy."""
+    """Choose the action for one ManagedPat: by its open rotation, else by its record, else by the policy."""
     if rotation is not None:
         return _plan_open(pat, rotation, now)
     if pat.state is ManagedPatState.PAUSED:
@@ -66,7 +66,7 @@ def plan_one(
 
 
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:
-    """Whether a failure before says to leave it alone for now; for good, when it is blocked with no time to retry."""
+    """Whether an earlier failure says to leave it alone for now, or for good when it is blocked with no retry time."""
     return now < pat.retry_at if pat.retry_at is not None else pat.blocked
 
 

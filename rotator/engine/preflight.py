@@ -1,4 +1,4 @@
-"""Before a mint: everything that it depends on is read and proven, and the intent is journaled (`planned`)."""
+"""Before a mint: everything that it depends on is read and checked, and the intent is journaled (`planned`)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
 
 
 def make_gone_error(name: str) -> PatGoneError:
-    """What is said of a managed PAT that the server no longer lists as active before its time."""
+    """Make the error about a managed PAT that the server no longer lists as active although it has not expired."""
     return PatGoneError(
         "it was revoked outside rotator: the server no longer lists it as active",
         fix=f"If consumers still need it, `rotator rotate {name}` makes a new one; "
@@ -85,7 +85,7 @@ def make_gone_error(name: str) -> PatGoneError:
 
 
 def check_attempts(held: ClaimedPat) -> None:
-    """RotationError when too many clones were minted and given up within a day: a human has to look."""
+    """Raise RotationError when too many clones were minted and given up within a day: a person has to look."""
     since = held.services.clock.now() - timedelta(days=1)
     with held.services.database.read() as reading:
         rotations = reading.journal.load_for(held.pat.name, since=since)
@@ -105,7 +105,7 @@ def check_attempts(held: ClaimedPat) -> None:
 
 
 def begin_rotation(held: ClaimedPat, source: Source) -> None:
-    """Journal the intent, then prove that the vault would take the value, before anything is minted."""
+    """Journal the intent, then prove that the vault would accept the value, before anything is minted."""
     pat, rule, run = held.pat, source.rule, held.run
     now, rotation_id = run.services.clock.now(), run.services.entropy.make_id()
     name, key = strip_mark(source.pat.display_name), run.services.marker_key
@@ -149,8 +149,8 @@ def begin_rotation(held: ClaimedPat, source: Source) -> None:
 def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
     """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
 
-    A person may overrule another writer, not a database that is behind the vault. Until then a secret that was
-    frozen for it stays as it is, also when none of our own writes was ever confirmed.
+    A person may overrule another writer, not a database that is behind the vault. Until then a secret that
+    was frozen for it stays as it is, even when none of our own writes was ever confirmed.
     """
     pat = held.pat
     behind = find_behind(held, newest)
@@ -167,7 +167,7 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
 
 
 def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
-    """End a rotation of which certainly nothing exists."""
+    """Close a rotation for which certainly no PAT was minted."""
     held.step(
         RotationState.ABANDONED,
         RotationAbandoned(code=error.code),

@@ -17,7 +17,7 @@ class Writer(StrEnum):
     """Who wrote a version, seen from one ManagedPat.
 
     `late`: a closed rotation of ours whose write may take effect after its time, and whose clone is not the current
-    PAT. `ours`: any other rotation of our journal, or we put a value back that nobody had tagged. `unknown`: a
+    PAT. `ours`: any other rotation of our journal, or a value without tags that we put back. `unknown`: a
     rotation that our journal does not hold, so the database is older than the vault or somebody shares the secret.
     """
 
@@ -29,14 +29,17 @@ class Writer(StrEnum):
 
 
 class Provenance:
-    """Tells the writers of one ManagedPat's versions; `current` is its authorization id, `rotations` all it had."""
+    """Says who wrote each version of one ManagedPat's secret.
+
+    `current` is its authorization id, `rotations` are all of its rotations.
+    """
 
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
         self._known = {rotation.id for rotation in rotations}
         self._late = {r.id for r in rotations if r.may_land_late and r.new_authorization_id != current}
 
     def find_writer(self, version: SecretVersion | None) -> Writer:
-        """Who wrote the version; NOBODY for None."""
+        """Return who wrote the version; NOBODY for None."""
         if version is None:
             return Writer.NOBODY
         rotation_id = version.tags.get(ROTATION_TAG)
@@ -48,7 +51,7 @@ class Provenance:
 
 
 def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
-    """The provenance of a ManagedPat's secret, by the journal as it is now."""
+    """Load the provenance of a ManagedPat's secret, by the journal as it is now."""
     with run.services.database.read() as reading:
         return Provenance(pat.authorization_id, reading.journal.load_for(pat.name))
 
@@ -59,7 +62,7 @@ def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:
 
 
 def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:
-    """The error to raise when a rotation that our journal does not know wrote the newest version."""
+    """Return the error to raise when a rotation that our journal does not know wrote the newest version, else None."""
     pat = held.pat
     if newest is None or load_provenance(held.run, pat).find_writer(newest) is not Writer.UNKNOWN:
         return None
@@ -72,7 +75,7 @@ def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehin
 
 
 def check_not_behind(held: ClaimedPat) -> None:
-    """DatabaseBehindError when the vault's newest version, read now, was written by an unknown rotation."""
+    """Raise DatabaseBehindError when an unknown rotation wrote the vault's newest version, read now."""
     versions = held.services.secrets.fetch_versions(held.location)
     error = find_behind(held, versions[0] if versions else None)
     if error is not None:
@@ -80,7 +83,7 @@ def check_not_behind(held: ClaimedPat) -> None:
 
 
 def make_foreign(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
-    """What to raise when consumers no longer read what the rotation at hand wrote."""
+    """Make the error for when consumers no longer read what the rotation at hand wrote."""
     rotation = held.rotation
     return find_behind(held, latest.version if latest is not None else None) or ForeignWriteError(
         f"secret {rotation.secret_name} in {rotation.vault} was written by somebody else "

@@ -1,4 +1,4 @@
-"""Making the inventory again from what the vaults' tags and the server's list say. Revokes and mints nothing."""
+"""Make the inventory again from the vaults' tags and the server's list. Revokes and mints nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNCOVERED_OVERLAP = timedelta(hours=24)
 class Found:
     """One secret that a rotation of ours wrote last, and the PATs of the server that its tags name.
 
-    `record` is what the inventory should say, `version` the one that tells so; None when only the inventory does.
+    `record` is what the inventory should say, and `version` shows why; None when only the inventory says so.
     `gone` are newer ones whose PAT is not listed and whose rotation the database does not know: what consumers read is
     dead, and the next run puts the committed value back. `predecessor` is the old PAT if it still lives, to be retired
     when a new `overlap` is over; `before` is what the inventory says now.
@@ -64,7 +64,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What a rebuild would write, and what it cannot: secrets whose PAT is not listed, or is another record's."""
+    """What a rebuild would write, and the secrets it cannot use: their PAT is not listed, or is another record's."""
 
     found: tuple[Found, ...]
     refusals: tuple[Refusal, ...]
@@ -72,7 +72,7 @@ class Rebuild:
 
     @property
     def news(self) -> tuple[Found, ...]:
-        """What would be written."""
+        """Return what would be written."""
         return tuple(item for item in self.found if item.is_news)
 
 
@@ -87,9 +87,9 @@ def look(run: RunContext) -> Rebuild:
 
 
 def rebuild(run: RunContext, plan: Rebuild) -> None:
-    """Write what `look` found: records, and for each old PAT that still lives an overlap that starts anew.
+    """Write what `look` found: records, and a new overlap for each old PAT that still lives.
 
-    ClaimHeldError when another run works on one, or has since; those before it are written, and it can be repeated.
+    ClaimHeldError when another run works on one, or has done so since. Those before it are written; repeat it later.
     """
     now = run.services.clock.now()
     for item in plan.news:
@@ -110,7 +110,7 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
 
 
 def _check_unchanged(work: UnitOfWork, item: Found) -> None:
-    """What a run did between our look and our claim is newer than what we saw."""
+    """Raise ClaimHeldError when a run changed the record between our look and our claim."""
     current = work.inventory.load(item.record.name)
     if item.before is not None and (current is None or replace(current, epoch=item.before.epoch) != item.before):
         raise ClaimHeldError(
@@ -120,7 +120,7 @@ def _check_unchanged(work: UnitOfWork, item: Found) -> None:
 
 
 def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
-    """Close what this database thought was going on, and enter the rotations that really wrote the secret."""
+    """Close the rotation that this database held as open, and enter the rotations that really wrote the secret."""
     now, known = run.services.clock.now(), work.journal.load_for(item.record.name)
     writers = [_make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
@@ -149,7 +149,7 @@ class _Look:
         self.errors: list[RotatorError] = []
 
     def read(self, vault: str, account: str) -> None:
-        """Every secret of a vault that a rotation for this account wrote last."""
+        """Read every secret of a vault whose newest version a rotation for this account wrote."""
         names: tuple[str, ...] = ()
         try:
             names = self._run.services.secrets.fetch_names(vault, account, ROTATION_TAG)
@@ -186,7 +186,7 @@ class _Look:
     def _weigh(
         self, location: SecretLocation, name: str, versions: tuple[SecretVersion, ...], listing: Listing
     ) -> Found | Refusal:
-        """What the versions of one secret make of its record, or why nobody but a person can tell."""
+        """Find what the versions of one secret say about its record, or why only a person can tell."""
         before, (newer, version) = self.records.get(name), _split(versions, listing)
         gone = self._drop_known(name, newer)
         recorded = before.authorization_id if before is not None else ""
@@ -197,7 +197,7 @@ class _Look:
         if newer and newer[0] not in gone:
             fix = "The database knows the rotation that wrote it: `rotator once` says what to do."
         elif gone and self._is_live(location, listing.organization):
-            fix = "It still authenticates, so another user's installation shares the secret: take it out of one."
+            fix = "It still authenticates, so another user's installation shares the secret: remove it from one."
         if pat is None or fix:
             dead = versions[0].tags.get(AUTHORIZATION_TAG)
             place = f"secret {location.name} in {location.vault}"
@@ -217,7 +217,7 @@ class _Look:
             return False
 
     def _drop_known(self, name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
-        """The newest version of each rotation that is not in the journal."""
+        """Return the newest version of each rotation that is not in the journal."""
         with self._run.services.database.read() as reading:
             provenance = Provenance("", reading.journal.load_for(name))
         found: dict[str, SecretVersion] = {}
@@ -227,7 +227,7 @@ class _Look:
         return tuple(found.values())
 
     def _find_conflict(self, record: ManagedPat) -> Refusal | None:
-        """Why this record cannot stand beside those that there are: each has a name, a PAT and a secret of its own."""
+        """Say why this record conflicts with another: each has a name, a PAT and a secret of its own."""
         others = {**self.records, **{name: item.record for name, item in self.found.items()}}
         same = others.get(record.name)
         if same is not None and same.place != record.place:
@@ -242,7 +242,7 @@ class _Look:
         return None
 
     def _find_predecessor(self, listing: Listing, tags: dict[str, str], pat: Pat) -> Pat | None:
-        """The old PAT that the tags name, if it lives and is what a clone is made from; else it is left alone."""
+        """Return the old PAT that the tags name, if it lives and matches its clone; any other is left alone."""
         old = listing.find(tags.get(PREDECESSOR_TAG, ""))
         in_use = {r.authorization_id for r in self.records.values() if r.name != tags.get(NAME_TAG)}
         if old is None or old.authorization_id in {pat.authorization_id, *in_use}:
@@ -254,7 +254,7 @@ class _Look:
 def _split(
     versions: tuple[SecretVersion, ...], listing: Listing
 ) -> tuple[tuple[SecretVersion, ...], SecretVersion | None]:
-    """The newest version whose PAT is listed, and those of ours that are newer; nothing older than a foreign one."""
+    """Return the newest version whose PAT is listed, and newer ones of ours; none older than a foreign version."""
     ours = tuple(takewhile(lambda version: ROTATION_TAG in version.tags, versions))
     for number, version in enumerate(ours):
         if listing.find(version.tags.get(AUTHORIZATION_TAG, "")) is not None:
@@ -280,7 +280,7 @@ def _make_record(
 
 
 def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
-    """The rotation that made the current PAT; its overlap, if any, starts now."""
+    """Make the rotation that minted the current PAT; its overlap, if any, starts now."""
     old, record, now = item.predecessor, item.record, run.services.clock.now()
     return replace(
         _make_writer(run, item, version),
@@ -293,7 +293,7 @@ def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> R
 
 
 def _make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
-    """A rotation whose PAT is gone although its write is in the vault."""
+    """Make a rotation whose PAT is gone although its value is in the vault."""
     failure = Failure(CloneLostError.code, "found by a rebuild: the server lists its PAT no more")
     return replace(
         _make_writer(run, item, version), state=RotationState.FAILED, failure=failure, ending=RotationEnding.CLONE_LOST
@@ -301,7 +301,7 @@ def _make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> R
 
 
 def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
-    """A rotation that wrote a version, as far as its tags tell."""
+    """Make the rotation that wrote a version, as far as the tags tell."""
     now, record, tags = run.services.clock.now(), item.record, version.tags
     rule = run.policy.rule_for(record)
     return Rotation(

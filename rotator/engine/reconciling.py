@@ -28,8 +28,8 @@ Pair = tuple[str, str]
 class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
-    `late` are PATs of ours that appeared after their attempt was given up; `left_behind` are those that only a person
-    may have revoked; `late_stores` are the names of which an earlier write to the vault may still land. `down` are
+    `late` are PATs of ours that appeared after their rotation was closed; `left_behind` are those that only a person
+    may have revoked; `late_stores` are the names whose earlier write to the vault may still take effect. `down` are
     the pairs of account and organization that could not be looked at.
     """
 
@@ -43,7 +43,7 @@ class Reconciliation:
 
 
 def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
-    """`look`, and remember what it saw: what nobody tracks, and which conditions began and ended."""
+    """Do `look`, and store what it saw: what nobody tracks, and which conditions began and ended."""
     found = look(run, view)
     for pair, comparison in found.comparisons.items():
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
@@ -82,7 +82,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
 
 
 def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:
-    """The names whose consumers read a late write now. A vault that cannot be read is noted in `found.down`."""
+    """Return the names whose consumers read a late write now. A vault that cannot be read is noted in `found.down`."""
     late = []
     for pat in load_known(run).pats:
         if pat.name not in found.late_stores:
@@ -112,7 +112,7 @@ def _note(known: Known, listing: Listing, found: Reconciliation, now: datetime) 
 
 
 def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
-    """Whether a record is out of step with the server and that was not told before."""
+    """Whether a record differs from the server in a way that was not recorded before."""
     if entry.kind is ScanKind.MISSING:
         return record.valid_to > now and record.hold not in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
     return entry.kind is ScanKind.DRIFTED

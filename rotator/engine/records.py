@@ -16,7 +16,7 @@ LATE_STORE_SPAN = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Known:
-    """The inventory, and those rotations that a look at the server or the vault must be explained with."""
+    """The inventory, and the rotations that can explain what the server or the vault shows."""
 
     pats: tuple[ManagedPat, ...]
     open_rotations: tuple[Rotation, ...]
@@ -25,17 +25,17 @@ class Known:
     late_stores: tuple[Rotation, ...]
     minted_ids: frozenset[str]
     tracked_ids: frozenset[str]
-    """Every authorization id that the inventory or an open rotation accounts for."""
+    """Return every authorization id that the inventory or an open rotation accounts for."""
 
 
 def load_known(run: RunContext) -> Known:
-    """Inventory and journal as they are now."""
+    """Load inventory and journal as they are now."""
     with run.services.database.read() as reading:
         return known_in(reading, run.services.clock.now())
 
 
 def known_in(reading: Reading, now: datetime) -> Known:
-    """Inventory and journal as this transaction sees them."""
+    """Load inventory and journal as this transaction sees them."""
     pats, open_rotations = reading.inventory.load_all(), reading.journal.load_open()
     tracked = {pat.authorization_id for pat in pats} | {rotation.predecessor_id for rotation in open_rotations}
     return Known(

@@ -1,4 +1,4 @@
-"""Bringing a rotation that was interrupted anywhere to a safe end, from the journal and by looking."""
+"""Bring a rotation that was interrupted anywhere to a safe end, by the journal and by looking at the services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rotator.errors import (
 
 
 def recover(held: ClaimedPat, view: ServerView) -> None:
-    """Move the open rotation on as far as is safe now. Repeating it is harmless, and it may die anywhere too.
+    """Continue the open rotation as far as is safe now. It may die anywhere too, and can be repeated.
 
     Afterwards the rotation is closed, overlapping, or settling in `minting` or `storing` because a request
     may still take effect.

@@ -62,7 +62,7 @@ class PatOutcome:
 
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
     `revoked_id`: the PAT that is gone. `overlap_until`: how long the old PAT stays valid (rotated). `settles_until`:
-    until when the attempt `rotation_id` may still take effect (settling). `decision`: why it was rotated.
+    until when a request of the rotation `rotation_id` may still take effect (settling). `decision`: why it was rotated.
     """
 
     kind: OutcomeKind
@@ -122,10 +122,10 @@ class RunReport:
 
     @property
     def outcomes(self) -> tuple[PatOutcome, ...]:
-        """All outcomes so far."""
+        """Return all outcomes so far."""
         with self._lock:
             return tuple(self._outcomes)
 
     def of_kind(self, *kinds: OutcomeKind) -> tuple[PatOutcome, ...]:
-        """The outcomes of these kinds, in the order in which they came."""
+        """Return the outcomes of these kinds, in the order in which they came."""
         return tuple(outcome for outcome in self.outcomes if outcome.kind in kinds)

@@ -1,4 +1,4 @@
-"""Healing the vault after a write of ours landed too late: the committed value is put back."""
+"""Repair the vault after a write of ours took effect late: the committed value is written again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecr
 
 
 def restore_committed(held: ClaimedPat) -> bool:
-    """Put the committed value back if consumers read a late write of an earlier rotation; whether it was done.
+    """Put the committed value back if consumers read a late write of an earlier rotation. Return whether it did so.
 
     The committed value is the vault's newest version with the inventory's authorization id, else the newest that
     no such rotation wrote. It must authenticate. An overlap that was running starts again.
@@ -46,7 +46,7 @@ def restore_committed(held: ClaimedPat) -> bool:
 
 
 def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
-    """The late write of an earlier rotation that consumers read now, if they do. Changes nothing."""
+    """Return the late write of an earlier rotation that consumers read now, if any. Changes nothing."""
     latest = run.services.secrets.fetch_latest(SecretLocation.of(pat))
     if latest is None or load_provenance(run, pat).find_writer(latest.version) is not Writer.LATE:
         return None

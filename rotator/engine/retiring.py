@@ -34,8 +34,8 @@ from rotator.errors import (
 def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
     """Revoke the old PAT once everything proves that nobody needs it.
 
-    A run by hand ends the overlap early; the rest of the guard holds all the same. A predecessor that the server no
-    longer lists is done already.
+    A run by hand ends the overlap early; the rest of the guard still applies. If the server no longer lists the
+    predecessor, nothing is left to do.
     """
     rotation = held.rotation
     is_early = rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held)
@@ -67,7 +67,7 @@ def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
 
 
 def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
-    """Everything that must be true before a DELETE; raises, and freezes the rotation on a foreign write.
+    """Check everything that must be true before a DELETE, and raise if it is not; freeze on a foreign write.
 
     The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
     clone, by its tags; that value authenticates, as the expected user.
@@ -103,7 +103,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
 
 
 def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> Identity:
-    """Who the value in the vault authenticates as; a clone that was revoked outside is replaced by its old PAT."""
+    """Return who the value in the vault authenticates as. A clone that was revoked outside gives way to its old PAT."""
     rotation = held.rotation
     try:
         return held.services.pats.verify(rotation.organization, value)
@@ -113,7 +113,7 @@ def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> I
 
 
 def complete(held: ClaimedPat) -> None:
-    """The old PAT is gone: disable what the vault still holds of it if the rule says so, and close the rotation."""
+    """Close the rotation, whose old PAT is gone; first disable its versions in the vault if the rule says so."""
     if held.rotation.disable_previous:
         _disable_older(held)
     held.step(
@@ -125,7 +125,7 @@ def complete(held: ClaimedPat) -> None:
 
 
 def _disable_older(held: ClaimedPat) -> None:
-    """Disable the versions that came before ours; whatever came later, from us or from others, is left alone."""
+    """Disable the versions older than ours; newer ones, ours or not, are left alone."""
     secrets = held.services.secrets
     versions = secrets.fetch_versions(held.location)
     ours = next((n for n, item in enumerate(versions) if item.version == held.rotation.secret_version), len(versions))

@@ -53,7 +53,7 @@ class Run:
 
     @contextmanager
     def until_stopped(self) -> Iterator[None]:
-        """A stop ends what is inside; the report keeps what was done until then, and says so."""
+        """End what is inside on a stop; the report keeps what was done until then, and says that it was stopped."""
         try:
             yield
         except StoppedError:
@@ -111,7 +111,7 @@ class Run:
             self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
 
     def _guarded(self, held: ClaimedPat, work: PatWork) -> None:
-        """Work on one claimed PAT; whatever goes wrong is written on its record, except a broken database."""
+        """Work on one claimed PAT. Whatever goes wrong is noted on its record, unless the database is broken."""
         try:
             work.work(held)
         except DatabaseError:
@@ -169,7 +169,7 @@ def run_once(run: RunContext) -> RunReport:
 
 
 def _find_past_failures(plan: Plan) -> set[str]:
-    """The names of those that have nothing to do any more and still carry a failure that is to be tried again."""
+    """Return the names that have nothing left to do and still carry a failure to be tried again."""
     idle = (action.pat for action in plan.actions if action.kind is ActionKind.NONE)
     return {pat.name for pat in idle if pat.state is ManagedPatState.ACTIVE and has_past_failure(pat, plan.made_at)}
 
@@ -186,7 +186,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
 
 
 def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
-    """Rotate these ManagedPats now, due or not, blocked or not; the guardrails hold all the same."""
+    """Rotate these ManagedPats now, due or not, blocked or not. The guardrails still apply."""
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
         _check_rotatable(run, names)

@@ -1,4 +1,4 @@
-"""Settling: an attempt whose answer was lost, until it can no longer take effect."""
+"""Settling: a request whose answer was lost, until it can no longer take effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotator.engine.claiming import ClaimedPat
 
 
 def is_settling(rotation: Rotation) -> bool:
-    """Whether recovery has looked and has to wait before it may decide."""
+    """Whether recovery has looked, and must wait before it can decide."""
     return rotation.state in (RotationState.MINTING, RotationState.STORING)
 
 
@@ -23,6 +23,6 @@ def is_settled(held: ClaimedPat) -> bool:
 
 
 def make_settled_at(held: ClaimedPat) -> datetime | None:
-    """When the last unanswered request can no longer take effect; None when nothing was sent."""
+    """Return when the last unanswered request can no longer take effect; None when nothing was sent."""
     sent_at = held.rotation.sent_at
     return None if sent_at is None else sent_at + held.services.timing.settle

@@ -1,4 +1,4 @@
-"""Signing accounts in and out, audited; and what will end a sign-in."""
+"""Sign accounts in and out, audited; and what will end a sign-in."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SignInRisk(StrEnum):
 
 @dataclass(frozen=True)
 class AppRegistration:
-    """The application that an account signs in through, and what it proves itself with."""
+    """The application that an account signs in through, and how it authenticates."""
 
     client_id: str
     has_secret: bool
@@ -55,7 +55,7 @@ class AccountView:
 
 
 def view_account(account: Account, registration: AppRegistration, status: SignInStatus) -> AccountView:
-    """What there is to know about an account's sign-in, without asking Entra."""
+    """Return what is known about an account's sign-in, without asking Entra."""
     if status.username is None:
         return AccountView(account, registration, status, (SignInRisk.NOBODY_SIGNED_IN,))
     risks = [SignInRisk.IDLE_OR_POLICY]
@@ -65,7 +65,7 @@ def view_account(account: Account, registration: AppRegistration, status: SignIn
 
 
 class SignInDesk:
-    """Sign-ins and sign-outs by a person. Each is audited before anybody is asked, and again with its end."""
+    """Sign-ins and sign-outs by a person. Each is audited before anything happens, and again with its result."""
 
     def __init__(self, database: Database, clock: Clock, sign_ins: InteractiveSignIn, author: Author) -> None:
         self._database, self._clock = database, clock
@@ -84,7 +84,7 @@ class SignInDesk:
         return status
 
     def sign_out(self, account: str) -> bool:
-        """Forget an account's sign-in; whether there was one. UsageError for an unknown account."""
+        """Forget an account's sign-in. Return whether there was one. UsageError for an unknown account."""
         self._sign_ins.status(account)
         self._record(account, SignOutStarted())
         was_signed_in = self._sign_ins.logout(account)

@@ -1,4 +1,4 @@
-"""How every ManagedPat stands, from our own records alone."""
+"""How every ManagedPat stands, by our own records only."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class PatStatus:
 
 
 def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[PatStatus, ...]:
-    """Every ManagedPat by expiry, then what the last run saw untracked, with a warning where it was left behind.
+    """List every ManagedPat by expiry, then what the last run saw untracked, with a warning if it was left behind.
 
     `settle`: how long an unanswered mint or store may still take effect.
     """
@@ -116,7 +116,7 @@ def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, 
 def _find_next(
     pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
 ) -> tuple[NextAction, datetime | None]:
-    """What a run does next with it, and when; it follows `plan_one`."""
+    """Return what a run does next with it, and when. It follows `plan_one`."""
     if rotation is not None:
         return _find_next_step(pat, rotation, now, settle)
     rule = decision.rule
@@ -131,7 +131,7 @@ def _find_next(
 def _find_next_step(
     pat: ManagedPat, rotation: Rotation, now: datetime, settle: timedelta
 ) -> tuple[NextAction, datetime | None]:
-    """What a run does next with a rotation that is not finished, and when."""
+    """Return what a run does next with a rotation that is not finished, and when."""
     if rotation.state is RotationState.OVERLAPPING:
         if pat.last_failure is not None and pat.retry_at is not None and now < pat.retry_at:
             return NextAction.RETRY, pat.retry_at

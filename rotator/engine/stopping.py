@@ -1,4 +1,4 @@
-"""After a stop no service is called: each port refuses, in one place, what its callers would still begin."""
+"""After a stop no service is called: here, in one place, each port refuses what its callers would still begin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rotator.ports.stop import Stop
 
 
 def make_stoppable(services: Services) -> Services:
-    """The same services; each call raises StoppedError once their stop is set, except on `closing_database`."""
+    """Return the same services; each call raises StoppedError once their stop is set, except on `closing_database`."""
     stop = services.stop
     return replace(
         services,

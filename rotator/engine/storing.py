@@ -1,4 +1,4 @@
-"""The value goes to the vault, tagged; and what is done when the answer was lost (`storing`, `stored`)."""
+"""The value is written to the vault, tagged; and what is done when the answer was lost (`storing`, `stored`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rotator.errors import (
 
 
 def store_value(held: ClaimedPat, value: SecretValue) -> None:
-    """Write the value, at most until the patience ends; then the rotation stays `storing` for recovery to decide.
+    """Write the value, trying at most until the patience ends; then the rotation stays `storing`, for recovery.
 
     An unanswered write is looked for by its tag before another is sent: two versions of one value are harmless,
     a value that nobody knows of is not.
@@ -64,7 +64,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
 
 
 def recover_store(held: ClaimedPat, view: ServerView) -> None:
-    """Look for the write whose answer was lost: it is there, or may still come, or the clone is given up."""
+    """Look for the write whose answer was lost: it is there, or it may still take effect, or the clone is given up."""
     version = find_version(held)
     if version is not None:
         journal_stored(held, version, may_land_again=True)
@@ -74,7 +74,7 @@ def recover_store(held: ClaimedPat, view: ServerView) -> None:
 
 
 def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> str:
-    """One write; if its answer is lost, the version that carries our tag, or the error again when there is none."""
+    """Write once. If the answer is lost, return the version that carries our tag; raise again when there is none."""
     expires_at = held.rotation.new_valid_to
     if expires_at is None:
         raise RotationError("a clone without an expiry", code="internal")
@@ -89,13 +89,13 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
 
 
 def find_version(held: ClaimedPat) -> str | None:
-    """The newest version of the secret that this rotation wrote."""
+    """Return the newest version of the secret that this rotation wrote."""
     versions = held.services.secrets.fetch_versions(held.location)
     return next((v.version for v in versions if is_written_by(v, held.rotation)), None)
 
 
 def journal_stored(held: ClaimedPat, version: str, *, may_land_again: bool) -> None:
-    """Note that the vault has our version, and whether another write of it could still land."""
+    """Note that the vault has our version, and whether another write of it may still take effect."""
     held.step(
         RotationState.STORED,
         SecretStored(secret_version=version),

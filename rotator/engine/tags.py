@@ -18,7 +18,7 @@ RESTORED_TAG = "rotator-restored"
 
 
 def make_tags(rotation: Rotation, head: AuditEvent | None) -> dict[str, str]:
-    """Enough to find the rotation again, and to rebuild an inventory from; the audit's `head` anchors its chain."""
+    """Make tags from which the rotation is found again and an inventory rebuilt. `head` anchors the audit chain."""
     return {
         ROTATION_TAG: rotation.id,
         AUTHORIZATION_TAG: rotation.new_authorization_id or "",

@@ -20,7 +20,7 @@ from rotator.errors import (
 
 
 def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
-    """Prove that the new PAT authenticates as the account's user; abandon it when it does not in time."""
+    """Prove that the new PAT authenticates as the account's user. Give it up when it does not in time."""
     run, rotation = held.run, held.rotation
     expected = view.fetch_identity(rotation.account, rotation.organization)
     patience = Patience(run.services.clock, run.services.stop, run.services.timing.probe_patience)

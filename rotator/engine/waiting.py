@@ -1,4 +1,4 @@
-"""Waiting for a service within a bound."""
+"""Wait for a service, but not without end."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, Rot
 
 
 class PatWork:
-    """The work of one run: what was late is undone, what was interrupted recovered, then retired or rotated."""
+    """The work of one run: undo what was late, recover what was interrupted, then retire or rotate."""
 
     def __init__(
         self, run: RunContext, view: ServerView, report: RunReport, found: Reconciliation, turns: Turns
@@ -38,7 +38,7 @@ class PatWork:
         self._is_by_hand = run.mode is RunMode.BY_HAND
 
     def work(self, held: ClaimedPat) -> None:
-        """Do all that this run has to do with one ManagedPat; whatever goes wrong is raised."""
+        """Do everything that this run has to do with one ManagedPat. Raise whatever goes wrong."""
         self._undo_late(held)
         try:
             apply_findings(held, self.view, self._found)
@@ -89,7 +89,7 @@ class PatWork:
         notice_vault(self.run, held.pat, None)
 
     def _undo_late(self, held: ClaimedPat) -> None:
-        """Revoke what was minted, and put back what was written over, by requests that nobody waited for any more."""
+        """Revoke what late mints created, and put back what late writes replaced."""
         for rotation, landed in self._found.late.get(held.pat.name, []):
             if not held.has_open_rotation:
                 revoke_left_pat(held, rotation, landed, "late")
@@ -132,7 +132,7 @@ class PatWork:
         self.report.add(PatOutcome.of(OutcomeKind.ABANDONED, held.pat, reason=reason, revoked_id=lost_id))
 
     def _retire(self, held: ClaimedPat) -> None:
-        """Revoke the old PAT if its overlap is over; when the clone turns out lost, say so and let a new one come."""
+        """Revoke the old PAT if its overlap is over. If the clone turns out to be lost, report it."""
         is_open = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
         if not is_open or not is_overlap_over(held):
             return
@@ -145,7 +145,7 @@ class PatWork:
             notice_vault(self.run, held.pat, None)
 
     def _decide(self, held: ClaimedPat) -> Decision | None:
-        """What the policy says of a ManagedPat that is to be rotated now; None when it is to be left alone."""
+        """Return the policy's decision on a ManagedPat that is to be rotated now; None when it is to be left alone."""
         pat, now = held.pat, self.run.services.clock.now()
         if not self._is_by_hand and (pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now)):
             return None
