@@ -2,11 +2,11 @@
 
     RotatorError                    code, exit_code, fix
       ConfigError                   settings or policy: all problems at once             exit 2
-      UsageError                    a command asked for what cannot be                   exit 2
+      UsageError                    a command asked for something impossible             exit 2
       PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
-        PatGoneError                the server lists a managed PAT no more
+        PatGoneError                the server no longer lists a managed PAT
         DatabaseBehindError         an unknown rotation wrote the secret
-      PostponedError                enough rotations in this hour: a later run goes on
+      PostponedError                enough rotations in this hour: a later run does it
       RotationError                 one attempt went wrong
         IllegalTransitionError      a step that the state machine forbids: a bug
         VerificationError           the new PAT, or its copy in the vault, did not prove itself
@@ -17,14 +17,14 @@
         DeniedError                 401/403: this account may not; stops the account only
         RejectedError               any other refusal: never repeated as it is
         UnknownOutcomeError         sent, and the answer was lost: look before repeating
-      SignInRequiredError           a human must act                                     exit 10
+      SignInRequiredError           a person must sign in                                exit 10
       DatabaseError                 cannot be read or written, wrong version, not ours
         DatabaseLockedError         another process holds it                             exit 11
         ClaimHeldError              another run works on this ManagedPat                 exit 11
-        ClaimLostError              our claim was taken over: stop at once               exit 11
+        ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
       InternalError                 a bug of ours, isolated to one ManagedPat
-    StoppedError                    the process is to stop: no failure, and nothing that isolates failures catches it
+    StoppedError                    the process must stop: no failure, and nothing that isolates failures catches it
 
 `code` is stable and for machines, the message says what failed and why, `fix` says who must do what.
 No message ever holds a token, a secret or a bearer.
@@ -84,13 +84,13 @@ class DatabaseBehindError(PlanRefusedError):
 
 
 class PostponedError(RotatorError):
-    """As many rotations as guardrails allow were begun within the hour. Nothing was minted; a later run goes on."""
+    """As many rotations as guardrails allow were begun within the hour. Nothing was minted; a later run does it."""
 
     code = "postponed"
 
 
 class RotationError(RotatorError):
-    """One rotation cannot go on."""
+    """One rotation cannot continue."""
 
     code = "rotation_failed"
 
@@ -194,7 +194,7 @@ class UnknownOutcomeError(RemoteError):
 
 
 class SignInRequiredError(RotatorError):
-    """No token can be had for an account until a human signs in or an admin allows it."""
+    """There is no token for an account until a person signs in or an administrator allows it."""
 
     code = "sign_in_required"
     exit_code = 10
@@ -211,7 +211,7 @@ class DatabaseError(RotatorError):
 
 
 class DatabaseLockedError(DatabaseError):
-    """Another process holds the database longer than we wait."""
+    """Another process holds the database for longer than we wait."""
 
     code = "database_locked"
     exit_code = 11
@@ -232,7 +232,7 @@ class ClaimLostError(DatabaseError):
 
 
 class AuditChainError(RotatorError):
-    """The audit log is not what was written: the first bad entry, the hash expected and the hash found."""
+    """The audit log was altered: the first bad event, the hash expected and the hash found."""
 
     code = "audit_chain_broken"
 
@@ -252,6 +252,6 @@ class InternalError(RotatorError):
 class StoppedError(BaseException):
     """Work ends here because the process was asked to stop; nothing failed.
 
-    Like KeyboardInterrupt it is no Exception: whatever isolates one failure from the next lets it pass, in our own
-    code and in the libraries. Only the end of a run catches it.
+    Like KeyboardInterrupt it is not an Exception: code that isolates one failure from the next lets it through, ours
+    and that of libraries. Only the end of a run catches it.
     """

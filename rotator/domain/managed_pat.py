@@ -145,7 +145,7 @@ class ManagedPat:
     retry_at: datetime | None = None
     last_failure: Failure | None = None
     blocked: bool = False
-    """The last failure needs a change by a human (policy, server rule, vault) before another try makes sense."""
+    """The last failure needs a change by a person (policy, server rule, vault) before another try makes sense."""
     hold: Hold | None = None
     epoch: int = 0
 

@@ -121,7 +121,7 @@ class Rotation:
     overlap_until: datetime | None = None
     failure: Failure | None = None
     tried_store: bool = False
-    """A write to the vault was tried and its end is not known: it may land late, or once more."""
+    """A write to the vault was tried and its result is not known: it may take effect late, or once more."""
     kind: RotationKind = RotationKind.ROTATION
     ending: RotationEnding | None = None
 
@@ -147,8 +147,8 @@ class Rotation:
         return self.state not in CLOSED_STATES
 
     @property
-    def may_land_late(self) -> bool:
-        """Whether a write to the vault that nobody waits for any more could come out over a newer one.
+    def may_write_late(self) -> bool:
+        """Whether a write to the vault that nobody waits for any more may still replace a newer one.
 
         Not where a rotation was frozen: then the vault is a person's to decide.
         """
@@ -178,7 +178,7 @@ def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> L
 
     OURS needs everything: display name, scopes, this organization alone, the exact planned second, and an id that
     was not listed before the mint; where the display name carries this rotation's mark, any second will do. NEAR is
-    the same with another expiry: a server that clamps could have made it, and so could a human; it is reported and
+    the same with another expiry: a server that clamps could have made it, and so could a person; it is reported and
     never revoked by itself.
     """
     alike = (

@@ -36,8 +36,8 @@ def belongs(pat: Pat, organization_id: str | None) -> bool:
 class ServerView:
     """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
 
-    An account that needs a human, or is denied, stays down for the whole run: its error is raised again without
-    asking the server anything more.
+    An account that a person must sign in, or that is denied, stays down for the whole run: its error is raised again,
+    and the server is not asked any more.
     """
 
     def __init__(self, run: RunContext) -> None:

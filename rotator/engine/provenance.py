@@ -36,7 +36,7 @@ class Provenance:
 
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
         self._known = {rotation.id for rotation in rotations}
-        self._late = {r.id for r in rotations if r.may_land_late and r.new_authorization_id != current}
+        self._late = {r.id for r in rotations if r.may_write_late and r.new_authorization_id != current}
 
     def find_writer(self, version: SecretVersion | None) -> Writer:
         """Return who wrote the version; NOBODY for None."""

@@ -46,7 +46,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
     )
     tags = make_tags(held.rotation, head)
     patience = Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
-    may_land_again = False
+    may_write_again = False
     while True:
         try:
             version = _store_once(held, value, tags)
@@ -59,15 +59,15 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
             if not patience.wait(wait):
                 raise
             held.learn(sent_at=run.services.clock.now())
-            may_land_again = True
-    journal_stored(held, version, may_land_again=may_land_again)
+            may_write_again = True
+    journal_stored(held, version, may_write_again=may_write_again)
 
 
 def recover_store(held: ClaimedPat, view: ServerView) -> None:
     """Look for the write whose answer was lost: it is there, or it may still take effect, or the clone is given up."""
     version = find_version(held)
     if version is not None:
-        journal_stored(held, version, may_land_again=True)
+        journal_stored(held, version, may_write_again=True)
         confirm_stored(held, view, None)
     elif is_settled(held):
         abandon(held, LOST_VALUE)
@@ -94,11 +94,11 @@ def find_version(held: ClaimedPat) -> str | None:
     return next((v.version for v in versions if is_written_by(v, held.rotation)), None)
 
 
-def journal_stored(held: ClaimedPat, version: str, *, may_land_again: bool) -> None:
+def journal_stored(held: ClaimedPat, version: str, *, may_write_again: bool) -> None:
     """Note that the vault has our version, and whether another write of it may still take effect."""
     held.step(
         RotationState.STORED,
         SecretStored(secret_version=version),
         secret_version=version,
-        tried_store=may_land_again,
+        tried_store=may_write_again,
     )

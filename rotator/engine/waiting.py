@@ -18,7 +18,7 @@ class Patience:
         self._pause = 1.0
 
     def wait(self, at_least: float | None = None) -> bool:
-        """Pause and return True; return False at once when the pause would go past the end. StoppedError on a stop."""
+        """Pause and return True; return False immediately when the pause would be too long. StoppedError on a stop."""
         pause = max(self._pause, at_least or 0.0)
         if self._clock.now() + timedelta(seconds=pause) > self._ends_at:
             return False

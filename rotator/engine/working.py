@@ -90,10 +90,10 @@ class PatWork:
 
     def _undo_late(self, held: ClaimedPat) -> None:
         """Revoke what late mints created, and put back what late writes replaced."""
-        for rotation, landed in self._found.late.get(held.pat.name, []):
+        for rotation, late_pat in self._found.late.get(held.pat.name, []):
             if not held.has_open_rotation:
-                revoke_left_pat(held, rotation, landed, "late")
-                reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, landed.authorization_id
+                revoke_left_pat(held, rotation, late_pat, "late")
+                reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
         if held.pat.name in self._found.late_stores and restore_committed(held):
             reason = OutcomeReason.VALUE_RESTORED

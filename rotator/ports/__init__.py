@@ -1,1 +1,1 @@
-"""What the engine and the daemon need from outside, one protocol family per file. Errors are of `rotator.errors`."""
+"""What the engine and the daemon need from outside, one protocol family per file. Errors: `rotator.errors`."""

@@ -12,7 +12,7 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which events are wanted: those that fit everything that is not None. `since` includes its own moment."""
+    """Which events are wanted: those that match everything that is not None. `since` includes its own moment."""
 
     since: datetime | None = None
     subject: str | None = None
@@ -27,26 +27,26 @@ class AuditLogReader(Protocol):
     """Reading the hash chain. AuditChainError for an event that cannot be read: it was altered."""
 
     def load(self, number: int) -> AuditEvent | None:
-        """The event of that number."""
+        """Return the event with that number."""
 
     def load_head(self) -> AuditEvent | None:
-        """The newest event."""
+        """Return the newest event."""
 
     def load_newest_number(self) -> int:
-        """The newest event's number, even where that event cannot be read; 0 for an empty log."""
+        """Return the newest event's number, even if that event cannot be read; 0 for an empty log."""
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
-        """The newest `limit` of the wanted events, in order."""
+        """Return the newest `limit` of the wanted events, in order."""
 
     def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
-        """The first `limit` wanted events after that number (None: from the beginning), in order.
+        """Return the first `limit` wanted events after that number (None: from the beginning), in order.
 
         Those before one that cannot be read are given first.
         """
 
 
 class AuditLog(AuditLogReader, Protocol):
-    """The hash chain. Appending happens in the same transaction as what it tells."""
+    """The hash chain. An event is appended in the same transaction as the change that it tells of."""
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
-        """Chain an entry to the end, serialised against every other writer."""
+        """Append an event to the chain; no other writer appends at the same time."""

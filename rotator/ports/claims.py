@@ -30,7 +30,7 @@ class Claims(Protocol):
         """
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
-        """The claim with a later end. ClaimLostError if somebody else has claimed since."""
+        """Return the claim with a later end. ClaimLostError if somebody else has claimed since."""
 
     def release(self, claim: Claim) -> None:
-        """Give a claim back; one that was lost is left alone."""
+        """Give a claim back. A claim that was lost is left alone."""

@@ -10,4 +10,4 @@ class Clock(Protocol):
     """Time as the engine sees it; tests advance it. Waiting is the business of `ports.stop`."""
 
     def now(self) -> datetime:
-        """The current moment, aware, UTC."""
+        """Return the current moment, aware, UTC."""

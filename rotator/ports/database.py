@@ -1,4 +1,4 @@
-"""Transactions over all that is stored, one port each: those that read, and those that write."""
+"""Transactions over everything that is stored: one port for reading, one for writing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 
 
 class Reading(Protocol):
-    """One transaction that only reads: one moment's picture of everything that was committed before it."""
+    """One transaction that only reads: it sees everything that was committed before one moment."""
 
     @property
     def inventory(self) -> InventoryReader:
@@ -38,11 +38,11 @@ class Reading(Protocol):
         """What is wrong and lasts."""
 
     def now(self) -> datetime:
-        """The database server's clock; for SQLite the host's."""
+        """Return the time by the database server's clock; for SQLite the host's."""
 
 
 class UnitOfWork(Reading, Protocol):
-    """One transaction that may write. Leaving the `with` block commits it; an exception rolls all of it back."""
+    """One transaction that may write. Leaving the `with` block commits it; an exception rolls it back."""
 
     inventory: Inventory
     journal: Journal
@@ -56,10 +56,10 @@ class Database(Protocol):
     """Transactions. DatabaseError and its children when it cannot be used."""
 
     def begin(self) -> AbstractContextManager[UnitOfWork]:
-        """A transaction that no other writer runs beside (SQLite) or that locks what it changes (PostgreSQL)."""
+        """Begin a transaction. No other writes at the same time (SQLite), or it locks what it changes (PostgreSQL)."""
 
     def read(self) -> AbstractContextManager[Reading]:
-        """A transaction that neither waits for a writer nor makes one wait; the database refuses a write in it.
+        """Begin a transaction that neither waits for a writer nor makes one wait; the database refuses writes in it.
 
         What is decided in it may be out of date when it is acted on: whatever must hold together with a write
         belongs into `begin`.

@@ -9,7 +9,7 @@ class Entropy(Protocol):
     """Randomness, so that a run can be repeated exactly in a simulation."""
 
     def make_id(self) -> str:
-        """A new unique id: 32 hex digits."""
+        """Return a new unique id: 32 hex digits."""
 
     def pick(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Return a whole number from low to high, both included."""

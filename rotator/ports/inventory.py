@@ -11,7 +11,7 @@ from rotator.ports.claims import Claim
 
 @dataclass(frozen=True)
 class UntrackedPat:
-    """A PAT that the server listed and the inventory does not hold, as of the last reconciliation."""
+    """A PAT that the server listed and the inventory does not hold, at the last look."""
 
     account: str
     organization: str
@@ -22,20 +22,20 @@ class InventoryReader(Protocol):
     """Reading the ManagedPats."""
 
     def load_all(self) -> tuple[ManagedPat, ...]:
-        """All records, by name."""
+        """Return all records, by name."""
 
     def load(self, name: str) -> ManagedPat | None:
-        """One record. In a writing transaction nobody else changes it until that ends."""
+        """Return one record. In a writing transaction nobody else changes it until that ends."""
 
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
-        """What the last reconciliations left."""
+        """Return what the last looks at the server found untracked."""
 
 
 class Inventory(InventoryReader, Protocol):
     """The ManagedPats."""
 
     def add(self, pat: ManagedPat) -> None:
-        """A new record. UsageError if name, authorization id or secret location is already taken."""
+        """Add a new record. UsageError if name, authorization id or secret location is already taken."""
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
         """Replace a record's fields except `epoch`. ClaimLostError unless the claim is the current one on it."""

@@ -13,28 +13,28 @@ class JournalReader(Protocol):
     """Reading the rotations."""
 
     def load_open(self) -> tuple[Rotation, ...]:
-        """Every rotation that is not closed."""
+        """Return every rotation that is not closed."""
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
-        """A ManagedPat's rotations, the newest first; those created at or after `since` if given."""
+        """Return a ManagedPat's rotations, the newest first; those created at or after `since` if given."""
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
-        """Closed rotations without a known new PAT whose mint was sent and whose planned expiry is after `now`.
+        """Return closed rotations without a known new PAT whose mint was sent and whose planned expiry is after `now`.
 
-        Their request could still land: a listing that shows their fingerprint shows an orphan of ours.
+        Their request may still take effect: a listing that shows their fingerprint shows an orphan of ours.
         """
 
     def load_failed(self) -> tuple[Rotation, ...]:
-        """Every failed rotation, the oldest first: what they minted or were to retire may still live."""
+        """Return every failed rotation, the oldest first: what they minted or should have retired may still live."""
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
-        """Rotations of which `may_land_late` is true, last changed at or after `since`."""
+        """Return the rotations whose `may_write_late` is true, last changed at or after `since`."""
 
     def count_mints(self, since: datetime) -> int:
         """Count the mints that were begun after `since`, whoever began them."""
 
     def load_minted_ids(self) -> frozenset[str]:
-        """The authorization ids of every PAT that we ever minted."""
+        """Return the authorization ids of every PAT that we ever minted."""
 
 
 class Journal(JournalReader, Protocol):
@@ -47,7 +47,7 @@ class Journal(JournalReader, Protocol):
         """
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
-        """A new rotation. ClaimHeldError when its ManagedPat has an open one already."""
+        """Add a new rotation. ClaimHeldError when its ManagedPat has an open one already."""
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
         """Replace a rotation."""

@@ -10,7 +10,7 @@ class LifetimeLimitsReader(Protocol):
     """The longest lifetime that each account was granted in each organization, learned from clamped mints."""
 
     def load(self) -> dict[tuple[str, str], timedelta]:
-        """By (account, organization)."""
+        """Return them by (account, organization)."""
 
 
 class LifetimeLimits(LifetimeLimitsReader, Protocol):

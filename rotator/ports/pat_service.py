@@ -1,4 +1,4 @@
-"""Azure DevOps, as far as PATs go."""
+"""Azure DevOps, as far as PATs are concerned."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ class PatService(Protocol):
     """Azure DevOps, as far as PATs go. `account` is our account's name.
 
     Every method may raise SignInRequiredError, DeniedError, RejectedError and TransientError; the mutating ones
-    raise UnknownOutcomeError when the request was sent and its answer is lost or makes no sense.
+    raise UnknownOutcomeError when the request was sent and its answer is lost or unexpected.
     """
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
-        """Who the account's sign-in is in the organization."""
+        """Return who the account's sign-in is in the organization."""
 
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
-        """All pages of the list, or an error: never a part. May hold PATs of other organizations."""
+        """Return all pages of the list, or raise: never a part. May hold PATs of other organizations."""
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
-        """One PAT's metadata, None if the service does not know the id."""
+        """Return one PAT's metadata, None if the service does not know the id."""
 
     def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
-        """Create a PAT for this organization alone. Sent at most once. The answer's `valid_to` is the truth."""
+        """Create a PAT for this organization only. Sent at most once. The answer's `valid_to` is the truth."""
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
-        """Who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""
+        """Return who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""
 
     def revoke(self, account: str, organization: str, authorization_id: str) -> None:
-        """Delete a PAT; returning means gone, already gone included."""
+        """Revoke a PAT. When this returns, the PAT is gone, even if it was gone before."""

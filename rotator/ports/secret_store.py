@@ -20,7 +20,7 @@ class SecretLocation:
 
     @classmethod
     def of(cls, pat: ManagedPat) -> Self:
-        """Where a ManagedPat's value goes."""
+        """Return where a ManagedPat's value is stored."""
         return cls(pat.vault, pat.secret_name, pat.account)
 
 
@@ -60,19 +60,19 @@ class SecretStore(Protocol):
         """
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
-        """The names of the vault's secrets whose newest version carries a tag of that name, sorted."""
+        """Return the names of the secrets whose newest version carries a tag of that name, sorted."""
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
-        """The newest enabled version, as a consumer would read it; None if there is none."""
+        """Return the newest enabled version, as a consumer would read it; None if there is none."""
 
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
-        """One version with its value; None if there is no such version."""
+        """Return one version with its value; None if there is no such version."""
 
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
-        """All versions, the newest first; empty when there is no such secret."""
+        """Return all versions, the newest first; none when there is no such secret."""
 
     def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
-        """Write a new version, sent at most once; its version id."""
+        """Write a new version, sent at most once. Return its version id."""
 
     def disable(self, location: SecretLocation, version: str) -> None:
-        """Make one version unreadable; already disabled is fine."""
+        """Make one version unreadable. It may be disabled already."""

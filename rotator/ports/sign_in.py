@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 IDLE_LIMIT = timedelta(days=90)
-"""How long Entra lets a sign-in rest; policies of a tenant can make it less."""
+"""How long Entra keeps an unused sign-in; policies of a tenant can shorten it."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class SignIn(Protocol):
     def refresh(self, account: str) -> SignInStatus:
         """Make sure that an access token with some minutes left can be had, silently.
 
-        Raises SignInRequiredError when a human must act, TransientError when Entra cannot be asked now.
+        Raises SignInRequiredError when a person must sign in, TransientError when Entra cannot be asked now.
         """
 
     def find_damage(self) -> TokenCacheDamage | None:
-        """What is wrong with the file of sign-ins, as far as the calls before showed; None when it is whole."""
+        """Return what is wrong with the file of sign-ins, as far as earlier calls showed; None when it is intact."""
 
 
 class InteractiveSignIn(Protocol):
     """Sign-ins that a person takes part in. Every method raises UsageError for an unknown account."""
 
     def status(self, account: str) -> SignInStatus:
-        """Who is signed in, from the cache alone."""
+        """Return who is signed in, by the cache only."""
 
     def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
         """Sign in by a code that a person enters on any device. `show` is called once; then Entra is polled."""
@@ -74,4 +74,4 @@ class InteractiveSignIn(Protocol):
         """Sign in with a browser on this host, which is given the page's address."""
 
     def logout(self, account: str) -> bool:
-        """Forget the account's tokens, on the disk too; whether there were any."""
+        """Forget the account's tokens, on disk too. Return whether there were any."""

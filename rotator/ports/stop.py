@@ -10,20 +10,20 @@ from typing import Protocol
 class Stop(Protocol):
     """Once set, work ends: whoever checks or waits gets StoppedError. Safe for threads.
 
-    The one exception is a thread inside `finishing`: it goes on until it is done, or until its time is over.
+    The one exception is a thread inside `finishing`: it continues until it is done, or until its time is over.
     """
 
     def check(self) -> None:
-        """StoppedError when this thread is to end its work."""
+        """Raise StoppedError when this thread must end its work."""
 
     def wait(self, seconds: float) -> None:
-        """Return after that many seconds. StoppedError as soon as this thread is to end its work.
+        """Return after that many seconds. StoppedError as soon as this thread must end its work.
 
-        Inside `finishing` it is raised at once when the wait would outlast the time that is left.
+        Inside `finishing` it is raised immediately when the wait would outlast the time that is left.
         """
 
     def finishing(self, within: timedelta) -> AbstractContextManager[None]:
-        """While this thread holds a value that exists only in memory: a stop lets it go on for so long.
+        """Hold a value that exists only in memory: after a stop this thread may continue for that long.
 
         Entering it raises StoppedError when the stop is set already.
         """

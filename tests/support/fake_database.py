@@ -128,7 +128,9 @@ class _MemoryJournalReader:
         return tuple(rotation for rotation in self._sorted() if rotation.state is RotationState.FAILED)
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
-        return tuple(rotation for rotation in self._sorted() if rotation.may_land_late and rotation.updated_at >= since)
+        return tuple(
+            rotation for rotation in self._sorted() if rotation.may_write_late and rotation.updated_at >= since
+        )
 
     def count_mints(self, since: datetime) -> int:
         moments = (rotation.mint_begun_at for rotation in self._tables.rotations.values())
