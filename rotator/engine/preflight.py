@@ -177,6 +177,5 @@ def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
 
 def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
     pat = held.pat
-    organization_id = listing.identity.organization_id
-    targets = (organization_id,) if organization_id else ("",)
+    targets = (listing.identity.organization_id or "",)
     return Pat(pat.authorization_id, pat.display_name, pat.scope, targets, pat.valid_from, pat.valid_to)

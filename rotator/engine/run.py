@@ -145,10 +145,9 @@ def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:
 
 
 def _make_internal(error: Exception) -> InternalError:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     return InternalError(
-        f"a bug in rotator, {type(error).__name__} at {where}; the other PATs were processed",
+        f"a bug in rotator, {type(error).__name__} at {frame.filename}:{frame.lineno}; the other PATs were processed",
         fix="Report it with the log of this run; the journal holds where it stopped.",
     )
 

@@ -80,7 +80,9 @@ def test_scan_says_that_such_pats_are_dead_when_the_day_has_come(world: EngineWo
     assert "7 days" not in summary
     document = make_scan_document(report, now)
     assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2026-12-01T00:00:00Z"}
-    assert {entry.kind.value for entry in report.entries if entry.name == "everywhere"} == {"managed"}
+    (managed,) = [entry for entry in report.entries if entry.name == "everywhere"]
+    assert managed.record is not None
+    assert (managed.kind.value, managed.record.valid_to) == ("managed", END)
 
 
 def test_status_shows_such_a_pat_as_blocked_when_its_day_is_ahead(world: EngineWorld) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from rotator.domain.audit_event import Detail
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPatState
+from rotator.engine.auditing import load_events
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.run import recover_interrupted
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_overlapping
@@ -41,6 +44,12 @@ def load_since(world: EngineWorld, kind: ConditionKind) -> object:
     return since
 
 
+def list_codes(world: EngineWorld, subject: str) -> list[Detail]:
+    """Why each event of a subject happened, where the audit log says so."""
+    events = load_events(world.database, AuditFilter(subject=subject))
+    return [event.entry.details["code"] for event in events if "code" in event.entry.details]
+
+
 def run_twice(world: EngineWorld) -> None:
     """Two runs, an hour apart."""
     for _ in range(2):
@@ -61,6 +70,7 @@ def test_sign_in_is_needed_from_its_lapse_until_a_run_has_it_again() -> None:
     run_twice(world)
     assert list_conditions(world) == {}
     assert world.events(ACCOUNT) == ["sign_in_lapsed failed", "sign_in_restored succeeded"]
+    assert list_codes(world, ACCOUNT) == ["sign_in_required"]
 
 
 def test_account_is_down_while_entra_cannot_be_asked() -> None:
@@ -72,6 +82,7 @@ def test_account_is_down_while_entra_cannot_be_asked() -> None:
     run_twice(world)
     assert list_conditions(world) == {}
     assert world.events(ACCOUNT) == ["account_down failed", "account_restored succeeded"]
+    assert list_codes(world, ACCOUNT) == ["transient"]
 
 
 def test_account_is_no_longer_down_when_it_turns_out_that_a_person_must_sign_in() -> None:
@@ -109,6 +120,7 @@ def test_organization_is_down_until_it_can_be_looked_at_again() -> None:
     run_twice(world)
     assert list_conditions(world) == {}
     assert world.events(CONTOSO) == ["organization_down failed", "organization_restored succeeded"]
+    assert list_codes(world, CONTOSO) == ["denied"]
 
 
 def test_organization_is_dropped_when_nothing_is_managed_there_any_more() -> None:
@@ -146,6 +158,7 @@ def test_vault_is_down_until_a_pat_of_it_could_be_worked_on() -> None:
     world.run()
     assert list_conditions(world) == {}
     assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
+    assert list_codes(world, VAULT) == ["transient"]
 
 
 def test_vault_is_not_down_when_something_else_is() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.rotation import RotationEnding
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.report import OutcomeKind
@@ -266,8 +267,10 @@ def test_rotation_begins_anew_when_the_stored_clone_was_revoked_while_the_proces
     world.run_and_die(**{side: "stored"})
     world.pats.pats[world.live_ids()[1]].revoked = True
     world.advance(**LEASE)
-    world.run()
-    assert world.states()[0] == "failed"
+    report = world.run()
+    assert (world.states()[0], world.rotations()[0].ending) == ("failed", RotationEnding.CLONE_LOST)
+    assert names_of(report, OutcomeKind.ABANDONED) == [NAME]
+    assert codes_of(report, OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
     world.advance(**SETTLE)
     world.run()
     assert world.states() == ["failed", "overlapping"]
@@ -297,16 +300,26 @@ def test_foreign_write_is_never_overwritten_when_the_first_rotation_was_frozen(d
     assert world.latest().version.version != foreign
 
 
-def test_foreign_write_is_never_overwritten_when_a_passing_error_came_after_the_freeze() -> None:
-    """A later failure replaces the record's last one; why the record waits must outlive it."""
+@pytest.mark.parametrize("dies", [False, True])
+def test_foreign_write_is_never_overwritten_when_a_passing_error_came_after_the_freeze(dies: bool) -> None:
+    """A later failure replaces the record's last one; why the record waits must outlive it.
+
+    The freeze alone says so when the run died right after it.
+    """
     world = make_world()
     world.run_and_die(after="stored")
     foreign = world.secrets.write_foreign(world.location(), "theirs")
     world.advance(**LEASE)
-    world.run()
+    if dies:
+        world.run_and_die(after="rotation_frozen")
+    else:
+        world.run()
     world.advance(hours=13)
     world.secrets.fail("prove_writable")
-    world.run()
+    if dies:
+        world.rotate(NAME)
+    else:
+        world.run()
     failure = world.record().last_failure
     assert failure is not None
     assert failure.code != "foreign_write"

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from rotator.engine.auditing import load_events
 from rotator.engine.report import OutcomeKind
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, codes_of, names_of
 from tests.support.engine_scenarios import make_overlapping
 
@@ -22,6 +24,10 @@ def test_rotation_is_frozen_and_nothing_revoked_when_somebody_else_writes_the_se
     report = world.run()
     assert codes_of(report, OutcomeKind.BLOCKED) == ["foreign_write"]
     assert world.states() == ["failed"]
+    (frozen,) = load_events(world.database, AuditFilter(subject=NAME, event="rotation_frozen"))
+    failure = world.record().last_failure
+    assert failure is not None
+    assert (frozen.entry.details["code"], frozen.entry.details["message"]) == (failure.code, failure.message)
     for _ in range(5):
         world.advance(hours=7)
         world.run()

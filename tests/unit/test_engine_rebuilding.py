@@ -133,6 +133,9 @@ def test_rebuild_closes_what_the_restored_database_thinks_is_open(mark: str) -> 
     middle, newest = world.live_ids()
     do(world)
     assert world.states() == ["failed", "overlapping"]
+    closed = world.rotations()[0].failure
+    assert closed is not None
+    assert (closed.code, bool(closed.message)) == ("rebuilt", True)
     assert world.record().authorization_id == newest
     assert world.rotations()[-1].predecessor_id == middle
     world.finish()
@@ -295,6 +298,9 @@ def test_value_before_the_one_that_is_gone_is_put_back_after_a_rebuild_when_the_
     world.check_served()
     assert world.record().authorization_id == first
     assert sorted(world.states()) == ["completed", "failed"]
+    (lost,) = [rotation.failure for rotation in world.rotations() if rotation.state is RotationState.FAILED]
+    assert lost is not None
+    assert (lost.code, bool(lost.message)) == ("clone_revoked_elsewhere", True)
 
 
 def test_secret_is_refused_when_the_database_knows_the_rotation_whose_pat_is_gone() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.managed_pat import Failure
+from rotator.domain.rotation import RotationEnding
 from rotator.engine.left_behind import load_left_behind, make_warning, revoke_left_behind
 from rotator.engine.records import load_known
 from rotator.errors import DeniedError, UnknownOutcomeError
@@ -84,6 +85,27 @@ def test_revocation_is_journaled_as_of_now_when_its_answer_is_lost() -> None:
     assert clearing.created_at == clearing.updated_at == world.clock.now()
     assert clearing.tried_store is False
     assert clearing.id != first.id
+    assert clearing.failure is not None
+    assert (clearing.failure.code, first.id in clearing.failure.message) == ("left_behind", True)
+
+
+def test_revocation_is_no_ambiguous_mint_when_it_revokes_what_looked_like_one() -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    planned = world.rotations()[0].planned_valid_to
+    assert planned is not None
+    twin = world.add_lookalike(planned).pat.authorization_id
+    world.advance(minutes=1)
+    world.run()
+    world.advance(hours=13)
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    revoke_left_behind(world.make_run(), twin)
+    first, *_, clearing = world.rotations()
+    assert (first.ending, clearing.ending) == (RotationEnding.MINT_AMBIGUOUS, None)
+    assert (clearing.state.value, clearing.new_authorization_id) == ("abandoned", twin)
 
 
 def test_warning_says_what_a_pat_left_behind_is_when_it_is_unproven() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -232,12 +233,15 @@ def test_next_pat_is_rotated_when_one_fails() -> None:
 
 def test_next_pat_is_rotated_when_one_meets_a_bug() -> None:
     world = make_world("a", "b")
-    world.pats.fail("mint", ZeroDivisionError(f"a value {CANARY}"))
+    bug = ZeroDivisionError(f"a value {CANARY}")
+    world.pats.fail("mint", bug)
     report = world.run()
     (failed,) = report.of_kind(OutcomeKind.FAILED)
     assert failed.failure is not None
     assert failed.failure.code == "internal"
-    assert "ZeroDivisionError" in failed.failure.message
+    where = traceback.extract_tb(bug.__traceback__)[-1]
+    assert f"ZeroDivisionError at {where.filename}:{where.lineno};" in failed.failure.message
+    assert where.filename.endswith("fake_pat_service.py")
     assert names_of(report, OutcomeKind.ROTATED) == ["b"]
     world.finish("a")
     world.check_rest("b")

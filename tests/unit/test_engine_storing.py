@@ -75,6 +75,18 @@ def test_pat_is_made_again_from_its_record_when_the_server_has_forgotten_it_and_
     assert made.valid_to - made.valid_from == record.lifetime - timedelta(seconds=240)
 
 
+def test_record_describes_the_clone_when_somebody_changed_the_old_pat_before_a_rotation_by_hand() -> None:
+    """The clone is made from what the server says; nothing was compared with the record before."""
+    world = make_world()
+    fake = world.pats.pats[world.record().authorization_id]
+    fake.pat = replace(fake.pat, display_name="renamed", scope="vso.code")
+    world.rotate(NAME)
+    clone = world.pats.pats[world.record().authorization_id].pat
+    assert (clone.display_name, clone.scope) == ("renamed", "vso.code")
+    record = world.record()
+    assert (record.display_name, record.scope, record.valid_from) == (clone.display_name, clone.scope, clone.valid_from)
+
+
 def test_record_is_active_again_when_a_pat_revoked_by_hand_is_rotated() -> None:
     world = make_world()
     revoke_current(world.make_run(), NAME)
