@@ -6,6 +6,7 @@
       PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
         PatGoneError                the server no longer lists a managed PAT
         DatabaseBehindError         an unknown rotation wrote the secret
+      UnknownAccountError           a record names an account that the settings do not
       PostponedError                enough rotations in this hour: a later run does it
       RotationError                 one attempt went wrong
         IllegalTransitionError      a step that the state machine forbids: a bug
@@ -14,7 +15,7 @@
         CloneLostError              our clone was revoked by somebody else during the overlap
       RemoteError                   service, operation, status, request_id
         TransientError              certainly had no effect, may be repeated; retry_after
-        DeniedError                 401/403: this account may not; stops the account only
+        DeniedError                 401/403: this account may not; stops it in that organization
         RejectedError               any other refusal: never repeated as it is
         UnknownOutcomeError         sent, and the answer was lost: look before repeating
       SignInRequiredError           a person must sign in                                exit 10
@@ -81,6 +82,12 @@ class DatabaseBehindError(PlanRefusedError):
     """A rotation that our journal does not hold wrote the secret: the database looks older than the vault."""
 
     code = "database_behind"
+
+
+class UnknownAccountError(RotatorError):
+    """A record belongs to an account that the settings do not name: it was renamed or taken out."""
+
+    code = "unknown_account"
 
 
 class PostponedError(RotatorError):
@@ -176,7 +183,7 @@ class TransientError(RemoteError):
 
 
 class DeniedError(RemoteError):
-    """Authenticated or not, this account may not do it. Stops the account's work, not the run."""
+    """Authenticated or not, this account may not do it. Stops its work in that organization, not the run."""
 
     code = "denied"
 

@@ -62,7 +62,7 @@ def revoke_previous(run: RunContext, name: str) -> str:
                 f"{name} has no previous PAT in its overlap",
                 fix="See `rotator status` for what is overlapping.",
             )
-        view.refresh_account(held.pat.account)
+        view.check_reachable(held.pat.account, held.pat.organization)
         retire_predecessor(held, view)
         return held.rotation.predecessor_id
 
@@ -80,7 +80,7 @@ def revoke_current(run: RunContext, name: str) -> str:
                 fix="Run `rotator once`, or revoke the old one first with --previous.",
             )
         pat = held.pat
-        view.refresh_account(pat.account)
+        view.check_reachable(pat.account, pat.organization)
         held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why="by hand"))
         held.check_claim()
         run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)

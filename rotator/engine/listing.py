@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.engine.context import RunContext
-from rotator.errors import DeniedError, RotatorError, SignInRequiredError
+from rotator.errors import DeniedError, RotatorError, SignInRequiredError, UnknownAccountError
 from rotator.ports.pat_service import PatFilter
 
 
@@ -33,11 +33,20 @@ def belongs(pat: Pat, organization_id: str | None) -> bool:
     return organization_id.lower() in {account.lower() for account in pat.target_accounts}
 
 
+def make_unknown_account(account: str) -> UnknownAccountError:
+    """What is said of a record whose account the settings do not name."""
+    return UnknownAccountError(
+        f'the settings name no account "{account}"',
+        fix="Give the account its old name again in rotator.yaml, or forget its PATs with `rotator inventory forget` "
+        "and adopt them under the new one.",
+    )
+
+
 class ServerView:
     """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
 
-    An account that a person must sign in, or that is denied, stays down for the whole run: its error is raised again,
-    and the server is not asked any more.
+    An account that needs a human stays down for the whole run, one that an organization denies only there: the error
+    is raised again without asking anything more.
     """
 
     def __init__(self, run: RunContext) -> None:
@@ -45,39 +54,46 @@ class ServerView:
         self._guard = threading.Lock()
         self._locks: dict[tuple[str, ...], threading.Lock] = {}
         self._known: dict[tuple[str, ...], object] = {}
-        self._down: dict[str, RotatorError] = {}
+        self._down: dict[tuple[str, str], RotatorError] = {}
 
     def refresh_account(self, account: str) -> None:
-        """Make sure that the account is signed in. Otherwise raise the error that put it down."""
+        """Make sure that the account is signed in. Otherwise raise the error that put it down.
+
+        UnknownAccountError when the settings name no such account.
+        """
         with self._lock("account", account):
             self._raise_if_down(account)
             if ("account", account) not in self._known:
+                if account not in {known.name for known in self._run.services.accounts}:
+                    raise make_unknown_account(account)
                 try:
                     self._run.services.sign_in.refresh(account)
                 except RotatorError as error:
-                    self.put_down(account, error)
+                    self._put_down(account, "", error)
                     raise
                 self._known["account", account] = True
 
-    def put_down(self, account: str, error: RotatorError) -> None:
-        """Stop this account's work for the rest of the run."""
-        with self._guard:
-            self._down.setdefault(account, error)
+    def check_reachable(self, account: str, organization: str) -> None:
+        """Raise what keeps the account, or the account in this organization, from working; ask for a sign-in only."""
+        self.refresh_account(account)
+        self._raise_if_down(account, organization)
 
-    def note_error(self, account: str, error: RotatorError) -> None:
-        """Put the account down if the error means that nothing works for it now."""
+    def note_error(self, account: str, organization: str, error: RotatorError) -> None:
+        """Put down what the error says cannot work now: the whole account, or the account in this organization."""
         # A refusal inside a 200 is about one PAT: the account's rights for another may differ.
         denied = (
             isinstance(error, DeniedError)
             and error.service == "azure_devops"
             and (error.status != 200 or error.code == "sign_in_page")
         )
-        if denied or (isinstance(error, SignInRequiredError) and error.account == account):
-            self.put_down(account, error)
+        if denied:
+            self._put_down(account, organization, error)
+        elif isinstance(error, SignInRequiredError) and error.account == account:
+            self._put_down(account, "", error)
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
         """Return who the account is in the organization."""
-        self.refresh_account(account)
+        self.check_reachable(account, organization)
         key = ("identity", account, organization)
         with self._lock(*key):
             known = self._known.get(key)
@@ -91,7 +107,7 @@ class ServerView:
         identity = self.fetch_identity(account, organization)
         key = ("listing", account, organization)
         with self._lock(*key):
-            self._raise_if_down(account)
+            self._raise_if_down(account, organization)
             known = self._known.get(key)
             if not isinstance(known, Listing):
                 known = self._list(account, organization, identity)
@@ -107,8 +123,12 @@ class ServerView:
         kept = tuple(pat for pat in pats if belongs(pat, identity.organization_id))
         return Listing(account, organization, identity, kept)
 
-    def _raise_if_down(self, account: str) -> None:
-        error = self._down.get(account)
+    def _put_down(self, account: str, organization: str, error: RotatorError) -> None:
+        with self._guard:
+            self._down.setdefault((account, organization), error)
+
+    def _raise_if_down(self, account: str, organization: str = "") -> None:
+        error = self._down.get((account, "")) or self._down.get((account, organization))
         if error is not None:
             raise error
 

@@ -73,7 +73,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         try:
             listing = view.fetch_listing(*pair)
         except RotatorError as error:
-            view.note_error(pair[0], error)
+            view.note_error(*pair, error)
             found.down[pair] = error
             continue
         found.listings[pair] = listing

@@ -97,7 +97,7 @@ class Run:
         with self.run.services.database.read() as reading:
             pat = check_managed(reading, name)
         try:
-            self.view.refresh_account(pat.account)
+            self.view.check_reachable(pat.account, pat.organization)
             with claimed(self.run, name) as held:
                 pat = held.pat
                 self._guarded(held, work)
@@ -117,7 +117,7 @@ class Run:
         except DatabaseError:
             raise
         except RotatorError as error:
-            self.view.note_error(held.pat.account, error)
+            self.view.note_error(held.pat.account, held.pat.organization, error)
             self._note_failure(held, error)
         except Exception as error:
             self._note_failure(held, _make_internal(error))

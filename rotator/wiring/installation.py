@@ -17,6 +17,7 @@ from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.listing import make_unknown_account
 from rotator.engine.signing_in import AccountView, AppRegistration, SignInDesk, view_account
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
@@ -268,7 +269,13 @@ class Installation:
 
         sign_in = self.entra_sign_in
         credentials = {account.name: AccountCredential(sign_in, account.name) for account in self.accounts}
-        return lambda location: credentials[location.account]
+
+        def find(location: SecretLocation) -> TokenCredential:
+            if location.account not in credentials:
+                raise make_unknown_account(location.account)
+            return credentials[location.account]
+
+        return find
 
     def _make_entra_account(self, account: AccountSettings) -> EntraAccount:
         from rotator.adapters.entra.flows import EntraAccount

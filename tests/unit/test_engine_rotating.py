@@ -326,6 +326,38 @@ def test_account_is_put_down_when_it_is_denied() -> None:
     assert [call for call, _, _ in world.pats.calls].count("fetch_pat") == 2
 
 
+def test_other_organizations_of_an_account_go_on_when_one_denies() -> None:
+    world = make_world("a", "b")
+    world.add_managed("far", organization="fabrikam")
+    world.pats.fail("fetch_pats", make_denied())
+    report = world.run()
+    assert names_of(report, OutcomeKind.ROTATED) == ["far"]
+    assert sorted(names_of(report, OutcomeKind.FAILED)) == ["a", "b", "build-bot"]
+    assert world.states("a") == world.states("b") == []
+
+
+def test_other_organizations_of_an_account_go_on_when_one_denies_in_the_middle_of_the_run() -> None:
+    world = make_world("a", "b")
+    world.add_managed("far", organization="fabrikam", days_left=6)
+    world.pats.fail("mint", make_denied())
+    report = world.run()
+    assert names_of(report, OutcomeKind.BLOCKED) == ["a"]
+    assert names_of(report, OutcomeKind.FAILED) == ["b"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["far"]
+
+
+def test_only_the_pats_of_an_account_fail_when_it_was_renamed_in_the_settings() -> None:
+    world = make_world("a")
+    world.add_managed("release", account="release-bot")
+    world.accounts = tuple(account for account in world.accounts if account.name != "release-bot")
+    report = world.run()
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
+    codes = {entry.failure.code for entry in report.of_kind(OutcomeKind.FAILED) if entry.failure}
+    assert (sorted(names_of(report, OutcomeKind.FAILED)), codes) == (["release", "release-bot"], {"unknown_account"})
+    assert "release-bot" not in world.sign_in.calls
+    assert world.states("release") == []
+
+
 def test_account_is_put_down_when_its_listing_is_denied() -> None:
     world = make_world("a", "b")
     world.add_managed("release", account="release-bot")
