@@ -99,7 +99,7 @@ _OPTIONS = (
         type=click.Path(path_type=str),
         expose_value=False,
         callback=_keep_config,
-        help="The settings file. Else ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
+        help="The settings file. Default: ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml.",
     ),
     click.option(
         "--json",
@@ -115,7 +115,7 @@ _OPTIONS = (
         is_flag=True,
         expose_value=False,
         callback=_keep_flag,
-        help="Only what was asked for, and errors.",
+        help="Print only what was asked for, and errors.",
     ),
     click.option(
         "-v",
@@ -123,14 +123,14 @@ _OPTIONS = (
         count=True,
         expose_value=False,
         callback=_keep_verbosity,
-        help="Tell more on stderr; -vv tells all.",
+        help="More output on stderr; -vv for everything.",
     ),
     click.option(
         "--no-input",
         is_flag=True,
         expose_value=False,
         callback=_keep_flag,
-        help="Never ask anything.",
+        help="Never prompt for input.",
     ),
 )
 

@@ -28,14 +28,14 @@ COMMANDS = {
     "scan": ("rotator.cli.commands.scan", "scan", "Compare the server's PATs with the inventory. Read-only."),
     "inventory": ("rotator.cli.commands.inventory", "inventory", "Adopt PATs; list, pause and forget them."),
     "plan": ("rotator.cli.commands.plan", "plan", "Show what a run would do now, and why. Changes nothing."),
-    "once": ("rotator.cli.commands.once", "once", "One whole run, for cron and timers."),
+    "once": ("rotator.cli.commands.once", "once", "Do one run, for cron and timers."),
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke a PAT now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),
-    "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins of Entra, Azure DevOps and Key Vault."),
-    "completion": ("rotator.cli.commands.completion", "completion", "Print the completion script of a shell."),
+    "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins for Entra, Azure DevOps and Key Vault."),
+    "completion": ("rotator.cli.commands.completion", "completion", "Print the completion script for a shell."),
 }
 
 

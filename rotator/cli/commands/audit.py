@@ -24,7 +24,7 @@ _COUNT = click.IntRange(min=1, max=2**63 - 1)
 @click.group(
     epilog=examples(
         "rotator audit list --since 2d        what happened in the last two days",
-        "rotator audit verify                 is the log what was written?",
+        "rotator audit verify                 is the log intact?",
         "rotator audit export --output audit.jsonl",
     )
 )

@@ -50,7 +50,7 @@ FLAGS = {
 @click.option("--vault", metavar="NAME", help="The Key Vault: its name or its https address.")
 @click.option("--account", metavar="NAME", help="Your own name for the account. Else the first part of the user's.")
 @click.option("--directory", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where to write to.")
-@click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The key is kept all the same.")
+@click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The key is kept.")
 @common_options
 @click.pass_obj
 def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[str, ...] | None) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "rotator once                 rotate what is due, revoke what is replaced",
         "rotator once --dry-run       only show what would be done",
-        "rotator once --quiet         for cron: speaks only when something failed",
+        "rotator once --quiet         for cron: prints only what failed",
         "rotator once --json          what was done, for scripts",
     )
 )
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @common_options
 @click.pass_obj
 def once(cli: CliContext, dry_run: bool) -> int:
-    """One whole run: look at the server, finish what was interrupted, rotate what is due, revoke what is replaced.
+    """Do one run: look at the server, finish what was interrupted, rotate what is due, revoke what is replaced.
 
     Exit codes: 0 all well, 1 all failed, 3 some failed, 10 a human must sign in, 11 another run was at work.
     """

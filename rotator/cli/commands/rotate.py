@@ -19,7 +19,7 @@ from rotator.cli.context import CliContext, common_options, examples, reason_opt
 @common_options
 @click.pass_obj
 def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
-    """Rotate these PATs now, due or not, paused or not. Guardrails of the policy hold all the same."""
+    """Rotate these PATs now, due or not, paused or not. The policy's guardrails still apply."""
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
     from rotator.engine.run import rotate_by_hand

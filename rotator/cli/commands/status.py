@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 )
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice([state.value for state in PatState]), help="Only these."
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in PatState]),
+    help="Only PATs in this state; may be given several times.",
 )
 @click.option("--check", is_flag=True, help="Exit with 4 when a PAT shown is expired, failed or blocked.")
 @common_options
