@@ -133,5 +133,5 @@ def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> tuple[st
         if (rotation.account, rotation.organization) == (listing.account, listing.organization)
         and rotation.state is RotationState.OVERLAPPING
         and (rotation.new_valid_to is None or rotation.new_valid_to > now)
-        and listing.find(rotation.new_authorization_id or "") is None
+        and listing.find(rotation.new_authorization_id) is None
     )

@@ -21,8 +21,8 @@ class Listing:
     identity: Identity
     pats: tuple[Pat, ...]
 
-    def find(self, authorization_id: str) -> Pat | None:
-        """Return the listed PAT with that id, or None."""
+    def find(self, authorization_id: str | None) -> Pat | None:
+        """Return the listed PAT with that id, or None; None for no id."""
         return next((pat for pat in self.pats if pat.authorization_id == authorization_id), None)
 
 

@@ -19,7 +19,7 @@ def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
     """
     rotation = held.rotation
     listing = view.fetch_again(rotation.account, rotation.organization)
-    if listing.find(rotation.new_authorization_id or "") is None:
+    if listing.find(rotation.new_authorization_id) is None:
         raise _return_to_predecessor(held, listing)
 
 

@@ -171,7 +171,7 @@ class _Look:
         if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
             return
         tags = versions[0].tags
-        name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG, "")
+        name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG)
         if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
             reason = f"secret {location.name} in {location.vault} has tags that rotator does not write"
             self.refusals.append(Refusal(location.name, reason, "Find out who writes this secret, then adopt its PAT."))
@@ -189,7 +189,7 @@ class _Look:
         """Find what the versions of one secret say about its record, or why only a person can tell."""
         before, (newer, version) = self.records.get(name), _split(versions, listing)
         gone = self._drop_known(name, newer)
-        recorded = before.authorization_id if before is not None else ""
+        recorded = before.authorization_id if before is not None else None
         pat = listing.find(version.tags[AUTHORIZATION_TAG] if version is not None else recorded)
         fix = (
             "" if pat else "Create a PAT, write its value to the secret and adopt it, or find out who revoked this one."
@@ -243,7 +243,7 @@ class _Look:
 
     def _find_predecessor(self, listing: Listing, tags: dict[str, str], pat: Pat) -> Pat | None:
         """Return the old PAT that the tags name, if it lives and matches its clone; any other is left alone."""
-        old = listing.find(tags.get(PREDECESSOR_TAG, ""))
+        old = listing.find(tags.get(PREDECESSOR_TAG))
         in_use = {r.authorization_id for r in self.records.values() if r.name != tags.get(NAME_TAG)}
         if old is None or old.authorization_id in {pat.authorization_id, *in_use}:
             return None
@@ -257,7 +257,7 @@ def _split(
     """Return the newest version whose PAT is listed, and newer ones of ours; none older than a foreign version."""
     ours = tuple(takewhile(lambda version: ROTATION_TAG in version.tags, versions))
     for number, version in enumerate(ours):
-        if listing.find(version.tags.get(AUTHORIZATION_TAG, "")) is not None:
+        if listing.find(version.tags.get(AUTHORIZATION_TAG)) is not None:
             return ours[:number], version
     return ours, None
 

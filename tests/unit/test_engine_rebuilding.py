@@ -58,6 +58,7 @@ def look_at(world: EngineWorld) -> Rebuild:
     assert world.database.dump() == before
     assert not MUTATIONS & set(world.timeline[calls:])
     assert CANARY not in repr(plan)
+    check_told(plan)
     return plan
 
 
@@ -69,7 +70,15 @@ def do(world: EngineWorld) -> Rebuild:
     rebuild(run, plan)
     assert not MUTATIONS & set(world.timeline[calls:])
     assert CANARY not in world.database.dump()
+    check_told(plan)
     return plan
+
+
+def check_told(plan: Rebuild) -> None:
+    """Each refusal says which secret, or which other record, is in the way, and what a person can do about it."""
+    for refusal in plan.refusals:
+        assert VAULT in refusal.reason or "its PAT or its secret" in refusal.reason
+        assert refusal.fix
 
 
 def code_of(world: EngineWorld) -> str:
