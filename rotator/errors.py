@@ -7,7 +7,7 @@
         PatGoneError                the server no longer lists a managed PAT
         DatabaseBehindError         an unknown rotation wrote the secret
       UnknownAccountError           a record names an account that the settings do not
-      PostponedError                enough rotations in this hour: a later run does it
+      PostponedError                enough rotations in this hour: a later run continues
       RotationError                 one attempt went wrong
         IllegalTransitionError      a step that the state machine forbids: a bug
         VerificationError           the new PAT, or its copy in the vault, did not prove itself
@@ -21,11 +21,11 @@
       SignInRequiredError           a person must sign in                                exit 10
       DatabaseError                 cannot be read or written, wrong version, not ours
         DatabaseLockedError         another process holds it                             exit 11
-        ClaimHeldError              another run works on this ManagedPat                 exit 11
+        ClaimHeldError              this ManagedPat is already claimed                   exit 11
         ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
-      InternalError                 a bug of ours, isolated to one ManagedPat
-    StoppedError                    the process must stop: no failure, and nothing that isolates failures catches it
+      InternalError                 a bug in rotator, isolated to one ManagedPat
+    StoppedError                    the process must stop: not a failure, and what isolates failures lets it pass
 
 `code` is stable and for machines, the message says what failed and why, `fix` says who must do what.
 No message ever holds a token, a secret or a bearer.
@@ -73,7 +73,7 @@ class PlanRefusedError(RotatorError):
 
 
 class PatGoneError(PlanRefusedError):
-    """The server no longer lists a managed PAT as active, before its time."""
+    """The server stopped listing a managed PAT as active before it expired."""
 
     code = "revoked_elsewhere"
 
@@ -91,7 +91,7 @@ class UnknownAccountError(RotatorError):
 
 
 class PostponedError(RotatorError):
-    """As many rotations as guardrails allow were begun within the hour. Nothing was minted; a later run does it."""
+    """The guardrails allow no more rotations within this hour. Nothing was minted; a later run continues."""
 
     code = "postponed"
 
@@ -109,7 +109,7 @@ class IllegalTransitionError(RotationError):
 
 
 class VerificationError(RotationError):
-    """A PAT did not authenticate as the expected user, or the vault did not give back what was written."""
+    """A PAT did not authenticate as the expected user, or the vault did not return what was written."""
 
     code = "verification_failed"
 
@@ -154,7 +154,7 @@ class RemoteError(RotatorError):
 
 
 class TransientError(RemoteError):
-    """It certainly had no effect and may work later. `retry_after` is in seconds, None if the service named none."""
+    """The request certainly had no effect, and may work later. `retry_after` is in seconds, None if not given."""
 
     code = "transient"
 
@@ -201,7 +201,7 @@ class UnknownOutcomeError(RemoteError):
 
 
 class SignInRequiredError(RotatorError):
-    """There is no token for an account until a person signs in or an administrator allows it."""
+    """An account can get no token until a person signs in or an administrator allows it."""
 
     code = "sign_in_required"
     exit_code = 10
@@ -225,14 +225,14 @@ class DatabaseLockedError(DatabaseError):
 
 
 class ClaimHeldError(DatabaseError):
-    """Another run has claimed this ManagedPat and its claim has not run out."""
+    """This ManagedPat is already claimed, and the claim has not expired."""
 
     code = "claim_held"
     exit_code = 11
 
 
 class ClaimLostError(DatabaseError):
-    """Our claim on this ManagedPat ran out or was taken over; whatever we planned must not happen."""
+    """Our claim on this ManagedPat expired or was taken over; nothing may be done under it any more."""
 
     code = "claim_lost"
     exit_code = 11
@@ -251,7 +251,7 @@ class AuditChainError(RotatorError):
 
 
 class InternalError(RotatorError):
-    """A bug in rotator, met while working on one ManagedPat; the other PATs are processed."""
+    """A bug in rotator, met while working on one ManagedPat; the others are still processed."""
 
     code = "internal"
 

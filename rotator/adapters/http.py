@@ -1,7 +1,7 @@
-"""HTTP as every adapter of ours uses it: own CA, timeouts on everything, redirects never followed.
+"""HTTP as all our adapters use it: a CA of your choice, timeouts on everything, redirects never followed.
 
-The environment has no say (no proxies, no `.netrc`, no `REQUESTS_CA_BUNDLE`), and no cookie is kept: one that a
-service sets for one credential must not speak for the next. Failures of the network become a code, a sentence with
+The environment is ignored (no proxies, no `.netrc`, no `REQUESTS_CA_BUNDLE`), and no cookie is kept: one that a
+service sets for one credential must not be sent with the next. Failures of the network become a code, a sentence with
 host and reason, and the setting to look at. The library's exceptions hold the request with its credential: none of
 them, not even as `__context__`, may leave an adapter.
 """
@@ -57,7 +57,7 @@ def make_session(options: HttpOptions) -> requests.Session:
 
 
 def _share_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
-    """One context for all sessions: reading the public CAs takes 30 ms, and a run has twenty sessions."""
+    """One context for all sessions: reading the public CAs takes 30 ms, and a run may have twenty sessions."""
     try:
         changed_at = 0 if ca_bundle is None else ca_bundle.stat().st_mtime_ns
     except OSError:
@@ -80,7 +80,7 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
 
 
 def was_not_sent(error: requests.RequestException) -> bool:
-    """Whether it is certain that the service saw no byte of it: no connection, no TLS, no usable address."""
+    """Whether the service certainly saw no byte of the request: no connection, no TLS, no usable address."""
     if isinstance(error, _BAD_ADDRESS):
         return True
     return any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in _causes(error))
@@ -124,7 +124,7 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
     (socket.gaierror, "dns_failed", "the host name {host} cannot be resolved", ""),
     (ConnectionRefusedError, "connection_refused", "{host} refused the connection", ""),
     (NewConnectionError, "connection_failed", "no connection to {host}: {reason}", ""),
-    # Its child NewConnectionError stands above.
+    # Its subclass NewConnectionError comes first, above.
     (
         ConnectTimeoutError,
         "connect_timeout",
@@ -191,7 +191,7 @@ class _Session(requests.Session):
 
 
 class _Connection(HTTPSConnection):
-    """An HTTPS connection whose failures before the request look like what they are.
+    """An HTTPS connection that tells failures before the request from those after it.
 
     Without this, a failed handshake and a TLS error while the answer is read are the same exception.
     """
@@ -221,7 +221,7 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: object) -> None:
-        """Pools of connections that tell a failed handshake from a failed answer."""
+        """Make pools whose connections tell a failed handshake from a failed answer."""
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **pool_kwargs)
         self.poolmanager.pool_classes_by_scheme = {**self.poolmanager.pool_classes_by_scheme, "https": _Pool}
 
@@ -232,7 +232,7 @@ class _Adapter(HTTPAdapter):
         verify: bool | str,
         cert: bytes | str | tuple[bytes | str, bytes | str] | None,
     ) -> None:
-        """Always, and by the context: its CAs were read once and need no second look."""
+        """Always verify, by the context: its CAs have been read already."""
         conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None
 
     def send(
@@ -244,5 +244,5 @@ class _Adapter(HTTPAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """As the library, with a timeout in any case."""
+        """Send as the library does, but always with a timeout."""
         return super().send(request, stream, timeout or self._timeout, verify, cert, proxies)

@@ -20,7 +20,7 @@ from rotator.domain.events.event import Event
 from rotator.ports.progress import Progress
 
 LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
-"""They speak from WARNING on, unless everything is wanted."""
+"""Logged from WARNING on, unless the level is DEBUG."""
 
 _MULTILINE = frozenset({"exception", "stack"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -111,7 +111,7 @@ def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
 
 
 def _escape_controls(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Names come from elsewhere: none may start a line of its own or steer the terminal."""
+    """Names come from elsewhere: none may start a line of its own or control the terminal."""
     return {
         key: redact_value(value, clean=_escape_all_but_lines if key in _MULTILINE else _escape_all)
         for key, value in event.items()
@@ -131,7 +131,7 @@ def _write_out(found: re.Match[str]) -> str:
 
 
 class _LineHandler(logging.StreamHandler[TextIO]):
-    """Writes the lines. One that cannot be formatted is told without its arguments: they may be secret."""
+    """Writes the lines. A record that cannot be formatted is reported without its arguments: they may be secret."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """One line in place of the record; nothing if the stream itself is broken."""

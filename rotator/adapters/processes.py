@@ -1,4 +1,4 @@
-"""Who claims, and whether that process still exists: a run that was killed is taken over at once on its own host."""
+"""Who claims, and whether that process still exists: on the same host, a killed run is taken over immediately."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _START_TIME = 19
 
 
 def make_claimant(run_id: str) -> str:
-    """A run's name for its claims: the run, the host, the process id and when that process started."""
+    """The claimant of a run: the run's id, the host, the process id, and when that process started."""
     pid = os.getpid()
     return f"{run_id}@{_identify_host()}#{pid}.{_read_start(pid) or 0}"
 
@@ -22,7 +22,7 @@ def make_claimant(run_id: str) -> str:
 def is_gone(claimant: str, *, proc: Path = _PROC) -> bool:
     """Whether the process behind a claim has certainly ended.
 
-    Only a process of this boot and of this process namespace can be judged; of any other the claim must run out.
+    Only a process of this boot and of this process namespace can be judged; any other claim has to expire.
     A process that is merely stopped is not gone, nor is one that /proc hides from us.
     """
     try:
@@ -48,7 +48,7 @@ def _identify_host(proc: Path = _PROC) -> str:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is such a process: unlike /proc, which may be mounted to hide those of others, a signal tells."""
+    """Whether there is such a process. A signal tells even where /proc hides the processes of other users."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -59,7 +59,7 @@ def _exists(pid: int) -> bool:
 
 
 def _read_start(pid: int, proc: Path = _PROC) -> int | None:
-    """When a process started, in clock ticks since boot; 0 for one that has ended; None when there is none to see."""
+    """When a process started, in clock ticks since boot; 0 for one that has ended; None if it cannot be seen."""
     try:
         text = (proc / str(pid) / "stat").read_text()
     except OSError:

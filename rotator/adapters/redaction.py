@@ -1,4 +1,4 @@
-"""Taking secrets out of text by their shape: the last line of defence, for logs and for messages of others.
+"""Takes secrets out of text by their shape: the last line of defence, for logs and for messages from elsewhere.
 
 Nothing of ours puts a secret into a text; libraries and servers might. Imports the standard library only.
 """
@@ -21,7 +21,7 @@ _FIELD = re.compile(rf"(?:{_FIELDS})", re.IGNORECASE)
 
 # No pattern asks for a boundary in front: in the repr of a text a secret may follow the `n` of a line break.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # PEM private keys, cut ones and those with written-out line breaks too.
+    # PEM private keys, also when cut or with escaped line breaks.
     (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
         MASK,
@@ -39,8 +39,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[a-z2-7]{52,}"), MASK),
     # Base64 of a colon and a PAT, as Basic sends it: it begins with O and one of j to n.
     (re.compile(r"O[j-n][A-Za-z0-9+/_-]{66,}={0,2}"), MASK),
-    # Fields of forms, of JSON and of a printed dict, whatever their value looks like. An authorization code's
-    # is named `code`, as is much that is harmless: only in an address or a form.
+    # Fields of forms, of JSON and of a printed dict, whatever their value looks like. An authorization code's field
+    # is `code`, but so are many harmless ones: it counts only in an address or a form.
     (re.compile(rf"({_FIELDS})=[^&\s\"']+", re.IGNORECASE), rf"\1={MASK}"),
     (re.compile(rf"({_FIELDS})(\\?[\"']\s*:\s*b?\\?[\"'])[^\"'\\]+", re.IGNORECASE), rf"\1\2{MASK}"),
     (re.compile(r"(^|[?&\"'])code=[^&\s\"']+"), rf"\1code={MASK}"),
@@ -58,7 +58,7 @@ def redact_text(text: str) -> str:
 
 
 def blank_out(text: str, secret: str) -> str:
-    """The text without this secret and without any piece of it of a dozen characters: services cut what they repeat."""
+    """The text without this secret or any twelve characters of it in a row: services shorten what they repeat."""
     text = text.replace(secret, MASK)
     pieces = {secret[start : start + _PIECE] for start in range(len(secret) - _PIECE + 1)}
     signs = list(text)
@@ -69,7 +69,7 @@ def blank_out(text: str, secret: str) -> str:
 
 
 def redact_value(value: object, *, key: object = None, clean: Callable[[str], str] = redact_text) -> object:
-    """Numbers, booleans and None as they are; texts cleaned; lists and mappings gone through; others as text.
+    """Numbers, booleans and None as they are; texts cleaned; lists and mappings item by item; others as text.
 
     Masked whole when `key`, the name it goes by, is a secret's. The result is made of JSON's types.
     """

@@ -37,7 +37,7 @@ class ProcessStop:
         return self._event.is_set()
 
     def set(self) -> int:
-        """Stop all work, for good; how many threads hold a value that they may still finish."""
+        """Stop all work, for good. Returns how many threads hold a value that they may still bring to the vault."""
         with self._lock:
             if not self._event.is_set():
                 self._set_at = self._seconds()
@@ -59,7 +59,7 @@ class ProcessStop:
             rest = until - self._seconds()
         if rest > self._left():
             raise StoppedError
-        # This thread is finishing: nothing but the end of the wait ends it now.
+        # This thread is finishing: only the end of the wait ends it now.
         self._pause(self._never, max(0.0, rest))
 
     @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Account:
-    """`name` is ours; `username` is the only user accepted as signed in; `organizations` are the ones it reaches."""
+    """`name` is ours; `username` is the only user who may sign in for it; `organizations` are those it reaches."""
 
     name: str
     username: str

@@ -14,11 +14,11 @@ from rotator.domain.managed_pat import check_aware
 GENESIS_HASH = "0" * 64
 
 Detail = str | int | bool | None
-"""What a field of an event may hold once it is written down."""
+"""What a field of an event may hold in the audit log."""
 
 
 class Outcome(StrEnum):
-    """How what an event tells ended; `intended` comes before a mutation, the others after."""
+    """How it ended: `intended` is written before a mutation, the others after."""
 
     INTENDED = "intended"
     SUCCEEDED = "succeeded"
@@ -40,7 +40,7 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """An entry in its place: numbered from 1 without gaps, hashed over its content and the previous hash."""
+    """An entry in the chain: numbered from 1 without gaps, hashed over its content and the previous hash."""
 
     sequence: int
     occurred_at: datetime

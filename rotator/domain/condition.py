@@ -24,7 +24,7 @@ class ConditionKind(StrEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that is wrong with one subject. `told_at` is when a person was last told of it, None for never."""
+    """One thing that is wrong with one subject. `told_at` is when a person was last told of it, None if never."""
 
     kind: ConditionKind
     subject: str

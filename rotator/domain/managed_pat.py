@@ -23,7 +23,7 @@ def check_aware(moment: datetime) -> datetime:
 
 
 def make_scopes(scope: str) -> tuple[str, ...]:
-    """The scopes of a blank-separated scope text, sorted, each once."""
+    """The scopes in a text that spaces separate, sorted, without duplicates."""
     return tuple(sorted(set(scope.split())))
 
 
@@ -35,9 +35,9 @@ ALL_ORGANIZATIONS_END = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def find_expiry(valid_to: datetime, *, all_organizations: bool, now: datetime) -> datetime:
-    """When a PAT expires: from `ALL_ORGANIZATIONS_END` on, one for all organizations has expired then at the latest.
+    """When a PAT expires: from `ALL_ORGANIZATIONS_END` on, one for all organizations expired then at the latest.
 
-    Until then its own expiry counts, because the server says no other.
+    Until then its own expiry counts, because the server names no other.
     """
     has_ended = all_organizations and now >= ALL_ORGANIZATIONS_END
     return min(valid_to, ALL_ORGANIZATIONS_END) if has_ended else valid_to
@@ -87,7 +87,7 @@ class Pat:
 
 
 class ManagedPatState(StrEnum):
-    """What the inventory itself says of a record; `status` derives the rest from times and rotations."""
+    """What the inventory itself says about a record; `status` derives the rest from times and rotations."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -97,7 +97,7 @@ class Hold(StrEnum):
     """Something that happened to a ManagedPat and decides what may be done next, until a person or a new PAT lifts it.
 
     `foreign_write`: somebody else wrote its secret. `revoked_by_hand`: by `rotator revoke`. `revoked_elsewhere`: the
-    server lists it no more. `database_behind`: an unknown rotation wrote its secret.
+    server no longer lists it. `database_behind`: a rotation that our journal does not hold wrote its secret.
     """
 
     FOREIGN_WRITE = "foreign_write"
@@ -162,7 +162,7 @@ class ManagedPat:
 
     @property
     def all_organizations(self) -> bool:
-        """Whether its PAT is valid for all organizations, as far as its last failure says so."""
+        """Whether its PAT is valid for all organizations, according to its last failure."""
         return self.last_failure is not None and self.last_failure.code == ALL_ORGANIZATIONS
 
     def as_of(self, now: datetime) -> Self:
@@ -175,12 +175,12 @@ class ManagedPat:
         return self.valid_to - self.valid_from
 
     def healed(self) -> ManagedPat:
-        """The record with nothing left of what failed before."""
+        """The record without what failed before."""
         return replace(self, failures=0, retry_at=None, last_failure=None, blocked=False, hold=None)
 
     @property
     def place(self) -> str:
-        """Where its value goes, such that two spellings of one place are equal: a vault's names have no case."""
+        """Where its value goes, in lower case: Key Vault ignores case, so two spellings of one place must be equal."""
         return f"{self.vault.rstrip('/')}/{self.secret_name}".lower()
 
 
@@ -201,7 +201,7 @@ def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault:
 
 
 def make_name(display_name: str, organization: str, taken: frozenset[str]) -> str:
-    """A free name for a PAT: its display name made plain, then with the organization, then numbered."""
+    """A free name for a PAT: its display name in plain characters, with the organization and a number if need be."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", strip_mark(display_name).lower()).strip("-._")[:80] or "pat"
     candidates = [plain, f"{plain}-{organization.lower()}"[:95]]
     for candidate in candidates:

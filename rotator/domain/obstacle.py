@@ -1,4 +1,4 @@
-"""What stands in the way of rotating a PAT, as values, and the failure that each is told as."""
+"""What stands in the way of rotating a PAT, as values, and the failure that each is shown as."""
 
 from __future__ import annotations
 

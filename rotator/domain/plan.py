@@ -46,7 +46,7 @@ class Action:
     """One ManagedPat's part of the plan, as fields.
 
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old one would be or is revoked.
-    `failure` is what keeps a run from doing more: the last failure, until `retry_at` of the record, or what blocks it.
+    `failure` is what keeps a run from doing more: the last failure, until the record's `retry_at`, or what blocks it.
     """
 
     kind: ActionKind

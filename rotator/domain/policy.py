@@ -1,4 +1,4 @@
-"""The policy as values: which rule speaks for a PAT, and what it says about it now."""
+"""The policy as values: which rule applies to a PAT, and what it says about it now."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Match:
     scope: str | None = None
 
     def is_met(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> bool:
-        """Whether a PAT with these properties is meant."""
+        """Whether a PAT with these properties matches."""
         plain = (
             (self.account, account),
             (self.organization, organization),
@@ -75,7 +75,7 @@ class Rule:
     disable_previous: bool = False
 
     def make_secret_name(self, *, organization: str, name: str, account: str) -> str:
-        """The vault's name for a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
+        """The name of a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
         filled = self.secret_name.replace("{organization}", organization).replace("{account}", account)
         return make_secret_name(filled.replace("{name}", name))
 
@@ -114,7 +114,7 @@ class Decision:
 
     @property
     def failure(self) -> Failure | None:
-        """What a blocked ManagedPat is told to fail of."""
+        """The failure of a blocked ManagedPat; None for the other verdicts."""
         return None if self.obstacle is None else replace(self.obstacle.explain(), code="blocked")
 
 
@@ -134,7 +134,7 @@ class Policy:
         return None
 
     def rule_for(self, pat: ManagedPat) -> Rule | None:
-        """The rule that speaks for an inventory record."""
+        """The rule that applies to an inventory record."""
         return self.find_rule(
             account=pat.account,
             organization=pat.organization,
@@ -143,7 +143,7 @@ class Policy:
         )
 
     def decide(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
-        """What to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime as far as learned."""
+        """What to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime, as far as it is known."""
         rule = self.rule_for(pat)
         if rule is None:
             return Decision(Verdict.BLOCKED, obstacle=Obstacle(ObstacleKind.NO_RULE))
@@ -162,7 +162,7 @@ class Policy:
         return Decision(verdict, rule, rotate_after, lifetime)
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
-        """The lifetime a clone is planned with: the rule's or the old one's, below every known maximum."""
+        """The lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum."""
         wanted = rule.lifetime or make_kept_lifetime(pat.lifetime)
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
 
@@ -186,12 +186,12 @@ def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelt
 
 
 def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> Obstacle | None:
-    """The obstacle when a PAT of the server cannot be cloned without reaching more or less."""
+    """The obstacle when the clone of a PAT would reach more or less than the PAT itself."""
     return check_target(pat, organization_id) or check_scopes(pat.scopes, guardrails)
 
 
 def check_target(pat: Pat, organization_id: str | None) -> Obstacle | None:
-    """The obstacle when a PAT is not valid for just this organization; an unknown id fits any single one."""
+    """The obstacle when a PAT is not valid for just this organization; with its id unknown, for just one."""
     targets = pat.target_accounts
     if targets is None:
         return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)

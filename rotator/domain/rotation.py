@@ -1,4 +1,4 @@
-"""One attempt to replace a ManagedPat's token: a journaled state machine, as values."""
+"""One attempt to replace the PAT of a ManagedPat: a journaled state machine, as values."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ STEPS: dict[RotationState, frozenset[RotationState]] = {
 }
 CLOSED_STATES = frozenset(state for state, following in STEPS.items() if not following)
 BEYOND_STORE = frozenset({_S.COMPLETED, _S.ABANDONING, _S.ABANDONED})
-"""Where nobody waits for an unanswered write to the vault any more."""
+"""The states in which nobody waits any longer for a write to the vault whose answer was lost."""
 
 
 class RotationKind(StrEnum):
-    """What the attempt is for: to replace a token, or only to revoke what an earlier rotation left behind."""
+    """What the rotation is for: to replace a PAT, or only to revoke what an earlier rotation left behind."""
 
     ROTATION = "rotation"
     REVOCATION = "revocation"
 
 
 class RotationEnding(StrEnum):
-    """An end that decides what may be concluded later.
+    """How a rotation ended, where that decides what may be concluded later.
 
     `mint_ambiguous`: more than one PAT could be its mint. `clone_lost`: somebody else revoked its clone.
     """
@@ -90,8 +90,8 @@ class Rotation:
     `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
     only id that may ever be retired. `known_ids` are the ids of that display name which the server listed before
     the mint. `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
-    `sent_at` is when the last request whose answer may be lost (mint or store) was about to be sent, and
-    `mint_begun_at` when the mint was: no later request overwrites it.
+    `sent_at` is when the latest request whose answer may be lost (mint or store) was about to be sent;
+    `mint_begun_at` is the same for the mint, and no later request overwrites it.
     """
 
     id: str
@@ -150,12 +150,12 @@ class Rotation:
     def may_write_late(self) -> bool:
         """Whether a write to the vault that nobody waits for any more may still replace a newer one.
 
-        Not where a rotation was frozen: then the vault is a person's to decide.
+        Not after a rotation was frozen: then a person decides what the vault holds.
         """
         return self.tried_store and (self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_LOST)
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
-        """The rotation after a step; raises IllegalTransitionError when the table forbids it."""
+        """The rotation after a step; raises IllegalTransitionError when `STEPS` forbids it."""
         if state not in STEPS[self.state]:
             raise IllegalTransitionError(f"rotation {self.id}: {self.state.value} cannot become {state.value}")
         return replace(self, state=state, updated_at=check_aware(at), **changes)
@@ -210,9 +210,10 @@ def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
 
 
 def make_kept_lifetime(lifetime: timedelta) -> timedelta:
-    """The lifetime that a PAT was meant to have: rounded up over the offset, so that clones do not shrink.
+    """The lifetime that a PAT was meant to have: rounded up to undo the offset, so that clones do not shrink.
 
-    To whole hours from one day on, to ten minutes from one hour on, else to minutes; 5 seconds over are let go.
+    Rounds to whole hours from one day on, to ten minutes from one hour on, else to minutes, and ignores an excess
+    of up to 5 seconds.
     """
     step = 3600 if lifetime >= timedelta(days=1) else 600 if lifetime >= timedelta(hours=1) else 60
     seconds = max(1, int(lifetime.total_seconds()) - 5)

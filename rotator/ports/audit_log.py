@@ -24,7 +24,7 @@ EVERY_EVENT = AuditFilter()
 
 
 class AuditLogReader(Protocol):
-    """Reading the hash chain. AuditChainError for an event that cannot be read: it was altered."""
+    """Reads the hash chain. Raises AuditChainError for an event that cannot be read, because it was altered."""
 
     def load(self, number: int) -> AuditEvent | None:
         """Return the event with that number."""
@@ -41,7 +41,7 @@ class AuditLogReader(Protocol):
     def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
         """Return the first `limit` wanted events after that number (None: from the beginning), in order.
 
-        Those before one that cannot be read are given first.
+        The events before an unreadable one are given before the error is raised.
         """
 
 

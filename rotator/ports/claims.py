@@ -11,7 +11,7 @@ from typing import Protocol
 class Claim:
     """The right to work on one ManagedPat until `expires_at`; `epoch` grows with each claim and fences writes.
 
-    It belongs to one unit of work. `claimant` names the run and the process that hold it.
+    It belongs to one piece of work. `claimant` names the run and the process that hold it.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Claims(Protocol):
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """Claim a ManagedPat, with the next epoch.
 
-        ClaimHeldError while any claim on it lasts, one of the same claimant included.
+        ClaimHeldError while any claim on it is valid, even one by the same claimant.
         """
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:

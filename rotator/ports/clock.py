@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as the engine sees it; tests advance it. Waiting is the business of `ports.stop`."""
+    """Time as the engine sees it; tests advance it. Waiting belongs to `ports.stop`."""
 
     def now(self) -> datetime:
         """Return the current moment, aware, UTC."""

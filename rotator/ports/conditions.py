@@ -1,4 +1,4 @@
-"""The conditions that last."""
+"""The conditions: what is wrong and lasts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class ConditionsReader(Protocol):
 
 
 class Conditions(ConditionsReader, Protocol):
-    """The same, changed in the very transaction that writes the audit log: by `record` of `engine.auditing`."""
+    """The same, changed in the transaction that writes the audit log, by `engine.auditing.record` alone."""
 
     def begin(self, condition: Condition) -> None:
         """Note it. If one of the same kind and subject already lasts, that one stays as it is, with its `since`."""
 
     def end(self, kind: ConditionKind, subject: str) -> None:
-        """Note that it is over; nothing happens when it did not last."""
+        """Note that a condition is over; does nothing if there is none."""

@@ -31,7 +31,7 @@ class Reading(Protocol):
 
     @property
     def limits(self) -> LifetimeLimitsReader:
-        """The longest lifetimes that were granted."""
+        """The longest lifetimes that the server has granted."""
 
     @property
     def conditions(self) -> ConditionsReader:
@@ -53,7 +53,7 @@ class UnitOfWork(Reading, Protocol):
 
 
 class Database(Protocol):
-    """Transactions. DatabaseError and its children when it cannot be used."""
+    """Transactions. Raises DatabaseError or one of its subclasses when the database cannot be used."""
 
     def begin(self) -> AbstractContextManager[UnitOfWork]:
         """Begin a transaction. No other writes at the same time (SQLite), or it locks what it changes (PostgreSQL)."""
@@ -61,6 +61,6 @@ class Database(Protocol):
     def read(self) -> AbstractContextManager[Reading]:
         """Begin a transaction that neither waits for a writer nor makes one wait; the database refuses writes in it.
 
-        What is decided in it may be out of date when it is acted on: whatever must hold together with a write
-        belongs into `begin`.
+        What it shows may be out of date by the time it is acted on: whatever must still be true when something
+        is written belongs in `begin`.
         """

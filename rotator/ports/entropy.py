@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Entropy(Protocol):
-    """Randomness, so that a run can be repeated exactly in a simulation."""
+    """Randomness; a simulation replaces it to repeat a run exactly."""
 
     def make_id(self) -> str:
         """Return a new unique id: 32 hex digits."""

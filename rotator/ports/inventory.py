@@ -19,7 +19,7 @@ class UntrackedPat:
 
 
 class InventoryReader(Protocol):
-    """Reading the ManagedPats."""
+    """Reads the ManagedPats."""
 
     def load_all(self) -> tuple[ManagedPat, ...]:
         """Return all records, by name."""
@@ -44,4 +44,4 @@ class Inventory(InventoryReader, Protocol):
         """Forget a record and keep its rotations."""
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
-        """Replace what is remembered as untracked for one account and organization."""
+        """Replace the untracked PATs of one account and organization."""

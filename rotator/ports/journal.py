@@ -10,7 +10,7 @@ from rotator.ports.claims import Claim
 
 
 class JournalReader(Protocol):
-    """Reading the rotations."""
+    """Reads the rotations."""
 
     def load_open(self) -> tuple[Rotation, ...]:
         """Return every rotation that is not closed."""
@@ -41,9 +41,9 @@ class Journal(JournalReader, Protocol):
     """The rotations. Every write is fenced: ClaimLostError unless the claim's epoch is the current one."""
 
     def lock_mints(self) -> None:
-        """Wait until no other transaction holds this lock, and hold it until this one ends.
+        """Take the lock on mints, and hold it until this transaction ends.
 
-        What `count_mints` says then stays true, but for mints that are begun without the lock.
+        Until then `count_mints` stays right, except for mints that are begun without the lock.
         """
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:

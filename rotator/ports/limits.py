@@ -14,7 +14,7 @@ class LifetimeLimitsReader(Protocol):
 
 
 class LifetimeLimits(LifetimeLimitsReader, Protocol):
-    """The same, and what is learned."""
+    """The same, with the means to save what is learned."""
 
     def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
         """Remember a limit."""

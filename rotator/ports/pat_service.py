@@ -23,7 +23,7 @@ class PatFilter(StrEnum):
 
 @dataclass(frozen=True)
 class MintedPat:
-    """What a mint answered: the metadata and, this once, the value (None if the service left it out)."""
+    """The answer to a mint: the metadata and, this once, the value (None if the service left it out)."""
 
     pat: Pat
     value: SecretValue | None
@@ -37,7 +37,7 @@ class PatService(Protocol):
     """
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
-        """Return who the account's sign-in is in the organization."""
+        """Return who the account is signed in as in the organization."""
 
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
         """Return all pages of the list, or raise: never a part. May hold PATs of other organizations."""
@@ -46,7 +46,7 @@ class PatService(Protocol):
         """Return one PAT's metadata, None if the service does not know the id."""
 
     def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
-        """Create a PAT for this organization only. Sent at most once. The answer's `valid_to` is the truth."""
+        """Create a PAT for this organization only. Sent at most once. The answer's `valid_to` counts."""
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """Return who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""

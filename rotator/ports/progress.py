@@ -1,4 +1,4 @@
-"""How a run tells what it is doing while it works."""
+"""How events are told as they happen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rotator.domain.events.event import Event
 
 
 class Progress(Protocol):
-    """One line per event while a run works. Goes to the log."""
+    """Writes one line to the log for each event, as it happens."""
 
     def __call__(self, event: Event, subject: str, /) -> None:
-        """Tell what happened to a subject of the kind that the event is about."""
+        """Tell of an event; `subject` is the one thing, of the event's kind, that it happened to."""

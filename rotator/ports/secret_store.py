@@ -12,7 +12,7 @@ from rotator.domain.secret_value import SecretValue
 
 @dataclass(frozen=True)
 class SecretLocation:
-    """A secret's place: the vault's https address and the secret's name; `account` whose sign-in may be needed."""
+    """Where a secret is: the vault's https address and its name; `account` is whose sign-in may be needed."""
 
     vault: str
     name: str
@@ -55,15 +55,15 @@ class SecretStore(Protocol):
 
         Returns that version as it was before, None when there is no secret yet.
 
-        A missing secret, with permission to create it, is fine. A soft-deleted name, a missing permission, a
-        firewall raise RejectedError or DeniedError, each with its fix.
+        A missing secret, with permission to create it, is fine. A soft-deleted name, a missing permission or a
+        firewall raises RejectedError or DeniedError, each with its fix.
         """
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """Return the names of the secrets whose newest version carries a tag of that name, sorted."""
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
-        """Return the newest enabled version, as a consumer would read it; None if there is none."""
+        """Return the newest version, as a consumer reads it; None if there is none, RejectedError if it is disabled."""
 
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
         """Return one version with its value; None if there is no such version."""

@@ -13,7 +13,7 @@ IDLE_LIMIT = timedelta(days=90)
 
 @dataclass(frozen=True)
 class SignInStatus:
-    """Who is signed in for an account. Times are None when not known; `username` None when nobody is."""
+    """Who is signed in for an account. Times are None when not known; `username` is None when nobody is."""
 
     account: str
     username: str | None
@@ -26,7 +26,7 @@ class SignInStatus:
         return self.refreshed_at + IDLE_LIMIT if self.username and self.refreshed_at else None
 
     def is_signed_in(self, now: datetime) -> bool:
-        """Whether somebody is signed in and has not lapsed."""
+        """Whether somebody is signed in and the sign-in has not lapsed."""
         return self.username is not None and (self.lapses_at is None or self.lapses_at > now)
 
 
@@ -42,7 +42,7 @@ class DevicePrompt:
 
 @dataclass(frozen=True)
 class TokenCacheDamage:
-    """The file of sign-ins was lost: where it is, and what is wrong with it."""
+    """The token cache was lost: where it is, and what is wrong with it."""
 
     path: str
     reason: str
@@ -52,13 +52,13 @@ class SignIn(Protocol):
     """The user-delegated Entra sign-ins."""
 
     def refresh(self, account: str) -> SignInStatus:
-        """Make sure that an access token with some minutes left can be had, silently.
+        """Make sure, silently, that there is an access token with some minutes left.
 
         Raises SignInRequiredError when a person must sign in, TransientError when Entra cannot be asked now.
         """
 
     def find_damage(self) -> TokenCacheDamage | None:
-        """Return what is wrong with the file of sign-ins, as far as earlier calls showed; None when it is intact."""
+        """Return what is wrong with the token cache, as far as earlier calls showed; None when it is intact."""
 
 
 class InteractiveSignIn(Protocol):
@@ -68,10 +68,10 @@ class InteractiveSignIn(Protocol):
         """Return who is signed in, by the cache only."""
 
     def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
-        """Sign in by a code that a person enters on any device. `show` is called once; then Entra is polled."""
+        """Sign in with a code that a person enters on any device. `show` is called once; then Entra is polled."""
 
     def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
-        """Sign in with a browser on this host, which is given the page's address."""
+        """Sign in with a browser on this host; `open_url` is given the page to open."""
 
     def logout(self, account: str) -> bool:
         """Forget the account's tokens, on disk too. Return whether there were any."""

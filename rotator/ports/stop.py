@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Stop(Protocol):
-    """Once set, work ends: whoever checks or waits gets StoppedError. Safe for threads.
+    """Once set, work ends: whoever checks or waits gets StoppedError. Thread-safe.
 
     The one exception is a thread inside `finishing`: it continues until it is done, or until its time is over.
     """
@@ -25,8 +25,8 @@ class Stop(Protocol):
     def finishing(self, within: timedelta) -> AbstractContextManager[None]:
         """Hold a value that exists only in memory: after a stop this thread may continue for that long.
 
-        Entering it raises StoppedError when the stop is set already.
+        Entering it raises StoppedError if the stop is already set.
         """
 
     def end_finishing(self) -> None:
-        """The value was given up: for the rest of the `finishing` block this thread stops like any other."""
+        """Say that the value was given up: for the rest of the `finishing` block this thread stops like any other."""

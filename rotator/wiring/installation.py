@@ -1,4 +1,4 @@
-"""An installation: what the settings describe, on real adapters. Each part is made when first asked for."""
+"""An installation: what the settings describe, built from real adapters. Each part is made on first use."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Installation:
 
     @cached_property
     def actor(self) -> str:
-        """Who the audit names: the user of the operating system and the host."""
+        """Who the audit log names: the user of the operating system, and the host."""
         try:
             user = getpass.getuser()
         except (KeyError, OSError):
@@ -111,7 +111,7 @@ class Installation:
 
     @cached_property
     def sign_in_desk(self) -> SignInDesk:
-        """Signing in and out, for commands that need no run and therefore no sound policy."""
+        """Signing in and out, for commands that need no run and so no valid policy."""
         return SignInDesk(self.database, self.clock, self.entra_sign_in, Author(self.actor, make_run_id()))
 
     def view_accounts(self) -> tuple[AccountView, ...]:
@@ -128,7 +128,7 @@ class Installation:
         )
 
     def upgrade_database(self) -> tuple[str | None, str]:
-        """Bring the database to the newest schema; the revisions before (None if it was empty) and after."""
+        """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after."""
         from rotator.adapters.database.migrate import upgrade
 
         return upgrade(self._resolve(self.settings.database).reveal())
@@ -193,14 +193,14 @@ class Installation:
 
     @cached_property
     def secret_store(self) -> KeyVaultSecretStore:
-        """Key Vault, as who the settings say writes to it."""
+        """Key Vault, with the identity that the settings name."""
         if self.settings.key_vault.credential == "account":
             return self._make_store(self._make_account_credentials())
         return self._host_store
 
     @cached_property
     def _host_store(self) -> KeyVaultSecretStore:
-        """Key Vault as the host's own identity, which needs nobody signed in."""
+        """Key Vault with the host's own identity: nobody needs to be signed in."""
         from rotator.adapters.key_vault.credentials import make_credential
 
         key_vault = self.settings.key_vault
@@ -216,7 +216,7 @@ class Installation:
 
     @cached_property
     def services(self) -> Services:
-        """Everything that runs work with."""
+        """Everything that every run needs."""
         from rotator.adapters.clock import SystemEntropy
 
         rotation = self.settings.rotation
@@ -237,7 +237,7 @@ class Installation:
         return make_stoppable(services)
 
     def make_run(self, reason: str | None = None) -> RunContext:
-        """Make a new run on these services, under the policy as it is now; `reason` is why a person asks for it."""
+        """Make a new run on these services, under the installation's policy; `reason` is why a person asks for it."""
         from rotator.adapters.logs import make_progress
         from rotator.adapters.processes import make_claimant
 

@@ -13,7 +13,7 @@ QUIET = "critical"
 
 @dataclass(frozen=True)
 class LogOptions:
-    """The stream that the log goes to, and from which level (debug, info, warning, error, critical) on."""
+    """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical)."""
 
     stream: TextIO
     level: str

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Origin:
-    """The settings file that was named, if one was; the environment; and the folder to look in otherwise."""
+    """The settings file, if one was named; the environment; and the folder to look in otherwise."""
 
     settings: Path | None
     environment: Mapping[str, str]

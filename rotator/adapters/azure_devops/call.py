@@ -1,4 +1,4 @@
-"""One call to Azure DevOps, and its failures as errors of ours."""
+"""One call to Azure DevOps, and its failures as our errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVICE = "azure_devops"
 class Call:
     """What is asked: `operation` for machines (`mint_pat`), `purpose` for people (`create the PAT "x" in y`).
 
-    `account` is the name of ours whose sign-in asks; empty when a PAT asks for itself.
+    `account` is the name of the account whose sign-in is used; empty when a PAT is used instead.
     """
 
     operation: str

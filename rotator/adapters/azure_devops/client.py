@@ -1,4 +1,4 @@
-"""Sends calls to Azure DevOps: one session per thread, patience where it is safe, and only there.
+"""Sends calls to Azure DevOps: one session per thread, retries where they are safe, and only there.
 
 A GET is repeated after a lost answer, 429, 5xx and a garbled body. Anything that changes something is repeated
 only when it certainly was not carried out: after 429, and once after a claims challenge.
@@ -58,13 +58,13 @@ class AzureDevOpsClient:
             session.close()
 
     def exchange(self, call: Call, credential: Credential) -> Reply:
-        """The reply, or a RemoteError, or what the source of the bearer raises."""
+        """Send a call and return the reply. Raises RemoteError, or what the source of the bearer raises."""
         deadline = self._clock.now() + self._max_wait
         claims: str | None = None
         tries = 0
         while True:
             self._pass_gate(call, credential, deadline)
-            outcome = self._attempt(call, credential, claims)
+            outcome = self._try_once(call, credential, claims)
             if isinstance(outcome, Reply):
                 return outcome
             tries += 1
@@ -80,7 +80,7 @@ class AzureDevOpsClient:
             raise make_transient(call, Trace(), "throttled", reason, retry_after=seconds)
 
     def _pause(self, failure: Failure, tries: int, deadline: datetime) -> bool:
-        """Wait before the next try; False when it takes too long. What the service asked for, the gate waits."""
+        """Wait before the next try; False if that takes too long. The gate waits for as long as the service asked."""
         if isinstance(failure.error, TransientError) and failure.error.retry_after:
             return self._clock.now() + timedelta(seconds=failure.error.retry_after) <= deadline
         backoff = make_backoff(tries, first=_FIRST_BACKOFF, longest=_LONGEST_BACKOFF)
@@ -89,7 +89,7 @@ class AzureDevOpsClient:
         self._stop.wait(backoff.total_seconds())
         return True
 
-    def _attempt(self, call: Call, credential: Credential, claims: str | None) -> Reply | Failure:
+    def _try_once(self, call: Call, credential: Credential, claims: str | None) -> Reply | Failure:
         header = credential.make_header(claims)
         self._stop.check()
         answer = self._send(call, header)
@@ -110,7 +110,7 @@ class AzureDevOpsClient:
                 call.url,
                 params=dict(call.query),
                 json=call.body,
-                # Bytes: text that is no Latin-1 would fail with an exception that holds all of it.
+                # Bytes: text that is not Latin-1 would fail with an exception that holds all of it.
                 headers={
                     "Authorization": header.reveal().encode(),
                     "Accept": "application/json",
@@ -123,7 +123,7 @@ class AzureDevOpsClient:
         return Answer(response.status_code, response.headers, blank_out(response.content, header))
 
     def _session(self, call: Call) -> requests.Session:
-        """This thread's session. What changes something does not ride on a connection that may be dead by now."""
+        """This thread's session. A call that changes something never uses a connection that may be dead by now."""
         local, now = self._local, time.monotonic()
         if local.session is None:
             local.session = make_session(self._http)

@@ -1,4 +1,4 @@
-"""What a call authenticates with: an account's bearer, or a PAT that is to be proved."""
+"""What a call authenticates with: an account's bearer, or a PAT that is to be verified."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AccountBearer:
 
 
 class PatBasic:
-    """A PAT as Basic with an empty user."""
+    """A PAT, sent as Basic with an empty user."""
 
     def __init__(self, organization: str, value: SecretValue) -> None:
         self._organization = organization
@@ -47,7 +47,7 @@ class PatBasic:
 
     @property
     def throttle_key(self) -> str:
-        """The organization: whose PAT it is, only the answer tells."""
+        """The organization: only the answer tells whose PAT it is."""
         return f"probes of {self._organization}"
 
     def make_header(self, claims: str | None) -> SecretValue:

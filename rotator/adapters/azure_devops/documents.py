@@ -1,4 +1,4 @@
-"""The JSON of Azure DevOps read into our words. What does not fit is a MalformedError, never a guess."""
+"""Turns the JSON of Azure DevOps into our values. What does not fit is a MalformedError, never a guess."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ANONYMOUS_IDS = {_NO_ID, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"}
 
 
 class MalformedError(ValueError):
-    """An answer that is not what the API describes. Says which part, and holds nothing of its content."""
+    """An answer that is not what the API describes. Says which part, and repeats nothing of its content."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class PatRefusal:
 
 
 def parse_json(body: bytes) -> object | None:
-    """The document, with or without a byte order mark; None if it is none (`null` included)."""
+    """The JSON document, with or without a byte order mark; None if it is not JSON, or only `null`."""
     try:
         document: object = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        # The exception holds the whole text, a new PAT perhaps: it must not be the cause of anything.
+        # The exception holds the whole text, perhaps a new PAT: it must not be the cause of another one.
         return None
     return document
 
@@ -88,7 +88,7 @@ def parse_page(document: object) -> tuple[list[Pat], str]:
 
 
 def parse_answer(document: object) -> MintedPat | PatRefusal:
-    """`{patToken, patTokenError}` of GET one, POST, PUT; only POST's holds a value.
+    """`{patToken, patTokenError}`, as GET of one PAT, POST and PUT answer; only POST's holds a value.
 
     Success without a PAT, or a PAT beside an error, is malformed.
     """
@@ -107,7 +107,7 @@ def parse_answer(document: object) -> MintedPat | PatRefusal:
 
 
 def find_refusal(document: object) -> PatRefusal | None:
-    """The error that an answer about a PAT names; None if it names none, or is no such answer."""
+    """The error that an answer about a PAT names; None if it names none, or is not such an answer."""
     error = document.get("patTokenError") if isinstance(document, Mapping) else None
     if error is None or error == "none" or not isinstance(document, Mapping):
         return None
@@ -116,7 +116,7 @@ def find_refusal(document: object) -> PatRefusal | None:
 
 
 def parse_identity(document: object) -> Identity | None:
-    """Who connectionData says is asking; None for nobody: an anonymous user, or none named.
+    """Who is asking, according to connectionData; None for an anonymous user, or if none is named.
 
     `instanceId` of the answer is the organization's own id, the one that `targetAccounts` of a PAT holds.
     """

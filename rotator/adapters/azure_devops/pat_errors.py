@@ -189,7 +189,7 @@ PAT_ERRORS: dict[str, PatError] = {
         "Create a new PAT by hand and adopt it.",
     ),
 }
-"""By the API's own word; `none` is no error and not here."""
+"""By the API's own word; `none` is not an error, so it is not here."""
 
 NOT_FOUND = frozenset(name for name, entry in PAT_ERRORS.items() if entry.code == "pat_not_found")
 

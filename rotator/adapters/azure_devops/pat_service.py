@@ -1,6 +1,6 @@
-"""PATs at Azure DevOps: the engine's PatService over the PAT lifecycle API and connectionData.
+"""PATs in Azure DevOps: the port PatService on the PAT lifecycle API and connectionData.
 
-What the API means by each answer stands in `reply` and `pat_errors`; here is what each of our methods asks for and
+`reply` and `pat_errors` say what the API means by each answer; this module says what each of our methods asks for and
 when it may believe the answer.
 """
 
@@ -47,7 +47,7 @@ MOST_PAGES = 500
 
 
 class AzureDevOpsPatService:
-    """PatService on the real API. Thread-safe; `close` it at the end.
+    """The port PatService on the real API. Thread-safe; `close` it at the end.
 
     `identity_url` serves PATs (`https://vssps.dev.azure.com`), `core_url` connectionData (`https://dev.azure.com`).
     `max_wait` bounds how long one call waits for a throttled or failing service.
@@ -86,7 +86,7 @@ class AzureDevOpsPatService:
         return identity
 
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
-        """All pages, or an error. A PAT that moved to a later page while we read is there once, as seen last."""
+        """All pages, or an error. A PAT that moved to a later page while we read appears once, as last seen."""
         query = {"displayFilterOption": which.value, "$top": str(PAGE_SIZE)}
         purpose = f"list the PATs in {organization}"
         call = self._pats_call("list_pats", purpose, account, organization, "GET", query)
@@ -133,7 +133,7 @@ class AzureDevOpsPatService:
     def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
         """Create a PAT for this organization alone. `valid_to` is sent in whole seconds, fractions dropped.
 
-        The answer is handed on as it is: the caller compares scope, organization and `valid_to` with what it asked.
+        The answer is returned as it is: the caller compares scope, organization and `valid_to` with what it asked.
         """
         purpose = f'create the PAT "{display_name}" in {organization}'
         body = {

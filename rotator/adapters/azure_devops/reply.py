@@ -59,7 +59,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Failure:
-    """A call that brought nothing. `again`: it may be sent once more. `claims`: after satisfying this challenge."""
+    """A call that failed. `again`: it may be sent once more. `claims`: it may be, once this challenge is satisfied."""
 
     error: RemoteError
     again: bool = False
@@ -78,7 +78,7 @@ def blank_out(body: bytes, header: SecretValue) -> bytes:
 
 
 def read_answer(call: Call, answer: Answer) -> Reply | Failure:
-    """Content, or why there is none and whether the call may be repeated."""
+    """The reply, or why there is none and whether the call may be repeated."""
     status, trace = answer.status, answer.trace
     if status == 401:
         return _refused_bearer(call, answer)
@@ -149,7 +149,7 @@ def _find_claims(challenge: str) -> str | None:
 
 
 def _sign_in_page(call: Call, answer: Answer) -> RemoteError:
-    """A page in place of JSON: the service, or something before it, wants a sign-in and did nothing."""
+    """A page in place of JSON: the service, or something in front of it, wants a sign-in and did nothing."""
     host = urlsplit(answer.headers.get("Location", "")).hostname
     what = f"it redirected to {host}" if host else f"it answered {answer.status} with a sign-in page"
     return make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: {call.login}. {_NO_PAGE}")

@@ -1,4 +1,4 @@
-"""Waiting as long as the service asks for, together with every other thread of the same account."""
+"""Waits for as long as the service asks, together with every other thread of the same account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotator.ports.clock import Clock
 from rotator.ports.stop import Stop
 
 LONGEST_HOLD = timedelta(hours=1)
-"""A longer `Retry-After` is cut: a typing error of the service must not stop an account for a year."""
+"""A longer `Retry-After` is cut: a mistake of the service must not stop an account for a year."""
 _LONGEST_RESET = timedelta(seconds=30)
 
 
@@ -40,7 +40,7 @@ def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds that an answer, of any status, asks the next request to wait; None if it asks for nothing.
 
     `Retry-After` counts. Without it, `X-RateLimit-Remaining: 0` asks for a wait until `X-RateLimit-Reset`; half
-    a minute of it is enough, since the service says more once it really blocks.
+    a minute is enough, because the service says more once it really blocks.
     """
     asked = parse_retry_after(headers.get("Retry-After"), now)
     if asked is not None:
@@ -55,7 +55,7 @@ def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 class ThrottleGate:
-    """Lets requests of one key (an account) pass only after the moment that an answer named. Thread-safe."""
+    """Holds the requests of one key (an account) back until the moment that an answer named. Thread-safe."""
 
     def __init__(self, clock: Clock, stop: Stop) -> None:
         self._clock = clock
@@ -64,13 +64,13 @@ class ThrottleGate:
         self._lock = threading.Lock()
 
     def hold(self, key: str, seconds: float) -> None:
-        """Keep the key's next requests back for so long; an earlier, longer hold stays."""
+        """Hold the key's next requests back for that long; an earlier, longer hold stays."""
         until = self._clock.now() + timedelta(seconds=seconds)
         with self._lock:
             self._open_at[key] = max(until, self._open_at.get(key, until))
 
     def wait(self, key: str, deadline: datetime) -> float:
-        """Wait until the key may pass; 0 then. More than 0: it opens after the deadline, in so many seconds."""
+        """Wait until the key may pass, and return 0; if that is after the deadline, return the seconds until then."""
         left = self._left(key)
         while left > 0 and self._clock.now() + timedelta(seconds=left) <= deadline:
             self._stop.wait(left)

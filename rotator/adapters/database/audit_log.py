@@ -1,4 +1,4 @@
-"""The hash chain of audit events. The database itself refuses to change or delete a row (triggers of the migration)."""
+"""The hash chain of audit events. The database itself refuses to change or delete a row (by triggers)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
 _TEXTS = ("event", "subject", "actor", "run_id", "previous_hash", "hash")
 _UNREADABLE = (AttributeError, RecursionError, TypeError, ValueError)
-"""What making an event raises when somebody has put something into a row that rotator does not write."""
+"""What making an event from a row raises when somebody has put into it what rotator never writes."""
 
 
 class SqlAuditLogReader:
@@ -73,8 +73,8 @@ class SqlAuditLog(SqlAuditLogReader):
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
         """See the port.
 
-        The end of a chain is no row that FOR UPDATE could hold against an insert after it, so PostgreSQL takes an
-        advisory lock, until the transaction ends: numbers have no gaps, and a rollback leaves none.
+        FOR UPDATE locks rows, and cannot keep others from adding one at the end. So PostgreSQL holds an advisory
+        lock until the transaction ends: numbers have no gaps, and a rollback leaves none.
         """
         lock_topic(self._connection, "audit")
         event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
@@ -111,7 +111,7 @@ def _select(wanted: AuditFilter) -> Select[Any]:
 
 
 def _make_event(row: Row[Any]) -> AuditEvent:
-    """Make an event; one of `_UNREADABLE` when it is none that could be hashed."""
+    """Make an event; raises one of `_UNREADABLE` for a row that could not be hashed."""
     if not isinstance(row.details, dict) or not all(isinstance(getattr(row, name), str) for name in _TEXTS):
         raise TypeError("a column holds a value of another type")
     entry = AuditEntry(row.event, row.subject, row.outcome, row.actor, row.run_id, row.details)

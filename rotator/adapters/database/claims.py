@@ -1,8 +1,8 @@
 """Claims on ManagedPats, and the fence that every claimed write passes.
 
 A claim is a conditional UPDATE of one row, so it is atomic on both databases without a lock of its own. Each raises the
-row's epoch by one. A write made under a claim must find the epoch and the run unchanged: a process that was frozen
-beyond its lease and thaws cannot write over the work of the run that took over.
+row's epoch by one. A write made under a claim must find the epoch and the claimant unchanged: a process that was frozen
+for longer than its lease cannot, when it thaws, overwrite the work of whoever took over.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check_fence(connection: Connection, claim: Claim, name: str) -> None:
     """ClaimLostError unless the claim is the current one on `name`.
 
     FOR UPDATE (PostgreSQL) keeps the row as it is until the transaction ends, so that nobody can take the claim over
-    between this check and the commit. On SQLite no other writer runs beside.
+    between this check and the commit. On SQLite there is no other writer.
     """
     held = connection.scalar(_FENCE, _list_held(claim))
     if held is None or claim.name != name:
@@ -51,12 +51,12 @@ def make_lost(claim: Claim) -> ClaimLostError:
 
 
 def say_claimant(claimant: str) -> str:
-    """`run 7c9e...`, without the host and process that a claimant names too."""
+    """`run 7c9e...`, without the host and the process that a claimant also names."""
     return f"run {claimant.split('@', 1)[0]}"
 
 
 def make_held(name: str, claimant: str, until: datetime) -> ClaimHeldError:
-    """What to raise while another run's claim lasts."""
+    """What to raise while another claim is valid."""
     return ClaimHeldError(
         f"{say_claimant(claimant)} is working on {name}, until {say_moment(until)} at the latest",
         fix="Wait for the other run to end, then try again.",
@@ -78,7 +78,7 @@ class SqlClaims:
         self._is_gone = is_gone
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
-        """See the port. UsageError when there is no such ManagedPat. A claim whose process is gone counts as free."""
+        """See the port. UsageError when there is no such ManagedPat. A claim whose process has ended does not count."""
         free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
         if not self._take(name, free, claimant, now + span):
             row = self._connection.execute(

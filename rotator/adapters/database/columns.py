@@ -19,7 +19,7 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware time, given back in UTC to the microsecond; a naive one raises ValueError.
+    """An aware time, read back in UTC to the microsecond; a naive one raises ValueError.
 
     `timestamptz` on PostgreSQL. On SQLite a text of fixed width (`2026-12-03T09:00:00.000000Z`), because SQLite has
     no such type and a text of fixed width sorts as the time does.

@@ -1,4 +1,4 @@
-"""The conditions that last, a row each while they do."""
+"""The conditions: one row each, as long as they last."""
 
 from __future__ import annotations
 

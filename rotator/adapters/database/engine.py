@@ -7,8 +7,8 @@ began, and takes no lock that a writer needs. `synchronous=full` makes a commit 
 
 PostgreSQL: READ COMMITTED; what only reads is REPEATABLE READ, READ ONLY. What is read in order to be changed is read
 with FOR UPDATE, and what has no row to lock (the end of the audit chain) is serialised by an advisory lock that ends
-with the transaction. SERIALIZABLE would need a retry around every use case; a session-level
-advisory lock would leak into the pool.
+with the transaction. SERIALIZABLE would need a retry around every use case; a session-level advisory lock would leak
+into the pool.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rotator.adapters.database.failures import explain
 from rotator.errors import DatabaseError
 
 LOCK_WAIT = timedelta(seconds=10)
-"""How long any lock is waited for before DatabaseLockedError."""
+"""How long to wait for any lock before raising DatabaseLockedError."""
 
 _CONNECT_SECONDS = 10
 _READS_ONLY = "rotator_reads_only"
@@ -68,12 +68,12 @@ def _move_password(url: URL) -> URL:
 
 
 def is_postgresql(connection: Connection) -> bool:
-    """Which of the two databases this is."""
+    """Whether this is PostgreSQL, and not SQLite."""
     return connection.dialect.name == "postgresql"
 
 
 def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
-    """An engine for a URL of `parse_url`. Nothing is opened yet; every later error is already one of ours."""
+    """An engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours."""
     engine = _make_sqlite(url, lock_wait) if url.drivername == "sqlite" else _make_postgresql(url, lock_wait)
 
     def translate(context: ExceptionContext) -> BaseException:
@@ -87,12 +87,12 @@ def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
 
 
 def make_reader(engine: Engine) -> Engine:
-    """The same connections, for transactions that only read one moment's picture: the database refuses a write."""
+    """The same connections, for transactions that only read: each sees one snapshot and cannot write."""
     return engine.execution_options(**{_READS_ONLY: True})
 
 
-def attempt(connection: Connection) -> AbstractContextManager[object]:
-    """Around one statement that a constraint may refuse, after which the transaction must go on.
+def savepoint(connection: Connection) -> AbstractContextManager[object]:
+    """Wrap one statement that a constraint may refuse without ending the transaction.
 
     PostgreSQL needs a savepoint for that; SQLite undoes a refused statement by itself.
     """
@@ -100,7 +100,7 @@ def attempt(connection: Connection) -> AbstractContextManager[object]:
 
 
 def lock_topic(connection: Connection, topic: str) -> None:
-    """Wait until no other transaction works on the topic, until this one ends. SQLite has one writer anyway."""
+    """Lock a topic until this transaction ends, against others that lock it. SQLite has one writer anyway."""
     if is_postgresql(connection):
         digest = hashlib.blake2b(f"rotator:{topic}".encode(), digest_size=8).digest()
         connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest, signed=True))))
@@ -162,7 +162,7 @@ def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    # Not by the library's own option: that would end with READ WRITE for good, against what the server is set to.
+    # Not by the library's own option: that leaves the session READ WRITE, even if the server's default is READ ONLY.
     if _reads_only(connection):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
@@ -177,7 +177,7 @@ def _set_session(lock_wait: timedelta, connection: DBAPIConnection, _entry: Conn
     # A frozen process must not hold the audit chain for ever; its connection is closed and its work rolled back.
     cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
     cursor.execute("SET timezone = 'UTC'")
-    # An intent that a crash of the server can still lose is no intent.
+    # An intent that a crash of the server can still lose is worth nothing.
     cursor.execute(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     )

@@ -1,6 +1,6 @@
 """What a database library reports, turned into our errors: what failed, why, and who must do what.
 
-No password gets through: the library's own words are used only after the URL's password is taken out of them.
+No password gets through: it is taken out of the library's own words before they are used.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _DENIED_WORDS = ("authentication failed", "no password supplied", "does not exis
 
 
 def describe(url: URL) -> str:
-    """The database in words for people, without user and password."""
+    """The database as people know it, without user and password."""
     if url.get_backend_name() == "sqlite":
         return f"the database {url.database}"
     host = url.query.get("host", url.host) or "the local socket"
@@ -101,7 +101,7 @@ def describe(url: URL) -> str:
 
 
 def explain(error: BaseException, url: URL) -> DatabaseError:
-    """Our error for one of sqlite3, psycopg or SQLAlchemy."""
+    """Our error for one from sqlite3, psycopg or SQLAlchemy."""
     original = error.orig if isinstance(error, exc.StatementError) and error.orig is not None else error
     kind = _LOCKED if isinstance(original, exc.TimeoutError) else _find_kind(original)
     message = f"{describe(url)} {kind.what}: {_find_reason(original, url)}"
@@ -121,7 +121,7 @@ def _find_kind(error: BaseException) -> _Kind:
         return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _OTHER)
     if type(error).__name__ not in ("OperationalError", "ConnectionTimeout", "InterfaceError"):
         return _OTHER
-    # psycopg: no SQLSTATE means that no session came about or that it broke.
+    # psycopg: no SQLSTATE means that there never was a session, or that it broke.
     refused = any(words in str(error) for words in _DENIED_WORDS) and 'database "' not in str(error)
     return _DENIED if refused else _UNREACHABLE
 

@@ -1,7 +1,7 @@
 """The ManagedPats, and the PATs that nobody manages yet.
 
-In a transaction that writes, `load` takes the row FOR UPDATE on PostgreSQL: whoever loads a record, changes it and
-saves it cannot write over what a run has saved meanwhile. `load_all` takes no lock, as it is for looking.
+In a writing transaction, `load` locks the row on PostgreSQL (FOR UPDATE): whoever loads a record, changes it and saves
+it cannot overwrite what a run has saved in the meantime. `load_all` takes no lock, because it is only for looking.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import attempt, lock_topic
+from rotator.adapters.database.engine import lock_topic, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import (
     MANAGED_PAT_COLUMNS,
@@ -63,24 +63,24 @@ class SqlInventory(SqlInventoryReader):
     def add(self, pat: ManagedPat) -> None:
         """See the port."""
         try:
-            with attempt(self._connection):
+            with savepoint(self._connection):
                 self._connection.execute(insert(managed_pat), list_managed_pat(pat))
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, self._find_same_name(pat)) from None
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
-        """See the port. UsageError when the record takes what another one has."""
+        """See the port. UsageError when another record already has its PAT or its secret."""
         check_fence(self._connection, claim, pat.name)
         values = list_managed_pat(pat)
         del values["epoch"]
         try:
-            with attempt(self._connection):
+            with savepoint(self._connection):
                 self._connection.execute(update(managed_pat).where(managed_pat.c.name == pat.name).values(values))
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, None) from None
 
     def remove(self, name: str) -> None:
-        """See the port. A name that is not there is fine."""
+        """See the port. Does nothing if there is no such name."""
         self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:

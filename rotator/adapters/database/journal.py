@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import attempt, lock_topic
+from rotator.adapters.database.engine import lock_topic, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
@@ -77,7 +77,7 @@ class SqlJournalReader:
 
 
 class SqlJournal(SqlJournalReader):
-    """The port Journal. A ManagedPat has one open rotation at most: a unique partial index sees to it."""
+    """The port Journal. A ManagedPat has one open rotation at most: a unique partial index enforces it."""
 
     def lock_mints(self) -> None:
         """See the port."""
@@ -87,7 +87,7 @@ class SqlJournal(SqlJournalReader):
         """See the port."""
         check_fence(self._connection, claim, rotation.name)
         try:
-            with attempt(self._connection):
+            with savepoint(self._connection):
                 self._connection.execute(insert(table), list_rotation(rotation))
         except ConstraintError as error:
             raise self._explain_conflict(rotation, error) from None
@@ -97,7 +97,7 @@ class SqlJournal(SqlJournalReader):
         check_fence(self._connection, claim, rotation.name)
         values = {**list_rotation(rotation), "saved_id": rotation.id, "saved_name": rotation.name}
         try:
-            with attempt(self._connection):
+            with savepoint(self._connection):
                 count = self._connection.execute(_SAVE, values).rowcount
         except ConstraintError as error:
             raise self._explain_conflict(rotation, error) from None
@@ -112,7 +112,7 @@ class SqlJournal(SqlJournalReader):
 
 
 def make_unknown(rotation: Rotation) -> DatabaseError:
-    """What to raise for a save of what was never inserted."""
+    """What to raise when a rotation is saved that was never inserted."""
     return DatabaseError(
         f"the journal holds no rotation {rotation.id} of {rotation.name}",
         code="rotation_unknown",

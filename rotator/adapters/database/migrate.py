@@ -47,10 +47,10 @@ def make_config() -> Config:
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
-    """Bring the database to the newest revision; the revisions before (None if it was empty) and after.
+    """Upgrade the database to the newest revision. Returns the revisions before (None if it was empty) and after.
 
     Creates a missing SQLite file, readable by its owner alone. Everything happens in one transaction, so a crash
-    leaves what was there before. DatabaseError for a database that is newer or of something else: nothing is changed.
+    leaves what was there before. DatabaseError for a newer or another program's database: nothing is changed.
     """
     place = parse_url(url)
     with _connected(place) as engine, _alone(place):
@@ -93,7 +93,7 @@ def _connected(url: URL) -> Iterator[Engine]:
 
 @contextmanager
 def _alone(url: URL) -> Iterator[None]:
-    """While it lasts no other upgrade creates the same SQLite file: switching to WAL does not wait for other openers.
+    """Keep other upgrades from creating the same SQLite file: switching to WAL does not wait for others to close it.
 
     The lock is on the folder. One on the database file would have to open it, and closing that handle would drop
     the locks that SQLite itself holds in this process.
@@ -124,7 +124,7 @@ def _try_lock(handle: int) -> bool:
 
 
 def _create_file(path: Path) -> None:
-    """A new database file with mode 0600 and WAL; its journals inherit the mode. An existing one is left as it is."""
+    """Create a database file with mode 0600 and WAL; its journals inherit the mode. An existing one stays as it is."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:

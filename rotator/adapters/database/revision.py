@@ -18,7 +18,7 @@ _VERSION = table("alembic_version", column("version_num"))
 def load_revision(connection: Connection) -> str | None:
     """The schema's revision, None for an empty database.
 
-    DatabaseError `database_foreign` when it holds tables of something else, `database_newer` when a later rotator
+    DatabaseError `database_foreign` when it holds another program's tables, `database_newer` when a later rotator
     has upgraded it, `database_version` for a PostgreSQL server that is too old.
     """
     where = describe(connection.engine.url)
@@ -51,7 +51,7 @@ def load_revision(connection: Connection) -> str | None:
 
 
 def check_revision(connection: Connection) -> None:
-    """Returns when the schema is the one that this rotator works with, else raises DatabaseError."""
+    """Raise DatabaseError unless the schema is the one that this rotator needs."""
     found = load_revision(connection)
     url = connection.engine.url
     if found is None:

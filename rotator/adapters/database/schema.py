@@ -2,7 +2,7 @@
 
 No column holds a secret: the value of a PAT lives in the vault alone.
 
-`rotation.name` is plain text and no foreign key. Forgetting a ManagedPat must keep its rotations: they are the proof of
+`rotation.name` is plain text, not a foreign key. Forgetting a ManagedPat must keep its rotations: they are the proof of
 which PATs we minted and what may still be an orphan, and a cascade would throw that proof away.
 
 `managed_pat.location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
@@ -32,10 +32,10 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
-"""Every revision in `migrations/versions`, the oldest first. Kept here so that a start need not load Alembic."""
+"""Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
-"""Which rotations are open, as the partial index says it."""
+"""Which rotations are open, as the partial index puts it."""
 
 metadata = MetaData()
 

@@ -83,9 +83,9 @@ class SqlUnitOfWork:
 class SqlDatabase:
     """The port Database.
 
-    Making one does nothing but read the URL. The first transaction connects and checks the schema, once: DatabaseError
-    `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. May be shared by threads.
-    `is_gone` tells of a claimant whether its process has certainly ended: then its claims count as free.
+    Making one only parses the URL. The first transaction connects and checks the schema, once: DatabaseError
+    `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. Thread-safe.
+    `is_gone` says whether a claimant's process has certainly ended: then its claims no longer count.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SqlDatabase:
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
-        """See the port. Not to be nested. Waits `lock_wait` for a lock at most, then DatabaseLockedError."""
+        """See the port. Must not be nested. Waits at most `lock_wait` for a lock, then raises DatabaseLockedError."""
         with self._translated():
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
@@ -115,7 +115,7 @@ class SqlDatabase:
 
     @contextmanager
     def read(self) -> Iterator[Reading]:
-        """See the port. May run beside a `begin` of the same thread, and does not see what that has not committed."""
+        """See the port. May run inside a `begin` of the same thread, and does not see its uncommitted changes."""
         with self._translated():
             _, reader = self._open()
             with reader.begin() as connection:
@@ -167,7 +167,7 @@ class SqlDatabase:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Keeps the library's exceptions inside: ours cross without their cause, which knows the connection."""
+        """Keep the library's exceptions inside: ours leave without their cause, which holds the connection."""
         try:
             yield
         except DatabaseError as error:

@@ -11,7 +11,7 @@ from rotator.errors import DeniedError
 class AccountCredential:
     """Gives the account's access token for Key Vault, and for nothing else.
 
-    The scope comes from the challenge of the server, which may be anybody's: DeniedError for any other. Raises
+    The scope comes from the challenge of the server, which may be anybody's: any other raises DeniedError. Raises
     SignInRequiredError and TransientError as the source does.
     """
 
@@ -27,7 +27,7 @@ class AccountCredential:
         enable_cae: bool = False,
         **_: object,
     ) -> AccessToken:
-        """The token and its expiry in seconds since the epoch; the account's own tenant is always the one."""
+        """The token and its expiry in seconds since the epoch, always for the account's own tenant."""
         bearer = self._fetch(scopes, claims)
         return AccessToken(bearer.value.reveal(), int(bearer.expires_at.timestamp()))
 

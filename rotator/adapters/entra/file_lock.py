@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 0.02
 class FileLock:
     """Held by one thread of one process at a time; the thread that holds it may take it again.
 
-    The kernel frees it when its process dies, so nothing stays behind after a kill. Entering raises TransientError
+    The kernel releases it when its process dies, so a kill leaves no lock. Entering raises TransientError
     `token_cache_locked` after `patience`: the holder may be frozen, and we must not freeze with it. `pause` waits some
     seconds between two tries, and may raise.
     """

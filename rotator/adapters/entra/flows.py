@@ -42,8 +42,8 @@ _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTA
 class EntraAccount:
     """An account and the application that it signs in through.
 
-    The callables fetch what a confidential client proves itself with, each time anew: a secret, or a PEM text with
-    private key and certificate. Neither: a public client.
+    The callables fetch the credential of a confidential client, each time anew: a secret, or a PEM text with private
+    key and certificate. A public client has neither.
     """
 
     account: Account
@@ -53,9 +53,9 @@ class EntraAccount:
 
 
 class Conversation:
-    """An MSAL application with a session of its own, made for one attempt: MSAL repeats a refusal from memory.
+    """An MSAL application with a session of its own, used once: MSAL remembers a refusal and repeats it.
 
-    Everything that goes wrong is raised as an error of ours, except that the answers may hold `error`.
+    Everything that goes wrong is raised as one of our errors, except that the answers may hold `error`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Conversation:
     ) -> None:
         self._asked = asked
         credential = _make_credential(known)
-        # MSAL trusts these hosts unasked; with discovery on it would still look for their aliases after each refusal.
+        # MSAL trusts these hosts anyway; with discovery on it would still look for their aliases after each refusal.
         trusted = urlsplit(asked.authority).hostname in msal.authority.WELL_KNOWN_AUTHORITY_HOSTS
         self._client = EntraHttpClient(make_session(http), lambda answer: make_refusal(answer, asked), asked.operation)
         try:
@@ -139,7 +139,7 @@ class Conversation:
         return self._ask(lambda: self._app.acquire_token_by_auth_code_flow(flow, answer))
 
     def _ask(self, question: Callable[[], Outcome]) -> Outcome:
-        """Call MSAL; what it raises becomes an error of ours that holds nothing of what was sent or received."""
+        """Call MSAL; what it raises becomes one of our errors, which holds nothing of what was sent or received."""
         try:
             return question()
         except RotatorError:
@@ -156,7 +156,7 @@ class Conversation:
 
 
 def _make_credential(known: EntraAccount) -> str | dict[str, str] | None:
-    """What MSAL takes as client credential. ConfigError when a certificate is none."""
+    """What MSAL takes as client credential. ConfigError when a PEM text lacks the key or the certificate."""
     if known.client_secret is not None:
         return known.client_secret().reveal().strip()
     if known.client_certificate is None:

@@ -1,4 +1,4 @@
-"""What MSAL sends its requests through, so that what it gets back is always a JSON object."""
+"""The HTTP client that we give to MSAL: what MSAL gets back is always a JSON object."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Headers: TypeAlias = Mapping[str, str] | None
 
 
 class EntraHttpClient:
-    """Raises TransientError for no answer, 429, 5xx and pages; a refused discovery raises what `refuse` makes of it.
+    """Raises TransientError for no answer, 429, 5xx and HTML pages; `refuse` makes the error for a refused discovery.
 
     MSAL would let the library's exceptions through, which hold the tokens that were sent, and would log the text of
     an answer that it cannot parse, which may hold the tokens that were received.
@@ -48,7 +48,7 @@ class EntraHttpClient:
         return self._send("POST", url, params, data, headers)[0]
 
     def close(self) -> None:
-        """Closes the session."""
+        """Close the session."""
         self._session.close()
 
     def _send(
@@ -59,7 +59,7 @@ class EntraHttpClient:
             response = self._session.request(method, url, params=params, data=data, headers=headers)
         except requests.RequestException as error:
             failure = explain_failure(error, url=url)
-        if failure is not None:  # outside of the `except`: the library's error holds the request
+        if failure is not None:  # outside the `except`: the library's error holds the request
             code, message, fix = failure
             raise self._failure(code, f"no answer from Entra: {message}", f"{fix} (setting: entra.authority)")
         return response, self._check(response, url)

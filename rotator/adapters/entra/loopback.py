@@ -17,8 +17,8 @@ _LARGEST_BODY = 64 * 1024
 class LoopbackListener(ThreadingHTTPServer):
     """Takes one answer that carries `state`, by GET or by a posted form; a context manager.
 
-    All else (favicons, pages that guess the port) is refused and changes nothing. A thread for each connection:
-    browsers open some and send nothing.
+    Everything else (favicons, pages that guess the port) is refused and changes nothing. Each connection has its own
+    thread, because browsers open some and send nothing.
     """
 
     daemon_threads = True
@@ -50,7 +50,7 @@ class LoopbackListener(ThreadingHTTPServer):
             return None
 
     def accept(self, fields: dict[str, str]) -> bool:
-        """Whether these fields are the awaited answer; the first such is kept."""
+        """Whether these fields are the awaited answer; the first one is kept."""
         if not hmac.compare_digest(fields.get("state", "").encode(), self._state.encode()):
             return False
         if not ("code" in fields or "error" in fields):

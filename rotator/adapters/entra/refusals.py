@@ -1,6 +1,6 @@
 """What Entra's refusals mean, in sentences: what failed, why, and who must do what.
 
-What kind of error it is follows from `error` and `suberror`; the AADSTS number only chooses better words.
+The kind of error follows from `error` and `suberror`; the AADSTS number only chooses better words.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Asked:
     operation: str
 
     def words(self) -> dict[str, str]:
-        """The place holders of the table."""
+        """The values for the placeholders in the table."""
         service = "Azure Key Vault" if self.scope == KEY_VAULT_SCOPE else "Azure DevOps"
         return {
             **vars(self),
@@ -46,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Meaning:
-    """A row of the table: our code, why (after "account NAME: "), and the fix; both with place holders."""
+    """A row of the table: our code, why (after "account NAME: "), and the fix; both with placeholders."""
 
     code: str
     why: str
@@ -228,8 +228,8 @@ _UNKNOWN = Meaning(
 
 
 def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | TransientError:
-    """The error for an answer with `error` in it. Nothing of the answer but numbers and ids goes in, except
-    Entra's own sentence where we have none.
+    """The error for an answer with `error` in it. It repeats only numbers and ids of the answer, and Entra's own
+    sentence where we have none.
     """
     error, number = str(answer.get("error", "")), find_number(answer)
     trace = f"AADSTS{number}" if number else error or "no error code"
@@ -273,7 +273,7 @@ def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
 
 
 def make_wrong_user(asked: Asked, found: str) -> SignInRequiredError:
-    """Somebody else signed in than the settings name."""
+    """Somebody other than the user in the settings signed in."""
     return SignInRequiredError(
         f"account {asked.account}: {found} signed in, but the account is for {asked.username}; nothing was kept",
         account=asked.account,
@@ -310,7 +310,7 @@ def _find_meaning(answer: Answer, error: str, number: int | None, asked: Asked) 
         return _UNKNOWN
     found = found or _BY_ERROR.get(error) or _UNKNOWN
     if asked.operation == "device_code" and found in (_ACCESS, _MFA):
-        # Policies often forbid this way alone, and the second factor of a device code sign-in may not count.
+        # Policies often forbid only this way, and the second factor of a device code sign-in may not count.
         return _CODE_BLOCKED if found is _ACCESS else _MFA_BY_BROWSER
     if asked.operation != "refresh_token" and found is _IDLE:
         return _CODE

@@ -45,7 +45,7 @@ _WAITING = ("authorization_pending", "slow_down")
 
 
 class EntraSignIn:
-    """Implements the port SignIn and BearerSource on MSAL and one encrypted cache. Safe for threads and processes.
+    """The port SignIn, and BearerSource, on MSAL and one encrypted cache. Safe for threads and processes.
 
     `authority` is the address without a tenant. All methods take our account's name (UsageError if unknown) and raise
     SignInRequiredError when a human must act, TransientError when Entra cannot be asked now.
@@ -68,7 +68,7 @@ class EntraSignIn:
         self._http = http
         self._clock = clock
         self._stop = stop
-        # Whoever waits for a refresh waits for its two requests, and not for ever.
+        # Whoever waits for a refresh waits for its two requests, not for ever.
         patience = 2 * (http.connect_timeout + http.read_timeout) + timedelta(seconds=10)
         self._locks = {
             name: FileLock(self._make_lock_path(known), patience=patience, pause=stop.wait)
@@ -83,7 +83,7 @@ class EntraSignIn:
     def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
         """A token with five minutes or more left; one with less only when Entra cannot be asked.
 
-        `claims` is a claims challenge: the cached token does not do, and one refresh is made with it.
+        `claims` is a claims challenge: the cached token does not satisfy it, so one refresh is made with it.
         """
         known = self._find(account)
         cached = None if claims else self._load_bearer(known, scope, FRESH)
@@ -121,7 +121,7 @@ class EntraSignIn:
         )
 
     def logout(self, account: str) -> bool:
-        """Forget the account's tokens, on the disk too; whether there were any."""
+        """Forget the account's tokens, also on the disk. Returns whether there were any."""
         known = self._find(account)
         with self._locks[account]:
             found = list(self._cache.search(SIGN_IN, query=self._sign_in_query(known)))
@@ -130,7 +130,7 @@ class EntraSignIn:
         return bool(found)
 
     def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
-        """Sign in by a code that a person enters on any device. `show` is called once; then Entra is polled."""
+        """Sign in with a code that a person enters on any device. `show` is called once; then Entra is polled."""
         known = self._find(account)
         asked = self._make_asked(known, AZURE_DEVOPS_SCOPE, "device_code")
         tokens = MemoryTokenCache(now=self._seconds)
@@ -175,7 +175,7 @@ class EntraSignIn:
             return self._accept(known, asked, conversation, tokens, result)
 
     def _poll(self, conversation: Conversation, flow: MsalResult, expires_at: datetime) -> MsalResult:
-        """Poll until the person decided or the code expired; single failures are no reason to start again."""
+        """Poll until the person has decided or the code has expired; a few failures in a row are tolerated."""
         failures = 0
         while True:
             flow["interval"] = max(1, int(str(flow["interval"])))

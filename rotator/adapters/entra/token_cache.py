@@ -1,4 +1,4 @@
-"""The file of tokens: encrypted, written whole or not at all, shared by threads and processes.
+"""The token cache: an encrypted file, written whole or not at all, shared by threads and processes.
 
 One file holds every account. MSAL keeps its entries apart by user, application and resource; an entry of our own
 kind tells which of its users belongs to which configured sign-in.
@@ -42,7 +42,7 @@ _OF_ONE_USER = (ACCESS_TOKEN, REFRESH_TOKEN, msal.TokenCache.CredentialType.ID_T
 
 
 class TokenCacheKeyError(ConfigError):
-    """The key in the settings is no Fernet key, or not the one that the cache was written with."""
+    """The key in the settings is not a Fernet key, or not the one that the cache was written with."""
 
     code = "token_cache_key"
 
@@ -76,8 +76,8 @@ class EncryptedTokenCache(MemoryTokenCache):
     """MSAL's cache in a file of mode 0600, encrypted with a Fernet key.
 
     Every look-up sees what other processes wrote; every change is made under a lock on `PATH.lock` and is on the disk
-    when the call returns. The generation before is kept as `PATH.previous` and takes over from one that cannot be
-    read, told as `token_cache_recovered`; if neither can be read the cache is empty, `damage` says why, and
+    when the call returns. The previous generation is kept as `PATH.previous`. If the file cannot be read, that is used
+    and `token_cache_recovered` is told; if neither can be read, the cache is empty, `damage` says why, and
     `token_cache_damaged` is told. Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
     `token_cache_unreadable`, `token_cache_unwritable`).
     """
@@ -111,11 +111,11 @@ class EncryptedTokenCache(MemoryTokenCache):
         *,
         now: float | None = None,
     ) -> Iterator[Entry]:
-        """Matching entries, expired access tokens left out."""
+        """Matching entries, without expired access tokens."""
         moment = self._now() if now is None else now
         with self._lock:
             self._look_again()
-            # With the time 0 nothing counts as expired: MSAL would otherwise delete, and a look-up must not write.
+            # At time 0 nothing has expired: otherwise MSAL would delete entries, and a look-up must not write.
             found = list(super().search(credential_type, target=target, query=dict(query or {}), now=0))
         return iter(entry for entry in found if "expires_on" not in entry or int(entry["expires_on"]) >= moment)
 
@@ -151,7 +151,7 @@ class EncryptedTokenCache(MemoryTokenCache):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Change several entries in one write; what other processes wrote is seen first."""
+        """Change several entries in one write, after reading what other processes wrote."""
         with self._lock, self._file_lock:
             if self._depth == 0:
                 self._reload()
@@ -178,7 +178,7 @@ class EncryptedTokenCache(MemoryTokenCache):
             self._take(seen, content)
 
     def _reload(self) -> None:
-        """Read the file if it changed, or the generation before it. The lock is held."""
+        """Read the file if it changed, or the previous generation. The lock is held."""
         seen = self._stat()
         if self._is_loaded and seen == self._seen:
             return
@@ -187,14 +187,14 @@ class EncryptedTokenCache(MemoryTokenCache):
             self._take(seen, content)
             return
         if content is _Unreadable.MISSING:
-            # Perhaps somebody removed it: that is a wish to forget, so the generation before does not come back.
+            # Perhaps somebody removed it, in order to forget: the previous generation must not bring it back.
             self._take(seen, {})
         else:
             self._take(seen, *self._recover(content))
         self._is_intact = False
 
     def _recover(self, reason: _Unreadable) -> tuple[Content, str | None]:
-        """The generation before, or nothing and the damage in words."""
+        """The previous generation, or an empty cache and what is wrong, in words."""
         previous = self._read(self._previous_path)
         if not isinstance(previous, _Unreadable):
             self._tell(TokenCacheRecovered(reason=reason.value))
@@ -269,7 +269,7 @@ def _make_fernet(key: SecretValue) -> Fernet:
         return Fernet(key.reveal().strip().encode())
     except ValueError:
         problem = "token_cache.key is not a Fernet key (32 bytes in URL-safe base64, 44 characters)"
-    # Outside of the `except`: the library's error knows the key.
+    # Outside the `except`: the library's error holds the key.
     raise TokenCacheKeyError(
         [problem],
         fix="Make one with: python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'",
@@ -283,7 +283,7 @@ def _make_sign_in_key(
 
 
 def _is_whole(raw: bytes) -> bool:
-    """Whether it has the form of what we write, whichever the key: the newline at the end shows that none is cut."""
+    """Whether it looks like what we write, with any key; the newline at the end shows that nothing is missing."""
     try:
         body = urlsafe_b64decode(raw)
     except (ValueError, binascii.Error):

@@ -1,7 +1,7 @@
-"""The azure SecretClients: made as we need them, lent to one thread at a time.
+"""The Azure library's SecretClients: made when needed, lent to one thread at a time.
 
-A SecretClient is not safe to share: its policy clears the token of the call next door on a 401, and its
-requests session is one thread's. So a call borrows one and gives it back; there are as many as calls ran at
+A SecretClient is not safe to share: on a 401 its policy clears the token of a call that runs at the same time, and
+its requests session is for one thread. So a call borrows one and gives it back; there are as many as calls ran at
 once.
 """
 
@@ -33,7 +33,7 @@ class ClientPool:
     @contextmanager
     def borrow(self, vault: str, credential: TokenCredential) -> Iterator[SecretClient]:
         """A client for this call alone."""
-        # A client in the list keeps its credential alive, so the id is its own as long as the list holds one.
+        # A client in the list keeps its credential alive, so the id stays unique as long as the list holds one.
         key = (vault, id(credential))
         with self._lock:
             idle = self._idle.setdefault(key, [])

@@ -1,4 +1,4 @@
-"""The credentials of `key_vault.credential`, and the guard that makes their failures speak.
+"""The credentials of `key_vault.credential`, and the guard that turns their failures into our errors.
 
 azure-identity costs 150 ms to import: only `make_credential` does, when it is called.
 """
@@ -24,10 +24,10 @@ _LONGEST_REASON = 300
 def make_credential(
     kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions
 ) -> TokenCredential:
-    """The azure-identity credential of that name; it asks nobody before its first token.
+    """The azure-identity credential of that name; it asks nobody until a token is wanted.
 
     `default` tries environment, workload identity, managed identity and the Azure CLI, in this order.
-    `authority` is the https address of Entra; without `instance_discovery` it is trusted unseen. ConfigError
+    `authority` is the https address of Entra; without `instance_discovery` it is trusted unchecked. ConfigError
     when the credential's own settings (its environment variables) are incomplete.
     """
     from azure import identity
@@ -69,7 +69,7 @@ def make_credential(
 
 
 class GuardedCredential:
-    """A credential whose own failures arrive as ours, so that they are never taken for the vault's answers.
+    """A credential whose own failures arrive as our errors, so that they are never taken for the vault's answers.
 
     Errors of rotator raised inside (a sign-in that a human must repeat) pass unchanged.
     """
@@ -86,7 +86,7 @@ class GuardedCredential:
         enable_cae: bool = False,
         **options: object,
     ) -> AccessToken:
-        """A token for the scopes. DeniedError when there is none to be had, TransientError when not now."""
+        """A token for the scopes. DeniedError when there is none, TransientError when there is none now."""
         from azure.core.exceptions import AzureError
 
         try:
@@ -97,7 +97,7 @@ class GuardedCredential:
         raise failure
 
     def close(self) -> None:
-        """Nothing: the credential belongs to who made it."""
+        """Do nothing: the credential belongs to whoever made it."""
 
     def _explain(self, error: Exception) -> RemoteError:
         from azure.core.exceptions import ServiceRequestError, ServiceResponseError

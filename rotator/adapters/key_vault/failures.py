@@ -1,7 +1,7 @@
-"""What the azure library raises, as errors of ours that say who must do what.
+"""What the Azure library raises, as our errors, which say who must do what.
 
-The library's exceptions hold the request with the secret in its body: nothing of them but status, codes,
-request id and a cleaned text is taken over, and they must not become the context of what is raised instead.
+The library's exceptions hold the request with the secret in its body: only the status, the codes, the request id and
+a cleaned text are taken from them, and they must not become the context of what is raised instead.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
 
 SDK_FAILURES = (AzureError, ValueError, TypeError, AttributeError, LookupError)
-"""The library reads answers without checking their shape: an odd one raises whatever it runs into."""
+"""The library reads answers without checking their shape: an unexpected one raises whatever it runs into."""
 
 _LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request to a vault, in the words that its failure is told in.
+    """One request to a vault, in the words that tell of its failure.
 
     `permission` is what Key Vault calls it: get, list or set. `value` is the secret that is being sent, if
     any: then a lost answer is an unknown outcome.
@@ -129,7 +129,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
 
 
 def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
-    """The name belongs to a deleted secret that can be recovered: nobody can write it meanwhile."""
+    """The name belongs to a deleted secret that can be recovered: until then nobody can write it."""
     return RejectedError(
         f"the {call.place} is deleted but recoverable, so its name cannot be used",
         code="secret_soft_deleted",
@@ -142,7 +142,7 @@ def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None
 
 
 def make_disabled_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
-    """The version that consumers read is disabled: somebody decided that."""
+    """The version that consumers read is disabled: somebody must have meant that."""
     return RejectedError(
         f"the newest version of {call.place} is disabled"
         if call.operation != "fetch_secret_version"
@@ -232,7 +232,7 @@ def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
 
 
 def _find_network_error(error: Exception) -> requests.RequestException | None:
-    """What went wrong below the azure library, if it was the network."""
+    """What went wrong below the Azure library, if it was the network."""
     inner = error.inner_exception if isinstance(error, AzureError) else None
     if isinstance(inner, requests.RequestException):
         return inner
@@ -250,7 +250,7 @@ def _read_error(error: Exception) -> tuple[str, str]:
 
 
 def _read_headers(response: object) -> Mapping[str, str]:
-    """The library types its responses without headers, but every one of them has some."""
+    """The headers of a response: each has them, though the library's types do not say so."""
     headers = getattr(response, "headers", {})
     return headers if isinstance(headers, Mapping) else {}
 
@@ -260,7 +260,7 @@ def _say(answer: _Answer, request_id: str | None) -> str:
 
 
 def _clean(text: str, call: Call) -> str:
-    """The service's words in one line, cut, and without the value should it repeat it."""
+    """The service's words in one line, shortened, and without the value in case they repeat it."""
     if call.value:
         text = blank_out(text, call.value.reveal())
     text = " ".join(redact_text(text).split())

@@ -1,7 +1,7 @@
-"""The engine's SecretStore on Azure Key Vault, by the azure-keyvault-secrets client.
+"""The port SecretStore on Azure Key Vault, by the azure-keyvault-secrets client.
 
-Reads and tag changes are repeated a little; a write of a value is sent once and never again: what became of
-it is for the caller to find out by the tags. Importing this module loads the azure libraries, about 140 ms.
+Reads and tag changes are tried up to three times. A write of a value is sent once and never again: the caller finds
+out by the tags what became of it. Importing this module loads the Azure libraries, which takes about 140 ms.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_TAGS = 15
 _TRIES = 3
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
-"""Seconds. A service that asks for more is left to the caller, who knows what else there is to do."""
+"""Seconds. If the service asks for more, the error goes to the caller, who knows what else there is to do."""
 _NO_SUCH_VERSION = "0" * 32
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class KeyVaultSecretStore:
         return _make_version(newest.properties, writing)
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
-        """The names of the vault's secrets whose newest version carries a tag of that name, sorted."""
+        """The names of the vault's secrets whose newest version has a tag with that name, sorted."""
         location = SecretLocation(vault, "of any name", account)  # the name is for messages only
         call = self._make_call(location, "fetch_secret_names", "list")
         found = self._repeat(call, location, lambda client: list(client.list_properties_of_secrets()))
@@ -117,8 +117,8 @@ class KeyVaultSecretStore:
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """All versions, the newest first; empty when there is no such secret.
 
-        The vault lists them in no order of age and dates them by whole seconds. Where the first ones share a
-        second, the vault is asked which one is the newest.
+        The vault does not list them by age, and dates them in whole seconds. Where the first ones share a second,
+        the vault is asked which one is the newest.
         """
         call = self._make_call(location, "fetch_secret_versions", "list")
         found = self._find(
@@ -131,7 +131,7 @@ class KeyVaultSecretStore:
         return tuple(versions)
 
     def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
-        """Write a new version, sent at most once; its version id."""
+        """Write a new version, sent at most once. Returns its version id."""
         call = self._make_call(location, "store_secret", "set", value)
         secret = self._ask(
             call,
@@ -143,7 +143,7 @@ class KeyVaultSecretStore:
         return _make_version(secret.properties, call).version
 
     def disable(self, location: SecretLocation, version: str) -> None:
-        """Make one version unreadable; already disabled is fine."""
+        """Disable one version, so that nobody can read it; does nothing if it is disabled already."""
         call = self._make_call(location, "disable_secret_version", "set")
         self._repeat(
             call,
@@ -152,7 +152,7 @@ class KeyVaultSecretStore:
         )
 
     def fetch_plain_secret(self, vault: str, name: str) -> SecretValue:
-        """A secret of ours that is no PAT, such as a client secret. RejectedError if it is missing."""
+        """A secret of ours that is not a PAT, such as a client secret. RejectedError if it is missing."""
         location = SecretLocation(vault, name, account="")
         call = self._make_call(location, "fetch_secret", "get")
         secret = self._repeat(call, location, lambda client: client.get_secret(name))
@@ -202,19 +202,19 @@ class KeyVaultSecretStore:
             raise
 
     def _repeat(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
-        """Do something that may be done twice, a few times if need be."""
-        for attempt in range(1, _TRIES):
+        """Do something that may be done twice, up to three times."""
+        for tries in range(1, _TRIES):
             try:
                 return self._ask(call, location, action)
             except TransientError as error:
-                pause = error.retry_after if error.retry_after is not None else _FIRST_PAUSE * 2 ** (attempt - 1)
+                pause = error.retry_after if error.retry_after is not None else _FIRST_PAUSE * 2 ** (tries - 1)
                 if pause > _LONGEST_PAUSE:
                     raise
             self._stop.wait(pause)
         return self._ask(call, location, action)
 
     def _ask(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
-        """Do something once. The library's exception is gone when ours is raised: it holds the request."""
+        """Do something once. The library's exception holds the request, so it is gone when ours is raised."""
         failure: RemoteError
         self._stop.check()
         with self._clients.borrow(location.vault, self._credential_for(location)) as client:
@@ -231,20 +231,20 @@ def _fetch_first_page(client: SecretClient, name: str) -> None:
 
 
 def _age(version: SecretVersion) -> tuple[float, bool]:
-    """Grows with the time of creation; of versions of one second the disabled count as the later ones."""
+    """Grows with the time of creation; of versions from the same second, the disabled ones count as later."""
     return (version.created_at.timestamp() if version.created_at else 0.0, not version.enabled)
 
 
 def _make_stored(secret: KeyVaultSecret, call: Call) -> StoredSecret:
     version = _make_version(secret.properties, call)
     if secret.value is None:
-        raise _make_odd_answer(call)
+        raise _make_unexpected(call)
     return StoredSecret(version, SecretValue(secret.value))
 
 
 def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
     if not properties.version:
-        raise _make_odd_answer(call)
+        raise _make_unexpected(call)
     return SecretVersion(
         version=properties.version,
         tags=dict(properties.tags or {}),
@@ -254,7 +254,7 @@ def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
     )
 
 
-def _make_odd_answer(call: Call) -> RemoteError:
+def _make_unexpected(call: Call) -> RemoteError:
     kind = TransientError if call.value is None else UnknownOutcomeError
     return kind(
         f"{call.host} sent an unexpected response",

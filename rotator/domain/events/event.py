@@ -35,7 +35,7 @@ class SubjectKind(StrEnum):
 
     @property
     def key(self) -> str:
-        """The subject's name in a line of the log, chosen as other fields name the same thing."""
+        """The name of the subject's field in a log line: the one that other fields for the same thing have."""
         return _KEYS.get(self, self.value)
 
 
@@ -44,10 +44,10 @@ _KEYS = {SubjectKind.MANAGED_PAT: "name", SubjectKind.PAT: "authorization_id", S
 
 @dataclass(frozen=True)
 class EventType:
-    """What is true of all events of one name.
+    """What all events with one name have in common.
 
-    `needs_person`: nothing will end it unless somebody acts. `begins` is the condition that it begins for its
-    subject, `ends` those that it ends.
+    `needs_person`: nothing ends it unless a person acts. `begins` is the condition that it begins for its subject,
+    `ends` are those that it ends.
     """
 
     name: str

@@ -36,7 +36,7 @@ class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT,
 
 
 class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
-    """Somebody changed a PAT at the server; the inventory now says the same."""
+    """Somebody changed a PAT on the server; the inventory now says the same."""
 
     display_name: str
     scope: str
@@ -44,7 +44,7 @@ class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
 
 
 class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """A record was made again from the vault's tags and the server's list; `before` is what it named until then."""
+    """A record was rebuilt from the vault's tags and the server's list; `before` is the PAT that it named before."""
 
     authorization_id: str
     before: str | None
@@ -59,7 +59,7 @@ class PatLeftBehind(
     needs_person=True,
     begins=ConditionKind.PAT_LEFT_BEHIND,
 ):
-    """A closed rotation left a PAT alive; a person must say whether it is revoked."""
+    """A closed rotation left a PAT alive; a person must decide whether to revoke it."""
 
     name: str
     kind: str

@@ -8,7 +8,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class PolicyChanged(Event, name="policy_changed", subject=SubjectKind.POLICY):
-    """The policy is another one than the run before had; both are named by their SHA-256."""
+    """The policy has changed since the previous run; both are identified by SHA-256."""
 
     sha256: str
     previous: str | None
@@ -62,7 +62,7 @@ class SignInLapsed(
     begins=ConditionKind.SIGN_IN_NEEDED,
     ends=(ConditionKind.ACCOUNT_DOWN,),
 ):
-    """An account's sign-in works no more; its PATs wait until a person signs it in."""
+    """An account's sign-in no longer works; its PATs wait until a person signs it in."""
 
     code: str
 
@@ -79,13 +79,13 @@ class AccountDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ACCOUNT_DOWN,
 ):
-    """An account cannot be worked with now, though its sign-in was not refused; each run tries again."""
+    """An account cannot be used now, although its sign-in was not refused; each run tries again."""
 
     code: str
 
 
 class AccountRestored(Event, name="account_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.ACCOUNT_DOWN,)):
-    """An account can be worked with again."""
+    """An account can be used again."""
 
 
 class AccountDropped(
@@ -105,7 +105,7 @@ class OrganizationDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ORGANIZATION_DOWN,
 ):
-    """An organization could not be looked at with an account; each run tries again."""
+    """An account could not list the PATs of an organization; each run tries again."""
 
     code: str
 
@@ -113,13 +113,13 @@ class OrganizationDown(
 class OrganizationRestored(
     Event, name="organization_restored", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
 ):
-    """An organization can be looked at again."""
+    """The PATs of an organization can be listed again."""
 
 
 class OrganizationDropped(
     Event, name="organization_dropped", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
 ):
-    """An organization that was in trouble has no ManagedPat any more."""
+    """An organization that was in trouble no longer has any ManagedPat."""
 
 
 class VaultDown(
@@ -130,17 +130,17 @@ class VaultDown(
     severity=Severity.ERROR,
     begins=ConditionKind.VAULT_DOWN,
 ):
-    """A vault did not answer, or not as it should, when a ManagedPat was worked on; it is tried again."""
+    """A vault did not answer, or answered unexpectedly, during work on a ManagedPat; it is tried again."""
 
     code: str
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A ManagedPat of a vault that was down could be worked on to its end."""
+    """Work on a ManagedPat whose vault was down could be finished."""
 
 
 class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A vault that was in trouble holds no ManagedPat's value any more."""
+    """A vault that was in trouble no longer holds any ManagedPat's value."""
 
 
 class TokenCacheDamaged(
@@ -152,7 +152,7 @@ class TokenCacheDamaged(
     needs_person=True,
     begins=ConditionKind.TOKEN_CACHE_DAMAGED,
 ):
-    """The file of sign-ins cannot be read, nor the one before it: every account must sign in again."""
+    """Neither the token cache nor its previous generation can be read: every account must sign in again."""
 
     reason: str
 
@@ -164,7 +164,7 @@ class TokenCacheRecovered(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """The file of sign-ins could not be read; the one before it is used."""
+    """The token cache could not be read; its previous generation is used."""
 
     reason: str
 
@@ -172,11 +172,11 @@ class TokenCacheRecovered(
 class TokenCacheRepaired(
     Event, name="token_cache_repaired", subject=SubjectKind.TOKEN_CACHE, ends=(ConditionKind.TOKEN_CACHE_DAMAGED,)
 ):
-    """The file of sign-ins is whole again."""
+    """The token cache is intact again."""
 
 
 class ScanStarted(Event, name="scan_started", subject=SubjectKind.ORGANIZATION):
-    """A scan begins to look at an organization."""
+    """A scan of an organization begins."""
 
 
 class AnchorRead(Event, name="anchor_read", subject=SubjectKind.MANAGED_PAT):

@@ -1,6 +1,6 @@
-"""What happens on the way of one rotation. The subject is the ManagedPat.
+"""What happens during one rotation. The subject is the ManagedPat.
 
-The audit log adds `account`, `organization` and, while a rotation is at hand, `rotation_id`.
+The audit log adds `account`, `organization` and, where there is a rotation, `rotation_id`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED)
-"""What ends when a ManagedPat has nothing wrong any more."""
+"""The conditions that end when nothing is wrong with a ManagedPat any more."""
 
 
 class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
@@ -37,7 +37,7 @@ class MintUnanswered(
     outcome=Outcome.UNKNOWN,
     severity=Severity.WARNING,
 ):
-    """The answer to the request for a new PAT was lost; later runs look whether the PAT exists, and revoke it."""
+    """The answer to the request for a new PAT was lost; later runs check whether the PAT exists, and revoke it."""
 
     code: str
 
@@ -73,7 +73,7 @@ class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_
 
 
 class RevokeStarted(Event, name="revoke_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A PAT is about to be revoked; `why` says for what reason, `code` which failure led to it."""
+    """A PAT is about to be revoked; `why` is the reason, `code` the failure that led to it."""
 
     authorization_id: str | None
     why: str
@@ -150,7 +150,7 @@ class RotationFrozen(
     begins=ConditionKind.ROTATION_BLOCKED,
     ends=(ConditionKind.ROTATION_FAILING,),
 ):
-    """Vault and records contradict each other, so nothing was revoked; a person must find out who wrote the secret."""
+    """The vault contradicts our records, so nothing was revoked; a person must find out who wrote the secret."""
 
     code: str
     message: str
@@ -163,7 +163,7 @@ class CloneLost(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """Somebody revoked the new PAT during the overlap; the old one, if it lives, is current again."""
+    """Somebody revoked the new PAT during the overlap; the old one, if still valid, is current again."""
 
     code: str
 
@@ -181,7 +181,7 @@ class UnprovenMintFound(
     outcome=Outcome.UNKNOWN,
     severity=Severity.WARNING,
 ):
-    """PATs look like a lost mint of ours, without proof; they are left alone."""
+    """PATs look like a mint of ours whose answer was lost, but nothing proves it; they are left alone."""
 
     authorization_ids: str
 
@@ -200,4 +200,4 @@ class SecretRestored(Event, name="secret_restored", subject=SubjectKind.MANAGED_
 
 
 class FailureCleared(Event, name="failure_cleared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """What failed before needs no further try: the ManagedPat has nothing to do."""
+    """What failed before needs no retry: nothing is left to do for the ManagedPat."""
