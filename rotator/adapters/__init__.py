@@ -1,1 +1,1 @@
-"""The outside world, one module per technology; each implements a port of the engine."""
+"""The outside world, one module per technology; each implements a port."""

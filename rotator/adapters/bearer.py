@@ -24,7 +24,7 @@ class BearerSource(Protocol):
     """Access tokens of the signed-in accounts."""
 
     def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
-        """A token with some minutes left, refreshed silently when needed.
+        """Return a token with some minutes left, refreshed silently when needed.
 
         `claims` is a claims challenge to satisfy with one forced refresh. SignInRequiredError when a human must
         act, TransientError when Entra cannot be asked now.

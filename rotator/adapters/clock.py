@@ -11,7 +11,7 @@ class SystemClock:
     """The wall clock."""
 
     def now(self) -> datetime:
-        """The current moment, aware, UTC."""
+        """Return the current moment, aware, UTC."""
         return datetime.now(UTC)
 
 
@@ -19,9 +19,9 @@ class SystemEntropy:
     """The operating system's randomness."""
 
     def make_id(self) -> str:
-        """A new unique id: 32 hex digits."""
+        """Return a new unique id: 32 hex digits."""
         return uuid.uuid4().hex
 
     def pick(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Return a whole number from low to high, both included."""
         return low + secrets.randbelow(high - low + 1)

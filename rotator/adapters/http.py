@@ -45,7 +45,7 @@ class HttpOptions:
 
 
 def make_session(options: HttpOptions) -> requests.Session:
-    """A session for one thread. Close it. ConfigError when the CA bundle cannot be used."""
+    """Return a session for one thread. Close it. ConfigError when the CA bundle cannot be used."""
     session = _Session()
     session.trust_env = False
     session.verify = True if options.ca_bundle is None else str(options.ca_bundle)
@@ -57,7 +57,7 @@ def make_session(options: HttpOptions) -> requests.Session:
 
 
 def _share_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
-    """One context for all sessions: reading the public CAs takes 30 ms, and a run may have twenty sessions."""
+    """Return one context for all sessions: reading the public CAs takes 30 ms, and a run may have twenty sessions."""
     try:
         changed_at = 0 if ca_bundle is None else ca_bundle.stat().st_mtime_ns
     except OSError:
@@ -80,7 +80,7 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
 
 
 def was_not_sent(error: requests.RequestException) -> bool:
-    """Whether the service certainly saw no byte of the request: no connection, no TLS, no usable address."""
+    """Return whether the service certainly saw no byte of the request: no connection, no TLS, no usable address."""
     if isinstance(error, _BAD_ADDRESS):
         return True
     return any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in _causes(error))
@@ -168,7 +168,7 @@ def _say_reason(cause: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it wraps: by `args`, by `reason`, by cause and context."""
+    """Yield the error and all that it wraps: by `args`, by `reason`, by cause and context."""
     pending, seen = [error], set[int]()
     while pending:
         current = pending.pop(0)

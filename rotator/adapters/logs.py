@@ -84,7 +84,7 @@ def reset_logging() -> None:
 
 
 def make_progress(run_id: str | None = None) -> Progress:
-    """The port Progress: each event is one line, at the level of its severity, with its run's id if it has one."""
+    """Make the port Progress: each event is one line, at the level of its severity, with its run's id if any."""
     log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator")
     if run_id is not None:
         log = log.bind(run_id=run_id)
@@ -97,7 +97,7 @@ def make_progress(run_id: str | None = None) -> Progress:
 
 
 def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """A structlog processor: every key and value without secrets, as JSON's types."""
+    """Clean an event as a structlog processor: every key and value without secrets, as JSON's types."""
     return {redact_text(key): redact_value(value, key=key) for key, value in event.items()}
 
 

@@ -14,13 +14,13 @@ _START_TIME = 19
 
 
 def make_claimant(run_id: str) -> str:
-    """The claimant of a run: the run's id, the host, the process id, and when that process started."""
+    """Return the claimant of a run: the run's id, the host, the process id, and when that process started."""
     pid = os.getpid()
     return f"{run_id}@{_identify_host()}#{pid}.{_read_start(pid) or 0}"
 
 
 def is_gone(claimant: str, *, proc: Path = _PROC) -> bool:
-    """Whether the process behind a claim has certainly ended.
+    """Return whether the process behind a claim has certainly ended.
 
     Only a process of this boot and of this process namespace can be judged; any other claim has to expire.
     A process that is merely stopped is not gone, nor is one that /proc hides from us.
@@ -38,7 +38,7 @@ def is_gone(claimant: str, *, proc: Path = _PROC) -> bool:
 
 
 def _identify_host(proc: Path = _PROC) -> str:
-    """A digest of this boot, this process namespace and this host's name; containers differ from one another."""
+    """Return a digest of this boot, this process namespace and this host's name; containers differ from one another."""
     try:
         boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
         namespace = str((proc / "self/ns/pid").readlink())
@@ -48,7 +48,7 @@ def _identify_host(proc: Path = _PROC) -> str:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is such a process. A signal tells even where /proc hides the processes of other users."""
+    """Return whether there is such a process. A signal tells even where /proc hides the processes of other users."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -59,7 +59,7 @@ def _exists(pid: int) -> bool:
 
 
 def _read_start(pid: int, proc: Path = _PROC) -> int | None:
-    """When a process started, in clock ticks since boot; 0 for one that has ended; None if it cannot be seen."""
+    """Return when a process started, in clock ticks since boot; 0 for one that has ended; None if it cannot be seen."""
     try:
         text = (proc / str(pid) / "stat").read_text()
     except OSError:

@@ -1,6 +1,6 @@
 """Takes secrets out of text by their shape: the last line of defence, for logs and for messages from elsewhere.
 
-Nothing of ours puts a secret into a text; libraries and servers might. Imports the standard library only.
+Our own code puts no secret into a text; libraries and servers might. Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def redact_text(text: str) -> str:
-    """The text without secrets. One above LONGEST_TEXT loses its middle."""
+    """Return the text without secrets. One above LONGEST_TEXT loses its middle."""
     text = _shorten(text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
@@ -58,7 +58,7 @@ def redact_text(text: str) -> str:
 
 
 def blank_out(text: str, secret: str) -> str:
-    """The text without this secret or any twelve characters of it in a row: services shorten what they repeat."""
+    """Return the text without this secret or any twelve characters of it in a row: services cut what they repeat."""
     text = text.replace(secret, MASK)
     pieces = {secret[start : start + _PIECE] for start in range(len(secret) - _PIECE + 1)}
     signs = list(text)

@@ -79,6 +79,6 @@ class ProcessStop:
             self._spans.pop(threading.get_ident(), None)
 
     def _left(self) -> float:
-        """How many seconds this thread may still go on after the stop."""
+        """Return how many seconds this thread may still continue after the stop."""
         span = self._spans.get(threading.get_ident())
         return 0.0 if span is None else self._set_at + span - self._seconds()

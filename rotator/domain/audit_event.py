@@ -50,7 +50,7 @@ class AuditEvent:
 
 
 def make_hash(sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str) -> str:
-    """SHA-256 (hex) of the canonical JSON of everything the event says."""
+    """Return the SHA-256 (hex) of the canonical JSON of everything the event says."""
     document = {
         "sequence": sequence,
         "occurred_at": check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds"),
@@ -67,7 +67,7 @@ def make_hash(sequence: int, occurred_at: datetime, entry: AuditEntry, previous_
 
 
 def make_event(entry: AuditEntry, *, previous: AuditEvent | None, occurred_at: datetime) -> AuditEvent:
-    """The event that follows `previous`, or the first of a chain."""
+    """Return the event that follows `previous`, or the first of a chain."""
     sequence = previous.sequence + 1 if previous else 1
     previous_hash = previous.hash if previous else GENESIS_HASH
     digest = make_hash(sequence, occurred_at, entry, previous_hash)

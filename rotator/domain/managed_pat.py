@@ -16,14 +16,14 @@ _PAT_SHAPES = (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), re.compile(r"[a
 
 
 def check_aware(moment: datetime) -> datetime:
-    """The same moment, or ValueError when it has no time zone: naive times never enter the domain."""
+    """Return the same moment; ValueError when it has no time zone: naive times never enter the domain."""
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone")
     return moment
 
 
 def make_scopes(scope: str) -> tuple[str, ...]:
-    """The scopes in a text that spaces separate, sorted, without duplicates."""
+    """Return the scopes in a text that spaces separate, sorted, without duplicates."""
     return tuple(sorted(set(scope.split())))
 
 
@@ -35,7 +35,7 @@ ALL_ORGANIZATIONS_END = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def find_expiry(valid_to: datetime, *, all_organizations: bool, now: datetime) -> datetime:
-    """When a PAT expires: from `ALL_ORGANIZATIONS_END` on, one for all organizations expired then at the latest.
+    """Return when a PAT expires: from `ALL_ORGANIZATIONS_END` on, one for all organizations expired then at the latest.
 
     Until then its own expiry counts, because the server names no other.
     """
@@ -44,7 +44,7 @@ def find_expiry(valid_to: datetime, *, all_organizations: bool, now: datetime) -
 
 
 def is_pat_shaped(value: str) -> bool:
-    """Whether the text has the form of a PAT: 84 characters with a marker, or the older 52."""
+    """Return whether the text has the form of a PAT: 84 characters with a marker, or the older 52."""
     return any(shape.fullmatch(value) for shape in _PAT_SHAPES)
 
 
@@ -77,7 +77,7 @@ class Pat:
         return self.target_accounts is None
 
     def as_of(self, now: datetime) -> Self:
-        """The PAT with the expiry that holds at `now`: see `find_expiry`."""
+        """Return the PAT with the expiry that holds at `now`: see `find_expiry`."""
         return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
 
     @property
@@ -116,7 +116,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: RotatorError) -> Self:
-        """What a record or a journal keeps of an error."""
+        """Return what a record or a journal keeps of an error."""
         return cls(error.code, error.message, error.fix)
 
 
@@ -166,7 +166,7 @@ class ManagedPat:
         return self.last_failure is not None and self.last_failure.code == ALL_ORGANIZATIONS
 
     def as_of(self, now: datetime) -> Self:
-        """The record with the expiry that holds at `now`: see `find_expiry`."""
+        """Return the record with the expiry that holds at `now`: see `find_expiry`."""
         return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
 
     @property
@@ -175,7 +175,7 @@ class ManagedPat:
         return self.valid_to - self.valid_from
 
     def healed(self) -> ManagedPat:
-        """The record without what failed before."""
+        """Return the record without what failed before."""
         return replace(self, failures=0, retry_at=None, last_failure=None, blocked=False, hold=None)
 
     @property
@@ -185,7 +185,7 @@ class ManagedPat:
 
 
 def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault: str, secret_name: str) -> ManagedPat:
-    """A record of a PAT as the server describes it."""
+    """Return a record of a PAT as the server describes it."""
     return ManagedPat(
         name=name,
         account=account,
@@ -201,7 +201,7 @@ def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault:
 
 
 def make_name(display_name: str, organization: str, taken: frozenset[str]) -> str:
-    """A free name for a PAT: its display name in plain characters, with the organization and a number if need be."""
+    """Return a free name for a PAT: its display name in plain characters, with organization and number if need be."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", strip_mark(display_name).lower()).strip("-._")[:80] or "pat"
     candidates = [plain, f"{plain}-{organization.lower()}"[:95]]
     for candidate in candidates:
@@ -214,5 +214,5 @@ def make_name(display_name: str, organization: str, taken: frozenset[str]) -> st
 
 
 def make_secret_name(text: str) -> str:
-    """A Key Vault secret name (`[0-9A-Za-z-]`, 1 to 127) made from any text; other characters become `-`."""
+    """Return a Key Vault secret name (`[0-9A-Za-z-]`, 1 to 127) made from any text; other characters become `-`."""
     return re.sub(r"-{2,}", "-", re.sub(r"[^0-9A-Za-z-]+", "-", text)).strip("-")[:127] or "pat"

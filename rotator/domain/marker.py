@@ -12,7 +12,7 @@ _MARK = re.compile(r" #rot-[0-9a-f]{16}$")
 
 
 def make_marked_name(display_name: str, rotation_id: str, key: SecretValue) -> str:
-    """The display name with this rotation's mark in place of an older one: `npm-feed #rot-3f9c2a7d10b4e865`.
+    """Return the display name with this rotation's mark in place of an older one: `npm-feed #rot-3f9c2a7d10b4e865`.
 
     The mark is an HMAC of the rotation's id: nobody without the key can make it, and nobody has seen it before the
     mint is sent.
@@ -22,10 +22,10 @@ def make_marked_name(display_name: str, rotation_id: str, key: SecretValue) -> s
 
 
 def strip_mark(display_name: str) -> str:
-    """The display name as people gave it."""
+    """Return the display name as people gave it."""
     return _MARK.sub("", display_name)
 
 
 def is_marked(display_name: str) -> bool:
-    """Whether a display name ends in a mark."""
+    """Return whether a display name ends in a mark."""
     return _MARK.search(display_name) is not None

@@ -42,7 +42,7 @@ class Obstacle:
     organizations: int = 0
 
     def explain(self) -> Failure:
-        """What is in the way, and who must do what."""
+        """Return what is in the way, and who must do what."""
         message, fix = self._explain()
         return Failure(self.kind.value, message, fix)
 

@@ -73,5 +73,5 @@ class Plan:
         return any(action.kind in CHANGES for action in self.actions)
 
     def of_kind(self, kind: ActionKind) -> tuple[Action, ...]:
-        """The actions of one kind, in order."""
+        """Return the actions of one kind, in order."""
         return tuple(action for action in self.actions if action.kind is kind)

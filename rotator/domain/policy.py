@@ -30,7 +30,7 @@ class Threshold:
     duration: timedelta | None = None
 
     def before(self, lifetime: timedelta) -> timedelta:
-        """The threshold for a PAT of this lifetime."""
+        """Return the threshold for a PAT of this lifetime."""
         if self.duration is not None:
             return self.duration
         return lifetime * (self.share or 0.0)
@@ -49,7 +49,7 @@ class Match:
     scope: str | None = None
 
     def is_met(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> bool:
-        """Whether a PAT with these properties matches."""
+        """Return whether a PAT with these properties matches."""
         plain = (
             (self.account, account),
             (self.organization, organization),
@@ -75,7 +75,7 @@ class Rule:
     disable_previous: bool = False
 
     def make_secret_name(self, *, organization: str, name: str, account: str) -> str:
-        """The name of a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
+        """Return the name of a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
         filled = self.secret_name.replace("{organization}", organization).replace("{account}", account)
         return make_secret_name(filled.replace("{name}", name))
 
@@ -127,14 +127,14 @@ class Policy:
     digest: str
 
     def find_rule(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> Rule | None:
-        """The first rule that matches, or None: then the policy does not cover the PAT."""
+        """Return the first rule that matches, or None: then the policy does not cover the PAT."""
         for rule in self.rules:
             if rule.match.is_met(account=account, organization=organization, display_name=display_name, scopes=scopes):
                 return rule
         return None
 
     def rule_for(self, pat: ManagedPat) -> Rule | None:
-        """The rule that applies to an inventory record."""
+        """Return the rule that applies to an inventory record."""
         return self.find_rule(
             account=pat.account,
             organization=pat.organization,
@@ -143,7 +143,7 @@ class Policy:
         )
 
     def decide(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
-        """What to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime, as far as it is known."""
+        """Return what to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime, if known."""
         rule = self.rule_for(pat)
         if rule is None:
             return Decision(Verdict.BLOCKED, obstacle=Obstacle(ObstacleKind.NO_RULE))
@@ -162,19 +162,19 @@ class Policy:
         return Decision(verdict, rule, rotate_after, lifetime)
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
-        """The lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum."""
+        """Return the lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum."""
         wanted = rule.lifetime or make_kept_lifetime(pat.lifetime)
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
 
 
 def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> Obstacle | None:
-    """The obstacle when a guardrail forbids one of the scopes."""
+    """Return the obstacle when a guardrail forbids one of the scopes."""
     denied = sorted(set(scopes) & set(guardrails.deny_scopes))
     return Obstacle(ObstacleKind.SCOPE_DENIED, scopes=tuple(denied)) if denied else None
 
 
 def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelta(0)) -> Obstacle | None:
-    """The obstacle when a clone of this lifetime would be due again immediately, or outlived by the overlap."""
+    """Return the obstacle when a clone of this lifetime would be due again immediately, or outlived by the overlap."""
     if rule.rotate_before.before(lifetime) >= lifetime - shortfall:
         kind = ObstacleKind.DUE_IMMEDIATELY
     elif rule.overlap >= lifetime - shortfall:
@@ -186,12 +186,12 @@ def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelt
 
 
 def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> Obstacle | None:
-    """The obstacle when the clone of a PAT would reach more or less than the PAT itself."""
+    """Return the obstacle when the clone of a PAT would reach more or less than the PAT itself."""
     return check_target(pat, organization_id) or check_scopes(pat.scopes, guardrails)
 
 
 def check_target(pat: Pat, organization_id: str | None) -> Obstacle | None:
-    """The obstacle when a PAT is not valid for just this organization; with its id unknown, for just one."""
+    """Return the obstacle when a PAT is not valid for just this organization; with its id unknown, for just one."""
     targets = pat.target_accounts
     if targets is None:
         return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)

@@ -155,13 +155,13 @@ class Rotation:
         return self.tried_store and (self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_LOST)
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
-        """The rotation after a step; raises IllegalTransitionError when `STEPS` forbids it."""
+        """Return the rotation after a step; raises IllegalTransitionError when `STEPS` forbids it."""
         if state not in STEPS[self.state]:
             raise IllegalTransitionError(f"rotation {self.id}: {self.state.value} cannot become {state.value}")
         return replace(self, state=state, updated_at=check_aware(at), **changes)
 
     def note(self, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
-        """The rotation with something learned, in the same state."""
+        """Return the rotation with something learned, in the same state."""
         return replace(self, updated_at=check_aware(at), **changes)
 
 
@@ -174,7 +174,7 @@ class Likeness(StrEnum):
 
 
 def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> Likeness:
-    """Whether a listed PAT is what this rotation's mint created.
+    """Return whether a listed PAT is what this rotation's mint created.
 
     OURS needs everything: display name, scopes, this organization alone, the exact planned second, and an id that
     was not listed before the mint; where the display name carries this rotation's mark, any second will do. NEAR is
@@ -210,7 +210,7 @@ def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
 
 
 def make_kept_lifetime(lifetime: timedelta) -> timedelta:
-    """The lifetime that a PAT was meant to have: rounded up to undo the offset, so that clones do not shrink.
+    """Return the lifetime that a PAT was meant to have: rounded up to undo the offset, so that clones do not shrink.
 
     Rounds to whole hours from one day on, to ten minutes from one hour on, else to minutes, and ignores an excess
     of up to 5 seconds.

@@ -18,11 +18,11 @@ class SecretValue:
         self._value = value
 
     def reveal(self) -> str:
-        """The bare value. Whoever calls this must not store, log or raise it."""
+        """Return the bare value. Whoever calls this must not store, log or raise it."""
         return self._value
 
     def same_as(self, other: SecretValue) -> bool:
-        """Whether both hold the same value, in constant time."""
+        """Return whether both hold the same value, in constant time."""
         return hmac.compare_digest(*(secret._value.encode(errors="surrogatepass") for secret in (self, other)))
 
     def __bool__(self) -> bool:

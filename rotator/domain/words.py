@@ -8,7 +8,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def say_duration(span: timedelta) -> str:
-    """At most two units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
+    """Return at most two units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
     seconds = round(span.total_seconds())
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
     parts = []
@@ -22,5 +22,5 @@ def say_duration(span: timedelta) -> str:
 
 
 def say_moment(moment: datetime) -> str:
-    """UTC to the minute: `2026-12-03 09:00Z`."""
+    """Return the moment in UTC, to the minute: `2026-12-03 09:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")

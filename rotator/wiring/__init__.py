@@ -1,1 +1,1 @@
-"""Settings in, objects out: the one place where adapters meet the engine. The command line and the daemon call it."""
+"""Settings in, objects out: the one place where adapters meet the engine. The command line calls it."""

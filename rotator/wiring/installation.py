@@ -115,7 +115,7 @@ class Installation:
         return SignInDesk(self.database, self.clock, self.entra_sign_in, Author(self.actor, make_run_id()))
 
     def view_accounts(self) -> tuple[AccountView, ...]:
-        """Every account's sign-in, from the token cache alone."""
+        """Return every account's sign-in, from the token cache alone."""
         return tuple(
             view_account(
                 _make_account(account),
@@ -134,7 +134,7 @@ class Installation:
         return upgrade(self._resolve(self.settings.database).reveal())
 
     def load_database_revision(self) -> Revision:
-        """Which schema the database has, and which one this rotator needs."""
+        """Return which schema the database has, and which one this rotator needs."""
         from rotator.adapters.database.migrate import current
 
         return current(self._resolve(self.settings.database).reveal())
@@ -299,7 +299,7 @@ class Installation:
 
 
 def make_run_id() -> str:
-    """A new run's id: 32 hex digits."""
+    """Return a new run's id: 32 hex digits."""
     return uuid.uuid4().hex
 
 

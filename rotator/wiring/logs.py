@@ -27,7 +27,7 @@ def start_logs(options: LogOptions) -> None:
 
 
 def redact(text: str) -> str:
-    """The text without anything that looks like a secret, as the log would print it."""
+    """Return the text without anything that looks like a secret, as the log would print it."""
     from rotator.adapters.redaction import redact_text
 
     return redact_text(text)

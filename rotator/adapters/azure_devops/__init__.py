@@ -1,1 +1,1 @@
-"""Azure DevOps: the PAT lifecycle API and connectionData, behind the engine's PatService."""
+"""Azure DevOps: the PAT lifecycle API and connectionData, behind the port PatService."""

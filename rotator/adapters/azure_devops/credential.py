@@ -17,7 +17,7 @@ class Credential(Protocol):
         """Whose calls wait together when the service asks to slow down."""
 
     def make_header(self, claims: str | None) -> SecretValue:
-        """The header's value. `claims` is a claims challenge to satisfy with a fresh token."""
+        """Return the header's value. `claims` is a claims challenge to satisfy with a fresh token."""
 
 
 class AccountBearer:
@@ -33,7 +33,7 @@ class AccountBearer:
         return f"account {self._account}"
 
     def make_header(self, claims: str | None) -> SecretValue:
-        """A bearer, refreshed when needed; raises what BearerSource raises."""
+        """Return a bearer, refreshed when needed; raises what BearerSource raises."""
         bearer = self._bearers.fetch_bearer(self._account, AZURE_DEVOPS_SCOPE, claims=claims)
         return SecretValue(f"Bearer {bearer.value.reveal()}")
 

@@ -22,14 +22,14 @@ class MalformedError(ValueError):
 
 @dataclass(frozen=True)
 class PatRefusal:
-    """A `patTokenError` other than `none`, and what 7.2 says beside it."""
+    """A `patTokenError` other than `none`, and the message that API 7.2 adds."""
 
     error: str
     message: str
 
 
 def parse_json(body: bytes) -> object | None:
-    """The JSON document, with or without a byte order mark; None if it is not JSON, or only `null`."""
+    """Return the JSON document, with or without a byte order mark; None if it is not JSON, or only `null`."""
     try:
         document: object = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -39,7 +39,7 @@ def parse_json(body: bytes) -> object | None:
 
 
 def parse_moment(value: object) -> datetime:
-    """An aware UTC moment; the seventh digit of a fraction is dropped."""
+    """Return an aware UTC moment; the seventh digit of a fraction is dropped."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -53,14 +53,14 @@ def parse_moment(value: object) -> datetime:
 
 
 def render_moment(moment: datetime) -> str:
-    """UTC in whole seconds, `2026-12-03T09:00:00Z`: the one form that the service gives back unchanged."""
+    """Return the moment in UTC and whole seconds, `2026-12-03T09:00:00Z`: only this form comes back unchanged."""
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_pat(document: object) -> Pat:
-    """The metadata of one PAT."""
+    """Return the metadata of one PAT."""
     if not isinstance(document, Mapping):
         raise MalformedError("a PAT that is not an object")
     name = document.get("displayName")
@@ -75,7 +75,7 @@ def parse_pat(document: object) -> Pat:
 
 
 def parse_page(document: object) -> tuple[list[Pat], str]:
-    """The PATs of one page and the token of the next, empty at the end."""
+    """Return the PATs of one page and the token of the next, empty at the end."""
     if not isinstance(document, Mapping):
         raise MalformedError("a page that is not an object")
     entries = document.get("patTokens")
@@ -90,7 +90,7 @@ def parse_page(document: object) -> tuple[list[Pat], str]:
 def parse_answer(document: object) -> MintedPat | PatRefusal:
     """`{patToken, patTokenError}`, as GET of one PAT, POST and PUT answer; only POST's holds a value.
 
-    Success without a PAT, or a PAT beside an error, is malformed.
+    Success without a PAT, or a PAT together with an error, is malformed.
     """
     if not isinstance(document, Mapping):
         raise MalformedError("an answer that is not an object")
@@ -98,7 +98,7 @@ def parse_answer(document: object) -> MintedPat | PatRefusal:
     refusal = find_refusal(document)
     if refusal is not None:
         if entry is not None:
-            raise MalformedError("a PAT beside an error")
+            raise MalformedError("both a PAT and an error")
         return refusal
     value = entry.get("token") if isinstance(entry, Mapping) else None
     if value is not None and not isinstance(value, str):
@@ -107,7 +107,7 @@ def parse_answer(document: object) -> MintedPat | PatRefusal:
 
 
 def find_refusal(document: object) -> PatRefusal | None:
-    """The error that an answer about a PAT names; None if it names none, or is not such an answer."""
+    """Return the error that an answer about a PAT names; None if it names none, or is not such an answer."""
     error = document.get("patTokenError") if isinstance(document, Mapping) else None
     if error is None or error == "none" or not isinstance(document, Mapping):
         return None
@@ -116,7 +116,7 @@ def find_refusal(document: object) -> PatRefusal | None:
 
 
 def parse_identity(document: object) -> Identity | None:
-    """Who is asking, according to connectionData; None for an anonymous user, or if none is named.
+    """Return who is asking, according to connectionData; None for an anonymous user, or if none is named.
 
     `instanceId` of the answer is the organization's own id, the one that `targetAccounts` of a PAT holds.
     """

@@ -195,7 +195,7 @@ NOT_FOUND = frozenset(name for name, entry in PAT_ERRORS.items() if entry.code =
 
 
 def make_pat_error(call: Call, trace: Trace, name: str, message: str) -> RotatorError:
-    """The error for a `patTokenError` other than `none`. All of them are definite: nothing was changed."""
+    """Return the error for a `patTokenError` other than `none`. All of them are definite: nothing was changed."""
     entry = PAT_ERRORS.get(name)
     if entry is None:
         fix = "Look at the PAT in Azure DevOps, and report this message as a bug in rotator."

@@ -75,7 +75,7 @@ class AzureDevOpsPatService:
         self._client.close()
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
-        """Who the account is in the organization, with the organization's id. DeniedError for an anonymous answer."""
+        """Return who the account is in the organization, with the organization's id. DeniedError if anonymous."""
         purpose = f"say who is signed in to {organization}"
         call = self._connection_call("fetch_identity", purpose, account, organization)
         reply = self._ask(call)
@@ -86,7 +86,7 @@ class AzureDevOpsPatService:
         return identity
 
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
-        """All pages, or an error. A PAT that moved to a later page while we read appears once, as last seen."""
+        """Return all pages, or raise. A PAT that moved to a later page while we read appears once, as last seen."""
         query = {"displayFilterOption": which.value, "$top": str(PAGE_SIZE)}
         purpose = f"list the PATs in {organization}"
         call = self._pats_call("list_pats", purpose, account, organization, "GET", query)
@@ -111,7 +111,7 @@ class AzureDevOpsPatService:
         raise make_transient(call, Trace(), "listing_incomplete", reason)
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
-        """One PAT's metadata, revoked and expired ones included; None if the id is not known."""
+        """Return one PAT's metadata, revoked and expired ones included; None if the id is not known."""
         purpose = f"show the PAT {authorization_id} in {organization}"
         query = {"authorizationId": authorization_id}
         call = self._pats_call("fetch_pat", purpose, account, organization, "GET", query)
@@ -165,7 +165,7 @@ class AzureDevOpsPatService:
         return self._change(call).pat
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
-        """Who the PAT authenticates as in the organization."""
+        """Return who the PAT authenticates as in the organization."""
         call = self._connection_call("verify_pat", f"accept a PAT in {organization}", "", organization)
         try:
             reply = self._client.exchange(call, PatBasic(organization, value))

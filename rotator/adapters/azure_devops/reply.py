@@ -67,7 +67,7 @@ class Failure:
 
 
 def blank_out(body: bytes, header: SecretValue) -> bytes:
-    """The body without the credential of this Authorization header, in case the service repeats what it was sent."""
+    """Return the body without the credential of this header, in case the service repeats what it was sent."""
     scheme, _, coded = header.reveal().partition(" ")
     secrets = [coded.encode()]
     if scheme == "Basic":
@@ -78,7 +78,7 @@ def blank_out(body: bytes, header: SecretValue) -> bytes:
 
 
 def read_answer(call: Call, answer: Answer) -> Reply | Failure:
-    """The reply, or why there is none and whether the call may be repeated."""
+    """Return the reply, or why there is none and whether the call may be repeated."""
     status, trace = answer.status, answer.trace
     if status == 401:
         return _refused_bearer(call, answer)
@@ -137,7 +137,7 @@ def _refused_bearer(call: Call, answer: Answer) -> Failure:
 
 
 def _find_claims(challenge: str) -> str | None:
-    """The claims (JSON) of an `insufficient_claims` challenge."""
+    """Return the claims (JSON) of an `insufficient_claims` challenge."""
     found = _CLAIMS.search(challenge)
     if found is None or "insufficient_claims" not in challenge:
         return None
@@ -149,7 +149,7 @@ def _find_claims(challenge: str) -> str | None:
 
 
 def _sign_in_page(call: Call, answer: Answer) -> RemoteError:
-    """A page in place of JSON: the service, or something in front of it, wants a sign-in and did nothing."""
+    """Return the error for a page in place of JSON: the service, or something in front of it, wants a sign-in."""
     host = urlsplit(answer.headers.get("Location", "")).hostname
     what = f"it redirected to {host}" if host else f"it answered {answer.status} with a sign-in page"
     return make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: {call.login}. {_NO_PAGE}")

@@ -17,7 +17,7 @@ _LONGEST_RESET = timedelta(seconds=30)
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Seconds from a `Retry-After` of either form (seconds, HTTP date), never negative; None if unreadable."""
+    """Return the seconds of a `Retry-After` in either form (seconds, HTTP date), never negative; None if unreadable."""
     if text is None:
         return None
     try:
@@ -37,7 +37,7 @@ def _parse_http_date(text: str, now: datetime) -> float | None:
 
 
 def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that an answer, of any status, asks the next request to wait; None if it asks for nothing.
+    """Return the seconds that an answer, of any status, asks the next request to wait; None if it asks for nothing.
 
     `Retry-After` counts. Without it, `X-RateLimit-Remaining: 0` asks for a wait until `X-RateLimit-Reset`; half
     a minute is enough, because the service says more once it really blocks.

@@ -41,7 +41,7 @@ _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASS
 
 
 def parse_url(text: str) -> URL:
-    """The database's URL. DatabaseError `database_url` for anything but an SQLite file or PostgreSQL."""
+    """Return the database's URL. DatabaseError `database_url` for anything but an SQLite file or PostgreSQL."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -60,7 +60,7 @@ def parse_url(text: str) -> URL:
 
 
 def _move_password(url: URL) -> URL:
-    """The URL with a password among its options moved to where `repr` hides it."""
+    """Return the URL with a password among its options moved to where `repr` hides it."""
     given = url.query.get("password")
     if not isinstance(given, str):
         return url
@@ -68,12 +68,12 @@ def _move_password(url: URL) -> URL:
 
 
 def is_postgresql(connection: Connection) -> bool:
-    """Whether this is PostgreSQL, and not SQLite."""
+    """Return whether this is PostgreSQL, and not SQLite."""
     return connection.dialect.name == "postgresql"
 
 
 def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
-    """An engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours."""
+    """Return an engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours."""
     engine = _make_sqlite(url, lock_wait) if url.drivername == "sqlite" else _make_postgresql(url, lock_wait)
 
     def translate(context: ExceptionContext) -> BaseException:
@@ -87,7 +87,7 @@ def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
 
 
 def make_reader(engine: Engine) -> Engine:
-    """The same connections, for transactions that only read: each sees one snapshot and cannot write."""
+    """Return the same connections, for transactions that only read: each sees one snapshot and cannot write."""
     return engine.execution_options(**{_READS_ONLY: True})
 
 

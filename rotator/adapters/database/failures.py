@@ -93,7 +93,7 @@ _DENIED_WORDS = ("authentication failed", "no password supplied", "does not exis
 
 
 def describe(url: URL) -> str:
-    """The database as people know it, without user and password."""
+    """Return the database as people know it, without user and password."""
     if url.get_backend_name() == "sqlite":
         return f"the database {url.database}"
     host = url.query.get("host", url.host) or "the local socket"
@@ -101,7 +101,7 @@ def describe(url: URL) -> str:
 
 
 def explain(error: BaseException, url: URL) -> DatabaseError:
-    """Our error for one from sqlite3, psycopg or SQLAlchemy."""
+    """Return our error for one from sqlite3, psycopg or SQLAlchemy."""
     original = error.orig if isinstance(error, exc.StatementError) and error.orig is not None else error
     kind = _LOCKED if isinstance(original, exc.TimeoutError) else _find_kind(original)
     message = f"{describe(url)} {kind.what}: {_find_reason(original, url)}"

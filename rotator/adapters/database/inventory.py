@@ -97,7 +97,7 @@ class SqlInventory(SqlInventoryReader):
         return self._connection.scalar(select(managed_pat.c.name).where(managed_pat.c.name == pat.name))
 
     def _explain_conflict(self, pat: ManagedPat, error: ConstraintError, same: str | None) -> Exception:
-        """The UsageError that names the other record; the error itself when none is found."""
+        """Return the UsageError that names the other record; the error itself when none is found."""
         if same is not None:
             return make_conflict(pat, pat)
         same_id = and_(
@@ -111,7 +111,7 @@ class SqlInventory(SqlInventoryReader):
 
 
 def order_untracked(found: UntrackedPat) -> tuple[str, str, str, str]:
-    """The order of `load_untracked`."""
+    """Return the sort key of `load_untracked`."""
     return found.account, found.organization, found.pat.display_name, found.pat.authorization_id
 
 

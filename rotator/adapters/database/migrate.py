@@ -33,7 +33,7 @@ class Revision:
 
 
 def find_scripts() -> Path:
-    """The folder of the migrations: inside the package when installed from a wheel, else beside it."""
+    """Return the folder of the migrations: inside the package when installed from a wheel, else beside it."""
     package = Path(str(resources.files("rotator")))
     installed = package / "_migrations"
     return installed if installed.is_dir() else package.parent / "migrations"
@@ -68,7 +68,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
 
 
 def current(url: str) -> Revision:
-    """What the database holds and what this rotator needs. DatabaseError as for `upgrade`; changes nothing."""
+    """Return what the database holds and what this rotator needs. DatabaseError as for `upgrade`; changes nothing."""
     place = parse_url(url)
     with _connected(place) as engine:
         if place.drivername == "sqlite" and not Path(place.database or "").exists():

@@ -16,7 +16,7 @@ _FAILURE = ("failure_code", "failure_message", "failure_fix")
 
 
 def _pick_columns(table: Table, record: type, failure: str | None = None) -> list[Column[Any]]:
-    """The columns that hold a record, in the order of its fields, those of its Failure at the end."""
+    """Return the columns that hold a record, in the order of its fields, those of its Failure at the end."""
     names = [field.name for field in fields(record) if field.name != failure]
     return [table.c[name] for name in (*names, *(_FAILURE if failure else ()))]
 
@@ -46,20 +46,20 @@ def make_pat(row: Sequence[Any]) -> Pat:
 
 
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
-    """The columns of a record."""
+    """Return the columns of a record."""
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
     values["location"] = pat.place
     return values | _list_failure(pat.last_failure)
 
 
 def list_rotation(rotation: Rotation) -> dict[str, object]:
-    """The columns of a rotation."""
+    """Return the columns of a rotation."""
     values: dict[str, object] = {name: getattr(rotation, name) for name in _ROTATION_NAMES}
     return values | _list_failure(rotation.failure)
 
 
 def list_pat(pat: Pat) -> dict[str, object]:
-    """The columns of a PAT's metadata."""
+    """Return the columns of a PAT's metadata."""
     return {name: getattr(pat, name) for name in _PAT_NAMES}
 
 

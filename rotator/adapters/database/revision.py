@@ -16,7 +16,7 @@ _VERSION = table("alembic_version", column("version_num"))
 
 
 def load_revision(connection: Connection) -> str | None:
-    """The schema's revision, None for an empty database.
+    """Return the schema's revision, None for an empty database.
 
     DatabaseError `database_foreign` when it holds another program's tables, `database_newer` when a later rotator
     has upgraded it, `database_version` for a PostgreSQL server that is too old.
@@ -65,7 +65,7 @@ def check_revision(connection: Connection) -> None:
 
 
 def make_not_initialised(url: URL) -> DatabaseError:
-    """The error for a database without tables, or an SQLite file that does not exist."""
+    """Return the error for a database without tables, or an SQLite file that does not exist."""
     return DatabaseError(
         f"{describe(url)} is not initialised", code="database_not_initialised", fix="Run: rotator db upgrade"
     )

@@ -31,7 +31,7 @@ from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 
 
 def read_host_clock() -> datetime:
-    """The host's time, aware, UTC."""
+    """Return the host's time, aware, UTC."""
     return datetime.now(UTC)
 
 
@@ -129,7 +129,7 @@ class SqlDatabase:
                 self._engines = None
 
     def _open(self) -> tuple[Engine, Engine]:
-        """The engine for transactions that write, and that for those that only read; they share their connections."""
+        """Return the engines for transactions that write and for those that only read; they share their connections."""
         with self._opening:
             if self._engines is None:
                 if self._url.drivername == "sqlite":

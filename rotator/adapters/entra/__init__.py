@@ -1,1 +1,1 @@
-"""Microsoft Entra: the user-delegated sign-ins and the encrypted file that keeps them."""
+"""Microsoft Entra: the user-delegated sign-ins and the encrypted token cache that keeps them."""

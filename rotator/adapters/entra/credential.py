@@ -27,7 +27,7 @@ class AccountCredential:
         enable_cae: bool = False,
         **_: object,
     ) -> AccessToken:
-        """The token and its expiry in seconds since the epoch, always for the account's own tenant."""
+        """Return the token and its expiry in seconds since the epoch, always for the account's own tenant."""
         bearer = self._fetch(scopes, claims)
         return AccessToken(bearer.value.reveal(), int(bearer.expires_at.timestamp()))
 

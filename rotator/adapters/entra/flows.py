@@ -111,7 +111,7 @@ class Conversation:
         return self._ask(refresh)
 
     def start_device_code(self) -> MsalResult:
-        """A new device code: `user_code`, `verification_uri`, `expires_in`, `interval` ... or `error`."""
+        """Ask for a new device code: `user_code`, `verification_uri`, `expires_in`, `interval` ... or `error`."""
         # MSAL offers the device code to public clients only; its OAuth client below does for both.
         scopes = [self._asked.scope, *_IDENTITY_SCOPES]
         return self._ask(lambda: self._app.client.initiate_device_flow(scope=scopes))
@@ -122,7 +122,7 @@ class Conversation:
         return self._ask(lambda: self._app.client.obtain_token_by_device_flow(flow, exit_condition=lambda _: True))
 
     def start_code_flow(self, redirect_uri: str, state: str) -> MsalResult:
-        """An authorization code flow with PKCE (S256): `auth_uri` is where the browser goes."""
+        """Start an authorization code flow with PKCE (S256): `auth_uri` is where the browser goes."""
         return self._ask(
             lambda: self._app.initiate_auth_code_flow(
                 [self._asked.scope],
@@ -156,7 +156,7 @@ class Conversation:
 
 
 def _make_credential(known: EntraAccount) -> str | dict[str, str] | None:
-    """What MSAL takes as client credential. ConfigError when a PEM text lacks the key or the certificate."""
+    """Return what MSAL takes as client credential. ConfigError when a PEM text lacks the key or the certificate."""
     if known.client_secret is not None:
         return known.client_secret().reveal().strip()
     if known.client_certificate is None:

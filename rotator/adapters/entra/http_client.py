@@ -35,7 +35,7 @@ class EntraHttpClient:
         self._operation = operation
 
     def get(self, url: str, *, params: Fields = None, headers: Headers = None) -> requests.Response:
-        """A discovery document."""
+        """Return a discovery document."""
         response, document = self._send("GET", url, params, None, headers)
         if response.status_code >= 400 or "error" in document:
             raise self._refuse(document)
@@ -44,7 +44,7 @@ class EntraHttpClient:
     def post(
         self, url: str, *, params: Fields = None, data: Fields = None, headers: Headers = None
     ) -> requests.Response:
-        """A token or device code answer; one that refuses is left to MSAL's caller."""
+        """Return a token or device code answer; one that refuses is left to MSAL's caller."""
         return self._send("POST", url, params, data, headers)[0]
 
     def close(self) -> None:

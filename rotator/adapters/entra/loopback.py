@@ -43,14 +43,14 @@ class LoopbackListener(ThreadingHTTPServer):
         self._acceptor.join()
 
     def wait(self, timeout: timedelta) -> dict[str, str] | None:
-        """The fields of the answer: `code` or `error`, and `state`; None when none came in time."""
+        """Return the fields of the answer: `code` or `error`, and `state`; None when none came in time."""
         try:
             return self._answers.get(timeout=timeout.total_seconds())
         except queue.Empty:
             return None
 
     def accept(self, fields: dict[str, str]) -> bool:
-        """Whether these fields are the awaited answer; the first one is kept."""
+        """Return whether these fields are the awaited answer; the first one is kept."""
         if not hmac.compare_digest(fields.get("state", "").encode(), self._state.encode()):
             return False
         if not ("code" in fields or "error" in fields):

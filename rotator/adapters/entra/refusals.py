@@ -34,7 +34,7 @@ class Asked:
     operation: str
 
     def words(self) -> dict[str, str]:
-        """The values for the placeholders in the table."""
+        """Return the values for the placeholders in the table."""
         service = "Azure Key Vault" if self.scope == KEY_VAULT_SCOPE else "Azure DevOps"
         return {
             **vars(self),
@@ -228,7 +228,7 @@ _UNKNOWN = Meaning(
 
 
 def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | TransientError:
-    """The error for an answer with `error` in it. It repeats only numbers and ids of the answer, and Entra's own
+    """Return the error for an answer with `error` in it. It repeats only numbers and ids of the answer, and Entra's own
     sentence where we have none.
     """
     error, number = str(answer.get("error", "")), find_number(answer)
@@ -262,7 +262,7 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
 
 
 def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
-    """Nobody is signed in; `damage` tells why if a cache was lost."""
+    """Return the error when nobody is signed in; `damage` says why if the token cache was lost."""
     why = f": {damage}" if damage else ""
     return SignInRequiredError(
         f"account {asked.account}: nobody is signed in{why}",
@@ -273,7 +273,7 @@ def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
 
 
 def make_wrong_user(asked: Asked, found: str) -> SignInRequiredError:
-    """Somebody other than the user in the settings signed in."""
+    """Return the error when somebody other than the user in the settings signed in."""
     return SignInRequiredError(
         f"account {asked.account}: {found} signed in, but the account is for {asked.username}; nothing was kept",
         account=asked.account,
@@ -284,7 +284,7 @@ def make_wrong_user(asked: Asked, found: str) -> SignInRequiredError:
 
 
 def make_not_a_user(asked: Asked) -> SignInRequiredError:
-    """The token is an application's own."""
+    """Return the error for a token that is an application's own."""
     return SignInRequiredError(
         f"account {asked.account}: Entra answered for an application, not for a user; service principals and managed "
         "identities cannot own PATs",
@@ -295,7 +295,7 @@ def make_not_a_user(asked: Asked) -> SignInRequiredError:
 
 
 def find_number(answer: Answer) -> int | None:
-    """The AADSTS number of an answer, from `error_codes` or, where a redirect has none, from its text."""
+    """Return the AADSTS number of an answer, from `error_codes` or, where a redirect has none, from its text."""
     codes = answer.get("error_codes")
     if isinstance(codes, list) and codes and isinstance(codes[0], int):
         return codes[0]

@@ -81,7 +81,7 @@ class EntraSignIn:
         return self.status(account)
 
     def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
-        """A token with five minutes or more left; one with less only when Entra cannot be asked.
+        """Return a token with five minutes or more left; one with less only when Entra cannot be asked.
 
         `claims` is a claims challenge: the cached token does not satisfy it, so one refresh is made with it.
         """
@@ -105,7 +105,7 @@ class EntraSignIn:
         return None if self._cache.damage is None else TokenCacheDamage(str(self._cache.path), self._cache.damage)
 
     def status(self, account: str) -> SignInStatus:
-        """Who is signed in, from the cache alone."""
+        """Return who is signed in, from the cache alone."""
         known = self._find(account)
         sign_in = self._load_sign_in(known)
         if sign_in is None:
@@ -251,7 +251,7 @@ class EntraSignIn:
         return Bearer(SecretValue(token["secret"]), expires_at) if expires_at - self._clock.now() >= least else None
 
     def _load_sign_in(self, known: EntraAccount) -> Entry | None:
-        """The account's sign-in, if it still has a refresh token."""
+        """Return the account's sign-in, if it still has a refresh token."""
         found = next(self._cache.search(SIGN_IN, query=self._sign_in_query(known)), None)
         return found if found and self._load_refresh_token(known, found) else None
 

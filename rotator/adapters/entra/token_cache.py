@@ -67,7 +67,7 @@ class MemoryTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]
         super().add({**event, "data": {}}, now=self._now())
 
     def entries(self) -> Content:
-        """A copy of everything."""
+        """Return a copy of everything."""
         content: Content = json.loads(self.serialize())
         return content
 
@@ -111,7 +111,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         *,
         now: float | None = None,
     ) -> Iterator[Entry]:
-        """Matching entries, without expired access tokens."""
+        """Return matching entries, without expired access tokens."""
         moment = self._now() if now is None else now
         with self._lock:
             self._look_again()
@@ -194,7 +194,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         self._is_intact = False
 
     def _recover(self, reason: _Unreadable) -> tuple[Content, str | None]:
-        """The previous generation, or an empty cache and what is wrong, in words."""
+        """Return the previous generation, or an empty cache and what is wrong, in words."""
         previous = self._read(self._previous_path)
         if not isinstance(previous, _Unreadable):
             self._tell(TokenCacheRecovered(reason=reason.value))
@@ -283,7 +283,7 @@ def _make_sign_in_key(
 
 
 def _is_whole(raw: bytes) -> bool:
-    """Whether it looks like what we write, with any key; the newline at the end shows that nothing is missing."""
+    """Return whether it looks like what we write, with any key; the final newline shows that nothing is missing."""
     try:
         body = urlsafe_b64decode(raw)
     except (ValueError, binascii.Error):

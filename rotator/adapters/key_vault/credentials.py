@@ -24,7 +24,7 @@ _LONGEST_REASON = 300
 def make_credential(
     kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions
 ) -> TokenCredential:
-    """The azure-identity credential of that name; it asks nobody until a token is wanted.
+    """Return the azure-identity credential of that name; it asks nobody until a token is wanted.
 
     `default` tries environment, workload identity, managed identity and the Azure CLI, in this order.
     `authority` is the https address of Entra; without `instance_discovery` it is trusted unchecked. ConfigError
@@ -86,7 +86,7 @@ class GuardedCredential:
         enable_cae: bool = False,
         **options: object,
     ) -> AccessToken:
-        """A token for the scopes. DeniedError when there is none, TransientError when there is none now."""
+        """Return a token for the scopes. DeniedError when there is none, TransientError when there is none now."""
         from azure.core.exceptions import AzureError
 
         try:
@@ -132,6 +132,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _say_reason(error: Exception) -> str:
-    """The error's text in one line, cut, without anything that looks like a secret."""
+    """Return the error's text in one line, cut, without anything that looks like a secret."""
     text = " ".join(redact_text(str(error)).split())
     return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "..."

@@ -77,7 +77,7 @@ class _Answer:
 
 
 def make_failure(error: Exception, call: Call) -> RemoteError:
-    """Our error for one that the azure library raised during `call`."""
+    """Return our error for one that the Azure library raised during `call`."""
     response = error.response if isinstance(error, HttpResponseError) else None
     if response is None or response.status_code is None or response.status_code < 300:
         return _explain_no_answer(error, call)
@@ -129,7 +129,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
 
 
 def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
-    """The name belongs to a deleted secret that can be recovered: until then nobody can write it."""
+    """Return the error for a name of a deleted secret that can be recovered: until then nobody can write it."""
     return RejectedError(
         f"the {call.place} is deleted but recoverable, so its name cannot be used",
         code="secret_soft_deleted",
@@ -142,7 +142,7 @@ def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None
 
 
 def make_disabled_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
-    """The version that consumers read is disabled: somebody must have meant that."""
+    """Return the error when the version that consumers read is disabled: somebody must have meant that."""
     return RejectedError(
         f"the newest version of {call.place} is disabled"
         if call.operation != "fetch_secret_version"
@@ -232,7 +232,7 @@ def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
 
 
 def _find_network_error(error: Exception) -> requests.RequestException | None:
-    """What went wrong below the Azure library, if it was the network."""
+    """Return what went wrong below the Azure library, if it was the network."""
     inner = error.inner_exception if isinstance(error, AzureError) else None
     if isinstance(inner, requests.RequestException):
         return inner
@@ -240,7 +240,7 @@ def _find_network_error(error: Exception) -> requests.RequestException | None:
 
 
 def _read_error(error: Exception) -> tuple[str, str]:
-    """The most telling code of the answer's body, the inner one if there is one, and the service's words."""
+    """Return the most telling code of the answer's body, the inner one if there is one, and the service's words."""
     details = error.error if isinstance(error, HttpResponseError) else None
     if details is None:
         return "", ""
@@ -250,7 +250,7 @@ def _read_error(error: Exception) -> tuple[str, str]:
 
 
 def _read_headers(response: object) -> Mapping[str, str]:
-    """The headers of a response: each has them, though the library's types do not say so."""
+    """Return the headers of a response: each has them, though the library's types do not say so."""
     headers = getattr(response, "headers", {})
     return headers if isinstance(headers, Mapping) else {}
 
@@ -260,7 +260,7 @@ def _say(answer: _Answer, request_id: str | None) -> str:
 
 
 def _clean(text: str, call: Call) -> str:
-    """The service's words in one line, shortened, and without the value in case they repeat it."""
+    """Return the service's words in one line, shortened, and without the value in case they repeat it."""
     if call.value:
         text = blank_out(text, call.value.reveal())
     text = " ".join(redact_text(text).split())

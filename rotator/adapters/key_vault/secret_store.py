@@ -93,14 +93,14 @@ class KeyVaultSecretStore:
         return _make_version(newest.properties, writing)
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
-        """The names of the vault's secrets whose newest version has a tag with that name, sorted."""
+        """Return the names of the vault's secrets whose newest version has a tag with that name, sorted."""
         location = SecretLocation(vault, "of any name", account)  # the name is for messages only
         call = self._make_call(location, "fetch_secret_names", "list")
         found = self._repeat(call, location, lambda client: list(client.list_properties_of_secrets()))
         return tuple(sorted(item.name for item in found if item.name and tag in (item.tags or {})))
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
-        """The newest version, as a consumer would read it; None if there is none.
+        """Return the newest version, as a consumer would read it; None if there is none.
 
         RejectedError `secret_disabled` when the newest is disabled: a consumer gets an error then too.
         """
@@ -109,13 +109,13 @@ class KeyVaultSecretStore:
         return None if secret is None else _make_stored(secret, call)
 
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
-        """One version with its value; None if there is no such version. RejectedError when it is disabled."""
+        """Return one version with its value; None if there is no such version. RejectedError when it is disabled."""
         call = self._make_call(location, "fetch_secret_version", "get")
         secret = self._find(call, location, lambda client: client.get_secret(location.name, version))
         return None if secret is None else _make_stored(secret, call)
 
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
-        """All versions, the newest first; empty when there is no such secret.
+        """Return all versions, the newest first; empty when there is no such secret.
 
         The vault does not list them by age, and dates them in whole seconds. Where the first ones share a second,
         the vault is asked which one is the newest.
@@ -152,7 +152,7 @@ class KeyVaultSecretStore:
         )
 
     def fetch_plain_secret(self, vault: str, name: str) -> SecretValue:
-        """A secret of ours that is not a PAT, such as a client secret. RejectedError if it is missing."""
+        """Return a secret of ours that is not a PAT, such as a client secret. RejectedError if it is missing."""
         location = SecretLocation(vault, name, account="")
         call = self._make_call(location, "fetch_secret", "get")
         secret = self._repeat(call, location, lambda client: client.get_secret(name))
@@ -193,7 +193,7 @@ class KeyVaultSecretStore:
         return call
 
     def _find(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T | None:
-        """What a repeatable action gives; None when there is no such thing."""
+        """Return what a repeatable action gives; None when there is no such thing."""
         try:
             return self._repeat(call, location, action)
         except RejectedError as error:

@@ -67,5 +67,5 @@ CATALOGUE = {event.type.name: event for event in EVENTS}
 
 
 def find_ends(kind: ConditionKind) -> tuple[type[Event], ...]:
-    """The events that end a condition of this kind."""
+    """Return the events that end a condition of this kind."""
     return tuple(event for event in EVENTS if kind in event.type.ends)

@@ -85,7 +85,7 @@ class Event:
         dataclass(frozen=True, kw_only=True)(cls)
 
     def make_details(self) -> dict[str, Detail]:
-        """The fields as the audit log keeps them: times as ISO-8601, fields at their default left out."""
+        """Return the fields as the audit log keeps them: times as ISO-8601, fields at their default left out."""
         details: dict[str, Detail] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -94,5 +94,5 @@ class Event:
         return details
 
     def make_line(self, subject: str) -> dict[str, Detail]:
-        """The subject and the fields as a line of the log shows them."""
+        """Return the subject and the fields as a line of the log shows them."""
         return {self.type.subject.key: subject, **self.make_details()}

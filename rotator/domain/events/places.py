@@ -180,7 +180,7 @@ class ScanStarted(Event, name="scan_started", subject=SubjectKind.ORGANIZATION):
 
 
 class AnchorRead(Event, name="anchor_read", subject=SubjectKind.MANAGED_PAT):
-    """The audit log's anchors beside one secret are read."""
+    """The audit log's anchors in the tags of one secret are read."""
 
 
 class SecretRead(Event, name="secret_read", subject=SubjectKind.SECRET):
