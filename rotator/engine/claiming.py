@@ -83,7 +83,7 @@ class ClaimedPat:
     def learn(self, **changes: Unpack[RotationChanges]) -> None:
         """Note something about the rotation without moving it."""
         noted = self.rotation.note(self.services.clock.now(), **changes)
-        with self._commit([], noted) as work:
+        with self._commit([], None) as work:
             work.journal.save(noted, self._claim)
         self._rotation = noted
 

@@ -148,5 +148,4 @@ def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) ->
             return LeftBehindResolved()
         case ConditionKind.TOKEN_CACHE_DAMAGED:
             return TokenCacheRepaired()
-        case _:
-            return None
+    return None

@@ -39,5 +39,3 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
             revoke_clone(held)
         case RotationState.RETIRING:
             recover_retirement(held, view)
-        case _:
-            pass

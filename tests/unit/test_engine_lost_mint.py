@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.domain.rotation import make_offset_range
+from rotator.engine.auditing import load_events
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.stop import make_stop
@@ -152,6 +154,9 @@ def test_nothing_is_revoked_when_two_pats_look_like_the_lost_mint() -> None:
     world.run()
     assert world.states() == ["failed"]
     assert world.codes() == ["mint_ambiguous"]
+    _, told, _ = load_events(world.database, AuditFilter(event="rotation_failed"))
+    assert told.entry.details["code"] == "mint_ambiguous"
+    assert all(twin in str(told.entry.details["message"]) for twin in twins)
     assert world.revoked_ids() == []
     for _ in range(4):
         world.advance(hours=13)

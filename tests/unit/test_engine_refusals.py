@@ -16,7 +16,7 @@ from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once
 from rotator.engine.tags import ROTATION_TAG
-from rotator.errors import PlanRefusedError, TransientError, VerificationError
+from rotator.errors import PlanRefusedError, RotationError, TransientError, VerificationError
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import NAME, SCOPE, EngineWorld, codes_of, make_world, names_of
 from tests.support.policies import RULE, make_policy
@@ -397,7 +397,8 @@ def test_run_is_refused_when_a_person_names_no_managed_pat() -> None:
 def test_second_rotation_is_refused_when_the_overlap_lasts() -> None:
     world = make_world()
     run_once(world.make_run())
-    with pytest.raises(Exception, match="still in its overlap") as caught:
+    with pytest.raises(RotationError, match="still in its overlap") as caught:
         world.rotate(NAME)
+    assert caught.value.code == "overlap_not_over"
     assert not isinstance(caught.value, PlanRefusedError)
     assert world.count("mint") == 1

@@ -12,10 +12,12 @@ import pytest
 from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.policy import Verdict
 from rotator.domain.rotation import make_offset_range
+from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
@@ -227,6 +229,10 @@ def test_next_pat_is_rotated_when_one_fails() -> None:
     assert [(entry.name, entry.failure and entry.failure.code) for entry in report.of_kind(OutcomeKind.FAILED)] == [
         ("a", "transient")
     ]
+    (failed,) = load_events(world.database, AuditFilter(subject="a", event="rotation_failed"))
+    failure = world.record("a").last_failure
+    assert failure is not None
+    assert (failed.entry.details["code"], failed.entry.details["message"]) == (failure.code, failure.message)
     assert names_of(report, OutcomeKind.ROTATED) == ["b"]
     assert find_code_of_report(report) == 3
 
