@@ -9,6 +9,7 @@
       UnknownAccountError           a record names an account that the settings do not
       PostponedError                enough rotations in this hour: a later run continues
       RotationError                 one attempt went wrong
+        NotListedError              a listing lacks a managed PAT, which alone proves nothing
         IllegalTransitionError      a step that the state machine forbids: a bug
         VerificationError           the new PAT, or its copy in the vault, did not prove itself
         ForeignWriteError           somebody else wrote the secret: frozen, nothing revoked
@@ -106,6 +107,12 @@ class IllegalTransitionError(RotationError):
     """A rotation was asked to enter a state that its table does not allow: a bug, never a user's mistake."""
 
     code = "illegal_transition"
+
+
+class NotListedError(RotationError):
+    """A listing lacks a managed PAT. That alone proves nothing: a later look decides."""
+
+    code = "not_listed"
 
 
 class VerificationError(RotationError):

@@ -26,6 +26,17 @@ class Listing:
         return next((pat for pat in self.pats if pat.authorization_id == authorization_id), None)
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What a closer look for one PAT found. `pat` is the PAT if a listing taken now has it.
+
+    `is_gone`: it is certainly not active any more. Where neither is so, nothing is proven.
+    """
+
+    pat: Pat | None = None
+    is_gone: bool = False
+
+
 def belongs(pat: Pat, organization_id: str | None) -> bool:
     """Whether a listed PAT is valid for the organization; unknown organization ids count as belonging."""
     if pat.target_accounts is None or organization_id is None:
@@ -117,6 +128,26 @@ class ServerView:
     def fetch_again(self, account: str, organization: str) -> Listing:
         """Fetch a listing now."""
         return self._list(account, organization, self.fetch_identity(account, organization))
+
+    def look_for(self, account: str, organization: str, authorization_id: str) -> Sighting:
+        """Look closer for a PAT that a listing lacks: ask for it by id, among the revoked ones, and list once more."""
+        self.check_reachable(account, organization)
+        found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
+        if found is None or found.valid_to <= self._run.services.clock.now():
+            return Sighting(is_gone=True)
+        if authorization_id in self._fetch_revoked(account, organization):
+            return Sighting(is_gone=True)
+        return Sighting(self.fetch_again(account, organization).find(authorization_id))
+
+    def _fetch_revoked(self, account: str, organization: str) -> frozenset[str]:
+        """The ids that the server calls revoked, fetched once: nothing revoked ever lives again."""
+        key = ("revoked", account, organization)
+        with self._lock(*key):
+            known = self._known.get(key)
+            if not isinstance(known, frozenset):
+                revoked = self._run.services.pats.fetch_pats(account, organization, PatFilter.REVOKED)
+                known = self._known[key] = frozenset(pat.authorization_id for pat in revoked)
+            return known
 
     def _list(self, account: str, organization: str, identity: Identity) -> Listing:
         pats = self._run.services.pats.fetch_pats(account, organization, PatFilter.ACTIVE)

@@ -5,26 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.events.rotations import CloneLost
-from rotator.domain.managed_pat import Failure
+from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import RotationEnding, RotationState
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.listing import Listing, ServerView
+from rotator.engine.listing import ServerView
 from rotator.errors import CloneLostError
 
 
 def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
-    """When a complete listing taken now lacks our clone, make the old PAT current again and raise CloneLostError.
+    """When our clone is proven gone, make the old PAT current again, if it lives, and raise CloneLostError.
 
-    Call it when the clone's value did not authenticate: a listing alone would not be enough proof.
+    Call it when the clone's value did not authenticate. While it is not proven how either of the two stands, nothing
+    is decided.
     """
     rotation = held.rotation
-    listing = view.fetch_again(rotation.account, rotation.organization)
-    if listing.find(rotation.new_authorization_id) is None:
-        raise _return_to_predecessor(held, listing)
+    place = (rotation.account, rotation.organization)
+    if view.look_for(*place, rotation.new_authorization_id or "").is_gone:
+        old = view.look_for(*place, rotation.predecessor_id)
+        if old.pat is not None or old.is_gone:
+            raise _return_to_predecessor(held, old.pat)
 
 
-def _return_to_predecessor(held: ClaimedPat, listing: Listing) -> CloneLostError:
-    rotation, old = held.rotation, listing.find(held.rotation.predecessor_id)
+def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
+    rotation = held.rotation
     error = CloneLostError(
         f"the clone {rotation.new_authorization_id} was revoked outside rotator",
         fix=f"Nothing to do if that was intended; `rotator inventory pause {held.pat.name}` keeps it from coming back.",

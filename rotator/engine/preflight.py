@@ -17,12 +17,12 @@ from rotator.domain.rotation import (
     RotationKind,
     RotationState,
 )
+from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import (
     Writer,
-    check_not_behind,
     find_behind,
     load_provenance,
 )
@@ -30,7 +30,6 @@ from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
     ClaimLostError,
     ForeignWriteError,
-    PatGoneError,
     PlanRefusedError,
     RotationError,
     RotatorError,
@@ -64,24 +63,15 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     current = run.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
     now = run.services.clock.now()
     if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
-        if held.run.mode is not RunMode.BY_HAND:
-            check_not_behind(held)
-            raise make_gone_error(pat.name)
-        current = current or _from_inventory(held, listing)
+        if held.run.mode is RunMode.BY_HAND:
+            current = current or _from_inventory(held, listing)
+        else:
+            current = check_listed(held, view)
     obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if obstacle is not None:
         told = obstacle.explain()
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
     return Source(current, rule, lifetime, listing)
-
-
-def make_gone_error(name: str) -> PatGoneError:
-    """Make the error about a managed PAT that the server no longer lists as active although it has not expired."""
-    return PatGoneError(
-        "it was revoked outside rotator: the server no longer lists it as active",
-        fix=f"If consumers still need it, `rotator rotate {name}` makes a new one; "
-        f"else `rotator inventory forget {name}`.",
-    )
 
 
 def check_attempts(held: ClaimedPat) -> None:

@@ -8,14 +8,14 @@ from datetime import datetime
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.absence import check_listed, clear_if_seen, is_called_missing
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.noticing import Seen, notice
-from rotator.engine.preflight import make_gone_error
-from rotator.engine.provenance import check_not_behind
+from rotator.engine.planning import is_waiting
 from rotator.engine.records import Known, known_in, load_known
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
@@ -112,17 +112,17 @@ def _note(known: Known, listing: Listing, found: Reconciliation, now: datetime) 
 
 
 def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
-    """Whether a record differs from the server in a way that was not recorded before."""
+    """Whether a record differs from the server in a way that was not recorded before, or no longer does."""
     if entry.kind is ScanKind.MISSING:
-        return record.valid_to > now and record.hold not in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
-    return entry.kind is ScanKind.DRIFTED
+        is_known = record.hold in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
+        return record.valid_to > now and not is_known and not (is_called_missing(record) and is_waiting(record, now))
+    return entry.kind is ScanKind.DRIFTED or is_called_missing(record)
 
 
 def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) -> None:
     """Act, under the claim, on what the look at the server found about this ManagedPat.
 
-    PatGoneError when it was revoked outside; DatabaseBehindError when the
-    vault says that we rotated it ourselves.
+    A PAT that the listing lacks is looked for again, with the errors of `check_listed`.
     """
     listing = found.listings.get((held.pat.account, held.pat.organization))
     if listing is None or held.pat.name not in found.changed:
@@ -132,13 +132,14 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) ->
             guard_revocation(held, view)
         return
     pat, current = held.pat, listing.find(held.pat.authorization_id)
+    if current is None and pat.valid_to > held.services.clock.now():
+        current = check_listed(held, view)
     if current is None:
-        if pat.valid_to > held.services.clock.now():
-            check_not_behind(held)
-            raise make_gone_error(pat.name)
-    elif has_drifted(pat, current):
+        return
+    clear_if_seen(held)
+    if has_drifted(pat, current):
         drifted = replace(
-            pat,
+            held.pat,
             display_name=current.display_name,
             scope=current.scope,
             valid_from=current.valid_from,

@@ -53,10 +53,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
-    """See whether the DELETE was carried out; if not, go through the whole guard again."""
+    """See whether the DELETE was carried out; if that is not proven, go through the whole guard again."""
     rotation = held.rotation
-    listing = view.fetch_again(rotation.account, rotation.organization)
-    if listing.find(rotation.predecessor_id) is None:
+    if view.look_for(rotation.account, rotation.organization, rotation.predecessor_id).is_gone:
         latest = held.services.secrets.fetch_latest(held.location)
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:

@@ -28,6 +28,17 @@ def make_fault_response(fault: Fault, request: Request, now: datetime) -> Respon
     return _make_status(fault)
 
 
+def drop_entry(fault: Fault, response: Response) -> Response:
+    """Take one PAT out of a true page; nothing in the page says so."""
+    page = json.loads(response.body)
+    entries = sorted(page["patTokens"], key=lambda entry: str(entry["validFrom"]))
+    dropped = entries[-1:] if fault.kind == "lagging" else entries[:1]
+    page["patTokens"] = [entry for entry in page["patTokens"] if entry not in dropped]
+    if fault.kind == "incomplete":
+        page["continuationToken"] = ""
+    return Response.of_json(response.status, page, response.headers)
+
+
 def _rate_headers(fault: Fault, now: datetime, remaining: int) -> dict[str, str]:
     reset = now + timedelta(seconds=fault.seconds)
     return {

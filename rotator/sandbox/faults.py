@@ -25,6 +25,8 @@ KINDS = frozenset(
         "rate_limited",
         "retry_after",
         "anonymous",
+        "incomplete",
+        "lagging",
     }
 )
 SERVICES = frozenset({"azure_devops", "entra", "key_vault"})
@@ -55,6 +57,7 @@ class Fault:
     - `malformed`: the effect, then half of the body, labelled as the whole.
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
     - `anonymous`: connectionData answers 200, as to an anonymous caller.
+    - `incomplete`: a page of PATs without its oldest entry, and as if it were the last. `lagging`: without its newest.
     """
 
     service: str

@@ -174,6 +174,20 @@ def test_list_ends_when_the_continuation_token_is_null(azure_devops: SandboxAzur
     assert act(azure_devops, "GET") == ()
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("incomplete", ["new"]), ("lagging", ["old"])])
+def test_list_looks_whole_when_the_service_leaves_an_entry_out(
+    azure_devops: SandboxAzureDevOps, kind: str, shown: list[str]
+) -> None:
+    azure_devops.add_pat("old")
+    azure_devops.world.clock.advance(timedelta(minutes=1))
+    azure_devops.add_pat("new")
+    azure_devops.plant(kind, "GET")
+    first = azure_devops.service.fetch_pats(ACCOUNT, azure_devops.organization.name, PatFilter.ACTIVE)
+    assert [pat.display_name for pat in first] == shown
+    again = azure_devops.service.fetch_pats(ACCOUNT, azure_devops.organization.name, PatFilter.ACTIVE)
+    assert len(again) == 2
+
+
 def test_list_is_an_error_when_a_continuation_token_comes_twice(azure_devops: SandboxAzureDevOps) -> None:
     page = {"continuationToken": "again", "patTokens": []}
     azure_devops.plant("status", status=200, body=page, headers=JSON, times=None)

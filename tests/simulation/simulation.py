@@ -245,6 +245,7 @@ def _make_transient(service: str, operation: str) -> TransientError:
 
 def _clear_faults(world: World) -> None:
     world.pats._planned.clear()
+    world.pats.change_listed = None
     world.secrets._planned.clear()
     world.pats._postponed_mints = 0
     world.secrets._postponed_stores = 0

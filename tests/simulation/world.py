@@ -59,10 +59,12 @@ class World:
         self.is_calm = True
         self.marker_key: SecretValue | None = None
         self.restored = False
-        self.runs = 0
+        self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
         for name in names:
             self._add_managed(name)
+        self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
+        self.pats.change_listed = self._lose_entry
 
     def location(self, name: str) -> SecretLocation:
         """Where a ManagedPat's value is."""
@@ -131,6 +133,14 @@ class World:
         check_log(self.database)
         with self.database.read() as reading:
             check_conditions(reading)
+
+    def _lose_entry(self, listed: tuple[Pat, ...]) -> tuple[Pat, ...]:
+        """A list that lags behind the mints and, in a tenth of the cases, lacks one more entry, and does not say so."""
+        shown = [pat for pat in listed if self.clock.now() - pat.valid_from >= self.lag]
+        if shown and self.random.random() < self.gap_share:
+            self.gaps += 1
+            shown.pop(self.random.randrange(len(shown)))
+        return tuple(shown)
 
     def _add_managed(self, name: str) -> None:
         now = self.clock.now()

@@ -153,7 +153,7 @@ class EngineWorld:
         self.secrets._planned.clear()
         self.secrets.denied.clear()
         self.sign_in.refusals.clear()
-        self.pats.change_minted = None
+        self.pats.change_minted = self.pats.change_listed = None
         self.pats.organizations[ORGANIZATION].mint_error = None
         self.database.audit_left = None
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -60,6 +60,7 @@ class FakePatService:
 
     `organizations` by name, `pats` by authorization id in order of creation, `signed_out` names accounts without a
     sign-in. `calls` lists every call as method name, organization and authorization id or display name.
+    `change_listed` makes of every complete list what is answered: one that lacks entries, or lags.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -67,6 +68,7 @@ class FakePatService:
         self.pats: dict[str, FakePat] = {}
         self.signed_out: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
+        self.change_listed: Callable[[tuple[Pat, ...]], tuple[Pat, ...]] | None = None
         self._clock = clock
         self._planned: list[_Planned] = []
         self._postponed_mints = 0
@@ -150,7 +152,8 @@ class FakePatService:
         """As the port says."""
         with self._lock, self._call("fetch_pats", account, organization, ""):
             own = (fake for fake in self.pats.values() if fake.account == account)
-            return tuple(fake.pat for fake in own if which in (PatFilter.ALL, self._state(fake)))
+            listed = tuple(fake.pat for fake in own if which in (PatFilter.ALL, self._state(fake)))
+            return self.change_listed(listed) if self.change_listed else listed
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
         """As the port says."""

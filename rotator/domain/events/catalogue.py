@@ -32,6 +32,7 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.PatAdopted,
     inventory.PatPaused,
     inventory.PatResumed,
+    inventory.PatReappeared,
     inventory.PatForgotten,
     inventory.PatDrifted,
     inventory.InventoryRebuilt,

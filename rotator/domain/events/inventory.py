@@ -43,6 +43,12 @@ class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
     valid_to: datetime
 
 
+class PatReappeared(Event, name="pat_reappeared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """The server lists a PAT that it did not list before: it lives, and what was said about it is taken back."""
+
+    authorization_id: str
+
+
 class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
     """A record was rebuilt from the vault's tags and the server's list; `before` is the PAT that it named before."""
 

@@ -1,0 +1,200 @@
+"""A listing that lacks a PAT of ours: when that proves something, and how it is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.managed_pat import Hold, Pat
+from rotator.domain.rotation import RotationState
+from rotator.engine.report import OutcomeKind
+from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine_scenarios import make_overlapping
+
+FRESH = "fresh"
+
+
+def lose(world: EngineWorld, *lost: str, times: int | None = None) -> None:
+    """Let the next lists lack these ids; None: all lists from now on."""
+    left = [times]
+
+    def change(listed: tuple[Pat, ...]) -> tuple[Pat, ...]:
+        if left[0] is not None:
+            left[0] -= 1
+            if left[0] < 0:
+                return listed
+        return tuple(pat for pat in listed if pat.authorization_id not in lost)
+
+    world.pats.change_listed = change
+
+
+def make_fresh() -> EngineWorld:
+    """A world with one PAT that is not due."""
+    world = make_world("other")
+    world.add_managed(FRESH, days_left=20)
+    return world
+
+
+def make_due() -> EngineWorld:
+    """A world with one PAT that is due."""
+    world = make_world("other")
+    world.add_managed(FRESH)
+    return world
+
+
+@pytest.mark.parametrize("make", [make_fresh, make_due])
+def test_live_pat_is_not_called_revoked_when_one_listing_lacks_it(make: Callable[[], EngineWorld]) -> None:
+    world = make()
+    lose(world, world.record(FRESH).authorization_id, times=1)
+    report = world.run()
+    assert names_of(report, OutcomeKind.BLOCKED, OutcomeKind.FAILED) == []
+    assert world.record(FRESH).last_failure is None
+
+
+@pytest.mark.parametrize("make", [make_fresh, make_due])
+def test_nothing_is_proven_when_all_listings_of_one_run_lack_a_pat(make: Callable[[], EngineWorld]) -> None:
+    world = make()
+    lose(world, world.record(FRESH).authorization_id)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == ["not_listed"]
+    assert world.record(FRESH).hold is None
+    assert not world.record(FRESH).blocked
+    world.advance(minutes=1)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == []
+    assert world.record(FRESH).failures == 1
+    world.heal()
+    world.advance(minutes=10)
+    world.run()
+    assert world.record(FRESH).last_failure is None
+    assert "pat_reappeared succeeded" in world.events(FRESH)
+    world.check_served(FRESH)
+
+
+def test_pat_is_called_revoked_when_listings_some_time_apart_lack_it_until_it_is_seen_again() -> None:
+    world = make_fresh()
+    lose(world, world.record(FRESH).authorization_id)
+    world.run()
+    world.advance(minutes=5)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_elsewhere"]
+    assert world.record(FRESH).hold is Hold.REVOKED_ELSEWHERE
+    world.advance(hours=7)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == []
+    world.heal()
+    world.run()
+    assert (world.record(FRESH).hold, world.record(FRESH).blocked, world.record(FRESH).last_failure) == (
+        None,
+        False,
+        None,
+    )
+    assert world.events(FRESH)[-1] == "pat_reappeared succeeded"
+
+
+def test_pat_that_becomes_due_while_it_is_called_revoked_is_rotated_when_it_is_seen_again() -> None:
+    world = make_due()
+    lose(world, world.record(FRESH).authorization_id)
+    world.run()
+    world.advance(hours=1)
+    world.run()
+    world.advance(hours=7)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_elsewhere"]
+    world.heal()
+    world.run()
+    assert world.states(FRESH) == ["overlapping"]
+
+
+def test_another_hold_stays_when_the_pat_is_seen_again() -> None:
+    world = make_fresh()
+    record = world.record(FRESH)
+    with world.database.begin() as work:
+        claim = work.claims.claim(FRESH, "test", now=work.now(), span=timedelta(minutes=1))
+        work.inventory.save(replace(record, hold=Hold.FOREIGN_WRITE), claim)
+        work.claims.release(claim)
+    lose(world, record.authorization_id)
+    world.run()
+    world.heal()
+    world.advance(minutes=10)
+    world.run()
+    assert (world.record(FRESH).hold, world.record(FRESH).last_failure) == (Hold.FOREIGN_WRITE, None)
+
+
+def test_change_is_noticed_when_a_second_listing_shows_the_pat() -> None:
+    world = make_fresh()
+    found = world.pats.pats[world.record(FRESH).authorization_id]
+    found.pat = replace(found.pat, scope="vso.code")
+    lose(world, found.pat.authorization_id, times=1)
+    world.run()
+    assert world.record(FRESH).scope == "vso.code"
+
+
+def test_own_clone_is_not_called_revoked_when_the_list_lags_behind_its_mint() -> None:
+    world = make_world()
+    known = set(world.pats.pats)
+    world.pats.change_listed = lambda listed: tuple(pat for pat in listed if pat.authorization_id in known)
+    world.run()
+    world.advance(hours=24)
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+    world.run()
+    assert world.record().hold is None
+    world.heal()
+    world.advance(minutes=10)
+    world.run()
+    assert world.record().last_failure is None
+    world.check_rest()
+
+
+def test_clone_is_not_given_up_when_it_does_not_authenticate_for_once_and_lists_lack_it() -> None:
+    """Azure DevOps answers 401 for a live PAT, and its list has lost it: neither proves that it was revoked."""
+    world = make_overlapping()
+    old, new = world.live_ids()
+    found = world.pats.pats[new]
+    value, found.value = found.value, "not accepted"
+    lose(world, new)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == ["verification_failed"]
+    found.value = value
+    world.heal()
+    assert (world.states(), world.record().authorization_id) == (["overlapping"], new)
+    world.finish()
+    assert world.revoked_ids() == [old]
+
+
+def test_clone_is_kept_until_it_is_known_whether_its_old_pat_lives() -> None:
+    world = make_overlapping()
+    old, new = world.live_ids()
+    world.pats.pats[new].revoked = True
+    lose(world, old)
+    world.run()
+    assert world.states() == ["overlapping"]
+    world.heal()
+    world.advance(hours=1)
+    world.run()
+    assert world.states() == ["failed", "overlapping"]
+    assert world.rotations()[1].predecessor_id == old
+    world.finish()
+
+
+def test_old_pat_is_revoked_again_when_its_revocation_was_lost_and_a_list_lacks_it() -> None:
+    world = make_overlapping()
+    old, _ = world.live_ids()
+    world.run_and_die(after="retiring")
+    world.advance(minutes=6)
+    assert world.rotations()[0].state is RotationState.RETIRING
+    lose(world, old)
+    world.run()
+    world.heal()
+    assert world.states() == ["completed"]
+    assert world.revoked_ids() == [old]
+    world.check_rest()
+
+
+def test_listing_with_a_lost_page_blocks_nobody() -> None:
+    """The first page said that it was the last one: half of the PATs are missing."""
+    world = make_world("a")
+    for name in ("b", "c", "d"):
+        world.add_managed(name, days_left=20)
+    lost = [world.record(name).authorization_id for name in ("b", "c", "d")]
+    lose(world, *lost, times=1)
+    report = world.run()
+    assert names_of(report, OutcomeKind.BLOCKED, OutcomeKind.FAILED) == []
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
