@@ -3,6 +3,7 @@
     RotatorError                    code, exit_code, fix
       ConfigError                   settings or policy: all problems at once             exit 2
       UsageError                    a command asked for something impossible             exit 2
+        NotManagedError             no managed PAT has that name (any more)
       PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
         PatGoneError                the server no longer lists a managed PAT
         DatabaseBehindError         an unknown rotation wrote the secret
@@ -21,7 +22,8 @@
         UnknownOutcomeError         sent, and the answer was lost: look before repeating
       SignInRequiredError           a person must sign in                                exit 10
       DatabaseError                 cannot be read or written, wrong version, not ours
-        DatabaseLockedError         another process holds it                             exit 11
+        DatabaseLockedError         another process holds it; had no effect              exit 11
+        DatabaseUnreachableError    no connection, or it broke: a COMMIT may have taken effect
         ClaimHeldError              this ManagedPat is already claimed                   exit 11
         ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
@@ -65,6 +67,12 @@ class UsageError(RotatorError):
 
     code = "usage"
     exit_code = 2
+
+
+class NotManagedError(UsageError):
+    """No managed PAT has that name, or it was forgotten meanwhile."""
+
+    code = "unknown_name"
 
 
 class PlanRefusedError(RotatorError):
@@ -225,10 +233,19 @@ class DatabaseError(RotatorError):
 
 
 class DatabaseLockedError(DatabaseError):
-    """Another process holds the database for longer than we wait."""
+    """Another process holds the database for longer than we wait. Nothing of the transaction was kept; it may pass."""
 
     code = "database_locked"
     exit_code = 11
+
+
+class DatabaseUnreachableError(DatabaseError):
+    """The database could not be connected to, or the connection broke; it may pass.
+
+    If it broke during COMMIT, nobody knows whether the transaction was kept: look before it is repeated.
+    """
+
+    code = "database_unreachable"
 
 
 class ClaimHeldError(DatabaseError):

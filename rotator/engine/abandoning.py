@@ -41,7 +41,7 @@ def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None
         RevokeStarted(authorization_id=doomed, why="abandoned", code=error.code),
         **changes,
     )
-    held.services.stop.end_finishing()
+    held.give_value_up()
     revoke_clone(held)
 
 

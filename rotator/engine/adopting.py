@@ -71,11 +71,12 @@ def propose(run: RunContext, references: list[str], *, everything: bool) -> Adop
 def adopt(run: RunContext, plan: AdoptionPlan) -> None:
     """Write every proposal, in one transaction with one `pat_adopted` event each."""
     now = run.services.clock.now()
+    record_policy(run)
     with run.services.database.begin() as work:
-        record_policy(run, work)
+        for added in sorted((proposal.record for proposal in plan.proposals), key=lambda pat: pat.name):
+            work.inventory.add(added)
         for proposal in plan.proposals:
             pat = proposal.record
-            work.inventory.add(pat)
             adopted = PatAdopted(
                 account=pat.account,
                 organization=pat.organization,

@@ -11,9 +11,10 @@ from rotator.domain.condition import Condition
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import PolicyChanged
 from rotator.engine.context import RunContext
+from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
-from rotator.ports.database import Database, UnitOfWork
+from rotator.ports.database import Database, Reading, UnitOfWork
 
 _PAGE = 1000
 """How many events one transaction reads."""
@@ -33,27 +34,40 @@ class Author:
 
 def record(
     work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
-) -> None:
+) -> AuditEvent:
     """Write what happened to a subject into the audit log, and begin and end the conditions that depend on it.
 
-    `place` says where it happened, beside the event's own fields. Nothing else writes to the audit log.
+    `place` says where it happened, beside the event's own fields. Nothing else writes to the audit log. It is the last
+    thing that a transaction does: until it ends, nobody else can write an event.
     """
     details = {**place, **event.make_details(), **({} if author.reason is None else {"reason": author.reason})}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
-    work.audit.append(entry, at)
+    written = work.audit.append(entry, at)
     for kind in event.type.ends:
         work.conditions.end(kind, subject)
     if event.type.begins is not None:
         work.conditions.begin(Condition(event.type.begins, subject, at))
+    return written
 
 
-def record_policy(run: RunContext, work: UnitOfWork) -> None:
-    """Write `policy_changed` when the policy is not the last one that the audit log names."""
-    changes = work.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
-    last = changes[0].entry.details.get("sha256") if changes else None
-    if last != run.policy.digest:
-        changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
-        record(work, run, "policy", changed, run.services.clock.now())
+def is_recorded(reading: Reading, event: AuditEvent) -> bool:
+    """Whether the transaction that wrote this event was kept: then the log holds it, and not another of its number."""
+    found = reading.audit.load(event.sequence)
+    return found is not None and found.hash == event.hash
+
+
+def record_policy(run: RunContext) -> None:
+    """Write `policy_changed` when the policy is not the last one that the audit log names; a transaction of its own."""
+
+    def write() -> None:
+        with run.services.database.begin() as work:
+            changes = work.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
+            last = changes[0].entry.details.get("sha256") if changes else None
+            if last != run.policy.digest:
+                changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
+                record(work, run, "policy", changed, run.services.clock.now())
+
+    keep_books(run.services, write)
 
 
 def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:

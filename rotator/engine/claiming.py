@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Unpack
+from datetime import timedelta
+from typing import TypeVar, Unpack
 
-from rotator.domain.audit_event import Detail
+from rotator.domain.audit_event import AuditEvent, Detail
 from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
-from rotator.engine.auditing import record
+from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
-from rotator.errors import ClaimLostError, RotationError, UsageError
+from rotator.engine.waiting import Patience, repeat
+from rotator.errors import ClaimLostError, NotManagedError, RotationError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
+
+T = TypeVar("T")
+
+_LONGEST_PAUSE = 4.0
+"""In seconds, between two attempts to commit while a value exists only in memory."""
+_RELEASE_PATIENCE = timedelta(seconds=5)
 
 
 class ClaimedPat:
@@ -23,6 +31,9 @@ class ClaimedPat:
 
     Every change goes through `begin`, `step`, `learn`, `save` or `record`: journal, inventory, audit log and the
     renewed claim in one transaction, which is refused as a whole when somebody else has claimed the ManagedPat since.
+
+    While a value exists only in memory (`holding_value`), a fault of the database that may pass does not end the work:
+    what was to be committed or loaded is repeated until the claim ends.
     """
 
     def __init__(self, run: RunContext, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
@@ -32,6 +43,7 @@ class ClaimedPat:
         self._claim = claim
         self._ends_at = run.services.clock.now() + run.services.timing.lease
         self._rotation = rotation
+        self._holds_value = False
 
     @property
     def rotation(self) -> Rotation:
@@ -50,10 +62,33 @@ class ClaimedPat:
         """Where the value is stored."""
         return SecretLocation.of(self.pat)
 
+    @contextmanager
+    def holding_value(self) -> Iterator[None]:
+        """From before the POST to the read-back: a stop, or a fault of the database, ends this only when it must."""
+        with self.services.stop.finishing(self.services.timing.stop_within):
+            self._holds_value = True
+            try:
+                yield
+            finally:
+                self._holds_value = False
+
+    def give_value_up(self) -> None:
+        """The value is not needed any more: from now on this work ends like any other."""
+        self._holds_value = False
+        self.services.stop.end_finishing()
+
+    def load(self, read: Callable[[Reading], T]) -> T:
+        """Return what `read` finds in the database."""
+
+        def load() -> T:
+            with self.services.database.read() as reading:
+                return read(reading)
+
+        return self._persist(load)
+
     def begin(self, rotation: Rotation, event: Event) -> None:
         """Journal a new rotation with the event that tells its intent."""
-        with self._commit([event], rotation) as work:
-            work.journal.insert(rotation, self._claim)
+        self._commit([event], rotation, lambda work: work.journal.insert(rotation, self._claim))
         self._rotation = rotation
         self._tell([event])
 
@@ -67,15 +102,19 @@ class ClaimedPat:
     ) -> None:
         """Move the rotation to `state`, with what happened, and change the inventory record if `pat` is given.
 
-        `admit` may refuse the step by raising, inside the transaction; then nothing is written.
+        `admit` is called first, inside the transaction. It may write more, or refuse the step by raising; then nothing
+        is written.
         """
         moved = self.rotation.advance(state, self.services.clock.now(), **changes)
-        with self._commit(events, moved) as work:
+
+        def write(work: UnitOfWork) -> None:
             if admit is not None:
                 admit(work)
             work.journal.save(moved, self._claim)
             if pat is not None:
                 work.inventory.save(pat, self._claim)
+
+        self._commit(events, moved, write)
         self._rotation = moved
         self.pat = pat or self.pat
         self._tell(events)
@@ -83,21 +122,19 @@ class ClaimedPat:
     def learn(self, **changes: Unpack[RotationChanges]) -> None:
         """Note something about the rotation without moving it."""
         noted = self.rotation.note(self.services.clock.now(), **changes)
-        with self._commit([], None) as work:
-            work.journal.save(noted, self._claim)
+        self._commit([], None, lambda work: work.journal.save(noted, self._claim))
         self._rotation = noted
 
     def save(self, pat: ManagedPat, *events: Event) -> None:
         """Replace the inventory record, with what happened."""
-        with self._commit(events, self._rotation if self.has_open_rotation else None) as work:
-            work.inventory.save(pat, self._claim)
+        rotation = self._rotation if self.has_open_rotation else None
+        self._commit(events, rotation, lambda work: work.inventory.save(pat, self._claim))
         self.pat = pat
         self._tell(events)
 
     def record(self, event: Event) -> None:
         """Record what happened to the rotation at hand, and change nothing else."""
-        with self._commit([event], self.rotation):
-            pass
+        self._commit([event], self.rotation, lambda work: None)
         self._tell([event])
 
     def check_claim(self) -> None:
@@ -111,18 +148,35 @@ class ClaimedPat:
                 fix="Nothing to do: the next run continues from the journal.",
             )
 
-    @contextmanager
-    def _commit(self, events: Iterable[Event], rotation: Rotation | None) -> Iterator[UnitOfWork]:
-        run, now = self.run, self.services.clock.now()
+    def _commit(self, events: Sequence[Event], rotation: Rotation | None, write: Callable[[UnitOfWork], None]) -> None:
+        run, at, span = self.run, self.services.clock.now(), self.services.timing.lease
         place: dict[str, Detail] = {"account": self.pat.account, "organization": self.pat.organization}
         if rotation is not None:
             place["rotation_id"] = rotation.id
-        with run.services.database.begin() as work:
-            claim = work.claims.renew(self._claim, now=work.now(), span=run.services.timing.lease)
-            yield work
-            for event in events:
-                record(work, run, self.pat.name, event, now, **place)
-        self._claim, self._ends_at = claim, now + run.services.timing.lease
+        first: AuditEvent | None = None
+
+        def commit() -> None:
+            nonlocal first
+            began = self.services.clock.now()
+            with run.services.database.begin() as work:
+                # This locks the record, so it waits for the end of an attempt whose COMMIT was not answered. Then the
+                # audit log tells whether that one was kept. Without an event it does no harm to write it again.
+                claim = work.claims.renew(self._claim, now=work.now(), span=span)
+                if first is None or not is_recorded(work, first):
+                    write(work)
+                    lines = [record(work, run, self.pat.name, event, at, **place) for event in events]
+                    first = lines[0] if lines else None
+            self._claim, self._ends_at = claim, began + span
+
+        self._persist(commit)
+
+    def _persist(self, act: Callable[[], T]) -> T:
+        """Do it, again and again until the claim ends while a value exists only in memory."""
+        if not self._holds_value:
+            return act()
+        clock = self.services.clock
+        left = Patience(clock, self.services.stop, self._ends_at - clock.now(), longest=_LONGEST_PAUSE)
+        return repeat(act, locked=left, away=left)
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -130,10 +184,10 @@ class ClaimedPat:
 
 
 def check_managed(reading: Reading, name: str) -> ManagedPat:
-    """Return the record of that name. UsageError when there is none."""
+    """Return the record of that name. NotManagedError when there is none."""
     pat = reading.inventory.load(name)
     if pat is None:
-        raise UsageError(f'there is no managed PAT "{name}"', fix="See `rotator inventory list` for the names.")
+        raise NotManagedError(f'there is no managed PAT "{name}"', fix="See `rotator inventory list` for the names.")
     return pat
 
 
@@ -141,7 +195,7 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
 def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
     """Claim a ManagedPat for this run and give the claim back at the end.
 
-    UsageError when there is no such record, ClaimHeldError when another run has it.
+    NotManagedError when there is no such record, ClaimHeldError when another run has it.
     """
     with run.services.database.begin() as work:
         check_managed(work, name)
@@ -149,8 +203,13 @@ def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
         pat = check_managed(work, name)
         rotation = next((item for item in work.journal.load_for(name) if item.is_open), None)
     held = ClaimedPat(run, claim, pat, rotation)
+
+    def release() -> None:
+        with run.services.closing_database.begin() as work:
+            work.claims.release(claim)
+
     try:
         yield held
     finally:
-        with run.services.closing_database.begin() as work:
-            work.claims.release(claim)
+        left = Patience(run.services.clock, run.services.stop, _RELEASE_PATIENCE)
+        repeat(release, locked=left, away=left)

@@ -36,6 +36,7 @@ from rotator.errors import (
     RotatorError,
     UnknownOutcomeError,
 )
+from rotator.ports.database import UnitOfWork
 from rotator.ports.pat_service import MintedPat
 
 CLOCK_TOLERANCE = timedelta(seconds=2)
@@ -150,17 +151,21 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
         failure = Failure.of(error)
         held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=failure)
         raise error
+    planned = rotation.planned_valid_to
+    is_clamped = planned is not None and pat.valid_to < planned - CLOCK_TOLERANCE
+
+    def learn_limit(work: UnitOfWork) -> None:
+        if is_clamped:
+            work.limits.save(rotation.account, rotation.organization, pat.lifetime, learned_at=now)
+
     held.step(
         RotationState.MINTED,
         PatMinted(authorization_id=pat.authorization_id, valid_to=pat.valid_to),
+        admit=learn_limit,
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,
         new_valid_to=pat.valid_to,
     )
-    planned = rotation.planned_valid_to
-    if planned is not None and pat.valid_to < planned - CLOCK_TOLERANCE:
-        with held.services.database.begin() as work:
-            work.limits.save(rotation.account, rotation.organization, pat.lifetime, learned_at=now)
 
 
 def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> None:

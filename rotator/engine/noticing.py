@@ -27,6 +27,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
+from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError, SignInRequiredError, TransientError, UnknownOutcomeError
 from rotator.ports.database import Reading
 
@@ -90,11 +91,15 @@ def _record_changes(run: RunContext, find_changes: Callable[[set[Key]], list[Cha
     with run.services.database.read() as reading:
         if not find_changes(_list_ongoing(reading)):
             return []
-    with run.services.database.begin() as work:
-        changes = find_changes(_list_ongoing(work))
-        for event, subject in changes:
-            record(work, run, subject, event, run.services.clock.now())
-    return changes
+
+    def write() -> list[Change]:
+        with run.services.database.begin() as work:
+            changes = find_changes(_list_ongoing(work))
+            for event, subject in changes:
+                record(work, run, subject, event, run.services.clock.now())
+        return changes
+
+    return keep_books(run.services, write)
 
 
 def _list_ongoing(reading: Reading) -> set[Key]:

@@ -92,21 +92,22 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
     ClaimHeldError when another run works on one, or has done so since. Those before it are written; repeat it later.
     """
     now = run.services.clock.now()
+    if plan.news:
+        record_policy(run)
     for item in plan.news:
         with run.services.database.begin() as work:
-            record_policy(run, work)
             if item.before is None:
                 work.inventory.add(item.record)
             claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
             _check_unchanged(work, item)
             _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
+            work.claims.release(claim)
             rebuilt = InventoryRebuilt(
                 authorization_id=item.record.authorization_id,
                 before=item.before.authorization_id if item.before else None,
             )
             record(work, run, item.record.name, rebuilt, now)
-            work.claims.release(claim)
 
 
 def _check_unchanged(work: UnitOfWork, item: Found) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
@@ -19,6 +20,7 @@ from rotator.engine.planning import is_waiting
 from rotator.engine.records import Known, known_in, load_known
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
+from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError
 
 Pair = tuple[str, str]
@@ -47,14 +49,20 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     found = look(run, view)
     for pair, comparison in found.comparisons.items():
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
-        with run.services.database.begin() as work:
-            work.inventory.save_untracked(*pair, tuple(pat for pat in unmanaged if pat is not None))
+        keep_books(
+            run.services, partial(_save_untracked, run, pair, tuple(pat for pat in unmanaged if pat is not None))
+        )
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
         left = tuple(left for left in load_left_behind(reading, known) if left.pat.authorization_id not in late)
     notice(run, Seen(found.down, frozenset(found.listings), known.pats, left))
     return found
+
+
+def _save_untracked(run: RunContext, pair: Pair, pats: tuple[Pat, ...]) -> None:
+    with run.services.database.begin() as work:
+        work.inventory.save_untracked(*pair, pats)
 
 
 def look(run: RunContext, view: ServerView) -> Reconciliation:

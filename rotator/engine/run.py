@@ -12,7 +12,7 @@ from datetime import datetime
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.inventory import PatLeftBehind
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
-from rotator.domain.managed_pat import Failure, ManagedPatState
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import CHANGES, ActionKind, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
@@ -28,11 +28,11 @@ from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
-    ClaimLostError,
     DatabaseError,
     DeniedError,
     ForeignWriteError,
     InternalError,
+    NotManagedError,
     PlanRefusedError,
     RejectedError,
     RotationError,
@@ -64,15 +64,16 @@ class Run:
         services = self.run.services
         with services.database.read() as reading:
             places = count_places(reading, self.run.policy.guardrails, services.clock.now())
-        turns = Turns(names, places)
+            pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
+        turns = Turns([pat.name for pat in pats], places)
         work = PatWork(self.run, self.view, self.report, found, turns)
         if services.max_parallel == 1:
-            for name in names:
-                self._take_turn(name, turns, work)
+            for pat in pats:
+                self._take_turn(pat, turns, work)
             return
         pool = ThreadPoolExecutor(max_workers=services.max_parallel, thread_name_prefix="pat")
         try:
-            futures = [pool.submit(self._take_turn, name, turns, work) for name in names]
+            futures = [pool.submit(self._take_turn, pat, turns, work) for pat in pats]
             for future in futures:
                 future.result()
         finally:
@@ -87,31 +88,30 @@ class Run:
             told = PatLeftBehind(name=left.rotation.name, kind=left.kind.value)
             self.run.progress(told, left.pat.authorization_id)
 
-    def _take_turn(self, name: str, turns: Turns, work: PatWork) -> None:
+    def _take_turn(self, pat: ManagedPat, turns: Turns, work: PatWork) -> None:
         try:
-            self._isolate(name, work)
+            self._isolate(pat, work)
         finally:
-            turns.leave(name)
+            turns.leave(pat.name)
 
-    def _isolate(self, name: str, work: PatWork) -> None:
-        with self.run.services.database.read() as reading:
-            pat = check_managed(reading, name)
+    def _isolate(self, pat: ManagedPat, work: PatWork) -> None:
+        """Work on one PAT; whatever goes wrong, the database included, is that PAT's failure and nobody else's."""
         try:
             self.view.check_reachable(pat.account, pat.organization)
-            with claimed(self.run, name) as held:
+            with claimed(self.run, pat.name) as held:
                 pat = held.pat
                 self._guarded(held, work)
         except ClaimHeldError:
             self.report.add(PatOutcome.of(OutcomeKind.HELD, pat))
-        except DatabaseError as error:
-            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
-            if not isinstance(error, ClaimLostError):
-                raise
+        except NotManagedError as error:
+            # Forgotten since this run was planned: there is nothing left to do, unless a person named it.
+            if self.run.mode is RunMode.BY_HAND:
+                self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
         except RotatorError as error:
             self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
 
     def _guarded(self, held: ClaimedPat, work: PatWork) -> None:
-        """Work on one claimed PAT. Whatever goes wrong is noted on its record, unless the database is broken."""
+        """Work on one claimed PAT. Whatever goes wrong is noted on its record, except a fault of the database."""
         try:
             work.work(held)
         except DatabaseError:
@@ -156,8 +156,7 @@ def run_once(run: RunContext) -> RunReport:
     """Work on everything that has something to do."""
     this = Run(run)
     with this.until_stopped():
-        with run.services.database.begin() as work:
-            record_policy(run, work)
+        record_policy(run)
         found = reconcile(run, this.view)
         this.note_down(found)
         plan = make_plan(run)
@@ -194,11 +193,11 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
 
 
 def _check_rotatable(run: RunContext, names: list[str]) -> None:
-    with run.services.database.begin() as work:
-        record_policy(run, work)
+    record_policy(run)
+    with run.services.database.read() as reading:
         for name in names:
-            check_managed(work, name)
-        overlapping = {r.name for r in work.journal.load_open() if r.state is RotationState.OVERLAPPING}
+            check_managed(reading, name)
+        overlapping = {r.name for r in reading.journal.load_open() if r.state is RotationState.OVERLAPPING}
     for name in names:
         if name in overlapping:
             raise RotationError(

@@ -36,8 +36,7 @@ def store_value(held: ClaimedPat, value: SecretValue) -> None:
     a value that nobody knows of is not.
     """
     run, rotation = held.run, held.rotation
-    with run.services.database.read() as reading:
-        head = reading.audit.load_head()
+    head = held.load(lambda reading: reading.audit.load_head())
     held.step(
         RotationState.STORING,
         StoreStarted(vault=rotation.vault, secret_name=rotation.secret_name),

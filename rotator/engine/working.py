@@ -79,7 +79,7 @@ class PatWork:
         except PostponedError:
             self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
             return
-        with self.run.services.stop.finishing(self.run.services.timing.stop_within):
+        with held.holding_value():
             value = mint_clone(held, source)
             verify_clone(held, self.view, value)
             store_value(held, value)

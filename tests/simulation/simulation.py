@@ -35,6 +35,7 @@ class History:
     stops: int = 0
     restores: int = 0
     rebuilds: int = 0
+    database_faults: int = 0
     notes: list[str] = field(default_factory=list)
     breaks: int = 0
 
@@ -89,6 +90,7 @@ def settle(world: World, history: History) -> None:
     freezes, and says that a person should rebuild. That person does, and the next run heals the vault.
     """
     _clear_faults(world)
+    history.database_faults = world.database_faults
     world.pats.land_late()
     world.secrets.land_late()
     _run_until_at_rest(world, history)
@@ -247,6 +249,7 @@ def _clear_faults(world: World) -> None:
     world.pats._planned.clear()
     world.pats.change_listed = None
     world.secrets._planned.clear()
+    world.is_database_sound = True
     world.pats._postponed_mints = 0
     world.secrets._postponed_stores = 0
 
@@ -306,6 +309,7 @@ def crash_everywhere(part: int, parts: int) -> int:
 
 def _run_to(runs_before: int, at: int | None) -> int:
     world, history = World(random.Random(1), names=("ci-build",)), History(1)
+    world.is_database_sound = True
     for _ in range(runs_before):
         run_process(world, history, None)
         world.clock.advance(timedelta(hours=3))

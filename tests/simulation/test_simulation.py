@@ -25,7 +25,9 @@ def test_promise_holds_in_random_histories(runs: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     counts = {what: int(count) for count, what in re.findall(r"(\d+) ([a-z ]+?)(?:,|\n)", done.stdout)}
     assert counts["runs"] == runs
-    assert min(counts[what] for what in ("crashes", "faults", "thaws", "stops", "restores")) > runs / 10
+    assert (
+        min(counts[what] for what in ("crashes", "faults", "thaws", "stops", "restores", "database faults")) > runs / 10
+    )
 
 
 def test_history_is_the_same_when_it_is_replayed_from_its_seed() -> None:

@@ -23,6 +23,7 @@ from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
 from tests.support.clock import FakeClock
 from tests.support.engine import check_conditions
+from tests.support.engine_fakes import CommitFault
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePatService
 from tests.support.fake_secret_store import FakeSecretStore
@@ -31,6 +32,10 @@ from tests.support.stop import make_stop
 ACCOUNT, ORGANIZATION, VAULT = "build-bot", "contoso", "https://contoso-kv.vault.azure.net"
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
 NAMES = ("ci-build", "npm-feed")
+
+
+FAULT_SHARE = 0.004
+"""How many transactions find the database locked, and of how many the COMMIT is answered by nothing."""
 
 
 class InvariantError(AssertionError):
@@ -42,7 +47,8 @@ class World:
 
     `human_ids` are PATs that a person made: the engine must not revoke them. `meddled` are the ManagedPats whose
     PAT a person revoked or whose secret a person wrote. `breaks` tells the moments at which consumers read a dead PAT.
-    `stop` is that of the newest run.
+    `stop` is that of the newest run. `database_faults` counts how often the database failed a run; it does so no more
+    once `is_database_sound`.
     """
 
     def __init__(self, randomness: random.Random, names: tuple[str, ...] = NAMES) -> None:
@@ -59,6 +65,8 @@ class World:
         self.is_calm = True
         self.marker_key: SecretValue | None = None
         self.restored = False
+        self.database_faults = 0
+        self.is_database_sound = False
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
         for name in names:
@@ -97,6 +105,17 @@ class World:
             claimant=f"run-{self.runs}",
             progress=lambda event, subject: None,
         )
+
+    def pick_database_fault(self) -> CommitFault | None:
+        """What is wrong with the transaction that begins now."""
+        if self.is_database_sound:
+            return None
+        chance = self.random.random() / FAULT_SHARE
+        if chance >= 2:
+            return None
+        self.database_faults += 1
+        unanswered = self.random.choice((CommitFault.KEPT, CommitFault.DROPPED))
+        return CommitFault.LOCKED if chance < 1 else unanswered
 
     def set_stop(self) -> None:
         """Stop the newest run."""
@@ -218,7 +237,7 @@ class MortalSignIn:
 
 
 class MortalDatabase:
-    """The world's database; a dead process commits nothing."""
+    """The world's database; a dead process commits nothing, and sometimes the database fails."""
 
     def __init__(self, world: World, life: Life) -> None:
         self._world, self._life = world, life
@@ -227,9 +246,16 @@ class MortalDatabase:
     def begin(self) -> Iterator[UnitOfWork]:
         """See the port."""
         self._life.check()
+        fault = self._world.pick_database_fault()
+        if fault is CommitFault.LOCKED:
+            raise fault.make_error()
         with self._world.database.begin() as work:
             yield work
             self._life.check()
+            if fault is CommitFault.DROPPED:
+                raise fault.make_error()
+        if fault is CommitFault.KEPT:
+            raise fault.make_error()
 
     @contextmanager
     def read(self) -> Iterator[Reading]:

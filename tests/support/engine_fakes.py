@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent
-from rotator.errors import DatabaseError, RotatorError
+from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError, RotatorError
 from rotator.ports.audit_log import AuditLog
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory
@@ -52,14 +53,29 @@ class TransactionWatcher(Protocol):
         """Learn the marks of a transaction that was committed."""
 
 
+class CommitFault(Enum):
+    """How a transaction goes wrong: no lock was had, or COMMIT was not answered, and dropped or kept all the same."""
+
+    LOCKED = "locked"
+    DROPPED = "dropped"
+    KEPT = "kept"
+
+    def make_error(self) -> DatabaseError:
+        """Make what the engine is told."""
+        if self is CommitFault.LOCKED:
+            return DatabaseLockedError("the database is locked by another process")
+        return DatabaseUnreachableError("the database cannot be reached: the connection was closed")
+
+
 class WatchedDatabase(MemoryDatabase):
     """Writes the marks of each commit on the timeline, and dies, is interrupted or refuses where it is told to.
 
     A mark is the value of a state that a rotation entered, or the name of an audit event. `dies_before` loses the
     commit with that mark, `dies_after` keeps it; either way every later transaction fails until `revive`.
     `refusals` are raised once in place of the commit with that mark, `losses` once after it was made. `interrupts`
-    are called once after it. `watcher` is told of every transaction. `audit_left` is how many more events can be
-    written, None for any number. `skew` is how far the database's clock is ahead of the host's.
+    are called once after it. `faults` strike the transactions of these numbers, counted by `begun`. `watcher` is told
+    of every transaction. `audit_left` is how many more events can be written, None for any number. `skew` is how far
+    the database's clock is ahead of the host's.
     """
 
     def __init__(self, clock: FakeClock, timeline: list[str]) -> None:
@@ -70,6 +86,8 @@ class WatchedDatabase(MemoryDatabase):
         self.refusals: dict[str, DatabaseError] = {}
         self.losses: dict[str, DatabaseError] = {}
         self.interrupts: dict[str, Callable[[], None]] = {}
+        self.faults: dict[int, CommitFault] = {}
+        self.begun = 0
         self.audit_left: int | None = None
         self.watcher: TransactionWatcher | None = None
         self.timeline = timeline
@@ -89,6 +107,10 @@ class WatchedDatabase(MemoryDatabase):
         """See the port."""
         if self._dead:
             raise ProcessDied
+        self.begun += 1
+        fault = self.faults.pop(self.begun, None)
+        if fault is CommitFault.LOCKED:
+            raise fault.make_error()
         with super().begin() as work:
             audit = work.audit = _BoundedAuditLog(work.audit, self)
             inventory, journal = work.inventory, work.journal
@@ -99,12 +121,16 @@ class WatchedDatabase(MemoryDatabase):
             marks = [*changed.values(), *audit.written]
             self._die_if(self.dies_before, marks)
             _raise_once(self.refusals, marks)
+            if fault is CommitFault.DROPPED:
+                raise fault.make_error()
         self.timeline.extend(marks)
         self._seen.update(changed)
         if self.watcher is not None:
             self.watcher.meet_commit(marks)
         self._die_if(self.dies_after, marks)
         _raise_once(self.losses, marks)
+        if fault is CommitFault.KEPT:
+            raise fault.make_error()
         for mark in marks:
             if mark in self.interrupts:
                 self.interrupts.pop(mark)()

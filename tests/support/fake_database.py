@@ -37,6 +37,11 @@ class _Tables:
     limits: dict[tuple[str, str], timedelta] = field(default_factory=dict)
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
+    is_audited: bool = field(default=False, compare=False)
+
+    def check_order(self) -> None:
+        """AssertionError after an event was written: then a transaction locks nothing more (see the real adapter)."""
+        assert not self.is_audited, "a transaction that has written an event must not lock or write anything else"
 
     def copy(self) -> _Tables:
         return _Tables(
@@ -75,23 +80,31 @@ class _MemoryInventoryReader:
 
 
 class _MemoryInventory(_MemoryInventoryReader):
+    def load(self, name: str) -> ManagedPat | None:
+        self._tables.check_order()
+        return super().load(name)
+
     def add(self, pat: ManagedPat) -> None:
+        self._tables.check_order()
         if pat.name in self._tables.pats:
             raise make_conflict(pat, self._tables.pats[pat.name])
         self._check_conflicts(pat)
         self._tables.pats[pat.name] = pat
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
+        self._tables.check_order()
         if claim.name != pat.name or not self._tables.holds(claim):
             raise make_lost(claim)
         self._check_conflicts(pat)
         self._tables.pats[pat.name] = replace(pat, epoch=self._tables.pats[pat.name].epoch)
 
     def remove(self, name: str) -> None:
+        self._tables.check_order()
         self._tables.pats.pop(name, None)
         self._tables.claims.pop(name, None)
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
+        self._tables.check_order()
         self._tables.untracked[account, organization] = pats
 
     def _check_conflicts(self, pat: ManagedPat) -> None:
@@ -147,6 +160,7 @@ class _MemoryJournalReader:
 class _MemoryJournal(_MemoryJournalReader):
     def lock_mints(self) -> None:
         """There is one transaction at a time."""
+        self._tables.check_order()
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
         self._check(rotation, claim)
@@ -162,6 +176,7 @@ class _MemoryJournal(_MemoryJournalReader):
         self._tables.rotations[rotation.id] = rotation
 
     def _check(self, rotation: Rotation, claim: Claim) -> None:
+        self._tables.check_order()
         if claim.name != rotation.name or not self._tables.holds(claim):
             raise make_lost(claim)
         for other in self._tables.rotations.values():
@@ -201,6 +216,7 @@ class _MemoryAuditLog(_MemoryAuditLogReader):
         entry = replace(entry, details=dict(entry.details))
         event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
         self._tables.events.append(event)
+        self._tables.is_audited = True
         return event
 
 
@@ -209,6 +225,7 @@ class _MemoryClaims:
         self._tables = tables
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
+        self._tables.check_order()
         pat = self._tables.pats.get(name)
         if pat is None:
             raise make_missing(name)
@@ -220,12 +237,14 @@ class _MemoryClaims:
         return Claim(name, claimant, pat.epoch + 1, now + span)
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
+        self._tables.check_order()
         if not self._tables.holds(claim):
             raise make_lost(claim)
         self._tables.claims[claim.name] = (claim.claimant, now + span)
         return replace(claim, expires_at=now + span)
 
     def release(self, claim: Claim) -> None:
+        self._tables.check_order()
         if self._tables.holds(claim):
             del self._tables.claims[claim.name]
 
@@ -240,6 +259,7 @@ class _MemoryLifetimeLimitsReader:
 
 class _MemoryLifetimeLimits(_MemoryLifetimeLimitsReader):
     def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
+        self._tables.check_order()
         self._tables.limits[account, organization] = longest
 
 

@@ -16,6 +16,7 @@ from rotator.engine.report import OutcomeKind, RunReport
 from rotator.errors import (
     DatabaseError,
     DatabaseLockedError,
+    DatabaseUnreachableError,
     DeniedError,
     RejectedError,
     RemoteError,
@@ -169,7 +170,7 @@ def _wrong_value(world: EngineWorld) -> None:
     world.pats.fail("verify", VerificationError("not accepted", fix="Wait."), times=_ALWAYS)
 
 
-_UNREACHABLE = DatabaseError("cannot be reached", code="database_unreachable")
+_UNREACHABLE = DatabaseUnreachableError("cannot be reached")
 _LOCKED = DatabaseLockedError("held by another process")
 _NO_SIGN_IN = SignInRequiredError("nobody is signed in", account="build-bot", fix="Sign in.")
 ONCE, TWICE = "1 made, 1 revoked", "2 made, 2 revoked"
@@ -269,7 +270,7 @@ CELLS = (
     Cell("database", THROTTLED, _refuse_commit("planned", _LOCKED), "not begun: database_locked", ONCE),
     Cell("database", BROKEN, _take_over, "verified: claim_lost", TWICE),
     Cell("database", FORBIDDEN, _fill_disk, "not begun: database_full", ONCE),
-    Cell("database", MALFORMED, _refuse_commit("stored", _UNREACHABLE), "storing: database_unreachable", ONCE),
+    Cell("database", MALFORMED, _refuse_commit("stored", _UNREACHABLE), "overlapping: no failure", ONCE),
     Cell("Entra", REFUSED, _entra(_remote(TransientError, "refused", None, "entra")), "not begun: refused", ONCE),
     Cell("Entra", LOST, _entra(_remote(TransientError, "lost", None, "entra")), "not begun: lost", ONCE),
     Cell(

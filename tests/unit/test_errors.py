@@ -74,6 +74,7 @@ def test_exit_codes_are_those_of_the_commands() -> None:
     assert special == {
         "ConfigError": 2,
         "UsageError": 2,
+        "NotManagedError": 2,
         "SignInRequiredError": 10,
         "DatabaseLockedError": 11,
         "ClaimHeldError": 11,

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, 
 
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.words import say_moment
-from rotator.errors import ClaimHeldError, ClaimLostError, UsageError
+from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError
 from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
@@ -63,11 +63,9 @@ def make_held(name: str, claimant: str, until: datetime) -> ClaimHeldError:
     )
 
 
-def make_missing(name: str) -> UsageError:
+def make_missing(name: str) -> NotManagedError:
     """What to raise when there is no such record."""
-    return UsageError(
-        f"there is no managed PAT {name}", code="unknown_name", fix="See `rotator inventory list` for the names."
-    )
+    return NotManagedError(f"there is no managed PAT {name}", fix="See `rotator inventory list` for the names.")
 
 
 class SqlClaims:
@@ -78,7 +76,7 @@ class SqlClaims:
         self._is_gone = is_gone
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
-        """See the port. UsageError when there is no such ManagedPat. A claim whose process has ended does not count."""
+        """See the port. NotManagedError when there is no record. A claim whose process has ended does not count."""
         free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
         if not self._take(name, free, claimant, now + span):
             row = self._connection.execute(

@@ -7,14 +7,21 @@ began, and takes no lock that a writer needs. `synchronous=full` makes a commit 
 
 PostgreSQL: READ COMMITTED; what only reads is REPEATABLE READ, READ ONLY. What is read in order to be changed is read
 with FOR UPDATE, and what has no row to lock (the end of the audit chain) is serialised by an advisory lock that ends
-with the transaction. SERIALIZABLE would need a retry around every use case; a session-level advisory lock would leak
-into the pool.
+with the transaction. SERIALIZABLE would need a retry around every use case; a session-level
+advisory lock would leak into the pool.
+
+The order of locks, the same in every transaction, so that none waits for one that waits for it:
+1. the records (managed_pat) that it claims, renews or loads to change, several in the order of their names;
+2. the topics "mints", "lifetime_limit" and "untracked:...", and the rows of the journal;
+3. "audit": the events come last, with the conditions that begin and end by them, because nobody else can write an event
+   until the transaction ends. The fake database of the tests refuses any other write after an event.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -22,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
@@ -34,7 +41,10 @@ from rotator.errors import DatabaseError
 LOCK_WAIT = timedelta(seconds=10)
 """How long to wait for any lock before raising DatabaseLockedError."""
 
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
+QUICK_CONNECT_SECONDS = 2
+"""How long a try to connect may take, and how long soon after one that failed."""
+_AWAY_SECONDS = 15
 _READS_ONLY = "rotator_reads_only"
 
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
@@ -148,7 +158,6 @@ def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
             pool_pre_ping=True,
             pool_timeout=lock_wait.total_seconds(),
             hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS},
         )
     except ImportError:
         raise DatabaseError(
@@ -156,9 +165,45 @@ def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
             code="dependency_missing",
             fix="Install it with: pip install 'pat-rotator[postgres]'",
         ) from None
+    event.listen(engine, "do_connect", QuickWhileAway())
     event.listen(engine, "connect", partial(_set_session, lock_wait))
     event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+class QuickWhileAway:
+    """Connects to PostgreSQL. Soon after a try that failed, the next ones wait for the server only briefly.
+
+    So a run of hundreds of PATs does not wait in full for each of them when the server is away; after a while a full
+    try follows, because a server that is merely slow would never be reached otherwise.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._away_until = float("-inf")
+
+    def __call__(
+        self, dialect: Dialect, _record: ConnectionPoolEntry, args: list[str], options: dict[str, object]
+    ) -> DBAPIConnection:
+        """Connect as the library would, with a timeout."""
+        options["connect_timeout"] = timeout = self.find_timeout()
+        connection: DBAPIConnection | None = None
+        try:
+            connection = dialect.connect(*args, **options)
+            return connection
+        finally:
+            self.note(timeout, is_connected=connection is not None)
+
+    def find_timeout(self) -> int:
+        """How many seconds the next try may take."""
+        return QUICK_CONNECT_SECONDS if self._seconds() < self._away_until else CONNECT_SECONDS
+
+    def note(self, timeout: int, *, is_connected: bool) -> None:
+        """Learn how a try with that timeout ended."""
+        if is_connected:
+            self._away_until = float("-inf")
+        elif timeout == CONNECT_SECONDS:
+            self._away_until = self._seconds() + _AWAY_SECONDS
 
 
 def _begin_postgresql(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 
 
 class ConstraintError(DatabaseError):
@@ -107,6 +107,8 @@ def explain(error: BaseException, url: URL) -> DatabaseError:
     message = f"{describe(url)} {kind.what}: {_find_reason(original, url)}"
     if kind is _LOCKED:
         return DatabaseLockedError(message, fix=kind.fix)
+    if kind in (_UNREACHABLE, _UNOPENED):
+        return DatabaseUnreachableError(message, fix=kind.fix)
     if kind is _CONSTRAINT:
         return ConstraintError(message, fix=kind.fix)
     return DatabaseError(message, code=kind.code, fix=kind.fix)
