@@ -88,8 +88,9 @@ class Rotation:
     """One rotation as the journal holds it.
 
     `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
-    only id that may ever be retired. `known_ids` are the ids of that display name which the server listed before
-    the mint. `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
+    only id that may ever be retired. `known_ids` are all ids, in lower case, that the server listed before the mint;
+    none once the clone is known by its own, and of a refused mint only those of that display name.
+    `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
     `sent_at` is when the latest request whose answer may be lost (mint or store) was about to be sent;
     `mint_begun_at` is the same for the mint, and no later request overwrites it.
     """
@@ -183,9 +184,9 @@ def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> L
     """
     alike = (
         rotation.planned_valid_to is not None
-        and pat.authorization_id not in rotation.known_ids
-        and pat.authorization_id != rotation.predecessor_id
         and pat.display_name == rotation.display_name
+        and pat.authorization_id.lower() not in rotation.known_ids
+        and pat.authorization_id.lower() != rotation.predecessor_id.lower()
         and pat.scopes == make_scopes(rotation.scope)
         and pat.target_accounts is not None
         and len(pat.target_accounts) == 1

@@ -147,6 +147,7 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) ->
         created_at=now,
         updated_at=now,
         mint_begun_at=None,
+        known_ids=(),
         tried_store=False,
         kind=RotationKind.REVOCATION,
         ending=None,

@@ -12,7 +12,7 @@ from rotator.domain.events.rotations import (
     RotationFailed,
     UnprovenMintFound,
 )
-from rotator.domain.managed_pat import Failure
+from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.policy import check_storm, check_target
 from rotator.domain.rotation import (
     Likeness,
@@ -28,6 +28,8 @@ from rotator.engine.context import RunMode
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.pace import check_pace
 from rotator.engine.preflight import Source, close_unminted
+from rotator.engine.proving import prove_answer
+from rotator.engine.records import load_accounted_ids
 from rotator.engine.settling import is_settled
 from rotator.errors import (
     PlanRefusedError,
@@ -37,7 +39,6 @@ from rotator.errors import (
     UnknownOutcomeError,
 )
 from rotator.ports.database import UnitOfWork
-from rotator.ports.pat_service import MintedPat
 
 CLOCK_TOLERANCE = timedelta(seconds=2)
 
@@ -47,17 +48,15 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
 
     PostponedError when the hour's mints are used up (never in a run by hand): the rotation is closed again.
     """
-    run, rotation = held.run, held.rotation
-    now = run.services.clock.now()
+    run, now = held.run, held.services.clock.now()
     planned = _plan_expiry(held, source, now)
-    known = tuple(p.authorization_id for p in source.listing.pats if p.display_name == rotation.display_name)
     try:
         held.step(
             RotationState.MINTING,
             MintStarted(planned_valid_to=planned),
             admit=None if run.mode is RunMode.BY_HAND else partial(check_pace, run.policy.guardrails, now),
             planned_valid_to=planned,
-            known_ids=known,
+            known_ids=tuple(pat.authorization_id.lower() for pat in source.listing.pats),
             sent_at=now,
             mint_begun_at=now,
         )
@@ -85,10 +84,12 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
         held.record(MintUnanswered(code=error.code))
         raise
     except RotatorError as error:
-        close_unminted(held, error)
+        alike = (pat for pat in source.listing.pats if pat.display_name == rotation.display_name)
+        close_unminted(held, error, known_ids=tuple(pat.authorization_id.lower() for pat in alike))
         raise
-    _journal_mint(held, minted, rotation.known_ids)
-    _accept_or_abandon(held, minted, source)
+    made = prove_answer(held, minted.pat, source.listing.identity.organization_id)
+    _journal_mint(held, made)
+    _accept_or_abandon(held, minted.pat, made, source)
     if minted.value is None:
         raise abandon_unusable(held, "mint_without_value", "Azure DevOps created the clone and did not show its value")
     return minted.value
@@ -140,17 +141,9 @@ def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
     return planned
 
 
-def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -> None:
-    rotation, pat, now = held.rotation, minted.pat, held.services.clock.now()
-    if pat.authorization_id in known or pat.authorization_id == rotation.predecessor_id:
-        error = RotationError(
-            "Azure DevOps answered the mint with a PAT that existed before",
-            code="mint_answer_wrong",
-            fix="Nothing was revoked. Report this to Microsoft support; rotator tries again later.",
-        )
-        failure = Failure.of(error)
-        held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=failure)
-        raise error
+def _journal_mint(held: ClaimedPat, pat: Pat) -> None:
+    """Journal the clone, which is known by its id from now on: what was listed before it is not needed any more."""
+    rotation, now = held.rotation, held.services.clock.now()
     planned = rotation.planned_valid_to
     is_clamped = planned is not None and pat.valid_to < planned - CLOCK_TOLERANCE
 
@@ -165,19 +158,20 @@ def _journal_mint(held: ClaimedPat, minted: MintedPat, known: tuple[str, ...]) -
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,
         new_valid_to=pat.valid_to,
+        known_ids=(),
     )
 
 
-def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> None:
-    """Revoke a clone that grants more or less than its original, or would be due again immediately."""
-    made, wanted = minted.pat, source.pat
-    if made.scopes != wanted.scopes or made.display_name != held.rotation.display_name:
+def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Source) -> None:
+    """Revoke a clone, proven ours, whose answer says something else, or that would be due again immediately."""
+    if answered.scopes != made.scopes or answered.display_name != made.display_name:
         raise abandon_unusable(
-            held, "mint_answer_wrong", f'the clone came back as "{made.display_name}" with scope {made.scope}'
+            held, "mint_answer_wrong", f'the clone came back as "{answered.display_name}" with scope {answered.scope}'
         )
-    organization_id = source.listing.identity.organization_id
-    if check_target(made, organization_id) is not None:
+    if check_target(answered, source.listing.identity.organization_id) is not None:
         raise abandon_unusable(held, "mint_answer_wrong", "the clone came back valid for other organizations")
+    if answered.valid_to != made.valid_to:
+        raise abandon_unusable(held, "mint_answer_wrong", "the clone came back with another expiry")
     storm = check_storm(source.rule, made.lifetime)
     if storm is not None:
         told = storm.explain()
@@ -187,12 +181,13 @@ def _accept_or_abandon(held: ClaimedPat, minted: MintedPat, source: Source) -> N
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:
     """Return the listed ids that resemble this rotation's mint as closely as asked; nothing else accounts for them."""
     with held.services.database.read() as reading:
-        known = reading.journal.load_minted_ids() | {pat.authorization_id for pat in reading.inventory.load_all()}
+        accounted = load_accounted_ids(reading)
     organization_id = listing.identity.organization_id
     return [
         pat.authorization_id
         for pat in listing.pats
-        if pat.authorization_id not in known and compare_mint(pat, held.rotation, organization_id) is likeness
+        if pat.authorization_id.lower() not in accounted
+        and compare_mint(pat, held.rotation, organization_id) is likeness
     ]
 
 
@@ -207,6 +202,7 @@ def _adopt_mint(held: ClaimedPat, listing: Listing, authorization_id: str) -> No
             "new_authorization_id": authorization_id,
             "new_valid_from": pat.valid_from,
             "new_valid_to": pat.valid_to,
+            "known_ids": (),
         },
     )
 

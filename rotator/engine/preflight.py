@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Unpack
 
 from rotator.domain.events.rotations import (
     RotationAbandoned,
@@ -14,6 +15,7 @@ from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable
 from rotator.domain.rotation import (
     Rotation,
+    RotationChanges,
     RotationKind,
     RotationState,
 )
@@ -156,13 +158,10 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
         )
 
 
-def close_unminted(held: ClaimedPat, error: RotatorError) -> None:
+def close_unminted(held: ClaimedPat, error: RotatorError, **changes: Unpack[RotationChanges]) -> None:
     """Close a rotation for which certainly no PAT was minted."""
-    held.step(
-        RotationState.ABANDONED,
-        RotationAbandoned(code=error.code),
-        failure=Failure.of(error),
-    )
+    changes["failure"] = Failure.of(error)
+    held.step(RotationState.ABANDONED, RotationAbandoned(code=error.code), **changes)
 
 
 def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:

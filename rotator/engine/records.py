@@ -34,6 +34,13 @@ def load_known(run: RunContext) -> Known:
         return known_in(reading, run.services.clock.now())
 
 
+def load_accounted_ids(reading: Reading) -> frozenset[str]:
+    """Return every id, in lower case, that the inventory or the journal names as current, minted or to be retired."""
+    named = {pat.authorization_id for pat in reading.inventory.load_all()} | reading.journal.load_minted_ids()
+    named |= {rotation.predecessor_id for rotation in reading.journal.load_open()}
+    return frozenset(identifier.lower() for identifier in named)
+
+
 def known_in(reading: Reading, now: datetime) -> Known:
     """Load inventory and journal as this transaction sees them."""
     pats, open_rotations = reading.inventory.load_all(), reading.journal.load_open()

@@ -50,6 +50,7 @@ ROTATION = (
     (READ, 0),
     (TAG, 0),
     (MINT, 0),
+    (SHOW, 1),
     (IDENTITY, 1),
     (STORE, 0),
     (READ, 1),

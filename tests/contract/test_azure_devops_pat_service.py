@@ -302,6 +302,28 @@ def test_answer_is_unknown_when_a_mint_reply_makes_no_sense(azure_devops: Sandbo
     assert error.code == "malformed_answer"
 
 
+def test_mint_says_which_pat_the_reply_names_when_it_belongs_to_another_request(
+    azure_devops: SandboxAzureDevOps,
+) -> None:
+    """Whether that PAT is ours is the engine's question: the PAT that was made is listed, the other one not touched."""
+    entry = {
+        "displayName": "prod-deploy",
+        "validTo": "2027-05-01T00:00:00Z",
+        "scope": "vso.release_manage",
+        "targetAccounts": ["6f3d2c1b-0a9e-4c8d-b7f6-5e4d3c2b1a09"],
+        "validFrom": "2026-05-05T08:00:00Z",
+        "authorizationId": "00000005-1111-4222-8333-444444444444",
+        "token": "A" * 76 + "AZDOBBBB",
+    }
+    document = {"patToken": entry, "patTokenError": "none"}
+    azure_devops.plant("status", "POST", status=200, headers=JSON, body=document, effect=True)
+    minted = mint(azure_devops)
+    assert minted.pat.authorization_id == entry["authorizationId"]
+    (made,) = azure_devops.service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
+    assert made.display_name == "npm-feed"
+    assert azure_devops.service.fetch_pat(ACCOUNT, HOME, minted.pat.authorization_id) is None
+
+
 def test_mint_has_no_value_when_the_reply_leaves_it_out(azure_devops: SandboxAzureDevOps) -> None:
     entry = {
         "displayName": "npm-feed",

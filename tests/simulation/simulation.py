@@ -207,7 +207,11 @@ def _pick_fault(world: World) -> Callable[[], None]:
         postpone_store()
         world.secrets.fail("store", skip=1, times=30)
 
-    return randomness.choice((fail_pats, fail_vault, world.pats.postpone_mint, postpone_store, lose_store))
+    def swap_answer() -> None:
+        others = (None, randomness.choice(sorted(world.pats.pats)))
+        world.pats.swap_mint_answer(randomness.choice(others), effect=after)
+
+    return randomness.choice((fail_pats, fail_vault, world.pats.postpone_mint, postpone_store, lose_store, swap_answer))
 
 
 def _pick_human(world: World) -> Callable[[], None]:
@@ -251,6 +255,7 @@ def _clear_faults(world: World) -> None:
     world.secrets._planned.clear()
     world.is_database_sound = True
     world.pats._postponed_mints = 0
+    world.pats._swapped.clear()
     world.secrets._postponed_stores = 0
 
 

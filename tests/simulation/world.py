@@ -69,6 +69,7 @@ class World:
         self.is_database_sound = False
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
+        self._add_foreign()
         for name in names:
             self._add_managed(name)
         self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
@@ -160,6 +161,11 @@ class World:
             self.gaps += 1
             shown.pop(self.random.randrange(len(shown)))
         return tuple(shown)
+
+    def _add_foreign(self) -> None:
+        """A person's PAT that has nothing to do with ours."""
+        fake = self.pats.add_pat(ACCOUNT, ORGANIZATION, "prod-deploy", "vso.release", self.clock.now() + LIFETIME)
+        self.human_ids.add(fake.pat.authorization_id)
 
     def _add_managed(self, name: str) -> None:
         now = self.clock.now()

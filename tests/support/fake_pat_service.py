@@ -72,6 +72,7 @@ class FakePatService:
         self._clock = clock
         self._planned: list[_Planned] = []
         self._postponed_mints = 0
+        self._swapped: list[tuple[str | None, bool]] = []
         self._late: list[tuple[str, str, str, str, datetime]] = []
         self._made = 0
         self._lock = threading.RLock()
@@ -101,6 +102,11 @@ class FakePatService:
         """Let the answer of the next mint be lost, and its effect wait for `land_late`."""
         with self._lock:
             self._postponed_mints += 1
+
+    def swap_mint_answer(self, authorization_id: str | None = None, *, effect: bool = True) -> None:
+        """Answer the next mint, carried out or not, as another request: with that PAT, or the newest other one."""
+        with self._lock:
+            self._swapped.append((authorization_id, effect))
 
     def land_late(self) -> int:
         """Let the postponed mints happen now; how many there were."""
@@ -172,8 +178,14 @@ class FakePatService:
             refusal = self._find_refusal(organization, display_name, scope, whole)
             if refusal is not None:
                 raise make_pat_error(call, Trace(200), refusal, "")
-            fake = self._create(account, organization, display_name, scope, whole)
-            return MintedPat(fake.pat, SecretValue(fake.value))
+            if self._swapped:
+                authorization_id, has_effect = self._swapped.pop(0)
+                answered = self.pats[authorization_id or next(reversed(self.pats))]
+                if has_effect:
+                    self._create(account, organization, display_name, scope, whole)
+            else:
+                answered = self._create(account, organization, display_name, scope, whole)
+            return MintedPat(answered.pat, SecretValue(answered.value))
 
     def update(
         self,

@@ -12,7 +12,7 @@ from rotator.ports.database import UnitOfWork
 from tests.support.engine import EngineWorld
 from tests.support.engine_fakes import CallT, CallTape
 
-ENDINGS = frozenset({"overlapping", "abandoning", "abandoned", "failed", "mint_unanswered"})
+ENDINGS = frozenset({"overlapping", "abandoning", "abandoned", "failed", "mint_unanswered", "mint_answer_doubted"})
 """The marks of the commits after which a value that was only in memory is stored and read back, or given up."""
 
 

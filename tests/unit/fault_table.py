@@ -33,8 +33,10 @@ from tests.support.engine_scenarios import make_overlapping
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
 REFUSED, LOST, THROTTLED, BROKEN = "refused before sending", "applied, reply lost", "429", "5xx"
-FORBIDDEN, MALFORMED = "denied or policy", "malformed or late"
+FORBIDDEN, MALFORMED, SWAPPED = "denied or policy", "malformed or late", "answer of another request"
 COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
+ALONE = (("mint", SWAPPED),)
+"""What can happen to one service only, beside the faults of all."""
 ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra")
 _ALWAYS = 60
 Arrange = Callable[[EngineWorld], None]
@@ -131,6 +133,11 @@ def _hide_value(world: EngineWorld) -> None:
     world.pats.change_minted = lambda minted: MintedPat(minted.pat, None)
 
 
+def _swap_answer(world: EngineWorld) -> None:
+    world.pats.add_pat("build-bot", "contoso", "of-a-person", SCOPE, world.record().valid_to)
+    world.pats.swap_mint_answer()
+
+
 def _be_another_user(world: EngineWorld) -> None:
     other = world.pats.add_pat("release-bot", "contoso", "theirs", SCOPE, world.record().valid_to)
     world.pats.change_minted = lambda minted: MintedPat(minted.pat, SecretValue(other.value))
@@ -195,6 +202,7 @@ CELLS = (
     Cell("mint", BROKEN, _azure("mint", "server_error", 503, kind=UnknownOutcomeError), "minting: server_error", ONCE),
     Cell("mint", FORBIDDEN, _refuse_mint, "abandoned: global_pat_policy", ONCE),
     Cell("mint", MALFORMED, _hide_value, "abandoned: mint_without_value", TWICE),
+    Cell("mint", SWAPPED, _swap_answer, "minting: mint_answer_doubted", TWICE),
     Cell("revoke", REFUSED, _azure("revoke", "refused"), "retiring: refused", ONCE, make_overlapping),
     Cell(
         "revoke",

@@ -108,15 +108,17 @@ def test_expiry_is_offset_by_four_to_eight_minutes_when_the_lifetime_is_a_month(
 @pytest.mark.parametrize(("short", "learned"), [(2, False), (3, True)])
 def test_maximum_is_learned_when_the_answer_is_shorter_than_clocks_explain(short: int, learned: bool) -> None:
     world = make_world()
-    world.pats.change_minted = lambda minted: shorten(minted, short)
+    world.pats.change_minted = lambda minted: shorten(world, minted, short)
     world.run()
     with world.database.begin() as work:
         assert ((ACCOUNT, ORGANIZATION) in work.limits.load()) is learned
 
 
-def shorten(minted: MintedPat, seconds: int) -> MintedPat:
-    """The answer with an earlier expiry."""
-    return replace(minted, pat=replace(minted.pat, valid_to=minted.pat.valid_to - timedelta(seconds=seconds)))
+def shorten(world: EngineWorld, minted: MintedPat, seconds: int) -> MintedPat:
+    """The answer with an earlier expiry, as the server has it too."""
+    pat = replace(minted.pat, valid_to=minted.pat.valid_to - timedelta(seconds=seconds))
+    world.pats.pats[pat.authorization_id].pat = pat
+    return replace(minted, pat=pat)
 
 
 def test_attempts_go_on_when_a_pat_left_behind_was_revoked_by_hand() -> None:

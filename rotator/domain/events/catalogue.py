@@ -10,6 +10,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.RotationPlanned,
     rotations.MintStarted,
     rotations.MintUnanswered,
+    rotations.MintAnswerDoubted,
     rotations.PatMinted,
     rotations.PatVerified,
     rotations.StoreStarted,

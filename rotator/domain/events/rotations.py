@@ -42,6 +42,19 @@ class MintUnanswered(
     code: str
 
 
+class MintAnswerDoubted(
+    Event,
+    name="mint_answer_doubted",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+):
+    """The answer to a mint names a PAT that is not proven to be the new one; nothing is revoked on its word."""
+
+    authorization_id: str
+    reason: str
+
+
 class PatMinted(Event, name="pat_minted", subject=SubjectKind.MANAGED_PAT):
     """Azure DevOps created the new PAT."""
 

@@ -1,0 +1,62 @@
+"""The answer to a mint is evidence, not truth: it counts once the server, asked by id, shows that PAT as ours."""
+
+from __future__ import annotations
+
+from rotator.domain.events.rotations import MintAnswerDoubted
+from rotator.domain.managed_pat import Pat
+from rotator.domain.rotation import Likeness, compare_mint
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.records import load_accounted_ids
+from rotator.engine.waiting import Patience
+from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+
+
+def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -> Pat:
+    """Return the PAT that a mint's answer names, as the server shows it when asked by id.
+
+    It is new, nobody else's, and has this rotation's name, scopes and organization, and its planned expiry or, where
+    a lifetime was shortened, an earlier one that the answer has too. UnknownOutcomeError otherwise: the answer may
+    belong to another request, so nothing is revoked on its word, and the mint is looked for as if it was lost.
+    """
+    rotation, identifier = held.rotation, answered.authorization_id.lower()
+    if identifier in rotation.known_ids or identifier == rotation.predecessor_id.lower():
+        raise _doubt(held, identifier, "listed_before")
+    with held.services.database.read() as reading:
+        is_accounted = identifier in load_accounted_ids(reading)
+    if is_accounted:
+        raise _doubt(held, identifier, "in_use")
+    made = _fetch_made(held, identifier)
+    likeness = compare_mint(made, rotation, organization_id)
+    if likeness is Likeness.OURS or (likeness is Likeness.NEAR and made.valid_to == answered.valid_to):
+        return made
+    raise _doubt(held, identifier, "not_like_ours")
+
+
+def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:
+    """Return what the server says of the id, asked again for a while: a new PAT may take a moment to show."""
+    run, rotation = held.run, held.rotation
+    patience = Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
+    while True:
+        wait, cause = None, None
+        try:
+            made = run.services.pats.fetch_pat(rotation.account, rotation.organization, identifier)
+            if made is not None:
+                return made
+        except TransientError as error:
+            wait, cause = error.retry_after, error
+        except RotatorError as error:
+            raise _doubt(held, identifier, error.code) from error
+        if not patience.wait(wait):
+            raise _doubt(held, identifier, "not_shown") from cause
+
+
+def _doubt(held: ClaimedPat, identifier: str, reason: str) -> UnknownOutcomeError:
+    """Record that the answer proves nothing, and return the error to raise."""
+    held.record(MintAnswerDoubted(authorization_id=identifier, reason=reason))
+    return UnknownOutcomeError(
+        f"Azure DevOps answered the mint with PAT {identifier}, which is not proven to be the new one ({reason})",
+        service="azure_devops",
+        operation="mint",
+        code="mint_answer_doubted",
+        fix="Nothing was revoked on the word of this answer; the next run looks for the new PAT itself.",
+    )
