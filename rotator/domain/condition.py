@@ -20,6 +20,7 @@ class ConditionKind(StrEnum):
     ROTATION_BLOCKED = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
+    LISTING_DAMAGED = auto()
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     if seen.pat is not None:
         return seen.pat
     check_not_behind(held)
-    was_gone = pat.hold is Hold.REVOKED_ELSEWHERE
-    if seen.is_gone or was_gone or (is_called_missing(pat) and not is_waiting(pat, held.services.clock.now())):
+    was_missed = is_called_missing(pat) and not is_waiting(pat, held.services.clock.now())
+    if seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not seen.is_hidden):
         raise PatGoneError(
             "it was revoked outside rotator: the server no longer lists it as active",
             fix=f"If consumers still need it, `rotator rotate {pat.name}` makes a new one; "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.managed_pat import ManagedPat, Pat, make_managed, make_name
+from rotator.domain.outside import find_id
 from rotator.domain.policy import Rule, RuleAction, check_target
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
@@ -98,7 +99,7 @@ def _choose(
     refusals: list[Refusal],
 ) -> list[tuple[Listing, Pat]]:
     chosen: dict[str, tuple[Listing, Pat]] = {}
-    for reference in references:
+    for reference in (find_id(text) or text for text in references):
         found = [item for item in candidates.values() if reference in (item[1].authorization_id, item[1].display_name)]
         if len(found) == 1:
             chosen[found[0][1].authorization_id] = found[0]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from rotator.domain.events.inventory import LeftBehindResolved
 from rotator.domain.events.rotations import RevokeStarted
 from rotator.domain.managed_pat import Failure, Pat
+from rotator.domain.outside import find_id
 from rotator.domain.rotation import Likeness, Rotation, RotationKind, RotationState, compare_mint
 from rotator.engine.abandoning import revoke_clone
 from rotator.engine.auditing import record
@@ -88,6 +89,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
     account or organization could not be looked at: the error of that one.
     """
     view, known = ServerView(run), load_known(run)
+    authorization_id = find_id(authorization_id) or authorization_id
     errors: list[RotatorError] = []
     for account, organization in sorted({(pat.account, pat.organization) for pat in known.pats}):
         try:

@@ -20,6 +20,12 @@ class Listing:
     organization: str
     identity: Identity
     pats: tuple[Pat, ...]
+    unreadable: tuple[str, ...] = ()
+    """The entries that could not be read, by id; "" where that was not readable either."""
+
+    def may_hide(self, authorization_id: str) -> bool:
+        """Whether an entry that could not be read may be the PAT of that id."""
+        return authorization_id in self.unreadable or "" in self.unreadable
 
     def find(self, authorization_id: str | None) -> Pat | None:
         """Return the listed PAT with that id, or None; None for no id."""
@@ -30,11 +36,13 @@ class Listing:
 class Sighting:
     """What a closer look for one PAT found. `pat` is the PAT if a listing taken now has it.
 
-    `is_gone`: it is certainly not active any more. Where neither is so, nothing is proven.
+    `is_gone`: it is certainly not active any more. Where neither is so, nothing is proven. `is_hidden`: an entry that
+    could not be read may be it, so that no number of listings proves that it is gone.
     """
 
     pat: Pat | None = None
     is_gone: bool = False
+    is_hidden: bool = False
 
 
 def belongs(pat: Pat, organization_id: str | None) -> bool:
@@ -137,7 +145,8 @@ class ServerView:
             return Sighting(is_gone=True)
         if authorization_id in self._fetch_revoked(account, organization):
             return Sighting(is_gone=True)
-        return Sighting(self.fetch_again(account, organization).find(authorization_id))
+        listing = self.fetch_again(account, organization)
+        return Sighting(listing.find(authorization_id), is_hidden=listing.may_hide(authorization_id))
 
     def _fetch_revoked(self, account: str, organization: str) -> frozenset[str]:
         """The ids that the server calls revoked, fetched once: nothing revoked ever lives again."""
@@ -152,7 +161,7 @@ class ServerView:
     def _list(self, account: str, organization: str, identity: Identity) -> Listing:
         pats = self._run.services.pats.fetch_pats(account, organization, PatFilter.ACTIVE)
         kept = tuple(pat for pat in pats if belongs(pat, identity.organization_id))
-        return Listing(account, organization, identity, kept)
+        return Listing(account, organization, identity, kept, pats.unreadable)
 
     def _put_down(self, account: str, organization: str, error: RotatorError) -> None:
         with self._guard:

@@ -12,6 +12,8 @@ from rotator.domain.events.places import (
     AccountDown,
     AccountDropped,
     AccountRestored,
+    ListingDamaged,
+    ListingRepaired,
     OrganizationDown,
     OrganizationDropped,
     OrganizationRestored,
@@ -40,12 +42,12 @@ Change = tuple[Event, str]
 class Seen:
     """What one look at the server saw. A pair is an account's name and an organization, or "" for the account itself.
 
-    `down` could not be looked at, `looked` could; `pats` are all that are managed. `left` are the PATs that were left
-    behind, as far as our records show.
+    `down` could not be looked at; `looked` could, each with the entries of its list that were not readable. `pats` are
+    all that are managed. `left` are the PATs that were left behind, as far as our records show.
     """
 
     down: Mapping[Pair, RotatorError]
-    looked: frozenset[Pair]
+    looked: Mapping[Pair, tuple[str, ...]]
     pats: tuple[ManagedPat, ...]
     left: tuple[LeftBehind, ...]
 
@@ -128,6 +130,11 @@ def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     events += [
         (PatLeftBehind(name=left.rotation.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left
     ]
+    events += [
+        (ListingDamaged(entries=len(ids), authorization_ids=", ".join(filter(None, ids))), name_organization(pair))
+        for pair, ids in seen.looked.items()
+        if ids
+    ]
     damage = run.services.sign_in.find_damage()
     if damage is not None:
         events.append((TokenCacheDamaged(reason=damage.reason), damage.path))
@@ -147,6 +154,9 @@ def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) ->
             if subject not in {name_organization((pat.account, pat.organization)) for pat in seen.pats}:
                 return OrganizationDropped()
             return OrganizationRestored() if subject in map(name_organization, seen.looked) else None
+        case ConditionKind.LISTING_DAMAGED:
+            is_over = subject not in map(name_organization, seen.down)
+            return ListingRepaired() if is_over else None
         case ConditionKind.VAULT_DOWN:
             return None if subject in map(name_vault, seen.pats) else VaultDropped()
         case ConditionKind.PAT_LEFT_BEHIND:

@@ -49,20 +49,30 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     found = look(run, view)
     for pair, comparison in found.comparisons.items():
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
-        keep_books(
-            run.services, partial(_save_untracked, run, pair, tuple(pat for pat in unmanaged if pat is not None))
-        )
+        seen = tuple(pat for pat in unmanaged if pat is not None)
+        keep_books(run.services, partial(_save_untracked, run, found.listings[pair], seen))
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
         left = tuple(left for left in load_left_behind(reading, known) if left.pat.authorization_id not in late)
-    notice(run, Seen(found.down, frozenset(found.listings), known.pats, left))
+    unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
+    notice(run, Seen(found.down, unreadable, known.pats, left))
     return found
 
 
-def _save_untracked(run: RunContext, pair: Pair, pats: tuple[Pat, ...]) -> None:
+def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:
+    """Replace what is remembered as untracked; what an entry that could not be read may hide stays."""
+    pair = (listing.account, listing.organization)
     with run.services.database.begin() as work:
-        work.inventory.save_untracked(*pair, pats)
+        before = work.inventory.load_untracked() if listing.unreadable else ()
+        hidden = tuple(
+            item.pat
+            for item in before
+            if (item.account, item.organization) == pair
+            and listing.find(item.pat.authorization_id) is None
+            and listing.may_hide(item.pat.authorization_id)
+        )
+        work.inventory.save_untracked(*pair, (*seen, *hidden))
 
 
 def look(run: RunContext, view: ServerView) -> Reconciliation:

@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import Services
 from rotator.ports.database import Database, Reading, UnitOfWork
-from rotator.ports.pat_service import MintedPat, PatFilter, PatService
+from rotator.ports.pat_service import MintedPat, PatFilter, PatList, PatService
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
 from rotator.ports.sign_in import SignIn, SignInStatus, TokenCacheDamage
 from rotator.ports.stop import Stop
@@ -80,7 +80,7 @@ class StoppablePatService:
         self._stop.check()
         return self._inner.fetch_identity(account, organization)
 
-    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
         """See the port."""
         self._stop.check()
         return self._inner.fetch_pats(account, organization, which)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
@@ -29,6 +30,22 @@ class MintedPat:
     value: SecretValue | None
 
 
+class PatList(tuple[Pat, ...]):
+    """The PATs of a list, each entry read by itself.
+
+    `unreadable` has one item for each entry that could not be read: its id, "" where that was not readable either.
+    What such an entry may hide is not absent.
+    """
+
+    unreadable: tuple[str, ...]
+
+    def __new__(cls, pats: Iterable[Pat] = (), unreadable: Iterable[str] = ()) -> Self:
+        """Make the list."""
+        made = super().__new__(cls, pats)
+        made.unreadable = tuple(unreadable)
+        return made
+
+
 class PatService(Protocol):
     """Azure DevOps, as far as PATs go. `account` is our account's name.
 
@@ -39,7 +56,7 @@ class PatService(Protocol):
     def fetch_identity(self, account: str, organization: str) -> Identity:
         """Return who the account is signed in as in the organization."""
 
-    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
         """Return all pages of the list, or raise: never a part. May hold PATs of other organizations."""
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:

@@ -7,7 +7,7 @@ import json
 import traceback
 
 from rotator.sandbox.control import CONTROL_PREFIX, ControlService
-from rotator.sandbox.fault_replies import SHAPED, drop_entry, make_fault_response
+from rotator.sandbox.fault_replies import PAGES, SHAPED, make_fault_response, reshape_page
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.messages import Request, Response
 from rotator.sandbox.record import RecordedRequest
@@ -72,8 +72,8 @@ def _reshape(fault: Fault, response: Response, request: Request, world: World) -
         return Reply(response, send_only=half)
     if fault.kind == "malformed":
         return Reply(Response(response.status, response.body[:half], response.headers))
-    if fault.kind in ("incomplete", "lagging"):
-        return Reply(drop_entry(fault, response))
+    if fault.kind in PAGES:
+        return Reply(reshape_page(fault, response))
     shaped = make_fault_response(fault, request, world.clock.now())
     return Reply(Response(response.status, response.body, {**response.headers, **shaped.headers}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from rotator.sandbox.azure_devops_replies import make_anonymous_answer, make_error, make_sign_in_page
@@ -11,6 +12,33 @@ from rotator.sandbox.messages import Request, Response
 
 SHAPED = frozenset({"status", "html", "rate_limited", "anonymous"})
 """The kinds whose whole reply is made here."""
+PAGES = frozenset({"incomplete", "lagging", "odd"})
+"""The kinds that change a true page of PATs."""
+
+_ODD_ID = "0dd0{:04x}-1111-4222-8333-444444444444"
+_PLAIN = {
+    "displayName": "odd",
+    "validTo": "2099-12-20T09:00:00Z",
+    "scope": "vso.packaging",
+    "targetAccounts": None,
+    "validFrom": "2026-11-20T09:00:00.3333333Z",
+    "token": None,
+}
+_ODDITIES: tuple[Mapping[str, object], ...] = (
+    {"displayName": "half \ud83d"},
+    {"displayName": "tab\tnew\nline\x00end"},
+    {"displayName": "x" * 300},
+    {"displayName": ""},
+    {"displayName": None},
+    {"scope": ""},
+    {"scope": None},
+    {"validFrom": "0001-01-01T00:00:00"},
+    {"validTo": "9999-12-31T23:59:59.9999999Z"},
+    {"targetAccounts": []},
+    {"authorizationId": "0DD0000A-1111-4222-8333-44444444444B"},
+    {"authorizationId": "not-a-guid"},
+    {"authorizationId": None, "validTo": None},
+)
 
 _LIMIT = 200
 
@@ -28,9 +56,14 @@ def make_fault_response(fault: Fault, request: Request, now: datetime) -> Respon
     return _make_status(fault)
 
 
-def drop_entry(fault: Fault, response: Response) -> Response:
-    """Take one PAT out of a true page; nothing in the page says so."""
+def reshape_page(fault: Fault, response: Response) -> Response:
+    """Take one PAT out of a true page, and nothing in the page says so; or put odd ones in."""
     page = json.loads(response.body)
+    if fault.kind == "odd":
+        page["patTokens"] += [
+            {**_PLAIN, "authorizationId": _ODD_ID.format(n), **odd} for n, odd in enumerate(_ODDITIES)
+        ]
+        return Response.of_json(response.status, page, response.headers)
     entries = sorted(page["patTokens"], key=lambda entry: str(entry["validFrom"]))
     dropped = entries[-1:] if fault.kind == "lagging" else entries[:1]
     page["patTokens"] = [entry for entry in page["patTokens"] if entry not in dropped]

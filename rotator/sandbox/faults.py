@@ -27,6 +27,7 @@ KINDS = frozenset(
         "anonymous",
         "incomplete",
         "lagging",
+        "odd",
     }
 )
 SERVICES = frozenset({"azure_devops", "entra", "key_vault"})
@@ -58,6 +59,7 @@ class Fault:
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
     - `anonymous`: connectionData answers 200, as to an anonymous caller.
     - `incomplete`: a page of PATs without its oldest entry, and as if it were the last. `lagging`: without its newest.
+    - `odd`: a page of PATs with further ones in it that no program expects, some of them without any sense.
     """
 
     service: str

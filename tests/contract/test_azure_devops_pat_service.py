@@ -153,8 +153,6 @@ def test_connection_is_reused_until_closed_when_one_thread_asks_again(
         {"continuationToken": ""},
         {"continuationToken": "", "patTokens": None},
         {"continuationToken": 7, "patTokens": []},
-        {"continuationToken": "", "patTokens": ["x"]},
-        {"continuationToken": "", "patTokens": [{"authorizationId": SOME_ID}]},
     ],
 )
 def test_list_is_an_error_and_never_a_part_when_a_page_is_malformed(
@@ -186,6 +184,26 @@ def test_list_looks_whole_when_the_service_leaves_an_entry_out(
     assert [pat.display_name for pat in first] == shown
     again = azure_devops.service.fetch_pats(ACCOUNT, azure_devops.organization.name, PatFilter.ACTIVE)
     assert len(again) == 2
+
+
+@pytest.mark.parametrize(("entry", "shown"), [("x", ""), ({"authorizationId": SOME_ID}, SOME_ID)])
+def test_list_sets_an_entry_aside_when_there_is_next_to_nothing_in_it(
+    azure_devops: SandboxAzureDevOps, entry: object, shown: str
+) -> None:
+    page = {"continuationToken": "", "patTokens": [entry]}
+    azure_devops.plant("status", status=200, body=page, headers=JSON)
+    listed = azure_devops.service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
+    assert (listed, listed.unreadable) == ((), (shown,))
+
+
+def test_list_sets_each_odd_entry_aside_and_gives_the_others(azure_devops: SandboxAzureDevOps) -> None:
+    azure_devops.add_pat("sound")
+    azure_devops.plant("odd", "GET")
+    listed = azure_devops.service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
+    names = [pat.display_name for pat in listed]
+    assert names == ["sound", "half \ufffd", "tab\ufffdnew\ufffdline\ufffdend", "x" * 300, "", "", "odd"]
+    assert listed[-1].authorization_id == "0dd0000a-1111-4222-8333-44444444444b"
+    assert listed.unreadable == (*(f"0dd0{n:04x}-1111-4222-8333-444444444444" for n in range(5, 10)), "", "")
 
 
 def test_list_is_an_error_when_a_continuation_token_comes_twice(azure_devops: SandboxAzureDevOps) -> None:
@@ -444,7 +462,7 @@ def test_forbidden_is_a_refusal_when_the_service_answers_403(azure_devops: Sandb
     assert "VS403283" in error.message
 
 
-@pytest.mark.parametrize("status", [None, 400, 500])
+@pytest.mark.parametrize("status", [None, 400, 401, 500])
 def test_service_principal_is_told_who_must_sign_in_when_refused(
     azure_devops: SandboxAzureDevOps, status: int | None
 ) -> None:

@@ -17,7 +17,7 @@ from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import ROTATION_TAG
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
@@ -154,13 +154,19 @@ class World:
         with self.database.read() as reading:
             check_conditions(reading)
 
-    def _lose_entry(self, listed: tuple[Pat, ...]) -> tuple[Pat, ...]:
-        """A list that lags behind the mints and, in a tenth of the cases, lacks one more entry, and does not say so."""
+    def _lose_entry(self, listed: tuple[Pat, ...]) -> PatList:
+        """A list that lags behind the mints and, in a tenth of the cases, lacks one more entry, and does not say so.
+
+        In a twentieth one entry cannot be read.
+        """
         shown = [pat for pat in listed if self.clock.now() - pat.valid_from >= self.lag]
         if shown and self.random.random() < self.gap_share:
             self.gaps += 1
             shown.pop(self.random.randrange(len(shown)))
-        return tuple(shown)
+        hidden = []
+        if shown and self.random.random() < self.gap_share / 2:
+            hidden.append(shown.pop(self.random.randrange(len(shown))).authorization_id)
+        return PatList(shown, [self.random.choice((found, "")) for found in hidden])
 
     def _add_foreign(self) -> None:
         """A person's PAT that has nothing to do with ours."""
@@ -282,7 +288,7 @@ class MortalPats:
         self._life.check()
         return self._inner.fetch_identity(account, organization)
 
-    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
         """See the port."""
         self._life.check()
         return self._inner.fetch_pats(account, organization, which)

@@ -18,7 +18,7 @@ from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, VerificationError
 from rotator.ports.clock import Clock
-from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 
 CHANGES = frozenset({"mint", "revoke", "update"})
 _TICKS_PER_SECOND = 300
@@ -154,12 +154,13 @@ class FakePatService:
         with self._lock, self._call("fetch_identity", account, organization, ""):
             return self._identity(account, organization)
 
-    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
         """As the port says."""
         with self._lock, self._call("fetch_pats", account, organization, ""):
             own = (fake for fake in self.pats.values() if fake.account == account)
-            listed = tuple(fake.pat for fake in own if which in (PatFilter.ALL, self._state(fake)))
-            return self.change_listed(listed) if self.change_listed else listed
+            listed = PatList(fake.pat for fake in own if which in (PatFilter.ALL, self._state(fake)))
+            changed = self.change_listed(listed) if self.change_listed else listed
+            return changed if isinstance(changed, PatList) else PatList(changed)
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
         """As the port says."""

@@ -123,9 +123,44 @@ def test_json_is_read_when_a_byte_order_mark_leads() -> None:
 
 @pytest.mark.parametrize("ending", [{}, {"continuationToken": None}, {"continuationToken": ""}])
 def test_page_is_the_last_when_the_token_is_missing_null_or_empty(ending: dict[str, str | None]) -> None:
-    assert parse_page({"patTokens": [], **ending}) == ([], "")
+    assert parse_page({"patTokens": [], **ending}) == ((), "")
 
 
 def test_identity_is_nobody_when_the_document_is_none() -> None:
     assert parse_identity(None) is None
     assert parse_identity([]) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"scope": None},
+        {"validFrom": "0001-01-01T00:00:00"},
+        {"validFrom": "0001-01-01T00:00:00Z"},
+        {"validTo": "9999-12-31T23:59:59.9999999Z"},
+        {"targetAccounts": []},
+    ],
+)
+def test_odd_entry_is_set_aside_by_its_id_when_it_cannot_be_read(odd: dict[str, object]) -> None:
+    other = "0000000A-1111-4222-8333-44444444444B"
+    pats, _ = parse_page({"patTokens": [{**ENTRY, **odd}, {**ENTRY, "authorizationId": other}]})
+    assert [pat.authorization_id for pat in pats] == [other.lower()]
+    assert pats.unreadable == (ENTRY["authorizationId"],)
+
+
+@pytest.mark.parametrize("entry", [7, None, {}, {"displayName": "almost nothing"}, {**ENTRY, "authorizationId": "no"}])
+def test_odd_entry_has_no_id_when_that_is_not_readable(entry: object) -> None:
+    pats, _ = parse_page({"patTokens": [entry]})
+    assert (pats, pats.unreadable) == ((), ("",))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("release \ud83d", "release \ufffd"),
+        ("tab\tnew\nline\0end", "tab\ufffdnew\ufffdline\ufffdend"),
+        ("x" * 300, "x" * 300),
+    ],
+)
+def test_display_name_is_harmless_whatever_it_holds(name: str, shown: str) -> None:
+    assert parse_pat({**ENTRY, "displayName": name}).display_name == shown

@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.managed_pat import Hold, Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.report import OutcomeKind
+from rotator.ports.pat_service import PatList
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
@@ -198,3 +199,55 @@ def test_listing_with_a_lost_page_blocks_nobody() -> None:
     report = world.run()
     assert names_of(report, OutcomeKind.BLOCKED, OutcomeKind.FAILED) == []
     assert names_of(report, OutcomeKind.ROTATED) == ["a"]
+
+
+def garble(world: EngineWorld, garbled: str, shown: str) -> None:
+    """Let one entry of every list be unreadable; `shown` is what can be read of its id."""
+    world.pats.change_listed = lambda listed: PatList(
+        [pat for pat in listed if pat.authorization_id != garbled], [shown]
+    )
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_pat_never_counts_as_gone_while_its_entry_cannot_be_read(by_id: bool) -> None:
+    world = make_fresh()
+    garbled = world.record(FRESH).authorization_id
+    garble(world, garbled, garbled if by_id else "")
+    for _ in range(4):
+        report = world.run()
+        assert names_of(report, OutcomeKind.BLOCKED) == []
+        world.advance(hours=13)
+    assert world.record(FRESH).hold is None
+    assert world.states("other") == ["completed"]
+    world.heal()
+    world.run()
+    assert world.record(FRESH).last_failure is None
+
+
+def test_unreadable_entry_is_told_once_and_harms_nobody_else() -> None:
+    world = make_fresh()
+    garble(world, "none of ours", "0dd00000-1111-4222-8333-444444444444")
+    for _ in range(3):
+        assert names_of(world.run(), OutcomeKind.BLOCKED, OutcomeKind.FAILED) == []
+        world.advance(hours=13)
+    place = "build-bot/contoso"
+    assert world.events(place) == ["listing_damaged unknown"]
+    assert world.states("other") == ["completed"]
+    world.heal()
+    world.run()
+    assert world.events(place) == ["listing_damaged unknown", "listing_repaired succeeded"]
+
+
+def test_pat_that_was_left_behind_stays_so_while_its_entry_cannot_be_read() -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.pats.organizations["contoso"].max_lifetime = timedelta(days=20)
+    world.run()
+    near = world.live_ids()[1]
+    world.advance(minutes=11)
+    world.run()
+    world.run()
+    assert world.events(near) == ["pat_left_behind unknown"]
+    garble(world, near, near)
+    world.run()
+    assert world.events(near) == ["pat_left_behind unknown"]

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
+from rotator.domain.outside import find_id, make_canonical, make_harmless
 from rotator.domain.secret_value import SecretValue
-from rotator.ports.pat_service import MintedPat
+from rotator.ports.pat_service import MintedPat, PatList
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 _ANONYMOUS_IDS = {_NO_ID, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"}
@@ -44,12 +45,10 @@ def parse_moment(value: object) -> datetime:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    # Years that no PAT has, 1 and 9999 among them, cannot be reckoned with.
+    if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 2200:
         raise MalformedError("a date that is none")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise MalformedError("a date that is none") from None
+    return moment.astimezone(UTC)
 
 
 def render_moment(moment: datetime) -> str:
@@ -65,7 +64,7 @@ def parse_pat(document: object) -> Pat:
         raise MalformedError("a PAT that is not an object")
     name = document.get("displayName")
     return Pat(
-        authorization_id=_text(document, "authorizationId"),
+        authorization_id=_read_id(document),
         display_name="" if name is None else _text(document, "displayName", may_be_empty=True),
         scope=_text(document, "scope"),
         target_accounts=_targets(document.get("targetAccounts")),
@@ -74,8 +73,8 @@ def parse_pat(document: object) -> Pat:
     )
 
 
-def parse_page(document: object) -> tuple[list[Pat], str]:
-    """Return the PATs of one page and the token of the next, empty at the end."""
+def parse_page(document: object) -> tuple[PatList, str]:
+    """Return the PATs of one page, each read by itself, and the token of the next page, empty at the end."""
     if not isinstance(document, Mapping):
         raise MalformedError("a page that is not an object")
     entries = document.get("patTokens")
@@ -84,7 +83,13 @@ def parse_page(document: object) -> tuple[list[Pat], str]:
         raise MalformedError("a page without a list of PATs")
     if token is not None and not isinstance(token, str):
         raise MalformedError("a continuation token that is not text")
-    return [parse_pat(entry) for entry in entries], token or ""
+    pats, unreadable = [], []
+    for entry in entries:
+        try:
+            pats.append(parse_pat(entry))
+        except MalformedError:
+            unreadable.append(_find_entry_id(entry))
+    return PatList(pats, unreadable), token or ""
 
 
 def parse_answer(document: object) -> MintedPat | PatRefusal:
@@ -112,7 +117,7 @@ def find_refusal(document: object) -> PatRefusal | None:
     if error is None or error == "none" or not isinstance(document, Mapping):
         return None
     message = document.get("patTokenErrorMessage")
-    return PatRefusal(str(error), message if isinstance(message, str) else "")
+    return PatRefusal(make_harmless(str(error)), make_harmless(message) if isinstance(message, str) else "")
 
 
 def parse_identity(document: object) -> Identity | None:
@@ -131,21 +136,34 @@ def parse_identity(document: object) -> Identity | None:
     if not isinstance(name, str) or name.strip().casefold() in ("", "anonymous"):
         return None
     instance = document.get("instanceId")
-    known = isinstance(instance, str) and instance not in ("", _NO_ID)
-    return Identity(user_id, name, instance if known else None)
+    organization_id = make_canonical(instance) if isinstance(instance, str) and instance not in ("", _NO_ID) else None
+    return Identity(make_canonical(user_id), make_harmless(name), organization_id)
 
 
 def _text(document: Mapping[object, object], name: str, *, may_be_empty: bool = False) -> str:
     value = document.get(name)
     if not isinstance(value, str) or not (value or may_be_empty):
         raise MalformedError(f"a PAT without {name}")
-    return value
+    return make_harmless(value)
+
+
+def _read_id(document: Mapping[object, object]) -> str:
+    identifier = find_id(_text(document, "authorizationId"))
+    if identifier is None:
+        raise MalformedError("a PAT whose authorizationId is no id")
+    return identifier
+
+
+def _find_entry_id(entry: object) -> str:
+    """The id of an entry that cannot be read, empty where there is none."""
+    identifier = entry.get("authorizationId") if isinstance(entry, Mapping) else None
+    return (find_id(identifier) or "") if isinstance(identifier, str) else ""
 
 
 def _targets(value: object) -> tuple[str, ...] | None:
     # Absent is read as null, which means all organizations: a PAT that nobody clones or revokes by mistake.
     if value is None:
         return None
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+    if not isinstance(value, list) or not value or not all(isinstance(entry, str) for entry in value):
         raise MalformedError("targetAccounts that is not a list of ids")
-    return tuple(value)
+    return tuple(make_canonical(entry) for entry in value)

@@ -14,6 +14,7 @@ from rotator.adapters.azure_devops.call import (
 )
 from rotator.adapters.redaction import redact_text
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
+from rotator.domain.outside import make_harmless
 from rotator.errors import RotatorError, SignInRequiredError
 
 UNKNOWN_CODE = "pat_error_unknown"
@@ -213,5 +214,5 @@ def make_pat_error(call: Call, trace: Trace, name: str, message: str) -> Rotator
 
 
 def _say(reason: str, message: str) -> str:
-    told = " ".join(redact_text(message).split())[:300]
+    told = make_harmless(" ".join(redact_text(message).split()))[:300]
     return f"{reason}: {told}" if told else reason

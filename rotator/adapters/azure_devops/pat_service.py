@@ -39,7 +39,7 @@ from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, VerificationError
 from rotator.ports.clock import Clock
-from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.stop import Stop
 
 PAGE_SIZE = 100
@@ -85,12 +85,16 @@ class AzureDevOpsPatService:
             raise make_denied(call, reply.trace, "anonymous", "it does not know who is asking", fix)
         return identity
 
-    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> tuple[Pat, ...]:
-        """Return all pages, or raise. A PAT that moved to a later page while we read appears once, as last seen."""
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
+        """Return all pages, or raise. Each entry is read by itself.
+
+        A PAT that moved to a later page while we read appears once, as last seen.
+        """
         query = {"displayFilterOption": which.value, "$top": str(PAGE_SIZE)}
         purpose = f"list the PATs in {organization}"
         call = self._pats_call("list_pats", purpose, account, organization, "GET", query)
         found: dict[str, Pat] = {}
+        unreadable: list[str] = []
         seen = {""}
         token = ""
         while len(seen) <= MOST_PAGES:
@@ -101,8 +105,9 @@ class AzureDevOpsPatService:
             except MalformedError as error:
                 raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error
             found.update((pat.authorization_id, pat) for pat in pats)
+            unreadable.extend(pats.unreadable)
             if not token:
-                return tuple(found.values())
+                return PatList(found.values(), unreadable)
             if token in seen:
                 reason = "the list loops: it named the same next page twice"
                 raise make_transient(call, reply.trace, "listing_incomplete", reason)
@@ -121,7 +126,7 @@ class AzureDevOpsPatService:
         except MalformedError as error:
             raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error
         if isinstance(answer, MintedPat):
-            if answer.pat.authorization_id.lower() == authorization_id.lower():
+            if answer.pat.authorization_id == authorization_id.lower():
                 return answer.pat
             raise make_transient(
                 call, reply.trace, "malformed_answer", "it sent a different PAT from the one asked for"
@@ -208,7 +213,7 @@ class AzureDevOpsPatService:
     def _confirm_gone(self, call: Call, trace: Trace) -> None:
         wanted = call.query["authorizationId"].lower()
         active = self.fetch_pats(call.account, call.organization, PatFilter.ACTIVE)
-        if any(pat.authorization_id.lower() == wanted for pat in active):
+        if wanted in active.unreadable or any(pat.authorization_id == wanted for pat in active):
             reason = "it says that there is no such PAT, but lists it as active"
             fix = "Revoke it by hand in Azure DevOps (User settings, Personal access tokens)."
             raise make_rejected(call, trace, "revoke_not_confirmed", reason, fix)

@@ -19,6 +19,7 @@ from rotator.adapters.azure_devops.call import (
 )
 from rotator.adapters.azure_devops.documents import find_refusal, parse_json
 from rotator.adapters.redaction import redact_text
+from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RemoteError
 
@@ -80,8 +81,6 @@ def blank_out(body: bytes, header: SecretValue) -> bytes:
 def read_answer(call: Call, answer: Answer) -> Reply | Failure:
     """Return the reply, or why there is none and whether the call may be repeated."""
     status, trace = answer.status, answer.trace
-    if status == 401:
-        return _refused_bearer(call, answer)
     if status == 203 or 300 <= status < 400:
         return Failure(_sign_in_page(call, answer))
     document = parse_json(answer.body)
@@ -90,6 +89,8 @@ def read_answer(call: Call, answer: Answer) -> Reply | Failure:
         reason = f"the sign-in is a service principal's: {message}"
         fix = f"Sign in as a user with {call.login}: only users can have PATs, app registrations cannot."
         return Failure(make_denied(call, trace, "service_principal", reason, fix))
+    if status == 401:
+        return _refused_bearer(call, answer, message)
     if status == 403:
         fix = f"Ask an administrator of {call.organization} for access, or check which user is signed in."
         return Failure(make_denied(call, trace, "denied", message or "it answered 403", fix))
@@ -122,8 +123,7 @@ def _broken(call: Call, answer: Answer, code: str, reason: str) -> Failure:
     return Failure(make_unknown_outcome(call, answer.trace, code, reason))
 
 
-def _refused_bearer(call: Call, answer: Answer) -> Failure:
-    _, message = _framework_error(parse_json(answer.body))
+def _refused_bearer(call: Call, answer: Answer, message: str) -> Failure:
     reason = message or "it does not accept the credential"
     error = make_denied(
         call,
@@ -170,5 +170,5 @@ def _framework_error(document: object) -> tuple[str, str]:
     type_key, message = document.get("typeKey"), document.get("message")
     return (
         type_key if isinstance(type_key, str) else "",
-        " ".join(redact_text(message).split())[:300] if isinstance(message, str) else "",
+        make_harmless(" ".join(redact_text(message).split()))[:300] if isinstance(message, str) else "",
     )

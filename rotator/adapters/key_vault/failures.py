@@ -17,6 +17,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 
 from rotator.adapters.http import explain_failure, was_not_sent
 from rotator.adapters.redaction import blank_out, redact_text
+from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
 
@@ -263,5 +264,5 @@ def _clean(text: str, call: Call) -> str:
     """Return the service's words in one line, shortened, and without the value in case they repeat it."""
     if call.value:
         text = blank_out(text, call.value.reveal())
-    text = " ".join(redact_text(text).split())
+    text = make_harmless(" ".join(redact_text(text).split()))
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."

@@ -21,6 +21,7 @@ from rotator.adapters.key_vault.failures import (
     make_failure,
     make_soft_deleted_failure,
 )
+from rotator.domain.outside import make_canonical, make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
@@ -247,7 +248,7 @@ def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
         raise _make_unexpected(call)
     return SecretVersion(
         version=properties.version,
-        tags=dict(properties.tags or {}),
+        tags={make_harmless(name): make_canonical(text) for name, text in (properties.tags or {}).items()},
         enabled=properties.enabled is not False,
         created_at=properties.created_on,
         expires_at=properties.expires_on,

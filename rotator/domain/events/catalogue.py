@@ -50,6 +50,8 @@ EVENTS: tuple[type[Event], ...] = (
     places.AccountDown,
     places.AccountRestored,
     places.AccountDropped,
+    places.ListingDamaged,
+    places.ListingRepaired,
     places.OrganizationDown,
     places.OrganizationRestored,
     places.OrganizationDropped,

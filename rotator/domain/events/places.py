@@ -97,6 +97,26 @@ class AccountDropped(
     """An account that was in trouble is no longer in the settings."""
 
 
+class ListingDamaged(
+    Event,
+    name="listing_damaged",
+    subject=SubjectKind.ORGANIZATION,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+    begins=ConditionKind.LISTING_DAMAGED,
+):
+    """Some entries in an account's list of PATs cannot be read; they are left alone, and count as gone nowhere."""
+
+    entries: int
+    authorization_ids: str
+
+
+class ListingRepaired(
+    Event, name="listing_repaired", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.LISTING_DAMAGED,)
+):
+    """Every entry in an account's list of PATs can be read again, or the list is no longer looked at."""
+
+
 class OrganizationDown(
     Event,
     name="organization_down",
