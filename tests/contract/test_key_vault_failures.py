@@ -537,3 +537,14 @@ class _Failing:
 
     def get_token(self, *scopes: str, **options: object) -> AccessToken:
         raise self._error
+
+
+def test_tags_are_harmless_and_an_id_in_them_has_its_one_spelling(vault: SandboxVault) -> None:
+    tags = {"note": "tab\there", "id": "0000000A-1111-4222-8333-44444444444B"}
+    end = vault.world.clock.now() + timedelta(days=1)
+    vault.store.store(vault.location, SecretValue(CANARY), expires_at=end, tags=tags)
+    latest = vault.store.fetch_latest(vault.location)
+    assert latest is not None
+    expected = {"note": "tab\ufffdhere", "id": tags["id"].lower()}
+    assert latest.version.tags == expected
+    assert vault.store.fetch_versions(vault.location)[0].tags == expected

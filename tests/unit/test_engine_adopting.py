@@ -39,7 +39,7 @@ def list_names(plan: AdoptionPlan) -> list[str]:
 def test_proposal_shows_handle_vault_and_secret_when_named_by_id_or_display_name() -> None:
     world = make_world()
     first, second = add_untracked(world, "CI build (Linux)", "deploy")
-    plan = look(world, first, "deploy", first)
+    plan = look(world, first, "deploy", first.upper())
     assert list_names(plan) == ["ci-build-linux", "deploy"]
     record, rule = plan.proposals[0].record, plan.proposals[0].rule
     assert (record.authorization_id, record.display_name, record.scope) == (first, "CI build (Linux)", SCOPE)

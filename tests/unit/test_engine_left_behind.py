@@ -324,3 +324,10 @@ def test_mint_that_landed_late_is_undone_by_recovery_alone() -> None:
     world.watch(lambda: recover_interrupted(world.make_run()))
     assert world.revoked_ids()[-1] == late
     world.check_rest()
+
+
+def test_id_is_the_same_one_in_capitals() -> None:
+    world, near = make_unproven()
+    world.finish(besides=(near,))
+    assert revoke_left_behind(world.make_run(), near.upper()).pat.authorization_id == near
+    assert near not in world.live_ids()
