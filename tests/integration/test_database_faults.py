@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -189,8 +189,8 @@ class CommitProxy:
             threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        """Carry requests and answers in turn, as the protocol without pipelining has them."""
-        with client, server:
+        """Carry requests and answers in turn, as the protocol without pipelining has them; either side may leave."""
+        with client, server, suppress(OSError):
             backwards = threading.Thread(target=self._answer, args=(server, client), daemon=True)
             backwards.start()
             while data := client.recv(65536):
