@@ -221,7 +221,7 @@ def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_on
     stage.world.record.clear()
     shown = succeed(stage, "recover", "--dry-run", "--json").read()
     assert (shown["interrupted"], shown["late_writes"], shown["errors"]) == ([], [NAME], [])
-    assert f"written over  {NAME}: " in succeed(stage, "recover", "--dry-run").output
+    assert f"late write  {NAME}: " in succeed(stage, "recover", "--dry-run").output
     assert list_mutations(stage) == []
     stage.hold("azure_devops", "POST", CHANGES[0][2])
     healing = stage.start("once")
