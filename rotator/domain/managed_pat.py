@@ -147,6 +147,7 @@ class ManagedPat:
     blocked: bool = False
     """The last failure needs a change by a person (policy, server rule, vault) before another try makes sense."""
     hold: Hold | None = None
+    all_organizations: bool = False
     epoch: int = 0
 
     def __post_init__(self) -> None:
@@ -159,11 +160,6 @@ class ManagedPat:
     def scopes(self) -> tuple[str, ...]:
         """The scopes, sorted."""
         return make_scopes(self.scope)
-
-    @property
-    def all_organizations(self) -> bool:
-        """Whether its PAT is valid for all organizations, according to its last failure."""
-        return self.last_failure is not None and self.last_failure.code == ALL_ORGANIZATIONS
 
     def as_of(self, now: datetime) -> Self:
         """Return the record with the expiry that holds at `now`: see `find_expiry`."""
@@ -197,6 +193,7 @@ def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault:
         valid_to=pat.valid_to,
         vault=vault,
         secret_name=secret_name,
+        all_organizations=pat.all_organizations,
     )
 
 

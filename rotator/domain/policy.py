@@ -151,9 +151,8 @@ class Policy:
             return Decision(Verdict.IGNORED, rule)
         lifetime = self.clone_lifetime(pat, rule, longest)
         rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime)
-        obstacle = check_scopes(pat.scopes, self.guardrails) or check_storm(
-            rule, lifetime, timedelta(seconds=make_offset_range(lifetime)[1])
-        )
+        shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
+        obstacle = check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, shortfall)
         if obstacle is not None and rule.action is RuleAction.ROTATE:
             return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
         if now < rotate_after:

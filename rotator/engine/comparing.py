@@ -99,10 +99,11 @@ def compare(known: Known, listing: Listing, now: datetime) -> Comparison:
 
 def has_drifted(pat: ManagedPat, current: Pat) -> bool:
     """Whether the server describes a PAT differently from the inventory."""
-    return (pat.display_name, pat.scopes, pat.valid_to) != (
+    return (pat.display_name, pat.scopes, pat.valid_to, pat.all_organizations) != (
         current.display_name,
         current.scopes,
         current.valid_to,
+        current.all_organizations,
     )
 
 

@@ -27,6 +27,11 @@ def pause(run: RunContext, name: str) -> ManagedPat:
 def resume(run: RunContext, name: str) -> ManagedPat:
     """Rotate a ManagedPat again, and forget what failed before."""
     with claimed(run, name) as held:
+        if held.pat.hold is Hold.REVOKED_BY_HAND:
+            raise UsageError(
+                f"{name} was revoked with `rotator revoke`, so there is nothing to resume",
+                fix=f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
+            )
         record = replace(held.pat.healed(), state=ManagedPatState.ACTIVE)
         if record != held.pat:
             held.save(record, PatResumed())

@@ -137,7 +137,7 @@ def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     ]
     damage = run.services.sign_in.find_damage()
     if damage is not None:
-        events.append((TokenCacheDamaged(reason=damage.reason), damage.path))
+        events.append((TokenCacheDamaged(damage=damage.reason), damage.path))
     return {(event.type.begins, subject): event for event, subject in events if event.type.begins is not None}
 
 

@@ -49,6 +49,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         authorization_id=rotation.new_authorization_id,
         display_name=rotation.display_name,
         scope=rotation.scope,
+        all_organizations=False,
         valid_from=rotation.new_valid_from,
         valid_to=rotation.new_valid_to,
         secret_version=latest.version.version,

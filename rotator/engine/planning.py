@@ -66,7 +66,7 @@ def plan_one(
 
 
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:
-    """Whether an earlier failure says to leave it alone for now, or for good when it is blocked with no retry time."""
+    """Whether an earlier failure says to leave it alone for now, or for good when a person has to act."""
     return now < pat.retry_at if pat.retry_at is not None else pat.blocked
 
 

@@ -25,6 +25,9 @@ from rotator.errors import RotatorError
 
 Pair = tuple[str, str]
 
+GONE_HOLDS = (Hold.REVOKED_ELSEWHERE, Hold.REVOKED_BY_HAND, Hold.DATABASE_BEHIND)
+"""With one of these on its record, that a PAT is not listed is no news."""
+
 
 @dataclass
 class Reconciliation:
@@ -132,7 +135,7 @@ def _note(known: Known, listing: Listing, found: Reconciliation, now: datetime) 
 def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
     """Whether a record differs from the server in a way that was not recorded before, or no longer does."""
     if entry.kind is ScanKind.MISSING:
-        is_known = record.hold in (Hold.REVOKED_ELSEWHERE, Hold.DATABASE_BEHIND)
+        is_known = record.hold in GONE_HOLDS
         return record.valid_to > now and not is_known and not (is_called_missing(record) and is_waiting(record, now))
     return entry.kind is ScanKind.DRIFTED or is_called_missing(record)
 
@@ -162,6 +165,7 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) ->
             scope=current.scope,
             valid_from=current.valid_from,
             valid_to=current.valid_to,
+            all_organizations=current.all_organizations,
         )
         held.save(
             drifted,

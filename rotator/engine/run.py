@@ -168,7 +168,7 @@ def run_once(run: RunContext) -> RunReport:
 
 def _find_past_failures(plan: Plan) -> set[str]:
     """Return the names that have nothing left to do and still carry a failure to be tried again."""
-    idle = (action.pat for action in plan.actions if action.kind is ActionKind.NONE)
+    idle = (action.pat for action in plan.actions if action.kind in (ActionKind.NONE, ActionKind.ALERT))
     return {pat.name for pat in idle if pat.state is ManagedPatState.ACTIVE and has_past_failure(pat, plan.made_at)}
 
 

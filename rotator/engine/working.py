@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Decision, Verdict
@@ -24,7 +26,7 @@ from rotator.engine.retiring import retire_predecessor
 from rotator.engine.settling import is_settling, make_settled_at
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
-from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, RotationError
+from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, RotationError, StoppedError
 
 
 class PatWork:
@@ -86,7 +88,7 @@ class PatWork:
             confirm_stored(held, self.view, value)
         until = held.rotation.overlap_until
         self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
-        notice_vault(self.run, held.pat, None)
+        self._notice_vault(held)
 
     def _undo_late(self, held: ClaimedPat) -> None:
         """Revoke what late mints created, and put back what late writes replaced."""
@@ -142,6 +144,11 @@ class PatWork:
             self._report_lost_clone(held)
         else:
             self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
+            self._notice_vault(held)
+
+    def _notice_vault(self, held: ClaimedPat) -> None:
+        """Note that the vault answers. After a stop the next run does: what was to be done here is done."""
+        with suppress(StoppedError):
             notice_vault(self.run, held.pat, None)
 
     def _decide(self, held: ClaimedPat) -> Decision | None:

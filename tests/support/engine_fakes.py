@@ -85,7 +85,7 @@ class WatchedDatabase(MemoryDatabase):
         self.dies_after: str | None = None
         self.refusals: dict[str, DatabaseError] = {}
         self.losses: dict[str, DatabaseError] = {}
-        self.interrupts: dict[str, Callable[[], None]] = {}
+        self.interrupts: dict[str, Callable[[], object]] = {}
         self.faults: dict[int, CommitFault] = {}
         self.begun = 0
         self.audit_left: int | None = None

@@ -14,6 +14,7 @@ from rotator.documents.plan import make_plan_document
 from rotator.documents.scan import make_scan_document
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_expiry
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.keeping import resume
 from rotator.engine.planning import make_plan
 from rotator.engine.scanning import scan
 from tests.support.engine import ACCOUNT, SCOPE, EngineWorld, make_world
@@ -122,3 +123,24 @@ def test_plan_says_that_such_a_pat_is_expired_when_its_day_has_come(world: Engin
     assert "no such PAT works from 2026-12-01 on" in line
     (action,) = [action for action in make_plan_document(plan)["actions"] if action["name"] == "everywhere"]
     assert (action["action"], action["expires_at"]) == ("blocked", "2026-12-01T00:00:00Z")
+
+
+def test_managed_pat_stays_dead_when_a_person_resumed_it(world: EngineWorld) -> None:
+    """That it is valid for all organizations is a fact about it, not about its last failure."""
+    now = move_to(world, END + timedelta(days=3))
+    resume(world.make_run(), "everywhere")
+    world.run()
+    row = next(row for row in world.show_status() if row.name == "everywhere")
+    assert (row.state.value, row.expires_at < now) == ("expired", True)
+
+
+def test_managed_pat_is_dead_from_that_day_on_when_somebody_extended_it_to_all_organizations(
+    world: EngineWorld,
+) -> None:
+    record = world.add_managed("npm-two", days_left=25)
+    listed = world.pats.pats[record.authorization_id]
+    listed.pat = replace(listed.pat, target_accounts=None)
+    world.run()
+    assert world.record("npm-two").all_organizations
+    move_to(world, END)
+    assert next(row for row in world.show_status() if row.name == "npm-two").state.value == "expired"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand
@@ -177,3 +177,28 @@ def test_revocation_can_be_repeated_when_its_answer_was_lost() -> None:
     assert world.record().state is ManagedPatState.ACTIVE
     revoke_current(world.make_run(), NAME)
     assert world.record().state is ManagedPatState.PAUSED
+
+
+def test_run_has_nothing_to_say_when_a_person_revoked_the_pat() -> None:
+    """That the server no longer lists it is no news, and nobody else revoked it."""
+    world = make_world()
+    revoke_current(world.make_run(), NAME)
+    before = world.events()
+    assert world.run().outcomes == ()
+    assert (world.record().hold, world.events()) == (Hold.REVOKED_BY_HAND, before)
+
+
+def test_revoked_pat_is_not_resumed_when_only_a_new_one_can_help() -> None:
+    world = make_world()
+    revoke_current(world.make_run(), NAME)
+    with pytest.raises(UsageError, match="nothing to resume") as caught:
+        resume(world.make_run(), NAME)
+    assert f"rotator rotate {NAME}" in caught.value.fix
+    assert world.record().state is ManagedPatState.PAUSED
+
+
+def test_finished_rotation_is_no_stopped_run_when_the_stop_comes_with_its_last_commit() -> None:
+    world = make_world()
+    world.database.interrupts["overlapping"] = world.stop.set
+    report = rotate_by_hand(world.make_run(), [NAME])
+    assert (report.is_stopped, names_of(report, OutcomeKind.ROTATED)) == (False, [NAME])

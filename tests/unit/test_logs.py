@@ -88,7 +88,7 @@ def test_progress_has_the_level_of_its_severity_when_told() -> None:
     progress(RotationFrozen(code="foreign_write", message="no"), "npm-feed")
     progress(MintUnanswered(code="lost"), "npm-feed")
     progress(AccountDown(code="denied"), "build-bot")
-    progress(TokenCacheDamaged(reason="damaged"), "/var/lib/rotator/token-cache.bin")
+    progress(TokenCacheDamaged(damage="damaged"), "/var/lib/rotator/token-cache.bin")
     progress(CloneLost(code="clone_revoked_elsewhere"), "npm-feed")
     assert [(line["event"], line["level"]) for line in read(stream)] == [
         ("rotation_failed", "warning"),

@@ -197,7 +197,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         """Return the previous generation, or an empty cache and what is wrong, in words."""
         previous = self._read(self._previous_path)
         if not isinstance(previous, _Unreadable):
-            self._tell(TokenCacheRecovered(reason=reason.value))
+            self._tell(TokenCacheRecovered(damage=reason.value))
             return previous, None
         if _Unreadable.OTHER_KEY in (reason, previous):
             raise TokenCacheKeyError(
@@ -205,7 +205,7 @@ class EncryptedTokenCache(MemoryTokenCache):
                 fix="Set token_cache.key to the key that the file was written with, or remove "
                 f"{self.path} and {self._previous_path} and sign in again.",
             )
-        self._tell(TokenCacheDamaged(reason=reason.value))
+        self._tell(TokenCacheDamaged(damage=reason.value))
         return {}, f"the token cache {self.path} is {reason.value} and its previous generation is {previous.value}"
 
     def _take(self, seen: tuple[int, int, int] | None, content: Content, damage: str | None = None) -> None:

@@ -174,7 +174,7 @@ class TokenCacheDamaged(
 ):
     """Neither the token cache nor its previous generation can be read: every account must sign in again."""
 
-    reason: str
+    damage: str
 
 
 class TokenCacheRecovered(
@@ -186,7 +186,7 @@ class TokenCacheRecovered(
 ):
     """The token cache could not be read; its previous generation is used."""
 
-    reason: str
+    damage: str
 
 
 class TokenCacheRepaired(
