@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rotator.domain.audit_event import Detail
@@ -159,6 +161,20 @@ def test_vault_is_down_until_a_pat_of_it_could_be_worked_on() -> None:
     assert list_conditions(world) == {}
     assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
     assert list_codes(world, VAULT) == ["transient"]
+
+
+def test_vault_is_the_same_one_when_another_record_spells_its_address_otherwise() -> None:
+    world = make_world()
+    world.secrets.fail("prove_writable", make_busy("fetch_versions", "key_vault"))
+    world.run()
+    assert list_conditions(world)["vault_down"] == VAULT
+    spelled = replace(world.add_managed("other"), vault="https://Contoso-KV.vault.azure.net/")
+    with world.database.begin() as work:
+        work.inventory.remove("other")
+        work.inventory.add(spelled)
+    world.run()
+    assert "vault_down" not in list_conditions(world)
+    assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
 
 
 def test_vault_is_not_down_when_something_else_is() -> None:
