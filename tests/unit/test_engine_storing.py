@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.events.rotations import RotationFailed
+from rotator.domain.events.rotations import FailureCleared, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPatState
+from rotator.engine.auditing import load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, revoke_current
 from rotator.engine.report import OutcomeKind
@@ -132,6 +133,23 @@ def test_claim_is_over_by_the_hosts_clock_when_the_databases_is_another() -> Non
         world.advance(minutes=0.1)
         with pytest.raises(ClaimLostError):
             held.check_claim()
+
+
+def test_others_claims_are_judged_by_the_databases_clock_when_the_hosts_differ() -> None:
+    """Two hosts an hour apart agree on who has the PAT; the audit log has the time of the host that wrote it."""
+    world = make_world()
+    with claimed(world.make_run(), NAME):
+        world.advance(hours=1)
+        world.database.skew = timedelta(hours=-1)
+        with pytest.raises(ClaimHeldError), claimed(world.make_run(), NAME):
+            pass
+    with claimed(world.make_run(), NAME) as held:
+        held.save(held.pat, FailureCleared())
+        (*_, event) = load_events(world.database)
+        assert event.occurred_at == world.clock.now()
+        world.advance(minutes=6)
+        with claimed(world.make_run(), NAME):
+            pass
 
 
 def test_claim_names_who_holds_it_and_is_given_back_when_the_work_raises() -> None:
