@@ -10,7 +10,9 @@ import pytest
 
 from rotator.domain.managed_pat import Hold, Pat
 from rotator.domain.rotation import RotationState
+from rotator.engine.auditing import load_events
 from rotator.engine.report import OutcomeKind
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
@@ -58,7 +60,8 @@ def test_live_pat_is_not_called_revoked_when_one_listing_lacks_it(make: Callable
 @pytest.mark.parametrize("make", [make_fresh, make_due])
 def test_nothing_is_proven_when_all_listings_of_one_run_lack_a_pat(make: Callable[[], EngineWorld]) -> None:
     world = make()
-    lose(world, world.record(FRESH).authorization_id)
+    missed = world.record(FRESH).authorization_id
+    lose(world, missed)
     assert codes_of(world.run(), OutcomeKind.FAILED) == ["not_listed"]
     assert world.record(FRESH).hold is None
     assert not world.record(FRESH).blocked
@@ -69,7 +72,8 @@ def test_nothing_is_proven_when_all_listings_of_one_run_lack_a_pat(make: Callabl
     world.advance(minutes=10)
     world.run()
     assert world.record(FRESH).last_failure is None
-    assert "pat_reappeared succeeded" in world.events(FRESH)
+    (seen,) = load_events(world.database, AuditFilter(subject=FRESH, event="pat_reappeared"))
+    assert seen.entry.details["authorization_id"] == missed
     world.check_served(FRESH)
 
 

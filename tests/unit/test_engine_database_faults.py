@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 
@@ -9,6 +10,7 @@ import pytest
 
 from rotator.adapters.stop import ProcessStop
 from rotator.cli.exit_codes import find_code_of_report
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.keeping import forget
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand, run_once
@@ -124,6 +126,19 @@ def test_nothing_is_repeated_when_no_value_is_at_stake(mark: str, fault: CommitF
     assert codes_of(report, OutcomeKind.FAILED) == [fault.make_error().code]
     assert world.count("mint") == 0
     assert world.record().last_failure is None
+    world.advance(minutes=11)
+    world.finish()
+
+
+@pytest.mark.parametrize("fault", CommitFault)
+def test_nothing_is_repeated_when_the_value_was_given_up(fault: CommitFault) -> None:
+    """The clone does not authenticate: its revocation is finished by a later run, as any other."""
+    world = make_world()
+    world.pats.change_minted = lambda minted: replace(minted, value=SecretValue("rubbish"))
+    world.database.interrupts["abandoning"] = lambda: strike_mark(world, fault, "abandoned")
+    report = world.run()
+    assert codes_of(report, OutcomeKind.FAILED) == [fault.make_error().code]
+    world.pats.change_minted = None
     world.advance(minutes=11)
     world.finish()
 

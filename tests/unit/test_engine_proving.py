@@ -66,6 +66,7 @@ def test_persons_pat_is_not_revoked_when_the_mint_is_answered_with_it(effect: bo
         world.pats.swap_mint_answer(person.pat.authorization_id, effect=False)
     assert codes_of(world.run(), OutcomeKind.FAILED) == ["mint_answer_doubted"]
     check_doubted(world, "listed_before")
+    assert world.told[-2][1]["authorization_id"] == person.pat.authorization_id
     world.pats.change_minted = None
     world.advance(**SETTLE)
     world.run()
