@@ -14,7 +14,7 @@ from rotator.engine.auditing import load_events
 from rotator.engine.report import OutcomeKind
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
-from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 FRESH = "fresh"
@@ -240,6 +240,30 @@ def test_unreadable_entry_is_told_once_and_harms_nobody_else() -> None:
     world.heal()
     world.run()
     assert world.events(place) == ["listing_damaged unknown", "listing_repaired succeeded"]
+
+
+def list_untracked(world: EngineWorld) -> list[tuple[str, str]]:
+    """What is remembered as untracked: organization and display name."""
+    with world.database.read() as reading:
+        return sorted((item.organization, item.pat.display_name) for item in reading.inventory.load_untracked())
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_only_what_an_unreadable_entry_may_be_stays_remembered_and_where_it_was(by_id: bool) -> None:
+    """With an id that can be read it hides one PAT; without, any that is not listed. A listed one is as listed."""
+    world = make_fresh()
+    world.add_managed("far", organization="fabrikam", days_left=20)
+    end = world.clock.now() + timedelta(days=9)
+    hidden, listed, gone = (world.pats.add_pat(ACCOUNT, ORGANIZATION, name, SCOPE, end) for name in ("a", "b", "c"))
+    world.pats.add_pat(ACCOUNT, "fabrikam", "d", SCOPE, end)
+    world.run()
+    assert list_untracked(world) == [("contoso", "a"), ("contoso", "b"), ("contoso", "c"), ("fabrikam", "d")]
+    gone.revoked = True
+    listed.pat = replace(listed.pat, display_name="renamed")
+    garble(world, hidden.pat.authorization_id, hidden.pat.authorization_id if by_id else "")
+    world.run()
+    still = [] if by_id else [("contoso", "c")]
+    assert list_untracked(world) == [("contoso", "a"), *still, ("contoso", "renamed"), ("fabrikam", "d")]
 
 
 def test_pat_that_was_left_behind_stays_so_while_its_entry_cannot_be_read() -> None:

@@ -17,6 +17,7 @@ from tests.support.engine import ACCOUNT, LIFETIME, NAME, ORGANIZATION, SCOPE, E
 from tests.support.fake_pat_service import FakePat
 
 SETTLE = {"minutes": 11}
+FABRIKAM = "38c1b7f4-52f0-4f3c-8a75-2f1f6f3f0c02"
 ANSWER = {
     "patToken": {
         "displayName": "prod-deploy",
@@ -49,6 +50,7 @@ def check_doubted(world: EngineWorld, reason: str) -> None:
     """The run doubted the answer for that reason; nothing was revoked or stored."""
     assert world.told[-2][0] == "mint_answer_doubted"
     assert world.told[-2][1]["reason"] == reason
+    assert world.told[-2][1]["authorization_id"] in world.pats.pats or reason == "not_shown"
     assert world.states() == ["minting"]
     assert world.revoked_ids() == []
     assert world.count("store") == 0
@@ -89,7 +91,7 @@ def test_pat_of_another_record_is_not_revoked_when_the_mint_is_answered_with_it(
     listed = world.pats.pats[current]
     world.database.interrupts["planned"] = lambda: setattr(listed, "revoked", False)
     world.run()
-    assert world.told[-2][1]["reason"] == "in_use"
+    assert (world.told[-2][1]["reason"], world.told[-2][1]["authorization_id"]) == ("in_use", current)
     assert current not in world.revoked_ids()
     assert listed in world.pats.live_pats("a")
 
@@ -98,11 +100,12 @@ CHANGES: list[Callable[[FakePat], None]] = [
     lambda fake: setattr(fake, "pat", replace(fake.pat, scope="vso.code")),
     lambda fake: setattr(fake, "pat", replace(fake.pat, display_name="of-a-person")),
     lambda fake: setattr(fake, "pat", replace(fake.pat, target_accounts=None)),
+    lambda fake: setattr(fake, "pat", replace(fake.pat, target_accounts=(FABRIKAM,))),
     lambda fake: setattr(fake, "pat", replace(fake.pat, valid_to=fake.pat.valid_to + timedelta(seconds=1))),
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=["scope", "name", "organizations", "later"])
+@pytest.mark.parametrize("change", CHANGES, ids=["scope", "name", "organizations", "another organization", "later"])
 def test_pat_made_meanwhile_is_not_revoked_when_it_is_not_like_what_was_asked_for(
     change: Callable[[FakePat], None],
 ) -> None:
