@@ -132,6 +132,17 @@ class ClaimedPat:
         self.pat = pat
         self._tell(events)
 
+    def confirm(self, read: Callable[[Reading], T]) -> T:
+        """Renew the claim, and return what `read` finds in that transaction: what must hold for the next request."""
+        found: list[T] = []
+        self._commit([], self.rotation, lambda work: found.append(read(work)))
+        return found[-1]
+
+    def remove(self, event: Event) -> None:
+        """Take the record out of the inventory, with what happened; the claim goes with it."""
+        self._commit([event], None, lambda work: work.inventory.remove(self.pat.name, self._claim))
+        self._tell([event])
+
     def record(self, event: Event) -> None:
         """Record what happened to the rotation at hand, and change nothing else."""
         self._commit([event], self.rotation, lambda work: None)

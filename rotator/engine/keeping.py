@@ -8,7 +8,6 @@ from rotator.domain.events.inventory import PatForgotten, PatPaused, PatResumed
 from rotator.domain.events.rotations import PatRevoked, RevokeStarted
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
-from rotator.engine.auditing import record
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
@@ -50,10 +49,7 @@ def forget(run: RunContext, name: str) -> ManagedPat:
                 fix=f"Wait until `rotator once` has finished it, or end its overlap with `rotator revoke {name} "
                 "--previous`.",
             )
-        with run.services.database.begin() as work:
-            work.inventory.remove(name)
-            forgotten = PatForgotten(authorization_id=held.pat.authorization_id)
-            record(work, run, name, forgotten, run.services.clock.now())
+        held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
         return held.pat
 
 

@@ -10,7 +10,7 @@ from typing import Self, TypedDict, Unpack
 
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.policy import Decision
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import RotatorError, SignInRequiredError
 
 
@@ -97,6 +97,12 @@ class PatOutcome:
             failure=Failure.of(error),
             needs_sign_in=isinstance(error, SignInRequiredError),
         )
+
+    @classmethod
+    def of_forgotten(cls, rotation: Rotation) -> Self:
+        """Make the outcome of a rotation that was closed because its record is gone."""
+        place = (rotation.name, rotation.account, rotation.organization, rotation.predecessor_id)
+        return cls(OutcomeKind.FAILED, *place, rotation_id=rotation.id, failure=rotation.failure)
 
     @classmethod
     def of_down(cls, account: str, organization: str, error: RotatorError) -> Self:

@@ -18,6 +18,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold
 from rotator.engine.listing import ServerView
 from rotator.engine.noticing import make_down_event, notice_vault
@@ -78,6 +79,11 @@ class Run:
                 future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def close_forgotten(self) -> None:
+        """Close and report the rotations whose record is gone."""
+        for rotation in close_forgotten(self.run):
+            self.report.add(PatOutcome.of_forgotten(rotation))
 
     def note_down(self, found: Reconciliation) -> None:
         """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
@@ -157,6 +163,7 @@ def run_once(run: RunContext) -> RunReport:
     this = Run(run)
     with this.until_stopped():
         record_policy(run)
+        this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
         plan = make_plan(run)
@@ -176,6 +183,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
     """Bring every interrupted rotation to a safe end and undo what took effect late; rotate and retire nothing."""
     this = Run(replace(run, mode=RunMode.RECOVER))
     with this.until_stopped():
+        this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
         names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,12 @@ class InventoryReader(Protocol):
     def load(self, name: str) -> ManagedPat | None:
         """Return one record. In a writing transaction nobody else changes it until that ends."""
 
+    def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[ManagedPat, ...]:
+        """The records whose current PAT has one of these ids, by name. No lock is taken."""
+
+    def find_names(self, names: Collection[str]) -> frozenset[str]:
+        """Those of these names that have a record. No lock is taken."""
+
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         """Return what the last looks at the server found untracked."""
 
@@ -40,8 +47,8 @@ class Inventory(InventoryReader, Protocol):
     def save(self, pat: ManagedPat, claim: Claim) -> None:
         """Replace a record's fields except `epoch`. ClaimLostError unless the claim is the current one on it."""
 
-    def remove(self, name: str) -> None:
-        """Forget a record and keep its rotations."""
+    def remove(self, name: str, claim: Claim) -> None:
+        """Forget a record and keep its rotations. ClaimLostError unless the claim is the current one on it."""
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         """Replace the untracked PATs of one account and organization."""

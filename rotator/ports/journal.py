@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -23,6 +24,14 @@ class JournalReader(Protocol):
 
         Their request may still take effect: a listing that shows their fingerprint shows an orphan of ours.
         """
+
+    def load_sent_mints(self, now: datetime) -> tuple[Rotation, ...]:
+        """Rotations, open or closed, whose mint was sent, whose new PAT is not known and whose planned expiry is
+        after `now`, the oldest first.
+        """
+
+    def load_naming(self, authorization_ids: Collection[str]) -> tuple[Rotation, ...]:
+        """Every rotation, open or closed, that was to replace one of these PATs or made it, the oldest first."""
 
     def load_failed(self) -> tuple[Rotation, ...]:
         """Return every failed rotation, the oldest first: what they minted or should have retired may still live."""

@@ -144,7 +144,7 @@ def test_inventory_save_is_refused_when_the_record_is_gone_or_collides(database:
     gone, second = adopt(make_managed_pat("gone")), adopt(make_managed_pat("second"))
     with database.begin() as work:
         work.inventory.add(make_managed_pat("first"))
-        work.inventory.remove("gone")
+        work.inventory.remove("gone", gone)
         with pytest.raises(ClaimLostError, match="gone"):
             work.inventory.save(make_managed_pat("gone"), gone)
         with pytest.raises(UsageError, match="first"):
@@ -152,14 +152,42 @@ def test_inventory_save_is_refused_when_the_record_is_gone_or_collides(database:
         assert work.inventory.load("second") == replace(make_managed_pat("second"), epoch=second.epoch)
 
 
-def test_inventory_remove_forgets_the_record_when_asked_twice(database: Database) -> None:
-    """The second time finds nothing and says nothing."""
+def test_inventory_remove_forgets_the_record_when_asked_twice(database: Database, adopt: Adopt) -> None:
+    """The second time the claim is gone with the record."""
+    claim = adopt(make_managed_pat())
     with database.begin() as work:
-        work.inventory.add(make_managed_pat())
-        work.inventory.remove("npm-feed")
-        work.inventory.remove("npm-feed")
+        work.inventory.remove("npm-feed", claim)
+        with pytest.raises(ClaimLostError):
+            work.inventory.remove("npm-feed", claim)
         assert work.inventory.load("npm-feed") is None
         work.inventory.add(make_managed_pat())
+
+
+def test_inventory_remove_is_refused_when_the_claim_was_taken_over_or_is_of_another(
+    database: Database, adopt: Adopt
+) -> None:
+    """Whoever was frozen beyond its lease cannot take away the record that another run works on."""
+    claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
+    with database.begin() as work:
+        work.claims.claim("npm-feed", "run-2", now=claim.expires_at, span=timedelta(minutes=5))
+    with database.begin() as work:
+        for stale in (claim, other):
+            with pytest.raises(ClaimLostError):
+                work.inventory.remove("npm-feed", stale)
+        assert work.inventory.load("npm-feed") is not None
+
+
+def test_inventory_finds_records_by_their_ids_and_names_when_there_are_many(database: Database) -> None:
+    """More ids and names than one statement takes; what is not there is left out."""
+    ids = [f"absent-{number}" for number in range(1200)]
+    with database.begin() as work:
+        for name in ("second", "first"):
+            work.inventory.add(make_managed_pat(name))
+    with database.read() as reading:
+        found = reading.inventory.load_by_ids([*ids, "id-second", "id-first"])
+        assert found == (make_managed_pat("first"), make_managed_pat("second"))
+        assert reading.inventory.load_by_ids([]) == ()
+        assert reading.inventory.find_names({*ids, "first"}) == {"first"}
 
 
 def test_inventory_save_untracked_replaces_when_the_same_place_is_saved_again(database: Database) -> None:

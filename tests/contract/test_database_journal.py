@@ -119,7 +119,8 @@ def test_journal_write_is_refused_when_the_claim_was_released_or_the_record_remo
         work.claims.release(claim)
         with pytest.raises(ClaimLostError):
             work.journal.insert(make_rotation(), claim)
-        work.inventory.remove("npm-feed")
+        again = work.claims.claim("npm-feed", "run-2", now=claim.expires_at, span=timedelta(minutes=5))
+        work.inventory.remove("npm-feed", again)
         with pytest.raises(ClaimLostError):
             work.journal.insert(make_rotation(), claim)
 
@@ -158,7 +159,7 @@ def test_journal_keeps_rotations_when_the_record_is_removed(database: Database, 
     """They prove what we minted."""
     with database.begin() as work:
         work.journal.insert(replace(make_rotation(), new_authorization_id="minted"), claim)
-        work.inventory.remove("npm-feed")
+        work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
         assert len(work.journal.load_for("npm-feed")) == 1
         assert work.journal.load_minted_ids() == {"minted"}
@@ -176,7 +177,7 @@ def test_journal_counts_mints_when_begun_after_the_moment_asked_for(database: Da
     with database.begin() as work:
         for rotation in (begun, *others):
             work.journal.insert(rotation, claim)
-        work.inventory.remove("npm-feed")
+        work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
         assert work.journal.count_mints(NOW) == 2
         assert work.journal.count_mints(NOW - timedelta(microseconds=1)) == 3
@@ -271,9 +272,32 @@ def test_journal_load_failed_finds_failed_rotations_the_oldest_first(database: D
         for rotation in (third, first, *others):
             work.journal.insert(rotation, claim)
         assert work.journal.load_failed() == (first, third, second)
-        work.inventory.remove("npm-feed")
+        work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
         assert [rotation.id for rotation in work.journal.load_failed()] == ["z", "x", "y"]
+
+
+def test_journal_finds_what_names_a_pat_and_what_sent_a_mint_when_open_or_closed(
+    database: Database, adopt: Adopt
+) -> None:
+    """By either id, in every state; a mint counts until its PAT is known or its planned expiry has passed."""
+    sent = replace(make_rotation("s"), state=RotationState.MINTING, sent_at=NOW, planned_valid_to=NOW + 9 * DAY)
+    lost = replace(sent, id="l", state=RotationState.ABANDONED, created_at=NOW + DAY)
+    others = (
+        replace(lost, id="expired", planned_valid_to=NOW),
+        replace(lost, id="known", new_authorization_id="clone"),
+        replace(lost, id="unsent", sent_at=None),
+        replace(lost, id="of-another", predecessor_id="clone", planned_valid_to=None),
+    )
+    claim = adopt(make_managed_pat())
+    with database.begin() as work:
+        for rotation in (lost, sent, *others):
+            work.journal.insert(rotation, claim)
+    with database.read() as reading:
+        assert reading.journal.load_sent_mints(NOW) == (sent, lost)
+        assert [r.id for r in reading.journal.load_naming(["clone", "nobody"])] == ["known", "of-another"]
+        assert len(reading.journal.load_naming({sent.predecessor_id})) == 5
+        assert reading.journal.load_naming([]) == ()
 
 
 def test_journal_load_open_is_ordered_by_age_when_there_are_several(database: Database, adopt: Adopt) -> None:

@@ -81,10 +81,10 @@ def test_read_keeps_one_picture_and_nobody_waiting_when_others_write_meanwhile(
         events = reading.audit.load_after(None, 9)
         assert next(events).sequence == 1
         with database.begin() as work:
-            work.claims.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN)
+            claim = work.claims.claim("npm-feed", "run-2", now=NOW + SPAN, span=SPAN)
             work.audit.append(make_entry("event_3"), NOW)
         with database.begin() as work:
-            work.inventory.remove("npm-feed")
+            work.inventory.remove("npm-feed", claim)
         assert [event.sequence for event in events] == [2, 3]
         assert [pat.name for pat in reading.inventory.load_all()] == ["npm-feed"]
     with database.read() as reading:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -309,21 +310,22 @@ def test_sqlite_commit_is_on_disk_and_in_wal_when_looked_at(tmp_path: Path) -> N
     database = SqlDatabase(f"sqlite:///{path}")
     with database.begin() as work:
         work.inventory.add(make_managed_pat())
+        claim = work.claims.claim("npm-feed", "run-1", now=work.now(), span=timedelta(minutes=5))
     with database.begin() as work, closing(sqlite3.connect(path)) as other:
-        work.inventory.remove("npm-feed")
+        work.inventory.remove("npm-feed", claim)
         assert other.execute("SELECT count(*) FROM managed_pat").fetchone() == (1,)
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     database.close()
 
 
-def test_newest_events_are_found_by_an_index_when_asked_for(tmp_path: Path) -> None:
+def test_what_is_asked_for_often_is_found_by_an_index_when_asked_for(tmp_path: Path) -> None:
     """By SQLite's own plan: nothing is read that is not given, and nothing is sorted."""
     url = f"sqlite:///{tmp_path}/rotator.db"
     upgrade(url)
     database, plans = SqlDatabase(url), []
 
     def explain(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if statement.startswith("SELECT audit_event"):
+        if statement.startswith(("SELECT audit_event", "SELECT managed_pat", "SELECT rotation")):
             rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             plans.append(" ".join(row[3] for row in rows))
 
@@ -334,6 +336,10 @@ def test_newest_events_are_found_by_an_index_when_asked_for(tmp_path: Path) -> N
             reading.audit.load_newest(1, AuditFilter(event="policy_changed"))
             reading.audit.load_newest(100, AuditFilter(subject="npm-feed"))
             reading.audit.load_newest_number()
+            reading.inventory.load_by_ids(["id-1"])
+            reading.inventory.find_names(["npm-feed"])
+            reading.journal.load_naming(["id-1"])
+            reading.journal.load_sent_mints(NOW)
     finally:
         event.remove(Engine, "before_cursor_execute", explain)
     database.close()
@@ -342,4 +348,9 @@ def test_newest_events_are_found_by_an_index_when_asked_for(tmp_path: Path) -> N
         "INDEX audit_event_by_event",
         "INDEX audit_event_by_subject",
         "COVERING INDEX sqlite_autoindex_audit_event_1",
+        "INDEX managed_pat_by_authorization",
+        "COVERING INDEX sqlite_autoindex_managed_pat_1",
+        "INDEX rotation_by_predecessor",
+        "INDEX rotation_by_clone",
+        "INDEX rotation_by_clone",
     ]

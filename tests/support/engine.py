@@ -147,6 +147,12 @@ class EngineWorld:
                 assert _INTENTS[mark] & set(self.timeline[:index]), f"{mark} without an intent: {self.timeline}"
         assert self.timeline.count("mint") <= self.timeline.count("mint_started")
 
+    def forget(self, name: str = NAME) -> None:
+        """Take a record away, whatever goes on."""
+        with self.database.begin() as work:
+            claim = work.claims.claim(name, "a person", now=work.now(), span=self.timing.lease)
+            work.inventory.remove(name, claim)
+
     def heal(self) -> None:
         """Take every arranged fault away."""
         self.pats._planned.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -70,6 +70,12 @@ class _MemoryInventoryReader:
     def load(self, name: str) -> ManagedPat | None:
         return self._tables.pats.get(name)
 
+    def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[ManagedPat, ...]:
+        return tuple(pat for pat in self.load_all() if pat.authorization_id in authorization_ids)
+
+    def find_names(self, names: Collection[str]) -> frozenset[str]:
+        return frozenset(name for name in names if name in self._tables.pats)
+
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         found = {
             (account, organization, pat.authorization_id): UntrackedPat(account, organization, pat)
@@ -98,10 +104,11 @@ class _MemoryInventory(_MemoryInventoryReader):
         self._check_conflicts(pat)
         self._tables.pats[pat.name] = replace(pat, epoch=self._tables.pats[pat.name].epoch)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, claim: Claim) -> None:
         self._tables.check_order()
-        self._tables.pats.pop(name, None)
-        self._tables.claims.pop(name, None)
+        if claim.name != name or not self._tables.holds(claim):
+            raise make_lost(claim)
+        del self._tables.pats[name], self._tables.claims[name]
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         self._tables.check_order()
@@ -136,6 +143,20 @@ class _MemoryJournalReader:
             and rotation.planned_valid_to is not None
             and rotation.planned_valid_to > now
         )
+
+    def load_sent_mints(self, now: datetime) -> tuple[Rotation, ...]:
+        return tuple(
+            rotation
+            for rotation in self._sorted()
+            if rotation.new_authorization_id is None
+            and rotation.sent_at is not None
+            and rotation.planned_valid_to is not None
+            and rotation.planned_valid_to > now
+        )
+
+    def load_naming(self, authorization_ids: Collection[str]) -> tuple[Rotation, ...]:
+        wanted = set(authorization_ids)
+        return tuple(r for r in self._sorted() if {r.predecessor_id, r.new_authorization_id} & wanted)
 
     def load_failed(self) -> tuple[Rotation, ...]:
         return tuple(rotation for rotation in self._sorted() if rotation.state is RotationState.FAILED)

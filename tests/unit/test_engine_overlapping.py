@@ -86,8 +86,7 @@ def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:
     world = make_overlapping()
     old, new = world.live_ids()
     other = world.add_managed("other", days_left=29)
-    with world.database.begin() as work:
-        work.inventory.remove("other")
+    world.forget("other")
     stolen = replace(other, authorization_id=old)
     with world.database.begin() as work:
         work.inventory.add(stolen)

@@ -38,8 +38,7 @@ def make_world_with_a_person() -> tuple[EngineWorld, FakePat]:
     world = make_world("other")
     del world.pats.pats[world.record("other").authorization_id]
     world.pats._made = 0
-    with world.database.begin() as work:
-        work.inventory.remove("other")
+    world.forget("other")
     end = datetime(2027, 5, 1, tzinfo=UTC)
     person = world.pats.add_pat(ACCOUNT, ORGANIZATION, "prod-deploy", "vso.release_manage", end)
     world.add_managed(NAME)

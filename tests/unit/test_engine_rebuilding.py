@@ -389,8 +389,8 @@ def test_record_is_the_same_place_when_vault_and_secret_are_spelled_otherwise() 
     """The vault's names have no case, and a policy may end an address with a slash."""
     world = make_restored(overlap_is_over=True)
     spelled = replace(world.record(), vault=VAULT + "/", secret_name=world.record().secret_name.upper())
+    world.forget()
     with world.database.begin() as work:
-        work.inventory.remove(NAME)
         work.inventory.add(spelled)
     plan = look_at(world)
     assert ([item.record.name for item in plan.news], plan.refusals) == ([NAME], ())

@@ -285,8 +285,7 @@ def old_one_recorded_as_in_use() -> Told:
     world = make_overlapping()
     old = world.live_ids()[0]
     other = world.add_managed("other", days_left=29)
-    with world.database.begin() as work:
-        work.inventory.remove("other")
+    world.forget("other")
     with world.database.begin() as work:
         work.inventory.add(replace(other, authorization_id=old))
     yield world.run()

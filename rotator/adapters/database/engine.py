@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
@@ -114,6 +114,13 @@ def lock_topic(connection: Connection, topic: str) -> None:
     if is_postgresql(connection):
         digest = hashlib.blake2b(f"rotator:{topic}".encode(), digest_size=8).digest()
         connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest, signed=True))))
+
+
+def make_shares(values: Collection[str]) -> Iterator[list[str]]:
+    """The values, each once, in shares that fit into one statement; both databases bound its parameters."""
+    every = sorted(set(values))
+    for start in range(0, len(every), 500):
+        yield every[start : start + 500]
 
 
 def _make_sqlite(url: URL, lock_wait: timedelta) -> Engine:

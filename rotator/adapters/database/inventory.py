@@ -6,10 +6,12 @@ it cannot overwrite what a run has saved in the meantime. `load_all` takes no lo
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import lock_topic, savepoint
+from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import (
     MANAGED_PAT_COLUMNS,
@@ -48,6 +50,21 @@ class SqlInventoryReader:
         row = self._connection.execute(self._load_one, {"wanted_name": name}).one_or_none()
         return None if row is None else make_managed_pat(row)
 
+    def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[ManagedPat, ...]:
+        """See the port."""
+        found = []
+        for share in make_shares(authorization_ids):
+            query = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.authorization_id.in_(share))
+            found += [make_managed_pat(row) for row in self._connection.execute(query)]
+        return tuple(sorted(found, key=lambda pat: pat.name))
+
+    def find_names(self, names: Collection[str]) -> frozenset[str]:
+        """See the port."""
+        found: set[str] = set()
+        for share in make_shares(names):
+            found.update(self._connection.scalars(select(managed_pat.c.name).where(managed_pat.c.name.in_(share))))
+        return frozenset(found)
+
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         """See the port. By account, organization, display name and id."""
         query = select(untracked_pat.c.account, untracked_pat.c.organization, *PAT_COLUMNS)
@@ -79,8 +96,9 @@ class SqlInventory(SqlInventoryReader):
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, None) from None
 
-    def remove(self, name: str) -> None:
-        """See the port. Does nothing if there is no such name."""
+    def remove(self, name: str, claim: Claim) -> None:
+        """See the port."""
+        check_fence(self._connection, claim, name)
         self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import lock_topic, savepoint
+from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import rotation as table
@@ -51,6 +52,23 @@ class SqlJournalReader:
             table.c.planned_valid_to > now,
         )
         return self._load(query.order_by(table.c.created_at, table.c.id))
+
+    def load_sent_mints(self, now: datetime) -> tuple[Rotation, ...]:
+        """See the port."""
+        query = _select_rotations().where(
+            table.c.new_authorization_id.is_(None), table.c.planned_valid_to > now, table.c.sent_at.is_not(None)
+        )
+        return self._load(query.order_by(table.c.created_at, table.c.id))
+
+    def load_naming(self, authorization_ids: Collection[str]) -> tuple[Rotation, ...]:
+        """See the port."""
+        found: dict[str, Rotation] = {}
+        for share in make_shares(authorization_ids):
+            for column in (table.c.predecessor_id, table.c.new_authorization_id):
+                found |= {
+                    rotation.id: rotation for rotation in self._load(_select_rotations().where(column.in_(share)))
+                }
+        return tuple(sorted(found.values(), key=lambda rotation: (rotation.created_at, rotation.id)))
 
     def load_failed(self) -> tuple[Rotation, ...]:
         """See the port."""

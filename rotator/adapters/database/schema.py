@@ -32,7 +32,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -69,6 +69,7 @@ managed_pat = Table(
     Column("all_organizations", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
+    Index("managed_pat_by_authorization", "authorization_id"),
 )
 
 rotation = Table(
@@ -107,6 +108,8 @@ rotation = Table(
     Column("ending", Word(RotationEnding)),
     Index("rotation_by_name", "name", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
+    Index("rotation_by_predecessor", "predecessor_id"),
+    Index("rotation_by_clone", "new_authorization_id", "planned_valid_to"),
 )
 Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
 

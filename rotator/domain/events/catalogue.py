@@ -22,6 +22,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.RotationCompleted,
     rotations.RotationAbandoned,
     rotations.RotationFailed,
+    rotations.RotationClosed,
     rotations.RotationBlocked,
     rotations.RotationFrozen,
     rotations.CloneLost,

@@ -137,6 +137,20 @@ class RotationFailed(
     message: str
 
 
+class RotationClosed(
+    Event,
+    name="rotation_closed",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+    needs_person=True,
+):
+    """A rotation was closed in the `state` it was in because its ManagedPat left the inventory; nothing was revoked."""
+
+    code: str
+    state: str
+
+
 class RotationBlocked(
     Event,
     name="rotation_blocked",

@@ -1,0 +1,72 @@
+"""Open rotations whose record is gone: closed, so that what they left alive is reported and not lost from sight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.events.rotations import RotationClosed
+from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.auditing import record
+from rotator.engine.context import RunContext
+from rotator.ports.database import Reading
+
+RECORD_GONE = "record_gone"
+"""The code of the failure of such a rotation."""
+
+
+def close_forgotten(run: RunContext) -> tuple[Rotation, ...]:
+    """Close every open rotation of a ManagedPat that is in the inventory no more, and return them.
+
+    Nothing is sent: nobody can tell any more which of its PATs is in use. Both of them, or a lost mint, are left behind
+    from now on.
+    """
+    with run.services.database.read() as reading:
+        forgotten = _find_forgotten(reading)
+    closed = [_close(run, rotation.name) for rotation in forgotten]
+    return tuple(rotation for found in closed for rotation in found)
+
+
+def _find_forgotten(reading: Reading) -> list[Rotation]:
+    unfinished = reading.journal.load_open()
+    names = reading.inventory.find_names({rotation.name for rotation in unfinished})
+    return [rotation for rotation in unfinished if rotation.name not in names]
+
+
+def _close(run: RunContext, name: str) -> list[Rotation]:
+    """Close one, under a record that lives as long as the transaction: no rotation is written without a claim."""
+    now = run.services.clock.now()
+    failure = Failure(
+        RECORD_GONE,
+        f"{name} left the inventory while a rotation of it was not finished; nothing was revoked",
+        "`rotator scan` shows what it left behind: adopt the PAT that is used, revoke the others in Azure DevOps.",
+    )
+    with run.services.database.begin() as work:
+        unfinished = [rotation for rotation in work.journal.load_for(name) if rotation.is_open]
+        if work.inventory.find_names([name]) or not unfinished:
+            return []
+        work.inventory.add(_make_stand_in(unfinished[0]))
+        claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
+        for rotation in unfinished:
+            work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
+        work.inventory.remove(name, claim)
+        for rotation in unfinished:
+            closed = RotationClosed(code=failure.code, state=rotation.state.value)
+            record(work, run, name, closed, now, rotation_id=rotation.id)
+    return [replace(rotation, failure=failure) for rotation in unfinished]
+
+
+def _make_stand_in(rotation: Rotation) -> ManagedPat:
+    """A record that collides with no other: its PAT and its secret are called by the rotation's id."""
+    return ManagedPat(
+        name=rotation.name,
+        account=rotation.account,
+        organization=rotation.organization,
+        authorization_id=rotation.id,
+        display_name=rotation.display_name,
+        scope=rotation.scope,
+        valid_from=rotation.created_at,
+        valid_to=rotation.predecessor_valid_to,
+        vault=rotation.vault,
+        secret_name=rotation.id,
+    )
