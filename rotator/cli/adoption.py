@@ -10,11 +10,11 @@ import click
 from rotator.cli.console import clean, confirm, print_json, progress, say
 from rotator.cli.context import CliContext
 from rotator.cli.exit_codes import FAILED, find_code_of_errors
-from rotator.cli.output.inventory import render_adoption
+from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
-from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.adopting import AdoptionPlan, Choice, adopt, propose
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Wish:
     everything: bool
     dry_run: bool
     yes: bool
+    choice: Choice
 
 
 def adopt_wished(cli: CliContext, wish: Wish) -> int:
@@ -32,7 +33,8 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with progress(cli, "asking Azure DevOps"):
-            plan = propose(run, list(wish.references), everything=wish.everything)
+            plan = propose(run, list(wish.references), everything=wish.everything, choice=wish.choice)
+        shown = len(plan.refusals)
         _show(cli, plan, run.services.clock.now())
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
         count = say_pats(len(plan.proposals))
@@ -41,7 +43,9 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
             return FAILED
         written = bool(plan.proposals) and not wish.dry_run
         if written:
-            adopt(run, plan)
+            plan = adopt(run, plan)
+            for line in render_refusals(plan.refusals[shown:]):
+                say(cli, line)
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run))
     say(cli, _sum_up(plan, wish))

@@ -49,6 +49,7 @@ class ScanSummary(TypedDict):
     missing: Annotated[int, "In the inventory, and not on the server."]
     drifted: Annotated[int, "In the inventory, and changed outside rotator."]
     rotating: Annotated[int, "Part of a rotation that is not finished."]
+    minting: Annotated[int, "Made by a mint that is not answered yet, or perhaps so."]
     late: Annotated[int, "Lost mints of ours that took effect late; the next run revokes them."]
     left_behind: Annotated[int, "Left alive by a closed rotation."]
 
@@ -87,6 +88,7 @@ def count_scan(report: ScanReport, now: datetime) -> ScanSummary:
         "missing": kinds[ScanKind.MISSING],
         "drifted": kinds[ScanKind.DRIFTED],
         "rotating": kinds[ScanKind.ROTATING],
+        "minting": kinds[ScanKind.MINTING],
         "late": kinds[ScanKind.LATE],
         "left_behind": kinds[ScanKind.LEFT_BEHIND],
     }

@@ -12,6 +12,7 @@ from rotator.domain.marker import strip_mark
 from rotator.errors import RotatorError
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+SECRET_NAME_PATTERN = re.compile(r"[0-9A-Za-z-]{1,127}")
 _PAT_SHAPES = (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), re.compile(r"[a-z2-7]{52}"))
 
 

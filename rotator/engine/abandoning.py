@@ -11,6 +11,7 @@ from rotator.domain.rotation import (
     RotationChanges,
     RotationState,
 )
+from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.freezing import freeze
 from rotator.engine.provenance import (
@@ -20,6 +21,7 @@ from rotator.engine.restoring import restore_committed
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
     DatabaseBehindError,
+    PlanRefusedError,
     RotationError,
     RotatorError,
     VerificationError,
@@ -66,12 +68,26 @@ def revoke_clone(held: ClaimedPat) -> None:
     else:
         _freeze_if_served(held)
     if rotation.new_authorization_id is not None:
+        _freeze_if_accounted_for(held, rotation.new_authorization_id)
         held.check_claim()
         held.services.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
     held.step(
         RotationState.ABANDONED,
         PatRevoked(authorization_id=rotation.new_authorization_id, why="abandoned"),
     )
+
+
+def _freeze_if_accounted_for(held: ClaimedPat, authorization_id: str) -> None:
+    """Freeze when the clone is the current PAT of a record, or another ManagedPat's rotation accounts for it."""
+    name, now = held.pat.name, held.services.clock.now()
+    keeper = held.confirm(lambda reading: find_other_keeper(reading, authorization_id, name, now))
+    if keeper is not None:
+        error = PlanRefusedError(
+            f"{authorization_id} was to be revoked, but {keeper.name} accounts for it; nothing was revoked",
+            code="clone_in_use",
+            fix="Find out with `rotator scan` who uses it, then `rotator inventory resume` tries again.",
+        )
+        raise freeze(held, error)
 
 
 def _freeze_if_served(held: ClaimedPat) -> None:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.events.rotations import RotationBlocked
-from rotator.domain.managed_pat import ManagedPat, Pat, make_managed, make_name
+from rotator.domain.managed_pat import NAME_PATTERN, SECRET_NAME_PATTERN, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.outside import find_id
 from rotator.domain.policy import Rule, RuleAction, check_target
+from rotator.engine.accounting import Keeper, KeeperKind, Keepers, load_keepers
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.records import load_known
-from rotator.errors import RotatorError
+from rotator.errors import RotatorError, UsageError
+from rotator.ports.database import UnitOfWork
+
+RUN_FIRST = "Run `rotator once` first."
+
+Listed = tuple[Listing, Pat]
+"""A PAT, and the listing that shows it."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One PAT that would be adopted: the record as it would be written, and the rule that covers it."""
+    """One PAT that would be adopted, as it was listed: the record to be written, and the rule that covers it."""
 
     record: ManagedPat
     rule: Rule
+    listed: Listed
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,34 @@ class AdoptionPlan:
     errors: tuple[RotatorError, ...] = ()
 
 
-def propose(run: RunContext, references: list[str], *, everything: bool) -> AdoptionPlan:
-    """Find the PATs that are asked for: by authorization id, by display name, or all that a rule covers."""
-    view, known = ServerView(run), load_known(run)
+@dataclass(frozen=True)
+class Choice:
+    """What a person chose for the one PAT that is adopted: its handle, its secret, or both; None: as the rule says."""
+
+    name: str | None = None
+    secret_name: str | None = None
+
+
+def make_choice(name: str | None, secret_name: str | None) -> Choice:
+    """Make a choice of texts that a person gave. UsageError when one can be no handle, or no secret of Key Vault."""
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f'"{name}" cannot be a name',
+            fix="Use at most 100 of a-z, 0-9, dot, hyphen and underscore; begin with a letter or digit.",
+        )
+    if secret_name is not None and not SECRET_NAME_PATTERN.fullmatch(secret_name):
+        raise UsageError(
+            f'"{secret_name}" cannot be the name of a secret', fix="Use at most 127 of a-z, A-Z, 0-9 and hyphen."
+        )
+    return Choice(name, secret_name)
+
+
+def propose(run: RunContext, references: list[str], *, everything: bool, choice: Choice | None = None) -> AdoptionPlan:
+    """Find the PATs that are asked for: by authorization id, by display name, or all that a rule covers.
+
+    A `choice` goes with one reference only.
+    """
+    view = ServerView(run)
     listings: list[Listing] = []
     errors: list[RotatorError] = []
     for account in run.services.accounts:
@@ -53,84 +86,129 @@ def propose(run: RunContext, references: list[str], *, everything: bool) -> Adop
                 listings.append(view.fetch_listing(account.name, organization))
             except RotatorError as error:
                 errors.append(error)
-    tracked = known.tracked_ids
-    candidates = {
-        pat.authorization_id: (listing, pat)
-        for listing in reversed(listings)
-        for pat in reversed(listing.pats)
-        if pat.authorization_id not in tracked
-    }
+    listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}
+    with run.services.database.read() as reading:
+        keepers = load_keepers(reading, listed, run.services.clock.now())
+        records, open_rotations = reading.inventory.load_all(), reading.journal.load_open()
     refusals: list[Refusal] = []
-    if everything:
-        chosen = list(reversed(candidates.values()))
-    else:
-        chosen = _choose(references, candidates, {p.authorization_id: p.name for p in known.pats}, refusals)
-    proposals = _propose(run, chosen, known.pats, refusals, quietly=everything)
+    free = {found: item for found, item in listed.items() if not _is_tracked(keepers.find_by_id(found))}
+    chosen = list(reversed(free.values())) if everything else _choose(references, listed, free, keepers, refusals)
+    covered = _find_rules(run, chosen, refusals, quietly=everything)
+    unkept = _drop_kept(covered, keepers, refusals, by_id=not everything)
+    taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
+    places = {record.place: record.name for record in records}
+    proposals = _propose(unkept, _Taken(taken, places), choice or Choice(), refusals, everything=everything)
     return AdoptionPlan(tuple(proposals), tuple(refusals), tuple(errors))
 
 
-def adopt(run: RunContext, plan: AdoptionPlan) -> None:
-    """Write every proposal, in one transaction with one `pat_adopted` event each."""
+def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
+    """Write every proposal, in one transaction with one `pat_adopted` event each; return what was written.
+
+    A PAT that a record or a rotation has come to account for since it was listed is refused and not written.
+    """
     now = run.services.clock.now()
+    written: list[Proposal] = []
+    refusals = list(plan.refusals)
     record_policy(run)
     with run.services.database.begin() as work:
-        for added in sorted((proposal.record for proposal in plan.proposals), key=lambda pat: pat.name):
-            work.inventory.add(added)
-        for proposal in plan.proposals:
+        keepers = load_keepers(work, [item.record.authorization_id for item in plan.proposals], now)
+        for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
             pat = proposal.record
-            adopted = PatAdopted(
-                account=pat.account,
-                organization=pat.organization,
-                authorization_id=pat.authorization_id,
-                vault=pat.vault,
-                secret_name=pat.secret_name,
-                rule=proposal.rule.name,
-            )
-            record(work, run, pat.name, adopted, now)
-            if pat.last_failure is not None:
-                blocked = RotationBlocked(code=pat.last_failure.code, message=pat.last_failure.message)
-                record(work, run, pat.name, blocked, now)
+            refusal = _refuse_kept(proposal.listed, keepers, by_id=True)
+            if refusal is None:
+                try:
+                    work.inventory.add(pat)
+                except UsageError as error:
+                    refusal = Refusal(pat.authorization_id, error.message, error.fix)
+            if refusal is not None:
+                refusals.append(refusal)
+                continue
+            written.append(proposal)
+        for proposal in written:
+            _record_adopted(run, work, proposal, now)
+    return replace(plan, proposals=tuple(written), refusals=tuple(refusals))
+
+
+def _record_adopted(run: RunContext, work: UnitOfWork, proposal: Proposal, now: datetime) -> None:
+    pat = proposal.record
+    adopted = PatAdopted(
+        account=pat.account,
+        organization=pat.organization,
+        authorization_id=pat.authorization_id,
+        vault=pat.vault,
+        secret_name=pat.secret_name,
+        rule=proposal.rule.name,
+    )
+    record(work, run, pat.name, adopted, now)
+    if pat.last_failure is not None:
+        blocked = RotationBlocked(code=pat.last_failure.code, message=pat.last_failure.message)
+        record(work, run, pat.name, blocked, now)
+
+
+def _is_tracked(keeper: Keeper | None) -> bool:
+    return keeper is not None and keeper.kind in (KeeperKind.RECORD, KeeperKind.ROTATION)
+
+
+def _refuse_kept(listed: Listed, keepers: Keepers, *, by_id: bool) -> Refusal | None:
+    """Why a PAT cannot be adopted because something accounts for it already; None when nothing does.
+
+    Only what names it `by_id` or by display name says of a PAT that looks like a lost mint that it is a person's. What
+    a rotation of a forgotten ManagedPat left behind may be adopted, so that it can come back.
+    """
+    listing, pat = listed
+    identifier = pat.authorization_id
+    keeper = keepers.find(pat, listing.account, listing.organization, listing.identity.organization_id)
+    if keeper is None or not keeper.binds:
+        return None
+    if keeper.kind is KeeperKind.RECORD:
+        return Refusal(identifier, f"it is managed already, as {keeper.name}")
+    if keeper.kind is KeeperKind.ROTATION:
+        return Refusal(identifier, f"a rotation of {keeper.name} that is not finished uses it", RUN_FIRST)
+    if keeper.kind is KeeperKind.FAILED_ROTATION:
+        fix = (
+            f"If nobody uses it: `rotator recover --revoke {identifier}`. To adopt it as another PAT, "
+            f"`rotator inventory forget {keeper.name}` first."
+        )
+        return Refusal(identifier, f"a rotation of {keeper.name} that failed left it behind", fix)
+    if keeper.kind is KeeperKind.SENT_MINT or keeper.is_open:
+        return Refusal(identifier, f"a rotation of {keeper.name} may have made it", RUN_FIRST)
+    if by_id:
+        return None
+    fix = f"If a person uses it, adopt it by its id; if nobody does: `rotator recover --revoke {identifier}`."
+    return Refusal(identifier, f"a rotation of {keeper.name} may have made it, and so may a person", fix)
 
 
 def _choose(
     references: list[str],
-    candidates: dict[str, tuple[Listing, Pat]],
-    managed: dict[str, str],
+    listed: dict[str, Listed],
+    free: dict[str, Listed],
+    keepers: Keepers,
     refusals: list[Refusal],
-) -> list[tuple[Listing, Pat]]:
-    chosen: dict[str, tuple[Listing, Pat]] = {}
+) -> list[Listed]:
+    chosen: dict[str, Listed] = {}
     for reference in (find_id(text) or text for text in references):
-        found = [item for item in candidates.values() if reference in (item[1].authorization_id, item[1].display_name)]
+        found = [item for item in free.values() if reference in (item[1].authorization_id, item[1].display_name)]
         if len(found) == 1:
             chosen[found[0][1].authorization_id] = found[0]
         elif found:
             ids = ", ".join(f"{pat.authorization_id} ({listing.organization})" for listing, pat in found)
             reason = f'{len(found)} PATs are called "{reference}": {ids}'
             refusals.append(Refusal(reference, reason, "Name the one you mean by its authorization id."))
-        elif reference in managed:
-            refusals.append(Refusal(reference, f"it is managed already, as {managed[reference]}"))
         else:
-            refusals.append(
-                Refusal(
-                    reference,
-                    "no untracked active PAT has this authorization id or display name",
-                    "See `rotator scan` for what there is.",
-                )
+            kept = _refuse_kept(listed[reference], keepers, by_id=True) if reference in listed else None
+            unknown = Refusal(
+                reference,
+                "no untracked active PAT has this authorization id or display name",
+                "See `rotator scan` for what there is.",
             )
+            refusals.append(kept or unknown)
     return list(chosen.values())
 
 
-def _propose(
-    run: RunContext,
-    chosen: list[tuple[Listing, Pat]],
-    records: tuple[ManagedPat, ...],
-    refusals: list[Refusal],
-    *,
-    quietly: bool,
-) -> list[Proposal]:
-    names = {record.name for record in records}
-    places = {record.place: record.name for record in records}
-    proposals = []
+def _find_rules(
+    run: RunContext, chosen: list[Listed], refusals: list[Refusal], *, quietly: bool
+) -> list[tuple[Listed, Rule]]:
+    covered = []
     for listing, pat in chosen:
         rule = run.policy.find_rule(
             account=listing.account,
@@ -138,33 +216,99 @@ def _propose(
             display_name=pat.display_name,
             scopes=pat.scopes,
         )
-        if rule is None or rule.action is RuleAction.IGNORE:
-            if not quietly:
-                reason = "no rule in the policy covers it" if rule is None else f"rule {rule.name} says ignore"
-                refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
+        if rule is not None and rule.action is not RuleAction.IGNORE:
+            covered.append(((listing, pat), rule))
+        elif not quietly:
+            reason = "no rule in the policy covers it" if rule is None else f"rule {rule.name} says ignore"
+            refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
+    return covered
+
+
+def _drop_kept(
+    covered: list[tuple[Listed, Rule]], keepers: Keepers, refusals: list[Refusal], *, by_id: bool
+) -> list[tuple[Listed, Rule]]:
+    unkept = []
+    for listed, rule in covered:
+        refusal = _refuse_kept(listed, keepers, by_id=by_id)
+        if refusal is None:
+            unkept.append((listed, rule))
+        else:
+            refusals.append(refusal)
+    return unkept
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """The handles and the secrets that others have, these by whose they are."""
+
+    names: set[str]
+    places: dict[str, str]
+
+
+def _propose(
+    covered: list[tuple[Listed, Rule]],
+    taken: _Taken,
+    choice: Choice,
+    refusals: list[Refusal],
+    *,
+    everything: bool,
+) -> list[Proposal]:
+    proposals = []
+    contested = _find_contested(covered) if everything else {}
+    for listed, rule in covered:
+        pat = listed[1]
+        if pat.authorization_id in contested:
+            refusals.append(_refuse_contested(pat, contested[pat.authorization_id]))
             continue
-        record = _make_record(run, listing, pat, rule, frozenset(names))
-        if record.place in places:
-            reason = f"secret {record.secret_name} in {record.vault} belongs to {places[record.place]} already"
-            refusals.append(
-                Refusal(pat.authorization_id, reason, f"Make secret_name of rule {rule.name} distinct, with {{name}}.")
-            )
+        if choice.name in taken.names:
+            refusals.append(Refusal(pat.authorization_id, f"the name {choice.name} is taken", "Choose another one."))
             continue
-        names.add(record.name)
-        places[record.place] = record.name
-        proposals.append(Proposal(record, rule))
+        record = _make_record(listed, rule, frozenset(taken.names), choice)
+        if record.place in taken.places:
+            reason = f"secret {record.secret_name} in {record.vault} belongs to {taken.places[record.place]} already"
+            fix = f"Make secret_name of rule {rule.name} distinct, with {{name}}, or choose one with --secret."
+            refusals.append(Refusal(pat.authorization_id, reason, fix))
+            continue
+        taken.names.add(record.name)
+        taken.places[record.place] = record.name
+        proposals.append(Proposal(record, rule, listed))
     return proposals
 
 
-def _make_record(run: RunContext, listing: Listing, pat: Pat, rule: Rule, taken: frozenset[str]) -> ManagedPat:
-    name = make_name(pat.display_name, listing.organization, taken)
+def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:
+    """For each PAT that another one would share its handle with, in its organization or secret: the ids of both."""
+    alike: dict[tuple[str, str], set[str]] = {}
+    for listed, rule in covered:
+        plain = _make_record(listed, rule, frozenset(), Choice())
+        for key in ((plain.name, plain.organization), (plain.name, plain.place)):
+            alike.setdefault(key, set()).add(plain.authorization_id)
+    contested: dict[str, set[str]] = {}
+    for ids in alike.values():
+        for found in ids if len(ids) > 1 else ():
+            contested.setdefault(found, set()).update(ids)
+    return contested
+
+
+def _refuse_contested(pat: Pat, ids: set[str]) -> Refusal:
+    others = ", ".join(sorted(ids - {pat.authorization_id}))
+    return Refusal(
+        pat.authorization_id,
+        f'"{pat.display_name}" would have the same name as {others}, and nothing says which of them consumers mean',
+        f"Choose for each: `rotator inventory adopt {pat.authorization_id} --as NAME --secret NAME`.",
+    )
+
+
+def _make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choice) -> ManagedPat:
+    listing, pat = listed
+    name = choice.name or make_name(pat.display_name, listing.organization, taken)
+    secret = rule.make_secret_name(organization=listing.organization, name=name, account=listing.account)
     record = make_managed(
         pat,
         name=name,
         account=listing.account,
         organization=listing.organization,
         vault=rule.vault,
-        secret_name=rule.make_secret_name(organization=listing.organization, name=name, account=listing.account),
+        secret_name=choice.secret_name or secret,
     )
     # A denied scope is judged by the policy at every plan: lifting the guardrail is enough.
     obstacle = check_target(pat, listing.identity.organization_id)

@@ -9,6 +9,7 @@ from typing import Self
 
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
+from rotator.engine.accounting import KeeperKind, Keepers
 from rotator.engine.left_behind import LeftBehind, find_left_behind
 from rotator.engine.listing import Listing
 from rotator.engine.records import Known
@@ -18,8 +19,9 @@ class ScanKind(StrEnum):
     """How a PAT of the server and our records relate.
 
     `managed` is in the inventory and `drifted` is too, with other metadata; `missing` is in the inventory and not
-    listed; `rotating` belongs to an open rotation; `late` is a lost mint of ours that was created after its rotation
-    was closed; `left_behind` is what a closed rotation left alive, or may have; `untracked` is none of these.
+    listed; `rotating` belongs to an open rotation; `minting` is, or may be, what an open rotation asked for; `late` is
+    a lost mint of ours that was created after its rotation was closed; `left_behind` is what a closed rotation left
+    alive, or may have; `untracked` is none of these.
     """
 
     MANAGED = "managed"
@@ -27,18 +29,19 @@ class ScanKind(StrEnum):
     MISSING = "missing"
     DRIFTED = "drifted"
     ROTATING = "rotating"
+    MINTING = "minting"
     LATE = "late"
     LEFT_BEHIND = "left_behind"
 
 
-UNMANAGED = frozenset({ScanKind.UNTRACKED, ScanKind.LATE, ScanKind.LEFT_BEHIND})
+UNMANAGED = frozenset({ScanKind.UNTRACKED, ScanKind.MINTING, ScanKind.LATE, ScanKind.LEFT_BEHIND})
 
 
 @dataclass(frozen=True)
 class ScanEntry:
     """One PAT, one record, or both. `name` is the record's; `pat` is None for `missing`.
 
-    `rotation` is the one that a `late` PAT comes from.
+    `rotation` is the one that a `late` PAT comes from, or a `minting` one seems to.
     """
 
     kind: ScanKind
@@ -68,22 +71,25 @@ class Comparison:
     lost_clones: tuple[str, ...]
 
 
-def compare(known: Known, listing: Listing, now: datetime) -> Comparison:
-    """Compare a listing with our records."""
+def compare(known: Known, keepers: Keepers, listing: Listing, now: datetime) -> Comparison:
+    """Compare a listing with our records and with what accounts for its PATs, loaded after it was taken."""
     pair = (listing.account, listing.organization)
     records = {p.authorization_id: p for p in known.pats if (p.account, p.organization) == pair}
-    late = _find_late(known, listing)
-    left = {item.pat.authorization_id: item for item in find_left_behind(known, *pair, listing.pats)}
+    late = _find_late(keepers, listing)
+    left = {item.pat.authorization_id: item for item in find_left_behind(keepers, *pair, listing.pats)}
     entries = []
     for pat in sorted(listing.pats, key=lambda item: (item.display_name, item.valid_to)):
         identifier = pat.authorization_id
         record, rotation = records.get(identifier), late.get(identifier)
+        keeper = keepers.find(pat, *pair, listing.identity.organization_id)
         if record is not None:
             kind = ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
-        elif identifier in known.tracked_ids:
+        elif keeper is not None and keeper.kind in (KeeperKind.RECORD, KeeperKind.ROTATION):
             kind = ScanKind.ROTATING
         elif rotation is not None:
             kind = ScanKind.LATE
+        elif keeper is not None and keeper.is_open:
+            kind, rotation = ScanKind.MINTING, keeper.rotation
         else:
             kind = ScanKind.LEFT_BEHIND if identifier in left else ScanKind.UNTRACKED
         name = record.name if record is not None else None
@@ -107,17 +113,21 @@ def has_drifted(pat: ManagedPat, current: Pat) -> bool:
     )
 
 
-def _find_late(known: Known, listing: Listing) -> dict[str, Rotation]:
-    """Return the listed PATs that are certainly lost mints of closed rotations, by authorization id."""
-    accounted = known.tracked_ids | known.minted_ids
+def _find_late(keepers: Keepers, listing: Listing) -> dict[str, Rotation]:
+    """Return the listed PATs that are certainly lost mints of closed rotations, by authorization id.
+
+    Those of a ManagedPat that was forgotten are left behind: nobody works on it any more.
+    """
     late: dict[str, Rotation] = {}
-    for rotation in known.unconfirmed:
-        if (rotation.account, rotation.organization) != (listing.account, listing.organization):
+    for rotation in keepers.mints:
+        is_here = (rotation.account, rotation.organization) == (listing.account, listing.organization)
+        if rotation.is_open or not is_here or rotation.name not in keepers.names:
             continue
         ours = [
             pat.authorization_id
             for pat in listing.pats
-            if pat.authorization_id not in accounted
+            if pat.authorization_id not in keepers.minted_ids
+            and keepers.find_by_id(pat.authorization_id) is None
             and compare_mint(pat, rotation, listing.identity.organization_id) is Likeness.OURS
         ]
         # One mint makes one PAT: where two look like it, or once did, one of them is a person's.

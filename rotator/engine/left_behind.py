@@ -9,8 +9,9 @@ from rotator.domain.events.inventory import LeftBehindResolved
 from rotator.domain.events.rotations import RevokeStarted
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.outside import find_id
-from rotator.domain.rotation import Likeness, Rotation, RotationKind, RotationState, compare_mint
+from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.abandoning import revoke_clone
+from rotator.engine.accounting import KeeperKind, Keepers
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
@@ -39,23 +40,19 @@ class LeftBehind:
     rotation: Rotation
 
 
-def find_left_behind(known: Known, account: str, organization: str, pats: tuple[Pat, ...]) -> tuple[LeftBehind, ...]:
+def find_left_behind(
+    keepers: Keepers, account: str, organization: str, pats: tuple[Pat, ...]
+) -> tuple[LeftBehind, ...]:
     """Return those that were left behind, among the listed PATs of one account and organization."""
     found = []
-    failed = [r for r in known.failed if (r.account, r.organization) == (account, organization)]
-    of_failed = {r.predecessor_id: r for r in failed}
-    of_failed |= {r.new_authorization_id: r for r in failed if r.new_authorization_id is not None}
-    lost = [r for r in known.unconfirmed if (r.account, r.organization) == (account, organization)]
     for pat in pats:
-        if pat.authorization_id in known.tracked_ids:
+        keeper = keepers.find(pat, account, organization)
+        if keeper is None or keeper.rotation is None or keeper.is_open:
             continue
-        rotation = of_failed.get(pat.authorization_id)
-        if rotation is not None:
-            found.append(LeftBehind(LeftBehindKind.FAILED_ROTATION, pat, rotation))
-        elif pat.authorization_id not in known.minted_ids:
-            near = next((r for r in lost if compare_mint(pat, r, None) is not Likeness.FOREIGN), None)
-            if near is not None:
-                found.append(LeftBehind(LeftBehindKind.UNPROVEN_MINT, pat, near))
+        if (keeper.rotation.account, keeper.rotation.organization) == (account, organization):
+            is_failed = keeper.kind is KeeperKind.FAILED_ROTATION
+            kind = LeftBehindKind.FAILED_ROTATION if is_failed else LeftBehindKind.UNPROVEN_MINT
+            found.append(LeftBehind(kind, pat, keeper.rotation))
     return tuple(found)
 
 
@@ -67,7 +64,7 @@ def load_left_behind(reading: Reading, known: Known) -> tuple[LeftBehind, ...]:
     found = {
         left.pat.authorization_id: left
         for pair, listed in pats.items()
-        for left in find_left_behind(known, *pair, tuple(listed))
+        for left in find_left_behind(known.keepers, *pair, tuple(listed))
     }
     return tuple(found.values())
 
@@ -97,7 +94,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
         except RotatorError as error:
             errors.append(error)
             continue
-        for left in find_left_behind(known, account, organization, listing.pats):
+        for left in find_left_behind(known.keepers, account, organization, listing.pats):
             if left.pat.authorization_id == authorization_id:
                 _check_record(known, left)
                 _revoke(run, listing, left)

@@ -23,13 +23,13 @@ from rotator.domain.rotation import (
 )
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import LOST_VALUE, abandon, abandon_unusable
+from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.pace import check_pace
 from rotator.engine.preflight import Source, close_unminted
 from rotator.engine.proving import prove_answer
-from rotator.engine.records import load_accounted_ids
 from rotator.engine.settling import is_settled
 from rotator.errors import (
     PlanRefusedError,
@@ -179,16 +179,14 @@ def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Sourc
 
 
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:
-    """Return the listed ids that resemble this rotation's mint as closely as asked; nothing else accounts for them."""
-    with held.services.database.read() as reading:
-        accounted = load_accounted_ids(reading)
+    """Return the listed ids that are as much like this rotation's mint as asked, and that nobody accounts for."""
     organization_id = listing.identity.organization_id
-    return [
-        pat.authorization_id
-        for pat in listing.pats
-        if pat.authorization_id.lower() not in accounted
-        and compare_mint(pat, held.rotation, organization_id) is likeness
+    alike = [
+        pat.authorization_id for pat in listing.pats if compare_mint(pat, held.rotation, organization_id) is likeness
     ]
+    with held.services.database.read() as reading:
+        keepers = load_keepers(reading, alike, held.services.clock.now())
+    return [found for found in alike if found not in keepers.minted_ids and keepers.find_by_id(found) is None]
 
 
 def _adopt_mint(held: ClaimedPat, listing: Listing, authorization_id: str) -> None:

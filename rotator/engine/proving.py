@@ -5,8 +5,8 @@ from __future__ import annotations
 from rotator.domain.events.rotations import MintAnswerDoubted
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import Likeness, compare_mint
+from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.records import load_accounted_ids
 from rotator.engine.waiting import Patience
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 
@@ -22,8 +22,8 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
     if identifier in rotation.known_ids or identifier == rotation.predecessor_id.lower():
         raise _doubt(held, identifier, "listed_before")
     with held.services.database.read() as reading:
-        is_accounted = identifier in load_accounted_ids(reading)
-    if is_accounted:
+        keepers = load_keepers(reading, [identifier], held.services.clock.now())
+    if identifier in keepers.minted_ids or keepers.find_by_id(identifier) is not None:
         raise _doubt(held, identifier, "in_use")
     made = _fetch_made(held, identifier)
     likeness = compare_mint(made, rotation, organization_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from rotator.domain.events.inventory import InventoryRebuilt
@@ -11,6 +11,7 @@ from rotator.domain.events.places import SecretRead
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed
 from rotator.domain.marker import strip_mark
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
+from rotator.engine.accounting import find_other_keeper
 from rotator.engine.adopting import Refusal
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
@@ -27,7 +28,7 @@ from rotator.engine.tags import (
 )
 from rotator.errors import ClaimHeldError, CloneLostError, RotatorError, VerificationError
 from rotator.ports.claims import Claim
-from rotator.ports.database import UnitOfWork
+from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNCOVERED_OVERLAP = timedelta(hours=24)
@@ -99,7 +100,7 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             if item.before is None:
                 work.inventory.add(item.record)
             claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
-            _check_unchanged(work, item)
+            _check_unchanged(work, item, now)
             _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
             work.claims.release(claim)
@@ -110,14 +111,23 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             record(work, run, item.record.name, rebuilt, now)
 
 
-def _check_unchanged(work: UnitOfWork, item: Found) -> None:
-    """Raise ClaimHeldError when a run changed the record between our look and our claim."""
-    current = work.inventory.load(item.record.name)
-    if item.before is not None and (current is None or replace(current, epoch=item.before.epoch) != item.before):
+def _check_unchanged(work: UnitOfWork, item: Found, now: datetime) -> None:
+    """Raise ClaimHeldError when a run changed the record, or another took one of its PATs, between look and claim."""
+    current, name = work.inventory.load(item.record.name), item.record.name
+    ids = [item.record.authorization_id, *([item.predecessor.authorization_id] if item.predecessor else [])]
+    is_changed = item.before is not None and (
+        current is None or replace(current, epoch=item.before.epoch) != item.before
+    )
+    if is_changed or any(_belongs_to_another(work, found, name, now) for found in ids):
         raise ClaimHeldError(
             f"{item.record.name} was changed by another run since the vaults were read; it was left as it is",
             fix="Run `rotator inventory rebuild` again.",
         )
+
+
+def _belongs_to_another(reading: Reading, authorization_id: str, name: str, now: datetime) -> bool:
+    keeper = find_other_keeper(reading, authorization_id, name, now)
+    return keeper is not None and keeper.name != name
 
 
 def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
@@ -240,13 +250,21 @@ class _Look:
             if other.name != record.name and (same_pat or other.place == record.place):
                 reason = f"its PAT or its secret is managed already, as {other.name}"
                 return Refusal(record.name, reason, f"`rotator inventory forget {other.name}`, then rebuild again.")
+        if self._is_foreign(record.authorization_id, record.name):
+            reason = "a rotation of another managed PAT accounts for its PAT"
+            return Refusal(record.name, reason, "Run `rotator once` until it is finished, then rebuild again.")
         return None
+
+    def _is_foreign(self, authorization_id: str, name: str) -> bool:
+        with self._run.services.database.read() as reading:
+            return _belongs_to_another(reading, authorization_id, name, self._run.services.clock.now())
 
     def _find_predecessor(self, listing: Listing, tags: dict[str, str], pat: Pat) -> Pat | None:
         """Return the old PAT that the tags name, if it lives and matches its clone; any other is left alone."""
         old = listing.find(tags.get(PREDECESSOR_TAG))
-        in_use = {r.authorization_id for r in self.records.values() if r.name != tags.get(NAME_TAG)}
-        if old is None or old.authorization_id in {pat.authorization_id, *in_use}:
+        if old is None or old.authorization_id == pat.authorization_id:
+            return None
+        if self._is_foreign(old.authorization_id, tags.get(NAME_TAG, "")):
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes
         return old if is_alike else None

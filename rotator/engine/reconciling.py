@@ -17,7 +17,7 @@ from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.noticing import Seen, notice
 from rotator.engine.planning import is_waiting
-from rotator.engine.records import Known, known_in, load_known
+from rotator.engine.records import Known, known_in, load_known, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.engine.waiting import keep_books
@@ -98,7 +98,8 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             found.down[pair] = error
             continue
         found.listings[pair] = listing
-        _note(known, listing, found, now)
+        found.comparisons[pair] = compare(known, load_listed(run, listing, now), listing, now)
+        _note(known, found.comparisons[pair], found, now)
     return found
 
 
@@ -116,11 +117,9 @@ def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:
     return tuple(late)
 
 
-def _note(known: Known, listing: Listing, found: Reconciliation, now: datetime) -> None:
+def _note(known: Known, comparison: Comparison, found: Reconciliation, now: datetime) -> None:
     """Note what of one listing needs work, and what only a person may decide."""
     rotating = {rotation.name for rotation in known.open_rotations}
-    comparison = compare(known, listing, now)
-    found.comparisons[listing.account, listing.organization] = comparison
     found.changed.update(comparison.lost_clones)
     for entry in comparison.entries:
         if entry.kind is ScanKind.LATE and entry.rotation is not None and entry.pat is not None:

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
+from rotator.engine.accounting import Keepers, load_keepers
 from rotator.engine.context import RunContext
+from rotator.engine.listing import Listing
 from rotator.ports.database import Reading
 
 LATE_STORE_SPAN = timedelta(days=7)
@@ -24,8 +26,18 @@ class Known:
     failed: tuple[Rotation, ...]
     late_stores: tuple[Rotation, ...]
     minted_ids: frozenset[str]
-    tracked_ids: frozenset[str]
-    """Return every authorization id that the inventory or an open rotation accounts for."""
+
+    @property
+    def keepers(self) -> Keepers:
+        """What accounts for whatever PAT a look may show."""
+        unanswered = (r for r in self.open_rotations if r.new_authorization_id is None and r.sent_at is not None)
+        return Keepers(
+            pats=self.pats,
+            rotations=(*self.failed, *self.open_rotations),
+            mints=(*self.unconfirmed, *unanswered),
+            minted_ids=self.minted_ids,
+            names=frozenset(pat.name for pat in self.pats),
+        )
 
 
 def load_known(run: RunContext) -> Known:
@@ -34,23 +46,19 @@ def load_known(run: RunContext) -> Known:
         return known_in(reading, run.services.clock.now())
 
 
-def load_accounted_ids(reading: Reading) -> frozenset[str]:
-    """Return every id, in lower case, that the inventory or the journal names as current, minted or to be retired."""
-    named = {pat.authorization_id for pat in reading.inventory.load_all()} | reading.journal.load_minted_ids()
-    named |= {rotation.predecessor_id for rotation in reading.journal.load_open()}
-    return frozenset(identifier.lower() for identifier in named)
+def load_listed(run: RunContext, listing: Listing, now: datetime) -> Keepers:
+    """Load what accounts for the PATs of a listing, after it was taken."""
+    with run.services.database.read() as reading:
+        return load_keepers(reading, [pat.authorization_id for pat in listing.pats], now)
 
 
 def known_in(reading: Reading, now: datetime) -> Known:
     """Load inventory and journal as this transaction sees them."""
-    pats, open_rotations = reading.inventory.load_all(), reading.journal.load_open()
-    tracked = {pat.authorization_id for pat in pats} | {rotation.predecessor_id for rotation in open_rotations}
     return Known(
-        pats=pats,
-        open_rotations=open_rotations,
+        pats=reading.inventory.load_all(),
+        open_rotations=reading.journal.load_open(),
         unconfirmed=reading.journal.load_unconfirmed(now),
         failed=reading.journal.load_failed(),
         late_stores=reading.journal.load_late_stores(now - LATE_STORE_SPAN),
         minted_ids=reading.journal.load_minted_ids(),
-        tracked_ids=frozenset(tracked | {r.new_authorization_id for r in open_rotations if r.new_authorization_id}),
     )

@@ -13,6 +13,7 @@ from rotator.domain.rotation import (
     RotationState,
 )
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
@@ -72,9 +73,9 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     clone, by its tags; that value authenticates, as the expected user.
     """
     run, rotation = held.run, held.rotation
-    with run.services.database.read() as reading:
-        in_use = {pat.authorization_id for pat in reading.inventory.load_all()}
-    if rotation.predecessor_id in in_use or held.pat.authorization_id != rotation.new_authorization_id:
+    name, now = held.pat.name, held.services.clock.now()
+    keeper = held.confirm(lambda reading: find_other_keeper(reading, rotation.predecessor_id, name, now))
+    if keeper is not None or held.pat.authorization_id != rotation.new_authorization_id:
         error = PlanRefusedError(
             "the PAT to retire is recorded as in use; nothing was revoked",
             code="predecessor_in_use",

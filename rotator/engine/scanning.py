@@ -9,7 +9,7 @@ from rotator.engine.comparing import ScanEntry, compare
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.noticing import name_organization
-from rotator.engine.records import load_known
+from rotator.engine.records import load_known, load_listed
 from rotator.errors import RotatorError
 
 
@@ -36,7 +36,8 @@ def scan(run: RunContext) -> ScanReport:
             except RotatorError as error:
                 errors.append((account.name, organization, error))
                 continue
-            fresh = [entry for entry in compare(known, listing, now).entries if entry.authorization_id not in seen]
+            compared = compare(known, load_listed(run, listing, now), listing, now).entries
+            fresh = [entry for entry in compared if entry.authorization_id not in seen]
             seen.update(entry.authorization_id for entry in fresh)
             entries.extend(entry.as_of(now) for entry in fresh)
     return ScanReport(tuple(entries), tuple(errors))

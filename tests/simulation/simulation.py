@@ -8,14 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.marker import strip_mark
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.adopting import adopt, propose
 from rotator.engine.left_behind import find_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import load_known
 from rotator.engine.run import run_once
 from rotator.errors import RotatorError, TransientError
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.world import ACCOUNT, LIFETIME, ORGANIZATION, InvariantError, World
 
@@ -33,6 +36,7 @@ class History:
     faults: int = 0
     thaws: int = 0
     stops: int = 0
+    adoptions: int = 0
     restores: int = 0
     rebuilds: int = 0
     database_faults: int = 0
@@ -57,6 +61,8 @@ def simulate(seed: int) -> History:
                 run_process(world, history, point, lambda: backups.append(world.database.back_up()))
             elif point is not None and randomness.random() < 0.25:
                 run_process(world, history, point, world.set_stop)
+            elif point is not None and randomness.random() < 0.3:
+                run_process(world, history, point, _make_adopter(world, history))
             else:
                 run_process(world, history, point)
         world.clock.advance(timedelta(minutes=randomness.choice((0, 1, 6, 20, 130))))
@@ -138,17 +144,33 @@ def check_rest(world: World) -> None:
         is_ours = world.pats.pats[record.authorization_id].value == latest.value.reveal()
         if not is_ours and name not in world.meddled:
             raise InvariantError(f"I2: the inventory's PAT of {name} is not the one in the vault")
-        _check_orphans(world, name, record.authorization_id)
+        _check_orphans(world, name, {pat.authorization_id for pat in records.values()})
+    for name in world.adopted & set(records):
+        _check_adopted(world, records[name])
 
 
-def _check_orphans(world: World, name: str, current: str) -> None:
+def _check_adopted(world: World, record: ManagedPat) -> None:
+    """I1 and I2 of what a person has adopted: its PAT lives, and what was written for its consumers is that PAT."""
+    if record.blocked or world.meddled:
+        return
+    current = world.pats.pats[record.authorization_id]
+    if current not in world.pats.live_pats():
+        raise InvariantError(f"I1: the PAT of {record.name}, which a person adopted, is dead at rest")
+    versions = world.secrets.versions_of(SecretLocation.of(record))
+    if record.secret_version is not None and versions[0].value.reveal() != current.value:
+        raise InvariantError(f"I2: the inventory's PAT of {record.name} is not the one in the vault")
+
+
+def _check_orphans(world: World, name: str, in_use: set[str]) -> None:
     """I2: whatever of ours lives beside the current PAT is reported as left behind."""
     run = world.make_run(Life())
     listed = world.pats.fetch_pats(ACCOUNT, ORGANIZATION, PatFilter.ACTIVE)
-    reported = {item.pat.authorization_id for item in find_left_behind(load_known(run), ACCOUNT, ORGANIZATION, listed)}
+    reported = {
+        item.pat.authorization_id for item in find_left_behind(load_known(run).keepers, ACCOUNT, ORGANIZATION, listed)
+    }
     for fake in world.pats.live_pats():
         mine = strip_mark(fake.pat.display_name) == name
-        if mine and fake.pat.authorization_id not in world.human_ids | reported | {current}:
+        if mine and fake.pat.authorization_id not in world.human_ids | reported | in_use:
             raise InvariantError(f"I2: {fake.pat.authorization_id} of {name} lives, and nobody uses or reports it")
 
 
@@ -158,7 +180,10 @@ def _is_at_rest(world: World) -> bool:
             return False
         now = world.clock.now()
         return all(
-            pat.blocked or world.restored or (pat.last_failure is None and pat.valid_to - now > timedelta(days=4))
+            pat.blocked
+            or world.restored
+            or pat.name in world.adopted
+            or (pat.last_failure is None and pat.valid_to - now > timedelta(days=4))
             for pat in work.inventory.load_all()
         )
 
@@ -176,7 +201,7 @@ def _stir(world: World, history: History) -> None:
         history.faults += 1
         _pick_fault(world)()
     if randomness.random() < 0.3:
-        _pick_human(world)()
+        _pick_human(world, history)()
     if randomness.random() < 0.15:
         world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=randomness.choice((7, 9)))
 
@@ -214,7 +239,7 @@ def _pick_fault(world: World) -> Callable[[], None]:
     return randomness.choice((fail_pats, fail_vault, world.pats.postpone_mint, postpone_store, lose_store, swap_answer))
 
 
-def _pick_human(world: World) -> Callable[[], None]:
+def _pick_human(world: World, history: History) -> Callable[[], None]:
     randomness = world.random
     name = randomness.choice(world.names)
 
@@ -242,11 +267,38 @@ def _pick_human(world: World) -> Callable[[], None]:
         world.secrets.write_foreign(world.location(name), fake.value)
         world.meddled.add(name)
 
-    return randomness.choice((make_lookalike, make_lookalike, make_lookalike, land_late, revoke, write_secret))
+    def adopt_all() -> None:
+        adopt_everything(world, history)
+
+    lookalikes = (make_lookalike, make_lookalike, make_lookalike)
+    return randomness.choice((*lookalikes, land_late, revoke, write_secret, adopt_all, adopt_all))
 
 
 def _make_transient(service: str, operation: str) -> TransientError:
     return TransientError("it is too busy", service=service, operation=operation, status=429, retry_after=1.0)
+
+
+def _make_adopter(world: World, history: History) -> Callable[[], None]:
+    """Return what a person does who takes all PATs under management beside a run; the run goes on, or dies then."""
+    dies = world.random.random() < 0.3
+
+    def adopt_beside() -> None:
+        adopt_everything(world, history)
+        if dies:
+            history.crashes += 1
+            raise Crash
+
+    return adopt_beside
+
+
+def adopt_everything(world: World, history: History) -> None:
+    """One `inventory adopt --all`; what it takes is a person's no longer."""
+    run = world.make_run(Life(), is_person=True)
+    try:
+        adopt(run, propose(run, [], everything=True))
+    except RotatorError as error:
+        history.notes.append(error.code)
+    history.adoptions += world.note_adopted()
 
 
 def _clear_faults(world: World) -> None:

@@ -46,9 +46,9 @@ class World:
     """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due.
 
     `human_ids` are PATs that a person made: the engine must not revoke them. `meddled` are the ManagedPats whose
-    PAT a person revoked or whose secret a person wrote. `breaks` tells the moments at which consumers read a dead PAT.
-    `stop` is that of the newest run. `database_faults` counts how often the database failed a run; it does so no more
-    once `is_database_sound`.
+    PAT a person revoked or whose secret a person wrote; `adopted` are those that a person has adopted. `breaks` tells
+    the moments at which consumers read a dead PAT. `stop` is that of the newest run. `database_faults` counts how often
+    the database failed a run; it does so no more once `is_database_sound`.
     """
 
     def __init__(self, randomness: random.Random, names: tuple[str, ...] = NAMES) -> None:
@@ -61,6 +61,7 @@ class World:
         self.policy = make_policy()
         self.human_ids: set[str] = set()
         self.meddled: set[str] = set()
+        self.adopted: set[str] = set()
         self.breaks: list[str] = []
         self.is_calm = True
         self.marker_key: SecretValue | None = None
@@ -79,11 +80,20 @@ class World:
         """Where a ManagedPat's value is."""
         return SecretLocation(VAULT, f"contoso-{name}", ACCOUNT)
 
-    def make_run(self, life: Life) -> RunContext:
-        """A run as one process would have it."""
+    def note_adopted(self) -> int:
+        """Note which PATs persons have adopted; they may be rotated, and so revoked, from now on. Return how many."""
+        with self.database.read() as reading:
+            records = [pat for pat in reading.inventory.load_all() if pat.name not in {*self.names, *self.adopted}]
+        self.adopted |= {record.name for record in records}
+        self.human_ids -= {record.authorization_id for record in records}
+        return len(records)
+
+    def make_run(self, life: Life, *, is_person: bool = False) -> RunContext:
+        """A run as one process would have it; `stop` stays that of the newest run that is no person's command."""
         self.runs += 1
         database = MortalDatabase(self, life)
-        self.stop = make_stop(MortalClock(self.clock, life))
+        stop = make_stop(MortalClock(self.clock, life))
+        self.stop = self.stop if is_person else stop
         services = Services(
             database=database,
             closing_database=database,
@@ -91,7 +101,7 @@ class World:
             secrets=MortalSecrets(self, life),
             sign_in=MortalSignIn(life),
             clock=self.clock,
-            stop=self.stop,
+            stop=stop,
             entropy=SeededEntropy(self.random),
             accounts=(Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION,)),),
             timing=Timing(),
@@ -125,7 +135,8 @@ class World:
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.begin() as work:
-            found = [rotation for name in self.names for rotation in work.journal.load_for(name)]
+            names = sorted({*self.names, *self.adopted})
+            found = [rotation for name in names for rotation in work.journal.load_for(name)]
         return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
 
     def is_live(self, value: SecretValue) -> bool:

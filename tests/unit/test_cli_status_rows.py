@@ -11,10 +11,12 @@ from rotator.cli.output.inventory import list_record_rows, render_adoption, rend
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
+from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
 from rotator.engine.comparing import ScanEntry, ScanKind
+from rotator.engine.listing import Listing
 from rotator.engine.scanning import ScanReport
 from rotator.engine.status import NextAction, PatState, PatStatus
 
@@ -114,10 +116,16 @@ def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
     assert row == ("npm-feed", "contoso", r"npm \x1b[2J feed", "contoso-npm-feed", "in 20 days", "active")
 
 
+LISTED = (
+    Listing("build-bot", "contoso", Identity("user-1", "Build Bot"), ()),
+    Pat("id-1", "npm", "vso.packaging", ("org-1",), RECORD.valid_from, RECORD.valid_to),
+)
+
+
 def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() -> None:
     rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
     blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "it is valid for all organizations", "Split it."))
-    plan = AdoptionPlan((Proposal(blocked, rule),), (Refusal("ghost", "no such PAT", "See scan."),))
+    plan = AdoptionPlan((Proposal(blocked, rule, LISTED),), (Refusal("ghost", "no such PAT", "See scan."),))
     assert list(render_adoption(plan, NOW)) == [
         r'+ npm-feed  "npm \x1b[2J feed"  build-bot/contoso  (rule ci)',
         "    id id-1, expires 2026-12-21 09:00Z (in 20 days)",

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.policy import Guardrails, Match, RuleAction
-from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.adopting import AdoptionPlan, adopt, make_choice, propose
 from rotator.engine.report import OutcomeKind
-from rotator.errors import DatabaseError, SignInRequiredError
+from rotator.errors import DatabaseError, SignInRequiredError, UsageError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
 from tests.support.policies import RULE, make_policy
 
@@ -104,7 +104,51 @@ def test_reference_is_refused_when_several_pats_have_the_display_name() -> None:
     assert f"{second} (contoso)" in plan.refusals[0].reason
     assert "authorization id" in plan.refusals[0].fix
     assert list_names(look(world, first, second)) == ["deploy", "deploy-contoso"]
-    assert list_names(look(world)) == ["deploy", "deploy-contoso"]
+
+
+def test_neither_is_proposed_when_two_of_all_have_one_display_name() -> None:
+    """Which of them consumers mean is for a person to say: they read one secret."""
+    world = make_world()
+    first, second = add_untracked(world, "deploy", "deploy")
+    add_untracked(world, "other")
+    add_untracked(world, "deploy", organization="fabrikam")
+    plan = look(world)
+    assert list_names(plan) == ["other", "deploy"]
+    assert [refusal.reference for refusal in plan.refusals] == [first, second]
+    assert second in plan.refusals[0].reason
+    assert f"`rotator inventory adopt {first} --as NAME --secret NAME`" in plan.refusals[0].fix
+
+
+def test_neither_is_proposed_when_two_organizations_would_share_the_plain_secret() -> None:
+    world = make_world(policy=make_policy(replace(RULE, secret_name="{name}")))
+    add_untracked(world, "deploy")
+    add_untracked(world, "deploy", organization="fabrikam")
+    plan = look(world)
+    assert (list_names(plan), len(plan.refusals)) == ([], 2)
+
+
+def test_name_and_secret_are_those_that_a_person_chose_when_one_pat_is_named() -> None:
+    world = make_world()
+    _, second = add_untracked(world, "deploy", "deploy")
+    run = world.make_run()
+    adopt(run, propose(run, [second], everything=False, choice=make_choice("deploy-eu", "eu-Token")))
+    record = world.record("deploy-eu")
+    assert (record.authorization_id, record.secret_name) == (second, "eu-Token")
+
+
+def test_choice_is_refused_when_it_is_taken_or_can_be_no_name() -> None:
+    world = make_world()
+    (found,) = add_untracked(world, "deploy")
+    run = world.make_run()
+    for choice, reason in (
+        (make_choice(NAME, None), "name npm-feed is taken"),
+        (make_choice(None, "Contoso-npm-feed"), "belongs to npm-feed already"),
+    ):
+        [refusal] = propose(run, [found], everything=False, choice=choice).refusals
+        assert reason in refusal.reason
+    for name, secret in (("No Name", None), (None, "under_score"), (None, ""), ("", None)):
+        with pytest.raises(UsageError):
+            make_choice(name, secret)
 
 
 def test_reference_is_refused_when_it_is_unknown_or_managed_already() -> None:

@@ -136,9 +136,11 @@ def test_pat_left_behinds_of_another_organization_are_not_taken_for_this_ones() 
     world, near = make_unproven()
     known = load_known(world.make_run())
     listed = tuple(fake.pat for fake in world.pats.live_pats())
-    assert [item.pat.authorization_id for item in find_left_behind(known, ACCOUNT, ORGANIZATION, listed)] == [near]
-    assert find_left_behind(known, ACCOUNT, "fabrikam", listed) == ()
-    assert find_left_behind(known, "release-bot", ORGANIZATION, listed) == ()
+    assert [item.pat.authorization_id for item in find_left_behind(known.keepers, ACCOUNT, ORGANIZATION, listed)] == [
+        near
+    ]
+    assert find_left_behind(known.keepers, ACCOUNT, "fabrikam", listed) == ()
+    assert find_left_behind(known.keepers, "release-bot", ORGANIZATION, listed) == ()
 
 
 def test_status_warns_of_a_pat_left_by_a_failed_rotation_when_a_run_has_seen_it() -> None:

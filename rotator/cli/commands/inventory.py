@@ -82,29 +82,44 @@ def show(cli: CliContext, name: str) -> int:
         "rotator inventory adopt npm-feed ci-build    by display name, or by authorization id",
         "rotator inventory adopt --all --dry-run      show what would be taken, write nothing",
         "rotator inventory adopt --all --yes          do not ask",
+        "rotator inventory adopt ID --as npm-feed --secret npm-token    choose its name and its secret",
     )
 )
 @click.argument("references", metavar="[NAME|ID...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
+@click.option("--as", "name", metavar="NAME", help="The name to manage it by; with one PAT only.")
+@click.option("--secret", metavar="NAME", help="The secret to write its value to; with one PAT only.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reason_option
 @common_options
 @click.pass_obj
-def adopt(cli: CliContext, references: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> int:
+def adopt(
+    cli: CliContext,
+    references: tuple[str, ...],
+    everything: bool,
+    name: str | None,
+    secret: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> int:
     """Take PATs that exist on the server under management.
 
     Shows name, vault and secret name of each before anything is written, and asks on a terminal. Server and
     vault are not changed: the secret is written by the first rotation.
     """
     from rotator.cli.adoption import Wish, adopt_wished
+    from rotator.engine.adopting import make_choice
 
     if bool(references) == everything:
         raise UsageError(
             "say which PATs: display names, authorization ids, or --all (and not both)",
             fix="See `rotator scan` for what there is.",
         )
-    return adopt_wished(cli, Wish(tuple(dict.fromkeys(references)), everything, dry_run, yes))
+    wanted = tuple(dict.fromkeys(references))
+    if (name is not None or secret is not None) and len(wanted) != 1:
+        raise UsageError("--as and --secret go with one PAT", fix="Name one PAT, by its authorization id.")
+    return adopt_wished(cli, Wish(wanted, everything, dry_run, yes, make_choice(name, secret)))
 
 
 @inventory.command(epilog=examples("rotator inventory pause npm-feed"))

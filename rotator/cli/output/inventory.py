@@ -10,7 +10,7 @@ from rotator.cli.output.words import say_both, say_in
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_moment
-from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
 
 COLUMNS = (
     Column("name", fold=True),
@@ -69,7 +69,12 @@ def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
     """What would be written, one PAT per paragraph, then what cannot be taken and why."""
     for proposal in plan.proposals:
         yield from _render_proposal(proposal, now)
-    for refusal in plan.refusals:
+    yield from render_refusals(plan.refusals)
+
+
+def render_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
+    """Tell what cannot be taken, and why."""
+    for refusal in refusals:
         yield clean(f"x {refusal.reference}: {refusal.reason}")
         if refusal.fix:
             yield clean(f"    fix: {refusal.fix}")

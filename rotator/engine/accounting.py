@@ -1,0 +1,145 @@
+"""Who accounts for a PAT: the one answer that decides whether it may be adopted, revoked or called an orphan.
+
+A PAT is accounted for by the record that names it, by an open or failed rotation that replaces or made it, or by a mint
+that was sent and not answered, whose fingerprint it has. `load_keepers` asks by index. A decision that is acted on
+asks in the transaction that writes it, after the server was listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
+from rotator.ports.database import Reading
+
+
+class KeeperKind(StrEnum):
+    """How a PAT is accounted for.
+
+    `record`: it is the current PAT of a record. `rotation`: an open rotation replaces it or made it.
+    `failed_rotation`: a failed one does, or did. `sent_mint`: an unanswered mint certainly made it. `possible_mint`: an
+    unanswered mint may have made it, and so may a person.
+    """
+
+    RECORD = "record"
+    ROTATION = "rotation"
+    FAILED_ROTATION = "failed_rotation"
+    SENT_MINT = "sent_mint"
+    POSSIBLE_MINT = "possible_mint"
+
+
+_MINT_KINDS = ((Likeness.OURS, KeeperKind.SENT_MINT), (Likeness.NEAR, KeeperKind.POSSIBLE_MINT))
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """What accounts for one PAT: the ManagedPat called `name`, by its `record` or by one `rotation` of it.
+
+    `is_managed`: the inventory still has a record of that name.
+    """
+
+    kind: KeeperKind
+    name: str
+    is_managed: bool = True
+    record: ManagedPat | None = None
+    rotation: Rotation | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is a rotation that is not finished."""
+        return self.rotation is not None and self.rotation.is_open
+
+    @property
+    def binds(self) -> bool:
+        """Whether it is more than history: what is closed counts while its ManagedPat is in the inventory."""
+        return self.is_managed or self.is_open
+
+
+@dataclass(frozen=True)
+class Keepers:
+    """Everything that accounts for certain PATs, as one transaction saw it.
+
+    `rotations` are the open and failed ones that name them, `mints` those whose mint was sent and is not answered, the
+    oldest first each; `minted_ids` are those of them that any rotation made. `names` are those of these rotations that
+    have a record.
+    """
+
+    pats: tuple[ManagedPat, ...]
+    rotations: tuple[Rotation, ...]
+    mints: tuple[Rotation, ...]
+    minted_ids: frozenset[str]
+    names: frozenset[str]
+
+    def find_by_id(self, authorization_id: str, *, besides: str | None = None) -> Keeper | None:
+        """What accounts for an id: any record, or a rotation of a ManagedPat other than the one called `besides`."""
+        for pat in self.pats:
+            if pat.authorization_id == authorization_id:
+                return Keeper(KeeperKind.RECORD, pat.name, record=pat)
+        naming = [r for r in self.rotations if r.name != besides and authorization_id in get_ids(r)]
+        rotation = next((r for r in naming if r.is_open), naming[-1] if naming else None)
+        if rotation is None:
+            return None
+        kind = KeeperKind.ROTATION if rotation.is_open else KeeperKind.FAILED_ROTATION
+        return self._keep(kind, rotation)
+
+    def find(
+        self, pat: Pat, account: str, organization: str, organization_id: str | None = None, *, besides: str = ""
+    ) -> Keeper | None:
+        """What accounts for a listed PAT: by its id as in `find_by_id`, or else by its likeness to an unanswered mint.
+
+        What some rotation made, and journaled, no other one can have made.
+        """
+        known = self.find_by_id(pat.authorization_id, besides=besides)
+        if known is not None or pat.authorization_id in self.minted_ids:
+            return known
+        alike = [
+            (compare_mint(pat, rotation, organization_id), rotation)
+            for rotation in self.mints
+            if (rotation.account, rotation.organization) == (account, organization) and rotation.name != besides
+        ]
+        for wanted, kind in _MINT_KINDS:
+            for likeness, rotation in alike:
+                if likeness is wanted:
+                    return self._keep(kind, rotation)
+        return None
+
+    def _keep(self, kind: KeeperKind, rotation: Rotation) -> Keeper:
+        return Keeper(kind, rotation.name, rotation.name in self.names, rotation=rotation)
+
+
+def get_ids(rotation: Rotation) -> tuple[str, ...]:
+    """Both PATs of a rotation, as far as they are known: the old one and the clone."""
+    return tuple(found for found in (rotation.predecessor_id, rotation.new_authorization_id) if found)
+
+
+def accounts_for_ids(rotation: Rotation) -> bool:
+    """Whether a rotation accounts for both of its PATs: it is not finished, or failed and left them as they were."""
+    return rotation.is_open or rotation.state is RotationState.FAILED
+
+
+def find_other_keeper(reading: Reading, authorization_id: str, name: str, now: datetime) -> Keeper | None:
+    """Return what accounts for a PAT that a rotation of `name` is about to revoke, besides its own rotations."""
+    keeper = load_keepers(reading, [authorization_id], now).find_by_id(authorization_id, besides=name)
+    return keeper if keeper is not None and keeper.binds else None
+
+
+def load_keepers(reading: Reading, authorization_ids: Collection[str], now: datetime) -> Keepers:
+    """Everything that accounts for PATs of these ids, by index.
+
+    A PAT passes from an unanswered mint to the rotation's id and from there to a record: read in this order, with the
+    database's own refusal of a second record for one PAT, it is missed nowhere although others commit meanwhile.
+    """
+    pats = reading.inventory.load_by_ids(authorization_ids)
+    mints = reading.journal.load_sent_mints(now)
+    naming = reading.journal.load_naming(authorization_ids)
+    return Keepers(
+        pats=pats,
+        rotations=tuple(rotation for rotation in naming if accounts_for_ids(rotation)),
+        mints=mints,
+        minted_ids=frozenset(r.new_authorization_id for r in naming if r.new_authorization_id is not None),
+        names=reading.inventory.find_names({rotation.name for rotation in (*mints, *naming)}),
+    )
