@@ -9,6 +9,7 @@ from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.waiting import Patience
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+from rotator.ports.pat_service import PatFilter
 
 
 def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -> Pat:
@@ -27,9 +28,24 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
         raise _doubt(held, identifier, "in_use")
     made = _fetch_made(held, identifier)
     likeness = compare_mint(made, rotation, organization_id)
-    if likeness is Likeness.OURS or (likeness is Likeness.NEAR and made.valid_to == answered.valid_to):
-        return made
-    raise _doubt(held, identifier, "not_like_ours")
+    if likeness is Likeness.NEAR and made.valid_to == answered.valid_to:
+        _check_shortened(held, identifier, organization_id)
+    elif likeness is not Likeness.OURS:
+        raise _doubt(held, identifier, "not_like_ours")
+    return made
+
+
+def _check_shortened(held: ClaimedPat, identifier: str, organization_id: str | None) -> None:
+    """Look at the whole list before a shorter expiry is believed: a person may have made one like it just now.
+
+    The list must show the PAT that the answer names, and none with the very second that was asked for.
+    """
+    rotation = held.rotation
+    listed = held.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
+    if identifier not in {pat.authorization_id.lower() for pat in listed}:
+        raise _doubt(held, identifier, "not_listed")
+    if listed.unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
+        raise _doubt(held, identifier, "another_may_be_ours")
 
 
 def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:
@@ -50,11 +66,11 @@ def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:
             raise _doubt(held, identifier, "not_shown") from cause
 
 
-def _doubt(held: ClaimedPat, identifier: str, reason: str) -> UnknownOutcomeError:
+def _doubt(held: ClaimedPat, identifier: str, doubt: str) -> UnknownOutcomeError:
     """Record that the answer proves nothing, and return the error to raise."""
-    held.record(MintAnswerDoubted(authorization_id=identifier, reason=reason))
+    held.record(MintAnswerDoubted(authorization_id=identifier, doubt=doubt))
     return UnknownOutcomeError(
-        f"Azure DevOps answered the mint with PAT {identifier}, which is not proven to be the new one ({reason})",
+        f"Azure DevOps answered the mint with PAT {identifier}, which is not proven to be the new one ({doubt})",
         service="azure_devops",
         operation="mint",
         code="mint_answer_doubted",

@@ -170,7 +170,8 @@ def test_vault_is_the_same_one_when_another_record_spells_its_address_otherwise(
     assert list_conditions(world)["vault_down"] == VAULT
     spelled = replace(world.add_managed("other"), vault="https://Contoso-KV.vault.azure.net/")
     with world.database.begin() as work:
-        work.inventory.remove("other")
+        claim = work.claims.claim("other", "a-person", now=world.clock.now(), span=world.timing.lease)
+        work.inventory.remove("other", claim)
         work.inventory.add(spelled)
     world.run()
     assert "vault_down" not in list_conditions(world)

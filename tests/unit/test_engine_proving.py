@@ -48,7 +48,7 @@ def make_world_with_a_person() -> tuple[EngineWorld, FakePat]:
 def check_doubted(world: EngineWorld, reason: str) -> None:
     """The run doubted the answer for that reason; nothing was revoked or stored."""
     assert world.told[-2][0] == "mint_answer_doubted"
-    assert world.told[-2][1]["reason"] == reason
+    assert world.told[-2][1]["doubt"] == reason
     assert world.told[-2][1]["authorization_id"] in world.pats.pats or reason == "not_shown"
     assert world.states() == ["minting"]
     assert world.revoked_ids() == []
@@ -90,7 +90,7 @@ def test_pat_of_another_record_is_not_revoked_when_the_mint_is_answered_with_it(
     listed = world.pats.pats[current]
     world.database.interrupts["planned"] = lambda: setattr(listed, "revoked", False)
     world.run()
-    assert (world.told[-2][1]["reason"], world.told[-2][1]["authorization_id"]) == ("in_use", current)
+    assert (world.told[-2][1]["doubt"], world.told[-2][1]["authorization_id"]) == ("in_use", current)
     assert current not in world.revoked_ids()
     assert listed in world.pats.live_pats("a")
 
@@ -243,3 +243,25 @@ def test_person_with_the_same_name_is_left_alone_when_the_mint_is_answered_with_
     check_doubted(world, "not_like_ours")
     world.pats.change_minted = None
     world.finish(besides=(made[0].pat.authorization_id,))
+
+
+@pytest.mark.parametrize(("is_listed", "doubt"), [(True, "another_may_be_ours"), (False, "not_listed")])
+def test_earlier_expiry_is_not_believed_when_the_list_says_otherwise(is_listed: bool, doubt: str) -> None:
+    """A person made a look-alike since the listing, and the answer is that PAT's, whole."""
+    world = make_world()
+    made: list[FakePat] = []
+
+    def swap(minted: MintedPat) -> MintedPat:
+        made.append(world.add_lookalike(world.clock.now() + timedelta(days=9)))
+        if not is_listed:
+            world.pats.change_listed = lambda pats: tuple(pat for pat in pats if pat != made[0].pat)
+        return MintedPat(made[0].pat, SecretValue(made[0].value))
+
+    world.pats.change_minted = swap
+    world.run()
+    check_doubted(world, doubt)
+    world.pats.change_minted = world.pats.change_listed = None
+    world.advance(**SETTLE)
+    world.run()
+    assert made[0] in world.pats.live_pats()
+    assert made[0].pat.authorization_id not in world.revoked_ids()

@@ -52,7 +52,7 @@ class MintAnswerDoubted(
     """The answer to a mint names a PAT that is not proven to be the new one; nothing is revoked on its word."""
 
     authorization_id: str
-    reason: str
+    doubt: str
 
 
 class PatMinted(Event, name="pat_minted", subject=SubjectKind.MANAGED_PAT):
