@@ -150,13 +150,13 @@ def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) ->
             if (subject, "") in seen.down:
                 return None
             return SignInRestored() if kind is ConditionKind.SIGN_IN_NEEDED else AccountRestored()
-        case ConditionKind.ORGANIZATION_DOWN:
+        case ConditionKind.ORGANIZATION_DOWN | ConditionKind.LISTING_DAMAGED:
+            is_down = kind is ConditionKind.ORGANIZATION_DOWN
             if subject not in {name_organization((pat.account, pat.organization)) for pat in seen.pats}:
-                return OrganizationDropped()
-            return OrganizationRestored() if subject in map(name_organization, seen.looked) else None
-        case ConditionKind.LISTING_DAMAGED:
-            is_over = subject not in map(name_organization, seen.down)
-            return ListingRepaired() if is_over else None
+                return OrganizationDropped() if is_down else ListingRepaired()
+            if subject not in map(name_organization, seen.looked):
+                return None
+            return OrganizationRestored() if is_down else ListingRepaired()
         case ConditionKind.VAULT_DOWN:
             return None if subject in map(name_vault, seen.pats) else VaultDropped()
         case ConditionKind.PAT_LEFT_BEHIND:

@@ -11,11 +11,12 @@ import pytest
 from rotator.domain.managed_pat import Hold, Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
+from rotator.engine.keeping import forget
 from rotator.engine.report import OutcomeKind
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, codes_of, make_world, names_of
-from tests.support.engine_scenarios import make_overlapping
+from tests.support.engine_scenarios import make_busy, make_overlapping
 
 FRESH = "fresh"
 
@@ -240,6 +241,26 @@ def test_unreadable_entry_is_told_once_and_harms_nobody_else() -> None:
     world.heal()
     world.run()
     assert world.events(place) == ["listing_damaged unknown", "listing_repaired succeeded"]
+
+
+def test_listing_stays_damaged_until_it_is_read_again_or_nothing_is_managed_there() -> None:
+    """Neither an account nor an organization that cannot be looked at proves that the listing is whole."""
+    world = make_fresh()
+    forget(world.make_run(), "other")
+    garble(world, "none of ours", "0dd00000-1111-4222-8333-444444444444")
+    world.run()
+    world.heal()
+    world.sign_in.refusals[ACCOUNT] = make_busy("refresh", "entra")
+    world.run()
+    world.heal()
+    world.pats.fail("fetch_pats")
+    world.run()
+    place = f"{ACCOUNT}/{ORGANIZATION}"
+    told = ["listing_damaged unknown", "organization_down failed"]
+    assert world.events(place) == told
+    forget(world.make_run(), FRESH)
+    world.run()
+    assert world.events(place) == [*told, "listing_repaired succeeded", "organization_dropped succeeded"]
 
 
 def list_untracked(world: EngineWorld) -> list[tuple[str, str]]:
