@@ -32,7 +32,7 @@ _FULL = _Kind("database_full", "has no space left", "Free space on the disk that
 _READ_ONLY = _Kind(
     "database_read_only",
     "cannot be written",
-    "Give the user that runs rotator write access to the database and its folder, or point `database` at the primary.",
+    "Let the user that runs rotator write the database and its folder, or point `database` at the primary server.",
 )
 _CORRUPT = _Kind(
     "database_corrupt",
