@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rotator.domain.events.inventory import PatForgotten
+from rotator.domain.managed_pat import ManagedPat
+from rotator.engine.auditing import load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.comparing import ScanKind
+from rotator.engine.forgotten import close_forgotten
 from rotator.engine.report import OutcomeKind
 from rotator.engine.scanning import scan
 from rotator.errors import ClaimLostError
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import UnitOfWork
 from tests.support.engine import NAME, codes_of, make_world, names_of
 
 STEPS = ("planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring")
@@ -28,8 +35,13 @@ def test_open_rotation_is_closed_and_reported_when_its_record_is_gone(mark: str)
         world.run_and_die(after=mark)
     world.advance(minutes=6)
     world.forget()
-    lived, revoked = world.live_ids(), world.revoked_ids()
+    lived, revoked, (state,) = world.live_ids(), world.revoked_ids(), world.states()
     report = world.run()
+    (closed,) = load_events(world.database, AuditFilter(event="rotation_closed"))
+    (rotation,) = world.rotations()
+    assert rotation.failure is not None
+    assert (rotation.failure.code, rotation.updated_at) == ("record_gone", world.clock.now())
+    assert closed.entry.details == {"code": "record_gone", "state": state, "rotation_id": rotation.id}
     assert names_of(report, OutcomeKind.FAILED) == [NAME]
     assert codes_of(report, OutcomeKind.FAILED) == ["record_gone"]
     assert world.states() == ["failed"]
@@ -38,6 +50,35 @@ def test_open_rotation_is_closed_and_reported_when_its_record_is_gone(mark: str)
     assert world.run().of_kind(OutcomeKind.FAILED) == ()
     shown = {entry.authorization_id: entry.kind for entry in scan(world.make_run()).entries}
     assert {shown[found] for found in lived} == {ScanKind.LEFT_BEHIND}
+
+
+class Readopter:
+    """Watches the database: the record is there again right before the next transaction that writes."""
+
+    def __init__(self, record: ManagedPat) -> None:
+        self.records = [record]
+
+    def meet(self, moment: str) -> None:
+        """See TransactionWatcher."""
+
+    def meet_transaction(self, work: UnitOfWork) -> None:
+        """See TransactionWatcher."""
+        while self.records:
+            work.inventory.add(self.records.pop())
+
+    def meet_commit(self, marks: list[str]) -> None:
+        """See TransactionWatcher."""
+
+
+def test_open_rotation_stays_when_its_record_was_adopted_again_meanwhile() -> None:
+    world = make_world()
+    world.run_and_die(after="minting")
+    record = world.record()
+    world.advance(minutes=6)
+    world.forget()
+    world.database.watcher = Readopter(replace(record, epoch=0))
+    assert close_forgotten(world.make_run()) == ()
+    assert world.states() == ["minting"]
 
 
 def test_run_goes_on_when_a_record_is_forgotten_beside_it() -> None:

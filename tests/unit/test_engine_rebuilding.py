@@ -10,6 +10,7 @@ import pytest
 
 from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.events.inventory import PatResumed
+from rotator.domain.events.rotations import RevokeStarted
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
@@ -77,7 +78,7 @@ def do(world: EngineWorld) -> Rebuild:
 def check_told(plan: Rebuild) -> None:
     """Each refusal says which secret, or which other record, is in the way, and what a person can do about it."""
     for refusal in plan.refusals:
-        assert VAULT in refusal.reason or "its PAT or its secret" in refusal.reason
+        assert VAULT in refusal.reason or "its PAT" in refusal.reason
         assert refusal.fix
 
 
@@ -518,6 +519,50 @@ def test_rebuild_leaves_a_record_alone_when_a_run_changed_it_after_the_look() ->
     assert world.states() == []
     do(world)
     assert world.record().authorization_id == world.live_ids()[-1]
+
+
+def test_rebuild_leaves_a_record_alone_when_another_took_its_pat_after_the_look() -> None:
+    world = make_restored()
+    run = world.make_run()
+    plan = look(run)
+    [item] = plan.news
+    taken = replace(world.record(), name="other", authorization_id=item.record.authorization_id, secret_name="other")
+    with world.database.begin() as work:
+        work.inventory.add(taken)
+    before = world.record()
+    with pytest.raises(ClaimHeldError, match="changed by another run"):
+        rebuild(run, plan)
+    assert world.record() == before
+
+
+def test_rebuild_leaves_a_record_alone_when_another_took_its_old_pat_after_the_look() -> None:
+    world = make_lost()
+    run = world.make_run()
+    plan = look(run)
+    [item] = plan.news
+    assert item.predecessor is not None
+    old = item.predecessor.authorization_id
+    with world.database.begin() as work:
+        work.inventory.add(replace(item.record, name="other", authorization_id=old, secret_name="other"))
+    with pytest.raises(ClaimHeldError, match="changed by another run"):
+        rebuild(run, plan)
+    with world.database.read() as reading:
+        assert [pat.name for pat in reading.inventory.load_all()] == ["other"]
+
+
+def test_secret_is_refused_when_a_rotation_of_another_record_made_its_pat() -> None:
+    world = make_world()
+    world.run()
+    rotation = world.rotations()[0]
+    lose(world)
+    world.add_managed("other", days_left=20)
+    with claimed(world.make_run(), "other") as held:
+        other = replace(rotation, id="f" * 32, name="other", predecessor_id="gone")
+        held.begin(other, RevokeStarted(authorization_id=world.live_ids()[-1], why="late"))
+    [refusal] = look_at(world).refusals
+    assert refusal.reference == NAME
+    assert "rotation of another managed PAT" in refusal.reason
+    assert "rotator once" in refusal.fix
 
 
 def test_rebuild_is_refused_when_a_run_works_on_the_record() -> None:
