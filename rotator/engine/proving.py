@@ -22,8 +22,8 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
     rotation, identifier = held.rotation, answered.authorization_id.lower()
     if identifier in rotation.known_ids or identifier == rotation.predecessor_id.lower():
         raise _doubt(held, identifier, "listed_before")
-    with held.services.database.read() as reading:
-        keepers = load_keepers(reading, [identifier], held.services.clock.now())
+    now = held.services.clock.now()
+    keepers = held.load(lambda reading: load_keepers(reading, [identifier], now))
     if identifier in keepers.minted_ids or keepers.find_by_id(identifier) is not None:
         raise _doubt(held, identifier, "in_use")
     made = _fetch_made(held, identifier)

@@ -73,7 +73,8 @@ class WatchedDatabase(MemoryDatabase):
     A mark is the value of a state that a rotation entered, or the name of an audit event. `dies_before` loses the
     commit with that mark, `dies_after` keeps it; either way every later transaction fails until `revive`.
     `refusals` are raised once in place of the commit with that mark, `losses` once after it was made. `interrupts`
-    are called once after it. `faults` strike the transactions of these numbers, counted by `begun`. `watcher` is told
+    are called once after it. `faults` strike the transactions of these numbers, counted by `begun`; `lost_reads` is how
+    many of the next reads fail. `watcher` is told
     of every transaction. `audit_left` is how many more events can be written, None for any number. `skew` is how far
     the database's clock is ahead of the host's.
     """
@@ -88,6 +89,7 @@ class WatchedDatabase(MemoryDatabase):
         self.interrupts: dict[str, Callable[[], object]] = {}
         self.faults: dict[int, CommitFault] = {}
         self.begun = 0
+        self.lost_reads = 0
         self.audit_left: int | None = None
         self.watcher: TransactionWatcher | None = None
         self.timeline = timeline
@@ -140,6 +142,9 @@ class WatchedDatabase(MemoryDatabase):
         """See the port."""
         if self._dead:
             raise ProcessDied
+        if self.lost_reads > 0:
+            self.lost_reads -= 1
+            raise DatabaseUnreachableError("the database cannot be reached: the connection was closed")
         if self.watcher is not None:
             self.watcher.meet("read")
         with super().read() as reading:

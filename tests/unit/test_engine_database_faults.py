@@ -56,6 +56,15 @@ def test_value_in_memory_is_stored_when_a_commit_fails_once(mark: str, fault: Co
     world.finish()
 
 
+@pytest.mark.parametrize("mark", ["minting", "verified"])
+def test_value_in_memory_is_stored_when_reads_fail_for_a_while(mark: str) -> None:
+    world = make_world()
+    world.database.interrupts[mark] = lambda: setattr(world.database, "lost_reads", 3)
+    report = world.run()
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
+    assert world.count("mint") == 1
+
+
 @pytest.mark.parametrize("fault", CommitFault)
 def test_clamped_lifetime_is_learned_once_when_its_commit_fails(fault: CommitFault) -> None:
     world = make_world()
