@@ -198,7 +198,9 @@ def test_clone_is_revoked_when_its_answer_has_another_expiry_than_the_server() -
         minted, pat=replace(minted.pat, valid_to=minted.pat.valid_to - timedelta(days=1))
     )
     world.run()
-    assert world.codes() == ["mint_answer_wrong"]
+    (failure,) = [rotation.failure for rotation in world.rotations()]
+    assert failure is not None
+    assert (failure.code, bool(failure.message)) == ("mint_answer_wrong", True)
     assert world.count("store") == 0
     world.pats.change_minted = None
     world.finish()

@@ -77,6 +77,17 @@ def test_pat_is_made_again_from_its_record_when_the_server_has_forgotten_it_and_
     assert made.valid_to - made.valid_from == record.lifetime - timedelta(seconds=240)
 
 
+def test_record_of_a_pat_for_all_organizations_becomes_one_for_its_own_when_it_is_made_again() -> None:
+    world = make_world()
+    with claimed(world.make_run(), NAME) as held:
+        held.save(replace(held.pat, all_organizations=True), FailureCleared())
+    del world.pats.pats[world.record().authorization_id]
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
+    clone = world.pats.pats[world.record().authorization_id].pat
+    assert clone.target_accounts == (world.pats.organizations["contoso"].id,)
+    assert world.record().all_organizations is False
+
+
 def test_record_describes_the_clone_when_somebody_changed_the_old_pat_before_a_rotation_by_hand() -> None:
     """The clone is made from what the server says; nothing was compared with the record before."""
     world = make_world()
