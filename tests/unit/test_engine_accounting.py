@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.rotation import Rotation
+from rotator.engine.accounting import find_other_keeper
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.comparing import ScanKind
 from rotator.engine.report import OutcomeKind
 from rotator.engine.scanning import scan
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world
+from tests.support.engine_scenarios import make_overlapping
 
 STEPS = (
     "planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring", "completed",
@@ -207,3 +209,27 @@ def test_clone_is_kept_when_a_record_names_it_although_its_rotation_was_given_up
     assert codes_of(report, OutcomeKind.BLOCKED) == ["clone_in_use"]
     assert clone not in world.revoked_ids()
     assert world.states() == ["failed"]
+
+
+def test_closed_rotation_keeps_no_pat_any_more_when_its_record_is_forgotten() -> None:
+    """Until then a rotation of another ManagedPat may not revoke what it left."""
+    world = make_overlapping()
+    world.secrets.write_foreign(world.location(), "someone's")
+    world.run()
+    assert world.states() == ["failed"]
+    old, now = world.rotations()[0].predecessor_id, world.clock.now()
+    with world.database.read() as reading:
+        keeper = find_other_keeper(reading, old, "another", now)
+    assert keeper is not None
+    assert keeper.name == NAME
+    world.forget()
+    with world.database.read() as reading:
+        assert find_other_keeper(reading, old, "another", now) is None
+
+
+def test_open_rotation_keeps_its_pats_although_its_record_is_forgotten() -> None:
+    world = make_overlapping()
+    world.forget()
+    with world.database.read() as reading:
+        keepers = [find_other_keeper(reading, found, "another", world.clock.now()) for found in world.live_ids()]
+    assert [keeper is not None and keeper.name for keeper in keepers] == [NAME, NAME]

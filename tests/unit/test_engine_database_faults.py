@@ -18,6 +18,7 @@ from rotator.errors import ClaimHeldError, DatabaseError, DatabaseLockedError, D
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_fakes import CommitFault
 from tests.support.engine_scenarios import make_overlapping
+from tests.support.policies import RULE, make_policy
 
 AT_STAKE = ("minted", "verified", "storing", "stored", "overlapping")
 """The commits between the POST and the read-back."""
@@ -148,6 +149,18 @@ def test_nothing_is_repeated_when_the_value_was_given_up(fault: CommitFault) -> 
     report = world.run()
     assert codes_of(report, OutcomeKind.FAILED) == [fault.make_error().code]
     world.pats.change_minted = None
+    world.advance(minutes=11)
+    world.finish()
+
+
+@pytest.mark.parametrize("fault", CommitFault)
+def test_nothing_is_repeated_when_the_value_was_read_back(fault: CommitFault) -> None:
+    """The overlap is over immediately: its end is finished by a later run, as any other."""
+    world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(0))))
+    strike_mark(world, fault, "retiring")
+    report = world.run()
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
+    assert codes_of(report, OutcomeKind.FAILED) == [fault.make_error().code]
     world.advance(minutes=11)
     world.finish()
 
