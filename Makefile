@@ -35,7 +35,7 @@ bench: $(INSTALLED) ## timings, side by side with the bare minimum
 simulate: $(INSTALLED) ## every crash point of a rotation, and RUNS=2000 random histories
 	@$(BIN)/python -m tests.simulation --everywhere --runs $(or $(RUNS),2000) $(ARGS)
 
-mutate: $(INSTALLED) ## change recovery, guard and matcher a little, many times: do the tests notice?
+mutate: $(INSTALLED) ## change the engine a little, many times: do the tests notice?
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
 clean: ## remove .venv, builds and caches
