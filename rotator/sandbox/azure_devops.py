@@ -18,6 +18,7 @@ from rotator.sandbox.azure_devops_replies import (
     make_error,
     make_sign_in_page,
     make_unauthorized,
+    to_ticks,
 )
 from rotator.sandbox.messages import Request, Response
 from rotator.sandbox.world import AccessToken, Organization, User, World
@@ -99,7 +100,8 @@ class AzureDevOpsService:
 
     def _pat_user(self, request: Request, organization: Organization) -> User | None:
         value = _basic_password(request)
-        now = self._world.clock.now()
+        # Dates are kept rounded, so a new PAT may begin a moment after the true time: compare like with like.
+        now = to_ticks(self._world.clock.now())
         pat = next((pat for pat in self._world.pats.values() if pat.value == value), None)
         if pat is None or pat.revoked or not pat.valid_from <= now < pat.valid_to:
             return None

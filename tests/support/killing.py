@@ -50,11 +50,15 @@ COMMITS = [
     "store_started",
     "secret_stored",
     "overlap_started",
+    "UPDATE managed_pat",
     "revoke_started",
     "rotation_completed",
     "UPDATE managed_pat",
 ]
-"""Every commit of a rotation, named as by `dying_command`: it takes the claim second and gives it back last."""
+"""Every commit of a rotation, named as by `dying_command`.
+
+It takes the claim second, confirms it before the DELETE, and gives it back last.
+"""
 CHANGES = (
     ("azure_devops", "POST", "/tokens/pats"),
     ("key_vault", "PUT", "/secrets/"),
