@@ -6,7 +6,9 @@ from typing import Annotated, TypedDict
 
 from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument, make_failure_document
 from rotator.documents.inventory import RecordDocument, make_record_document
+from rotator.domain.refusal import Refusal
 from rotator.engine.adopting import AdoptionPlan
+from rotator.engine.explaining import explain_refusal
 
 
 class AdoptedDocument(RecordDocument):
@@ -40,6 +42,11 @@ def make_adoption_document(plan: AdoptionPlan, run_id: str, *, dry_run: bool) ->
         "run_id": run_id,
         "dry_run": dry_run,
         "adopted": [{**make_record_document(item.record), "rule": item.rule.name} for item in plan.proposals],
-        "refused": [{"reference": item.reference, "reason": item.reason, "fix": item.fix} for item in plan.refusals],
+        "refused": [_make_refusal(item) for item in plan.refusals],
         "errors": [make_failure_document(error) for error in plan.errors],
     }
+
+
+def _make_refusal(refusal: Refusal) -> RefusalDocument:
+    told = explain_refusal(refusal)
+    return {"reference": refusal.reference, "reason": told.message, "fix": told.fix}

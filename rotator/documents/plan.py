@@ -26,7 +26,6 @@ class ActionDocument(PatReference):
     expires_at: Annotated[Moment, "When the current PAT expires."]
     reason: Annotated[ActionReason, "Why a run would do it."]
     error: Annotated[FailureDocument | None, "What failed before, or what blocks it. Null: nothing does."]
-    fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
     rule: Annotated[str | None, "Rule of the policy that decides. Null: none does."]
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     new_expires_at: Annotated[Moment | None, "When the new PAT would expire. Null: none would be made."]
@@ -87,7 +86,6 @@ def _make_action(action: Action, postponed: bool) -> ActionDocument:
         "expires_at": write_moment(pat.valid_to),
         "reason": action.reason,
         "error": make_failure_or_none(action.failure),
-        "fix": action.failure.fix if action.failure else "",
         "rule": rule.name if rule else None,
         "rotate_after": write_moment_or_none(action.decision.rotate_after) if action.decision else None,
         "new_expires_at": write_moment_or_none(action.expires_at),

@@ -6,6 +6,8 @@ from typing import Annotated, TypedDict
 
 from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument, make_failure_document
 from rotator.documents.pat import PatReference, make_reference
+from rotator.domain.refusal import Refusal
+from rotator.engine.explaining import explain_refusal
 from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.tags import AUTHORIZATION_TAG
 
@@ -43,7 +45,7 @@ def make_rebuild_document(plan: Rebuild, *, dry_run: bool) -> RebuildDocument:
         "dry_run": dry_run,
         "rebuilt": [_make_rebuilt(item) for item in plan.news],
         "unchanged": len(plan.found) - len(plan.news),
-        "refused": [{"name": item.reference, "reason": item.reason, "fix": item.fix} for item in plan.refusals],
+        "refused": [_make_refusal(item) for item in plan.refusals],
         "errors": [make_failure_document(error) for error in plan.errors],
     }
 
@@ -55,3 +57,8 @@ def _make_rebuilt(item: Found) -> RebuiltDocument:
         "overlapping": item.predecessor is not None,
         "gone": [version.tags.get(AUTHORIZATION_TAG) for version in item.gone],
     }
+
+
+def _make_refusal(refusal: Refusal) -> NotRebuiltDocument:
+    told = explain_refusal(refusal)
+    return {"name": refusal.reference, "reason": told.message, "fix": told.fix}

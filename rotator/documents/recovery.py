@@ -11,7 +11,8 @@ from rotator.documents.document import (
     make_place_failure,
 )
 from rotator.documents.inventory import RotationDocument, make_rotation_document
-from rotator.engine.left_behind import LeftBehind, LeftBehindKind, make_warning
+from rotator.engine.explaining import explain_left_behind
+from rotator.engine.left_behind import LeftBehind, LeftBehindKind
 from rotator.engine.recovery import RecoveryPlan
 
 
@@ -54,7 +55,7 @@ def make_left_behind_document(left: LeftBehind) -> LeftBehindDocument:
         "kind": left.kind,
         "display_name": left.pat.display_name,
         "rotation_id": left.rotation.id,
-        "fix": make_warning(left).fix,
+        "fix": explain_left_behind(left).fix,
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_secret_name
+from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import make_kept_lifetime, make_offset_range
@@ -111,11 +111,6 @@ class Decision:
     rotate_after: datetime | None = None
     lifetime: timedelta | None = None
     obstacle: Obstacle | None = None
-
-    @property
-    def failure(self) -> Failure | None:
-        """The failure of a blocked ManagedPat; None for the other verdicts."""
-        return None if self.obstacle is None else replace(self.obstacle.explain(), code="blocked")
 
 
 @dataclass(frozen=True)

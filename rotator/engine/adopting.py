@@ -7,17 +7,25 @@ from datetime import datetime
 
 from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.events.rotations import RotationBlocked
-from rotator.domain.managed_pat import NAME_PATTERN, SECRET_NAME_PATTERN, ManagedPat, Pat, make_managed, make_name
+from rotator.domain.managed_pat import (
+    NAME_PATTERN,
+    SECRET_NAME_PATTERN,
+    Failure,
+    ManagedPat,
+    Pat,
+    make_managed,
+    make_name,
+)
 from rotator.domain.outside import find_id
 from rotator.domain.policy import Rule, RuleAction, check_target
+from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.engine.accounting import Keeper, KeeperKind, Keepers, load_keepers
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
+from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
 from rotator.errors import RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
-
-RUN_FIRST = "Run `rotator once` first."
 
 Listed = tuple[Listing, Pat]
 """A PAT, and the listing that shows it."""
@@ -33,15 +41,6 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """One PAT that was asked for and cannot be adopted."""
-
-    reference: str
-    reason: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
 class AdoptionPlan:
     """What an adoption would write; nothing is written until `adopt` is given it."""
 
@@ -52,14 +51,14 @@ class AdoptionPlan:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person chose for the one PAT that is adopted: its handle, its secret, or both; None: as the rule says."""
+    """What a person chose for the one PAT that is adopted: its name, its secret, or both. None: as the rule says."""
 
     name: str | None = None
     secret_name: str | None = None
 
 
 def make_choice(name: str | None, secret_name: str | None) -> Choice:
-    """Make a choice of texts that a person gave. UsageError when one can be no handle, or no secret of Key Vault."""
+    """Make a choice of texts that a person gave. UsageError when one cannot be a name, or a secret of Key Vault."""
     if name is not None and not NAME_PATTERN.fullmatch(name):
         raise UsageError(
             f'"{name}" cannot be a name',
@@ -119,7 +118,7 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
                 try:
                     work.inventory.add(pat)
                 except UsageError as error:
-                    refusal = Refusal(pat.authorization_id, error.message, error.fix)
+                    refusal = Refusal(RefusalKind.CHANGED, pat.authorization_id, failure=Failure.of(error))
             if refusal is not None:
                 refusals.append(refusal)
                 continue
@@ -149,6 +148,15 @@ def _is_tracked(keeper: Keeper | None) -> bool:
     return keeper is not None and keeper.kind in (KeeperKind.RECORD, KeeperKind.ROTATION)
 
 
+_KEPT = {
+    KeeperKind.RECORD: RefusalKind.MANAGED,
+    KeeperKind.ROTATION: RefusalKind.ROTATING,
+    KeeperKind.FAILED_ROTATION: RefusalKind.LEFT_BEHIND,
+    KeeperKind.SENT_MINT: RefusalKind.SENT_MINT,
+    KeeperKind.POSSIBLE_MINT: RefusalKind.POSSIBLE_MINT,
+}
+
+
 def _refuse_kept(listed: Listed, keepers: Keepers, *, by_id: bool) -> Refusal | None:
     """Why a PAT cannot be adopted because something accounts for it already; None when nothing does.
 
@@ -156,26 +164,15 @@ def _refuse_kept(listed: Listed, keepers: Keepers, *, by_id: bool) -> Refusal | 
     a rotation of a forgotten ManagedPat left behind may be adopted, so that it can come back.
     """
     listing, pat = listed
-    identifier = pat.authorization_id
     keeper = keepers.find(pat, listing.account, listing.organization, listing.identity.organization_id)
     if keeper is None or not keeper.binds:
         return None
-    if keeper.kind is KeeperKind.RECORD:
-        return Refusal(identifier, f"it is managed already, as {keeper.name}")
-    if keeper.kind is KeeperKind.ROTATION:
-        return Refusal(identifier, f"a rotation of {keeper.name} that is not finished uses it", RUN_FIRST)
-    if keeper.kind is KeeperKind.FAILED_ROTATION:
-        fix = (
-            f"If nobody uses it: `rotator recover --revoke {identifier}`. To adopt it as another PAT, "
-            f"`rotator inventory forget {keeper.name}` first."
-        )
-        return Refusal(identifier, f"a rotation of {keeper.name} that failed left it behind", fix)
-    if keeper.kind is KeeperKind.SENT_MINT or keeper.is_open:
-        return Refusal(identifier, f"a rotation of {keeper.name} may have made it", RUN_FIRST)
-    if by_id:
+    kind = _KEPT[keeper.kind]
+    if kind is RefusalKind.POSSIBLE_MINT and keeper.is_open:
+        kind = RefusalKind.SENT_MINT
+    if kind is RefusalKind.POSSIBLE_MINT and by_id:
         return None
-    fix = f"If a person uses it, adopt it by its id; if nobody does: `rotator recover --revoke {identifier}`."
-    return Refusal(identifier, f"a rotation of {keeper.name} may have made it, and so may a person", fix)
+    return Refusal(kind, pat.authorization_id, name=keeper.name)
 
 
 def _choose(
@@ -191,17 +188,12 @@ def _choose(
         if len(found) == 1:
             chosen[found[0][1].authorization_id] = found[0]
         elif found:
-            ids = ", ".join(f"{pat.authorization_id} ({listing.organization})" for listing, pat in found)
-            reason = f'{len(found)} PATs are called "{reference}": {ids}'
-            refusals.append(Refusal(reference, reason, "Name the one you mean by its authorization id."))
+            ids = tuple(pat.authorization_id for _, pat in found)
+            places = tuple(listing.organization for listing, _ in found)
+            refusals.append(Refusal(RefusalKind.AMBIGUOUS, reference, ids=ids, organizations=places))
         else:
             kept = _refuse_kept(listed[reference], keepers, by_id=True) if reference in listed else None
-            unknown = Refusal(
-                reference,
-                "no untracked active PAT has this authorization id or display name",
-                "See `rotator scan` for what there is.",
-            )
-            refusals.append(kept or unknown)
+            refusals.append(kept or Refusal(RefusalKind.UNKNOWN, reference))
     return list(chosen.values())
 
 
@@ -219,8 +211,8 @@ def _find_rules(
         if rule is not None and rule.action is not RuleAction.IGNORE:
             covered.append(((listing, pat), rule))
         elif not quietly:
-            reason = "no rule in the policy covers it" if rule is None else f"rule {rule.name} says ignore"
-            refusals.append(Refusal(pat.display_name, reason, "Change the policy so that a rule covers it."))
+            kind = RefusalKind.NO_RULE if rule is None else RefusalKind.IGNORED
+            refusals.append(Refusal(kind, pat.display_name, rule=rule.name if rule is not None else ""))
     return covered
 
 
@@ -239,7 +231,7 @@ def _drop_kept(
 
 @dataclass(frozen=True)
 class _Taken:
-    """The handles and the secrets that others have, these by whose they are."""
+    """The names that others have, and the secrets, each with the name of its owner."""
 
     names: set[str]
     places: dict[str, str]
@@ -261,13 +253,11 @@ def _propose(
             refusals.append(_refuse_contested(pat, contested[pat.authorization_id]))
             continue
         if choice.name in taken.names:
-            refusals.append(Refusal(pat.authorization_id, f"the name {choice.name} is taken", "Choose another one."))
+            refusals.append(Refusal(RefusalKind.NAME_TAKEN, pat.authorization_id, name=choice.name or ""))
             continue
         record = _make_record(listed, rule, frozenset(taken.names), choice)
         if record.place in taken.places:
-            reason = f"secret {record.secret_name} in {record.vault} belongs to {taken.places[record.place]} already"
-            fix = f"Make secret_name of rule {rule.name} distinct, with {{name}}, or choose one with --secret."
-            refusals.append(Refusal(pat.authorization_id, reason, fix))
+            refusals.append(_refuse_place(record, rule, taken.places[record.place]))
             continue
         taken.names.add(record.name)
         taken.places[record.place] = record.name
@@ -276,7 +266,7 @@ def _propose(
 
 
 def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:
-    """For each PAT that another one would share its handle with, in its organization or secret: the ids of both."""
+    """For each PAT that would share its name with another, in one organization or one secret: the ids of both."""
     alike: dict[tuple[str, str], set[str]] = {}
     for listed, rule in covered:
         plain = _make_record(listed, rule, frozenset(), Choice())
@@ -290,11 +280,19 @@ def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:
 
 
 def _refuse_contested(pat: Pat, ids: set[str]) -> Refusal:
-    others = ", ".join(sorted(ids - {pat.authorization_id}))
+    identifier = pat.authorization_id
+    others = tuple(sorted(ids - {identifier}))
+    return Refusal(RefusalKind.SAME_NAME, identifier, display_name=pat.display_name, ids=others)
+
+
+def _refuse_place(record: ManagedPat, rule: Rule, owner: str) -> Refusal:
     return Refusal(
-        pat.authorization_id,
-        f'"{pat.display_name}" would have the same name as {others}, and nothing says which of them consumers mean',
-        f"Choose for each: `rotator inventory adopt {pat.authorization_id} --as NAME --secret NAME`.",
+        RefusalKind.PLACE_TAKEN,
+        record.authorization_id,
+        name=owner,
+        rule=rule.name,
+        vault=record.vault,
+        secret_name=record.secret_name,
     )
 
 
@@ -312,4 +310,4 @@ def _make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choi
     )
     # A denied scope is judged by the policy at every plan: lifting the guardrail is enough.
     obstacle = check_target(pat, listing.identity.organization_id)
-    return record if obstacle is None else replace(record, blocked=True, last_failure=obstacle.explain())
+    return record if obstacle is None else replace(record, blocked=True, last_failure=explain_obstacle(obstacle))

@@ -69,16 +69,6 @@ def load_left_behind(reading: Reading, known: Known) -> tuple[LeftBehind, ...]:
     return tuple(found.values())
 
 
-def make_warning(left: LeftBehind) -> Failure:
-    """Say what is wrong with it, and what to do."""
-    identifier, name = left.pat.authorization_id, left.rotation.name
-    if left.kind is LeftBehindKind.FAILED_ROTATION:
-        message = f"PAT {identifier} was left behind by a rotation of {name} that failed"
-    else:
-        message = f"PAT {identifier} may be a lost mint for {name}, and may be a person's: there is no proof"
-    return Failure(LEFT_BEHIND, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
-
-
 def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
     """Revoke a PAT that was left behind, because a person says so.
 

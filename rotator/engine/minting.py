@@ -26,6 +26,7 @@ from rotator.engine.abandoning import LOST_VALUE, abandon, abandon_unusable
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
+from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.pace import check_pace
 from rotator.engine.preflight import Source, close_unminted
@@ -174,7 +175,7 @@ def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Sourc
         raise abandon_unusable(held, "mint_answer_wrong", "the clone came back with another expiry")
     storm = check_storm(source.rule, made.lifetime)
     if storm is not None:
-        told = storm.explain()
+        told = explain_obstacle(storm)
         raise abandon_unusable(held, "lifetime_clamped", told.message, told.fix, PlanRefusedError)
 
 

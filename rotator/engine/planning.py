@@ -9,6 +9,7 @@ from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.context import RunContext
+from rotator.engine.explaining import explain_decision
 from rotator.engine.pace import count_places
 from rotator.ports.database import Database
 
@@ -62,7 +63,9 @@ def plan_one(
     kind, reason = _VERDICTS[decision.verdict]
     if reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
         reason = ActionReason.EXPIRED
-    return Action(kind, pat, reason, decision, expires_at=expires_at, retires_at=retires_at, failure=decision.failure)
+    return Action(
+        kind, pat, reason, decision, expires_at=expires_at, retires_at=retires_at, failure=explain_decision(decision)
+    )
 
 
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:

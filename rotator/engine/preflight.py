@@ -22,6 +22,7 @@ from rotator.domain.rotation import (
 from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
+from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import (
     Writer,
@@ -71,7 +72,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
             current = check_listed(held, view)
     obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if obstacle is not None:
-        told = obstacle.explain()
+        told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
     return Source(current, rule, lifetime, listing)
 

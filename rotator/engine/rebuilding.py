@@ -10,9 +10,9 @@ from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import SecretRead
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed
 from rotator.domain.marker import strip_mark
+from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.engine.accounting import find_other_keeper
-from rotator.engine.adopting import Refusal
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
@@ -32,7 +32,7 @@ from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNCOVERED_OVERLAP = timedelta(hours=24)
-"""The overlap where no rule of the policy says one: as long as consumers are known to keep a value."""
+"""The overlap where no rule of the policy sets one: as long as consumers are known to cache a value."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,7 @@ class _Look:
         tags = versions[0].tags
         name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG)
         if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
-            reason = f"secret {location.name} in {location.vault} has tags that rotator does not write"
-            self.refusals.append(Refusal(location.name, reason, "Find out who writes this secret, then adopt its PAT."))
+            self.refusals.append(_refuse(RefusalKind.FOREIGN_TAGS, location.name, location))
             return
         listing = self._view.fetch_listing(location.account, organization)
         found = self._weigh(location, name, versions, listing)
@@ -202,17 +201,13 @@ class _Look:
         gone = self._drop_known(name, newer)
         recorded = before.authorization_id if before is not None else None
         pat = listing.find(version.tags[AUTHORIZATION_TAG] if version is not None else recorded)
-        fix = (
-            "" if pat else "Create a PAT, write its value to the secret and adopt it, or find out who revoked this one."
-        )
+        kind = RefusalKind.PAT_GONE if pat is None else None
         if newer and newer[0] not in gone:
-            fix = "The database knows the rotation that wrote it: `rotator once` says what to do."
+            kind = RefusalKind.ROTATION_KNOWN
         elif gone and self._is_live(location, listing.organization):
-            fix = "It still authenticates, so another user's installation shares the secret: remove it from one."
-        if pat is None or fix:
-            dead = versions[0].tags.get(AUTHORIZATION_TAG)
-            place = f"secret {location.name} in {location.vault}"
-            return Refusal(name, f"{place} holds {dead}, which the server does not list as active", fix)
+            kind = RefusalKind.STILL_VALID
+        if pat is None or kind is not None:
+            return _refuse(kind or RefusalKind.PAT_GONE, name, location, versions[0].tags.get(AUTHORIZATION_TAG))
         record = _make_record(name, location, listing, pat, version, before)
         rule = self._run.policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
@@ -242,17 +237,19 @@ class _Look:
         others = {**self.records, **{name: item.record for name, item in self.found.items()}}
         same = others.get(record.name)
         if same is not None and same.place != record.place:
-            reason = f"secret {record.secret_name} in {record.vault} names it, and so does {same.secret_name}"
-            fix = f"Remove the tags of the one that is no longer used, or `rotator inventory forget {record.name}`."
-            return Refusal(record.name, reason, fix)
+            return Refusal(
+                RefusalKind.TWO_SECRETS,
+                record.name,
+                vault=record.vault,
+                secret_name=record.secret_name,
+                other_secret=same.secret_name,
+            )
         for other in others.values():
             same_pat = (other.organization, other.authorization_id) == (record.organization, record.authorization_id)
             if other.name != record.name and (same_pat or other.place == record.place):
-                reason = f"its PAT or its secret is managed already, as {other.name}"
-                return Refusal(record.name, reason, f"`rotator inventory forget {other.name}`, then rebuild again.")
+                return Refusal(RefusalKind.MANAGED_AS, record.name, name=other.name)
         if self._is_foreign(record.authorization_id, record.name):
-            reason = "a rotation of another managed PAT accounts for its PAT"
-            return Refusal(record.name, reason, "Run `rotator once` until it is finished, then rebuild again.")
+            return Refusal(RefusalKind.OTHER_ROTATION, record.name)
         return None
 
     def _is_foreign(self, authorization_id: str, name: str) -> bool:
@@ -268,6 +265,11 @@ class _Look:
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes
         return old if is_alike else None
+
+
+def _refuse(kind: RefusalKind, reference: str, location: SecretLocation, dead: str | None = None) -> Refusal:
+    ids = () if dead is None else (dead,)
+    return Refusal(kind, reference, ids=ids, vault=location.vault, secret_name=location.name)
 
 
 def _split(

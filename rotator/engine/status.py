@@ -9,7 +9,8 @@ from enum import StrEnum
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.left_behind import load_left_behind, make_warning
+from rotator.engine.explaining import explain_decision, explain_left_behind
+from rotator.engine.left_behind import load_left_behind
 from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
 from rotator.engine.settling import is_settling
@@ -80,7 +81,7 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
     with database.read() as reading:
         known = known_in(reading, now)
         untracked = reading.inventory.load_untracked()
-        warnings = {item.pat.authorization_id: make_warning(item) for item in load_left_behind(reading, known)}
+        warnings = {item.pat.authorization_id: explain_left_behind(item) for item in load_left_behind(reading, known)}
         limits = reading.limits.load()
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     rows = []
@@ -150,7 +151,7 @@ def _make_row(
     state = _find_state(pat, rotation, decision, now)
     error = pat.last_failure
     if error is None and state is PatState.BLOCKED:
-        error = decision.failure
+        error = explain_decision(decision)
     return PatStatus(
         name=pat.name,
         account=pat.account,

@@ -10,6 +10,7 @@ from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.explaining import explain_decision
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_mint, mint_clone
@@ -66,7 +67,7 @@ class PatWork:
             held.save(cleared, FailureCleared())
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
-        failure = decision.failure
+        failure = explain_decision(decision)
         if failure is not None:
             raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
         if not self._is_by_hand:

@@ -103,7 +103,6 @@ def test_plan_document_tells_every_reason_when_nothing_is_due() -> None:
             "expires_at": "2026-12-06T09:00:00Z",
             "reason": "paused",
             "error": None,
-            "fix": "",
             "rule": None,
             "rotate_after": None,
             "new_expires_at": None,

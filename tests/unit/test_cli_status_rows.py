@@ -14,7 +14,8 @@ from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
-from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
+from rotator.domain.refusal import Refusal, RefusalKind
+from rotator.engine.adopting import AdoptionPlan, Proposal
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
 from rotator.engine.scanning import ScanReport
@@ -122,18 +123,18 @@ LISTED = (
 )
 
 
-def test_adoption_shows_handle_vault_and_secret_when_nothing_is_written_yet() -> None:
+def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> None:
     rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
     blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "it is valid for all organizations", "Split it."))
-    plan = AdoptionPlan((Proposal(blocked, rule, LISTED),), (Refusal("ghost", "no such PAT", "See scan."),))
+    plan = AdoptionPlan((Proposal(blocked, rule, LISTED),), (Refusal(RefusalKind.UNKNOWN, "ghost"),))
     assert list(render_adoption(plan, NOW)) == [
         r'+ npm-feed  "npm \x1b[2J feed"  build-bot/contoso  (rule ci)',
         "    id id-1, expires 2026-12-21 09:00Z (in 20 days)",
         "    secret contoso-npm-feed in https://v",
         "    blocked: it is valid for all organizations",
         "    fix: Split it.",
-        "x ghost: no such PAT",
-        "    fix: See scan.",
+        "x ghost: no untracked active PAT has this authorization id or display name",
+        "    fix: See `rotator scan` for what there is.",
     ]
 
 

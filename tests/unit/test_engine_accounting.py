@@ -11,6 +11,7 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.comparing import ScanKind
+from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.engine.scanning import scan
 from rotator.ports.pat_service import MintedPat
@@ -91,8 +92,8 @@ def test_clone_is_refused_when_it_is_listed_between_the_mint_and_its_journal() -
     world.run()
     [plan] = plans
     assert plan.proposals == ()
-    assert "a rotation of npm-feed may have made it" in plan.refusals[0].reason
-    assert "rotator once" in plan.refusals[0].fix
+    assert "a rotation of npm-feed may have made it" in explain_refusal(plan.refusals[0]).message
+    assert "rotator once" in explain_refusal(plan.refusals[0]).fix
 
 
 def test_plan_is_refused_when_a_rotation_has_come_to_account_for_its_pat_since_it_was_listed() -> None:
@@ -117,7 +118,7 @@ def test_plan_is_refused_when_a_rotation_has_come_to_account_for_its_pat_since_i
         ),
     )
     assert again.proposals == ()
-    assert "a rotation of deploy that is not finished uses it" in again.refusals[0].reason
+    assert "an unfinished rotation of deploy uses it" in explain_refusal(again.refusals[0]).message
     assert list_records(world) == ["deploy", NAME]
 
 
@@ -126,8 +127,8 @@ def test_orphan_of_a_crash_is_refused_and_shown_until_a_run_has_revoked_it() -> 
     clone = lose_answer(world)
     assert find_kind(world, clone) is ScanKind.MINTING
     [refusal] = adopt_now(world, clone).refusals
-    assert refusal.reason == "a rotation of npm-feed may have made it"
-    assert "`rotator once`" in refusal.fix
+    assert explain_refusal(refusal).message == "a rotation of npm-feed may have made it"
+    assert "`rotator once`" in explain_refusal(refusal).fix
     world.advance(minutes=6)
     world.run()
     assert clone in world.revoked_ids()
@@ -154,8 +155,8 @@ def test_pat_of_a_failed_rotation_is_refused_until_its_record_is_forgotten() -> 
     old, clone = world.live_ids()
     assert world.record().authorization_id == clone
     [refusal] = adopt_now(world, old).refusals
-    assert "npm-feed that failed" in refusal.reason
-    assert f"recover --revoke {old}" in refusal.fix
+    assert "a failed rotation of npm-feed" in explain_refusal(refusal).message
+    assert f"recover --revoke {old}" in explain_refusal(refusal).fix
     assert adopt_now(world).proposals == ()
     world.forget()
     assert len(adopt_now(world, old).proposals) == 1
@@ -172,7 +173,7 @@ def test_late_mint_is_refused_when_its_rotation_was_closed() -> None:
     ours = [found for found in world.live_ids() if found not in known_ids(world.rotations())]
     [late] = [found for found in ours if found != world.record().authorization_id]
     assert find_kind(world, late) is ScanKind.LATE
-    assert "may have made it" in adopt_now(world, late).refusals[0].reason
+    assert "may have made it" in explain_refusal(adopt_now(world, late).refusals[0]).message
     world.finish()
     assert late in world.revoked_ids()
 

@@ -9,6 +9,7 @@ import pytest
 
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.engine.adopting import AdoptionPlan, adopt, make_choice, propose
+from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, UsageError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
@@ -100,9 +101,9 @@ def test_reference_is_refused_when_several_pats_have_the_display_name() -> None:
     first, second = add_untracked(world, "deploy", "deploy")
     plan = look(world, "deploy")
     assert plan.proposals == ()
-    assert f"{first} (contoso)" in plan.refusals[0].reason
-    assert f"{second} (contoso)" in plan.refusals[0].reason
-    assert "authorization id" in plan.refusals[0].fix
+    assert f"{first} (contoso)" in explain_refusal(plan.refusals[0]).message
+    assert f"{second} (contoso)" in explain_refusal(plan.refusals[0]).message
+    assert "authorization id" in explain_refusal(plan.refusals[0]).fix
     assert list_names(look(world, first, second)) == ["deploy", "deploy-contoso"]
 
 
@@ -115,8 +116,8 @@ def test_neither_is_proposed_when_two_of_all_have_one_display_name() -> None:
     plan = look(world)
     assert list_names(plan) == ["other", "deploy"]
     assert [refusal.reference for refusal in plan.refusals] == [first, second]
-    assert second in plan.refusals[0].reason
-    assert f"`rotator inventory adopt {first} --as NAME --secret NAME`" in plan.refusals[0].fix
+    assert second in explain_refusal(plan.refusals[0]).message
+    assert f"`rotator inventory adopt {first} --as NAME --secret NAME`" in explain_refusal(plan.refusals[0]).fix
 
 
 def test_neither_is_proposed_when_two_organizations_would_share_the_plain_secret() -> None:
@@ -145,7 +146,7 @@ def test_choice_is_refused_when_it_is_taken_or_can_be_no_name() -> None:
         (make_choice(None, "Contoso-npm-feed"), "belongs to npm-feed already"),
     ):
         [refusal] = propose(run, [found], everything=False, choice=choice).refusals
-        assert reason in refusal.reason
+        assert reason in explain_refusal(refusal).message
     for name, secret in (("No Name", None), (None, "under_score"), (None, ""), ("", None)):
         with pytest.raises(UsageError):
             make_choice(name, secret)
@@ -156,30 +157,30 @@ def test_reference_is_refused_when_it_is_unknown_or_managed_already() -> None:
     plan = look(world, "ghost", world.record().authorization_id)
     assert plan.proposals == ()
     assert [refusal.reference for refusal in plan.refusals] == ["ghost", world.record().authorization_id]
-    assert "no untracked active PAT" in plan.refusals[0].reason
-    assert "managed already, as npm-feed" in plan.refusals[1].reason
+    assert "no untracked active PAT" in explain_refusal(plan.refusals[0]).message
+    assert "managed already, as npm-feed" in explain_refusal(plan.refusals[1]).message
 
 
 def test_reference_is_refused_when_no_rule_covers_it() -> None:
     world = make_world(policy=make_policy(replace(RULE, match=Match(display_name="ci-*"))))
     add_untracked(world, "deploy")
     (refusal,) = look(world, "deploy").refusals
-    assert "no rule in the policy covers it" in refusal.reason
-    assert refusal.fix
+    assert "no rule in the policy covers it" in explain_refusal(refusal).message
+    assert explain_refusal(refusal).fix
 
 
 def test_reference_is_refused_when_its_rule_says_ignore() -> None:
     world = make_world(policy=make_policy(replace(RULE, action=RuleAction.IGNORE)))
     add_untracked(world, "deploy")
-    assert look(world, "deploy").refusals[0].reason == "rule ci says ignore"
+    assert explain_refusal(look(world, "deploy").refusals[0]).message == "rule ci says ignore"
 
 
 def test_reference_is_refused_when_its_secret_belongs_to_another() -> None:
     world = make_world(policy=make_policy(replace(RULE, secret_name="contoso-NPM-feed", vault=f"{VAULT.upper()}/")))
     add_untracked(world, "deploy")
     (refusal,) = look(world, "deploy").refusals
-    assert "belongs to npm-feed already" in refusal.reason
-    assert "{name}" in refusal.fix
+    assert "belongs to npm-feed already" in explain_refusal(refusal).message
+    assert "{name}" in explain_refusal(refusal).fix
 
 
 def test_only_one_is_proposed_when_a_rule_gives_several_the_same_secret() -> None:

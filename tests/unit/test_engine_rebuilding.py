@@ -15,6 +15,7 @@ from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
+from rotator.engine.explaining import explain_refusal
 from rotator.engine.keeping import pause
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
 from rotator.engine.report import OutcomeKind
@@ -78,8 +79,8 @@ def do(world: EngineWorld) -> Rebuild:
 def check_told(plan: Rebuild) -> None:
     """Each refusal says which secret, or which other record, is in the way, and what a person can do about it."""
     for refusal in plan.refusals:
-        assert VAULT in refusal.reason or "its PAT" in refusal.reason
-        assert refusal.fix
+        assert VAULT in explain_refusal(refusal).message or "its PAT" in explain_refusal(refusal).message
+        assert explain_refusal(refusal).fix
 
 
 def code_of(world: EngineWorld) -> str:
@@ -269,8 +270,8 @@ def test_secret_is_refused_when_the_server_does_not_list_its_pat() -> None:
     assert [item.record.name for item in plan.found] == ["b"]
     [refusal] = plan.refusals
     assert refusal.reference == "a"
-    assert fake.pat.authorization_id in refusal.reason
-    assert refusal.fix
+    assert fake.pat.authorization_id in explain_refusal(refusal).message
+    assert explain_refusal(refusal).fix
 
 
 def test_committed_value_is_put_back_after_a_rebuild_when_a_late_write_came_after_the_restore() -> None:
@@ -319,7 +320,7 @@ def test_secret_is_refused_when_the_database_knows_the_rotation_whose_pat_is_gon
     world.pats.pats[world.record().authorization_id].revoked = True
     before = world.database.dump()
     [refusal] = do(world).refusals
-    assert "rotator once" in refusal.fix
+    assert "rotator once" in explain_refusal(refusal).fix
     assert world.database.dump() == before
 
 
@@ -332,7 +333,7 @@ def test_secret_is_refused_when_another_users_live_pat_is_in_it() -> None:
     world.secrets.write_foreign(world.location(), theirs.value, tags)
     plan = do(world)
     assert plan.found == ()
-    assert "authenticates" in plan.refusals[0].fix
+    assert "authenticates" in explain_refusal(plan.refusals[0]).fix
 
 
 def test_inventorys_own_secret_version_stays_when_nothing_else_tells_of_it() -> None:
@@ -423,7 +424,7 @@ def test_record_is_refused_with_what_to_forget_when_its_pat_was_adopted_under_an
     adopt(run, propose(run, [clone], everything=False))
     [refusal] = do(world).refusals
     assert refusal.reference == NAME
-    assert "rotator inventory forget npm-feed-contoso" in refusal.fix
+    assert "rotator inventory forget npm-feed-contoso" in explain_refusal(refusal).fix
     assert world.record().authorization_id == old
 
 
@@ -561,8 +562,8 @@ def test_secret_is_refused_when_a_rotation_of_another_record_made_its_pat() -> N
         held.begin(other, RevokeStarted(authorization_id=world.live_ids()[-1], why="late"))
     [refusal] = look_at(world).refusals
     assert refusal.reference == NAME
-    assert "rotation of another managed PAT" in refusal.reason
-    assert "rotator once" in refusal.fix
+    assert "rotation of another managed PAT" in explain_refusal(refusal).message
+    assert "rotator once" in explain_refusal(refusal).fix
 
 
 def test_rebuild_is_refused_when_a_run_works_on_the_record() -> None:

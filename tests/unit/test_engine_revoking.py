@@ -8,7 +8,8 @@ import pytest
 
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationEnding
-from rotator.engine.left_behind import load_left_behind, make_warning, revoke_left_behind
+from rotator.engine.explaining import explain_left_behind
+from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.records import load_known
 from rotator.errors import DeniedError, UnknownOutcomeError
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
@@ -113,8 +114,8 @@ def test_warning_says_what_a_pat_left_behind_is_when_it_is_unproven() -> None:
     known = load_known(world.make_run())
     with world.database.begin() as work:
         (found,) = load_left_behind(work, known)
-    assert make_warning(found) == Failure(
+    assert explain_left_behind(found) == Failure(
         "left_behind",
-        f"PAT {near} may be a lost mint for {NAME}, and may be a person's: there is no proof",
+        f"PAT {near} may be a lost mint for {NAME}, or a person's own: there is no proof",
         f"If nobody uses it, revoke it: rotator recover --revoke {near}",
     )

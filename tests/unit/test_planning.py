@@ -11,6 +11,7 @@ from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold, Verdict
 from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
+from rotator.engine.explaining import explain_decision
 from rotator.engine.planning import plan_one
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
@@ -72,7 +73,7 @@ def test_action_follows_the_policy_when_nothing_is_under_way(
     assert action.reason is reason
     assert (action.expires_at, action.retires_at) == (None, None)
     assert action.decision is not None
-    assert action.failure == action.decision.failure
+    assert action.failure == explain_decision(action.decision)
     assert (action.failure is not None) == (kind is ActionKind.BLOCKED)
 
 

@@ -24,6 +24,7 @@ from rotator.domain.policy import (
     check_storm,
 )
 from rotator.domain.rotation import make_offset_range
+from rotator.engine.explaining import explain_decision, explain_obstacle
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat, make_pat
 
@@ -102,10 +103,11 @@ def test_pat_is_blocked_when_no_rule_covers_it() -> None:
     assert decision.verdict is Verdict.BLOCKED
     assert (decision.rule, decision.rotate_after, decision.lifetime) == (None, None, None)
     assert decision.obstacle == Obstacle(ObstacleKind.NO_RULE)
-    assert decision.failure is not None
-    assert decision.failure.code == "blocked"
-    assert "no rule" in decision.failure.message
-    assert decision.failure.fix
+    failure = explain_decision(decision)
+    assert failure is not None
+    assert failure.code == "blocked"
+    assert "no rule" in failure.message
+    assert failure.fix
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_pat_is_due_from_the_second_on_when_its_threshold_is_reached(
     pat = make_aged_pat()
     decision = decide(replace(RULE, rotate_before=threshold), pat, pat.valid_to - left + late)
     assert (decision.verdict, decision.rotate_after) == (verdict, pat.valid_to - left)
-    assert (decision.lifetime, decision.obstacle, decision.failure) == (40 * DAY, None, None)
+    assert (decision.lifetime, decision.obstacle, explain_decision(decision)) == (40 * DAY, None, None)
 
 
 def test_alert_only_reports_when_due_and_is_not_blocked() -> None:
@@ -213,7 +215,7 @@ def test_scope_blocks_rotation_when_a_guardrail_denies_it(
         assert (early.verdict, late.verdict) == (Verdict.NOT_DUE, Verdict.DUE)
     else:
         assert obstacle is not None
-        assert text in obstacle.explain().message
+        assert text in explain_obstacle(obstacle).message
         assert early.verdict is late.verdict is Verdict.BLOCKED
         assert late.obstacle == obstacle
         assert late.rotate_after == pat.valid_to - 10 * DAY
@@ -242,8 +244,8 @@ def test_storm_is_refused_when_a_clone_would_be_due_or_over_at_once(
     else:
         assert obstacle is not None
         assert (obstacle.rule, obstacle.lifetime) == ("ci", lifetime)
-        assert word in obstacle.explain().message
-        assert "of rule ci" in obstacle.explain().fix
+        assert word in explain_obstacle(obstacle).message
+        assert "of rule ci" in explain_obstacle(obstacle).fix
 
 
 def test_storm_blocks_when_the_learned_limit_or_the_guardrail_makes_it() -> None:
@@ -253,10 +255,10 @@ def test_storm_blocks_when_the_learned_limit_or_the_guardrail_makes_it() -> None
     learned = decide(rule, pat, pat.valid_to, longest=7 * DAY)
     capped = decide(rule, pat, CREATED, guardrails=Guardrails(max_lifetime=5 * DAY))
     assert (learned.verdict, capped.verdict) == (Verdict.BLOCKED, Verdict.BLOCKED)
-    assert learned.failure is not None
-    assert "may live 7d at most" in learned.failure.message
-    assert capped.failure is not None
-    assert "below 5d" in capped.failure.fix
+    assert learned.obstacle is not None
+    assert "may live 7d at most" in explain_obstacle(learned.obstacle).message
+    assert capped.obstacle is not None
+    assert "below 5d" in explain_obstacle(capped.obstacle).fix
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_pat_cannot_be_cloned_when_it_reaches_elsewhere_or_is_denied(
         assert obstacle is None
     else:
         assert obstacle is not None
-        told = obstacle.explain()
+        told = explain_obstacle(obstacle)
         assert (obstacle.kind.value, told.code) == (code, code)
         assert told.message
         assert told.fix
@@ -348,7 +350,8 @@ def test_decision_keeps_its_promises_when_the_policy_is_any(
     pat = make_aged_pat(lifetime)
     now = CREATED + age
     decision = decide(rule, pat, now, guardrails=guardrails, longest=longest)
-    assert (decision.verdict is Verdict.BLOCKED) == (decision.obstacle is not None) == (decision.failure is not None)
+    is_blocked = decision.verdict is Verdict.BLOCKED
+    assert is_blocked == (decision.obstacle is not None) == (explain_decision(decision) is not None)
     if rule.action is RuleAction.IGNORE:
         assert decision.verdict is Verdict.IGNORED
         return

@@ -8,9 +8,11 @@ from datetime import datetime
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_both, say_in
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_moment
-from rotator.engine.adopting import AdoptionPlan, Proposal, Refusal
+from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.explaining import explain_refusal
 
 COLUMNS = (
     Column("name", fold=True),
@@ -75,9 +77,10 @@ def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
 def render_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
     """Tell what cannot be taken, and why."""
     for refusal in refusals:
-        yield clean(f"x {refusal.reference}: {refusal.reason}")
-        if refusal.fix:
-            yield clean(f"    fix: {refusal.fix}")
+        told = explain_refusal(refusal)
+        yield clean(f"x {refusal.reference}: {told.message}")
+        if told.fix:
+            yield clean(f"    fix: {told.fix}")
 
 
 def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rotator.cli.console import clean
 from rotator.domain.words import say_duration, say_moment
-from rotator.engine.left_behind import LeftBehind, make_warning
+from rotator.engine.explaining import explain_left_behind, explain_refusal
+from rotator.engine.left_behind import LeftBehind
 from rotator.engine.rebuilding import Found, Rebuild
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.recovery import RecoveryPlan
@@ -27,7 +28,7 @@ def render_recovery_plan(plan: RecoveryPlan) -> Iterator[str]:
 
 def render_left_behind(left: LeftBehind) -> str:
     """What it is, and the command that ends it."""
-    pat, warning = left.pat, make_warning(left)
+    pat, warning = left.pat, explain_left_behind(left)
     head = f"{left.kind.value}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
     return "\n".join(_say_problem(head, warning.fix))
 
@@ -62,6 +63,7 @@ def render_rebuilt(item: Found) -> str:
 def render_unbuilt(plan: Rebuild) -> Iterator[str]:
     """What a rebuild cannot do, each with who must do what."""
     for refusal in plan.refusals:
-        yield from _say_problem(f"not rebuilt  {refusal.reference}: {refusal.reason}", refusal.fix)
+        told = explain_refusal(refusal)
+        yield from _say_problem(f"not rebuilt  {refusal.reference}: {told.message}", told.fix)
     for error in plan.errors:
         yield from _say_problem(f"error: {error.message}", error.fix)

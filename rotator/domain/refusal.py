@@ -1,0 +1,55 @@
+"""Why a PAT cannot be adopted, or a secret cannot be made a record again, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rotator.domain.managed_pat import Failure
+
+
+class RefusalKind(StrEnum):
+    """What is in the way. Those up to `changed` are about adopting, the others about a rebuild."""
+
+    MANAGED = "managed"
+    ROTATING = "rotating"
+    LEFT_BEHIND = "left_behind"
+    SENT_MINT = "sent_mint"
+    POSSIBLE_MINT = "possible_mint"
+    AMBIGUOUS = "ambiguous"
+    UNKNOWN = "unknown"
+    NO_RULE = "no_rule"
+    IGNORED = "ignored"
+    NAME_TAKEN = "name_taken"
+    PLACE_TAKEN = "place_taken"
+    SAME_NAME = "same_name"
+    CHANGED = "changed"
+    FOREIGN_TAGS = "foreign_tags"
+    PAT_GONE = "pat_gone"
+    ROTATION_KNOWN = "rotation_known"
+    STILL_VALID = "still_valid"
+    TWO_SECRETS = "two_secrets"
+    MANAGED_AS = "managed_as"
+    OTHER_ROTATION = "other_rotation"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One refusal. `reference` is what was asked for: the id or display name of a PAT, the name of a record or secret.
+
+    `name` is the ManagedPat in the way. `ids` are the PATs in question, `organizations` where each of them is.
+    `secret_name` in `vault` is the secret in question, `other_secret` the one that it competes with. `failure` is what
+    the inventory said (CHANGED).
+    """
+
+    kind: RefusalKind
+    reference: str
+    name: str = ""
+    rule: str = ""
+    display_name: str = ""
+    ids: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
+    vault: str = ""
+    secret_name: str = ""
+    other_secret: str = ""
+    failure: Failure | None = None

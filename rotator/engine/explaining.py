@@ -1,0 +1,173 @@
+"""The words for what is a value and not an error: obstacles, refusals and PATs left behind.
+
+They are made here alone, from fields. Records store them, JSON carries them and the commands print them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure
+from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
+from rotator.domain.policy import Decision
+from rotator.domain.refusal import Refusal, RefusalKind
+from rotator.domain.words import say_duration
+from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
+
+_SPLIT = "Create one PAT per organization with the same scopes, adopt those, then revoke this one."
+_RUN_FIRST = "Run `rotator once` first."
+
+
+def explain_decision(decision: Decision) -> Failure | None:
+    """Return what blocks a ManagedPat by the policy; None when nothing does."""
+    return None if decision.obstacle is None else replace(explain_obstacle(decision.obstacle), code="blocked")
+
+
+def explain_obstacle(obstacle: Obstacle) -> Failure:
+    """Return what is in the way of rotating a PAT, and who must do what."""
+    message, fix = _say_obstacle(obstacle)
+    return Failure(obstacle.kind.value, message, fix)
+
+
+def explain_left_behind(left: LeftBehind) -> Failure:
+    """Return what is wrong with a PAT that was left behind, and what to do."""
+    identifier, name = left.pat.authorization_id, left.rotation.name
+    if left.kind is LeftBehindKind.FAILED_ROTATION:
+        message = f"PAT {identifier} was left behind by a failed rotation of {name}"
+    else:
+        message = f"PAT {identifier} may be a lost mint for {name}, or a person's own: there is no proof"
+    return Failure(LEFT_BEHIND, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
+
+
+def explain_refusal(refusal: Refusal) -> Failure:
+    """Return why a PAT cannot be adopted, or a record cannot be rebuilt, and who must do what."""
+    if refusal.failure is not None:
+        return refusal.failure
+    said = _say_accounted(refusal) or _say_choice(refusal) or _say_rebuild(refusal)
+    return Failure(refusal.kind.value, *said)
+
+
+def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
+    longest = say_duration(obstacle.lifetime)
+    match obstacle.kind:
+        case ObstacleKind.NO_RULE:
+            return "no rule in the policy matches it", "Add a rule that matches it to the policy, or forget it."
+        case ObstacleKind.SCOPE_DENIED:
+            full = " (full access)" if obstacle.scopes == (FULL_ACCESS,) else ""
+            return (
+                f"its scope {', '.join(obstacle.scopes)}{full} is denied by guardrails.deny_scopes",
+                "Replace it with a PAT that has only the scopes its consumers need, and adopt that one.",
+            )
+        case ObstacleKind.DUE_IMMEDIATELY:
+            return (
+                f"a new one may live {longest} at most and would be due again immediately "
+                f"(rotate_before {obstacle.rotate_before})",
+                f"Set rotate_before of rule {obstacle.rule} below {longest}, or to a percentage.",
+            )
+        case ObstacleKind.OVERLAP_TOO_LONG:
+            return (
+                f"the overlap of {say_duration(obstacle.overlap)} is longer than the {longest} that a new one may live",
+                f"Set overlap of rule {obstacle.rule} below {longest}.",
+            )
+        case ObstacleKind.ALL_ORGANIZATIONS:
+            ends = f"{ALL_ORGANIZATIONS_END:%Y-%m-%d}"
+            return f"it is valid for all organizations, and no such PAT works from {ends} on", _SPLIT
+        case ObstacleKind.SEVERAL_ORGANIZATIONS:
+            reach = f"it is valid for {obstacle.organizations} organizations"
+            return f"{reach}, but the API creates PATs for one only", _SPLIT
+        case ObstacleKind.OTHER_ORGANIZATION:
+            return (
+                "it belongs to a different organization from the one in the inventory",
+                "Forget it here and adopt it under the organization it is valid for.",
+            )
+
+
+def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
+    """Say that something accounts for the PAT already."""
+    name, identifier = refusal.name, refusal.reference
+    match refusal.kind:
+        case RefusalKind.MANAGED:
+            return f"it is managed already, as {name}", ""
+        case RefusalKind.ROTATING:
+            return f"an unfinished rotation of {name} uses it", _RUN_FIRST
+        case RefusalKind.LEFT_BEHIND:
+            return (
+                f"a failed rotation of {name} left it behind",
+                f"If nobody uses it: `rotator recover --revoke {identifier}`. To adopt it as another PAT, "
+                f"`rotator inventory forget {name}` first.",
+            )
+        case RefusalKind.SENT_MINT:
+            return f"a rotation of {name} may have made it", _RUN_FIRST
+        case RefusalKind.POSSIBLE_MINT:
+            return (
+                f"a rotation of {name} may have made it, or a person",
+                f"If a person uses it, adopt it by its id; if nobody does: `rotator recover --revoke {identifier}`.",
+            )
+        case _:
+            return None
+
+
+def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
+    """Say that what was asked for is not clear, not covered or not free."""
+    match refusal.kind:
+        case RefusalKind.AMBIGUOUS:
+            ids = ", ".join(f"{i} ({place})" for i, place in zip(refusal.ids, refusal.organizations, strict=True))
+            return (
+                f'{len(refusal.ids)} PATs are called "{refusal.reference}": {ids}',
+                "Name the one you mean by its authorization id.",
+            )
+        case RefusalKind.UNKNOWN:
+            return (
+                "no untracked active PAT has this authorization id or display name",
+                "See `rotator scan` for what there is.",
+            )
+        case RefusalKind.NO_RULE:
+            return "no rule in the policy covers it", "Change the policy so that a rule covers it."
+        case RefusalKind.IGNORED:
+            return f"rule {refusal.rule} says ignore", "Change the policy so that a rule covers it."
+        case RefusalKind.NAME_TAKEN:
+            return f"the name {refusal.name} is taken", "Choose another one."
+        case RefusalKind.PLACE_TAKEN:
+            return (
+                f"secret {refusal.secret_name} in {refusal.vault} belongs to {refusal.name} already",
+                f"Make secret_name of rule {refusal.rule} distinct, with {{name}}, or choose one with --secret.",
+            )
+        case RefusalKind.SAME_NAME:
+            return (
+                f'"{refusal.display_name}" would have the same name as {", ".join(refusal.ids)}, and nothing says '
+                "which of them consumers mean",
+                f"Choose for each: `rotator inventory adopt {refusal.reference} --as NAME --secret NAME`.",
+            )
+        case _:
+            return None
+
+
+def _say_rebuild(refusal: Refusal) -> tuple[str, str]:
+    """Say why no record can be made from a secret."""
+    place = f"secret {refusal.secret_name} in {refusal.vault}"
+    dead = f"{place} holds {', '.join(refusal.ids)}, which the server does not list as active"
+    match refusal.kind:
+        case RefusalKind.FOREIGN_TAGS:
+            return f"{place} has tags that rotator does not write", (
+                "Find out who writes this secret, then adopt its PAT."
+            )
+        case RefusalKind.PAT_GONE:
+            return dead, "Create a PAT, write its value to the secret and adopt it, or find out who revoked this one."
+        case RefusalKind.ROTATION_KNOWN:
+            return dead, "The database knows the rotation that wrote it: `rotator once` says what to do."
+        case RefusalKind.STILL_VALID:
+            return dead, (
+                "It still authenticates, so another user's installation shares the secret: remove it from one of them."
+            )
+        case RefusalKind.TWO_SECRETS:
+            return f"{place} names it, and so does {refusal.other_secret}", (
+                f"Remove the tags of the one that is no longer used, or `rotator inventory forget {refusal.reference}`."
+            )
+        case RefusalKind.MANAGED_AS:
+            return f"its PAT or its secret is managed already, as {refusal.name}", (
+                f"`rotator inventory forget {refusal.name}`, then rebuild again."
+            )
+        case _:
+            return "a rotation of another managed PAT accounts for its PAT", (
+                "Run `rotator once` until it is finished, then rebuild again."
+            )
