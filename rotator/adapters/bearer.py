@@ -26,6 +26,6 @@ class BearerSource(Protocol):
     def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
         """Return a token with some minutes left, refreshed silently when needed.
 
-        `claims` is a claims challenge to satisfy with one forced refresh. SignInRequiredError when a human must
+        `claims` is a claims challenge to satisfy with one forced refresh. SignInRequiredError when a person must
         act, TransientError when Entra cannot be asked now.
         """

@@ -14,7 +14,7 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
-from rotator.documents.pat import PatReference, make_reference
+from rotator.documents.pat import PatFacts, make_reference
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.rotation import Rotation, RotationState
 
@@ -22,13 +22,9 @@ Change = Literal["paused", "resumed", "forgotten"]
 """What a command did to a record."""
 
 
-class RecordDocument(PatReference):
+class RecordDocument(PatFacts):
     """One record of the inventory."""
 
-    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
-    scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
-    valid_from: Annotated[Moment, "When the PAT was created."]
-    expires_at: Annotated[Moment, "When the PAT expires."]
     vault: Annotated[str, "Address of the Key Vault that its value goes to."]
     secret_name: Annotated[str, "Name of the secret in that vault."]
     secret_version: Annotated[str | None, "Version that holds the current value. Null: rotator has written none."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from rotator.documents.document import Moment
 from rotator.domain.managed_pat import ManagedPat
 
 
@@ -14,6 +15,15 @@ class PatReference(TypedDict):
     account: Annotated[str, "Account whose PAT it is, as the settings name it."]
     organization: Annotated[str, "Azure DevOps organization."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+
+
+class PatFacts(PatReference):
+    """What a PAT is at Azure DevOps."""
+
+    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
+    scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
+    valid_from: Annotated[Moment, "When the PAT was created."]
+    expires_at: Annotated[Moment, "When the PAT expires."]
 
 
 def make_reference(pat: ManagedPat) -> PatReference:

@@ -16,18 +16,14 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
-from rotator.documents.pat import PatReference
+from rotator.documents.pat import PatFacts
 from rotator.engine.status import NextAction, PatState, PatStatus
 
 
-class PatStatusDocument(PatReference):
+class PatStatusDocument(PatFacts):
     """How one PAT stands."""
 
-    display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
-    scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
     state: Annotated[PatState, "How it stands, in one word."]
-    valid_from: Annotated[Moment, "When the PAT was created."]
-    expires_at: Annotated[Moment, "When the PAT expires."]
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     revoke_after: Annotated[Moment | None, "When the overlap ends and the old PAT is revoked. Null: there is none."]
     next_at: Annotated[Moment | None, "When there is next something to do; a time in the past means now. Null: never."]

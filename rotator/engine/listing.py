@@ -64,7 +64,7 @@ def make_unknown_account(account: str) -> UnknownAccountError:
 class ServerView:
     """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
 
-    An account that needs a human stays down for the whole run, one that an organization denies only there: the error
+    An account that needs a person stays down for the whole run, one that an organization denies only there: the error
     is raised again without asking anything more.
     """
 

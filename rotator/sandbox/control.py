@@ -39,7 +39,7 @@ class ControlService:
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "release"): self._release,
-            ("POST", "late"): self._land_late,
+            ("POST", "late"): self._apply_late,
             ("POST", "clock"): self._advance_clock,
             ("POST", "pats"): self._add_pat,
             ("POST", "access-tokens"): self._issue_access_token,
@@ -94,8 +94,8 @@ class ControlService:
         self._world.faults.release()
         return {}
 
-    def _land_late(self, request: Request) -> object:
-        return {"landed": self._world.faults.land_late()}
+    def _apply_late(self, request: Request) -> object:
+        return {"applied": self._world.faults.apply_late()}
 
     def _advance_clock(self, request: Request) -> object:
         seconds = read_fields(request.json())["advance_seconds"]

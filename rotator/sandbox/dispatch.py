@@ -45,8 +45,8 @@ class Dispatcher:
             return Reply(_guarded(self._service, request))
         entry.fault = fault.kind
         if fault.kind == "late":
-            land = functools.partial(_guarded, self._service, request)
-            self._world.faults.postpone(self._name, fault.after_requests, land)
+            apply = functools.partial(_guarded, self._service, request)
+            self._world.faults.postpone(self._name, fault.after_requests, apply)
             return Reply(None)
         if fault.kind == "hang":
             if fault.effect:

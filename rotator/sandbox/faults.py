@@ -102,7 +102,7 @@ class Fault:
 class _Late:
     service: str
     remaining: int | None
-    land: Callable[[], object]
+    apply: Callable[[], object]
 
 
 class Faults:
@@ -182,10 +182,10 @@ class Faults:
             self._closed = True
         self.release()
 
-    def postpone(self, service: str, after_requests: int | None, land: Callable[[], object]) -> None:
+    def postpone(self, service: str, after_requests: int | None, apply: Callable[[], object]) -> None:
         """Keep an effect for later: after that many more requests or, with None, on demand only."""
         with self._lock:
-            self._late.append(_Late(service, after_requests, land))
+            self._late.append(_Late(service, after_requests, apply))
 
     def request_done(self, service: str) -> None:
         """Count one finished request, and apply the effects that are now due."""
@@ -199,12 +199,12 @@ class Faults:
                     self._late.remove(late)
                     due.append(late)
         for late in due:
-            late.land()
+            late.apply()
 
-    def land_late(self) -> int:
+    def apply_late(self) -> int:
         """Apply all postponed effects now; return how many there were."""
         with self._lock:
             due, self._late = self._late, []
         for late in due:
-            late.land()
+            late.apply()
         return len(due)

@@ -103,7 +103,7 @@ def start_device_login(sandbox: Sandbox, account: str = ACCOUNT) -> tuple[subpro
 def approve(sandbox: Sandbox, prompt: dict[str, str], username: str = USERNAME, action: str = "approve") -> None:
     """Do what the person does: open the page, enter the code, choose the user, approve or deny."""
     form = {"user_code": prompt["user_code"], "username": username, "action": action}
-    with requests.Session() as human:
-        human.trust_env = False
-        answer = human.post(prompt["verification_uri"], data=form, verify=str(sandbox.addresses.ca_path), timeout=10)
+    with requests.Session() as person:
+        person.trust_env = False
+        answer = person.post(prompt["verification_uri"], data=form, verify=str(sandbox.addresses.ca_path), timeout=10)
     assert answer.status_code == 200, answer.text

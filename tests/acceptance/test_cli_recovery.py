@@ -554,7 +554,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
     assert scanned["state"] == "left_behind"
 
     current = stage.find_latest().tags["rotator-authorization-id"]
-    for other in (current, *stage.humans, "nothing"):
+    for other in (current, *stage.by_people, "nothing"):
         refused = run(stage, "recover", "--revoke", other, "--json")
         assert refused.code == 2
         assert refused.read()["error"]["fix"]

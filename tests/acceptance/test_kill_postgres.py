@@ -91,7 +91,7 @@ def test_one_rotation_is_made_when_two_runs_start_together_on_postgresql(stage: 
     assert set(codes) <= {0, 11}
     with stage.world.lock:
         named = [pat for pat in stage.world.pats.values() if pat.display_name == NAME]
-    assert len(named) - len(stage.humans) == 2  # the old one and its clone
+    assert len(named) - len(stage.by_people) == 2  # the old one and its clone
     stage.run_until_at_rest()
     stage.check_end()
 

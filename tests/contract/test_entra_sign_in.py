@@ -1,4 +1,4 @@
-"""The sign-ins against the sandbox's Entra, through the real MSAL, with requests as the human."""
+"""The sign-ins against the sandbox's Entra, through the real MSAL, with requests as the person."""
 
 import logging
 import subprocess
@@ -143,11 +143,11 @@ def test_login_with_browser_ignores_what_is_not_its_answer_when_the_browser_wand
 
     def open_url(url: str) -> None:
         here = parse_qs(urlsplit(url).query)["redirect_uri"][0]
-        refused.append(stage.human.get(f"{here}/favicon.ico").status_code)
-        refused.append(stage.human.get(here, params={"code": "stolen", "state": "guessed"}).status_code)
-        refused.append(stage.human.post(here, data={"code": "stolen"}).status_code)
-        refused.append(stage.human.post(here, data="x" * 70_000).status_code)
-        refused.append(stage.human.get(f"{here}/elsewhere", params={"error": "<script>"}).status_code)
+        refused.append(stage.person.get(f"{here}/favicon.ico").status_code)
+        refused.append(stage.person.get(here, params={"code": "stolen", "state": "guessed"}).status_code)
+        refused.append(stage.person.post(here, data={"code": "stolen"}).status_code)
+        refused.append(stage.person.post(here, data="x" * 70_000).status_code)
+        refused.append(stage.person.get(f"{here}/elsewhere", params={"error": "<script>"}).status_code)
         stage.browse()(url)
 
     assert stage.sign_in.login_with_browser(ACCOUNT, open_url, LONG).username == USERNAME
@@ -161,7 +161,7 @@ def test_login_with_browser_takes_the_answer_by_get_when_redirected(stage: Stage
         asked = parse_qs(urlsplit(url).query)
         form = {name: values[0] for name, values in asked.items() if name != "response_mode"}
         form |= {"username": USERNAME, "action": "approve"}
-        pages.append(stage.human.post(url.partition("?")[0], data=form))
+        pages.append(stage.person.post(url.partition("?")[0], data=form))
 
     assert stage.sign_in.login_with_browser(ACCOUNT, open_url, LONG).username == USERNAME
     assert pages[0].status_code == 200
@@ -219,15 +219,15 @@ def test_login_with_device_code_goes_on_with_the_same_code_when_a_poll_fails(sta
 
 def test_login_with_device_code_waits_when_the_person_is_slow(stage: Stage) -> None:
     prompts: list[DevicePrompt] = []
-    human = threading.Thread(target=lambda: stage.approve()(prompts[0]))
+    person = threading.Thread(target=lambda: stage.approve()(prompts[0]))
 
     def show(prompt: DevicePrompt) -> None:
         prompts.append(prompt)
         stage.world.faults.add(Fault("entra", "latency", path="/token", seconds=0.05, times=None))
-        human.start()
+        person.start()
 
     assert stage.sign_in.login_with_device_code(ACCOUNT, show).username == USERNAME
-    human.join()
+    person.join()
 
 
 def test_login_with_device_code_gives_up_when_entra_stays_away(stage: Stage) -> None:

@@ -38,7 +38,7 @@ Document = dict[str, object]
 
 
 class Desk:
-    """A test's desk: the sandbox, a session that trusts it, and the human who approves."""
+    """A test's desk: the sandbox, a session that trusts it, and the person who approves."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox

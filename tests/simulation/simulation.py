@@ -90,15 +90,15 @@ def run_process(world: World, history: History, at: int | None, action: Callable
 
 
 def settle(world: World, history: History) -> None:
-    """Let everything late land, run undisturbed until nothing changes any more, and check what must hold then.
+    """Let everything late take effect, run undisturbed until nothing changes any more, and check what must hold then.
 
-    What landed after the database that knew of it was replaced looks like another installation's work: rotator
+    What took effect after the database that knew of it was replaced looks like another installation's work: rotator
     freezes, and says that a person should rebuild. That person does, and the next run heals the vault.
     """
     _clear_faults(world)
     history.database_faults = world.database_faults
-    world.pats.land_late()
-    world.secrets.land_late()
+    world.pats.apply_late()
+    world.secrets.apply_late()
     _run_until_at_rest(world, history)
     if world.restored and world.find_unserved():
         run = world.make_run(Life())
@@ -248,9 +248,9 @@ def _pick_human(world: World, history: History) -> Callable[[], None]:
         fake = world.pats.add_pat(ACCOUNT, ORGANIZATION, name, "vso.code", end.replace(microsecond=0))
         world.human_ids.add(fake.pat.authorization_id)
 
-    def land_late() -> None:
-        world.pats.land_late()
-        world.secrets.land_late()
+    def apply_late() -> None:
+        world.pats.apply_late()
+        world.secrets.apply_late()
 
     def revoke() -> None:
         for fake in world.pats.live_pats():
@@ -271,7 +271,7 @@ def _pick_human(world: World, history: History) -> Callable[[], None]:
         adopt_everything(world, history)
 
     lookalikes = (make_lookalike, make_lookalike, make_lookalike)
-    return randomness.choice((*lookalikes, land_late, revoke, write_secret, adopt_all, adopt_all))
+    return randomness.choice((*lookalikes, apply_late, revoke, write_secret, adopt_all, adopt_all))
 
 
 def _make_transient(service: str, operation: str) -> TransientError:

@@ -51,7 +51,7 @@ def make_restored_open(mark: str, *, followed: bool) -> EngineWorld:
 
 
 def make_late_in_restored() -> EngineWorld:
-    """A write that was given up lands twice after the database that knew of it was replaced by an older one."""
+    """A write that was given up takes effect twice after the database that knew of it was replaced by an older one."""
     world = make_world()
     restore = world.database.back_up()
     for _ in range(2):
@@ -65,6 +65,6 @@ def make_late_in_restored() -> EngineWorld:
     for fake in world.pats.live_pats()[1:]:
         fake.revoked = True
     restore()
-    assert world.secrets.land_late() == 2
+    assert world.secrets.apply_late() == 2
     assert not world.is_live()
     return world

@@ -23,7 +23,7 @@ def make_overlapping(hours: float = 24, *, disabling: bool = False) -> EngineWor
 
 
 def make_given_up_store(*, disabling: bool = False) -> EngineWorld:
-    """A write to the vault that may still land and whose settle time is over: the next run gives its clone up."""
+    """A write to the vault that may still take effect, its settle time over: the next run gives its clone up."""
     world = make_world(policy=make_policy(replace(RULE, disable_previous=disabling)))
     world.secrets.postpone_store()
     world.secrets.fail("store", skip=1, times=30)
@@ -34,9 +34,9 @@ def make_given_up_store(*, disabling: bool = False) -> EngineWorld:
 
 
 def make_late_store(*, disabling: bool = False) -> EngineWorld:
-    """The same, given up and rotated anew, and then the write lands over the value of the new rotation."""
+    """The same, given up and rotated anew, and then the write takes effect over the value of the new rotation."""
     world = make_given_up_store(disabling=disabling)
     world.run()
     assert world.states() == ["abandoned", "overlapping"]
-    assert world.secrets.land_late() == 1
+    assert world.secrets.apply_late() == 1
     return world

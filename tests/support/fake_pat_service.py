@@ -99,7 +99,7 @@ class FakePatService:
             self._planned.append(_Planned(operation, error, after_effect, skip, times))
 
     def postpone_mint(self) -> None:
-        """Let the answer of the next mint be lost, and its effect wait for `land_late`."""
+        """Let the answer of the next mint be lost, and its effect wait for `apply_late`."""
         with self._lock:
             self._postponed_mints += 1
 
@@ -108,7 +108,7 @@ class FakePatService:
         with self._lock:
             self._swapped.append((authorization_id, effect))
 
-    def land_late(self) -> int:
+    def apply_late(self) -> int:
         """Let the postponed mints happen now; how many there were."""
         with self._lock:
             landing, self._late = self._late, []

@@ -73,11 +73,11 @@ class FakeSecretStore:
             self._planned.append(_Planned(operation, lost, after_effect, skip, times))
 
     def postpone_store(self) -> None:
-        """Let the answer of the next store be lost, and its effect wait for `land_late`."""
+        """Let the answer of the next store be lost, and its effect wait for `apply_late`."""
         with self._lock:
             self._postponed_stores += 1
 
-    def land_late(self) -> int:
+    def apply_late(self) -> int:
         """Let the postponed stores happen now; how many there were."""
         with self._lock:
             landing, self._late = self._late, []

@@ -136,7 +136,7 @@ class Stage:
         self.folder = sandbox.addresses.config_path.parent
         self.database = database
         self.faults = WatchedFaults()
-        self.humans: set[str] = set()
+        self.by_people: set[str] = set()
         self._runs: list[Run] = []
         self._config = sandbox.addresses.config_path.read_text(encoding="utf-8")
 
@@ -170,7 +170,7 @@ class Stage:
         self.database.restore()
         shutil.copy(self.folder / "token-cache.kept", self.folder / "token-cache.bin")
         self._write_config(lease)
-        self.humans = set()
+        self.by_people = set()
         self.add_look_alike(days_left=20)
 
     def end(self) -> None:
@@ -187,7 +187,7 @@ class Stage:
         now = self.world.clock.now().replace(microsecond=0)
         user, organization = self.world.users[USER_ID], self.world.organizations[ORGANIZATION]
         pat = self.world.add_pat(user, NAME, SCOPE, (organization,), now, now + timedelta(days=days_left))
-        self.humans.add(pat.authorization_id)
+        self.by_people.add(pat.authorization_id)
 
     def hold(self, service: str, method: str, path: str, skip: int = 0, *, effect: bool = False) -> None:
         """Hold the next such request for ever: before its effect or, with `effect`, after it and without a reply."""
@@ -255,7 +255,7 @@ class Stage:
         """Return the live PATs of that name, without people's PATs."""
         with self.world.lock:
             alive = [pat for pat in self.world.pats.values() if pat.display_name == NAME and not pat.revoked]
-        return [pat for pat in alive if pat.authorization_id not in self.humans]
+        return [pat for pat in alive if pat.authorization_id not in self.by_people]
 
     def find_latest(self) -> SecretVersion:
         """Return what consumers read from the vault."""
@@ -290,7 +290,7 @@ class Stage:
         with self.world.lock:
             revoked = {pat.authorization_id for pat in self.world.pats.values() if pat.revoked}
         known = set(self._pats) - {self._original.authorization_id}
-        assert revoked & (known | self.humans) == set()
+        assert revoked & (known | self.by_people) == set()
         status, audit = self.start("status", "--json"), self.start("audit", "verify")
         assert (status.wait(), audit.wait()) == (0, 0), status.read() + audit.read()
         pats: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["pats"]

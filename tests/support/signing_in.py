@@ -1,4 +1,4 @@
-"""A stage for sign-ins: the sandbox's Entra, our adapter on it, one clock for both, and requests as the human."""
+"""A stage for sign-ins: the sandbox's Entra, our adapter on it, one clock for both, and requests as the person."""
 
 import html
 import json
@@ -52,14 +52,14 @@ class Stage:
         self.cache_path = folder / "token-cache.bin"
         self.http = HttpOptions(ca_bundle=sandbox.addresses.ca_path)
         self.events: list[str] = []
-        self.human = requests.Session()
-        self.human.trust_env = False
-        self.human.verify = str(sandbox.addresses.ca_path)
+        self.person = requests.Session()
+        self.person.trust_env = False
+        self.person.verify = str(sandbox.addresses.ca_path)
         self.sign_in = self.make_sign_in()
 
     def close(self) -> None:
         """Close the person's connections."""
-        self.human.close()
+        self.person.close()
 
     def make_account(
         self, name: str = ACCOUNT, username: str = USERNAME, tenant: str = TENANT_ID, client_id: str = CLIENT_ID
@@ -103,20 +103,20 @@ class Stage:
             form = {"user_code": prompt.user_code, "username": username, "action": action}
             if second_factor:
                 form["second_factor"] = "yes"
-            self.human.post(prompt.verification_uri, data=form)
+            self.person.post(prompt.verification_uri, data=form)
 
         return decide
 
     def browse(self, username: str = USERNAME, action: str = "approve") -> Callable[[str], None]:
-        """The human in the browser: fills in the page, and the browser posts the answer back."""
+        """The person in the browser: fills in the page, and the browser posts the answer back."""
 
         def visit(url: str) -> None:
-            page = self.human.get(url)
+            page = self.person.get(url)
             form = {**read_form(page.text), "username": username, "action": action, "second_factor": "yes"}
-            answer = self.human.post(url.partition("?")[0], data=form)
+            answer = self.person.post(url.partition("?")[0], data=form)
             target = re.search(r'<form method="post" action="(http://localhost:\d+)"', answer.text)
             if target:
-                self.human.post(target[1], data=read_form(answer.text))
+                self.person.post(target[1], data=read_form(answer.text))
 
         return visit
 

@@ -149,7 +149,7 @@ def _store_late(world: EngineWorld) -> None:
 
 
 def _land_store(world: EngineWorld) -> None:
-    assert world.secrets.land_late() == 1
+    assert world.secrets.apply_late() == 1
 
 
 def _take_over(world: EngineWorld) -> None:

@@ -169,7 +169,7 @@ def test_late_mint_is_refused_when_its_rotation_was_closed() -> None:
     world.advance(minutes=11)
     world.run()
     assert world.states()[0] == "abandoned"
-    world.pats.land_late()
+    world.pats.apply_late()
     ours = [found for found in world.live_ids() if found not in known_ids(world.rotations())]
     [late] = [found for found in ours if found != world.record().authorization_id]
     assert find_kind(world, late) is ScanKind.LATE

@@ -304,7 +304,7 @@ def test_late_mint_is_not_left_behind_when_the_run_revokes_it() -> None:
     world.run()
     world.advance(minutes=11)
     recover_interrupted(world.make_run())
-    world.pats.land_late()
+    world.pats.apply_late()
     world.advance(minutes=1)
     world.run()
     assert "pat_left_behind" not in list_conditions(world)

@@ -1,4 +1,4 @@
-"""A mint without an answer: looked for, told from what people make, and swept when it lands late."""
+"""A mint without an answer: looked for, told from what people make, and swept when it takes effect late."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.engine_scenarios import make_busy
 from tests.support.stop import make_stop
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
-"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still take effect."""
 
 
 def test_clone_is_found_and_revoked_when_the_answer_to_its_mint_was_lost() -> None:
@@ -51,7 +51,7 @@ def test_mint_is_called_not_created_when_two_listings_lack_it_after_the_settle_t
 
 
 class LandingClock:
-    """The world's clock; a late mint lands when somebody sleeps."""
+    """The world's clock; a late mint takes effect when somebody sleeps."""
 
     def __init__(self, world: EngineWorld) -> None:
         self._world = world
@@ -62,7 +62,7 @@ class LandingClock:
 
     def sleep(self, seconds: float) -> None:
         """See the port."""
-        self._world.pats.land_late()
+        self._world.pats.apply_late()
         self._world.clock.sleep(seconds)
 
 
@@ -84,7 +84,7 @@ def test_late_clone_is_swept_when_it_lands_after_it_was_given_up() -> None:
     world.advance(**SETTLE)
     world.run()
     assert world.states() == ["abandoned", "overlapping"]
-    assert world.pats.land_late() == 1
+    assert world.pats.apply_late() == 1
     late = world.live_ids()[-1]
     world.finish()
     assert late in world.revoked_ids()
@@ -96,7 +96,7 @@ def test_late_clone_is_swept_once_when_the_sweep_is_killed() -> None:
     world.run()
     world.advance(**SETTLE)
     world.run()
-    world.pats.land_late()
+    world.pats.apply_late()
     world.advance(hours=24)
     world.run()
     assert world.states()[-1] == "completed"

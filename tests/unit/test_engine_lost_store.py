@@ -1,4 +1,4 @@
-"""A write to the vault without an answer: found by its tag, given up, or undone when it lands late."""
+"""A write to the vault without an answer: found by its tag, given up, or undone when it takes effect late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.engine_scenarios import make_busy, make_given_up_store, make_
 from tests.support.policies import RULE, make_policy
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
-"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still take effect."""
 
 
 def lose_every_store(world: EngineWorld) -> None:
@@ -113,7 +113,7 @@ def test_committed_value_is_put_back_when_that_is_killed_too(side: str, mark: st
 def test_committed_value_is_put_back_before_the_clone_is_revoked_when_its_write_lands_in_between() -> None:
     world = make_given_up_store()
     world.run_and_die(after="abandoning")
-    world.secrets.land_late()
+    world.secrets.apply_late()
     world.advance(**LEASE)
     restored: list[bool] = []
     world.database.interrupts["abandoned"] = lambda: restored.append(world.is_live())
@@ -124,7 +124,7 @@ def test_committed_value_is_put_back_before_the_clone_is_revoked_when_its_write_
 
 
 def store_twice(world: EngineWorld) -> None:
-    """A run whose first write to the vault is not answered and lands later; the second is answered."""
+    """A run whose first write to the vault is not answered and takes effect later; the second is answered."""
     world.secrets.postpone_store()
     world.run()
     assert world.states()[-1] == "overlapping"
@@ -137,7 +137,7 @@ def test_committed_value_is_put_back_when_the_write_of_a_clone_that_was_revoked_
     world.run()
     assert world.states() == ["failed", "overlapping"]
     world.finish()
-    world.secrets.land_late()
+    world.secrets.apply_late()
     assert not world.is_live()
     world.run()
     world.check_served()
@@ -153,7 +153,7 @@ def test_committed_value_is_put_back_when_the_write_of_an_older_rotation_lands_o
     world.advance(hours=25)
     world.run()
     assert world.states() == ["completed", "completed"]
-    world.secrets.land_late()
+    world.secrets.apply_late()
     assert not world.is_live()
     world.run()
     world.check_served()
@@ -201,7 +201,7 @@ def test_inventorys_value_is_put_back_when_a_live_value_of_somebody_else_is_newe
     world.advance(**SETTLE)
     world.run()
     assert world.states() == ["completed", "abandoned"]
-    world.secrets.land_late()
+    world.secrets.apply_late()
     world.run()
     world.check_served()
 
@@ -220,7 +220,7 @@ def test_newest_version_stays_enabled_when_an_unanswered_write_of_the_same_value
     world.secrets.postpone_store()
     world.run()
     assert world.states() == ["overlapping"]
-    world.secrets.land_late()
+    world.secrets.apply_late()
     world.finish()
     assert world.latest().version.enabled
 

@@ -13,7 +13,7 @@ from tests.support.engine import NAME, codes_of, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
-"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still take effect."""
 
 
 def test_rotation_is_frozen_and_nothing_revoked_when_somebody_else_writes_the_secret() -> None:

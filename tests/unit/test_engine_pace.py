@@ -79,7 +79,7 @@ def test_revocation_of_a_late_mint_is_not_counted_as_another_mint() -> None:
     world.run()
     world.advance(minutes=11)
     world.run()
-    world.pats.land_late()
+    world.pats.apply_late()
     world.advance(hours=24)
     world.run()
     with world.database.begin() as work:

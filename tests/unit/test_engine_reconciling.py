@@ -29,7 +29,7 @@ def manage(world: EngineWorld, name: str, authorization_id: str) -> None:
 
 
 def lose_mints(*, organizations: tuple[str, ...] = (ORGANIZATION,), short: bool = False) -> EngineWorld:
-    """One mint in each organization, unanswered and given up; then they land, or landed with a shorter life."""
+    """One mint in each organization, unanswered and given up; then they take effect, or did so with a shorter life."""
     world = make_world("z")
     for organization in organizations:
         world.add_managed(organization, organization=organization)
@@ -42,7 +42,7 @@ def lose_mints(*, organizations: tuple[str, ...] = (ORGANIZATION,), short: bool 
     world.advance(minutes=11)
     for organization in organizations:
         world.rotate(organization)
-    world.pats.land_late()
+    world.pats.apply_late()
     return world
 
 

@@ -14,7 +14,7 @@ from tests.support.engine import MUTATIONS, NAME, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_overlapping
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
-"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still land."""
+"""Spans that outlast a dead run's claim, and the time in which an unanswered request may still take effect."""
 
 
 # Killed around each commit of a rotation: the row of the table, what the next run does at once, and the calls it made.

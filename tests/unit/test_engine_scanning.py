@@ -80,7 +80,7 @@ def test_pat_is_late_when_it_is_a_lost_mint_that_was_created_after_its_rotation_
     world.run()
     world.advance(minutes=11)
     world.run()
-    world.pats.land_late()
+    world.pats.apply_late()
     kinds = {entry.authorization_id: entry.kind.value for entry in look(world).entries}
     assert kinds[world.live_ids()[-1]] == "late"
 

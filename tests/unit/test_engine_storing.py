@@ -49,7 +49,7 @@ def test_journal_names_the_version_that_consumers_read_when_a_write_landed_twice
 
 def land(world: EngineWorld) -> None:
     """The write whose answer was lost happens now, after the one that repeated it."""
-    assert world.secrets.land_late() == 1
+    assert world.secrets.apply_late() == 1
 
 
 def test_mint_is_not_believed_when_it_answers_with_a_pat_that_was_listed_before() -> None:

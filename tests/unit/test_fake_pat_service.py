@@ -1,4 +1,4 @@
-"""The fake's switches: failures before and after the effect, and mints that land late."""
+"""The fake's switches: failures before and after the effect, and mints that take effect late."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def test_mint_lands_late_when_postponed(service: FakePatService) -> None:
         mint(service)
     assert service.live_pats() == ()
 
-    assert service.land_late() == 1
+    assert service.apply_late() == 1
 
     (fake,) = service.live_pats("npm-feed")
     assert is_pat_shaped(fake.value)
-    assert service.land_late() == 0
+    assert service.apply_late() == 0
 
 
 def test_mint_is_rejected_with_the_error_that_the_organization_is_given(service: FakePatService) -> None:

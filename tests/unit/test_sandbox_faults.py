@@ -1,4 +1,4 @@
-"""Faults strike the requests they are meant for, as often as asked; late effects land when they should."""
+"""Faults strike the requests they are meant for, as often as asked; late effects come when they should."""
 
 from __future__ import annotations
 
@@ -99,6 +99,6 @@ def test_late_effect_lands_after_so_many_requests_when_counted() -> None:
     assert landed == []
     faults.request_done("azure_devops")
     assert landed == ["counted"]
-    assert faults.land_late() == 1
+    assert faults.apply_late() == 1
     assert landed == ["counted", "on demand"]
-    assert faults.land_late() == 0
+    assert faults.apply_late() == 0

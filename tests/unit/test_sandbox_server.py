@@ -104,7 +104,7 @@ def test_effect_lands_on_demand_when_late_without_a_count(client: Client) -> Non
     client.plant("late", "POST")
     with pytest.raises(requests.ConnectionError):
         client.send("POST", body=WISH)
-    assert client.session.post(f"{client.root}/_sandbox/late", timeout=10).json() == {"landed": 1}
+    assert client.session.post(f"{client.root}/_sandbox/late", timeout=10).json() == {"applied": 1}
     assert client.names() == ["x"]
 
 

@@ -105,12 +105,12 @@ def two_like_the_lost_mint() -> Told:
 
 
 @story
-def mint_landed_late() -> Told:
+def late_mint() -> Told:
     world = make_world()
     world.pats.postpone_mint()
     yield world.run()
     yield go_on(world, minutes=11)
-    world.pats.land_late()
+    world.pats.apply_late()
     yield go_on(world, hours=25)
     yield go_on(world, minutes=1)
     yield world
@@ -205,7 +205,7 @@ def late_store_undone_by_the_guard() -> Told:
     world = make_given_up_store()
     world.run()
     world.advance(days=8)
-    world.secrets.land_late()
+    world.secrets.apply_late()
     yield world.run()
     yield world
 
@@ -432,10 +432,10 @@ def stored_clone_that_does_not_authenticate_after_a_death() -> Told:
 
 
 @story
-def given_up_write_landed_before_its_clone_was_revoked() -> Told:
+def given_up_write_took_effect_before_its_clone_was_revoked() -> Told:
     world = make_given_up_store()
     world.run_and_die(after="abandoning")
-    world.secrets.land_late()
+    world.secrets.apply_late()
     yield go_on(world, minutes=6)
     yield world
 
@@ -446,7 +446,7 @@ def late_store_over_a_finished_rotation() -> Told:
     world.run()
     world.advance(hours=24)
     world.run()
-    world.secrets.land_late()
+    world.secrets.apply_late()
     yield go_on(world, hours=1)
     yield world
 

@@ -28,7 +28,7 @@ PAGE = Path(__file__).with_name("trails.txt")
 START = FakeClock().now()
 IN_FULL = {
     "rotated and the older versions disabled",
-    "mint landed late",
+    "late mint",
     "rebuilt after a backup from before the rotation",
 }
 """The stories whose lines keep what is the same in all: where, whose, by which rule; calls and progress too."""

@@ -47,7 +47,7 @@ def parse_moment(value: object) -> datetime:
         moment = None
     # Years that no PAT has, 1 and 9999 among them, cannot be reckoned with.
     if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 2200:
-        raise MalformedError("a date that is none")
+        raise MalformedError("an invalid date")
     return moment.astimezone(UTC)
 
 
@@ -74,7 +74,7 @@ def parse_pat(document: object) -> Pat:
 
 
 def parse_page(document: object) -> tuple[PatList, str]:
-    """Return the PATs of one page, each read by itself, and the token of the next page, empty at the end."""
+    """Return the PATs of one page, each read on its own, and the token of the next page, empty at the end."""
     if not isinstance(document, Mapping):
         raise MalformedError("a page that is not an object")
     entries = document.get("patTokens")

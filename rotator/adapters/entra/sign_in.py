@@ -48,7 +48,7 @@ class EntraSignIn:
     """The port SignIn, and BearerSource, on MSAL and one encrypted cache. Safe for threads and processes.
 
     `authority` is the address without a tenant. All methods take our account's name (UsageError if unknown) and raise
-    SignInRequiredError when a human must act, TransientError when Entra cannot be asked now.
+    SignInRequiredError when a person must act, TransientError when Entra cannot be asked now.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ def make_credential(
 class GuardedCredential:
     """A credential whose own failures arrive as our errors, so that they are never taken for the vault's answers.
 
-    Errors of rotator raised inside (a sign-in that a human must repeat) pass unchanged.
+    Errors of rotator raised inside (a sign-in that a person must repeat) pass unchanged.
     """
 
     def __init__(self, inner: TokenCredential, vault: str) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def once(cli: CliContext, dry_run: bool) -> int:
     """Do one run: look at the server, finish what was interrupted, rotate what is due, revoke what is replaced.
 
-    Exit codes: 0 all well, 1 all failed, 3 some failed, 10 a human must sign in, 11 another run was at work.
+    Exit codes: 0 all well, 1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
