@@ -13,6 +13,9 @@ from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import make_kept_lifetime, make_offset_range
 from rotator.domain.words import say_duration
 
+FORBIDDEN = "blocked"
+"""The code of the failure of a ManagedPat that the policy forbids to rotate."""
+
 
 class RuleAction(StrEnum):
     """What a rule wants done with the PATs that it matches."""

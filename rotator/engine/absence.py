@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.events.inventory import PatReappeared
-from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.managed_pat import Hold, Pat
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.holds import is_called_missing
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import is_waiting
 from rotator.engine.provenance import check_not_behind
@@ -35,12 +36,6 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
         "the server did not list it as active, which proves nothing yet: it knows the PAT and does not call it revoked",
         fix="Nothing to do: a later run looks again.",
     )
-
-
-def is_called_missing(pat: ManagedPat) -> bool:
-    """Whether its record says that the server does not list it: gone, or not yet proven gone."""
-    missed = pat.last_failure is not None and pat.last_failure.code == NotListedError.code
-    return missed or pat.hold is Hold.REVOKED_ELSEWHERE
 
 
 def clear_if_seen(held: ClaimedPat) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure
 from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
-from rotator.domain.policy import Decision
+from rotator.domain.policy import FORBIDDEN, Decision
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
@@ -20,7 +20,7 @@ _RUN_FIRST = "Run `rotator once` first."
 
 def explain_decision(decision: Decision) -> Failure | None:
     """Return what blocks a ManagedPat by the policy; None when nothing does."""
-    return None if decision.obstacle is None else replace(explain_obstacle(decision.obstacle), code="blocked")
+    return None if decision.obstacle is None else replace(explain_obstacle(decision.obstacle), code=FORBIDDEN)
 
 
 def explain_obstacle(obstacle: Obstacle) -> Failure:

@@ -1,9 +1,9 @@
-"""Which errors put a record on hold, and which hold it is."""
+"""Which errors put a record on hold, which hold it is, and what a record says about a PAT that is not listed."""
 
 from __future__ import annotations
 
-from rotator.domain.managed_pat import Hold
-from rotator.errors import DatabaseBehindError, ForeignWriteError, PatGoneError, RotatorError
+from rotator.domain.managed_pat import Hold, ManagedPat
+from rotator.errors import DatabaseBehindError, ForeignWriteError, NotListedError, PatGoneError, RotatorError
 
 _HOLDS = {
     ForeignWriteError: Hold.FOREIGN_WRITE,
@@ -15,3 +15,9 @@ _HOLDS = {
 def find_hold(error: RotatorError) -> Hold | None:
     """Return the hold that this error puts on a record; None when it puts none."""
     return _HOLDS.get(type(error))
+
+
+def is_called_missing(pat: ManagedPat) -> bool:
+    """Whether its record says that the server does not list it: gone, or not yet proven gone."""
+    missed = pat.last_failure is not None and pat.last_failure.code == NotListedError.code
+    return missed or pat.hold is Hold.REVOKED_ELSEWHERE

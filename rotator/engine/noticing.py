@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events.event import Event
-from rotator.domain.events.inventory import LeftBehindResolved, PatLeftBehind
+from rotator.domain.events.event import Event, SubjectKind
+from rotator.domain.events.inventory import LeftBehindResolved, PatDropped, PatLeftBehind
 from rotator.domain.events.places import (
     AccountDown,
     AccountDropped,
@@ -29,6 +30,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
+from rotator.engine.standing import Standing, load_standings
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError, SignInRequiredError, TransientError, UnknownOutcomeError
 from rotator.ports.database import Reading
@@ -54,18 +56,51 @@ class Seen:
 
 def notice(run: RunContext, seen: Seen) -> None:
     """Record what began since the last look, and what ended. What cannot be known now stays as it is."""
-    _record_changes(run, lambda ongoing: _compare(run, seen, ongoing))
+    for event, subject in _record_changes(run, lambda reading: _compare(run, seen, reading)):
+        if _is_about_pat((event, subject)):
+            run.progress(event, subject)
 
 
-def notice_vault(run: RunContext, pat: ManagedPat, error: RotatorError | None) -> None:
-    """Record that the vault of a ManagedPat went down by this error, or that it works again (None)."""
-    is_down = isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault"
-    if error is not None and not is_down:
-        return
-    event = VaultRestored() if error is None else VaultDown(code=error.code)
-    key = (ConditionKind.VAULT_DOWN, name_vault(pat))
-    for change in _record_changes(run, lambda ongoing: [(event, key[1])] if is_down != (key in ongoing) else []):
-        run.progress(*change)
+class VaultNotes:
+    """What the work of one run shows about the vaults. Safe for threads.
+
+    A vault is down from the first failure on. It works again when one run could work with it and met no failure: one
+    PAT's success takes nothing back that another one met.
+    """
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._guard = threading.Lock()
+        self._failed: set[str] = set()
+        self._answered: dict[str, ManagedPat] = {}
+
+    def note_answer(self, pat: ManagedPat) -> None:
+        """Note that the vault of a ManagedPat did all that was asked of it."""
+        with self._guard:
+            self._answered[name_vault(pat)] = pat
+
+    def note_error(self, pat: ManagedPat, error: RotatorError) -> None:
+        """Record that the vault of a ManagedPat is down, if this error says so."""
+        if isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault":
+            with self._guard:
+                self._failed.add(name_vault(pat))
+            self._record(VaultDown(code=error.code), name_vault(pat), is_down=True)
+
+    def list_working(self) -> list[ManagedPat]:
+        """Return one ManagedPat of each vault that met no failure in this run."""
+        return [pat for vault, pat in sorted(self._answered.items()) if vault not in self._failed]
+
+    def end(self, pat: ManagedPat) -> None:
+        """Record, at the end of the work, that the vault of a ManagedPat works."""
+        self._record(VaultRestored(), name_vault(pat), is_down=False)
+
+    def _record(self, event: Event, vault: str, *, is_down: bool) -> None:
+        def find_changes(reading: Reading) -> list[Change]:
+            was_down = (ConditionKind.VAULT_DOWN, vault) in _list_ongoing(reading)
+            return [(event, vault)] if was_down != is_down else []
+
+        for change in _record_changes(self._run, find_changes):
+            self._run.progress(*change)
 
 
 def make_down_event(pair: Pair, error: RotatorError) -> Change:
@@ -88,20 +123,28 @@ def name_organization(pair: Pair) -> str:
     return "/".join(pair)
 
 
-def _record_changes(run: RunContext, find_changes: Callable[[set[Key]], list[Change]]) -> list[Change]:
-    """Record what changed, given the conditions that last. If nothing did, no writer waits."""
+def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Change]]) -> list[Change]:
+    """Record what changed, by what the database says. If nothing did, no writer waits."""
     with run.services.database.read() as reading:
-        if not find_changes(_list_ongoing(reading)):
+        if not find_changes(reading):
             return []
 
     def write() -> list[Change]:
         with run.services.database.begin() as work:
-            changes = find_changes(_list_ongoing(work))
-            for event, subject in changes:
-                record(work, run, subject, event, run.services.clock.now())
+            changes = find_changes(work)
+            places = {pat.name: pat for pat in work.inventory.load_all()} if any(map(_is_about_pat, changes)) else {}
+            for change in changes:
+                event, subject = change
+                pat = places.get(subject) if _is_about_pat(change) else None
+                place = {} if pat is None else {"account": pat.account, "organization": pat.organization}
+                record(work, run, subject, event, run.services.clock.now(), **place)
         return changes
 
     return keep_books(run.services, write)
+
+
+def _is_about_pat(change: Change) -> bool:
+    return change[0].type.subject is SubjectKind.MANAGED_PAT
 
 
 def _list_ongoing(reading: Reading) -> set[Key]:
@@ -109,16 +152,21 @@ def _list_ongoing(reading: Reading) -> set[Key]:
     return {(condition.kind, condition.subject) for condition in reading.conditions.load()}
 
 
-def _compare(run: RunContext, seen: Seen, ongoing: set[Key]) -> list[Change]:
+def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
     """Return the events that begin what is newly wrong, and those that end what is well again."""
+    ongoing, standings = _list_ongoing(reading), load_standings(run, reading)
     troubles, changes = _list_troubles(run, seen), []
+    for name, standing in standings.items():
+        event = standing.find_trouble()
+        if event is not None and event.type.begins is not None:
+            troubles[event.type.begins, name] = event
     for (kind, subject), event in troubles.items():
         # An account that a person must sign in stays that, although Entra cannot be asked now.
         hidden = kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in ongoing
         if (kind, subject) not in ongoing and not hidden:
             changes.append((event, subject))
     for kind, subject in sorted(ongoing - troubles.keys()):
-        ended = _find_end(run, seen, kind, subject)
+        ended = _find_end(run, seen, standings, (kind, subject))
         if ended is not None:
             changes.append((ended, subject))
     return changes
@@ -141,9 +189,15 @@ def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     return {(event.type.begins, subject): event for event, subject in events if event.type.begins is not None}
 
 
-def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) -> Event | None:
-    """Return the event that ends a condition which this look did not see; None when that proves nothing."""
+def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], key: Key) -> Event | None:
+    """Return the event that ends a condition which this look did not see; None when that proves nothing.
+
+    A vault cannot be looked at: it is down as long as somebody is retried whose value is in it.
+    """
+    kind, subject = key
     match kind:
+        case ConditionKind.ROTATION_FAILING | ConditionKind.ROTATION_BLOCKED:
+            return standings[subject].find_end() if subject in standings else PatDropped()
         case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
             if subject not in {account.name for account in run.services.accounts}:
                 return AccountDropped()
@@ -158,9 +212,11 @@ def _find_end(run: RunContext, seen: Seen, kind: ConditionKind, subject: str) ->
                 return None
             return OrganizationRestored() if is_down else ListingRepaired()
         case ConditionKind.VAULT_DOWN:
-            return None if subject in map(name_vault, seen.pats) else VaultDropped()
+            stored = [standing for standing in standings.values() if name_vault(standing.pat) == subject]
+            if not stored:
+                return VaultDropped()
+            return None if any(standing.is_retried for standing in stored) else VaultRestored()
         case ConditionKind.PAT_LEFT_BEHIND:
             return LeftBehindResolved()
         case ConditionKind.TOKEN_CACHE_DAMAGED:
             return TokenCacheRepaired()
-    return None

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
-from rotator.domain.policy import Policy, Verdict
+from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision
+from rotator.engine.holds import is_called_missing
 from rotator.engine.pace import count_places
 from rotator.ports.database import Database
 
@@ -54,7 +55,9 @@ def plan_one(
         return Action(ActionKind.NONE, pat, ActionReason.PAUSED)
     decision = policy.decide(pat, now=now, longest=longest)
     failure = pat.last_failure
-    if failure is not None and is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
+    is_in_the_way = pat.blocked or decision.verdict is Verdict.DUE
+    is_past = has_past_failure(pat, decision, now)
+    if failure is not None and is_in_the_way and is_waiting(pat, now) and not is_past:
         kind = ActionKind.BLOCKED if pat.blocked else ActionKind.WAIT
         return Action(kind, pat, ActionReason.FAILED_BEFORE, decision, failure=failure)
     expires_at = retires_at = None
@@ -73,9 +76,20 @@ def is_waiting(pat: ManagedPat, now: datetime) -> bool:
     return now < pat.retry_at if pat.retry_at is not None else pat.blocked
 
 
-def has_past_failure(pat: ManagedPat, now: datetime) -> bool:
-    """Whether its last failure asks nobody to do anything, and the time to try again has come."""
-    return pat.last_failure is not None and not pat.blocked and not is_waiting(pat, now)
+def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool:
+    """Whether its last failure is past: nothing is to be done for it, so nothing stands in the way.
+
+    What a person must mend stays blocked, but for what the policy forbade and forbids no longer, and where the policy
+    does not rotate it any more. Anything else is past when the time to try again has come.
+    """
+    failure, rule = pat.last_failure, decision.rule
+    is_held = pat.blocked and pat.hold is not None
+    if failure is None or is_held or decision.verdict in (Verdict.DUE, Verdict.BLOCKED):
+        return False
+    is_left = rule is not None and rule.action is not RuleAction.ROTATE
+    if (is_left and not is_called_missing(pat)) or (pat.blocked and failure.code == FORBIDDEN):
+        return True
+    return not pat.blocked and not is_waiting(pat, now)
 
 
 def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:

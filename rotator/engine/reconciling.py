@@ -9,10 +9,11 @@ from functools import partial
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.absence import check_listed, clear_if_seen, is_called_missing
+from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
+from rotator.engine.holds import is_called_missing
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.noticing import Seen, notice
@@ -22,6 +23,7 @@ from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError
+from rotator.ports.database import Reading
 
 Pair = tuple[str, str]
 
@@ -54,6 +56,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
         seen = tuple(pat for pat in unmanaged if pat is not None)
         keep_books(run.services, partial(_save_untracked, run, found.listings[pair], seen))
+    _forget_unlooked(run)
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
@@ -61,6 +64,25 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
     notice(run, Seen(found.down, unreadable, known.pats, left))
     return found
+
+
+def _forget_unlooked(run: RunContext) -> None:
+    """Forget what was seen untracked where nothing is managed any more: nobody looks there, so nobody knows."""
+
+    def forget() -> None:
+        with run.services.database.begin() as work:
+            for pair in _list_unlooked(work):
+                work.inventory.save_untracked(*pair, ())
+
+    with run.services.database.read() as reading:
+        if not _list_unlooked(reading):
+            return
+    keep_books(run.services, forget)
+
+
+def _list_unlooked(reading: Reading) -> list[Pair]:
+    remembered = {(item.account, item.organization) for item in reading.inventory.load_untracked()}
+    return sorted(remembered - {(pat.account, pat.organization) for pat in reading.inventory.load_all()})
 
 
 def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:

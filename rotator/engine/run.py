@@ -12,7 +12,7 @@ from datetime import datetime
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.inventory import PatLeftBehind
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
-from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import CHANGES, ActionKind, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
@@ -21,7 +21,7 @@ from rotator.engine.context import RunContext, RunMode
 from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold
 from rotator.engine.listing import ServerView
-from rotator.engine.noticing import make_down_event, notice_vault
+from rotator.engine.noticing import VaultNotes, make_down_event
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, make_plan
 from rotator.engine.reconciling import Reconciliation, reconcile
@@ -51,6 +51,7 @@ class Run:
         self.run = run
         self.view = ServerView(run)
         self.report = RunReport(run.run_id)
+        self.vaults = VaultNotes(run)
 
     @contextmanager
     def until_stopped(self) -> Iterator[None]:
@@ -62,12 +63,22 @@ class Run:
 
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
+        self._work_on(names, found)
+        for pat in self.vaults.list_working():
+            try:
+                self.vaults.end(pat)
+            except StoppedError:
+                return  # the next run does it: what was to be done here is done
+            except DatabaseError as error:
+                self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
+
+    def _work_on(self, names: list[str], found: Reconciliation) -> None:
         services = self.run.services
         with services.database.read() as reading:
             places = count_places(reading, self.run.policy.guardrails, services.clock.now())
             pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
         turns = Turns([pat.name for pat in pats], places)
-        work = PatWork(self.run, self.view, self.report, found, turns)
+        work = PatWork(self.run, self.view, self.report, found, turns, self.vaults)
         if services.max_parallel == 1:
             for pat in pats:
                 self._take_turn(pat, turns, work)
@@ -142,7 +153,7 @@ class Run:
         )
         event = RotationBlocked if blocked else RotationFailed
         held.save(noted, event(code=error.code, message=error.message))
-        notice_vault(self.run, pat, error)
+        self.vaults.note_error(pat, error)
 
 
 def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:
@@ -175,8 +186,11 @@ def run_once(run: RunContext) -> RunReport:
 
 def _find_past_failures(plan: Plan) -> set[str]:
     """Return the names that have nothing left to do and still carry a failure to be tried again."""
-    idle = (action.pat for action in plan.actions if action.kind in (ActionKind.NONE, ActionKind.ALERT))
-    return {pat.name for pat in idle if pat.state is ManagedPatState.ACTIVE and has_past_failure(pat, plan.made_at)}
+    return {
+        action.pat.name
+        for action in plan.actions
+        if action.decision is not None and has_past_failure(action.pat, action.decision, plan.made_at)
+    }
 
 
 def recover_interrupted(run: RunContext) -> RunReport:

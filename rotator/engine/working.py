@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Decision, Verdict
@@ -14,7 +12,7 @@ from rotator.engine.explaining import explain_decision
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import begin_mint, mint_clone
-from rotator.engine.noticing import notice_vault
+from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import confirm_stored, is_overlap_over
 from rotator.engine.pace import Turns
 from rotator.engine.planning import has_past_failure, is_waiting
@@ -27,17 +25,23 @@ from rotator.engine.retiring import retire_predecessor
 from rotator.engine.settling import is_settling, make_settled_at
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
-from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, RotationError, StoppedError
+from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, RotationError
 
 
 class PatWork:
     """The work of one run: undo what was late, recover what was interrupted, then retire or rotate."""
 
     def __init__(
-        self, run: RunContext, view: ServerView, report: RunReport, found: Reconciliation, turns: Turns
+        self,
+        run: RunContext,
+        view: ServerView,
+        report: RunReport,
+        found: Reconciliation,
+        turns: Turns,
+        vaults: VaultNotes,
     ) -> None:
         self.run, self.view, self.report = run, view, report
-        self._found, self._turns = found, turns
+        self._found, self._turns, self._vaults = found, turns, vaults
         self._is_by_hand = run.mode is RunMode.BY_HAND
 
     def work(self, held: ClaimedPat) -> None:
@@ -58,13 +62,15 @@ class PatWork:
                 fix="Its last request may still take effect: run `rotator once` again when the settle time is over.",
             )
         self._retire(held)
-        decision = None if held.has_open_rotation else self._decide(held)
-        if decision is not None:
+        if held.has_open_rotation:
+            return
+        now, decision = self.run.services.clock.now(), self._decide(held)
+        is_wanted = held.pat.state is ManagedPatState.ACTIVE and not is_waiting(held.pat, now)
+        if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
             self._rotate(held, decision)
             self._retire(held)
-        elif has_past_failure(held.pat, self.run.services.clock.now()) and not held.has_open_rotation:
-            cleared = held.pat.healed()
-            held.save(cleared, FailureCleared())
+        elif has_past_failure(held.pat, decision, now):
+            held.save(held.pat.healed(), FailureCleared())
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
         failure = explain_decision(decision)
@@ -89,7 +95,7 @@ class PatWork:
             confirm_stored(held, self.view, value)
         until = held.rotation.overlap_until
         self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
-        self._notice_vault(held)
+        self._vaults.note_answer(held.pat)
 
     def _undo_late(self, held: ClaimedPat) -> None:
         """Revoke what late mints created, and put back what late writes replaced."""
@@ -145,19 +151,11 @@ class PatWork:
             self._report_lost_clone(held)
         else:
             self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
-            self._notice_vault(held)
+            self._vaults.note_answer(held.pat)
 
-    def _notice_vault(self, held: ClaimedPat) -> None:
-        """Note that the vault answers. After a stop the next run does: what was to be done here is done."""
-        with suppress(StoppedError):
-            notice_vault(self.run, held.pat, None)
-
-    def _decide(self, held: ClaimedPat) -> Decision | None:
-        """Return the policy's decision on a ManagedPat that is to be rotated now; None when it is to be left alone."""
+    def _decide(self, held: ClaimedPat) -> Decision:
+        """Return the policy's decision on a ManagedPat."""
         pat, now = held.pat, self.run.services.clock.now()
-        if not self._is_by_hand and (pat.state is not ManagedPatState.ACTIVE or is_waiting(pat, now)):
-            return None
         with self.run.services.database.read() as reading:
             longest = reading.limits.load().get((pat.account, pat.organization))
-        decision = self.run.policy.decide(pat, now=now, longest=longest)
-        return decision if self._is_by_hand or decision.verdict is Verdict.DUE else None
+        return self.run.policy.decide(pat, now=now, longest=longest)

@@ -163,7 +163,7 @@ class World:
             raise InvariantError("I6: the value of a PAT is in the database")
         check_log(self.database)
         with self.database.read() as reading:
-            check_conditions(reading)
+            check_conditions(reading, self.policy, self.clock.now())
 
     def _lose_entry(self, listed: tuple[Pat, ...]) -> PatList:
         """A list that lags behind the mints and, in a tenth of the cases, lacks one more entry, and does not say so.

@@ -141,7 +141,7 @@ class EngineWorld:
         assert CANARY not in self.database.dump() + repr(self.told) + shown
         check_log(self.database)
         with self.database.read() as reading:
-            check_conditions(reading)
+            check_conditions(reading, self.policy, self.clock.now())
         for index, mark in enumerate(self.timeline):
             if mark in MUTATIONS:
                 assert _INTENTS[mark] & set(self.timeline[:index]), f"{mark} without an intent: {self.timeline}"
@@ -275,14 +275,21 @@ class EngineWorld:
         assert len([mark for mark in self.timeline if mark in MUTATIONS]) == calls
 
 
-def check_conditions(reading: Reading) -> None:
-    """What lasts agrees with the records: an active one is failing or blocked exactly while a condition says so."""
+def check_conditions(reading: Reading, policy: Policy, now: datetime) -> None:
+    """What lasts agrees with the records: an active one is failing or blocked exactly while a condition says so.
+
+    One that the policy forbids to rotate is blocked too, from the next look on.
+    """
     lasting = {(condition.kind, condition.subject) for condition in reading.conditions.load()}
+    limits = reading.limits.load()
     for pat in reading.inventory.load_all():
         if pat.state is ManagedPatState.ACTIVE:
             is_failing = pat.last_failure is not None and not pat.blocked
-            assert ((ConditionKind.ROTATION_BLOCKED, pat.name) in lasting) == pat.blocked, pat
-            assert ((ConditionKind.ROTATION_FAILING, pat.name) in lasting) == is_failing, pat
+            is_forbidden = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization))).obstacle
+            is_told_blocked = (ConditionKind.ROTATION_BLOCKED, pat.name) in lasting
+            is_told_failing = (ConditionKind.ROTATION_FAILING, pat.name) in lasting
+            assert is_told_blocked == pat.blocked or (is_forbidden and is_told_blocked), pat
+            assert is_told_failing == is_failing or (is_forbidden and is_told_blocked), pat
 
 
 def make_world(*names: str, policy: Policy | None = None) -> EngineWorld:

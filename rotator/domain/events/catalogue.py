@@ -36,6 +36,7 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.PatResumed,
     inventory.PatReappeared,
     inventory.PatForgotten,
+    inventory.PatDropped,
     inventory.PatDrifted,
     inventory.InventoryRebuilt,
     inventory.PatLeftBehind,

@@ -35,6 +35,10 @@ class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT,
     authorization_id: str
 
 
+class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+    """A ManagedPat that was failing or blocked is no longer in the inventory."""
+
+
 class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
     """Somebody changed a PAT on the server; the inventory now says the same."""
 
@@ -74,4 +78,4 @@ class PatLeftBehind(
 class LeftBehindResolved(
     Event, name="left_behind_resolved", subject=SubjectKind.PAT, ends=(ConditionKind.PAT_LEFT_BEHIND,)
 ):
-    """A PAT that was left behind is gone, or is managed now."""
+    """A PAT that was left behind is gone, is managed now, or nothing else is managed where it is."""

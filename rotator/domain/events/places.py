@@ -156,7 +156,7 @@ class VaultDown(
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """Work on a ManagedPat whose vault was down could be finished."""
+    """A vault that was down works again, or no ManagedPat is failing any more whose value is in it."""
 
 
 class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):

@@ -227,4 +227,4 @@ class SecretRestored(Event, name="secret_restored", subject=SubjectKind.MANAGED_
 
 
 class FailureCleared(Event, name="failure_cleared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """What failed before needs no retry: nothing is left to do for the ManagedPat."""
+    """Nothing stands in the way of a ManagedPat any more, or nothing is to be done for it: what failed is past."""

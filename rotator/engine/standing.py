@@ -1,0 +1,78 @@
+"""How a ManagedPat stands at a look: what is wrong with it, by its record, its rotation and the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rotator.domain.events.event import Event
+from rotator.domain.events.rotations import FailureCleared, RotationBlocked, RotationFailed
+from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
+from rotator.domain.policy import Decision, RuleAction, Verdict
+from rotator.engine.context import RunContext
+from rotator.engine.explaining import explain_decision
+from rotator.engine.holds import is_called_missing
+from rotator.ports.database import Reading
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One ManagedPat: its record, whether a rotation of it is open, and what the policy says."""
+
+    pat: ManagedPat
+    is_rotating: bool
+    decision: Decision
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether something failed that a later run tries again."""
+        rule = self.decision.rule
+        is_left = self.pat.state is ManagedPatState.PAUSED or (
+            rule is not None and rule.action is not RuleAction.ROTATE
+        )
+        return self.pat.last_failure is not None and not self.pat.blocked and (self.is_rotating or not is_left)
+
+    def find_trouble(self) -> Event | None:
+        """Return what is wrong with it, as the event that begins that condition.
+
+        None also when nobody wants it rotated: what happens to it then is told when it happens, not at each look.
+        """
+        refusal, failure = self._find_refusal(), self.pat.last_failure
+        is_ignored = self.decision.verdict is Verdict.IGNORED and not self.is_rotating
+        if self.pat.state is ManagedPatState.PAUSED or is_ignored:
+            return None
+        if refusal is not None:
+            return RotationBlocked(code=refusal.code, message=refusal.message)
+        if failure is None:
+            return None
+        event = RotationBlocked if self.pat.blocked else RotationFailed
+        return event(code=failure.code, message=failure.message)
+
+    def find_end(self) -> Event | None:
+        """Return the event that ends a condition which `find_trouble` does not name.
+
+        None when it names another, whose event ends this one; and when nobody wants it rotated, but what happened to it
+        still asks for a person or for another try: it is gone, its vault was written by others, a rotation is open.
+        """
+        pat = self.pat
+        if self.find_trouble() is not None:
+            return None
+        is_past = pat.last_failure is None or pat.hold is Hold.REVOKED_BY_HAND
+        lasts = self.is_rotating or pat.hold is not None or is_called_missing(pat)
+        return FailureCleared() if is_past or not lasts else None
+
+    def _find_refusal(self) -> Failure | None:
+        """Why the policy forbids a rotation, if the record says nothing weightier."""
+        is_weightier = self.is_rotating or self.pat.blocked or is_called_missing(self.pat)
+        return None if is_weightier else explain_decision(self.decision)
+
+
+def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:
+    """Load how every ManagedPat stands now, by name."""
+    now, limits = run.services.clock.now(), reading.limits.load()
+    rotating = {rotation.name for rotation in reading.journal.load_open()}
+    standings = {}
+    for pat in reading.inventory.load_all():
+        longest = limits.get((pat.account, pat.organization))
+        decision = run.policy.decide(pat.as_of(now), now=now, longest=longest)
+        standings[pat.name] = Standing(pat, pat.name in rotating, decision)
+    return standings

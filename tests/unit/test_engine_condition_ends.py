@@ -1,0 +1,319 @@
+"""No condition outlives its cause: each one ends in every way in which its subject gets well or goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.catalogue import EVENTS
+from rotator.domain.events.event import SubjectKind
+from rotator.domain.managed_pat import Failure, Hold, ManagedPat
+from rotator.domain.policy import Guardrails, RuleAction
+from rotator.engine.keeping import forget, pause, resume
+from rotator.engine.status import PatState
+from rotator.errors import DeniedError, SignInRequiredError
+from rotator.ports.pat_service import PatList
+from rotator.ports.sign_in import TokenCacheDamage
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy
+from tests.support.policies import RULE, make_policy
+
+ROTATING = make_policy(replace(RULE, overlap=OVERLAP))
+IGNORING = make_policy(replace(RULE, action=RuleAction.IGNORE))
+ALERTING = make_policy(replace(RULE, action=RuleAction.ALERT))
+DENYING = make_policy(replace(RULE, overlap=OVERLAP), guardrails=Guardrails(deny_scopes=("vso.code",)))
+IDLE_ACCOUNT = "release-bot"
+SUBJECTS = {event.type.begins: event.type.subject for event in EVENTS if event.type.begins is not None}
+
+
+def list_conditions(world: EngineWorld) -> set[tuple[ConditionKind, str]]:
+    """What lasts now."""
+    with world.database.read() as reading:
+        return {(condition.kind, condition.subject) for condition in reading.conditions.load()}
+
+
+def list_kinds(world: EngineWorld) -> list[str]:
+    """The kinds of what lasts now."""
+    return sorted(kind.value for kind, _ in list_conditions(world))
+
+
+def save(world: EngineWorld, pat: ManagedPat, *, name: str | None = None) -> None:
+    """Write a record with no event, as another version of the product or a restored backup would have left it."""
+    with world.database.begin() as work:
+        claim = work.claims.claim(pat.name, "a person", now=work.now(), span=world.timing.lease)
+        work.inventory.remove(pat.name, claim)
+        work.inventory.add(replace(pat, name=name or pat.name, epoch=0))
+
+
+def damage_listing(world: EngineWorld) -> None:
+    """Let one entry of every list be unreadable."""
+    world.pats.change_listed = lambda listed: PatList(listed, ["odd"])
+
+
+def lose_account(world: EngineWorld) -> None:
+    """A person must sign an account in."""
+    world.sign_in.refusals[IDLE_ACCOUNT] = SignInRequiredError("nobody is signed in", account=IDLE_ACCOUNT)
+
+
+def leave_behind(world: EngineWorld) -> None:
+    """A rotation froze, and its old PAT lives."""
+    world.run()
+    world.advance(hours=24)
+    world.secrets.write_foreign(world.location(), "someone's")
+    world.run()
+
+
+BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
+    ConditionKind.SIGN_IN_NEEDED: lose_account,
+    ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
+    ConditionKind.ORGANIZATION_DOWN: lambda world: world.pats.fail("fetch_pats", times=9),
+    ConditionKind.VAULT_DOWN: lambda world: world.secrets.fail("prove_writable", make_busy("store", "key_vault")),
+    ConditionKind.ROTATION_FAILING: lambda world: world.pats.fail("fetch_pat"),
+    ConditionKind.ROTATION_BLOCKED: lambda world: setattr(
+        world.pats.organizations[ORGANIZATION], "mint_error", "globalPATCreationBlocked"
+    ),
+    ConditionKind.PAT_LEFT_BEHIND: leave_behind,
+    ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
+        world.sign_in, "damage", TokenCacheDamage("/token-cache", "it is cut")
+    ),
+    ConditionKind.LISTING_DAMAGED: damage_listing,
+}
+"""How each condition begins at the next run."""
+
+
+def drop_account(world: EngineWorld) -> None:
+    """The settings name it no more."""
+    world.accounts = world.accounts[:1]
+
+
+def get_well(world: EngineWorld) -> None:
+    """Whatever was wrong is mended, and the next try has come."""
+    world.heal()
+    world.sign_in.damage = None
+    world.advance(hours=7)
+
+
+def forget_all(world: EngineWorld) -> None:
+    """A person forgets what is managed; an open rotation is finished before."""
+    if any(rotation.is_open for rotation in world.rotations()):
+        world.advance(hours=25)
+        world.run()
+    forget(world.make_run(), NAME)
+
+
+def lose_record(world: EngineWorld) -> None:
+    """The record is gone, and no event says so."""
+    world.forget()
+
+
+def rename(world: EngineWorld) -> None:
+    """The record has another name and is well."""
+    save(world, world.record().healed(), name="another")
+
+
+def take_over(world: EngineWorld) -> None:
+    """A person paused it."""
+    pause(world.make_run(), NAME)
+
+
+def ignore(world: EngineWorld) -> None:
+    """The rule says to leave it alone."""
+    world.policy = IGNORING
+
+
+def alert(world: EngineWorld) -> None:
+    """The rule only wants a person told."""
+    world.policy = ALERTING
+
+
+def heal_record(world: EngineWorld) -> None:
+    """The record says that nothing is wrong, and no event said so."""
+    world.heal()
+    save(world, world.record().healed())
+
+
+def move_cache(world: EngineWorld) -> None:
+    """The token cache is another file, damaged too, and then whole."""
+    world.sign_in.damage = TokenCacheDamage("/another-cache", "it is cut")
+
+
+def revoke_all(world: EngineWorld) -> None:
+    """Everything that is not managed is revoked."""
+    for identifier, fake in world.pats.pats.items():
+        fake.revoked = fake.revoked or identifier != world.record().authorization_id
+
+
+def move_values(world: EngineWorld) -> None:
+    """The values are in another vault from now on."""
+    save(world, replace(world.record(), vault="https://another.vault.azure.net"))
+
+
+RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
+WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
+    SubjectKind.ACCOUNT: (get_well, drop_account),
+    SubjectKind.ORGANIZATION: (get_well, forget_all, lose_record),
+    SubjectKind.VAULT: (get_well, move_values, *RECORD_WAYS),
+    SubjectKind.MANAGED_PAT: (get_well, *RECORD_WAYS),
+    SubjectKind.PAT: (revoke_all, forget_all, lose_record),
+    SubjectKind.TOKEN_CACHE: (get_well, move_cache),
+}
+"""In which ways a subject gets well or goes away."""
+CASES = [(kind, way) for kind in ConditionKind for way in WAYS[SUBJECTS[kind]]]
+
+
+def test_every_condition_has_a_beginning_and_ways_to_end_when_it_is_in_the_catalogue() -> None:
+    assert set(BEGINS) == set(SUBJECTS) == set(ConditionKind)
+
+
+@pytest.mark.parametrize(("kind", "way"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_condition_ends_when_its_subject_gets_well_or_goes_away(
+    kind: ConditionKind, way: Callable[[EngineWorld], None]
+) -> None:
+    world = make_world(policy=ROTATING)
+    BEGINS[kind](world)
+    world.run()
+    begun = {found for found in list_conditions(world) if found[0] is kind}
+    assert begun
+    way(world)
+    for _ in range(2):
+        world.run()
+        assert not begun & list_conditions(world)
+
+
+def test_pat_that_the_policy_forbids_is_blocked_until_the_policy_allows_it() -> None:
+    """A person must act, so it is told, once."""
+    world = make_world(policy=DENYING)
+    world.run()
+    world.advance(hours=1)
+    world.run()
+    assert list_conditions(world) == {(ConditionKind.ROTATION_BLOCKED, NAME)}
+    assert world.events() == ["rotation_blocked failed"]
+    assert ("rotation_blocked", NAME) in [(event, line["name"]) for event, line in world.told if "name" in line]
+    world.policy = ROTATING
+    world.run()
+    assert list_conditions(world) == set()
+    assert world.events()[1:3] == ["failure_cleared succeeded", "rotation_planned intended"]
+
+
+def test_pat_that_is_failing_is_blocked_instead_when_the_policy_forbids_it() -> None:
+    world = make_world()
+    world.pats.fail("fetch_pat")
+    world.run()
+    world.policy = DENYING
+    world.run()
+    assert list_kinds(world) == ["rotation_blocked"]
+    world.advance(hours=7)
+    world.run()
+    assert list_kinds(world) == ["rotation_blocked"]
+    assert world.events() == ["rotation_failed failed", "rotation_blocked failed"]
+
+
+def test_refusal_by_hand_is_past_when_the_policy_allows_what_is_not_due() -> None:
+    world = make_world("other", policy=DENYING)
+    world.add_managed(NAME, days_left=20)
+    world.rotate(NAME)
+    assert world.record().blocked
+    world.policy = ROTATING
+    world.run()
+    assert not world.record().blocked
+    assert (ConditionKind.ROTATION_BLOCKED, NAME) not in list_conditions(world)
+
+
+def test_record_has_its_condition_when_it_was_blocked_before_there_were_any() -> None:
+    """An upgrade brings the table; what was blocked before is told by the next run. So is what adopting found."""
+    world = make_world("other", NAME)
+    refused = Failure("rejected", "the server refused", "Ask.")
+    save(world, replace(world.record(), blocked=True, last_failure=refused))
+    failed = replace(world.record("other"), last_failure=refused, retry_at=world.clock.now() + OVERLAP)
+    save(world, failed)
+    world.run()
+    assert list_conditions(world) == {
+        (ConditionKind.ROTATION_BLOCKED, NAME),
+        (ConditionKind.ROTATION_FAILING, "other"),
+    }
+    world.run()
+    assert (world.events(), world.events("other")) == (["rotation_blocked failed"], ["rotation_failed failed"])
+
+
+def test_hold_keeps_its_condition_when_the_rule_ignores_it() -> None:
+    """That others wrote its secret, or that it is gone, is so whatever the rule says; a person's pause ends it."""
+    world = make_world()
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.run()
+    assert world.record().hold is Hold.REVOKED_ELSEWHERE
+    world.policy = IGNORING
+    world.run()
+    assert list_kinds(world) == ["rotation_blocked"]
+    pause(world.make_run(), NAME)
+    for _ in range(2):
+        world.advance(hours=7)
+        world.run()
+        assert list_kinds(world) == []
+    world.policy = ROTATING
+    resume(world.make_run(), NAME)
+    world.run()
+    assert list_kinds(world) == ["rotation_blocked"]
+
+
+def test_status_does_not_say_blocked_when_the_rule_ignores_it() -> None:
+    world = make_world()
+    BEGINS[ConditionKind.ROTATION_BLOCKED](world)
+    world.run()
+    assert world.show_status()[0].state is PatState.BLOCKED
+    world.policy = IGNORING
+    world.run()
+    assert world.show_status()[0].state is PatState.OK
+    assert world.record().last_failure is None
+
+
+def test_block_stays_when_a_person_must_act_although_it_is_not_due() -> None:
+    world = make_world("other")
+    world.add_managed(NAME, days_left=20)
+    world.secrets.fail(
+        "prove_writable", DeniedError("no", service="key_vault", operation="write", status=403, fix="Ask.")
+    )
+    world.rotate(NAME)
+    world.advance(hours=7)
+    world.run()
+    assert (ConditionKind.ROTATION_BLOCKED, NAME) in list_conditions(world)
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+def test_vault_stays_down_when_one_pat_fails_and_another_does_not_in_the_same_run(skip: int) -> None:
+    """Whichever comes first; and it is told once."""
+    world = make_world(NAME, "other", "third")
+    world.secrets.fail("prove_writable", make_busy("store", "key_vault"), skip=skip)
+    world.run()
+    world.add_managed("fourth")
+    world.secrets.fail("prove_writable", make_busy("store", "key_vault"), skip=skip)
+    world.advance(minutes=10)
+    world.run()
+    assert (ConditionKind.VAULT_DOWN, VAULT) in list_conditions(world)
+    assert world.events(VAULT) == ["vault_down failed"]
+
+
+def test_vault_works_again_when_what_was_interrupted_in_it_is_recovered() -> None:
+    """Not only a rotation or the end of one shows it."""
+    world = make_world()
+    world.secrets.fail("fetch_latest", make_busy("fetch_latest", "key_vault"), times=30)
+    world.run()
+    assert (ConditionKind.VAULT_DOWN, VAULT) in list_conditions(world)
+    world.heal()
+    world.advance(hours=1)
+    world.run()
+    world.run()
+    assert list_conditions(world) == set()
+
+
+def test_nothing_is_remembered_as_untracked_where_nothing_is_managed_any_more() -> None:
+    """Nobody looks there again, so nobody would ever see it gone."""
+    world = make_world()
+    world.pats.add_pat(ACCOUNT, ORGANIZATION, "stray", SCOPE, world.clock.now() + OVERLAP)
+    world.run()
+    assert [row.name for row in world.show_status() if row.state is PatState.UNTRACKED] == ["stray"]
+    world.forget()
+    world.run()
+    assert world.show_status() == ()
