@@ -18,6 +18,7 @@ class ConditionKind(StrEnum):
     VAULT_DOWN = auto()
     ROTATION_FAILING = auto()
     ROTATION_BLOCKED = auto()
+    CLONES_ABANDONED = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
     LISTING_DAMAGED = auto()

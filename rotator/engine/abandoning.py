@@ -14,6 +14,7 @@ from rotator.domain.rotation import (
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.freezing import freeze
+from rotator.engine.losses import make_alert
 from rotator.engine.provenance import (
     find_behind,
 )
@@ -74,6 +75,7 @@ def revoke_clone(held: ClaimedPat) -> None:
     held.step(
         RotationState.ABANDONED,
         PatRevoked(authorization_id=rotation.new_authorization_id, why="abandoned"),
+        *make_alert(held),
     )
 
 

@@ -35,8 +35,6 @@ class Timing:
     probe_patience: timedelta = timedelta(minutes=5)
     store_patience: timedelta = timedelta(minutes=1)
     stop_within: timedelta = timedelta(seconds=80)
-    first_retry: timedelta = timedelta(minutes=5)
-    longest_retry: timedelta = timedelta(hours=6)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,8 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
             changes.append((event, subject))
     for kind, subject in sorted(ongoing - troubles.keys()):
         ended = _find_end(run, seen, standings, (kind, subject))
-        if ended is not None:
+        # One event may end several conditions of its subject.
+        if ended is not None and (ended, subject) not in changes:
             changes.append((ended, subject))
     return changes
 
@@ -196,7 +197,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
     """
     kind, subject = key
     match kind:
-        case ConditionKind.ROTATION_FAILING | ConditionKind.ROTATION_BLOCKED:
+        case ConditionKind.ROTATION_FAILING | ConditionKind.ROTATION_BLOCKED | ConditionKind.CLONES_ABANDONED:
             return standings[subject].find_end() if subject in standings else PatDropped()
         case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
             if subject not in {account.name for account in run.services.accounts}:

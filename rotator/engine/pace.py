@@ -10,11 +10,15 @@ from rotator.errors import PostponedError
 from rotator.ports.database import Reading, UnitOfWork
 
 _WINDOW = timedelta(hours=1)
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def count_places(reading: Reading, guardrails: Guardrails, now: datetime) -> int:
-    """Count the mints that may still begin now, by the journal of the last hour. Rotations by hand count too."""
-    return max(0, guardrails.max_rotations_per_hour - reading.journal.count_mints(now - _WINDOW))
+    """Count the mints that may still begin now, by the journal of the last hour. Rotations by hand count too.
+
+    A mint that was dated further ahead than hosts' clocks may differ does not count.
+    """
+    return max(0, guardrails.max_rotations_per_hour - reading.journal.count_mints(now - _WINDOW, now + _CLOCKS_DIFFER))
 
 
 def check_pace(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:

@@ -8,6 +8,7 @@ from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.urgency import LONGEST_RETRY, bound_wait
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision
 from rotator.engine.holds import is_called_missing
@@ -72,8 +73,13 @@ def plan_one(
 
 
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:
-    """Whether an earlier failure says to leave it alone for now, or for good when a person has to act."""
-    return now < pat.retry_at if pat.retry_at is not None else pat.blocked
+    """Whether an earlier failure says to leave it alone for now, or for good when a person has to act.
+
+    A time further ahead than any failure can set it now, with the time that the PAT has left, does not count.
+    """
+    if pat.retry_at is None:
+        return pat.blocked
+    return now < pat.retry_at <= now + bound_wait(LONGEST_RETRY, pat.valid_to - now)
 
 
 def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool:
@@ -97,7 +103,7 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
     if rotation.state is not RotationState.OVERLAPPING or until is None:
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     failure = pat.last_failure
-    if pat.retry_at is not None and now < pat.retry_at and failure is not None:
+    if pat.retry_at is not None and is_waiting(pat, now) and failure is not None:
         reason = ActionReason.FAILED_BEFORE
         return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until, failure=failure)
     if now >= until:

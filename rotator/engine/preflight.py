@@ -16,7 +16,6 @@ from rotator.domain.policy import Decision, Rule, check_clonable
 from rotator.domain.rotation import (
     Rotation,
     RotationChanges,
-    RotationKind,
     RotationState,
 )
 from rotator.engine.absence import check_listed
@@ -34,12 +33,9 @@ from rotator.errors import (
     ClaimLostError,
     ForeignWriteError,
     PlanRefusedError,
-    RotationError,
     RotatorError,
 )
 from rotator.ports.secret_store import SecretVersion
-
-MAX_LOST_PER_DAY = 3
 
 
 @dataclass(frozen=True)
@@ -75,26 +71,6 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
     return Source(current, rule, lifetime, listing)
-
-
-def check_attempts(held: ClaimedPat) -> None:
-    """Raise RotationError when too many clones were minted and given up within a day: a person has to look."""
-    since = held.services.clock.now() - timedelta(days=1)
-    with held.services.database.read() as reading:
-        rotations = reading.journal.load_for(held.pat.name, since=since)
-    lost = [
-        rotation
-        for rotation in rotations
-        if rotation.state is RotationState.ABANDONED
-        and rotation.new_authorization_id is not None
-        and rotation.kind is RotationKind.ROTATION
-    ]
-    if len(lost) >= MAX_LOST_PER_DAY:
-        raise RotationError(
-            f"{len(lost)} clones were minted and given up within a day",
-            code="too_many_attempts",
-            fix=f"See why with `rotator audit list --name {held.pat.name}`, then `rotator rotate {held.pat.name}`.",
-        )
 
 
 def begin_rotation(held: ClaimedPat, source: Source) -> None:

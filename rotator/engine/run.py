@@ -15,6 +15,7 @@ from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import CHANGES, ActionKind, Plan
 from rotator.domain.rotation import RotationState
+from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
@@ -146,7 +147,7 @@ class Run:
         noted = replace(
             pat,
             failures=pat.failures + 1,
-            retry_at=_make_retry_at(self.run, pat.failures + 1, now),
+            retry_at=_make_retry_at(pat, now),
             last_failure=Failure.of(error),
             blocked=blocked,
             hold=find_hold(error) or pat.hold,
@@ -156,9 +157,10 @@ class Run:
         self.vaults.note_error(pat, error)
 
 
-def _make_retry_at(run: RunContext, failures: int, now: datetime) -> datetime:
-    timing = run.services.timing
-    return now + make_backoff(failures, first=timing.first_retry, longest=timing.longest_retry)
+def _make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
+    """Return when to try again after one more failure; the less time is left, the sooner."""
+    wait = make_backoff(pat.failures + 1, first=FIRST_RETRY, longest=LONGEST_RETRY)
+    return now + bound_wait(wait, pat.as_of(now).valid_to - now)
 
 
 def _make_internal(error: Exception) -> InternalError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import (
     Rotation,
     RotationState,
 )
+from rotator.domain.urgency import bound_wait
 from rotator.engine.claiming import ClaimedPat
 
 
@@ -18,11 +20,18 @@ def is_settling(rotation: Rotation) -> bool:
 
 def is_settled(held: ClaimedPat) -> bool:
     """Whether the last unanswered request can no longer take effect."""
-    settled_at = make_settled_at(held)
+    settled_at = make_settled_at(held.rotation, held.pat, held.services.timing.settle)
     return settled_at is None or held.services.clock.now() >= settled_at
 
 
-def make_settled_at(held: ClaimedPat) -> datetime | None:
-    """Return when the last unanswered request can no longer take effect; None when nothing was sent."""
-    sent_at = held.rotation.sent_at
-    return None if sent_at is None else sent_at + held.services.timing.settle
+def make_settled_at(rotation: Rotation, pat: ManagedPat, settle: timedelta) -> datetime | None:
+    """Return when the last unanswered request is waited for no more; None when nothing was sent.
+
+    A mint is waited for less long when its ManagedPat has little time left: one that takes effect later is found by
+    its fingerprint, and revoked. A late write to the vault would be read by consumers, so it always gets its time.
+    """
+    if rotation.sent_at is None:
+        return None
+    if rotation.state is RotationState.MINTING:
+        settle = bound_wait(settle, pat.valid_to - rotation.sent_at)
+    return rotation.sent_at + settle

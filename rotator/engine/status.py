@@ -13,7 +13,7 @@ from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
-from rotator.engine.settling import is_settling
+from rotator.engine.settling import is_settling, make_settled_at
 from rotator.ports.database import Database
 
 
@@ -134,13 +134,13 @@ def _find_next_step(
 ) -> tuple[NextAction, datetime | None]:
     """Return what a run does next with a rotation that is not finished, and when."""
     if rotation.state is RotationState.OVERLAPPING:
-        if pat.last_failure is not None and pat.retry_at is not None and now < pat.retry_at:
+        if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
             return NextAction.RETRY, pat.retry_at
         return NextAction.RETIRE, rotation.overlap_until
     if rotation.state is RotationState.RETIRING:
         return NextAction.CONFIRM_REVOCATION, rotation.updated_at
     if is_settling(rotation) and rotation.sent_at is not None:
-        return NextAction.SETTLE, rotation.sent_at + settle
+        return NextAction.SETTLE, make_settled_at(rotation, pat, settle)
     return NextAction.RETRY, rotation.updated_at
 
 

@@ -11,12 +11,13 @@ from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
+from rotator.engine.losses import check_attempts
 from rotator.engine.minting import begin_mint, mint_clone
 from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import confirm_stored, is_overlap_over
 from rotator.engine.pace import Turns
 from rotator.engine.planning import has_past_failure, is_waiting
-from rotator.engine.preflight import begin_rotation, check_attempts, inspect_source
+from rotator.engine.preflight import begin_rotation, inspect_source
 from rotator.engine.reconciling import Reconciliation, apply_findings
 from rotator.engine.recovering import recover
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
@@ -132,7 +133,9 @@ class PatWork:
             rotation_id=rotation.id,
             state_before=before,
             revoked_id=rotation.new_authorization_id if kind is OutcomeKind.ABANDONED else None,
-            settles_until=make_settled_at(held) if kind is OutcomeKind.SETTLING else None,
+            settles_until=make_settled_at(rotation, held.pat, self.run.services.timing.settle)
+            if kind is OutcomeKind.SETTLING
+            else None,
         )
         self.report.add(outcome)
 

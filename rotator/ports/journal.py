@@ -39,8 +39,8 @@ class JournalReader(Protocol):
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """Return the rotations whose `may_write_late` is true, last changed at or after `since`."""
 
-    def count_mints(self, since: datetime) -> int:
-        """Count the mints that were begun after `since`, whoever began them."""
+    def count_mints(self, since: datetime, until: datetime) -> int:
+        """Count the mints that were begun after `since` and not after `until`, whoever began them."""
 
     def load_minted_ids(self) -> frozenset[str]:
         """Return the authorization ids of every PAT that we ever minted."""

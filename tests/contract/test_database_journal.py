@@ -179,9 +179,9 @@ def test_journal_counts_mints_when_begun_after_the_moment_asked_for(database: Da
             work.journal.insert(rotation, claim)
         work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
-        assert work.journal.count_mints(NOW) == 2
-        assert work.journal.count_mints(NOW - timedelta(microseconds=1)) == 3
-        assert work.journal.count_mints(NOW + DAY) == 0
+        assert work.journal.count_mints(NOW, NOW + DAY) == 2
+        assert work.journal.count_mints(NOW - timedelta(microseconds=1), NOW + DAY) == 3
+        assert work.journal.count_mints(NOW + DAY, NOW + 2 * DAY) == 0
 
 
 def test_journal_lock_lets_no_more_mints_begin_than_allowed_when_eight_threads_try(
@@ -195,7 +195,7 @@ def test_journal_lock_lets_no_more_mints_begin_than_allowed_when_eight_threads_t
         together.wait(timeout=30)
         with database.begin() as work:
             work.journal.lock_mints()
-            is_free = work.journal.count_mints(NOW - DAY) < 3
+            is_free = work.journal.count_mints(NOW - DAY, NOW + DAY) < 3
             if is_free:
                 work.journal.insert(replace(make_rotation(claim.name, claim.name), mint_begun_at=NOW), claim)
         return is_free

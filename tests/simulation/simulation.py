@@ -16,7 +16,7 @@ from rotator.engine.left_behind import find_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import load_known
 from rotator.engine.run import run_once
-from rotator.errors import RotatorError, TransientError
+from rotator.errors import RotatorError, TransientError, VerificationError
 from rotator.ports.pat_service import PatFilter
 from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
@@ -37,6 +37,7 @@ class History:
     thaws: int = 0
     stops: int = 0
     adoptions: int = 0
+    outages: int = 0
     restores: int = 0
     rebuilds: int = 0
     database_faults: int = 0
@@ -51,6 +52,8 @@ def simulate(seed: int) -> History:
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
+    if randomness.random() < 0.1:
+        _live_through_outage(world, history)
     for _ in range(randomness.randint(1, 3)):
         _stir(world, history)
         if randomness.random() < 0.25:
@@ -204,6 +207,29 @@ def _stir(world: World, history: History) -> None:
         _pick_human(world, history)()
     if randomness.random() < 0.15:
         world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=randomness.choice((7, 9)))
+
+
+def _live_through_outage(world: World, history: History) -> None:
+    """Something fails in every run for most of the day that the PATs have left; then there are hours to rotate them.
+
+    I1 is checked at the next mint: consumers must not have been left with an expired PAT until then.
+    """
+    randomness = world.random
+    vault = _make_transient("key_vault", "prove_writable")
+    refused = VerificationError("the probe was refused", code="verification_failed")
+    choice = randomness.choice(("vault", "list", "probe", "die"))
+    history.outages += 1
+    for _ in range(randomness.randint(8, 20)):
+        if choice == "vault":
+            world.secrets.fail("prove_writable", vault, times=30)
+        elif choice == "list":
+            world.pats.fail("fetch_pats", _make_transient("azure_devops", "fetch_pats"), times=30)
+        elif choice == "probe":
+            world.pats.fail("verify", refused, times=300)
+        run_process(world, history, randomness.randint(3_000, 9_000) if choice == "die" else None)
+        world.pats._planned.clear()
+        world.secrets._planned.clear()
+        world.clock.advance(timedelta(hours=1))
 
 
 def _pick_fault(world: World) -> Callable[[], None]:

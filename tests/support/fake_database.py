@@ -166,9 +166,9 @@ class _MemoryJournalReader:
             rotation for rotation in self._sorted() if rotation.may_write_late and rotation.updated_at >= since
         )
 
-    def count_mints(self, since: datetime) -> int:
+    def count_mints(self, since: datetime, until: datetime) -> int:
         moments = (rotation.mint_begun_at for rotation in self._tables.rotations.values())
-        return sum(moment is not None and moment > since for moment in moments)
+        return sum(moment is not None and since < moment <= until for moment in moments)
 
     def load_minted_ids(self) -> frozenset[str]:
         ids = (rotation.new_authorization_id for rotation in self._tables.rotations.values())

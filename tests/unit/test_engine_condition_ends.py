@@ -12,9 +12,10 @@ from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import SubjectKind
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.policy import Guardrails, RuleAction
+from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.status import PatState
-from rotator.errors import DeniedError, SignInRequiredError
+from rotator.errors import DeniedError, SignInRequiredError, VerificationError
 from rotator.ports.pat_service import PatList
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
@@ -66,6 +67,14 @@ def leave_behind(world: EngineWorld) -> None:
     world.run()
 
 
+def lose_clone(world: EngineWorld) -> None:
+    """No new PAT authenticates; one was given up already."""
+    error = VerificationError("the probe was refused", code="verification_failed")
+    world.pats.fail("verify", error, times=100_000)
+    world.run()
+    world.advance(minutes=6)
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -75,6 +84,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.ROTATION_BLOCKED: lambda world: setattr(
         world.pats.organizations[ORGANIZATION], "mint_error", "globalPATCreationBlocked"
     ),
+    ConditionKind.CLONES_ABANDONED: lose_clone,
     ConditionKind.PAT_LEFT_BEHIND: leave_behind,
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
         world.sign_in, "damage", TokenCacheDamage("/token-cache", "it is cut")
@@ -227,7 +237,7 @@ def test_record_has_its_condition_when_it_was_blocked_before_there_were_any() ->
     world = make_world("other", NAME)
     refused = Failure("rejected", "the server refused", "Ask.")
     save(world, replace(world.record(), blocked=True, last_failure=refused))
-    failed = replace(world.record("other"), last_failure=refused, retry_at=world.clock.now() + OVERLAP)
+    failed = replace(world.record("other"), last_failure=refused, retry_at=world.clock.now() + LONGEST_RETRY)
     save(world, failed)
     world.run()
     assert list_conditions(world) == {

@@ -83,7 +83,7 @@ def test_revocation_of_a_late_mint_is_not_counted_as_another_mint() -> None:
     world.advance(hours=24)
     world.run()
     with world.database.begin() as work:
-        assert work.journal.count_mints(world.clock.now().replace(year=2000)) == 3
+        assert work.journal.count_mints(world.clock.now().replace(year=2000), world.clock.now()) == 3
     assert world.count("mint") == 3
 
 

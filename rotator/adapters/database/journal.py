@@ -23,7 +23,11 @@ _LOAD_FOR = (
     .where(table.c.name == bindparam("wanted_name"))
     .order_by(table.c.created_at.desc(), table.c.id.desc())
 )
-_COUNT_MINTS = select(func.count()).select_from(table).where(table.c.mint_begun_at > bindparam("since"))
+_COUNT_MINTS = (
+    select(func.count())
+    .select_from(table)
+    .where(table.c.mint_begun_at > bindparam("since"), table.c.mint_begun_at <= bindparam("until"))
+)
 
 
 class SqlJournalReader:
@@ -81,9 +85,9 @@ class SqlJournalReader:
         query = _select_rotations().where(unawaited, table.c.tried_store, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
-    def count_mints(self, since: datetime) -> int:
+    def count_mints(self, since: datetime, until: datetime) -> int:
         """See the port."""
-        return self._connection.execute(_COUNT_MINTS, {"since": since}).scalar_one()
+        return self._connection.execute(_COUNT_MINTS, {"since": since, "until": until}).scalar_one()
 
     def load_minted_ids(self) -> frozenset[str]:
         """See the port."""

@@ -26,6 +26,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.RotationBlocked,
     rotations.RotationFrozen,
     rotations.CloneLost,
+    rotations.ClonesAbandoned,
     rotations.SettlingContinued,
     rotations.UnprovenMintFound,
     rotations.RestoreStarted,

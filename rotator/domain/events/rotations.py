@@ -11,7 +11,7 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
-HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED)
+HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED)
 """The conditions that end when nothing is wrong with a ManagedPat any more."""
 
 
@@ -192,6 +192,21 @@ class CloneLost(
 ):
     """Somebody revoked the new PAT during the overlap; the old one, if still valid, is current again."""
 
+    code: str
+
+
+class ClonesAbandoned(
+    Event,
+    name="clones_abandoned",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    needs_person=True,
+    begins=ConditionKind.CLONES_ABANDONED,
+):
+    """So many new PATs were minted and given up within a day, and nothing explains it; further attempts wait longer."""
+
+    count: int
     code: str
 
 
