@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from rotator.sandbox.azure_devops_replies import to_ticks
 from rotator.sandbox.control_settings import (
     WORLD_KINDS,
     apply_changes,
@@ -115,7 +116,7 @@ class ControlService:
         targets = None
         if isinstance(names, list):
             targets = tuple(world.organizations[str(name)] for name in names)
-        start = world.clock.now() - timedelta(days=float(str(fields.get("age_days", 0))))
+        start = to_ticks(world.clock.now()) - timedelta(days=float(str(fields.get("age_days", 0))))
         end = start + timedelta(days=float(str(fields.get("lifetime_days", 30))))
         pat = world.add_pat(user, str(fields["display_name"]), str(fields["scope"]), targets, start, end)
         return {**_describe_pat(pat), "value": pat.value}
