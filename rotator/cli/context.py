@@ -49,7 +49,7 @@ def reason_option(command: Callable[_Parameters, _Result]) -> Callable[_Paramete
         metavar="TEXT",
         expose_value=False,
         callback=_keep_reason,
-        help="Why you do this: recorded in the audit log.",
+        help="Why you are doing this, for the audit log.",
     )(command)
 
 
@@ -115,7 +115,7 @@ _OPTIONS = (
         is_flag=True,
         expose_value=False,
         callback=_keep_flag,
-        help="Print only what was asked for, and errors.",
+        help="Print only the requested data, and errors.",
     ),
     click.option(
         "-v",

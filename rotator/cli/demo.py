@@ -106,7 +106,7 @@ class Story:
 
         note_start(self._cli, "rotator login build-bot --device-code")
         self._expect(self._stage.run("login", "build-bot", "--device-code", hear=hear), (0,), "the sign-in")
-        self._tell("From now on rotator keeps the sign-in fresh unattended. It never saw a password, and stores none.")
+        self._tell("From now on rotator keeps the sign-in fresh, unattended. It never sees or stores a password.")
 
     def adopt(self) -> None:
         """Show what there is, and take it under management."""
@@ -126,7 +126,7 @@ class Story:
         """Plan, then rotate."""
         self._head("3. Plan, then rotate")
         self._run("plan")
-        self._tell("A plan changes nothing, and says for each PAT what would happen and why. Now do it, as cron would:")
+        self._tell("A plan changes nothing. It says for each PAT what would happen, and why. Now do it, as cron would:")
         code = self._run("once", allowed=(0, PARTLY_FAILED))
         states = self._states()
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
@@ -145,9 +145,7 @@ class Story:
         self._head("4. The overlap: no consumer breaks")
         active = self._stage.list_active()
         self._check(all(len(active[name]) == 2 for name in ROTATED), "the old and the new PAT are both valid")
-        self._tell(
-            f"Two consumers use {OBSERVED}. One read the value long ago and still uses it; the other reads the vault:"
-        )
+        self._tell(f"Two consumers use {OBSERVED}. One cached the value long ago; the other reads the vault:")
         self._show_consumers(cached=True)
         self._wait()
 
@@ -202,7 +200,7 @@ class Story:
 
     def _check(self, holds: bool, what: str) -> None:
         if not holds:
-            raise make_failure(f"this was not true: {what}")
+            raise make_failure(f"this is not true: {what}")
 
     def _states(self) -> dict[str, str]:
         return {str(pat["name"]): str(pat["state"]) for pat in self._pats()}

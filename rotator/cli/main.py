@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
-        "rotator sandbox demo           the whole story, on this computer alone",
+        "rotator sandbox demo           the whole story, on this computer only",
         "rotator init                   begin with a real organization",
         "rotator COMMAND --help         what a command does, with examples",
     ),
@@ -74,8 +74,8 @@ class LazyGroup(click.Group):
 def rotator() -> None:
     """Keeps Azure DevOps personal access tokens (PATs) alive and their current values in Azure Key Vault.
 
-    Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration, 3 partly failed, 4 attention,
-    10 a person must sign in, 11 locked by another run, 20 changes pending, 130 interrupted.
+    Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration,  3 partly failed, 4 something needs
+    attention, 10 a person must sign in,11 locked by another run, 20 changes pending, 130 interrupted.
     """
 
 

@@ -60,7 +60,7 @@ def print_lines(cli: CliContext, report: RunReport, done: list[str], *, otherwis
 def note_stop(cli: CliContext, report: RunReport) -> None:
     """Say so when a stop cut the run short."""
     if report.is_stopped:
-        note(cli, "Stopped before everything was done; the next run finishes what was begun.")
+        note(cli, "Stopped before everything was done; the next run finishes what was started.")
 
 
 def _tell_both(run: RunContext, update: Callable[[str], None]) -> Progress:

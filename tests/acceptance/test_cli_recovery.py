@@ -193,7 +193,7 @@ def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotat
     set_overlap(stage, "0s")
     text = succeed(stage, "inventory", "rebuild")
     assert f"{NAME}  {clone}  (was {original})" in text.output
-    assert text.output.endswith("1 rebuilt, 0 as they were.\n")
+    assert text.output.endswith("1 rebuilt, 0 unchanged.\n")
     assert list_mutations(stage) == []
     assert list_alive(stage) == alive
 
@@ -592,7 +592,7 @@ def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_
     assert f"rotator recover --revoke {original}" in succeed(stage, "recover").output
     assert original in list_alive(stage)
     text = succeed(stage, "recover", "--revoke", original)
-    assert text.output == f"revoked  {original}, failed_rotation beside {NAME}\n"
+    assert text.output == f"revoked  {original}, failed_rotation of {NAME}\n"
     assert succeed(stage, "recover").output == "Nothing was interrupted, and no PAT was left behind.\n"
     stage.check_end()
 

@@ -138,4 +138,4 @@ def test_status_says_that_a_sign_in_is_not_known_when_the_token_cache_cannot_be_
             "refusal": None,
         }
     ]
-    assert "The sign-ins are not known: " in caller.printed
+    assert "The sign-ins could not be read: " in caller.printed

@@ -28,7 +28,7 @@ stderr use the same names and fields. The level of a log line is the event's sev
 - **Fields**: `?` marks one that may be missing or null. In the audit log, an event about a ManagedPat also says
   `account`, `organization` and, while a rotation is open, `rotation_id`.
 - **Person**: whether a person must act.
-- **Condition**: some events begin a condition, something wrong that lasts until a named event ends it.
+- **Condition**: a condition is a problem that lasts. Some events begin one, and a named event ends it.
 
 Generated from `rotator/domain/events` by `python -m tests.unit.events_page --write`.
 

@@ -114,7 +114,7 @@ def test_readme_writes_out_steps_that_are_possible() -> None:
 
 
 def test_readme_says_of_every_state_what_follows_when_the_process_dies() -> None:
-    _, _, table = README.text.partition("| died while |")
+    _, _, table = README.text.partition("| interrupted while |")
     first_column = "".join(re.findall(r"^\|([^|]*)\|", table.partition("\n\n")[0], re.MULTILINE))
     assert sorted(re.findall(r"`(\w+)`", first_column)) == sorted(state.value for state in RotationState)
 

@@ -1,4 +1,4 @@
-"""`rotator accounts`: who is signed in, how fresh, and what will end it."""
+"""`rotator accounts`: who is signed in, since the last refresh, and what will end it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rotator.engine.signing_in import AccountView, SignInRisk
 @common_options
 @click.pass_obj
 def accounts(cli: CliContext) -> None:
-    """Show who is signed in for each account, how fresh that is, and what will end it.
+    """Show whether each account is signed in, when that was last refreshed, and what will end it.
 
-    Looks at the token cache on this computer only. Each run refreshes the sign-ins.
+    Reads only the token cache on this computer. Each run refreshes the sign-ins.
     """
     with open_installation(cli) as installation:
         views, now = installation.view_accounts(), installation.clock.now()
@@ -61,8 +61,8 @@ def say_risk(risk: SignInRisk, view: AccountView) -> str:
         return f"nobody is signed in; run `rotator login {name}`."
     if risk is SignInRisk.IDLE_OR_POLICY:
         return (
-            "the sign-in ends after 90 days without a run, at a password change, or when a policy of the tenant says "
-            f"so; then run `rotator login {name}`."
+            "the sign-in ends after 90 days without a run, at a password change,  or when a policy of the tenant "
+            f"ends it; then run`rotator login {name}`."
         )
     kind = "secret" if risk is SignInRisk.CLIENT_SECRET_ENDS else "certificate"
     return (

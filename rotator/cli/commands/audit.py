@@ -36,9 +36,11 @@ def audit() -> None:
 def _filters(command: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
-        click.option("--event", metavar="EVENT", help="Only this event, such as pat_minted."),
+        click.option("--event", metavar="EVENT", help="Only events of this kind, such as pat_minted."),
         click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its name in rotator."),
-        click.option("--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, ...T09:00Z)."),
+        click.option(
+            "--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z)."
+        ),
     ):
         command = option(command)
     return command
@@ -53,7 +55,7 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     ),
 )
 @_filters
-@click.option("--limit", type=_COUNT, default=100, show_default=True, help="At most the newest so many.")
+@click.option("--limit", type=_COUNT, default=100, show_default=True, help="Show the newest events, at most this many.")
 @common_options
 @click.pass_obj
 def list_events(
@@ -76,7 +78,7 @@ def list_events(
     else:
         say(cli, "No events.")
     if len(newest) == limit:
-        note(cli, f"The newest {limit} only; `--limit` shows more.")
+        note(cli, f"These are the newest {limit}; `--limit` shows more.")
     return 0
 
 
@@ -105,17 +107,19 @@ def show(cli: CliContext, sequence: int) -> int:
 @audit.command(
     epilog=examples(
         "rotator audit verify",
-        "rotator audit verify --anchors    also against what the vaults note: a log cut off at its end",
+        "rotator audit verify --anchors    also check that no events were cut off at the end",
         "rotator audit verify --json",
     )
 )
-@click.option("--anchors", is_flag=True, help="Read the chain's heads from the vaults' tags and find each in the log.")
+@click.option(
+    "--anchors", is_flag=True, help="Read the chain's heads from the vaults' tags and look for each in the log."
+)
 @common_options
 @click.pass_obj
 def verify(cli: CliContext, anchors: bool) -> int:
-    """Recompute the hash chain. Exit code 1 when an event was altered, removed or moved, naming the first.
+    """Recompute the hash chain. If an event was altered, removed or moved, name the first one and exit with 1.
 
-    The chain alone cannot show that its newest events were cut off: --anchors can.
+    The chain alone cannot show that its newest events were cut off; --anchors can.
     """
     from rotator.cli.console import print_json, progress, say
     from rotator.cli.session import open_installation
@@ -135,7 +139,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
         print_json(make_intact_document(events=summary.events, head=summary.head, anchors=len(noted)))
     say(cli, f"The audit log is intact: {summary.events} events, head {summary.head}")
     if anchors:
-        say(cli, f"The vaults note {len(noted)} earlier heads, and the log has every one.")
+        say(cli, f"The vaults name {len(noted)} earlier heads, and the log has all of them.")
     return 0
 
 
@@ -147,7 +151,9 @@ def verify(cli: CliContext, anchors: bool) -> int:
 )
 @_filters
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file (mode 0600), else stdout.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (mode 0600). Default: stdout."
+)
 @common_options
 @click.pass_obj
 def export(

@@ -20,15 +20,15 @@ def config() -> None:
 
 
 @config.command(
-    short_help="Show every problem of both files, with its line.",
+    short_help="Show every problem in both files, with its line.",
     epilog=examples("rotator config check", "rotator config check --json"),
 )
 @common_options
 @click.pass_obj
 def check(cli: CliContext) -> None:
-    """Show every problem of rotator.yaml and of its policy at once, each with file, line and column.
+    """Show every problem in rotator.yaml and its policy at once, each with file, line and column.
 
-    Reads the two files only: nothing is opened, fetched or asked. Exit code 2 when there is a problem.
+    Reads only these two files and contacts no service. Exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
 

@@ -18,15 +18,15 @@ def db() -> None:
 
 
 @db.command(
-    short_help="Create the database, or bring it to the newest schema.",
+    short_help="Create the database, or upgrade its schema.",
     epilog=examples("rotator db upgrade"),
 )
 @common_options
 @click.pass_obj
 def upgrade(cli: CliContext) -> None:
-    """Bring the database to the schema of this rotator; create it if it is not there.
+    """Bring the database to the schema that this version needs; create it if it does not exist.
 
-    All or nothing: a crash in between leaves it as it was. Running it again does nothing.
+    All or nothing: a crash leaves the database as it was. Running it again changes nothing.
     """
     with open_installation(cli) as installation:
         before, after = installation.upgrade_database()
@@ -41,13 +41,13 @@ def upgrade(cli: CliContext) -> None:
 
 
 @db.command(
-    short_help="Show its revision, and the one needed.",
+    short_help="Show the revision it has, and the one needed.",
     epilog=examples("rotator db current", "rotator db current --json"),
 )
 @common_options
 @click.pass_obj
 def current(cli: CliContext) -> None:
-    """Show the database's revision and the one that this rotator needs. Exit code 1 when they differ."""
+    """Show the database's revision and the one that this version needs. Exits with 1 if they differ."""
     with open_installation(cli) as installation:
         found = installation.load_database_revision()
     is_current = found.current == found.head
@@ -59,5 +59,7 @@ def current(cli: CliContext) -> None:
         return
     state = "has no schema yet" if found.current is None else f"has revision {found.current}"
     raise DatabaseError(
-        f"the database {state}, this rotator needs {found.head}", code="database_older", fix="Run `rotator db upgrade`."
+        f"the database {state}, this version of rotator needs {found.head}",
+        code="database_older",
+        fix="Run `rotator db upgrade`.",
     )

@@ -20,9 +20,9 @@ QUESTIONS = {
     "tenant": "Entra tenant (its id, or a domain such as contoso.com)",
     "client_id": "Application (client) id of the app registration",
     "username": "User whose PATs are to be kept alive (build-bot@contoso.com)",
-    "organizations": "Azure DevOps organization (several: with commas)",
+    "organizations": "Azure DevOps organization (or several, with commas)",
     "vault": "Key Vault (its name, or its https address)",
-    "account": "Your own name for this account",
+    "account": "Your name for this account",
 }
 FLAGS = {
     "tenant": "--tenant",
@@ -46,17 +46,29 @@ FLAGS = {
 @click.option("--tenant", metavar="ID", help="The Entra tenant: its id or one of its domains.")
 @click.option("--client-id", metavar="ID", help="The application (client) id of the app registration.")
 @click.option("--username", metavar="NAME", help="The user whose PATs are to be kept alive.")
-@click.option("--organization", "organizations", metavar="NAME", multiple=True, help="May be given several times.")
+@click.option(
+    "--organization",
+    "organizations",
+    metavar="NAME",
+    multiple=True,
+    help="An Azure DevOps organization. May be given several times.",
+)
 @click.option("--vault", metavar="NAME", help="The Key Vault: its name or its https address.")
-@click.option("--account", metavar="NAME", help="Your own name for the account. Else the first part of the user's.")
-@click.option("--directory", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where to write to.")
+@click.option("--account", metavar="NAME", help="Your name for the account. Default: the user name up to the @.")
+@click.option(
+    "--directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Folder to write to. Default: this one.",
+)
 @click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The key is kept.")
 @common_options
 @click.pass_obj
 def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[str, ...] | None) -> None:
     """Write a commented rotator.yaml and policy.yaml, and a key that encrypts the sign-ins.
 
-    Asks for what the options leave out. No password and no secret of Azure is asked for or written.
+    Asks for what the options leave out. Never asks for or writes a password or an Azure secret.
     """
     targets = {name: directory / name for name in ("rotator.yaml", "policy.yaml", KEY_NAME)}
     check_targets(targets, force=force)
@@ -75,9 +87,9 @@ def check_targets(targets: Mapping[str, Path], *, force: bool) -> None:
     there = [str(path) for name, path in targets.items() if name != KEY_NAME and path.exists()]
     if there and not force:
         raise UsageError(
-            f"there is already {' and '.join(there)}; nothing was written",
+            f"{' and '.join(there)} already exist{'s' if len(there) == 1 else ''}; nothing was written",
             code="already_there",
-            fix="Choose another folder with --directory, or replace with --force.",
+            fix="Choose another folder with --directory, or replace them with --force.",
         )
 
 
@@ -100,7 +112,7 @@ def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> An
         raise UsageError(
             f"missing: {', '.join(missing)}",
             code="flags_missing",
-            fix="Give them, or run it on a terminal to be asked.",
+            fix="Give them, or run this on a terminal to be asked.",
         )
     answers.setdefault("account", make_account_name(str(answers["username"])))
     return answers
@@ -185,11 +197,11 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
     if directory.resolve() != Path.cwd():
         say(cli, f"  export ROTATOR_CONFIG={directory.resolve() / 'rotator.yaml'}")
     for command, meaning in (
-        ("rotator config check", "every problem of the two files, with its line"),
+        ("rotator config check", "every problem in the two files, with its line"),
         ("rotator db upgrade", "create the inventory database"),
         (f"rotator login {account}", "sign in, once"),
         ("rotator scan", "see which PATs there are; read-only"),
-        ("rotator inventory adopt --all", "manage those that the policy covers"),
+        ("rotator inventory adopt --all", "manage the PATs that the policy covers"),
         ("rotator plan", "see what a run would do; changes nothing"),
         ("rotator once", "do it; from cron or a timer, hourly"),
     ):

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @click.group(
     epilog=examples(
-        "rotator inventory adopt --all        take all PATs that the policy covers under management",
+        "rotator inventory adopt --all        adopt all PATs that the policy covers",
         "rotator inventory list               what is under management",
-        "rotator inventory pause npm-feed     keep it, and stop rotating it",
+        "rotator inventory pause npm-feed     keep it, but stop rotating it",
     )
 )
 @common_options
 def inventory() -> None:
-    """Adopt PATs into the inventory; list, show, pause, resume and forget them."""
+    """Adopt PATs into the inventory; list, show, pause, resume, forget and rebuild them."""
 
 
 @inventory.command(
@@ -80,7 +80,7 @@ def show(cli: CliContext, name: str) -> int:
 @inventory.command(
     epilog=examples(
         "rotator inventory adopt npm-feed ci-build    by display name, or by authorization id",
-        "rotator inventory adopt --all --dry-run      show what would be taken, write nothing",
+        "rotator inventory adopt --all --dry-run      show what would be adopted; write nothing",
         "rotator inventory adopt --all --yes          do not ask",
         "rotator inventory adopt ID --as npm-feed --secret npm-token    choose its name and its secret",
     )
@@ -103,17 +103,17 @@ def adopt(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Take PATs that exist on the server under management.
+    """Bring existing PATs under management.
 
-    Shows name, vault and secret name of each before anything is written, and asks on a terminal. Server and
-    vault are not changed: the secret is written by the first rotation.
+    Shows the name, vault and secret name of each before anything is written, and on a terminal asks first. Changes
+    nothing on the server or in the vault: the first rotation writes the secret.
     """
     from rotator.cli.adoption import Wish, adopt_wished
     from rotator.engine.adopting import make_choice
 
     if bool(references) == everything:
         raise UsageError(
-            "say which PATs: display names, authorization ids, or --all (and not both)",
+            "say which PATs to adopt: display names, authorization ids, or --all alone",
             fix="See `rotator scan` for what there is.",
         )
     wanted = tuple(dict.fromkeys(references))
@@ -128,7 +128,7 @@ def adopt(
 @common_options
 @click.pass_obj
 def pause(cli: CliContext, name: str) -> int:
-    """Keep a PAT and stop rotating it; a rotation under way is still finished."""
+    """Keep a PAT but stop rotating it; a rotation in progress is still finished."""
     from rotator.engine.keeping import pause as apply
 
     return _change(cli, name, apply, "paused", f"`rotator inventory resume {name}` rotates it again.")
@@ -155,16 +155,16 @@ def resume(cli: CliContext, name: str) -> int:
 @common_options
 @click.pass_obj
 def forget(cli: CliContext, name: str, yes: bool) -> int:
-    """Take a PAT out of the inventory. Server and vault stay as they are: the PAT lives until it expires."""
+    """Remove a PAT from the inventory. Server and vault stay as they are: the PAT lives until it expires."""
     from rotator.cli.console import confirm, say
     from rotator.cli.exit_codes import FAILED
     from rotator.engine.keeping import forget as apply
 
-    question = f"Forget {name}? It will not be rotated any more, and expires."
+    question = f"Forget {name}? It will no longer be rotated, and will expire."
     if cli.may_ask and not yes and not confirm(cli, question):
         say(cli, "Nothing was forgotten.")
         return FAILED
-    return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` takes it back.")
+    return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` brings it back.")
 
 
 def _change(
@@ -184,8 +184,8 @@ def _change(
 
 @inventory.command(
     epilog=examples(
-        "rotator inventory rebuild --dry-run    what the vaults and the server say, beside what the database says",
-        "rotator inventory rebuild              make the inventory say the same",
+        "rotator inventory rebuild --dry-run    compare the vaults and the server with the database",
+        "rotator inventory rebuild              correct the inventory",
     )
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
@@ -193,10 +193,10 @@ def _change(
 @common_options
 @click.pass_obj
 def rebuild(cli: CliContext, dry_run: bool) -> int:
-    """Make the inventory again from the vaults' tags and the server's list, after a database was lost or restored.
+    """Rebuild the inventory from the vaults' tags and the server's list, after a database was lost or restored.
 
     Revokes nothing and mints nothing; old PATs that still live get a new overlap. Where a vault hands out a PAT
-    that is gone, the next run puts the value before it back. PATs that were never rotated are in no vault: adopt
+    that is gone, the next run writes the previous value back. PATs that were never rotated are in no vault: adopt
     them again.
     """
     from rotator.cli.console import print_json, progress, say
@@ -220,5 +220,5 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
         for line in render_unbuilt(plan):
             click.echo(line, err=True)
     done = "would be rebuilt" if dry_run else "rebuilt"
-    say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} as they were.")
+    say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} unchanged.")
     return find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))

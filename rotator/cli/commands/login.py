@@ -33,16 +33,16 @@ DEVICE_CODE, BROWSER = "device code", "browser"
     )
 )
 @click.argument("account")
-@click.option("--device-code", "method", flag_value=DEVICE_CODE, help="By a code that is entered on any device.")
-@click.option("--browser", "method", flag_value=BROWSER, help="In a browser on this computer.")
+@click.option("--device-code", "method", flag_value=DEVICE_CODE, help="Sign in with a code, entered on any device.")
+@click.option("--browser", "method", flag_value=BROWSER, help="Sign in with a browser on this computer.")
 @common_options
 @click.pass_obj
 def login(cli: CliContext, account: str, method: str | None) -> None:
     """Sign ACCOUNT in to Microsoft Entra, so that its PATs can be managed unattended.
 
-    Only the user that the settings name is accepted. What is kept is an encrypted token cache, never a password.
-    Without an option: in a browser if there is a terminal and a display, else by device code. With --json the first
-    line is the device code, as {"verification_uri","user_code","expires_at"}, the last {"account","username"}.
+    Accepts only the user named in the settings. Stores an encrypted token cache, never a password. By default, opens
+    a browser if there is a terminal and a display, and otherwise shows a device code. With --json, the first line
+    is the device code, as {"verification_uri","user_code","expires_at"}, and the last is {"account","username"}.
     """
     method = method or (BROWSER if has_browser() and not cli.as_json else DEVICE_CODE)
     with open_installation(cli) as installation:

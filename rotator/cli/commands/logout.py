@@ -15,9 +15,9 @@ from rotator.documents.accounts import make_logout_document
 @common_options
 @click.pass_obj
 def logout(cli: CliContext, account: str) -> None:
-    """Forget the sign-in of ACCOUNT, on the disk too. Its PATs and secrets stay as they are.
+    """Forget the sign-in of ACCOUNT, also on disk. Its PATs and secrets stay as they are.
 
-    From then on nothing of this account is rotated until it signs in again.
+    Its PATs are not rotated until it is signed in again.
     """
     with open_installation(cli) as installation:
         was_signed_in = installation.sign_in_desk.sign_out(account)

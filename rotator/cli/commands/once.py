@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "rotator once                 rotate what is due, revoke what is replaced",
+        "rotator once                 rotate what is due, revoke what was replaced",
         "rotator once --dry-run       only show what would be done",
         "rotator once --quiet         for cron: prints only what failed",
         "rotator once --json          what was done, for scripts",
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @common_options
 @click.pass_obj
 def once(cli: CliContext, dry_run: bool) -> int:
-    """Do one run: look at the server, finish what was interrupted, rotate what is due, revoke what is replaced.
+    """Do one run: look at the server, finish what was interrupted, rotate what is due, revoke what was replaced.
 
-    Exit codes: 0 all well, 1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
+    Exit codes: 0 all is well, 1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation

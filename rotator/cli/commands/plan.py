@@ -15,7 +15,7 @@ from rotator.cli.context import CliContext, common_options, examples
         "rotator plan --json                 every PAT with its action, for scripts",
     )
 )
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 20 when a run would change something.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 20 if a run would change something.")
 @common_options
 @click.pass_obj
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:

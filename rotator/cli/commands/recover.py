@@ -24,20 +24,20 @@ NOTHING = "Nothing was interrupted, and no PAT was left behind."
         "rotator recover --revoke ID         revoke a PAT that was left behind, because you confirm it",
     )
 )
-@click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what was found; change nothing.")
 @click.option("--revoke", "authorization_id", metavar="ID", help="Revoke this PAT, which was left behind.")
 @reason_option
 @common_options
 @click.pass_obj
 def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int:
-    """Finish interrupted rotations as far as is safe now. Every `rotator once` begins with the same.
+    """Finish interrupted rotations, as far as that is safe now. Every `rotator once` starts with this.
 
-    A PAT that was left behind is listed, and revoked only with --revoke.
+    Lists PATs that were left behind, and revokes one only with --revoke.
     """
     from rotator.cli.session import open_installation
 
     if dry_run and authorization_id:
-        raise UsageError("--dry-run and --revoke exclude each other", fix="Leave one of them out.")
+        raise UsageError("--dry-run and --revoke cannot be combined", fix="Leave one of them out.")
     with open_installation(cli) as installation:
         if authorization_id:
             return _revoke(cli, installation, authorization_id)
@@ -80,7 +80,7 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
     name, kind = left.rotation.name, left.kind.value
     if cli.as_json:
         print_json(make_revocation_document(name, left.kind, authorization_id, run.run_id))
-    say(cli, f"revoked  {authorization_id}, {kind} beside {name}")
+    say(cli, f"revoked  {authorization_id}, {kind} of {name}")
     return 0
 
 

@@ -60,9 +60,9 @@ def _is_sure(cli: CliContext, pat: ManagedPat, previous: bool) -> bool:
 
     if not cli.may_ask and not previous:
         raise UsageError(
-            f"revoking {pat.name} breaks whoever uses it, and nobody is there to ask",
+            f"revoking {pat.name} breaks its consumers, and there is no terminal to ask on",
             code="confirmation_needed",
-            fix=f"Say so with `rotator revoke {pat.name} --yes`.",
+            fix=f"Confirm with `rotator revoke {pat.name} --yes`.",
         )
     if not cli.may_ask:
         return True

@@ -11,7 +11,7 @@ from rotator.cli.context import CliContext, common_options, examples, reason_opt
     epilog=examples(
         "rotator rotate npm-feed            make a new one now; the old one stays valid for the overlap",
         "rotator rotate npm-feed ci-build   several",
-        "rotator inventory list             the names there are",
+        "rotator inventory list             show the names",
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 def scan(cli: CliContext) -> int:
     """Look at the PATs of every account and organization and compare them with the inventory. Changes nothing.
 
-    managed: in the inventory; untracked: not; missing: in the inventory and not on the server; drifted: changed
-    outside rotator; rotating: part of a rotation; late: a lost mint of ours, revoked by the next run; left_behind: a
-    closed rotation left it alive, or may have.
+    managed: in the inventory; untracked: not in it; missing: in the inventory but not on the server; drifted: changed
+    outside rotator; rotating: part of a rotation; minting: perhaps made by a mint that was not answered; late: made by
+    a lost mint of ours, and revoked by the next run; left_behind: left alive by a closed rotation, for certain or
+    perhaps.
     """
     from rotator.cli.console import print_json, progress
     from rotator.cli.exit_codes import find_code_of_errors

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         "rotator status                     every PAT: state, expiry, what comes next",
         "rotator status npm-feed            one of them",
         "rotator status --state failed --state blocked",
-        "rotator status --check             exit code 4 when one is expired, failed or blocked",
+        "rotator status --check             exit code 4 if one is expired, failed or blocked",
     )
 )
 @click.argument("names", metavar="[NAME...]", nargs=-1)
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     type=click.Choice([state.value for state in PatState]),
     help="Only PATs in this state; may be given several times.",
 )
-@click.option("--check", is_flag=True, help="Exit with 4 when a PAT shown is expired, failed or blocked.")
+@click.option("--check", is_flag=True, help="Exit with 4 if a PAT shown is expired, failed or blocked.")
 @common_options
 @click.pass_obj
 def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
-    --json also says of each account whether it is signed in, where the token cache can be read.
+    If the token cache can be read, --json also says whether each account is signed in.
     """
     from rotator.cli import exit_codes
     from rotator.cli.console import print_json
@@ -68,16 +68,14 @@ def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -
         entra = installation.entra_sign_in
         return [make_sign_in_document(name, entra.status(name), now) for name in names]
     except RotatorError as error:
-        note(cli, f"The sign-ins are not known: {error.message}")
+        note(cli, f"The sign-ins could not be read: {error.message}")
         return [make_sign_in_document(name, None, now) for name in names]
 
 
 def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[PatStatus, ...]:
     unknown = sorted(set(names) - {row.name for row in rows})
     if unknown:
-        raise UsageError(
-            f"there is no PAT named {', '.join(unknown)}", fix="See `rotator status` for the names that there are."
-        )
+        raise UsageError(f"there is no PAT named {', '.join(unknown)}", fix="See `rotator status` for the names.")
     return tuple(row for row in rows if (not names or row.name in names) and (not states or row.state.value in states))
 
 

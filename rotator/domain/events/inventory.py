@@ -40,7 +40,7 @@ class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, end
 
 
 class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
-    """Somebody changed a PAT on the server; the inventory now says the same."""
+    """Somebody changed a PAT on the server; the inventory now matches."""
 
     display_name: str
     scope: str
@@ -48,7 +48,7 @@ class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
 
 
 class PatReappeared(Event, name="pat_reappeared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """The server lists a PAT that it did not list before: it lives, and what was said about it is taken back."""
+    """The server lists a PAT that it did not list before: it lives, and earlier warnings about it no longer hold."""
 
     authorization_id: str
 

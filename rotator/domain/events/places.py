@@ -105,7 +105,7 @@ class ListingDamaged(
     severity=Severity.WARNING,
     begins=ConditionKind.LISTING_DAMAGED,
 ):
-    """Some entries in an account's list of PATs cannot be read; they are left alone, and count as gone nowhere."""
+    """Some entries in an account's list of PATs cannot be read; they are left alone, and are never taken for gone."""
 
     entries: int
     authorization_ids: str

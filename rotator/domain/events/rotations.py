@@ -49,7 +49,7 @@ class MintAnswerDoubted(
     outcome=Outcome.UNKNOWN,
     severity=Severity.WARNING,
 ):
-    """The answer to a mint names a PAT that is not proven to be the new one; nothing is revoked on its word."""
+    """The answer to a mint names a PAT that is not proven to be the new one; nothing is revoked because of it."""
 
     authorization_id: str
     doubt: str
