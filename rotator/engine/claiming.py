@@ -132,6 +132,10 @@ class ClaimedPat:
         self.pat = pat
         self._tell(events)
 
+    def renew(self) -> None:
+        """Renew the claim. ClaimLostError when another run has it."""
+        self._commit([], None, lambda work: None)
+
     def confirm(self, read: Callable[[Reading], T]) -> T:
         """Renew the claim, and return what `read` finds in that transaction: what must hold for the next request."""
         found: list[T] = []

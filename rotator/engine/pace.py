@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from rotator.domain.policy import Guardrails
@@ -35,22 +36,31 @@ class Turns:
     """The order in which one run's threads take the places that are left: the most urgent ManagedPat first.
 
     `names` are in that order, and are worked on in that order. The journal has the last word (`check_pace`), because
-    other processes take places too.
+    other processes take places too. Who waits renews its claim every `pulse` seconds.
     """
 
-    def __init__(self, names: list[str], places: int) -> None:
+    def __init__(self, names: list[str], places: int, pulse: float = 60.0) -> None:
         self._undecided = list(names)
         self._places = places
+        self._pulse = pulse
         self._changed = threading.Condition()
 
-    def take(self, name: str) -> bool:
-        """Take a place; False when there is none. Waits while a more urgent one may still need the last ones."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._undecided.index(name) < self._places or self._places == 0)
-            is_free = self._places > 0
-            self._places -= is_free
-            self.leave(name)
-            return is_free
+    def take(self, name: str, renew: Callable[[], None] = lambda: None) -> bool:
+        """Take a place; False when there is none. Waits while a more urgent one may still need the last ones.
+
+        `renew` is called again and again meanwhile; what it raises ends the wait.
+        """
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._is_decided(name), timeout=self._pulse):
+                    is_free = self._places > 0
+                    self._places -= is_free
+                    self.leave(name)
+                    return is_free
+            renew()
+
+    def _is_decided(self, name: str) -> bool:
+        return self._undecided.index(name) < self._places or self._places == 0
 
     def leave(self, name: str) -> None:
         """Let the others know that this one needs no place any more."""

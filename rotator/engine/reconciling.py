@@ -14,6 +14,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
 from rotator.engine.holds import is_called_missing
+from rotator.engine.isolating import naming_bugs
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.noticing import Seen, notice
@@ -22,7 +23,7 @@ from rotator.engine.records import Known, known_in, load_known, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.engine.waiting import keep_books
-from rotator.errors import RotatorError
+from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.database import Reading
 
 Pair = tuple[str, str]
@@ -105,7 +106,8 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
     known, found = load_known(run), Reconciliation()
     for account in run.services.accounts:
         try:
-            view.refresh_account(account.name)
+            with naming_bugs():
+                view.refresh_account(account.name)
         except RotatorError as error:
             found.down[account.name, ""] = error
     now = run.services.clock.now()
@@ -114,13 +116,16 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         if (pair[0], "") in found.down:
             continue
         try:
-            listing = view.fetch_listing(*pair)
+            with naming_bugs():
+                listing = view.fetch_listing(*pair)
+                comparison = compare(known, load_listed(run, listing, now), listing, now)
+        except DatabaseError:
+            raise
         except RotatorError as error:
             view.note_error(*pair, error)
             found.down[pair] = error
             continue
-        found.listings[pair] = listing
-        found.comparisons[pair] = compare(known, load_listed(run, listing, now), listing, now)
+        found.listings[pair], found.comparisons[pair] = listing, comparison
         _note(known, found.comparisons[pair], found, now)
     return found
 
@@ -132,10 +137,12 @@ def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:
         if pat.name not in found.late_stores:
             continue
         try:
-            if find_late_write(run, pat) is not None:
-                late.append(pat.name)
+            with naming_bugs():
+                is_late = find_late_write(run, pat) is not None
         except RotatorError as error:
             found.down.setdefault((pat.account, pat.organization), error)
+        else:
+            late += [pat.name] if is_late else []
     return tuple(late)
 
 

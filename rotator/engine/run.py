@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold
+from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.noticing import VaultNotes, make_down_event
 from rotator.engine.pace import Turns, count_places
@@ -33,7 +33,6 @@ from rotator.errors import (
     DatabaseError,
     DeniedError,
     ForeignWriteError,
-    InternalError,
     NotManagedError,
     PlanRefusedError,
     RejectedError,
@@ -78,7 +77,7 @@ class Run:
         with services.database.read() as reading:
             places = count_places(reading, self.run.policy.guardrails, services.clock.now())
             pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
-        turns = Turns([pat.name for pat in pats], places)
+        turns = Turns([pat.name for pat in pats], places, services.timing.lease.total_seconds() / 3)
         work = PatWork(self.run, self.view, self.report, found, turns, self.vaults)
         if services.max_parallel == 1:
             for pat in pats:
@@ -115,10 +114,11 @@ class Run:
     def _isolate(self, pat: ManagedPat, work: PatWork) -> None:
         """Work on one PAT; whatever goes wrong, the database included, is that PAT's failure and nobody else's."""
         try:
-            self.view.check_reachable(pat.account, pat.organization)
-            with claimed(self.run, pat.name) as held:
-                pat = held.pat
-                self._guarded(held, work)
+            with naming_bugs():
+                self.view.check_reachable(pat.account, pat.organization)
+                with claimed(self.run, pat.name) as held:
+                    pat = held.pat
+                    self._guarded(held, work)
         except ClaimHeldError:
             self.report.add(PatOutcome.of(OutcomeKind.HELD, pat))
         except NotManagedError as error:
@@ -131,14 +131,13 @@ class Run:
     def _guarded(self, held: ClaimedPat, work: PatWork) -> None:
         """Work on one claimed PAT. Whatever goes wrong is noted on its record, except a fault of the database."""
         try:
-            work.work(held)
+            with naming_bugs():
+                work.work(held)
         except DatabaseError:
             raise
         except RotatorError as error:
             self.view.note_error(held.pat.account, held.pat.organization, error)
             self._note_failure(held, error)
-        except Exception as error:
-            self._note_failure(held, _make_internal(error))
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
         blocked = isinstance(error, HUMAN_ERRORS)
@@ -161,14 +160,6 @@ def _make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
     """Return when to try again after one more failure; the less time is left, the sooner."""
     wait = make_backoff(pat.failures + 1, first=FIRST_RETRY, longest=LONGEST_RETRY)
     return now + bound_wait(wait, pat.as_of(now).valid_to - now)
-
-
-def _make_internal(error: Exception) -> InternalError:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return InternalError(
-        f"a bug in rotator, {type(error).__name__} at {frame.filename}:{frame.lineno}; the other PATs were processed",
-        fix="Report it with the log of this run; the journal holds where it stopped.",
-    )
 
 
 def run_once(run: RunContext) -> RunReport:

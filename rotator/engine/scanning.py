@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rotator.domain.events.places import ScanStarted
 from rotator.engine.comparing import ScanEntry, compare
 from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.noticing import name_organization
 from rotator.engine.records import load_known, load_listed
@@ -32,7 +33,8 @@ def scan(run: RunContext) -> ScanReport:
         for organization in account.organizations:
             run.progress(ScanStarted(), name_organization((account.name, organization)))
             try:
-                listing = view.fetch_listing(account.name, organization)
+                with naming_bugs():
+                    listing = view.fetch_listing(account.name, organization)
             except RotatorError as error:
                 errors.append((account.name, organization, error))
                 continue

@@ -26,7 +26,7 @@ from rotator.engine.retiring import retire_predecessor
 from rotator.engine.settling import is_settling, make_settled_at
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
-from rotator.errors import CloneLostError, PlanRefusedError, PostponedError, RotationError
+from rotator.errors import ClaimLostError, CloneLostError, PlanRefusedError, PostponedError, RotationError
 
 
 class PatWork:
@@ -80,10 +80,17 @@ class PatWork:
         if not self._is_by_hand:
             check_attempts(held)
         source = inspect_source(held, self.view, decision)
-        if not self._is_by_hand and not self._turns.take(held.pat.name):
-            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
+        try:
+            if not self._is_by_hand and not self._turns.take(held.pat.name, held.renew):
+                self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
+                return
+            begin_rotation(held, source)
+        except ClaimLostError:
+            if held.has_open_rotation:
+                raise
+            # Nothing was begun yet: another run took it over while this one looked and waited for its turn.
+            self.report.add(PatOutcome.of(OutcomeKind.HELD, held.pat))
             return
-        begin_rotation(held, source)
         try:
             begin_mint(held, source)
         except PostponedError:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent
-from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError, RotatorError
+from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory
@@ -202,7 +202,7 @@ class FakeSignIn:
     """Port SignIn: everybody is signed in, but those in `refusals`. `calls` lists the accounts asked for."""
 
     def __init__(self) -> None:
-        self.refusals: dict[str, RotatorError] = {}
+        self.refusals: dict[str, Exception] = {}
         self.damage: TokenCacheDamage | None = None
         self.calls: list[str] = []
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
 
 from rotator.cli.exit_codes import find_code_of_report
+from rotator.domain.managed_pat import Pat
 from rotator.domain.plan import ActionKind
 from rotator.domain.policy import Guardrails
+from rotator.engine.context import Timing
 from rotator.engine.pace import Turns
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
+from rotator.errors import ClaimHeldError
 from rotator.ports.clock import Clock
+from rotator.ports.database import UnitOfWork
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 from tests.support.engine import EngineWorld, make_world, names_of
+from tests.support.engine_fakes import ScriptedPats
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.policies import RULE, make_policy
 
@@ -167,3 +176,93 @@ def test_turn_is_refused_when_the_more_urgent_took_every_place() -> None:
         later = [pool.submit(turns.take, name) for name in ("b", "c")]
         assert turns.take("a")
         assert [future.result(timeout=30) for future in later] == [False, False]
+
+
+def test_claim_is_renewed_while_a_turn_is_waited_for() -> None:
+    renewed = threading.Event()
+    turns = Turns(["a", "b"], 1, pulse=0.01)
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(turns.take, "b", renewed.set)
+        assert renewed.wait(30)
+        turns.leave("a")
+        assert later.result(timeout=30)
+
+
+class TurnWatcher:
+    """Tells when the thread that looks at `b` has renewed its claim."""
+
+    def __init__(self, thread: dict[str, str]) -> None:
+        self._thread = thread
+        self.renewed = threading.Event()
+
+    def meet(self, moment: str) -> None:
+        """See the protocol."""
+
+    def meet_transaction(self, work: UnitOfWork) -> None:
+        """See the protocol."""
+
+    def meet_commit(self, marks: list[str]) -> None:
+        """See the protocol: a commit without a mark renews a claim."""
+        if not marks and self._thread.get("b") == threading.current_thread().name:
+            self.renewed.set()
+
+
+class PacedPats(ScriptedPats):
+    """Calls `look` with the id that is asked for."""
+
+    def __init__(self, world: EngineWorld, look: Callable[[str], None]) -> None:
+        super().__init__(world.clock)
+        self.__dict__.update(vars(world.pats))
+        self._look = look
+
+    def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """See the port."""
+        self._look(authorization_id)
+        return super().fetch_pat(account, organization, authorization_id)
+
+
+def test_waiting_pat_keeps_its_claim_when_the_more_urgent_one_takes_longer_than_a_lease() -> None:
+    world = make_limited("a", "b", most=1)
+    world.max_parallel, world.timing = 2, Timing(lease=timedelta(milliseconds=300))
+    world.database._lock_timeout = 30
+    looked = threading.Event()
+    threads: dict[str, str] = {}
+    world.database.watcher = watcher = TurnWatcher(threads)
+    first, second = world.record("a").authorization_id, world.record("b").authorization_id
+
+    def look(identifier: str) -> None:
+        if identifier == second:
+            threads["b"] = threading.current_thread().name
+            looked.set()
+        elif identifier == first and not threads.get("done"):
+            threads["done"] = "yes"
+            assert looked.wait(30)
+            for _ in range(3):
+                watcher.renewed.clear()
+                assert watcher.renewed.wait(30)
+                world.advance(milliseconds=200)
+            with pytest.raises(ClaimHeldError), world.database.begin() as work:
+                work.claims.claim("b", "a rival", now=work.now(), span=timedelta(hours=1))
+
+    world.pats = PacedPats(world, look)
+    report = world.run()
+    assert rotated_in(report) == ["a"]
+    assert names_of(report, OutcomeKind.POSTPONED) == ["b"]
+    assert names_of(report, OutcomeKind.FAILED, OutcomeKind.HELD) == []
+
+
+def test_pat_is_held_and_not_failed_when_its_claim_is_lost_before_anything_was_sent() -> None:
+    """Another run took it over meanwhile: it does the work."""
+    world = make_world("a")
+
+    def take_over(_: str) -> None:
+        world.advance(minutes=6)
+        with world.database.begin() as work:
+            work.claims.claim("a", "a rival", now=work.now(), span=timedelta(hours=1))
+
+    world.pats = PacedPats(world, take_over)
+    report = world.run()
+    assert names_of(report, OutcomeKind.HELD) == ["a"]
+    assert names_of(report, OutcomeKind.FAILED) == []
+    assert world.record("a").last_failure is None
+    assert world.count("mint") == 0

@@ -18,7 +18,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, make_world, names_of
+from tests.support.engine import CANARY, LIFETIME, MUTATIONS, NAME, OVERLAP, SCOPE, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
@@ -251,6 +251,36 @@ def test_next_pat_is_rotated_when_one_meets_a_bug() -> None:
     assert names_of(report, OutcomeKind.ROTATED) == ["b"]
     world.finish("a")
     world.check_rest("b")
+
+
+def test_bug_before_a_claim_is_taken_is_the_failure_of_its_pat_alone() -> None:
+    world = make_world("a")
+    world.add_managed("b", account="release-bot")
+    world.sign_in.refusals["release-bot"] = ZeroDivisionError("before the claim")
+    report = world.rotate("b", "a")
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
+    assert (names_of(report, OutcomeKind.FAILED), codes_of(report, OutcomeKind.FAILED)) == (["b"], ["internal"])
+
+
+@pytest.mark.parametrize("call", ["fetch_pats", "fetch_identity"])
+def test_bug_during_the_look_harms_one_organization_only(call: str) -> None:
+    world = make_world("a")
+    world.add_managed("b", organization="fabrikam")
+    world.pats.fail(call, ZeroDivisionError("during the look"))
+    report = world.run()
+    assert names_of(report, OutcomeKind.ROTATED)[-1] == "b"
+    assert "internal" in codes_of(report, OutcomeKind.FAILED)
+
+
+def test_bug_during_the_look_harms_one_account_only() -> None:
+    world = make_world("a")
+    world.add_managed("b", account="release-bot")
+    world.sign_in.refusals["release-bot"] = ZeroDivisionError("during the look")
+    report = world.run()
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
+    assert codes_of(report, OutcomeKind.FAILED) == ["internal", "internal"]
+    world.heal()
+    assert names_of(world.run(), OutcomeKind.ROTATED) == ["b"]
 
 
 def test_exit_code_is_1_when_the_only_pat_fails() -> None:
