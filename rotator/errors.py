@@ -6,6 +6,7 @@
         NotManagedError             no managed PAT has that name (any more)
       PlanRefusedError              a guardrail, a PAT that cannot be cloned             exit 1
         PatGoneError                the server no longer lists a managed PAT
+          RevokedByHandError        our own `rotator revoke` did it, unanswered or stopped
         DatabaseBehindError         an unknown rotation wrote the secret
       UnknownAccountError           a record names an account that the settings do not
       PostponedError                enough rotations in this hour: a later run continues
@@ -85,6 +86,12 @@ class PatGoneError(PlanRefusedError):
     """The server stopped listing a managed PAT as active before it expired."""
 
     code = "revoked_elsewhere"
+
+
+class RevokedByHandError(PatGoneError):
+    """`rotator revoke` revoked a managed PAT, but its answer was lost or the command was stopped."""
+
+    code = "revoked_by_hand"
 
 
 class DatabaseBehindError(PlanRefusedError):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.events.inventory import PatReappeared
-from rotator.domain.managed_pat import Hold, Pat
+from rotator.domain.events.rotations import RevokeStarted
+from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.holds import is_called_missing
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import is_waiting
 from rotator.engine.provenance import check_not_behind
-from rotator.errors import NotListedError, PatGoneError
+from rotator.errors import NotListedError, PatGoneError, RevokedByHandError
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import Reading
 
 
 def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
@@ -26,16 +29,28 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
         return seen.pat
     check_not_behind(held)
     was_missed = is_called_missing(pat) and not is_waiting(pat, held.services.clock.now())
-    if seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not seen.is_hidden):
+    gone = seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not seen.is_hidden)
+    way_on = f"`rotator rotate {pat.name}` makes a new one"
+    if gone and held.load(lambda reading: _was_revoked_by_hand(reading, pat)):
+        raise RevokedByHandError(
+            "it was revoked with `rotator revoke`, which did not see the answer",
+            fix=f"{way_on}, `rotator inventory forget {pat.name}` drops it.",
+        )
+    if gone:
         raise PatGoneError(
             "it was revoked outside rotator: the server no longer lists it as active",
-            fix=f"If consumers still need it, `rotator rotate {pat.name}` makes a new one; "
-            f"else `rotator inventory forget {pat.name}`.",
+            fix=f"If consumers still need it, {way_on}; else `rotator inventory forget {pat.name}`.",
         )
     raise NotListedError(
         "the server did not list it as active, which proves nothing yet: it knows the PAT and does not call it revoked",
         fix="Nothing to do: a later run looks again.",
     )
+
+
+def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:
+    """Whether we ourselves began to revoke its current PAT, by the audit log."""
+    events = reading.audit.load_newest(1, AuditFilter(event=RevokeStarted.type.name, subject=pat.name))
+    return any(event.entry.details.get("authorization_id") == pat.authorization_id for event in events)
 
 
 def clear_if_seen(held: ClaimedPat) -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from rotator.domain.managed_pat import Hold, ManagedPat
-from rotator.errors import DatabaseBehindError, ForeignWriteError, NotListedError, PatGoneError, RotatorError
+from rotator.errors import (
+    DatabaseBehindError,
+    ForeignWriteError,
+    NotListedError,
+    PatGoneError,
+    RevokedByHandError,
+    RotatorError,
+)
 
 _HOLDS = {
     ForeignWriteError: Hold.FOREIGN_WRITE,
+    RevokedByHandError: Hold.REVOKED_BY_HAND,
     PatGoneError: Hold.REVOKED_ELSEWHERE,
     DatabaseBehindError: Hold.DATABASE_BEHIND,
 }

@@ -18,7 +18,8 @@ def naming_bugs() -> Iterator[None]:
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
         raise InternalError(
-            f"a bug in rotator, {type(error).__name__} at {frame.filename}:{frame.lineno}; the other PATs were processed",
+            f"a bug in rotator, {where}; the other PATs were processed",
             fix="Report it with the log of this run; the journal holds where it stopped.",
         ) from error

@@ -7,12 +7,13 @@ from dataclasses import replace
 from rotator.domain.events.inventory import PatForgotten, PatPaused, PatResumed
 from rotator.domain.events.rotations import PatRevoked, RevokeStarted
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
-from rotator.domain.rotation import RotationState
-from rotator.engine.claiming import claimed
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import retire_predecessor
 from rotator.errors import UsageError
+from rotator.ports.database import Reading
 
 
 def pause(run: RunContext, name: str) -> ManagedPat:
@@ -46,11 +47,30 @@ def forget(run: RunContext, name: str) -> ManagedPat:
         if held.has_open_rotation:
             raise UsageError(
                 f"{name} has a rotation that is not finished ({held.rotation.state.value})",
-                fix=f"Wait until `rotator once` has finished it, or end its overlap with `rotator revoke {name} "
-                "--previous`.",
+                fix=_say_how_to_finish(held.rotation),
             )
         held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
         return held.pat
+
+
+def _say_how_to_finish(rotation: Rotation) -> str:
+    if rotation.state is RotationState.OVERLAPPING:
+        return f"Wait for the end of its overlap, or end it now with `rotator revoke {rotation.name} --previous`."
+    return "Run `rotator once` until it is finished, then try again."
+
+
+def check_overlapping(reading: Reading, name: str) -> None:
+    """Raise NotManagedError or UsageError unless a ManagedPat has an old PAT in its overlap now."""
+    check_managed(reading, name)
+    _check_overlap(name, next((rotation for rotation in reading.journal.load_for(name) if rotation.is_open), None))
+
+
+def _check_overlap(name: str, rotation: Rotation | None) -> None:
+    if rotation is None or rotation.state is not RotationState.OVERLAPPING:
+        raise UsageError(
+            f"{name} has no previous PAT in its overlap",
+            fix="See `rotator status` for what is overlapping.",
+        )
 
 
 def revoke_previous(run: RunContext, name: str) -> str:
@@ -58,11 +78,7 @@ def revoke_previous(run: RunContext, name: str) -> str:
     run = replace(run, mode=RunMode.BY_HAND)
     view = ServerView(run)
     with claimed(run, name) as held:
-        if not held.has_open_rotation or held.rotation.state is not RotationState.OVERLAPPING:
-            raise UsageError(
-                f"{name} has no previous PAT in its overlap",
-                fix="See `rotator status` for what is overlapping.",
-            )
+        _check_overlap(name, held.rotation if held.has_open_rotation else None)
         view.check_reachable(held.pat.account, held.pat.organization)
         retire_predecessor(held, view)
         return held.rotation.predecessor_id
@@ -78,7 +94,7 @@ def revoke_current(run: RunContext, name: str) -> str:
         if held.has_open_rotation:
             raise UsageError(
                 f"{name} has a rotation that is not finished ({held.rotation.state.value})",
-                fix="Run `rotator once`, or revoke the old one first with --previous.",
+                fix=_say_how_to_finish(held.rotation),
             )
         pat = held.pat
         view.check_reachable(pat.account, pat.organization)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -88,7 +88,8 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
         rows.append(_make_row(pat, rotations.get(pat.name), decision, now, settle))
-    seen = {pat.authorization_id for pat in known.pats}
+    # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
+    seen = {pat.authorization_id for pat in known.pats} | (known.minted_ids - warnings.keys())
     for item in untracked:
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)
@@ -96,6 +97,22 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
             rows.append(_make_untracked(item.account, item.organization, item.pat.as_of(now), warning))
     rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
+
+
+def load_effective(database: Database, policy: Policy, now: datetime) -> tuple[ManagedPat, ...]:
+    """Load every record as it is in effect at `now`: with the expiry that holds, and blocked if the policy says so."""
+    with database.read() as reading:
+        pats, limits = reading.inventory.load_all(), reading.limits.load()
+    return tuple(
+        _make_effective(pat.as_of(now), policy, limits.get((pat.account, pat.organization)), now) for pat in pats
+    )
+
+
+def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, now: datetime) -> ManagedPat:
+    refusal = explain_decision(policy.decide(pat, now=now, longest=longest))
+    if refusal is None or pat.blocked or pat.state is ManagedPatState.PAUSED:
+        return pat
+    return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)
 
 
 def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
@@ -121,7 +138,8 @@ def _find_next(
     if rotation is not None:
         return _find_next_step(pat, rotation, now, settle)
     rule = decision.rule
-    if pat.state is ManagedPatState.PAUSED or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
+    is_left = pat.state is ManagedPatState.PAUSED or pat.all_organizations
+    if is_left or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
         return NextAction.NONE, None
     if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
         return (NextAction.RETRY, pat.retry_at) if pat.retry_at is not None else (NextAction.NONE, None)

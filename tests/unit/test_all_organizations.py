@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.cli.output.inventory import list_record_rows
 from rotator.cli.output.plan import render_plan
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes
@@ -17,6 +18,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.keeping import resume
 from rotator.engine.planning import make_plan
 from rotator.engine.scanning import scan
+from rotator.engine.status import NextAction, load_effective
 from tests.support.engine import ACCOUNT, SCOPE, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -144,3 +146,16 @@ def test_managed_pat_is_dead_from_that_day_on_when_somebody_extended_it_to_all_o
     assert world.record("npm-two").all_organizations
     move_to(world, END)
     assert next(row for row in world.show_status() if row.name == "npm-two").state.value == "expired"
+
+
+def test_inventory_shows_the_day_when_it_has_come(world: EngineWorld) -> None:
+    now = move_to(world, END + SECOND)
+    [shown] = [pat for pat in load_effective(world.database, world.policy, now) if pat.name == "everywhere"]
+    assert shown.valid_to == END
+    assert next(list_record_rows([shown], now))[-2:] == ("1 s ago", "blocked")
+
+
+def test_status_says_that_nothing_comes_next_when_no_rotation_is_possible(world: EngineWorld) -> None:
+    resume(world.make_run(), "everywhere")
+    [row] = [row for row in world.show_status() if row.name == "everywhere"]
+    assert row.next_action is NextAction.NONE

@@ -33,15 +33,34 @@ RECORD = ManagedPat(
 )  # fmt: skip
 
 
+def make_next(action: NextAction, hours: int = 0) -> PatStatus:
+    """A row whose next action comes after so many hours; its other times would say something else."""
+    at = None if action is NextAction.NONE else NOW + timedelta(hours=hours)
+    return replace(OK, next_action=action, next_at=at, revoke_after=NOW + timedelta(hours=9))
+
+
+@pytest.mark.parametrize("action", NextAction)
+def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
+    [cells] = list_status_rows([make_next(action)], NOW)
+    assert (cells[-1] == "-") == (action is NextAction.NONE)
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
         (OK, "rotate in 10 days"),
-        (replace(OK, state=PatState.DUE, rotate_after=NOW), "rotate now"),
-        (replace(OK, revoke_after=NOW + timedelta(hours=24)), "revoke old in 24 h"),
-        (replace(OK, revoke_after=NOW), "revoke old now"),
-        (replace(OK, state=PatState.PAUSED), "-"),
-        (replace(OK, state=PatState.UNTRACKED, rotate_after=None), "-"),
+        (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate now"),
+        (make_next(NextAction.RETIRE, hours=24), "revoke old in 24 h"),
+        (make_next(NextAction.RETIRE), "revoke old now"),
+        (replace(make_next(NextAction.NONE), state=PatState.PAUSED), "-"),
+        (replace(make_next(NextAction.NONE), state=PatState.UNTRACKED, rotate_after=None), "-"),
+        (replace(make_next(NextAction.RETRY, hours=5), state=PatState.BLOCKED), "try again in 5 h"),
+        (make_next(NextAction.RETRY), "try again now"),
+        (make_next(NextAction.SETTLE, hours=1), "settle in 1 h"),
+        (make_next(NextAction.CONFIRM_REVOCATION), "confirm revocation now"),
+        (make_next(NextAction.REPLACE_BY_HAND, hours=24), "replace by hand in 24 h"),
+        (make_next(NextAction.REPLACE_BY_HAND), "replace by hand"),
+        (make_next(NextAction.SIGN_IN), "sign in"),
     ],
 )
 def test_status_row_says_what_comes_next_when_in_state(row: PatStatus, expected: str) -> None:
@@ -139,5 +158,5 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
 
 
 def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:
-    row = replace(OK, state=PatState.DUE, by_hand=True)
+    row = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND, next_at=NOW)
     assert next(list_status_rows([row], NOW))[-1] == "replace by hand"

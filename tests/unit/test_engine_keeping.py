@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from rotator.domain.managed_pat import Hold, ManagedPatState
-from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
+from rotator.engine.context import RunContext
+from rotator.engine.keeping import check_overlapping, forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand
-from rotator.errors import ClaimHeldError, DatabaseError, ForeignWriteError, UnknownOutcomeError, UsageError
+from rotator.errors import (
+    ClaimHeldError,
+    DatabaseError,
+    ForeignWriteError,
+    StoppedError,
+    UnknownOutcomeError,
+    UsageError,
+)
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import NAME, make_world, names_of
+from tests.support.engine import NAME, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 
@@ -202,3 +211,60 @@ def test_finished_rotation_is_no_stopped_run_when_the_stop_comes_with_its_last_c
     world.database.interrupts["overlapping"] = world.stop.set
     report = rotate_by_hand(world.make_run(), [NAME])
     assert (report.is_stopped, names_of(report, OutcomeKind.ROTATED)) == (False, [NAME])
+
+
+@pytest.mark.parametrize("act", [forget, revoke_current])
+def test_hint_names_the_end_of_an_overlap_only_when_there_is_one(act: Callable[[RunContext, str], object]) -> None:
+    world = make_overlapping(hours=1)
+    with pytest.raises(UsageError) as overlapping:
+        act(world.make_run(), NAME)
+    assert f"rotator revoke {NAME} --previous" in overlapping.value.fix
+    interrupted = make_world()
+    interrupted.run_and_die(after="minted")
+    interrupted.advance(hours=1)
+    with pytest.raises(UsageError) as caught:
+        act(interrupted.make_run(), NAME)
+    assert "--previous" not in caught.value.fix
+    assert "rotator once" in caught.value.fix
+
+
+def test_overlap_is_looked_for_before_anybody_is_asked() -> None:
+    world = make_overlapping(hours=1)
+    with world.database.read() as reading:
+        check_overlapping(reading, NAME)
+    world.advance(hours=25)
+    world.run()
+    with world.database.read() as reading, pytest.raises(UsageError, match="no previous PAT"):
+        check_overlapping(reading, NAME)
+    with world.database.read() as reading, pytest.raises(UsageError, match="no managed PAT"):
+        check_overlapping(reading, "nobody")
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_revocation_by_hand_is_not_called_somebody_elses_when_nobody_saw_its_answer(is_stopped: bool) -> None:
+    """The answer was lost, or the command was stopped after the request."""
+    world = make_world()
+    world.pats.fail("revoke", StoppedError() if is_stopped else None, after_effect=True)
+    with pytest.raises((UnknownOutcomeError, StoppedError)):
+        revoke_current(world.make_run(), NAME)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_by_hand"]
+    record = world.record()
+    assert record.hold is Hold.REVOKED_BY_HAND
+    assert record.last_failure is not None
+    assert "rotator revoke" in record.last_failure.message
+    with pytest.raises(UsageError, match="nothing to resume"):
+        resume(world.make_run(), NAME)
+    assert world.run().outcomes == ()
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
+    world.check_served()
+
+
+def test_pat_was_revoked_outside_when_an_earlier_one_of_it_was_revoked_by_hand() -> None:
+    world = make_world()
+    revoke_current(world.make_run(), NAME)
+    world.rotate(NAME)
+    world.advance(days=2)
+    world.run()
+    resume(world.make_run(), NAME)
+    world.pats.pats[world.record().authorization_id].revoked = True
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_elsewhere"]

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause
-from rotator.engine.status import ATTENTION, PatStatus
+from rotator.engine.status import ATTENTION, PatStatus, load_effective
 from rotator.errors import DeniedError, RotatorError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
@@ -234,3 +234,31 @@ def test_failure_of_a_look_for_a_late_write_is_forgotten_when_the_next_look_succ
     world.advance(minutes=6)
     world.run()
     assert world.record().last_failure is None
+
+
+def test_clone_is_no_stray_when_the_run_that_saw_it_revoked_it() -> None:
+    """A late mint is listed when the run looks, and revoked in the same run."""
+    world = make_world()
+    world.pats.postpone_mint()
+    world.pats.fail("mint")
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    world.pats.apply_late()
+    world.advance(hours=1)
+    world.run()
+    assert len(world.revoked_ids()) == 1
+    assert list(look(world)) == [NAME]
+
+
+def test_records_are_shown_as_they_are_in_effect() -> None:
+    """Blocked where the policy forbids it, as `status` says, unless a person paused it."""
+    world = make_world(NAME, "other")
+    pause(world.make_run(), "other")
+    denying = make_policy(RULE, guardrails=Guardrails(deny_scopes=("vso.code",)))
+    forbidden, paused = load_effective(world.database, denying, world.clock.now())
+    assert (forbidden.name, forbidden.blocked) == (NAME, True)
+    assert forbidden.last_failure is not None
+    assert "deny_scopes" in forbidden.last_failure.message
+    assert not paused.blocked
+    assert load_effective(world.database, world.policy, world.clock.now()) == (world.record(), world.record("other"))

@@ -40,11 +40,11 @@ def list_records(cli: CliContext) -> int:
     from rotator.cli.output.plan import NO_PATS
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_document
+    from rotator.engine.status import load_effective
 
     with open_installation(cli) as installation:
-        with installation.database.read() as reading:
-            records = reading.inventory.load_all()
         now = installation.clock.now()
+        records = load_effective(installation.database, installation.policy, now)
     if cli.as_json:
         print_json(make_inventory_document(records))
     elif records:
@@ -65,11 +65,15 @@ def show(cli: CliContext, name: str) -> int:
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_entry_document
     from rotator.engine.claiming import check_managed
+    from rotator.engine.status import load_effective
 
     with open_installation(cli) as installation:
-        with installation.database.read() as reading:
-            pat, rotations = check_managed(reading, name), reading.journal.load_for(name)
         now = installation.clock.now()
+        with installation.database.read() as reading:
+            check_managed(reading, name)
+            rotations = reading.journal.load_for(name)
+        pats = load_effective(installation.database, installation.policy, now)
+        pat = next(pat for pat in pats if pat.name == name)
     if cli.as_json:
         print_json(make_inventory_entry_document(pat, rotations))
     for line in render_record(pat, rotations, now):

@@ -33,12 +33,14 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import Which, make_revocation_document
     from rotator.engine.claiming import check_managed
-    from rotator.engine.keeping import revoke_current, revoke_previous
+    from rotator.engine.keeping import check_overlapping, revoke_current, revoke_previous
 
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with run.services.database.read() as reading:
             pat = check_managed(reading, name)
+            if previous:
+                check_overlapping(reading, name)
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
             return FAILED

@@ -7,9 +7,21 @@ from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
-from rotator.engine.status import PatState, PatStatus
+from rotator.engine.status import NextAction, PatState, PatStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
+
+
+_NEXT = {
+    NextAction.ROTATE: "rotate",
+    NextAction.RETIRE: "revoke old",
+    NextAction.RETRY: "try again",
+    NextAction.SETTLE: "settle",
+    NextAction.CONFIRM_REVOCATION: "confirm revocation",
+    NextAction.REPLACE_BY_HAND: "replace by hand",
+    NextAction.SIGN_IN: "sign in",
+}
+_BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
 def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:
@@ -25,13 +37,13 @@ def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple
 
 
 def _say_next(row: PatStatus, now: datetime) -> str:
-    if row.revoke_after is not None:
-        return f"revoke old {say_in(row.revoke_after, now) if row.revoke_after > now else 'now'}"
-    if row.by_hand:
-        return "replace by hand"
-    if row.rotate_after is None or row.state in (PatState.PAUSED, PatState.BLOCKED):
+    """What a run does next with it, and when; `now` is left out where a person has to do it."""
+    said = _NEXT.get(row.next_action)
+    if said is None:
         return "-"
-    return f"rotate {say_in(row.rotate_after, now) if row.rotate_after > now else 'now'}"
+    if row.next_at is not None and row.next_at > now:
+        return f"{said} {say_in(row.next_at, now)}"
+    return said if row.next_action in _BY_HAND else f"{said} now"
 
 
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
