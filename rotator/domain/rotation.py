@@ -88,8 +88,9 @@ class Rotation:
     """One rotation as the journal holds it.
 
     `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
-    only id that may ever be retired. `known_ids` are all ids, in lower case, that the server listed before the mint;
-    none once the clone is known by its own, and of a refused mint only those of that display name.
+    only id that may ever be retired. `known_ids` are all ids, in lower case, that the server listed before the mint, ""
+    for each entry whose id could not be read; none once the clone is known by its own, and of a refused mint only
+    those of that display name.
     `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
     `sent_at` is when the latest request whose answer may be lost (mint or store) was about to be sent;
     `mint_begun_at` is the same for the mint, and no later request overwrites it.

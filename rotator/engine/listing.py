@@ -23,6 +23,11 @@ class Listing:
     unreadable: tuple[str, ...] = ()
     """The entries that could not be read, by id; "" where that was not readable either."""
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of every entry in lower case, "" for each that hides even that."""
+        return (*(pat.authorization_id.lower() for pat in self.pats), *(found.lower() for found in self.unreadable))
+
     def may_hide(self, authorization_id: str) -> bool:
         """Whether an entry that could not be read may be the PAT of that id."""
         return authorization_id in self.unreadable or "" in self.unreadable

@@ -57,7 +57,7 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
             MintStarted(planned_valid_to=planned),
             admit=None if run.mode is RunMode.BY_HAND else partial(check_pace, run.policy.guardrails, now),
             planned_valid_to=planned,
-            known_ids=tuple(pat.authorization_id.lower() for pat in source.listing.pats),
+            known_ids=source.listing.ids,
             sent_at=now,
             mint_begun_at=now,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rotator.domain.events.rotations import MintAnswerDoubted
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import Likeness, compare_mint
@@ -38,13 +40,15 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
 def _check_shortened(held: ClaimedPat, identifier: str, organization_id: str | None) -> None:
     """Look at the whole list before a shorter expiry is believed: a person may have made one like it just now.
 
-    The list must show the PAT that the answer names, and none with the very second that was asked for.
+    The list must show the PAT that the answer names, and none with the very second that was asked for. An entry that
+    could not be read before the mint either is not the new one.
     """
     rotation = held.rotation
     listed = held.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
     if identifier not in {pat.authorization_id.lower() for pat in listed}:
         raise _doubt(held, identifier, "not_listed")
-    if listed.unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
+    newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
+    if newly_unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
         raise _doubt(held, identifier, "another_may_be_ours")
 
 

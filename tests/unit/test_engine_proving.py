@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.adapters.azure_devops.documents import parse_answer
+from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.report import OutcomeKind
 from rotator.errors import RejectedError, TransientError
-from rotator.ports.pat_service import MintedPat
+from rotator.ports.pat_service import MintedPat, PatList
 from tests.support.engine import ACCOUNT, LIFETIME, NAME, ORGANIZATION, SCOPE, EngineWorld, codes_of, make_world
 from tests.support.fake_pat_service import FakePat
 
@@ -151,6 +152,28 @@ def test_clone_is_kept_when_the_server_shortened_its_life_and_the_answer_says_so
     assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
     with world.database.read() as reading:
         assert reading.limits.load()[ACCOUNT, ORGANIZATION] == timedelta(days=20)
+
+
+@pytest.mark.parametrize("shows_id", [True, False])
+@pytest.mark.parametrize("more", [0, 1])
+def test_shorter_life_is_believed_beside_an_entry_that_could_not_be_read_before_either(
+    shows_id: bool, more: int
+) -> None:
+    """A person's entry that is odd for good must not keep every clone from being believed; one more may be ours."""
+    world, person = make_world_with_a_person()
+    odd = person.pat.authorization_id
+
+    def garble(listed: tuple[Pat, ...]) -> PatList:
+        shown = [pat for pat in listed if pat.authorization_id != odd]
+        return PatList(shown, [odd.upper() if shows_id else ""] + [""] * (more * world.count("mint")))
+
+    world.pats.change_listed = garble
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    report = world.run()
+    if more:
+        check_doubted(world, "another_may_be_ours")
+    else:
+        assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
 
 
 def test_clone_is_kept_when_the_server_needs_a_while_to_show_it() -> None:
