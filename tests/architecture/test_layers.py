@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.source_tree import Module, load_product
+from tests.support.source_tree import ROOT, Module, load_product
 
 _ALLOWED = {
     "__init__": set[str](),
@@ -136,3 +136,10 @@ def test_import_is_found_when_written_in_any_way(text: str) -> None:
 )
 def test_impurity_is_found_when_written_in_any_way(text: str) -> None:
     assert _find_impurities(Module("rotator.domain.policy", text)) != []
+
+
+def test_judge_of_the_simulation_knows_nothing_of_the_product() -> None:
+    """It must not believe what it judges: not the engine, not the journal, and none of our tests' helpers."""
+    oracle = Module("tests.simulation.oracle", (ROOT / "tests/simulation/oracle.py").read_text(encoding="utf-8"))
+    foreign = {name.split(".")[0] for name in oracle.imported()} - sys.stdlib_module_names
+    assert foreign == set()

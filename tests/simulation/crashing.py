@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,12 +28,18 @@ class Crash(BaseException):
 class Life:
     """One simulated process: whether it is alive, and how many bytecodes of our code it has executed.
 
-    `action` is called before the bytecode numbered `at`; it may raise Crash, or block.
+    `action` is called before the bytecode numbered `at`; it may raise Crash, or block. `began_at` and `overlap` are
+    when it began, and the overlap of its policy. While it sends its first request after it was frozen, `decided_at`
+    tells when it fell asleep: nothing that it knows is newer.
     """
 
     def __init__(self, at: int | None = None, action: Callable[[], None] | None = None) -> None:
         self.dead = False
         self.executed = 0
+        self.began_at: datetime | None = None
+        self.overlap = timedelta(0)
+        self.decided_at: datetime | None = None
+        self._asleep_since: datetime | None = None
         self._at = at
         self._action = action or self.die
 
@@ -42,9 +49,14 @@ class Life:
         raise Crash
 
     def check(self) -> None:
-        """Raise Crash if this process is dead: a dead process sends and writes nothing."""
+        """Raise Crash if this process is dead: a dead process sends and writes nothing. Called at each request."""
         if self.dead:
             raise Crash
+        self.decided_at, self._asleep_since = self._asleep_since, None
+
+    def fall_asleep(self, at: datetime) -> None:
+        """It is frozen from now on."""
+        self._asleep_since = at
 
     @contextmanager
     def lived(self) -> Iterator[None]:

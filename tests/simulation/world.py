@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from rotator.documents.status import StatusDocument, make_status_document
 from rotator.domain.account import Account, Identity
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
@@ -14,24 +16,32 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.anchoring import check_log
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import ROTATION_TAG
+from rotator.errors import SignInRequiredError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
+from tests.simulation.oracle import Oracle, Place
 from tests.support.clock import FakeClock
 from tests.support.engine import check_conditions
 from tests.support.engine_fakes import CommitFault
 from tests.support.fake_database import MemoryDatabase
-from tests.support.fake_pat_service import FakePatService
+from tests.support.fake_pat_service import FakePat, FakePatService
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.stop import make_stop
 
 ACCOUNT, ORGANIZATION, VAULT = "build-bot", "contoso", "https://contoso-kv.vault.azure.net"
+ACCOUNTS = (
+    Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION, "fabrikam")),
+    Account("release-bot", "release-bot@contoso.com", "contoso", (ORGANIZATION, "fabrikam")),
+)
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
 NAMES = ("ci-build", "npm-feed")
+LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 FAULT_SHARE = 0.004
@@ -42,55 +52,164 @@ class InvariantError(AssertionError):
     """The promise was broken."""
 
 
-class World:
-    """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due.
+class WatchedClock(FakeClock):
+    """A clock whose every move lets the consumers be asked."""
 
-    `human_ids` are PATs that a person made: the engine must not revoke them. `meddled` are the ManagedPats whose
-    PAT a person revoked or whose secret a person wrote; `adopted` are those that a person has adopted. `breaks` tells
-    the moments at which consumers read a dead PAT. `stop` is that of the newest run. `database_faults` counts how often
-    the database failed a run; it does so no more once `is_database_sound`.
+    def __init__(self) -> None:
+        super().__init__()
+        self.oracle: Oracle | None = None
+
+    def sleep(self, seconds: float) -> None:
+        """Move the time on, as if it was slept."""
+        super().sleep(seconds)
+        if self.oracle is not None:
+            self.oracle.look()
+
+    def advance(self, by: timedelta) -> None:
+        """Move the time on."""
+        super().advance(by)
+        if self.oracle is not None:
+            self.oracle.look()
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a ManagedPat belongs."""
+
+    account: str = ACCOUNT
+    organization: str = ORGANIZATION
+
+
+class World:
+    """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due, of one or two accounts.
+
+    `spots` tells where each belongs. `human_ids` are PATs that a person made: the engine must not revoke them.
+    `adopted` are the ManagedPats that a person has adopted, `condemned` the PATs that a person names to be revoked.
+    `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
+    database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
+    that cannot be read, to the end.
     """
 
-    def __init__(self, randomness: random.Random, names: tuple[str, ...] = NAMES) -> None:
+    def __init__(
+        self,
+        randomness: random.Random,
+        names: tuple[str, ...] = NAMES,
+        spots: tuple[Spot, ...] = (Spot(), Spot()),
+        days_left: int = 3,
+    ) -> None:
         self.random = randomness
         self.names = names
-        self.clock = FakeClock()
+        self.days_left = days_left
+        self.spots = dict(zip(names, spots, strict=False))
+        self.clock = WatchedClock()
         self.pats = FakePatService(self.clock)
         self.secrets = FakeSecretStore(self.clock)
         self.database = MemoryDatabase(host_now=self.clock.now, lock_timeout=0.01)
         self.policy = make_policy()
+        self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
-        self.meddled: set[str] = set()
         self.adopted: set[str] = set()
-        self.breaks: list[str] = []
-        self.is_calm = True
+        self.condemned: set[str] = set()
+        self.oracle = Oracle(self)
+        self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
         self.restored = False
         self.database_faults = 0
         self.is_database_sound = False
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
-        self._add_foreign()
+        self.set_policy(self.policy)
+        self._odd = self._add_foreign()
         for name in names:
             self._add_managed(name)
+        self.note_adopted()
+        self.oracle.look()
+        self.has_odd_entry = False
         self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
-        self.pats.change_listed = self._lose_entry
+        self.pats.change_listed = self._change_listed
 
     def location(self, name: str) -> SecretLocation:
         """Where a ManagedPat's value is."""
-        return SecretLocation(VAULT, f"contoso-{name}", ACCOUNT)
+        spot = self.spots[name]
+        return SecretLocation(VAULT, f"{spot.organization}-{name}", spot.account)
+
+    def set_policy(self, policy: Policy) -> None:
+        """Change the policy; a run that goes on keeps the one that it was started with."""
+        self.policy = policy
+        self.oracle.overlap = policy.rules[0].overlap
+
+    def change_rule(self, *, overlap: timedelta, disable_previous: bool, lifetime: timedelta | None = None) -> None:
+        """Change what the one rule says."""
+        rule = replace(self.policy.rules[0], overlap=overlap, disable_previous=disable_previous, lifetime=lifetime)
+        self.set_policy(replace(self.policy, rules=(rule,)))
+
+    # What the oracle sees.
+
+    def now(self) -> datetime:
+        """See `ShownWorld`."""
+        return self.clock.now()
+
+    def show_places(self) -> Iterable[Place]:
+        """See `ShownWorld`."""
+        return list(self.secrets._secrets)
+
+    def show_newest(self, place: Place) -> tuple[str, str | None] | None:
+        """See `ShownWorld`."""
+        secret = self.secrets._secrets[place]
+        if secret.deleted or not secret.versions:
+            return None
+        newest = secret.versions[-1]
+        return newest.version.version, newest.value.reveal() if newest.version.enabled else None
+
+    def show_owner(self, value: str) -> str | None:
+        """See `ShownWorld`."""
+        if len(self._owners) < len(self.pats.pats):
+            self._owners = {fake.value: found for found, fake in self.pats.pats.items()}
+        return self._owners.get(value)
+
+    def show_end(self, authorization_id: str) -> datetime:
+        """See `ShownWorld`."""
+        fake = self.pats.pats[authorization_id]
+        return LONG_AGO if fake.revoked else fake.pat.valid_to
+
+    def show_live(self) -> Iterable[str]:
+        """See `ShownWorld`."""
+        return [fake.pat.authorization_id for fake in self.pats.live_pats()]
+
+    def lose_knowledge(self) -> None:
+        """Tell the oracle what no database knows any more: what was minted or adopted until now."""
+        with self.database.read() as reading:
+            recorded = {pat.authorization_id for pat in reading.inventory.load_all()}
+        self.oracle.note_lost(found for found in self.pats.pats if found not in recorded)
+
+    def show_status(self) -> StatusDocument:
+        """The JSON of `rotator status`."""
+        now = self.clock.now()
+        return make_status_document(status_from(self.database, self.policy, now, settle=Timing().settle), [], now)
+
+    # What people do.
+
+    def add_human(self, spot: Spot, display_name: str, scope: str, valid_to: datetime) -> FakePat:
+        """A PAT that a person makes."""
+        fake = self.pats.add_pat(spot.account, spot.organization, display_name, scope, valid_to)
+        self.human_ids.add(fake.pat.authorization_id)
+        self.oracle.note_person_made(fake.pat.authorization_id)
+        return fake
 
     def note_adopted(self) -> int:
         """Note which PATs persons have adopted; they may be rotated, and so revoked, from now on. Return how many."""
         with self.database.read() as reading:
-            records = [pat for pat in reading.inventory.load_all() if pat.name not in {*self.names, *self.adopted}]
-        self.adopted |= {record.name for record in records}
+            records = reading.inventory.load_all()
         self.human_ids -= {record.authorization_id for record in records}
-        return len(records)
+        self.oracle.note_managed(record.authorization_id for record in records)
+        new = {record.name for record in records} - {*self.names, *self.adopted}
+        self.adopted |= new
+        return len(new)
 
     def make_run(self, life: Life, *, is_person: bool = False) -> RunContext:
         """A run as one process would have it; `stop` stays that of the newest run that is no person's command."""
         self.runs += 1
+        life.began_at, life.overlap = self.clock.now(), self.policy.rules[0].overlap
         database = MortalDatabase(self, life)
         stop = make_stop(MortalClock(self.clock, life))
         self.stop = self.stop if is_person else stop
@@ -99,11 +218,11 @@ class World:
             closing_database=database,
             pats=MortalPats(self, life),
             secrets=MortalSecrets(self, life),
-            sign_in=MortalSignIn(life),
+            sign_in=MortalSignIn(self, life),
             clock=self.clock,
             stop=stop,
             entropy=SeededEntropy(self.random),
-            accounts=(Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION,)),),
+            accounts=ACCOUNTS,
             timing=Timing(),
             max_parallel=1,
             marker_key=self.marker_key,
@@ -128,33 +247,25 @@ class World:
         unanswered = self.random.choice((CommitFault.KEPT, CommitFault.DROPPED))
         return CommitFault.LOCKED if chance < 1 else unanswered
 
+    def make_break(self, what: str) -> InvariantError:
+        """Note a broken promise, whoever catches the error that it returns."""
+        self.oracle.breaks.append(what)
+        return InvariantError(what)
+
     def set_stop(self) -> None:
         """Stop the newest run."""
         self.stop.set()
 
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
-        with self.database.begin() as work:
+        with self.database.read() as reading:
             names = sorted({*self.names, *self.adopted})
-            found = [rotation for name in names for rotation in work.journal.load_for(name)]
+            found = [rotation for name in names for rotation in reading.journal.load_for(name)]
         return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
 
     def is_live(self, value: SecretValue) -> bool:
         """Whether a value authenticates now."""
         return any(fake.value == value.reveal() for fake in self.pats.live_pats())
-
-    def check_consumers(self, after: str) -> None:
-        """I1: note when what consumers read is dead."""
-        self.breaks += [f"{name} after {after}" for name in self.names if not self.is_served(name)]
-
-    def is_served(self, name: str) -> bool:
-        """Whether consumers read a live PAT."""
-        versions = self.secrets.versions_of(self.location(name))
-        return bool(versions) and versions[0].version.enabled and self.is_live(versions[0].value)
-
-    def find_unserved(self) -> set[str]:
-        """I1 now: whose consumers read a dead PAT although no person revoked or wrote anything of it."""
-        return {name for name in self.names if not self.is_served(name)} - self.meddled
 
     def check_database(self) -> None:
         """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies; conditions are true."""
@@ -165,41 +276,53 @@ class World:
         with self.database.read() as reading:
             check_conditions(reading, self.policy, self.clock.now())
 
-    def _lose_entry(self, listed: tuple[Pat, ...]) -> PatList:
+    def make_calm(self) -> None:
+        """Lists are whole from now on, but for an odd entry, and the database fails no more."""
+        self.gap_share, self.lag = 0.0, timedelta(0)
+        self.is_database_sound = True
+
+    def _change_listed(self, listed: tuple[Pat, ...]) -> PatList:
         """A list that lags behind the mints and, in a tenth of the cases, lacks one more entry, and does not say so.
 
         In a twentieth one entry cannot be read.
         """
-        shown = [pat for pat in listed if self.clock.now() - pat.valid_from >= self.lag]
-        if shown and self.random.random() < self.gap_share:
-            self.gaps += 1
-            shown.pop(self.random.randrange(len(shown)))
-        hidden = []
-        if shown and self.random.random() < self.gap_share / 2:
-            hidden.append(shown.pop(self.random.randrange(len(shown))).authorization_id)
-        return PatList(shown, [self.random.choice((found, "")) for found in hidden])
+        odd = self._odd if self.has_odd_entry else ""
+        now = self.clock.now()
+        shown = [pat for pat in listed if now - pat.valid_from >= self.lag and pat.authorization_id != odd]
+        hidden = [odd] if odd and odd in {pat.authorization_id for pat in listed} else []
+        if self.gap_share:
+            if shown and self.random.random() < self.gap_share:
+                self.gaps += 1
+                shown.pop(self.random.randrange(len(shown)))
+            if shown and self.random.random() < self.gap_share / 2:
+                found = shown.pop(self.random.randrange(len(shown))).authorization_id
+                hidden.append(self.random.choice((found, "")))
+        return PatList(shown, hidden)
 
-    def _add_foreign(self) -> None:
-        """A person's PAT that has nothing to do with ours."""
-        fake = self.pats.add_pat(ACCOUNT, ORGANIZATION, "prod-deploy", "vso.release", self.clock.now() + LIFETIME)
-        self.human_ids.add(fake.pat.authorization_id)
+    def _add_foreign(self) -> str:
+        """A person's PAT that has nothing to do with ours; its id."""
+        fake = self.add_human(Spot(), "prod-deploy", "vso.release", self.clock.now() + LIFETIME)
+        return fake.pat.authorization_id
 
     def _add_managed(self, name: str) -> None:
-        now = self.clock.now()
-        start = now - timedelta(days=9)
-        fake = self.pats.add_pat(ACCOUNT, ORGANIZATION, name, "vso.code", start + LIFETIME, valid_from=start)
-        self.secrets.write_foreign(self.location(name), fake.value)
+        now, spot, location = self.clock.now(), self.spots[name], self.location(name)
+        start = now + timedelta(days=self.days_left) - LIFETIME
+        fake = self.pats.add_pat(spot.account, spot.organization, name, "vso.code", start + LIFETIME, valid_from=start)
+        self.oracle.note_person_made(fake.pat.authorization_id)
+        if self.days_left < 2:
+            self.oracle.note_short(fake.pat.authorization_id)
+        self.secrets.write_foreign(location, fake.value)
         record = ManagedPat(
             name=name,
-            account=ACCOUNT,
-            organization=ORGANIZATION,
+            account=spot.account,
+            organization=spot.organization,
             authorization_id=fake.pat.authorization_id,
             display_name=name,
             scope="vso.code",
             valid_from=fake.pat.valid_from,
             valid_to=fake.pat.valid_to,
             vault=VAULT,
-            secret_name=f"contoso-{name}",
+            secret_name=location.name,
         )
         with self.database.begin() as work:
             work.inventory.add(record)
@@ -245,15 +368,17 @@ class MortalClock:
 
 
 class MortalSignIn:
-    """Always signed in."""
+    """Signed in, unless Azure DevOps says otherwise."""
 
-    def __init__(self, life: Life) -> None:
-        self._life = life
+    def __init__(self, world: World, life: Life) -> None:
+        self._world, self._life = world, life
 
     def refresh(self, account: str) -> SignInStatus:
         """See the port."""
         self._life.check()
-        return SignInStatus(account, "build-bot@contoso.com")
+        if account in self._world.pats.signed_out:
+            raise SignInRequiredError(f"{account} must sign in again", account=account, fix="Sign in.")
+        return SignInStatus(account, f"{account}@contoso.com")
 
     def find_damage(self) -> None:
         """See the port."""
@@ -323,17 +448,20 @@ class MortalPats:
             if rotation.display_name == display_name and rotation.planned_valid_to == valid_to
         ]
         if not intents:
-            raise InvariantError(f"I4: mint of {display_name} until {valid_to} without an intent")
+            raise self._world.make_break(f"I4: mint of {display_name} until {valid_to} without an intent")
         try:
             return self._inner.mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
         finally:
-            self._world.check_consumers(f"mint {display_name}")
+            self._world.oracle.look()
 
     def revoke(self, account: str, organization: str, authorization_id: str) -> None:
         """See the port; I3, I4, I5: only what the journal says is ours to revoke, in a state that allows it."""
         self._life.check()
-        if authorization_id in self._world.human_ids:
-            raise InvariantError(f"I3: {authorization_id} is a person's and was to be revoked")
+        if authorization_id in self._world.condemned:
+            self._world.oracle.note_revoked(authorization_id)
+        self._world.oracle.note_revocation(authorization_id)
+        if authorization_id in self._world.human_ids and authorization_id not in self._world.condemned:
+            raise self._world.make_break(f"I3: {authorization_id} is a person's and was to be revoked")
         intended = [
             rotation
             for rotation in self._world.load_rotations()
@@ -344,12 +472,13 @@ class MortalPats:
             if rotation.new_authorization_id == authorization_id
             and rotation.state in (RotationState.ABANDONING, RotationState.ABANDONED)
         ]
-        if not intended:
-            raise InvariantError(f"I4/I5: revoke of {authorization_id} without an intent or before the read-back")
+        if not intended and authorization_id not in self._world.condemned:
+            told = f"I4/I5: revoke of {authorization_id} without an intent or before the read-back"
+            raise self._world.make_break(told)
         try:
             self._inner.revoke(account, organization, authorization_id)
         finally:
-            self._world.check_consumers(f"revoke {authorization_id}")
+            self._world.oracle.look()
 
 
 class MortalSecrets:
@@ -390,13 +519,21 @@ class MortalSecrets:
         rotations = self._world.load_rotations()
         is_meant = any(r.id == writer and (r.tried_store or r.secret_version) for r in rotations)
         if not is_meant and not any(value.same_as(old.value) for old in self._inner.versions_of(location)):
-            raise InvariantError("I4: a write to the vault without an intent")
+            raise self._world.make_break("I4: a write to the vault without an intent")
+        place, now = (location.vault, location.name), self._world.clock.now()
+        span = self._life.overlap
+        self._world.oracle.note_send(
+            place, value.reveal(), self._life.decided_at or now, self._life.began_at or now, span
+        )
         try:
             return self._inner.store(location, value, expires_at=expires_at, tags=tags)
         finally:
-            self._world.check_consumers("store")
+            self._world.oracle.look()
 
     def disable(self, location: SecretLocation, version: str) -> None:
         """See the port."""
         self._life.check()
-        self._inner.disable(location, version)
+        try:
+            self._inner.disable(location, version)
+        finally:
+            self._world.oracle.look()

@@ -1,0 +1,24 @@
+"""What happened in one history, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class History:
+    """What one history went through. `breaks` are the moments at which a late write let consumers read a dead PAT."""
+
+    seed: int
+    crashes: int = 0
+    faults: int = 0
+    thaws: int = 0
+    stops: int = 0
+    adoptions: int = 0
+    commands: int = 0
+    outages: int = 0
+    restores: int = 0
+    rebuilds: int = 0
+    database_faults: int = 0
+    notes: list[str] = field(default_factory=list)
+    breaks: int = 0

@@ -1,0 +1,253 @@
+"""Judges a history by what the world shows. It imports nothing of the product, and knows no journal and no database.
+
+The world shows which PATs live and what each secret holds; it tells who asked for what, and what a person did. At rest
+it hands over the JSON of `rotator status`, as a script would read it.
+
+Consumers read the newest version of a secret and may keep its value for as long as the overlap that was in force when
+it was replaced. They are asked whenever the world's clock moves or a request takes effect, in every history. A value
+that died while it was held is a break of the promise, with these causes as the only excuses:
+
+- a person revoked that PAT (or ended its overlap by hand, which excuses what is held and not what is read);
+- a write took effect later than any answer is waited for: then consumers may read a dead PAT until the next
+  undisturbed run, and not beyond it;
+- a PAT expired whose rotation a person kept from happening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+SETTLE = timedelta(minutes=10)
+"""How long after it was sent a request may take effect, as the product promises to wait."""
+
+Place = tuple[str, str]
+"""A vault and the name of a secret in it."""
+
+
+class ShownWorld(Protocol):
+    """What anybody can see from outside."""
+
+    def now(self) -> datetime:
+        """The true time."""
+
+    def show_places(self) -> Iterable[Place]:
+        """Every secret that there is."""
+
+    def show_newest(self, place: Place) -> tuple[str, str | None] | None:
+        """Its newest version and value, None in place of the value when it is disabled; None for no secret."""
+
+    def show_owner(self, value: str) -> str | None:
+        """The id of the PAT that has this value."""
+
+    def show_end(self, authorization_id: str) -> datetime:
+        """When that PAT expires; long ago when it is revoked."""
+
+    def show_live(self) -> Iterable[str]:
+        """The ids of all PATs that live."""
+
+
+@dataclass(frozen=True)
+class _Send:
+    """A write that a process asked for: when it decided so, when that process began, how long consumers may cache."""
+
+    decided_at: datetime
+    process_began_at: datetime
+    span: timedelta
+
+
+@dataclass
+class _Stretch:
+    """The time in which one version was what consumers read, and how long some of them hold its value."""
+
+    place: Place
+    version: str
+    owner: str | None
+    begun_at: datetime
+    send: _Send | None
+    ended_at: datetime | None = None
+    held_until: datetime | None = None
+    is_excused: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the write took effect when nobody could wait for it any more."""
+        return self.send is not None and self.begun_at - self.send.decided_at > SETTLE
+
+
+class Oracle:
+    """`breaks` are broken promises; `passing` are the moments at which a late write let consumers read a dead PAT."""
+
+    def __init__(self, world: ShownWorld) -> None:
+        self.breaks: list[str] = []
+        self.passing: list[str] = []
+        self.overlap = timedelta(0)
+        self._world = world
+        self._sends: dict[tuple[Place, str], _Send] = {}
+        self._stretches: dict[Place, _Stretch] = {}
+        self._held: list[_Stretch] = []
+        self._persons: set[str] = set()
+        self._managed: set[str] = set()
+        self._revoked: dict[str, datetime] = {}
+        self._ended_early: set[str] = set()
+        self._neglected: set[Place] = set()
+        self._short: set[str] = set()
+        self._untold: set[str] = set()
+
+    # What the world tells.
+
+    def note_person_made(self, authorization_id: str) -> None:
+        """A person made that PAT; all others come from our mints."""
+        self._persons.add(authorization_id)
+
+    def note_managed(self, authorization_ids: Iterable[str]) -> None:
+        """A person took these PATs under management."""
+        self._managed.update(authorization_ids)
+
+    def note_revoked(self, authorization_id: str) -> None:
+        """A person has that PAT revoked now, whoever reads it."""
+        self._revoked.setdefault(authorization_id, self._world.now())
+
+    def note_ended_early(self, authorization_id: str) -> None:
+        """A person ends the overlap of that old PAT now, whoever still holds it."""
+        self._ended_early.add(authorization_id)
+
+    def note_neglected(self, place: Place) -> None:
+        """A person keeps the PAT of that secret from being rotated in time."""
+        self._neglected.add(place)
+
+    def note_short(self, authorization_id: str) -> None:
+        """That PAT has not much more than an overlap left: who still holds its value when it expires is no surprise."""
+        self._short.add(authorization_id)
+
+    def note_lost(self, authorization_ids: Iterable[str]) -> None:
+        """The database that knew of these PATs was replaced by an older one.
+
+        With it went what the policy said before: consumers are taken to hold values for no longer than it says now.
+        """
+        self._untold.update(authorization_ids)
+        for stretch in self._held:
+            if stretch.held_until is not None and stretch.ended_at is not None:
+                stretch.held_until = min(stretch.held_until, stretch.ended_at + self.overlap)
+
+    def note_send(self, place: Place, value: str, decided_at: datetime, began_at: datetime, span: timedelta) -> None:
+        """A process writes a value; `span` is the overlap of the policy that it was started with."""
+        self._sends[place, value] = _Send(decided_at, began_at, span)
+
+    def note_revocation(self, authorization_id: str) -> None:
+        """The product asks for a revocation: never of a PAT that a person made and did not hand over."""
+        if self.is_foreign(authorization_id) and authorization_id not in self._revoked:
+            self.breaks.append(f"I3: {authorization_id} is a person's and was to be revoked")
+
+    # What is judged.
+
+    def is_foreign(self, authorization_id: str) -> bool:
+        """Whether a PAT is a person's, and was never put under management."""
+        return authorization_id in self._persons and authorization_id not in self._managed
+
+    def look(self) -> None:
+        """I1: ask every consumer now."""
+        now = self._world.now()
+        for place in self._world.show_places():
+            newest = self._world.show_newest(place)
+            if newest is not None:
+                self._follow(place, *newest, now)
+        kept = []
+        for stretch in self._held:
+            if stretch.held_until is None or now < stretch.held_until:
+                kept.append(stretch)
+                self._ask(stretch, now)
+        self._held = kept
+
+    def judge_served(self, status: Mapping[str, object]) -> None:
+        """I1: after an undisturbed run what a late write broke is whole again, or a person is told to act."""
+        self.look()
+        told = {(row["vault"], row["secret_name"]) for row in _rows_of(status) if row["state"] in ("blocked", "paused")}
+        for place, stretch in self._stretches.items():
+            if place not in told and stretch.is_late and self._is_dead(stretch, self._world.now()):
+                self.breaks.append(f"I1: a late write to {place[1]} was not undone by an undisturbed run")
+
+    def judge_rest(self, status: Mapping[str, object], besides: Iterable[str] = ()) -> None:
+        """I1, I2, I3 at rest, by the JSON of `rotator status`; `besides`: handles that a person holds back."""
+        self.look()
+        rows = _rows_of(status)
+        managed = [row for row in rows if row["state"] != "untracked"]
+        for row in managed:
+            if row["name"] not in set(besides):
+                self._judge_record(row)
+        told = {row["authorization_id"] for row in rows if row["state"] == "untracked" and row["last_error"]}
+        used = {stretch.owner for stretch in self._stretches.values()} | {row["authorization_id"] for row in managed}
+        for found in self._world.show_live():
+            if not self.is_foreign(found) and found not in used | told | self._untold:
+                self.breaks.append(f"I2: {found} is ours and lives, and nobody uses or reports it")
+        for found in sorted(self._persons - self._managed - self._revoked.keys()):
+            if self._world.show_end(found) < self._world.now() - timedelta(days=10_000):
+                self.breaks.append(f"I3: {found} is a person's and was revoked")
+
+    def _judge_record(self, row: Mapping[str, object]) -> None:
+        """One managed PAT at rest: it lives, it is what its consumers read, and nothing is wrong with it."""
+        name, found = row["name"], str(row["authorization_id"])
+        place = (str(row["vault"]), str(row["secret_name"]))
+        stretch = self._stretches.get(place)
+        if self._world.show_end(found) <= self._world.now():
+            self.breaks.append(f"I1: {name} is managed, and its PAT {found} is dead at rest")
+        if stretch is not None and stretch.owner != found and stretch.send is not None:
+            self.breaks.append(f"I2: consumers of {name} read {stretch.owner}, the inventory says {found}")
+        if row["state"] not in ("ok", "due", "overlapping"):
+            self.breaks.append(f"{name} is {row['state']} at rest: {row['last_error']}")
+
+    def _follow(self, place: Place, version: str, value: str | None, now: datetime) -> None:
+        """Note a new version: from now on its value is read, and the one before is held for a while."""
+        before = self._stretches.get(place)
+        if before is not None and before.version == version:
+            if value is None and before.owner is not None:
+                before.owner = None
+                self.breaks.append(f"I1: what consumers of {place[1]} read was disabled")
+            return
+        send = None if value is None else self._sends.get((place, value))
+        owner = None if value is None else self._world.show_owner(value)
+        stretch = self._stretches[place] = _Stretch(place, version, owner, now, send)
+        self._held.append(stretch)
+        if before is not None:
+            before.ended_at = now
+            before.held_until = now + (send.span if send is not None else self.overlap)
+
+    def _ask(self, stretch: _Stretch, now: datetime) -> None:
+        if stretch.is_excused or not self._is_dead(stretch, now):
+            return
+        is_held = stretch.held_until is not None
+        what = (
+            f"{stretch.place[1]} {'hold' if is_held else 'read'} {stretch.owner}, which is dead, at {now:%d %H:%M:%S}"
+        )
+        if stretch.is_late:
+            self.passing.append(f"I1: consumers of {what}, after a late write")
+        elif not self._is_excused(stretch, is_held=is_held):
+            self.breaks.append(f"I1: consumers of {what}")
+        stretch.is_excused = True
+
+    def _is_dead(self, stretch: _Stretch, now: datetime) -> bool:
+        """Whether the value is of no use, and that is ours to care for."""
+        if stretch.owner is None:
+            return stretch.send is not None
+        return self._world.show_end(stretch.owner) <= now
+
+    def _is_excused(self, stretch: _Stretch, *, is_held: bool) -> bool:
+        owner = stretch.owner or ""
+        revoked_at = self._revoked.get(owner)
+        known_from = stretch.send.process_began_at if stretch.send is not None else stretch.begun_at
+        if revoked_at is not None and known_from <= revoked_at:
+            return True
+        if is_held and owner in self._ended_early:
+            return True
+        is_expired = self._world.show_end(owner) > self._world.now() - timedelta(days=10_000)
+        return is_expired and (
+            stretch.place in self._neglected or self.is_foreign(owner) or (is_held and owner in self._short)
+        )
+
+
+def _rows_of(status: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    rows = status["pats"]
+    assert isinstance(rows, list)
+    return rows

@@ -1,0 +1,190 @@
+"""What people do in a history: beside rotator, and with every command of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from rotator.domain.marker import strip_mark
+from rotator.engine.adopting import adopt, propose
+from rotator.engine.context import RunContext
+from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
+from rotator.engine.left_behind import load_left_behind, revoke_left_behind
+from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.records import known_in
+from rotator.engine.recovery import recover_all
+from rotator.engine.run import rotate_by_hand
+from rotator.errors import RotatorError
+from tests.simulation.crashing import Crash, Life
+from tests.simulation.history import History
+from tests.simulation.world import LIFETIME, World
+
+Act = Callable[[], None]
+OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1))
+
+
+class People:
+    """The people around one installation. What they do is drawn from the world's seed."""
+
+    def __init__(self, world: World, history: History) -> None:
+        self._world, self._history = world, history
+
+    def pick(self) -> Act:
+        """Draw something that a person does: beside rotator, or one of its commands, which may be killed anywhere."""
+        randomness = self._world.random
+        name = randomness.choice(self._world.names)
+        if randomness.random() < 0.5:
+            beside = (self.make_lookalike, self.revoke, self.write_secret, self.change_policy)
+            return partial(randomness.choice((self.make_lookalike, self.make_lookalike, *beside)), name)
+        command = self.pick_command()
+        return partial(command, at=randomness.randint(1, 4_000) if randomness.random() < 0.3 else None)
+
+    def pick_command(self) -> Callable[..., None]:
+        """Draw one of rotator's commands."""
+        world = self._world
+        name = world.random.choice(world.names)
+        acts: tuple[Callable[[RunContext], object], ...] = (
+            self._adopt_all,
+            self._adopt_all,
+            partial(self._pause, name),
+            partial(self._resume, name),
+            partial(self._rotate, name),
+            partial(self._revoke_current, name),
+            partial(self._revoke_previous, name),
+            partial(self._forget, name),
+            self._rebuild,
+            recover_all,
+            self._revoke_left_behind,
+            self._log_out,
+        )
+        return partial(self._command, world.random.choice(acts))
+
+    # Beside rotator.
+
+    def make_lookalike(self, name: str) -> None:
+        """Somebody makes a PAT that looks like ours."""
+        world = self._world
+        days, seconds = world.random.randint(1, 12), world.random.randint(0, 600)
+        end = world.clock.now() + timedelta(days=days, seconds=seconds)
+        world.add_human(world.spots[name], name, "vso.code", end.replace(microsecond=0))
+
+    def revoke(self, name: str) -> None:
+        """Somebody revokes some of our PATs of that name in the portal."""
+        world = self._world
+        for fake in world.pats.live_pats():
+            is_ours = fake.pat.authorization_id not in world.human_ids
+            if strip_mark(fake.pat.display_name) == name and is_ours and world.random.random() < 0.5:
+                world.oracle.note_revoked(fake.pat.authorization_id)
+                fake.revoked = True
+        world.oracle.look()
+
+    def write_secret(self, name: str) -> None:
+        """Somebody writes a PAT of their own into the secret."""
+        world = self._world
+        fake = world.add_human(world.spots[name], "by-hand", "vso.code", world.clock.now() + LIFETIME)
+        world.secrets.write_foreign(world.location(name), fake.value)
+        world.oracle.look()
+
+    def change_policy(self, name: str) -> None:
+        """Somebody edits policy.yaml: another overlap, another lifetime, older versions disabled or not."""
+        randomness = self._world.random
+        self._world.change_rule(
+            overlap=randomness.choice(OVERLAPS),
+            disable_previous=randomness.random() < 0.5,
+            lifetime=randomness.choice((None, timedelta(days=9), timedelta(days=14))),
+        )
+
+    def sign_in(self) -> None:
+        """Whoever had to sign in again has done so."""
+        self._world.pats.signed_out.clear()
+
+    # With rotator.
+
+    def adopt_all(self) -> None:
+        """`rotator inventory adopt --all`."""
+        self._command(self._adopt_all)
+
+    def rotate(self, name: str) -> None:
+        """`rotator rotate NAME`."""
+        self._command(partial(self._rotate, name))
+
+    def resume(self, name: str) -> None:
+        """`rotator inventory resume NAME`."""
+        self._command(partial(self._resume, name))
+
+    def rebuild(self) -> None:
+        """`rotator inventory rebuild`."""
+        self._command(self._rebuild)
+
+    def _command(self, act: Callable[[RunContext], object], at: int | None = None) -> None:
+        """One command in a process of its own, killed before its bytecode `at`."""
+        life = Life(at)
+        run = self._world.make_run(life, is_person=True)
+        self._history.commands += 1
+        try:
+            with life.lived():
+                act(run)
+        except Crash:
+            self._history.crashes += 1
+        except RotatorError as error:
+            self._history.notes.append(error.code)
+        self._history.adoptions += self._world.note_adopted()
+
+    def _adopt_all(self, run: RunContext) -> None:
+        adopt(run, propose(run, [], everything=True))
+
+    def _pause(self, name: str, run: RunContext) -> None:
+        self._world.oracle.note_neglected(self._place(name))
+        pause(run, name)
+
+    def _resume(self, name: str, run: RunContext) -> None:
+        resume(run, name)
+
+    def _rotate(self, name: str, run: RunContext) -> None:
+        rotate_by_hand(run, [name])
+
+    def _revoke_current(self, name: str, run: RunContext) -> None:
+        """The PAT that is recorded now may die."""
+        with self._world.database.read() as reading:
+            record = reading.inventory.load(name)
+        if record is not None:
+            self._world.condemned.add(record.authorization_id)
+        try:
+            revoke_current(run, name)
+        finally:
+            self._world.condemned.clear()
+
+    def _revoke_previous(self, name: str, run: RunContext) -> None:
+        """The old PAT may die although consumers hold it; what they read now may not."""
+        with self._world.database.read() as reading:
+            for rotation in reading.journal.load_for(name)[:1]:
+                self._world.oracle.note_ended_early(rotation.predecessor_id)
+        revoke_previous(run, name)
+
+    def _forget(self, name: str, run: RunContext) -> None:
+        self._world.oracle.note_neglected(self._place(name))
+        forget(run, name)
+
+    def _rebuild(self, run: RunContext) -> None:
+        rebuild(run, look(run))
+        self._history.rebuilds += 1
+
+    def _revoke_left_behind(self, run: RunContext) -> None:
+        """Have one of those revoked that `rotator recover` shows, perhaps a person's own."""
+        with self._world.database.read() as reading:
+            left = load_left_behind(reading, known_in(reading, self._world.clock.now()))
+        if left:
+            doomed = left[0].pat.authorization_id
+            self._world.condemned.add(doomed)
+            try:
+                revoke_left_behind(run, doomed)
+            finally:
+                self._world.condemned.clear()
+
+    def _log_out(self, run: RunContext) -> None:
+        self._world.pats.signed_out.add(self._world.random.choice(run.services.accounts).name)
+
+    def _place(self, name: str) -> tuple[str, str]:
+        location = self._world.location(name)
+        return location.vault, location.name
