@@ -135,7 +135,7 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         ReadTimeoutError,
         "read_timeout",
         "{host} did not answer in time",
-        "Usually passes by itself; http.read_timeout sets how long to wait for an answer.",
+        "Usually passes on its own; http.read_timeout sets how long to wait for an answer.",
     ),
     *(
         (
@@ -151,7 +151,7 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
             kind,
             "connection_lost",
             "{host} closed the connection before the answer was complete",
-            "Usually passes by itself; if not, look at the proxies and firewalls in between.",
+            "Usually passes on its own; if not, look at the proxies and firewalls in between.",
         )
         for kind in (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
     ),

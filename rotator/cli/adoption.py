@@ -38,7 +38,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         _show(cli, plan, run.services.clock.now())
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
         count = say_pats(len(plan.proposals))
-        if plan.proposals and ask and not confirm(cli, f"Take {count} under management?"):
+        if plan.proposals and ask and not confirm(cli, f"Adopt {count}?"):
             say(cli, "Nothing was adopted.")
             return FAILED
         written = bool(plan.proposals) and not wish.dry_run

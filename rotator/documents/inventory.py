@@ -56,7 +56,7 @@ class InventoryDocument(Document):
 
 
 class InventoryEntryDocument(Document):
-    """All that is known of one PAT."""
+    """Everything that is known of one PAT."""
 
     pat: Annotated[RecordDocument, "Its record."]
     rotations: Annotated[list[RotationDocument], "Its rotations, the newest first."]

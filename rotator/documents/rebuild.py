@@ -1,4 +1,4 @@
-"""`rotator inventory rebuild`: the inventory made again from vaults and server."""
+"""`rotator inventory rebuild`: the inventory rebuilt from vaults and server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RebuiltDocument(PatReference):
 
     before: Annotated[str | None, "Id that the inventory had for it. Null: it had no such record."]
     overlapping: Annotated[bool, "Whether its old PAT still lives and gets a new overlap."]
-    gone: Annotated[list[str | None], "Ids that newer versions of its secret name, of PATs that are gone."]
+    gone: Annotated[list[str | None], "Ids of PATs that are gone, although newer versions of its secret name them."]
 
 
 class NotRebuiltDocument(TypedDict):
@@ -33,7 +33,7 @@ class RebuildDocument(Document):
 
     dry_run: Annotated[bool, "Whether nothing was written."]
     rebuilt: Annotated[list[RebuiltDocument], "Records that were written, or would be."]
-    unchanged: Annotated[int, "How many records say already what vaults and server say."]
+    unchanged: Annotated[int, "How many records already match the vaults and the server."]
     refused: Annotated[list[NotRebuiltDocument], "Secrets that no record can be made from."]
     errors: Annotated[list[FailureDocument], "Why a vault, account or organization could not be looked at."]
 

@@ -49,7 +49,7 @@ class ReportDocument(Document):
     blocked: Annotated[list[OutcomeDocument], "Blocked until somebody acts."]
     postponed: Annotated[list[OutcomeDocument], "Due, and left for a later run."]
     held: Annotated[list[OutcomeDocument], "Left alone, because another run is working on them."]
-    settling: Annotated[list[OutcomeDocument], "Have a request whose answer was lost, and which may still take effect."]
+    settling: Annotated[list[OutcomeDocument], "Have a request whose answer was lost and that may still take effect."]
 
 
 class RecoverDocument(ReportDocument):

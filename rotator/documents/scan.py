@@ -24,7 +24,7 @@ FULL_ACCESS = "app_token"
 class ScannedPatDocument(TypedDict):
     """One PAT of the server, or one of the inventory that the server lacks."""
 
-    state: Annotated[ScanKind, "How server and inventory stand to each other."]
+    state: Annotated[ScanKind, "How it compares with the inventory."]
     name: Annotated[str | None, "Name of the PAT in rotator. Null: it is not managed."]
     account: Annotated[str, "Account whose PAT it is, as the settings name it."]
     organization: Annotated[str, "Azure DevOps organization."]
@@ -33,7 +33,9 @@ class ScannedPatDocument(TypedDict):
     scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
     valid_from: Annotated[Moment | None, "When the PAT was created. Null: not known."]
     expires_at: Annotated[Moment | None, "When the PAT expires. Null: not known."]
-    all_organizations: Annotated[bool, "Whether it is valid for all organizations: such PATs die on 2026-12-01."]
+    all_organizations: Annotated[
+        bool, "Whether it is valid for all organizations: such PATs stop working on 2026-12-01."
+    ]
     full_access: Annotated[bool, "Whether it may do everything that its user may."]
 
 
@@ -49,7 +51,7 @@ class ScanSummary(TypedDict):
     missing: Annotated[int, "In the inventory, and not on the server."]
     drifted: Annotated[int, "In the inventory, and changed outside rotator."]
     rotating: Annotated[int, "Part of a rotation that is not finished."]
-    minting: Annotated[int, "Made by a mint that is not answered yet, or perhaps so."]
+    minting: Annotated[int, "Perhaps made by a mint that is not answered yet."]
     late: Annotated[int, "Lost mints of ours that took effect late; the next run revokes them."]
     left_behind: Annotated[int, "Left alive by a closed rotation."]
 

@@ -23,18 +23,18 @@ from rotator.engine.status import NextAction, PatState, PatStatus
 class PatStatusDocument(PatFacts):
     """How one PAT stands."""
 
-    state: Annotated[PatState, "How it stands, in one word."]
+    state: Annotated[PatState, "Its state, in one word."]
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     revoke_after: Annotated[Moment | None, "When the overlap ends and the old PAT is revoked. Null: there is none."]
-    next_at: Annotated[Moment | None, "When there is next something to do; a time in the past means now. Null: never."]
-    next_action: Annotated[NextAction, "What there is to do then."]
+    next_at: Annotated[Moment | None, "When something is to be done next; a time in the past means now. Null: never."]
+    next_action: Annotated[NextAction, "What is to be done then."]
     vault: Annotated[str | None, "Address of the Key Vault that its value goes to. Null: it is not managed."]
     secret_name: Annotated[str | None, "Name of the secret in that vault. Null: it is not managed."]
     last_error: Annotated[FailureDocument | None, "What is wrong. Null: nothing."]
 
 
 class RunsDocument(TypedDict):
-    """When runs last were."""
+    """When the last runs were."""
 
     last_started_at: Annotated[Moment | None, "When the last run began. Null: not known."]
     last_succeeded_at: Annotated[Moment | None, "When the last successful run ended. Null: not known."]
@@ -43,10 +43,10 @@ class RunsDocument(TypedDict):
 class StatusDocument(Document):
     """How every PAT stands."""
 
-    generated_at: Annotated[Moment, "When this was put together."]
+    generated_at: Annotated[Moment, "When this was made."]
     pats: Annotated[list[PatStatusDocument], "Managed PATs by expiry, then those that nobody manages."]
     accounts: Annotated[list[SignInDocument], "The sign-in of each account of the settings."]
-    runs: Annotated[RunsDocument, "When runs last were."]
+    runs: Annotated[RunsDocument, "When the last runs were."]
 
 
 def make_status_document(

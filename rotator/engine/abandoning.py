@@ -85,9 +85,9 @@ def _freeze_if_accounted_for(held: ClaimedPat, authorization_id: str) -> None:
     keeper = held.confirm(lambda reading: find_other_keeper(reading, authorization_id, name, now))
     if keeper is not None:
         error = PlanRefusedError(
-            f"{authorization_id} was to be revoked, but {keeper.name} accounts for it; nothing was revoked",
+            f"{authorization_id} was about to be revoked, but {keeper.name} accounts for it; nothing was revoked",
             code="clone_in_use",
-            fix="Find out with `rotator scan` who uses it, then `rotator inventory resume` tries again.",
+            fix="See with `rotator scan` who uses it, then run `rotator inventory resume`.",
         )
         raise freeze(held, error)
 
@@ -106,7 +106,7 @@ def _freeze_if_served(held: ClaimedPat) -> None:
     if error is None and latest.version.tags.get(AUTHORIZATION_TAG) != rotation.new_authorization_id:
         return
     error = error or DatabaseBehindError(
-        f"{rotation.new_authorization_id} was to be revoked, but the vault hands it out; "
+        f"{rotation.new_authorization_id} was about to be revoked, but the vault hands it out; "
         "the database looks older than the vault",
         fix="Nothing was revoked. If the database was restored from a backup, run `rotator inventory rebuild`.",
     )

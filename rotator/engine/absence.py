@@ -39,7 +39,7 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     if gone:
         raise PatGoneError(
             "it was revoked outside rotator: the server no longer lists it as active",
-            fix=f"If consumers still need it, {way_on}; else `rotator inventory forget {pat.name}`.",
+            fix=f"If consumers still need it, {way_on}; otherwise run `rotator inventory forget {pat.name}`.",
         )
     raise NotListedError(
         "the server did not list it as active, which proves nothing yet: it knows the PAT and does not call it revoked",

@@ -68,7 +68,7 @@ def check_log(database: Database, anchors: Iterable[Anchor] = ()) -> ChainSummar
 
 def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
     return AuditChainError(
-        f"audit event {anchor.sequence}, which the vault notes beside the secret of {anchor.name}, {what}: "
+        f"audit event {anchor.sequence}, which the vault's tags name beside the secret of {anchor.name}, {what}: "
         f"expected {anchor.hash}, found {found}",
         sequence=anchor.sequence,
         expected=anchor.hash,

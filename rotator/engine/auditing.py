@@ -137,6 +137,6 @@ def _broken(sequence: int, expected: str, found: str, what: str) -> AuditChainEr
         sequence=sequence,
         expected=expected,
         found=found,
-        fix="Keep the database as it is for whoever investigates; restore the log from a backup beside it "
-        "and compare from this event on.",
+        fix="Keep the database as it is for the investigation; restore a backup elsewhere "
+        "and compare the logs from this event on.",
     )

@@ -159,7 +159,7 @@ class ClaimedPat:
         """
         if self.services.clock.now() >= self._ends_at:
             raise ClaimLostError(
-                "our claim ran out before a request was sent; nothing was sent",
+                "our claim expired before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run continues from the journal.",
             )
 

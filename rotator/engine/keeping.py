@@ -46,7 +46,7 @@ def forget(run: RunContext, name: str) -> ManagedPat:
     with claimed(run, name) as held:
         if held.has_open_rotation:
             raise UsageError(
-                f"{name} has a rotation that is not finished ({held.rotation.state.value})",
+                f"{name} has an unfinished rotation ({held.rotation.state.value})",
                 fix=_say_how_to_finish(held.rotation),
             )
         held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
@@ -93,7 +93,7 @@ def revoke_current(run: RunContext, name: str) -> str:
     with claimed(run, name) as held:
         if held.has_open_rotation:
             raise UsageError(
-                f"{name} has a rotation that is not finished ({held.rotation.state.value})",
+                f"{name} has an unfinished rotation ({held.rotation.state.value})",
                 fix=_say_how_to_finish(held.rotation),
             )
         pat = held.pat

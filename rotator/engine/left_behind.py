@@ -101,7 +101,7 @@ def _check_record(known: Known, left: LeftBehind) -> None:
     name = left.rotation.name
     if name not in {pat.name for pat in known.pats}:
         raise UsageError(
-            f"{left.pat.authorization_id} was left behind by {name}, which is managed no more",
+            f"{left.pat.authorization_id} was left behind by {name}, which is no longer managed",
             fix="Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt`.",
         )
 
@@ -110,8 +110,8 @@ def _revoke(run: RunContext, listing: Listing, left: LeftBehind) -> None:
     with claimed(run, left.rotation.name) as held:
         if held.has_open_rotation:
             raise UsageError(
-                f"{held.pat.name} has a rotation that is not finished ({held.rotation.state.value})",
-                fix="Run `rotator once` until it is, then try again.",
+                f"{held.pat.name} has an unfinished rotation ({held.rotation.state.value})",
+                fix="Run `rotator once` until it is finished, then try again.",
             )
         revoke_left_pat(held, left.rotation, left.pat, "by hand")
     with run.services.database.begin() as work:

@@ -61,8 +61,8 @@ def make_unknown_account(account: str) -> UnknownAccountError:
     """What is said of a record whose account the settings do not name."""
     return UnknownAccountError(
         f'the settings name no account "{account}"',
-        fix="Give the account its old name again in rotator.yaml, or forget its PATs with `rotator inventory forget` "
-        "and adopt them under the new one.",
+        fix="Give the account its old name back in rotator.yaml, or forget its PATs with `rotator inventory forget` "
+        "and adopt them again under the new name.",
     )
 
 

@@ -30,7 +30,7 @@ def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
     rotation = held.rotation
     error = CloneLostError(
         f"the clone {rotation.new_authorization_id} was revoked outside rotator",
-        fix=f"Nothing to do if that was intended; `rotator inventory pause {held.pat.name}` keeps it from coming back.",
+        fix=f"If that was intended, `rotator inventory pause {held.pat.name}` keeps rotator from making a new one.",
     )
     pat = held.pat
     if old is not None:

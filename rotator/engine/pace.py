@@ -27,7 +27,7 @@ def check_pace(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:
     work.journal.lock_mints()
     if count_places(work, guardrails, now) == 0:
         raise PostponedError(
-            f"{guardrails.max_rotations_per_hour} rotations were begun within the last hour",
+            f"{guardrails.max_rotations_per_hour} rotations have started within the last hour",
             fix="Nothing to do: a later run rotates it. Raise guardrails.max_rotations_per_hour if this lasts.",
         )
 

@@ -70,7 +70,7 @@ def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehin
         f"secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
         f"know ({newest.tags.get(ROTATION_TAG)}); the database looks older than the vault",
         fix="Nothing was minted or revoked. If the database was restored from a backup, run "
-        "`rotator inventory rebuild`; if two installations share this secret, take it out of one.",
+        "`rotator inventory rebuild`; if two installations share this secret, remove it from one of them.",
     )
 
 

@@ -78,5 +78,5 @@ def _doubt(held: ClaimedPat, identifier: str, doubt: str) -> UnknownOutcomeError
         service="azure_devops",
         operation="mint",
         code="mint_answer_doubted",
-        fix="Nothing was revoked on the word of this answer; the next run looks for the new PAT itself.",
+        fix="Nothing was revoked because of this answer; the next run looks for the new PAT in the list.",
     )

@@ -315,7 +315,7 @@ def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> R
 
 def _make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """Make a rotation whose PAT is gone although its value is in the vault."""
-    failure = Failure(CloneLostError.code, "found by a rebuild: the server lists its PAT no more")
+    failure = Failure(CloneLostError.code, "found by a rebuild: the server no longer lists its PAT")
     return replace(
         _make_writer(run, item, version), state=RotationState.FAILED, failure=failure, ending=RotationEnding.CLONE_LOST
     )

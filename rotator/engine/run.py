@@ -216,7 +216,7 @@ def _check_rotatable(run: RunContext, names: list[str]) -> None:
     for name in names:
         if name in overlapping:
             raise RotationError(
-                f"{name} was rotated already and its old PAT is still in its overlap",
+                f"{name} was already rotated, and its old PAT is still in its overlap",
                 code="overlap_not_over",
-                fix=f"Wait for the overlap, or end it now with `rotator revoke {name} --previous`.",
+                fix=f"Wait for the overlap to end, or end it now with `rotator revoke {name} --previous`.",
             )

@@ -31,7 +31,7 @@ def load_template(name: str) -> str:
     beside = Path(__file__).resolve().parents[2] / "config" / name
     if beside.is_file():
         return beside.read_text(encoding="utf-8")
-    raise ConfigError([f"this installation carries no template {name}"], fix="Install rotator again.")
+    raise ConfigError([f"this installation lacks the template {name}"], fix="Install rotator again.")
 
 
 def fill_template(text: str, values: Mapping[str, str | Sequence[str]]) -> str:

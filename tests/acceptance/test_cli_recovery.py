@@ -217,7 +217,7 @@ def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_on
     dry = succeed(stage, "inventory", "rebuild", "--dry-run", "--json").read()
     assert [(item["authorization_id"], item["gone"]) for item in dry["rebuilt"]] == [(original, [clone])]
     text = succeed(stage, "inventory", "rebuild").output
-    assert f"the vault hands out {clone}, which is gone: `rotator once` puts this one's value back" in text
+    assert f"the vault hands out {clone}, which is gone: `rotator once` writes this one's value back" in text
     stage.world.record.clear()
     shown = succeed(stage, "recover", "--dry-run", "--json").read()
     assert (shown["interrupted"], shown["late_writes"], shown["errors"]) == ([], [NAME], [])
@@ -370,7 +370,7 @@ def test_audit_verify_sees_a_cut_off_end_when_it_reads_the_anchors(stage: Stage)
     assert succeed(stage, "audit", "verify", "--json").read()["events"] == sequence - 1
     text = run(stage, "audit", "verify", "--anchors")
     assert text.code == 1
-    assert f"audit event {sequence}, which the vault notes beside the secret of {NAME}, is gone" in text.errors
+    assert f"audit event {sequence}, which the vault's tags name beside the secret of {NAME}, is gone" in text.errors
     document = run(stage, "audit", "verify", "--anchors", "--json").read()
     assert (document["valid"], document["error"]["sequence"]) == (False, sequence)
     assert document["error"]["found"] == "nothing"
@@ -587,7 +587,7 @@ def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_
         ("failed_rotation", original)
     ]
     busy = run(stage, "recover", "--revoke", original)
-    assert (busy.code, "not finished" in busy.errors) == (2, True)
+    assert (busy.code, "unfinished rotation" in busy.errors) == (2, True)
     succeed(stage, "revoke", NAME, "--previous")
     assert f"rotator recover --revoke {original}" in succeed(stage, "recover").output
     assert original in list_alive(stage)

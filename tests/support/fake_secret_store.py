@@ -252,7 +252,7 @@ def make_lost_answer(operation: str) -> RotatorError:
         service="key_vault",
         operation=operation,
         code="connection_lost",
-        fix="Usually passes by itself.",
+        fix="Usually passes on its own.",
     )
 
 

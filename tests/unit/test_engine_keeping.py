@@ -98,7 +98,7 @@ def test_server_and_vault_stay_as_they_are_when_a_pat_is_forgotten() -> None:
 
 def test_pat_is_not_forgotten_when_its_rotation_is_open() -> None:
     world = make_overlapping(hours=1)
-    with pytest.raises(UsageError, match=r"not finished \(overlapping\)") as caught:
+    with pytest.raises(UsageError, match=r"unfinished rotation \(overlapping\)") as caught:
         forget(world.make_run(), NAME)
     assert f"rotator revoke {NAME} --previous" in caught.value.fix
     assert world.record()
@@ -165,7 +165,7 @@ def test_revoked_pat_is_replaced_when_a_person_asks_for_a_new_one() -> None:
 
 def test_current_pat_is_not_revoked_when_its_rotation_is_open() -> None:
     world = make_overlapping(hours=1)
-    with pytest.raises(UsageError, match="not finished"):
+    with pytest.raises(UsageError, match="unfinished rotation"):
         revoke_current(world.make_run(), NAME)
     assert world.revoked_ids() == []
 

@@ -93,5 +93,5 @@ def test_templates_say_what_to_fill_in_when_they_are_used_as_they_are(tmp_path: 
 
 
 def test_template_is_refused_when_there_is_none_of_that_name() -> None:
-    with pytest.raises(ConfigError, match="carries no template"):
+    with pytest.raises(ConfigError, match="lacks the template"):
         load_template("other.yaml")

@@ -76,7 +76,7 @@ class AzureDevOpsClient:
     def _pass_gate(self, call: Call, credential: Credential, deadline: datetime) -> None:
         seconds = self._gate.wait(credential.throttle_key, deadline)
         if seconds > 0:
-            reason = f"it asked for a wait of another {seconds:.0f} s"
+            reason = f"it asked rotator to wait another {seconds:.0f} s"
             raise make_transient(call, Trace(), "throttled", reason, retry_after=seconds)
 
     def _pause(self, failure: Failure, tries: int, deadline: datetime) -> bool:

@@ -150,7 +150,7 @@ def _text(document: Mapping[object, object], name: str, *, may_be_empty: bool = 
 def _read_id(document: Mapping[object, object]) -> str:
     identifier = find_id(_text(document, "authorizationId"))
     if identifier is None:
-        raise MalformedError("a PAT whose authorizationId is no id")
+        raise MalformedError("a PAT whose authorizationId is not an id")
     return identifier
 
 

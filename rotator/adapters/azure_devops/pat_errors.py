@@ -68,7 +68,9 @@ def _gone(reason: str) -> PatError:
 
 
 def _source(reason: str) -> PatError:
-    fix = "Ask the tenant's administrator which Conditional Access or IP policy blocks this host, and to allow it."
+    fix = (
+        "Ask the tenant's administrator which Conditional Access or IP policy blocks this host, and to allow this host."
+    )
     return PatError(Remedy.ASK_ADMIN, "source_refused", reason, fix)
 
 
@@ -85,7 +87,7 @@ PAT_ERRORS: dict[str, PatError] = {
     "invalidValidTo": PatError(
         Remedy.FIX_POLICY,
         "lifetime_invalid",
-        "the expiry asked for is not allowed",
+        "the requested expiry is not allowed",
         "Set lifetime of the policy rule to a shorter, positive duration, and check this host's clock.",
     ),
     "invalidScope": PatError(Remedy.LOOK, "scope_invalid", "the scope is unknown or no longer exists", _BY_HAND),
@@ -126,7 +128,7 @@ PAT_ERRORS: dict[str, PatError] = {
     "failedToUpdateAccessToken": PatError(
         Remedy.LOOK,
         "pat_not_updated",
-        "the PAT could not be changed; a revoked PAT cannot be",
+        "the PAT could not be changed, perhaps because it is revoked",
         "Run rotator scan to see the PAT's state.",
     ),
     "sourceNotSupported": _source("this kind of source is not supported"),

@@ -130,7 +130,7 @@ def _refused_bearer(call: Call, answer: Answer, message: str) -> Failure:
         answer.trace,
         "bearer_refused",
         reason,
-        f"Sign in again: {call.login}; and check that the user has access to the organization {call.organization}.",
+        f"Sign in again ({call.login}), and check that the user has access to the organization {call.organization}.",
     )
     # A 401 was refused at the door: nothing was done, so the same request may go out again.
     return Failure(error, claims=_find_claims(answer.headers.get("WWW-Authenticate", "")))

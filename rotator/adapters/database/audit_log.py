@@ -124,5 +124,5 @@ def _make_unreadable(number: Any) -> AuditChainError:
         sequence=number,
         expected="an event as rotator writes it",
         found="a row that cannot be read",
-        fix="Keep the database as it is for whoever investigates, and compare it with a backup from this event on.",
+        fix="Keep the database as it is for the investigation, and compare it with a backup from this event on.",
     )

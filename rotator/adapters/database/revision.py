@@ -41,10 +41,10 @@ def load_revision(connection: Connection) -> str | None:
         raise DatabaseError(
             f"{where} holds another program's tables, such as {min(tables)}",
             code="database_foreign",
-            fix="Point the `database` setting at an empty database, or at the one that rotator made.",
+            fix="Point the `database` setting at an empty database, or at the one that rotator created.",
         )
     raise DatabaseError(
-        f"{where} has schema {known}, newer than {HEAD}, the newest that this rotator knows",
+        f"{where} has schema {known}, newer than {HEAD}, the newest that this version of rotator knows",
         code="database_newer",
         fix="Install the version of rotator that upgraded it, or a later one.",
     )
@@ -58,7 +58,7 @@ def check_revision(connection: Connection) -> None:
         raise make_not_initialised(url)
     if found != HEAD:
         raise DatabaseError(
-            f"{describe(url)} has schema {found}, older than {HEAD}, which this rotator needs",
+            f"{describe(url)} has schema {found}, older than {HEAD}, which this version of rotator needs",
             code="database_older",
             fix="Run: rotator db upgrade",
         )

@@ -175,7 +175,7 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
             f"{call.host} accepts no writes for now, as during a failover to another region ({said})",
             code="vault_read_only",
             retry_after=answer.retry_after,
-            fix="Nothing to do: it ends by itself. If it lasts, see the service health of the vault's region.",
+            fix="Nothing to do: this passes on its own. If it lasts, see the service health of the vault's region.",
             **origin,
         )
     return DeniedError(
@@ -195,13 +195,13 @@ def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -
         f"{call.place} is being changed by somebody else ({said})",
         code="vault_conflict",
         retry_after=answer.retry_after,
-        fix="Usually passes by itself; if not, look for another program that writes this secret.",
+        fix="Usually passes on its own; if not, look for another program that writes this secret.",
         **origin,
     )
 
 
 def _explain_broken(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
-    fix = "Usually passes by itself; if it lasts, see the service health of Key Vault."
+    fix = "Usually passes on its own; if it lasts, see the service health of Key Vault."
     text = f"{call.host} failed to {call.permission} {call.place} ({said})"
     if call.value is not None:
         return UnknownOutcomeError(f"{text}; it may have been written", code="vault_failed", fix=fix, **origin)

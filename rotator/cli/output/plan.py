@@ -21,8 +21,8 @@ _SIGNS = {
     ActionKind.NONE: "=",
 }
 NO_PATS = (
-    "No PATs are under management yet. Next: `rotator scan` shows what there is, "
-    "`rotator inventory adopt --all` takes it over."
+    "No PATs are under management yet. Next: `rotator scan` shows which PATs exist, "
+    "`rotator inventory adopt --all` adopts them."
 )
 
 

@@ -21,9 +21,9 @@ def render_recovery_plan(plan: RecoveryPlan) -> Iterator[str]:
     for left in plan.found.left_behind:
         yield render_left_behind(left)
     for name in sorted(plan.found.late):
-        yield f"late mint  {name}: its rotation was given up before; `rotator recover` revokes it"
+        yield f"late mint  {name}: its rotation had already been given up; `rotator recover` revokes it"
     for name in plan.late_writes:
-        yield f"late write  {name}: its secret holds a PAT that was given up; `rotator recover` puts it right"
+        yield f"late write  {name}: its secret holds a PAT that was given up; `rotator recover` corrects it"
 
 
 def render_left_behind(left: LeftBehind) -> str:
@@ -56,7 +56,7 @@ def render_rebuilt(item: Found) -> str:
         )
     if item.gone:
         dead = item.gone[0].tags.get(AUTHORIZATION_TAG)
-        line += f"; the vault hands out {dead}, which is gone: `rotator once` puts this one's value back"
+        line += f"; the vault hands out {dead}, which is gone: `rotator once` writes this one's value back"
     return clean(line)
 
 

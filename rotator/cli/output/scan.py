@@ -74,4 +74,4 @@ def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     if kinds:
         yield f"Against the inventory: {kinds}."
     if counts["untracked"]:
-        yield "Next: `rotator inventory adopt --all` takes those that the policy covers under management."
+        yield "Next: `rotator inventory adopt --all` adopts those that the policy covers."
