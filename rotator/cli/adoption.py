@@ -1,4 +1,4 @@
-"""Taking PATs under management: show, ask, write, and say what came of it."""
+"""Adopting PATs: show, ask, write, and report the result."""
 
 from __future__ import annotations
 

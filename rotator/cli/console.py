@@ -31,7 +31,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text with a colour of click's; the text says everything by itself."""
+    """Text with a colour of click's; the text alone says everything."""
 
     text: str
     colour: str | None = None

@@ -1,4 +1,4 @@
-"""What a person or a program gets to see when a command fails."""
+"""What a person or a program sees when a command fails."""
 
 from __future__ import annotations
 

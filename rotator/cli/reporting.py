@@ -1,4 +1,4 @@
-"""Doing a run, and telling what came of it."""
+"""Do a run and report what it did."""
 
 from __future__ import annotations
 

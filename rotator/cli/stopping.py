@@ -1,4 +1,4 @@
-"""What a signal does to a command that does a run: the run is stopped in order, and then the command ends."""
+"""What a signal does to a command that does a run: the run stops cleanly, then the command ends."""
 
 from __future__ import annotations
 

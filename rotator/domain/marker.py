@@ -1,4 +1,4 @@
-"""The optional mark in a clone's display name, which proves by itself that the clone is ours."""
+"""The optional mark in a clone's display name, which alone proves that the clone is ours."""
 
 from __future__ import annotations
 

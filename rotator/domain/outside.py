@@ -17,7 +17,7 @@ def make_harmless(text: str) -> str:
 
 
 def find_id(text: str) -> str | None:
-    """The id (a UUID) in its one spelling, lower case with hyphens; None where the text is none."""
+    """The id (a UUID) in its one spelling, lower case with hyphens; None if the text is not an id."""
     lowered = text.strip().lower()
     return lowered if _ID.fullmatch(lowered) else None
 

@@ -181,7 +181,7 @@ def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> L
     OURS needs everything: display name, scopes, this organization alone, the exact planned second, and an id that
     was not listed before the mint; where the display name carries this rotation's mark, any second will do. NEAR is
     the same with another expiry: a server that clamps could have made it, and so could a person; it is reported and
-    never revoked by itself.
+    never revoked unless a person says so.
     """
     alike = (
         rotation.planned_valid_to is not None

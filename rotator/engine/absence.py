@@ -1,4 +1,4 @@
-"""A managed PAT that a listing lacks. One listing proves nothing, and what was said of it ends when it is seen."""
+"""A managed PAT that a listing lacks. One listing proves nothing, and a warning about it ends when it is seen."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:
 
 
 def clear_if_seen(held: ClaimedPat) -> None:
-    """Take back what the record says about a PAT that is listed now; another hold stays."""
+    """Clear what the record says about a missing PAT that is listed now; any other hold stays."""
     pat = held.pat
     if is_called_missing(pat):
         hold = None if pat.hold is Hold.REVOKED_ELSEWHERE else pat.hold

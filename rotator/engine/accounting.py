@@ -91,7 +91,7 @@ class Keepers:
     ) -> Keeper | None:
         """What accounts for a listed PAT: by its id as in `find_by_id`, or else by its likeness to an unanswered mint.
 
-        What some rotation made, and journaled, no other one can have made.
+        What one rotation made, and journaled, no other can have made.
         """
         known = self.find_by_id(pat.authorization_id, besides=besides)
         if known is not None or pat.authorization_id in self.minted_ids:
@@ -131,7 +131,7 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
     """Everything that accounts for PATs of these ids, by index.
 
     A PAT passes from an unanswered mint to the rotation's id and from there to a record: read in this order, with the
-    database's own refusal of a second record for one PAT, it is missed nowhere although others commit meanwhile.
+    database's own refusal of a second record for one PAT, it is never missed, even if others commit meanwhile.
     """
     pats = reading.inventory.load_by_ids(authorization_ids)
     mints = reading.journal.load_sent_mints(now)

@@ -1,4 +1,4 @@
-"""Take PATs that exist on the server under management."""
+"""Bring existing PATs under management."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def propose(run: RunContext, references: list[str], *, everything: bool, choice:
 def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
     """Write every proposal, in one transaction with one `pat_adopted` event each; return what was written.
 
-    A PAT that a record or a rotation has come to account for since it was listed is refused and not written.
+    A PAT that a record or a rotation accounts for by now is refused and not written.
     """
     now = run.services.clock.now()
     written: list[Proposal] = []
@@ -160,7 +160,7 @@ _KEPT = {
 def _refuse_kept(listed: Listed, keepers: Keepers, *, by_id: bool) -> Refusal | None:
     """Why a PAT cannot be adopted because something accounts for it already; None when nothing does.
 
-    Only what names it `by_id` or by display name says of a PAT that looks like a lost mint that it is a person's. What
+    A PAT that looks like a lost mint is refused unless a person names it (`by_id`), and so says that it is not. What
     a rotation of a forgotten ManagedPat left behind may be adopted, so that it can come back.
     """
     listing, pat = listed

@@ -51,7 +51,7 @@ def record(
 
 
 def is_recorded(reading: Reading, event: AuditEvent) -> bool:
-    """Whether the transaction that wrote this event was kept: then the log holds it, and not another of its number."""
+    """Whether the transaction that wrote this event was kept: then the log holds it, not another with its number."""
     found = reading.audit.load(event.sequence)
     return found is not None and found.hash == event.hash
 

@@ -186,7 +186,7 @@ class ClaimedPat:
         self._persist(commit)
 
     def _persist(self, act: Callable[[], T]) -> T:
-        """Do it, again and again until the claim ends while a value exists only in memory."""
+        """Do it; while a value exists only in memory, repeat it until the claim ends."""
         if not self._holds_value:
             return act()
         clock = self.services.clock

@@ -72,7 +72,7 @@ class Comparison:
 
 
 def compare(known: Known, keepers: Keepers, listing: Listing, now: datetime) -> Comparison:
-    """Compare a listing with our records and with what accounts for its PATs, loaded after it was taken."""
+    """Compare a listing with our records and with what accounts for its PATs, both loaded after the listing."""
     pair = (listing.account, listing.organization)
     records = {p.authorization_id: p for p in known.pats if (p.account, p.organization) == pair}
     late = _find_late(keepers, listing)
@@ -116,7 +116,7 @@ def has_drifted(pat: ManagedPat, current: Pat) -> bool:
 def _find_late(keepers: Keepers, listing: Listing) -> dict[str, Rotation]:
     """Return the listed PATs that are certainly lost mints of closed rotations, by authorization id.
 
-    Those of a ManagedPat that was forgotten are left behind: nobody works on it any more.
+    Those of a ManagedPat that was forgotten are left behind: nothing works on it any more.
     """
     late: dict[str, Rotation] = {}
     for rotation in keepers.mints:

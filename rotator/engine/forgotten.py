@@ -1,4 +1,4 @@
-"""Open rotations whose record is gone: closed, so that what they left alive is reported and not lost from sight."""
+"""Open rotations whose record is gone: closed, so that what they left alive is reported, not forgotten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECORD_GONE = "record_gone"
 
 
 def close_forgotten(run: RunContext) -> tuple[Rotation, ...]:
-    """Close every open rotation of a ManagedPat that is in the inventory no more, and return them.
+    """Close every open rotation of a ManagedPat that is no longer in the inventory, and return them.
 
     Nothing is sent: nobody can tell any more which of its PATs is in use. Both of them, or a lost mint, are left behind
     from now on.
@@ -57,7 +57,7 @@ def _close(run: RunContext, name: str) -> list[Rotation]:
 
 
 def _make_stand_in(rotation: Rotation) -> ManagedPat:
-    """A record that collides with no other: its PAT and its secret are called by the rotation's id."""
+    """A record that collides with no other: its PAT and its secret are named after the rotation's id."""
     return ManagedPat(
         name=rotation.name,
         account=rotation.account,

@@ -41,7 +41,7 @@ class Listing:
 class Sighting:
     """What a closer look for one PAT found. `pat` is the PAT if a listing taken now has it.
 
-    `is_gone`: it is certainly not active any more. Where neither is so, nothing is proven. `is_hidden`: an entry that
+    `is_gone`: it is certainly not active any more. If neither holds, nothing is proven. `is_hidden`: an entry that
     could not be read may be it, so that no number of listings proves that it is gone.
     """
 
@@ -58,7 +58,7 @@ def belongs(pat: Pat, organization_id: str | None) -> bool:
 
 
 def make_unknown_account(account: str) -> UnknownAccountError:
-    """What is said of a record whose account the settings do not name."""
+    """Make the error for a record whose account the settings do not name."""
     return UnknownAccountError(
         f'the settings name no account "{account}"',
         fix="Give the account its old name back in rotator.yaml, or forget its PATs with `rotator inventory forget` "
@@ -81,7 +81,7 @@ class ServerView:
         self._down: dict[tuple[str, str], RotatorError] = {}
 
     def refresh_account(self, account: str) -> None:
-        """Make sure that the account is signed in. Otherwise raise the error that put it down.
+        """Make sure that the account is signed in. Otherwise raise the error that brought it down.
 
         UnknownAccountError when the settings name no such account.
         """
@@ -103,7 +103,7 @@ class ServerView:
         self._raise_if_down(account, organization)
 
     def note_error(self, account: str, organization: str, error: RotatorError) -> None:
-        """Put down what the error says cannot work now: the whole account, or the account in this organization."""
+        """Mark as down what the error says cannot work now: the whole account, or the account in this organization."""
         # A refusal inside a 200 is about one PAT: the account's rights for another may differ.
         denied = (
             isinstance(error, DeniedError)
@@ -154,7 +154,7 @@ class ServerView:
         return Sighting(listing.find(authorization_id), is_hidden=listing.may_hide(authorization_id))
 
     def _fetch_revoked(self, account: str, organization: str) -> frozenset[str]:
-        """The ids that the server calls revoked, fetched once: nothing revoked ever lives again."""
+        """The ids that the server calls revoked, fetched once: a revoked PAT never becomes valid again."""
         key = ("revoked", account, organization)
         with self._lock(*key):
             known = self._known.get(key)

@@ -14,9 +14,9 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.errors import RotationError
 
 MAX_LOST_PER_DAY = 3
-"""After so many losses that nothing explains the next attempt waits until the first of them is a day old."""
+"""After this many unexplained losses, the next attempt waits until the first of them is a day old."""
 TOLD_LOST_PER_DAY = 2
-"""From so many on each further one is told."""
+"""From this many on, each further one is reported."""
 EXPLAINED_CODES = frozenset({"value_lost", "lifetime_clamped"})
 _DAY = timedelta(days=1)
 
@@ -43,7 +43,7 @@ def check_attempts(held: ClaimedPat) -> None:
 
 
 def find_pause(lost: Sequence[Rotation], valid_to: datetime) -> datetime | None:
-    """Return when the next attempt may begin after these losses, the newest first; None when it may at once.
+    """Return when the next attempt may begin after these losses, the newest first; None when it may begin immediately.
 
     Losses that are explained only back off, so that a process that dies again and again does not mint without end.
     """

@@ -164,7 +164,7 @@ def _journal_mint(held: ClaimedPat, pat: Pat) -> None:
 
 
 def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Source) -> None:
-    """Revoke a clone, proven ours, whose answer says something else, or that would be due again immediately."""
+    """Revoke a clone that is ours if its answer said something else, or if it would be due again immediately."""
     if answered.scopes != made.scopes or answered.display_name != made.display_name:
         raise abandon_unusable(
             held, "mint_answer_wrong", f'the clone came back as "{answered.display_name}" with scope {answered.scope}'

@@ -1,4 +1,4 @@
-"""Notice at each look what went wrong and what is well again; audited when it changes, not at every run."""
+"""Notice at each look what went wrong and what works again; audited when it changes, not at every run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class VaultNotes:
     """What the work of one run shows about the vaults. Safe for threads.
 
     A vault is down from the first failure on. It works again when one run could work with it and met no failure: one
-    PAT's success takes nothing back that another one met.
+    PAT's success does not undo another one's failure.
     """
 
     def __init__(self, run: RunContext) -> None:

@@ -85,8 +85,8 @@ def is_waiting(pat: ManagedPat, now: datetime) -> bool:
 def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool:
     """Whether its last failure is past: nothing is to be done for it, so nothing stands in the way.
 
-    What a person must mend stays blocked, but for what the policy forbade and forbids no longer, and where the policy
-    does not rotate it any more. Anything else is past when the time to try again has come.
+    What a person must fix stays blocked, unless the policy forbade it and no longer does, or the policy no longer
+    rotates it. Anything else is past when the time to try again has come.
     """
     failure, rule = pat.last_failure, decision.rule
     is_held = pat.blocked and pat.hold is not None

@@ -40,7 +40,7 @@ from rotator.ports.secret_store import SecretVersion
 
 @dataclass(frozen=True)
 class Source:
-    """What a clone is made from: the old PAT as the server describes it now, and the listing it stands in."""
+    """What a clone is made from: the old PAT as the server describes it now, and the listing that shows it."""
 
     pat: Pat
     rule: Rule

@@ -40,8 +40,8 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
 def _check_shortened(held: ClaimedPat, identifier: str, organization_id: str | None) -> None:
     """Look at the whole list before a shorter expiry is believed: a person may have made one like it just now.
 
-    The list must show the PAT that the answer names, and none with the very second that was asked for. An entry that
-    could not be read before the mint either is not the new one.
+    The list must show the PAT that the answer names, and none with the exact second that was asked for. An entry
+    that could not be read before the mint either is not the new one.
     """
     rotation = held.rotation
     listed = held.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)

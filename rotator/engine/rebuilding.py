@@ -1,4 +1,4 @@
-"""Make the inventory again from the vaults' tags and the server's list. Revokes and mints nothing."""
+"""Rebuild the inventory from the vaults' tags and the server's list. Revokes and mints nothing."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def look(run: RunContext) -> Rebuild:
 def rebuild(run: RunContext, plan: Rebuild) -> None:
     """Write what `look` found: records, and a new overlap for each old PAT that still lives.
 
-    ClaimHeldError when another run works on one, or has done so since. Those before it are written; repeat it later.
+    ClaimHeldError when another run works on one, or has done so since. Records before it are written; repeat it later.
     """
     now = run.services.clock.now()
     if plan.news:

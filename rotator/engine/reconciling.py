@@ -29,16 +29,16 @@ from rotator.ports.database import Reading
 Pair = tuple[str, str]
 
 GONE_HOLDS = (Hold.REVOKED_ELSEWHERE, Hold.REVOKED_BY_HAND, Hold.DATABASE_BEHIND)
-"""With one of these on its record, that a PAT is not listed is no news."""
+"""If its record has one of these, it is no news that a PAT is not listed."""
 
 
 @dataclass
 class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
-    `late` are PATs of ours that appeared after their rotation was closed; `left_behind` are those that only a person
-    may have revoked; `late_stores` are the names whose earlier write to the vault may still take effect. `down` are
-    the pairs of account and organization that could not be looked at.
+    `late` are PATs of ours that appeared after their rotation was closed; `left_behind` are those that are revoked only
+    when a person says so; `late_stores` are the names whose earlier write to the vault may still take effect. `down`
+    are the pairs of account and organization that could not be looked at.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)

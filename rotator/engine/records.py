@@ -13,7 +13,7 @@ from rotator.engine.listing import Listing
 from rotator.ports.database import Reading
 
 LATE_STORE_SPAN = timedelta(days=7)
-"""For how long after a rotation was closed an unanswered write of it is looked for."""
+"""How long after a rotation was closed its unanswered write is looked for."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Known:
 
     @property
     def keepers(self) -> Keepers:
-        """What accounts for whatever PAT a look may show."""
+        """What accounts for any PAT that a look may show."""
         unanswered = (r for r in self.open_rotations if r.new_authorization_id is None and r.sent_at is not None)
         return Keepers(
             pats=self.pats,

@@ -19,7 +19,7 @@ from rotator.errors import (
 
 
 def recover(held: ClaimedPat, view: ServerView) -> None:
-    """Continue the open rotation as far as is safe now. It may die anywhere too, and can be repeated.
+    """Continue the open rotation as far as is safe now. It may be interrupted anywhere as well, and can be repeated.
 
     Afterwards the rotation is closed, overlapping, or settling in `minting` or `storing` because a request
     may still take effect.

@@ -25,10 +25,10 @@ def is_settled(held: ClaimedPat) -> bool:
 
 
 def make_settled_at(rotation: Rotation, pat: ManagedPat, settle: timedelta) -> datetime | None:
-    """Return when the last unanswered request is waited for no more; None when nothing was sent.
+    """Return when the wait for the last unanswered request ends; None when nothing was sent.
 
-    A mint is waited for less long when its ManagedPat has little time left: one that takes effect later is found by
-    its fingerprint, and revoked. A late write to the vault would be read by consumers, so it always gets its time.
+    The wait for a mint is shorter when its ManagedPat has little time left: a mint that takes effect later is found
+    by its fingerprint, and revoked. A late write to the vault would be read by consumers, so its wait is never cut.
     """
     if rotation.sent_at is None:
         return None

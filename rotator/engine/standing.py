@@ -1,4 +1,4 @@
-"""How a ManagedPat stands at a look: what is wrong with it, by its record, its rotation and the policy."""
+"""How a ManagedPat stands when it is looked at: what is wrong, by its record, its rotation and the policy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Standing:
     def find_trouble(self) -> Event | None:
         """Return what is wrong with it, as the event that begins that condition.
 
-        None also when nobody wants it rotated: what happens to it then is told when it happens, not at each look.
+        None also when nobody wants it rotated: what happens to it then is reported when it happens, not at each look.
         """
         refusal, failure = self._find_refusal(), self.pat.last_failure
         is_ignored = self.decision.verdict is Verdict.IGNORED and not self.is_rotating
@@ -61,7 +61,7 @@ class Standing:
         return FailureCleared() if is_past or not lasts else None
 
     def _find_refusal(self) -> Failure | None:
-        """Why the policy forbids a rotation, if the record says nothing weightier."""
+        """Why the policy forbids a rotation, if the record says nothing more serious."""
         is_weightier = self.is_rotating or self.pat.blocked or is_called_missing(self.pat)
         return None if is_weightier else explain_decision(self.decision)
 

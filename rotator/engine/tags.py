@@ -18,7 +18,7 @@ RESTORED_TAG = "rotator-restored"
 
 
 def make_tags(rotation: Rotation, head: AuditEvent | None) -> dict[str, str]:
-    """Make tags from which the rotation is found again and an inventory rebuilt. `head` anchors the audit chain."""
+    """Make the tags from which a rotation can be found and an inventory rebuilt. `head` anchors the audit chain."""
     return {
         ROTATION_TAG: rotation.id,
         AUTHORIZATION_TAG: rotation.new_authorization_id or "",

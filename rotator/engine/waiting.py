@@ -57,7 +57,7 @@ def repeat(act: Callable[[], T], *, locked: Patience, away: Patience) -> T:
 def keep_books(services: Services, act: Callable[[], T]) -> T:
     """Return what an act for the whole run returns: it outlasts a lock, and a connection that broke.
 
-    If the database stays away, the run ends soon: nobody's work is possible. The act does no harm when repeated.
+    If the database stays away, the run ends soon, because no work is possible. The act does no harm when repeated.
     """
     clock, stop = services.clock, services.stop
     return repeat(act, locked=Patience(clock, stop, _LONGEST_LOCK), away=Patience(clock, stop, _LONGEST_ABSENCE))

@@ -31,7 +31,7 @@ class MintedPat:
 
 
 class PatList(tuple[Pat, ...]):
-    """The PATs of a list, each entry read by itself.
+    """The PATs of a list, each entry read on its own.
 
     `unreadable` has one item for each entry that could not be read: its id, "" where that was not readable either.
     What such an entry may hide is not absent.

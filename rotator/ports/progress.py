@@ -1,4 +1,4 @@
-"""How events are told as they happen."""
+"""How events are reported as they happen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pydantic's findings in our words, and pointing at the right place."""
+"""Pydantic's findings in our words, each at the right place."""
 
 from __future__ import annotations
 

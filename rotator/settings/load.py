@@ -1,4 +1,4 @@
-"""Finding, reading and checking `rotator.yaml` and `policy.yaml`. Every problem of a file is reported at once."""
+"""Find, read and check `rotator.yaml` and `policy.yaml`. Every problem of a file is reported at once."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _check_policy(path: Path) -> tuple[Policy | None, list[str]]:
 
 
 def _make_parts(data: Mapping[str, object]) -> PolicyParts:
-    """Each part by itself, so that one that is wrong does not hide the conflicts among the others."""
+    """Check each part on its own, so that a wrong one does not hide conflicts among the others."""
     rules = data.get("rules")
     return PolicyParts(
         _validate(DefaultsSection, data.get("defaults")),

@@ -1,4 +1,4 @@
-"""One problem in a file, and how people get to see it."""
+"""One problem in a file, and how it is shown."""
 
 from __future__ import annotations
 

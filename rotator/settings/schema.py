@@ -1,4 +1,4 @@
-"""Looking things up in a JSON Schema: which keys a place may have, what they mean, whether they hold a secret."""
+"""Look things up in a JSON Schema: which keys a place may have, what they mean, whether they hold a secret."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class AzureDevOpsPatService:
         return identity
 
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
-        """Return all pages, or raise. Each entry is read by itself.
+        """Return all pages, or raise. Each entry is read on its own.
 
         A PAT that moved to a later page while we read appears once, as last seen.
         """

@@ -104,7 +104,7 @@ def make_reader(engine: Engine) -> Engine:
 def savepoint(connection: Connection) -> AbstractContextManager[object]:
     """Wrap one statement that a constraint may refuse without ending the transaction.
 
-    PostgreSQL needs a savepoint for that; SQLite undoes a refused statement by itself.
+    PostgreSQL needs a savepoint for that; SQLite undoes a refused statement on its own.
     """
     return connection.begin_nested() if is_postgresql(connection) else nullcontext()
 

@@ -1,4 +1,4 @@
-"""Which version of our schema a database holds, and whether this rotator can work with it."""
+"""Which version of our schema a database holds, and whether this version of rotator can work with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables. `migrations/` builds them; a test proves that both say the same.
+"""The tables. `migrations/` builds them; a test proves that both are equal.
 
 No column holds a secret: the value of a PAT lives in the vault alone.
 

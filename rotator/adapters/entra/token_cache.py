@@ -77,8 +77,8 @@ class EncryptedTokenCache(MemoryTokenCache):
 
     Every look-up sees what other processes wrote; every change is made under a lock on `PATH.lock` and is on the disk
     when the call returns. The previous generation is kept as `PATH.previous`. If the file cannot be read, that is used
-    and `token_cache_recovered` is told; if neither can be read, the cache is empty, `damage` says why, and
-    `token_cache_damaged` is told. Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
+    and `token_cache_recovered` is reported; if neither can be read, the cache is empty, `damage` says why, and
+    `token_cache_damaged` is reported. Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
     `token_cache_unreadable`, `token_cache_unwritable`).
     """
 

@@ -1,4 +1,4 @@
-"""What the Azure library raises, as our errors, which say who must do what.
+"""What the Azure library raises, as our errors with their fixes.
 
 The library's exceptions hold the request with the secret in its body: only the status, the codes, the request id and
 a cleaned text are taken from them, and they must not become the context of what is raised instead.

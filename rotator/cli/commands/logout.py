@@ -1,4 +1,4 @@
-"""`rotator logout`: an account's sign-in is forgotten."""
+"""`rotator logout`: forget an account's sign-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rotator recover`: finish what was interrupted, and show what only a person may have revoked."""
+"""`rotator recover`: finish what was interrupted, and show what a person must decide."""
 
 from __future__ import annotations
 

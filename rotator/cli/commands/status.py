@@ -59,7 +59,7 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
 
 
 def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:
-    """What the token cache says of each account; not known to a user who may not read it, which is told."""
+    """What the token cache says about each account; unknown to a user who may not read it, with a note."""
     from rotator.cli.console import note
     from rotator.documents.accounts import make_sign_in_document
 

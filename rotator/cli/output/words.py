@@ -23,7 +23,7 @@ def say_in(moment: datetime, now: datetime) -> str:
 
 
 def say_left(moment: datetime, now: datetime) -> str:
-    """`5d left`, or `expired 2d ago`: the larger unit alone, as a list is read for no more."""
+    """`5d left`, or `expired 2d ago`: only the larger unit, which is enough in a list."""
     span = say_duration(abs(moment - now)).split()[0]
     return f"{span} left" if moment > now else f"expired {span} ago"
 
