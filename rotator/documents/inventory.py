@@ -41,7 +41,7 @@ class RotationDocument(TypedDict):
     rotation_id: Annotated[str, "Id of the rotation."]
     state: Annotated[RotationState, "How far it got."]
     rule: Annotated[str, "Rule of the policy that it follows."]
-    predecessor_id: Annotated[str, "Id of the old PAT."]
+    predecessor_id: Annotated[str | None, "Id of the old PAT. Null: it made the first one."]
     authorization_id: Annotated[str | None, "Id of the new PAT. Null: none is known to exist."]
     created_at: Annotated[Moment, "When it began."]
     updated_at: Annotated[Moment, "When it changed last."]
@@ -94,7 +94,7 @@ def make_rotation_document(rotation: Rotation) -> RotationDocument:
         "rotation_id": rotation.id,
         "state": rotation.state,
         "rule": rotation.rule,
-        "predecessor_id": rotation.predecessor_id,
+        "predecessor_id": rotation.predecessor_id or None,
         "authorization_id": rotation.new_authorization_id,
         "created_at": write_moment(rotation.created_at),
         "updated_at": write_moment(rotation.updated_at),

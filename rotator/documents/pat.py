@@ -14,7 +14,7 @@ class PatReference(TypedDict):
     name: Annotated[str, "Name of the PAT in rotator."]
     account: Annotated[str, "Account whose PAT it is, as the settings name it."]
     organization: Annotated[str, "Azure DevOps organization."]
-    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps. Empty: its first PAT is still to be made."]
 
 
 class PatFacts(PatReference):

@@ -1,4 +1,4 @@
-"""`rotator once`, `rotate` and `recover`: what a run did."""
+"""`rotator once`, `rotate`, `create` and `recover`: what a run did."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class ReportDocument(Document):
 
     run_id: Annotated[str, "Id of the run, as the audit log has it."]
     dry_run: Annotated[bool, "Whether nothing was done."]
+    created: Annotated[list[OutcomeDocument], "Got their first PAT, which a person asked for with `rotator create`."]
     rotated: Annotated[list[OutcomeDocument], "Got a new PAT; the old one is valid until the overlap ends."]
     retired: Annotated[list[OutcomeDocument], "Old PATs that were revoked after their overlap."]
     recovered: Annotated[list[OutcomeDocument], "Interrupted rotations that were finished, and late ones undone."]
@@ -70,6 +71,7 @@ def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> 
         "schema_version": SCHEMA_VERSION,
         "run_id": report.run_id,
         "dry_run": False,
+        "created": make_list(OutcomeKind.CREATED),
         "rotated": make_list(OutcomeKind.ROTATED),
         "retired": make_list(OutcomeKind.RETIRED),
         "recovered": make_list(OutcomeKind.RECOVERED),
@@ -94,11 +96,13 @@ def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
     """Give what a run would do, in the same lists."""
     postponed = frozenset(plan.postponed)
     due = plan.of_kind(ActionKind.ROTATE)
+    allowed = [action for action in due if action.pat.name not in postponed]
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "dry_run": True,
-        "rotated": [_make_planned(action) for action in due if action.pat.name not in postponed],
+        "created": [_make_planned(action) for action in allowed if not action.pat.has_pat],
+        "rotated": [_make_planned(action) for action in allowed if action.pat.has_pat],
         "retired": [_make_planned(action) for action in plan.of_kind(ActionKind.RETIRE)],
         "recovered": [_make_planned(action) for action in plan.of_kind(ActionKind.RECOVER)],
         "abandoned": [],
@@ -108,6 +112,11 @@ def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
         "held": [],
         "settling": [],
     }
+
+
+def make_draft_document(pat: ManagedPat, rule: str, run_id: str) -> ReportDocument:
+    """Give what a creation would do, in the same lists."""
+    return {**make_report_document(RunReport(run_id)), "dry_run": True, "created": [{**_begin(pat), "rule": rule}]}
 
 
 def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:

@@ -125,8 +125,10 @@ class Failure:
 class ManagedPat:
     """One inventory record. `name` is ours and unique in the installation.
 
-    `authorization_id` is the PAT that consumers should be using now. `epoch` counts claims: a write that
-    carries an older epoch is refused. `retry_at` is when a failed or blocked PAT is looked at again.
+    `authorization_id` is the PAT that consumers should be using now; it is empty while the first one is still to be
+    made, and then `valid_from` is when a person asked for it, `valid_to` that moment plus the lifetime asked for.
+    `epoch` counts claims: a write that carries an older epoch is refused. `retry_at` is when a failed or blocked PAT
+    is looked at again.
     """
 
     name: str
@@ -165,6 +167,11 @@ class ManagedPat:
     def as_of(self, now: datetime) -> Self:
         """Return the record with the expiry that holds at `now`: see `find_expiry`."""
         return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
+
+    @property
+    def has_pat(self) -> bool:
+        """Whether there is a current PAT; False while the first one is still to be made."""
+        return bool(self.authorization_id)
 
     @property
     def lifetime(self) -> timedelta:

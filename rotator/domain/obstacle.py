@@ -22,6 +22,7 @@ class ObstacleKind(StrEnum):
     ALL_ORGANIZATIONS = ALL_ORGANIZATIONS
     SEVERAL_ORGANIZATIONS = "several_organizations"
     OTHER_ORGANIZATION = "other_organization"
+    LIFETIME_TOO_LONG = "lifetime_too_long"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class ActionReason(StrEnum):
     IGNORED = "ignored"
     NOT_DUE = "not_due"
     UNDER_THRESHOLD = "under_threshold"
+    TO_BE_CREATED = "to_be_created"
     EXPIRED = "expired"
     FORBIDDEN = "forbidden"
 

@@ -148,19 +148,22 @@ class Policy:
         if rule.action is RuleAction.IGNORE:
             return Decision(Verdict.IGNORED, rule)
         lifetime = self.clone_lifetime(pat, rule, longest)
-        rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime)
+        rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime) if pat.has_pat else pat.valid_from
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
         obstacle = check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, shortfall)
-        if obstacle is not None and rule.action is RuleAction.ROTATE:
+        if obstacle is not None and (rule.action is RuleAction.ROTATE or not pat.has_pat):
             return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
         if now < rotate_after:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime)
-        verdict = Verdict.ALERT if rule.action is RuleAction.ALERT else Verdict.DUE
+        verdict = Verdict.ALERT if rule.action is RuleAction.ALERT and pat.has_pat else Verdict.DUE
         return Decision(verdict, rule, rotate_after, lifetime)
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
-        """Return the lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum."""
-        wanted = rule.lifetime or make_kept_lifetime(pat.lifetime)
+        """Return the lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum.
+
+        The first PAT of a ManagedPat gets the one that was asked for.
+        """
+        wanted = (rule.lifetime or make_kept_lifetime(pat.lifetime)) if pat.has_pat else pat.lifetime
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
 
 

@@ -36,7 +36,7 @@ STEPS: dict[RotationState, frozenset[RotationState]] = {
     _S.MINTED: frozenset({_S.VERIFIED, _S.ABANDONING}),
     _S.VERIFIED: frozenset({_S.STORING, _S.ABANDONING}),
     _S.STORING: frozenset({_S.STORED, _S.ABANDONING, _S.FAILED}),
-    _S.STORED: frozenset({_S.OVERLAPPING, _S.FAILED}),
+    _S.STORED: frozenset({_S.OVERLAPPING, _S.COMPLETED, _S.FAILED}),
     _S.OVERLAPPING: frozenset({_S.RETIRING, _S.COMPLETED, _S.FAILED}),
     _S.RETIRING: frozenset({_S.COMPLETED, _S.OVERLAPPING, _S.FAILED}),
     _S.ABANDONING: frozenset({_S.ABANDONED, _S.FAILED}),
@@ -88,9 +88,9 @@ class Rotation:
     """One rotation as the journal holds it.
 
     `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
-    only id that may ever be retired. `known_ids` are all ids, in lower case, that the server listed before the mint, ""
-    for each entry whose id could not be read; none once the clone is known by its own, and of a refused mint only
-    those of that display name.
+    only id that may ever be retired. It is empty for the first PAT of a ManagedPat. `known_ids` are all ids, in lower
+    case, that the server listed before the mint, "" for each entry whose id could not be read; none once the clone is
+    known by its own, and of a refused mint only those of that display name.
     `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
     `sent_at` is when the latest request whose answer may be lost (mint or store) was about to be sent;
     `mint_begun_at` is the same for the mint, and no later request overwrites it.
@@ -149,6 +149,11 @@ class Rotation:
         return self.state not in CLOSED_STATES
 
     @property
+    def has_predecessor(self) -> bool:
+        """Whether it replaces a PAT; False for the first one of a ManagedPat."""
+        return bool(self.predecessor_id)
+
+    @property
     def may_write_late(self) -> bool:
         """Whether a write to the vault that nobody waits for any more may still replace a newer one.
 
@@ -157,8 +162,12 @@ class Rotation:
         return self.tried_store and (self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_LOST)
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
-        """Return the rotation after a step; raises IllegalTransitionError when `STEPS` forbids it."""
-        if state not in STEPS[self.state]:
+        """Return the rotation after a step; raises IllegalTransitionError when `STEPS` forbids it.
+
+        What replaces a PAT is never completed without an overlap, and what replaces none has no overlap.
+        """
+        skipped = _S.COMPLETED if self.has_predecessor else _S.OVERLAPPING
+        if state not in STEPS[self.state] or (self.state is _S.STORED and state is skipped):
             raise IllegalTransitionError(f"rotation {self.id}: {self.state.value} cannot become {state.value}")
         return replace(self, state=state, updated_at=check_aware(at), **changes)
 

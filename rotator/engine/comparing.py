@@ -74,7 +74,7 @@ class Comparison:
 def compare(known: Known, keepers: Keepers, listing: Listing, now: datetime) -> Comparison:
     """Compare a listing with our records and with what accounts for its PATs, both loaded after the listing."""
     pair = (listing.account, listing.organization)
-    records = {p.authorization_id: p for p in known.pats if (p.account, p.organization) == pair}
+    records = {p.authorization_id: p for p in known.pats if (p.account, p.organization) == pair and p.has_pat}
     late = _find_late(keepers, listing)
     left = {item.pat.authorization_id: item for item in find_left_behind(keepers, *pair, listing.pats)}
     entries = []

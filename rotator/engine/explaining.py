@@ -75,6 +75,11 @@ def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
         case ObstacleKind.SEVERAL_ORGANIZATIONS:
             reach = f"it is valid for {obstacle.organizations} organizations"
             return f"{reach}, but the API creates PATs for one only", _SPLIT
+        case ObstacleKind.LIFETIME_TOO_LONG:
+            return (
+                f"guardrails.max_lifetime allows {longest} at most",
+                "Ask for a shorter lifetime, or raise guardrails.max_lifetime in the policy.",
+            )
         case ObstacleKind.OTHER_ORGANIZATION:
             return (
                 "it belongs to a different organization from the one in the inventory",

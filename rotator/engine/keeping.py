@@ -97,6 +97,11 @@ def revoke_current(run: RunContext, name: str) -> str:
                 fix=_say_how_to_finish(held.rotation),
             )
         pat = held.pat
+        if not pat.has_pat:
+            raise UsageError(
+                f"{name} has no PAT yet: its first one is still to be made",
+                fix=f"`rotator inventory forget {name}` gives it up.",
+            )
         view.check_reachable(pat.account, pat.organization)
         held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why="by hand"))
         held.check_claim()

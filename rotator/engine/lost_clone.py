@@ -21,6 +21,8 @@ def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
     rotation = held.rotation
     place = (rotation.account, rotation.organization)
     if view.look_for(*place, rotation.new_authorization_id or "").is_gone:
+        if not rotation.has_predecessor:
+            raise _return_to_predecessor(held, None)
         old = view.look_for(*place, rotation.predecessor_id)
         if old.pat is not None or old.is_gone:
             raise _return_to_predecessor(held, old.pat)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.events.rotations import (
-    OverlapStarted,
-)
+from rotator.domain.events.inventory import PatCreated
+from rotator.domain.events.rotations import OverlapStarted, RotationCompleted
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import (
     RotationState,
@@ -31,6 +30,7 @@ from rotator.ports.secret_store import StoredSecret
 def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
     """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
 
+    The first PAT of a ManagedPat has no predecessor, and so no overlap: its rotation is completed.
     `value` is None after a restart: then the only copy is in the vault, proven ours by its tags.
     CloneLostError when somebody revoked the clone meanwhile.
     """
@@ -54,6 +54,10 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         valid_to=rotation.new_valid_to,
         secret_version=latest.version.version,
     )
+    if not rotation.has_predecessor:
+        created = PatCreated(authorization_id=pat.authorization_id, secret_version=latest.version.version)
+        held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
+        return
     until = run.services.clock.now() + rotation.overlap
     held.step(
         RotationState.OVERLAPPING,

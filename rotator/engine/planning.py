@@ -65,6 +65,8 @@ def plan_one(
     if decision.verdict is Verdict.DUE and decision.lifetime is not None and decision.rule is not None:
         expires_at, retires_at = now + decision.lifetime, now + decision.rule.overlap
     kind, reason = _VERDICTS[decision.verdict]
+    if kind is ActionKind.ROTATE and not pat.has_pat:
+        return Action(kind, pat, ActionReason.TO_BE_CREATED, decision, expires_at=expires_at)
     if reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
         reason = ActionReason.EXPIRED
     return Action(

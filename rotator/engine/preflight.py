@@ -27,6 +27,7 @@ from rotator.engine.provenance import (
     Writer,
     find_behind,
     load_provenance,
+    make_occupied,
 )
 from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
@@ -40,7 +41,10 @@ from rotator.ports.secret_store import SecretVersion
 
 @dataclass(frozen=True)
 class Source:
-    """What a clone is made from: the old PAT as the server describes it now, and the listing that shows it."""
+    """What a clone is made from: the old PAT as the server describes it now, and the listing that shows it.
+
+    For the first PAT of a ManagedPat it is what was asked for.
+    """
 
     pat: Pat
     rule: Rule
@@ -59,18 +63,24 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         said = f"rule {rule.name} says ignore" if rule else "no rule in the policy matches it"
         raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
     listing = view.fetch_listing(pat.account, pat.organization)
-    current = run.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
-    now = run.services.clock.now()
-    if current is None or (current.valid_to > now and listing.find(pat.authorization_id) is None):
-        if held.run.mode is RunMode.BY_HAND:
-            current = current or _from_inventory(held, listing)
-        else:
-            current = check_listed(held, view)
+    current = _inspect_current(held, view, listing) if pat.has_pat else _from_inventory(held, listing)
     obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if obstacle is not None:
         told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
     return Source(current, rule, lifetime, listing)
+
+
+def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing) -> Pat:
+    """Return the old PAT as the server describes it; where it was revoked, by hand as the inventory describes it."""
+    pat = held.pat
+    current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
+    is_listed = listing.find(pat.authorization_id) is not None
+    if current is not None and (is_listed or current.valid_to <= held.services.clock.now()):
+        return current
+    if held.run.mode is RunMode.BY_HAND:
+        return current or _from_inventory(held, listing)
+    return check_listed(held, view)
 
 
 def begin_rotation(held: ClaimedPat, source: Source) -> None:
@@ -98,7 +108,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> None:
     held.begin(
         rotation,
         RotationPlanned(
-            predecessor_id=rotation.predecessor_id,
+            predecessor_id=rotation.predecessor_id or None,
             rule=rule.name,
             vault=rotation.vault,
             secret_name=rotation.secret_name,
@@ -119,13 +129,16 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
     """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
 
     A person may overrule another writer, not a database that is behind the vault. Until then a secret that
-    was frozen for it stays as it is, even when none of our own writes was ever confirmed.
+    was frozen for it stays as it is, even when none of our own writes was ever confirmed. The first PAT of a
+    ManagedPat writes over nothing but what is ours.
     """
     pat = held.pat
     behind = find_behind(held, newest)
     if behind is not None:
         raise behind
     is_foreign = load_provenance(held.run, pat).find_writer(newest) is Writer.FOREIGN
+    if is_foreign and not pat.has_pat:
+        raise make_occupied(pat)
     was_frozen = pat.hold is Hold.FOREIGN_WRITE
     if is_foreign and (was_frozen or pat.secret_version is not None) and held.run.mode is not RunMode.BY_HAND:
         raise ForeignWriteError(

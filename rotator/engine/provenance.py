@@ -63,8 +63,12 @@ def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:
 
 def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:
     """Return the error to raise when a rotation that our journal does not know wrote the newest version, else None."""
-    pat = held.pat
-    if newest is None or load_provenance(held.run, pat).find_writer(newest) is not Writer.UNKNOWN:
+    return find_unknown_writer(held.run, held.pat, newest)
+
+
+def find_unknown_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:
+    """Do what `find_behind` does, for a record that need not be claimed."""
+    if newest is None or load_provenance(run, pat).find_writer(newest) is not Writer.UNKNOWN:
         return None
     return DatabaseBehindError(
         f"secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
@@ -80,6 +84,15 @@ def check_not_behind(held: ClaimedPat) -> None:
     error = find_behind(held, versions[0] if versions else None)
     if error is not None:
         raise error
+
+
+def make_occupied(pat: ManagedPat) -> ForeignWriteError:
+    """Make the error for when the secret of a PAT that is to be created holds what somebody else wrote."""
+    return ForeignWriteError(
+        f"secret {pat.secret_name} in {pat.vault} holds something that rotator did not write; nothing was minted",
+        code="secret_occupied",
+        fix="Choose another secret with --secret, or adopt the PAT whose value it holds.",
+    )
 
 
 def make_foreign(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:

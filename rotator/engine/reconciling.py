@@ -181,6 +181,8 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) ->
             guard_revocation(held, view)
         return
     pat, current = held.pat, listing.find(held.pat.authorization_id)
+    if not pat.has_pat:
+        return
     if current is None and pat.valid_to > held.services.clock.now():
         current = check_listed(held, view)
     if current is None:

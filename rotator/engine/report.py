@@ -22,6 +22,7 @@ class OutcomeKind(StrEnum):
 
     RECOVERED = "recovered"
     ABANDONED = "abandoned"
+    CREATED = "created"
     ROTATED = "rotated"
     RETIRED = "retired"
     SETTLING = "settling"
@@ -40,7 +41,7 @@ class OutcomeReason(StrEnum):
     CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
 
 
-DONE_KINDS = frozenset({OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
+DONE_KINDS = frozenset({OutcomeKind.CREATED, OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
 """What was brought to its end."""
 
 

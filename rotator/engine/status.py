@@ -116,7 +116,7 @@ def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, 
 
 
 def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
-    if pat.valid_to <= now:
+    if pat.valid_to <= now and pat.has_pat:
         return PatState.EXPIRED
     if pat.state is ManagedPatState.PAUSED:
         return PatState.PAUSED
@@ -143,7 +143,7 @@ def _find_next(
         return NextAction.NONE, None
     if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
         return (NextAction.RETRY, pat.retry_at) if pat.retry_at is not None else (NextAction.NONE, None)
-    by_hand = rule.action is RuleAction.ALERT
+    by_hand = rule.action is RuleAction.ALERT and pat.has_pat
     return NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after
 
 

@@ -102,7 +102,8 @@ class PatWork:
             store_value(held, value)
             confirm_stored(held, self.view, value)
         until = held.rotation.overlap_until
-        self.report.add(PatOutcome.of(OutcomeKind.ROTATED, held.pat, decision=decision, overlap_until=until))
+        kind = OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED
+        self.report.add(PatOutcome.of(kind, held.pat, decision=decision, overlap_until=until))
         self._vaults.note_answer(held.pat)
 
     def _undo_late(self, held: ClaimedPat) -> None:

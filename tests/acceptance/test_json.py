@@ -86,6 +86,11 @@ def _work(caller: Caller) -> None:
     caller.run("once", "--dry-run")
     [report] = caller.run("once")
     assert report["rotated"]
+    new = ("create", "deploy", "--account", "build-bot", "--organization", "contoso", "--scope", "vso.code")
+    caller.run(*new, "--lifetime", "30d", "--dry-run")
+    [created] = caller.run(*new, "--lifetime", "30d")
+    assert created["created"]
+    caller.run(*new, "--lifetime", "30d", code=1)
     caller.run("inventory", "list")
     caller.run("inventory", "show", "npm-feed")
     caller.run("inventory", "pause", "docs-site")

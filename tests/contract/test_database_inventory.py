@@ -43,6 +43,21 @@ def test_inventory_load_gives_back_every_field_when_added(database: Database) ->
         assert work.inventory.load("other") is None
 
 
+def test_inventory_holds_any_number_of_records_without_a_pat(database: Database) -> None:
+    """Their first one is still to be made; one gets it later, and another's secret is still refused."""
+    with database.begin() as work:
+        for name in ("a", "b"):
+            work.inventory.add(replace(make_managed_pat(name), authorization_id=""))
+        claim = work.claims.claim("a", "run", now=NOW, span=DAY)
+        work.inventory.save(make_managed_pat("a"), claim)
+        with pytest.raises(UsageError, match="belongs to a") as taken:
+            work.inventory.add(replace(make_managed_pat("c"), authorization_id="", secret_name="contoso-a"))
+        assert taken.value.code == "secret_taken"
+    with database.read() as reading:
+        assert [pat.authorization_id for pat in reading.inventory.load_all()] == ["id-a", ""]
+        assert reading.inventory.load_by_ids([""]) == ()
+
+
 def test_inventory_load_all_sorts_by_code_point_when_names_are_odd(database: Database) -> None:
     """The order does not depend on a server's locale."""
     names = ["b", "a.1", "a-1", "a_1", "a1", "0"]

@@ -71,7 +71,7 @@ class _MemoryInventoryReader:
         return self._tables.pats.get(name)
 
     def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[ManagedPat, ...]:
-        return tuple(pat for pat in self.load_all() if pat.authorization_id in authorization_ids)
+        return tuple(pat for pat in self.load_all() if pat.has_pat and pat.authorization_id in authorization_ids)
 
     def find_names(self, names: Collection[str]) -> frozenset[str]:
         return frozenset(name for name in names if name in self._tables.pats)
@@ -116,7 +116,10 @@ class _MemoryInventory(_MemoryInventoryReader):
 
     def _check_conflicts(self, pat: ManagedPat) -> None:
         for other in self._tables.pats.values():
-            same_id = (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id)
+            same_id = pat.has_pat and (other.organization, other.authorization_id) == (
+                pat.organization,
+                pat.authorization_id,
+            )
             same_place = other.place == pat.place
             if other.name != pat.name and (same_id or same_place):
                 raise make_conflict(pat, other)

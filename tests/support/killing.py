@@ -217,9 +217,9 @@ class Stage:
         self._runs.append(run)
         return run
 
-    def start_and_hold(self) -> Run:
-        """Start `once` and return when its request is held; add another look-alike meanwhile."""
-        run = self.start("-vv", "once")
+    def start_and_hold(self, *arguments: str) -> Run:
+        """Start `once`, or another command, and return when its request is held; add another look-alike meanwhile."""
+        run = self.start("-vv", *(arguments or ("once",)))
         while not self.faults.struck.wait(0.2):
             assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
         self.add_look_alike(days_left=29)
@@ -228,9 +228,9 @@ class Stage:
         assert not [secret for secret in self._find_secrets() if secret in shown]
         return run
 
-    def die(self, when: str, number: int) -> None:
-        """Run `once` and let it kill itself just before or after that commit."""
-        run = self.start("-vv", "once", dying=(when, number))
+    def die(self, when: str, number: int, *arguments: str) -> None:
+        """Run `once`, or another command, and let it kill itself just before or after that commit."""
+        run = self.start("-vv", *(arguments or ("once",)), dying=(when, number))
         assert run.wait() == -signal.SIGKILL, run.read()
         self.check_consumers()
         self.check_secrecy()

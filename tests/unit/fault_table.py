@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.creating import create, make_order
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.errors import (
     DatabaseError,
@@ -27,7 +29,7 @@ from rotator.errors import (
     VerificationError,
 )
 from rotator.ports.pat_service import MintedPat
-from tests.support.engine import SCOPE, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
 from tests.support.engine_scenarios import make_overlapping
 
 README = Path(__file__).parents[1] / "README.md"
@@ -37,14 +39,16 @@ FORBIDDEN, MALFORMED, SWAPPED = "denied or policy", "malformed or late", "answer
 COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
 ALONE = (("mint", SWAPPED),)
 """What can happen to one service only, beside the faults of all."""
-ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra")
+ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra", "create")
 _ALWAYS = 60
+NEW = "deploy"
+"""What is created."""
 Arrange = Callable[[EngineWorld], None]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault. It strikes the run that follows `start`.
+    """One fault. It strikes the run that follows `start`, or what `act` does about the ManagedPat `name` instead.
 
     `then` is where the rotation stands after that run, and the codes that it reported; `rest` is how many PATs were
     made and revoked when all is at rest. `later` happens after the first run without the fault.
@@ -57,23 +61,42 @@ class Cell:
     rest: str
     start: Callable[[], EngineWorld] = make_world
     later: Arrange | None = None
+    act: Callable[[EngineWorld], RunReport] = EngineWorld.run
+    name: str = NAME
 
 
-def describe(world: EngineWorld, report: RunReport | RotatorError) -> str:
+def describe(world: EngineWorld, report: RunReport | RotatorError, name: str) -> str:
     """What a run left: the newest rotation's state and every code reported."""
     if isinstance(report, RotatorError):
         codes = [report.code]
     else:
         entries = (*report.of_kind(OutcomeKind.FAILED), *report.of_kind(OutcomeKind.BLOCKED))
         codes = list(dict.fromkeys(entry.failure.code for entry in entries if entry.failure))
-    states = world.states()
+    states = world.states(name)
     return f"{states[-1] if states else 'not begun'}: {', '.join(codes) or 'no failure'}"
 
 
-def count_pats(world: EngineWorld) -> str:
+def count_pats(world: EngineWorld, name: str) -> str:
     """How many PATs the product made, and how many were revoked."""
-    ours = [fake for fake in world.pats.pats.values() if fake.pat.display_name == "npm-feed"]
-    return f"{len(ours) - 1} made, {sum(fake.revoked for fake in ours)} revoked"
+    ours = [fake for fake in world.pats.pats.values() if fake.pat.display_name == name]
+    return f"{len(ours) - (name == NAME)} made, {sum(fake.revoked for fake in ours)} revoked"
+
+
+def make_rotated() -> EngineWorld:
+    """A world in which nothing is due."""
+    world = make_world()
+    world.run()
+    return world
+
+
+def create_new(world: EngineWorld) -> RunReport:
+    """One `rotator create`."""
+    order = make_order(NEW, ACCOUNT, ORGANIZATION, tuple(SCOPE.split()), timedelta(days=20))
+    return world.watch(lambda: create(world.make_run(), order))
+
+
+def _create(column: str, fault: Arrange, then: str, rest: str) -> Cell:
+    return Cell("create", column, fault, then, rest, make_rotated, act=create_new, name=NEW)
 
 
 def make_lost_mint() -> EngineWorld:
@@ -181,6 +204,7 @@ _UNREACHABLE = DatabaseUnreachableError("cannot be reached")
 _LOCKED = DatabaseLockedError("held by another process")
 _NO_SIGN_IN = SignInRequiredError("nobody is signed in", account="build-bot", fix="Sign in.")
 ONCE, TWICE = "1 made, 1 revoked", "2 made, 2 revoked"
+KEPT, AGAIN, NONE = "1 made, 0 revoked", "2 made, 1 revoked", "0 made, 0 revoked"
 
 CELLS = (
     Cell("list", REFUSED, _azure("fetch_pats", "refused"), "minting: refused", TWICE, make_lost_mint),
@@ -293,6 +317,12 @@ CELLS = (
         "not begun: entra_unexpected",
         ONCE,
     ),
+    _create(REFUSED, _azure("mint", "refused"), "abandoned: refused", KEPT),
+    _create(LOST, _azure("mint", "lost", kind=UnknownOutcomeError, after=True), "minting: lost", AGAIN),
+    _create(THROTTLED, _vault("store", "vault_throttled", 429), "storing: vault_throttled", AGAIN),
+    _create(BROKEN, _vault("fetch_latest", "vault_failed", 503), "stored: vault_failed", KEPT),
+    _create(FORBIDDEN, _refuse_mint, "abandoned: global_pat_policy", NONE),
+    _create(MALFORMED, _hide_value, "abandoned: mint_without_value", AGAIN),
 )
 
 

@@ -90,6 +90,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "inventory rebuild": ("rebuild",),
     "plan": ("plan",),
     "once": ("report",),
+    "create": ("report",),
     "rotate": ("report",),
     "revoke": ("revocation",),
     "recover": ("recover", "recovery-plan", "revocation"),

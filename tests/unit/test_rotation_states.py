@@ -33,7 +33,7 @@ LEGAL = {
     "minted": "verified abandoning",
     "verified": "storing abandoning",
     "storing": "stored abandoning failed",
-    "stored": "overlapping failed",
+    "stored": "overlapping completed failed",
     "overlapping": "retiring completed failed",
     "retiring": "completed overlapping failed",
     "abandoning": "abandoned failed",
@@ -58,6 +58,8 @@ def find_reachable(start: RotationState, *, without: Iterable[RotationState] = (
 @pytest.mark.parametrize(("before", "after", "legal"), PAIRS, ids=[f"{a}-{b}" for a, b, _ in PAIRS])
 def test_rotation_advances_only_when_the_table_allows(before: RotationState, after: RotationState, legal: bool) -> None:
     rotation = replace(make_rotation(), state=before)
+    if (before, after) == (RotationState.STORED, RotationState.COMPLETED):
+        rotation = replace(rotation, predecessor_id="")
     if legal:
         assert rotation.advance(after, LATER) == replace(rotation, state=after, updated_at=LATER)
     else:
@@ -87,7 +89,15 @@ def test_clone_is_never_abandoned_when_consumers_may_read_it() -> None:
 @pytest.mark.parametrize("needed", ["minting", "minted", "verified", "storing", "stored", "overlapping"])
 def test_nothing_is_retired_when_a_step_before_was_left_out(needed: str) -> None:
     reachable = find_reachable(RotationState.PLANNED, without=[RotationState(needed)])
-    assert not reachable & {RotationState.RETIRING, RotationState.COMPLETED}
+    assert RotationState.RETIRING not in reachable
+    assert (RotationState.COMPLETED in reachable) == (needed == "overlapping")
+
+
+@pytest.mark.parametrize(("predecessor_id", "skipped"), [("old", "completed"), ("", "overlapping")])
+def test_rotation_overlaps_exactly_when_it_replaces_a_pat(predecessor_id: str, skipped: str) -> None:
+    rotation = replace(make_rotation(), state=RotationState.STORED, predecessor_id=predecessor_id)
+    with pytest.raises(IllegalTransitionError, match=f"stored cannot become {skipped}"):
+        rotation.advance(RotationState(skipped), LATER)
 
 
 def test_every_rotation_can_end() -> None:

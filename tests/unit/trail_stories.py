@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.creating import create, make_order
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import RunReport
@@ -55,6 +56,34 @@ def rotated_and_the_older_versions_disabled() -> Told:
     world = make_overlapping(hours=23.9, disabling=True)
     yield world.run()
     yield go_on(world, hours=0.1)
+    yield world
+
+
+def order_new(world: EngineWorld) -> RunReport:
+    """One `rotator create deploy`."""
+    order = make_order("deploy", ACCOUNT, ORGANIZATION, ("vso.code",), timedelta(days=20))
+    return world.watch(lambda: create(world.make_run(), order))
+
+
+@story
+def created_by_hand() -> Told:
+    world = make_world()
+    yield world.run()
+    yield order_new(world)
+    yield world
+
+
+@story
+def creation_refused_and_then_finished_by_a_run() -> Told:
+    world = make_world()
+    yield world.run()
+    world.pats.organizations[ORGANIZATION].mint_error = "globalPATCreationBlocked"
+    yield order_new(world)
+    world.heal()
+    world.pats.fail("mint", after_effect=True)
+    yield order_new(world)
+    yield refuse(world, lambda: order_new(world))
+    yield go_on(world, minutes=11)
     yield world
 
 

@@ -141,7 +141,7 @@ def make_conflict(pat: ManagedPat, other: ManagedPat) -> UsageError:
             code="name_taken",
             fix="Choose another name.",
         )
-    if (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id):
+    if pat.has_pat and (other.organization, other.authorization_id) == (pat.organization, pat.authorization_id):
         return UsageError(
             f"PAT {pat.authorization_id} of {pat.organization} is already managed as {other.name}",
             code="already_managed",

@@ -32,6 +32,7 @@ _PAT_NAMES = [column.name for column in PAT_COLUMNS]
 def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
     """From a row of MANAGED_PAT_COLUMNS."""
     values = dict(zip(_MANAGED_PAT_NAMES, row, strict=False))
+    values["authorization_id"] = values["authorization_id"] or ""
     return ManagedPat(**values, last_failure=_make_failure(row[-3:]))
 
 
@@ -48,6 +49,7 @@ def make_pat(row: Sequence[Any]) -> Pat:
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
     """Return the columns of a record."""
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
+    values["authorization_id"] = pat.authorization_id or None
     values["location"] = pat.place
     return values | _list_failure(pat.last_failure)
 

@@ -7,6 +7,8 @@ which PATs we minted and what may still be an orphan, and a cascade would throw 
 
 `managed_pat.location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
 records that differ in case only would overwrite each other's secret.
+
+`managed_pat.authorization_id` is null while the first PAT is still to be made: any number of records may lack one.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -46,7 +48,7 @@ managed_pat = Table(
     Column("name", Text, primary_key=True),
     Column("account", Text, nullable=False),
     Column("organization", Text, nullable=False),
-    Column("authorization_id", Text, nullable=False),
+    Column("authorization_id", Text),
     Column("display_name", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("valid_from", Moment, nullable=False),

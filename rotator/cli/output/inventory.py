@@ -12,6 +12,7 @@ from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.creating import Draft
 from rotator.engine.explaining import explain_refusal
 
 COLUMNS = (
@@ -22,6 +23,8 @@ COLUMNS = (
     "expires",
     "state",
 )
+NO_PAT = "not created yet"
+"""In place of what only a PAT has, while the first one is still to be made."""
 
 
 def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[tuple[str, ...]]:
@@ -32,7 +35,7 @@ def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[t
             clean(pat.organization),
             clean(pat.display_name),
             pat.secret_name,
-            say_in(pat.valid_to, now),
+            say_in(pat.valid_to, now) if pat.has_pat else NO_PAT,
             "blocked" if pat.blocked else pat.state.value,
         )
 
@@ -44,10 +47,10 @@ def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime)
         "account": pat.account,
         "organization": pat.organization,
         "display name": pat.display_name,
-        "authorization id": pat.authorization_id,
+        "authorization id": pat.authorization_id or NO_PAT,
         "scopes": " ".join(pat.scopes),
-        "valid from": say_moment(pat.valid_from),
-        "expires": say_both(pat.valid_to, now),
+        "valid from": say_moment(pat.valid_from) if pat.has_pat else NO_PAT,
+        "expires": say_both(pat.valid_to, now) if pat.has_pat else NO_PAT,
         "vault": pat.vault,
         "secret": pat.secret_name,
         "secret version": pat.secret_version or "-",
@@ -63,7 +66,7 @@ def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime)
         new = rotation.new_authorization_id or "none"
         yield (
             f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
-            f"{rotation.predecessor_id} -> {new}"
+            f"{rotation.predecessor_id or 'none'} -> {new}"
         )
 
 
@@ -91,3 +94,11 @@ def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     if pat.last_failure is not None:
         yield clean(f"    blocked: {pat.last_failure.message}")
         yield clean(f"    fix: {pat.last_failure.fix}")
+
+
+def render_draft(draft: Draft, now: datetime) -> Iterator[str]:
+    """What a creation would make."""
+    pat = draft.record
+    yield clean(f"+ {pat.name}  {pat.account}/{pat.organization}  {' '.join(pat.scopes)}  (rule {draft.rule.name})")
+    yield clean(f"    expires {say_both(pat.valid_to, now)}")
+    yield clean(f"    secret {pat.secret_name} in {pat.vault}")

@@ -50,7 +50,7 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
 
 
 def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
-    left = say_left(action.pat.valid_to, now)
+    left = say_left(action.pat.valid_to, now) if action.pat.has_pat else "not created yet"
     if postponed:
         return f"{left}, postponed by max_rotations_per_hour"
     match action.kind:
@@ -85,6 +85,8 @@ def _say_reason(action: Action) -> str:
             retry_at = action.pat.retry_at if action.reason is ActionReason.FAILED_BEFORE else None
             again = f"; tried again after {say_moment(retry_at)}" if retry_at else ""
             return action.failure.message + again
+        case ActionReason.TO_BE_CREATED:
+            return "asked for with `rotator create`"
         case _:
             return _say_rule(action)
 

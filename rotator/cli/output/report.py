@@ -12,6 +12,7 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 _WORDS = {
     OutcomeKind.RECOVERED: "recovered",
     OutcomeKind.ABANDONED: "given up",
+    OutcomeKind.CREATED: "created",
     OutcomeKind.ROTATED: "rotated",
     OutcomeKind.RETIRED: "revoked",
     OutcomeKind.SETTLING: "settling",
@@ -52,6 +53,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.ROTATED:
             until = outcome.overlap_until
             return f"the old one stays valid until {say_until(until, now)}" if until else ""
+        case OutcomeKind.CREATED:
+            return f"its value ({outcome.authorization_id}) is in the vault, seen by nobody"
         case OutcomeKind.RETIRED:
             return f"the old PAT ({outcome.revoked_id})"
         case OutcomeKind.SETTLING:

@@ -21,6 +21,52 @@ class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
     rule: str
 
 
+class CreationStarted(Event, name="creation_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """A person asked for a new PAT under management; its record is there, and the PAT is still to be made."""
+
+    account: str
+    organization: str
+    scope: str
+    valid_to: datetime
+    vault: str
+    secret_name: str
+    rule: str
+
+
+class CreationRefused(
+    Event,
+    name="creation_refused",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """A person asked for a new PAT under management and it was refused before anything was written or sent."""
+
+    code: str
+    message: str
+
+
+class CreationDropped(
+    Event,
+    name="creation_dropped",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+    ends=HEALED,
+):
+    """The new PAT that a person asked for was refused: its record left the inventory, and no PAT of it lives."""
+
+    code: str
+    message: str
+
+
+class PatCreated(Event, name="pat_created", subject=SubjectKind.MANAGED_PAT):
+    """A PAT was born under management: its value was read back from the vault, and nobody has seen it."""
+
+    authorization_id: str
+    secret_version: str
+
+
 class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
     """A person stopped the rotation of a ManagedPat; nothing more is tried, so nothing is failing."""
 

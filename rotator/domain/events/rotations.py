@@ -16,9 +16,9 @@ HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, Condit
 
 
 class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A rotation begins; nothing has been sent yet."""
+    """A rotation begins; nothing has been sent yet. The first PAT of a ManagedPat has no predecessor."""
 
-    predecessor_id: str
+    predecessor_id: str | None = None
     rule: str
     vault: str
     secret_name: str
@@ -107,7 +107,7 @@ class SecretVersionDisabled(Event, name="secret_version_disabled", subject=Subje
 
 
 class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """The old PAT is gone and the rotation is closed."""
+    """The rotation is closed: the old PAT is gone, or there was none."""
 
 
 class RotationAbandoned(
