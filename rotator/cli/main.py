@@ -7,15 +7,17 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from pathlib import Path
+from types import FrameType
 
 import click
 
 from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.exit_codes import DONE, INTERRUPTED
+from rotator.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from rotator.cli.failures import report_click_error, report_error, watch_for_bugs
-from rotator.errors import RotatorError
+from rotator.cli.streams import OutputError, open_streams, report_unwritten
+from rotator.errors import RotatorError, UsageError
 
 # Name: where the command is, and its line in `rotator --help`. In the order of their first use.
 COMMANDS = {
@@ -85,32 +87,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # A dump of this process would hold PATs and tokens.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    open_streams()
     cli = CliContext()
     watch_for_bugs(cli)
     # While a run is at work, `cli.stopping` handles signals. Other commands just end, their files and locks closed.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        _make_lenient(stream)
+    handler = _Terminated()
+    before = signal.signal(signal.SIGTERM, handler)
     try:
+        code = _run(cli, words, handler)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OutputError as error:
+        report_unwritten(error)
+        return FAILED
+    finally:
+        # After a stop the run's own handler stays to the end: the same stop may be signalled twice.
+        if signal.getsignal(signal.SIGTERM) is handler:
+            signal.signal(signal.SIGTERM, before)
+    return code
+
+
+class _Terminated:
+    """Handles SIGTERM like Ctrl-C, and remembers that it came."""
+
+    has_come = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.has_come = True
+        signal.default_int_handler(number, frame)
+
+
+def _run(cli: CliContext, words: list[str], terminated: _Terminated) -> int:
+    """Run the command and say what went wrong; return the exit code."""
+    try:
+        _check_folder()
         code = rotator.main(words, prog_name="rotator", standalone_mode=False, obj=cli)
         sys.stdout.flush()
     except RotatorError as error:
         report_error(cli, error)
         return error.exit_code
     except click.Abort:
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
+        click.echo("stopped" if terminated.has_come else "interrupted", err=True)
+        return 128 + signal.SIGTERM if terminated.has_come else INTERRUPTED
     except click.ClickException as error:
         cli.as_json = cli.as_json or "--json" in words
         report_click_error(cli, error)
         return error.exit_code
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else DONE
 
 
-def _make_lenient(stream: TextIO) -> None:
-    """Names can hold signs that a terminal's encoding lacks: those are written out, nothing fails."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+def _check_folder() -> None:
+    """UsageError when the current folder was deleted: settings and paths are looked for from there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the current folder was deleted", code="folder_gone", fix="Change to a folder that exists, and repeat it."
+        ) from error

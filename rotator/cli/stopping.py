@@ -82,7 +82,8 @@ class StopSignals:
 def stop_on_signals(installation: Installation) -> Iterator[StopSignals]:
     """Inside, the first SIGINT, SIGTERM or SIGHUP stops the installation's work, and a second one the process.
 
-    A use case that was stopped ends the command. Signals that are ignored stay so. The handlers are put back.
+    A use case that was stopped ends the command. Signals that are ignored stay so. Without a stop the handlers are put
+    back; after one they stay until the process ends, since the echo of a stop may come late.
     """
     signals, stop = StopSignals(), installation.stop
 
@@ -104,8 +105,9 @@ def stop_on_signals(installation: Installation) -> Iterator[StopSignals]:
         click.echo("interrupted" if number == signal.SIGINT else "stopped", err=True)
         raise click.exceptions.Exit(128 + number) from None
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if signals.first is None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         signals.end()
         watcher.join()
         sys.stderr.flush()

@@ -214,13 +214,13 @@ def test_login_asks_nobody_when_the_audit_cannot_be_written(sandbox: Sandbox, ro
     assert sandbox.world.record.all("entra", "POST") == []
 
 
-def test_login_ends_with_130_when_interrupted(sandbox: Sandbox, rotator: Rotator) -> None:
+def test_login_ends_with_130_when_interrupted_and_with_143_when_terminated(sandbox: Sandbox, rotator: Rotator) -> None:
     rotator("db", "upgrade")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number, code, word in ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped")):
         process, _ = start_device_login(sandbox)
         process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130
+        assert (process.returncode, errors.splitlines()[-1]) == (code, word)
         assert "Traceback" not in errors
 
 

@@ -1,0 +1,106 @@
+"""Streams that are closed or full, a folder that is gone, and an answer that a terminal is not asked for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rotator.sandbox.running import Sandbox
+from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, config_of
+
+UNWRITTEN = "error: the output could not be written: "
+
+
+def run_in_shell(
+    sandbox: Sandbox, command: str, *, cwd: Path | None = None, stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command as a shell does, with its redirections."""
+    return subprocess.run(
+        ["/bin/sh", "-c", f"exec {shlex.quote(str(COMMAND))} {command}"],
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, "ROTATOR_CONFIG": config_of(sandbox)},
+        cwd=cwd,
+        check=False,
+    )
+
+
+@pytest.fixture
+def adopted(signed_in: Rotator) -> Rotator:
+    """Give the command with every PAT adopted that the policy covers."""
+    assert signed_in("inventory", "adopt", "--all", "--yes").returncode == 0
+    return signed_in
+
+
+@pytest.mark.parametrize(
+    ("redirection", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+def test_output_that_cannot_be_written_is_an_error_in_words(sandbox: Sandbox, redirection: str, why: str) -> None:
+    for command in ("--version", "config check", "config check --json"):
+        result = run_in_shell(sandbox, f"{command} {redirection}")
+        assert (result.returncode, result.stderr.splitlines()[0]) == (1, UNWRITTEN + why)
+        assert result.stderr.splitlines()[1].startswith("fix: ")
+        assert len(result.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_what_a_run_did_stays_done_when_its_report_cannot_be_written(
+    sandbox: Sandbox, adopted: Rotator, redirection: str
+) -> None:
+    result = run_in_shell(sandbox, f"once {redirection}")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert UNWRITTEN in result.stderr
+    assert "overlapping" in adopted("status").stdout
+    assert adopted("audit", "verify").returncode == 0
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&- <&-"])
+def test_run_does_its_work_when_nobody_can_be_told_of_it(sandbox: Sandbox, adopted: Rotator, redirection: str) -> None:
+    """What goes to a closed stderr is for nobody; nothing of the run is."""
+    result = run_in_shell(sandbox, f"once -vv {redirection}")
+    assert "rotated" in result.stdout
+    assert result.returncode == 0
+    assert "overlapping" in adopted("status").stdout
+
+
+def test_error_has_its_exit_code_when_stderr_is_closed_and_1_when_it_is_full(sandbox: Sandbox) -> None:
+    assert run_in_shell(sandbox, "config nothing 2>&-").returncode == 2
+    assert run_in_shell(sandbox, "config nothing 2>/dev/full").returncode == 1
+
+
+def test_command_says_so_when_the_current_folder_was_deleted(sandbox: Sandbox, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    for command in ("status", "config check", "init", "once --json"):
+        result = subprocess.run(
+            ["/bin/sh", "-c", f"rmdir ../gone 2>&-; exec {shlex.quote(str(COMMAND))} {command}"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=folder if folder.exists() else None,
+            check=False,
+        )
+        folder.mkdir(exist_ok=True)
+        assert result.returncode == 2
+        assert "the current folder was deleted" in result.stdout + result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_nobody_is_asked_about_an_overlap_that_is_not_there(sandbox: Sandbox, adopted: Rotator) -> None:
+    """On a terminal the command would ask; there is nothing to say yes to."""
+    ours, theirs = os.openpty()
+    try:
+        result = run_in_shell(sandbox, "revoke docs-site --previous", stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert result.returncode == 2
+    assert "no previous PAT in its overlap" in result.stderr
+    assert "[y/N]" not in result.stderr
