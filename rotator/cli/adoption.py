@@ -14,7 +14,8 @@ from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
-from rotator.engine.adopting import AdoptionPlan, Choice, adopt, propose
+from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.choices import Choice
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,10 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         shown = len(plan.refusals)
         _show(cli, plan, run.services.clock.now())
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
-        count = say_pats(len(plan.proposals))
-        if plan.proposals and ask and not confirm(cli, f"Adopt {count}?"):
+        if (plan.proposals or plan.confirmations) and ask and not confirm(cli, _make_question(plan)):
             say(cli, "Nothing was adopted.")
             return FAILED
-        written = bool(plan.proposals) and not wish.dry_run
+        written = bool(plan.proposals or plan.confirmations) and not wish.dry_run
         if written:
             plan = adopt(run, plan)
             for line in render_refusals(plan.refusals[shown:]):
@@ -49,7 +49,14 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run))
     say(cli, _sum_up(plan, wish))
-    return find_code_of_errors(plan.errors, done=bool(plan.proposals), refused=bool(plan.refusals))
+    done = bool(plan.proposals or plan.managed)
+    return find_code_of_errors(plan.errors, done=done, refused=bool(plan.refusals))
+
+
+def _make_question(plan: AdoptionPlan) -> str:
+    if plan.proposals:
+        return f"Adopt {say_pats(len(plan.proposals))}?"
+    return "May what these secrets hold now be written over?"
 
 
 def _show(cli: CliContext, plan: AdoptionPlan, now: datetime) -> None:
@@ -63,6 +70,11 @@ def _show(cli: CliContext, plan: AdoptionPlan, now: datetime) -> None:
 
 
 def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
+    if not plan.proposals and plan.managed:
+        confirmed = len(plan.confirmations)
+        if not confirmed:
+            return "Nothing to adopt: managed already."
+        return f"{confirmed} secret{'s' if confirmed > 1 else ''} {'would be ' if wish.dry_run else ''}confirmed."
     if not plan.proposals:
         covered = " There is no untracked PAT that a rule of the policy covers." if wish.everything else ""
         return f"Nothing to adopt.{covered if not plan.refusals and not plan.errors else ''}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, TypedDict
 
 from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument, make_failure_document
 from rotator.documents.inventory import RecordDocument, make_record_document
 from rotator.domain.refusal import Refusal
-from rotator.engine.adopting import AdoptionPlan
+from rotator.domain.sight import Holding
+from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.confirming import Managed
 from rotator.engine.explaining import explain_refusal
 
 
@@ -15,6 +18,15 @@ class AdoptedDocument(RecordDocument):
     """A PAT that was adopted."""
 
     rule: Annotated[str, "Rule of the policy that covers it."]
+    secret_holds: Annotated[Holding | None, "What its secret held. Null: not looked at, the rule never writes it."]
+    dropped_tags: Annotated[list[str], "Tags of that secret for which the first rotation has no room."]
+
+
+class ManagedDocument(RecordDocument):
+    """A PAT that was managed already."""
+
+    secret_holds: Annotated[Holding, "What its secret held."]
+    confirmed: Annotated[bool, "Whether this version of its secret was confirmed now, or would be."]
 
 
 class RefusalDocument(TypedDict):
@@ -31,6 +43,7 @@ class AdoptionDocument(Document):
     run_id: Annotated[str, "Id of the run, as the audit log has it."]
     dry_run: Annotated[bool, "Whether nothing was written."]
     adopted: Annotated[list[AdoptedDocument], "Records as they were written, or would be."]
+    managed: Annotated[list[ManagedDocument], "PATs that were asked for and were managed already."]
     refused: Annotated[list[RefusalDocument], "PATs that cannot be adopted."]
     errors: Annotated[list[FailureDocument], "Why an account or organization could not be looked at."]
 
@@ -41,7 +54,8 @@ def make_adoption_document(plan: AdoptionPlan, run_id: str, *, dry_run: bool) ->
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "dry_run": dry_run,
-        "adopted": [{**make_record_document(item.record), "rule": item.rule.name} for item in plan.proposals],
+        "adopted": [_make_adopted(item) for item in plan.proposals],
+        "managed": [_make_managed(item) for item in plan.managed],
         "refused": [_make_refusal(item) for item in plan.refusals],
         "errors": [make_failure_document(error) for error in plan.errors],
     }
@@ -50,3 +64,23 @@ def make_adoption_document(plan: AdoptionPlan, run_id: str, *, dry_run: bool) ->
 def _make_refusal(refusal: Refusal) -> RefusalDocument:
     told = explain_refusal(refusal)
     return {"reference": refusal.reference, "reason": told.message, "fix": told.fix}
+
+
+def _make_adopted(item: Proposal) -> AdoptedDocument:
+    sight = item.sight
+    return {
+        **make_record_document(item.record),
+        "rule": item.rule.name,
+        "secret_holds": sight.holding if sight is not None else None,
+        "dropped_tags": list(sight.dropped_tags) if sight is not None else [],
+    }
+
+
+def _make_managed(item: Managed) -> ManagedDocument:
+    confirms = item.confirms
+    record = item.record if confirms is None else replace(item.record, confirmed_version=confirms)
+    return {
+        **make_record_document(record),
+        "secret_holds": item.sight.holding,
+        "confirmed": confirms is not None,
+    }

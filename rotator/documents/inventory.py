@@ -28,6 +28,9 @@ class RecordDocument(PatFacts):
     vault: Annotated[str, "Address of the Key Vault that its value goes to."]
     secret_name: Annotated[str, "Name of the secret in that vault."]
     secret_version: Annotated[str | None, "Version that holds the current value. Null: rotator has written none."]
+    confirmed_version: Annotated[
+        str | None, "Version of others that a person confirmed may be replaced. Null: there is none."
+    ]
     state: Annotated[ManagedPatState, "Whether the PAT is rotated or paused."]
     blocked: Annotated[bool, "Whether a person must act before another try makes sense."]
     failures: Annotated[int, "How many tries in a row have failed."]
@@ -80,6 +83,7 @@ def make_record_document(pat: ManagedPat) -> RecordDocument:
         "vault": pat.vault,
         "secret_name": pat.secret_name,
         "secret_version": pat.secret_version,
+        "confirmed_version": pat.confirmed_version,
         "state": pat.state,
         "blocked": pat.blocked,
         "failures": pat.failures,

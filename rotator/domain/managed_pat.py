@@ -144,6 +144,8 @@ class ManagedPat:
     state: ManagedPatState = ManagedPatState.ACTIVE
     secret_version: str | None = None
     """The vault's version that holds the current value, once a rotation of ours has written it."""
+    confirmed_version: str | None = None
+    """The one version of others that the next rotation may replace: a person saw and confirmed it when adopting."""
     failures: int = 0
     retry_at: datetime | None = None
     last_failure: Failure | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure
+from rotator.domain.sight import Sight
 
 
 class RefusalKind(StrEnum):
@@ -23,6 +24,9 @@ class RefusalKind(StrEnum):
     NAME_TAKEN = "name_taken"
     PLACE_TAKEN = "place_taken"
     SAME_NAME = "same_name"
+    ELSEWHERE = "elsewhere"
+    SOMETHING_ELSE = "something_else"
+    UNREADABLE = "unreadable"
     CHANGED = "changed"
     FOREIGN_TAGS = "foreign_tags"
     PAT_GONE = "pat_gone"
@@ -38,8 +42,8 @@ class Refusal:
     """One refusal. `reference` is what was asked for: the id or display name of a PAT, the name of a record or secret.
 
     `name` is the ManagedPat in the way. `ids` are the PATs in question, `organizations` where each of them is.
-    `secret_name` in `vault` is the secret in question, `other_secret` the one that it competes with. `failure` is what
-    the inventory said (CHANGED).
+    `secret_name` in `vault` is the secret in question, `other_secret` the one that it competes with, `sight` what it
+    holds. `failure` is what the inventory (CHANGED) or a service (UNREADABLE) said.
     """
 
     kind: RefusalKind
@@ -53,3 +57,4 @@ class Refusal:
     secret_name: str = ""
     other_secret: str = ""
     failure: Failure | None = None
+    sight: Sight | None = None

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.events.rotations import RotationBlocked
-from rotator.domain.managed_pat import (
-    NAME_PATTERN,
-    SECRET_NAME_PATTERN,
-    Failure,
-    ManagedPat,
-    Pat,
-    make_managed,
-    make_name,
-)
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.outside import find_id
 from rotator.domain.policy import Rule, RuleAction, check_target
 from rotator.domain.refusal import Refusal, RefusalKind
+from rotator.domain.sight import Sight
 from rotator.engine.accounting import Keeper, KeeperKind, Keepers, load_keepers
 from rotator.engine.auditing import record, record_policy
+from rotator.engine.choices import Choice
+from rotator.engine.confirming import Managed, confirm, find_managed, look_again, refuse_sight
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
-from rotator.errors import RotatorError, UsageError
+from rotator.engine.replacing import look_at_secret
+from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
 
 Listed = tuple[Listing, Pat]
@@ -33,48 +31,36 @@ Listed = tuple[Listing, Pat]
 
 @dataclass(frozen=True)
 class Proposal:
-    """One PAT that would be adopted, as it was listed: the record to be written, and the rule that covers it."""
+    """One PAT that would be adopted, as it was listed: the record to be written, and the rule that covers it.
+
+    `sight` is what its secret holds, None where the rule never writes it.
+    """
 
     record: ManagedPat
     rule: Rule
     listed: Listed
+    sight: Sight | None = None
 
 
 @dataclass(frozen=True)
 class AdoptionPlan:
-    """What an adoption would write; nothing is written until `adopt` is given it."""
+    """What an adoption would write; nothing is written until `adopt` is given it. `managed` are managed already."""
 
     proposals: tuple[Proposal, ...]
     refusals: tuple[Refusal, ...]
     errors: tuple[RotatorError, ...] = ()
+    managed: tuple[Managed, ...] = ()
 
-
-@dataclass(frozen=True)
-class Choice:
-    """What a person chose for the one PAT that is adopted: its name, its secret, or both. None: as the rule says."""
-
-    name: str | None = None
-    secret_name: str | None = None
-
-
-def make_choice(name: str | None, secret_name: str | None) -> Choice:
-    """Make a choice of texts that a person gave. UsageError when one cannot be a name, or a secret of Key Vault."""
-    if name is not None and not NAME_PATTERN.fullmatch(name):
-        raise UsageError(
-            f'"{name}" cannot be a name',
-            fix="Use at most 100 of a-z, 0-9, dot, hyphen and underscore; begin with a letter or digit.",
-        )
-    if secret_name is not None and not SECRET_NAME_PATTERN.fullmatch(secret_name):
-        raise UsageError(
-            f'"{secret_name}" cannot be the name of a secret', fix="Use at most 127 of a-z, A-Z, 0-9 and hyphen."
-        )
-    return Choice(name, secret_name)
+    @property
+    def confirmations(self) -> tuple[Managed, ...]:
+        """Return what is managed already and gets a confirmed version."""
+        return tuple(item for item in self.managed if item.confirms is not None)
 
 
 def propose(run: RunContext, references: list[str], *, everything: bool, choice: Choice | None = None) -> AdoptionPlan:
     """Find the PATs that are asked for: by authorization id, by display name, or all that a rule covers.
 
-    A `choice` goes with one reference only.
+    A `choice` goes with one reference only. What each secret holds is looked at, and nothing is changed.
     """
     view = ServerView(run)
     listings: list[Listing] = []
@@ -91,13 +77,19 @@ def propose(run: RunContext, references: list[str], *, everything: bool, choice:
         records, open_rotations = reading.inventory.load_all(), reading.journal.load_open()
     refusals: list[Refusal] = []
     free = {found: item for found, item in listed.items() if not _is_tracked(keepers.find_by_id(found))}
-    chosen = list(reversed(free.values())) if everything else _choose(references, listed, free, keepers, refusals)
+    managed: list[Managed] = []
+    if everything:
+        chosen = list(reversed(free.values()))
+    else:
+        again = partial(_adopt_again, run, view, records, choice or Choice(), managed, refusals)
+        chosen = _choose(references, listed, free, keepers, refusals, again)
     covered = _find_rules(run, chosen, refusals, quietly=everything)
     unkept = _drop_kept(covered, keepers, refusals, by_id=not everything)
     taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
     places = {record.place: record.name for record in records}
     proposals = _propose(unkept, _Taken(taken, places), choice or Choice(), refusals, everything=everything)
-    return AdoptionPlan(tuple(proposals), tuple(refusals), tuple(errors))
+    seen = _look_at_secrets(run, proposals, choice or Choice(), refusals)
+    return AdoptionPlan(tuple(seen), tuple(refusals), tuple(errors), tuple(managed))
 
 
 def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
@@ -125,7 +117,17 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
             written.append(proposal)
         for proposal in written:
             _record_adopted(run, work, proposal, now)
-    return replace(plan, proposals=tuple(written), refusals=tuple(refusals))
+    managed = [item for item in plan.managed if _confirm(run, item, refusals)]
+    return replace(plan, proposals=tuple(written), refusals=tuple(refusals), managed=tuple(managed))
+
+
+def _confirm(run: RunContext, item: Managed, refusals: list[Refusal]) -> bool:
+    try:
+        confirm(run, item)
+    except (ClaimHeldError, NotManagedError) as error:
+        refusals.append(Refusal(RefusalKind.CHANGED, item.record.authorization_id, failure=Failure.of(error)))
+        return False
+    return True
 
 
 def _record_adopted(run: RunContext, work: UnitOfWork, proposal: Proposal, now: datetime) -> None:
@@ -137,6 +139,8 @@ def _record_adopted(run: RunContext, work: UnitOfWork, proposal: Proposal, now: 
         vault=pat.vault,
         secret_name=pat.secret_name,
         rule=proposal.rule.name,
+        secret_holds=proposal.sight.holding.value if proposal.sight is not None else None,
+        confirmed_version=pat.confirmed_version,
     )
     record(work, run, pat.name, adopted, now)
     if pat.last_failure is not None:
@@ -181,6 +185,7 @@ def _choose(
     free: dict[str, Listed],
     keepers: Keepers,
     refusals: list[Refusal],
+    adopt_again: Callable[[str], bool],
 ) -> list[Listed]:
     chosen: dict[str, Listed] = {}
     for reference in (find_id(text) or text for text in references):
@@ -191,10 +196,31 @@ def _choose(
             ids = tuple(pat.authorization_id for _, pat in found)
             places = tuple(listing.organization for listing, _ in found)
             refusals.append(Refusal(RefusalKind.AMBIGUOUS, reference, ids=ids, organizations=places))
-        else:
+        elif not adopt_again(reference):
             kept = _refuse_kept(listed[reference], keepers, by_id=True) if reference in listed else None
             refusals.append(kept or Refusal(RefusalKind.UNKNOWN, reference))
     return list(chosen.values())
+
+
+def _adopt_again(
+    run: RunContext,
+    view: ServerView,
+    records: Iterable[ManagedPat],
+    choice: Choice,
+    managed: list[Managed],
+    refusals: list[Refusal],
+    reference: str,
+) -> bool:
+    """Adopting what is managed already is fine. Return whether the reference is such a PAT."""
+    record = find_managed(records, reference)
+    if record is None:
+        return False
+    found = look_again(run, view, record, choice)
+    if isinstance(found, Refusal):
+        refusals.append(found)
+    else:
+        managed.append(found)
+    return True
 
 
 def _find_rules(
@@ -263,6 +289,30 @@ def _propose(
         taken.places[record.place] = record.name
         proposals.append(Proposal(record, rule, listed))
     return proposals
+
+
+def _look_at_secrets(
+    run: RunContext, proposals: list[Proposal], choice: Choice, refusals: list[Refusal]
+) -> list[Proposal]:
+    """Look at each secret that will be written, and refuse where it holds what may not be written over."""
+    seen = []
+    for proposal in proposals:
+        pat, (listing, _) = proposal.record, proposal.listed
+        if proposal.rule.action is not RuleAction.ROTATE:
+            seen.append(proposal)
+            continue
+        try:
+            sight = look_at_secret(run, pat, listing.identity)
+        except RotatorError as error:
+            refusals.append(Refusal(RefusalKind.UNREADABLE, pat.authorization_id, failure=Failure.of(error)))
+            continue
+        refusal = refuse_sight(pat, sight, choice)
+        if refusal is not None:
+            refusals.append(refusal)
+            continue
+        confirmed = sight.version if sight.needs_confirmation else None
+        seen.append(replace(proposal, record=replace(pat, confirmed_version=confirmed), sight=sight))
+    return seen
 
 
 def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:

@@ -11,8 +11,8 @@ from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Policy, Rule, RuleAction
 from rotator.domain.rotation import RotationState
-from rotator.engine.adopting import make_choice
 from rotator.engine.auditing import record, record_policy
+from rotator.engine.choices import make_choice
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision, explain_obstacle

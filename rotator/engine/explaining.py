@@ -11,6 +11,7 @@ from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure
 from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
 from rotator.domain.policy import FORBIDDEN, Decision
 from rotator.domain.refusal import Refusal, RefusalKind
+from rotator.domain.sight import Holding, Sight
 from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
 
@@ -45,6 +46,28 @@ def explain_refusal(refusal: Refusal) -> Failure:
         return refusal.failure
     said = _say_accounted(refusal) or _say_choice(refusal) or _say_rebuild(refusal)
     return Failure(refusal.kind.value, *said)
+
+
+def explain_sight(sight: Sight) -> str:
+    """Return what a secret holds, in words."""
+    match sight.holding:
+        case Holding.ABSENT:
+            return "nothing yet"
+        case Holding.OURS:
+            return "what rotator wrote"
+        case Holding.UNKNOWN_ROTATION:
+            return (
+                f"what a rotation wrote that this database does not know ({sight.rotation_id}, for {sight.name}); "
+                "until `rotator inventory rebuild` explains it, nothing is rotated"
+            )
+        case Holding.USERS_PAT:
+            return f"a PAT of {sight.user}; which one, nothing can tell"
+        case Holding.SOMETHING_ELSE:
+            if not sight.pat_shaped:
+                return "something that does not look like a PAT, and was sent nowhere"
+            if sight.user is None:
+                return "something that looks like a PAT and does not sign in"
+            return f"a PAT that signs in as {sight.user}, not as {sight.expected}"
 
 
 def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
@@ -136,6 +159,18 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             return (
                 f"secret {refusal.secret_name} in {refusal.vault} belongs to {refusal.name} already",
                 f"Make secret_name of rule {refusal.rule} distinct, with {{name}}, or choose one with --secret.",
+            )
+        case RefusalKind.ELSEWHERE:
+            return (
+                f"it is managed already, as {refusal.name}, with secret {refusal.secret_name} in {refusal.vault}",
+                f"To give it another secret, `rotator inventory forget {refusal.name}` first.",
+            )
+        case RefusalKind.SOMETHING_ELSE:
+            holds = explain_sight(refusal.sight) if refusal.sight is not None else "something else"
+            return (
+                f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
+                f"If it may be written over: `rotator inventory adopt {refusal.reference} --replace-foreign`; else "
+                "choose another secret with --secret NAME.",
             )
         case RefusalKind.SAME_NAME:
             return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator.domain.account import Identity
 from rotator.domain.events.inventory import PatCreated
 from rotator.domain.events.rotations import OverlapStarted, RotationCompleted
 from rotator.domain.managed_pat import Hold, ManagedPatState
@@ -19,6 +20,7 @@ from rotator.engine.provenance import (
     is_written_by,
     make_foreign,
 )
+from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
     RotationError,
@@ -39,7 +41,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
         raise freeze(held, make_foreign(held, latest))
     if value is None:
-        _verify_again(held, view, latest.value)
+        _verify_again(held, view, latest)
     if rotation.new_authorization_id is None or rotation.new_valid_to is None or rotation.new_valid_from is None:
         raise RotationError("a stored rotation without a clone", code="internal")
     was_revoked = held.pat.hold is Hold.REVOKED_BY_HAND
@@ -77,6 +79,13 @@ def is_overlap_over(held: ClaimedPat) -> bool:
         return reading.now() >= until
 
 
+def identify_current(held: ClaimedPat, latest: StoredSecret) -> Identity:
+    """Return who the value that consumers read signs in as: the rotation at hand wrote it, by its tags."""
+    rotation = held.rotation
+    written = latest.version.version == rotation.secret_version
+    return identify(held.run, rotation.organization, latest.value, is_ours=written)
+
+
 def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
     """Whether what consumers read now was written by this rotation."""
     return (
@@ -86,9 +95,9 @@ def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
     )
 
 
-def _verify_again(held: ClaimedPat, view: ServerView, value: SecretValue) -> None:
+def _verify_again(held: ClaimedPat, view: ServerView, latest: StoredSecret) -> None:
     try:
-        held.services.pats.verify(held.rotation.organization, value)
+        identify_current(held, latest)
     except VerificationError:
         return_if_clone_lost(held, view)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Unpack
@@ -29,6 +30,7 @@ from rotator.engine.provenance import (
     load_provenance,
     make_occupied,
 )
+from rotator.engine.replacing import make_unconfirmed
 from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
     ClaimLostError,
@@ -83,8 +85,11 @@ def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing) -> Pa
     return check_listed(held, view)
 
 
-def begin_rotation(held: ClaimedPat, source: Source) -> None:
-    """Journal the intent, then prove that the vault would accept the value, before anything is minted."""
+def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
+    """Journal the intent, then prove that the vault would accept the value, before anything is minted.
+
+    Return the tags of the version that will be replaced; none when there is no secret yet.
+    """
     pat, rule, run = held.pat, source.rule, held.run
     now, rotation_id = run.services.clock.now(), run.services.entropy.make_id()
     name, key = strip_mark(source.pat.display_name), run.services.marker_key
@@ -115,6 +120,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> None:
         ),
     )
     try:
+        _check_unmarked(held)
         held.check_claim()
         newest = run.services.secrets.prove_writable(held.location, {INTENT_TAG: rotation.id})
         _check_history(held, newest)
@@ -123,24 +129,36 @@ def begin_rotation(held: ClaimedPat, source: Source) -> None:
     except RotatorError as error:
         close_unminted(held, error)
         raise
+    return newest.tags if newest is not None else {}
+
+
+def _check_unmarked(held: ClaimedPat) -> None:
+    """Before the first rotation: refuse what may not be replaced before the proof of writing marks it."""
+    if held.pat.secret_version is None and held.pat.hold is not Hold.FOREIGN_WRITE:
+        versions = held.services.secrets.fetch_versions(held.location)
+        if versions and versions[0].enabled:
+            _check_history(held, versions[0])
 
 
 def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
     """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
 
-    A person may overrule another writer, not a database that is behind the vault. Until then a secret that
-    was frozen for it stays as it is, even when none of our own writes was ever confirmed. The first PAT of a
-    ManagedPat writes over nothing but what is ours.
+    A person may confirm another writer's version, and may overrule another writer in a secret that was ours; not a
+    database that is behind the vault. Until then a secret that was frozen for it stays as it is, even when none of our
+    own writes was ever confirmed. The first PAT of a ManagedPat writes over nothing but what is ours.
     """
     pat = held.pat
     behind = find_behind(held, newest)
     if behind is not None:
         raise behind
     is_foreign = load_provenance(held.run, pat).find_writer(newest) is Writer.FOREIGN
-    if is_foreign and not pat.has_pat:
+    if newest is None or not is_foreign or newest.version == pat.confirmed_version:
+        return
+    if not pat.has_pat:
         raise make_occupied(pat)
-    was_frozen = pat.hold is Hold.FOREIGN_WRITE
-    if is_foreign and (was_frozen or pat.secret_version is not None) and held.run.mode is not RunMode.BY_HAND:
+    if pat.secret_version is None and pat.hold is not Hold.FOREIGN_WRITE:
+        raise make_unconfirmed(pat)
+    if held.run.mode is not RunMode.BY_HAND:
         raise ForeignWriteError(
             f"secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
             "rotation; nothing was minted",

@@ -17,6 +17,7 @@ from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer
+from rotator.engine.replacing import identify
 from rotator.engine.tags import (
     ACCOUNT_TAG,
     AUTHORIZATION_TAG,
@@ -218,7 +219,7 @@ class _Look:
         """Whether what consumers read authenticates."""
         latest = self._run.services.secrets.fetch_latest(location)
         try:
-            return latest is not None and bool(self._run.services.pats.verify(organization, latest.value))
+            return latest is not None and bool(identify(self._run, organization, latest.value))
         except VerificationError:
             return False
 
@@ -296,7 +297,13 @@ def _make_record(
         pat, name=name, account=account, organization=organization, vault=location.vault, secret_name=location.name
     )
     if before is not None:
-        record = replace(record, state=before.state, epoch=before.epoch, secret_version=before.secret_version)
+        record = replace(
+            record,
+            state=before.state,
+            epoch=before.epoch,
+            secret_version=before.secret_version,
+            confirmed_version=before.confirmed_version,
+        )
     return record if version is None else replace(record, secret_version=version.version)
 
 

@@ -10,6 +10,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
@@ -70,7 +71,7 @@ def _fetch_live(held: ClaimedPat, version: SecretVersion) -> StoredSecret | None
     if found is None:
         return None
     try:
-        held.services.pats.verify(held.pat.organization, found.value)
+        identify(held.run, held.pat.organization, found.value)
     except VerificationError:
         return None
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rotator.domain.account import Identity
 from rotator.domain.events.rotations import (
     PatRevoked,
@@ -12,16 +14,17 @@ from rotator.domain.events.rotations import (
 from rotator.domain.rotation import (
     RotationState,
 )
-from rotator.domain.secret_value import SecretValue
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.overlapping import is_ours, is_overlap_over
+from rotator.engine.overlapping import identify_current, is_ours, is_overlap_over
 from rotator.engine.provenance import (
+    Writer,
     find_behind,
+    load_provenance,
     make_foreign,
 )
 from rotator.engine.restoring import restore_committed
@@ -30,6 +33,7 @@ from rotator.errors import (
     RotationError,
     VerificationError,
 )
+from rotator.ports.secret_store import StoredSecret
 
 
 def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
@@ -91,7 +95,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
                 fix="Nothing to do: the old one is revoked when the new overlap is over.",
             )
         raise freeze(held, make_foreign(held, latest))
-    found = _verify_current(held, view, latest.value)
+    found = _verify_current(held, view, latest)
     expected = view.fetch_identity(rotation.account, rotation.organization)
     if found.user_id != expected.user_id:
         raise VerificationError(
@@ -102,11 +106,10 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
         )
 
 
-def _verify_current(held: ClaimedPat, view: ServerView, value: SecretValue) -> Identity:
+def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) -> Identity:
     """Return who the value in the vault authenticates as. A clone that was revoked outside gives way to its old PAT."""
-    rotation = held.rotation
     try:
-        return held.services.pats.verify(rotation.organization, value)
+        return identify_current(held, latest)
     except VerificationError:
         return_if_clone_lost(held, view)
         raise
@@ -120,17 +123,18 @@ def complete(held: ClaimedPat) -> None:
         RotationState.COMPLETED,
         PatRevoked(authorization_id=held.rotation.predecessor_id, why="rotated"),
         RotationCompleted(),
-        pat=held.pat.healed(),
+        pat=replace(held.pat.healed(), confirmed_version=None),
     )
 
 
 def _disable_older(held: ClaimedPat) -> None:
-    """Disable the versions older than ours; newer ones, ours or not, are left alone."""
-    secrets = held.services.secrets
+    """Disable the versions older than ours that rotator wrote or a person confirmed; others are left alone."""
+    secrets, provenance = held.services.secrets, load_provenance(held.run, held.pat)
     versions = secrets.fetch_versions(held.location)
     ours = next((n for n, item in enumerate(versions) if item.version == held.rotation.secret_version), len(versions))
     for item in versions[ours + 1 :]:
-        if item.enabled:
+        may_disable = provenance.find_writer(item) is not Writer.FOREIGN or item.version == held.pat.confirmed_version
+        if item.enabled and may_disable:
             held.check_claim()
             secrets.disable(held.location, item.version)
             held.record(SecretVersionDisabled(secret_version=item.version))

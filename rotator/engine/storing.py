@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rotator.domain.events.rotations import (
     SecretStored,
+    SecretTagsDropped,
     StoreStarted,
 )
 from rotator.domain.rotation import (
@@ -18,7 +21,7 @@ from rotator.engine.provenance import (
     is_written_by,
 )
 from rotator.engine.settling import is_settled
-from rotator.engine.tags import make_tags
+from rotator.engine.tags import list_dropped, make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     DeniedError,
@@ -29,21 +32,23 @@ from rotator.errors import (
 )
 
 
-def store_value(held: ClaimedPat, value: SecretValue) -> None:
+def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str]) -> None:
     """Write the value, trying at most until the patience ends; then the rotation stays `storing`, for recovery.
 
+    `replaced` are the tags of the version that is written over: those of others are carried over, as far as they fit.
     An unanswered write is looked for by its tag before another is sent: two versions of one value are harmless,
     a value that nobody knows of is not.
     """
     run, rotation = held.run, held.rotation
-    head = held.load(lambda reading: reading.audit.load_head())
+    head, dropped = held.load(lambda reading: reading.audit.load_head()), list_dropped(replaced)
     held.step(
         RotationState.STORING,
         StoreStarted(vault=rotation.vault, secret_name=rotation.secret_name),
+        *([SecretTagsDropped(tags=", ".join(dropped))] if dropped else []),
         sent_at=run.services.clock.now(),
         tried_store=True,
     )
-    tags = make_tags(held.rotation, head)
+    tags = make_tags(held.rotation, head, replaced)
     patience = Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
     may_write_again = False
     while True:

@@ -84,7 +84,7 @@ class PatWork:
             if not self._is_by_hand and not self._turns.take(held.pat.name, held.renew):
                 self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
                 return
-            begin_rotation(held, source)
+            replaced = begin_rotation(held, source)
         except ClaimLostError:
             if held.has_open_rotation:
                 raise
@@ -99,7 +99,7 @@ class PatWork:
         with held.holding_value():
             value = mint_clone(held, source)
             verify_clone(held, self.view, value)
-            store_value(held, value)
+            store_value(held, value, replaced)
             confirm_stored(held, self.view, value)
         until = held.rotation.overlap_until
         kind = OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED

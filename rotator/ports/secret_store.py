@@ -9,6 +9,9 @@ from typing import Protocol, Self
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.secret_value import SecretValue
 
+MOST_TAGS = 15
+"""How many tags one version of a secret may have."""
+
 
 @dataclass(frozen=True)
 class SecretLocation:

@@ -17,6 +17,8 @@ import pytest
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import VAULT
+from rotator.sandbox.world import Secret, SecretVersion
 from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, config_of
 from tests.support.published import check_printed
 
@@ -283,6 +285,46 @@ def test_adopt_writes_nothing_when_dry_or_refused(signed_in: Rotator) -> None:
     assert shown["pat"]["authorization_id"] == record["authorization_id"]
     assert signed_in("inventory", "forget", "npm-feed").returncode == 0
     assert signed_in("inventory", "show", "npm-feed").returncode == 2
+
+
+def _write_secret(sandbox: Sandbox, name: str, value: str, tags: dict[str, str]) -> str:
+    """A version that somebody else writes; its id."""
+    with sandbox.world.lock:
+        versions = sandbox.world.vaults[VAULT].secrets.setdefault(name, Secret(name)).versions
+        now = sandbox.world.clock.now()
+        versions.append(SecretVersion(f"{len(versions) + 1:032x}", value, tags, None, True, now, now))
+        return versions[-1].version
+
+
+def test_secret_that_holds_something_else_is_written_over_only_when_a_person_confirmed_it(
+    sandbox: Sandbox, signed_in: Rotator
+) -> None:
+    connection, tags = "Server=tcp:db.contoso.com;Password=not-ours", {"owner": "team-build"}
+    seen = _write_secret(sandbox, "contoso-npm-feed", connection, tags)
+    refused = _read(signed_in("inventory", "adopt", "npm-feed", "--json"), 1)
+    assert "does not look like a PAT" in refused["refused"][0]["reason"]
+    assert "--replace-foreign" in refused["refused"][0]["fix"]
+    assert connection not in json.dumps(refused)
+    assert signed_in("inventory", "adopt", "--all", "--replace-foreign").returncode == 2
+
+    dry = _read(signed_in("inventory", "adopt", "npm-feed", "--replace-foreign", "--dry-run", "--json"))
+    assert dry["adopted"][0]["secret_holds"] == "something_else"
+    adopted = signed_in("inventory", "adopt", "npm-feed", "--replace-foreign")
+    assert "it holds something that does not look like a PAT" in adopted.stdout
+    shown = _read(signed_in("inventory", "show", "npm-feed", "--json"))["pat"]
+    assert shown["confirmed_version"] == seen
+
+    _write_secret(sandbox, "contoso-npm-feed", connection, tags)
+    blocked = _read(signed_in("once", "--json"), 1)["blocked"]
+    assert [entry["error"]["code"] for entry in blocked] == ["secret_unconfirmed"]
+    assert _alive(sandbox, "npm-feed") == 1
+
+    again = _read(signed_in("inventory", "adopt", "npm-feed", "--replace-foreign", "--json"))
+    assert (again["adopted"], again["managed"][0]["confirmed"]) == ([], True)
+    assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"npm-feed"}
+    with sandbox.world.lock:
+        newest = sandbox.world.vaults[VAULT].secrets["contoso-npm-feed"].versions[-1]
+    assert newest.tags.items() >= tags.items()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from functools import partial
 
 from rotator.domain.marker import strip_mark
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
@@ -16,9 +17,10 @@ from rotator.engine.records import known_in
 from rotator.engine.recovery import recover_all
 from rotator.engine.run import rotate_by_hand
 from rotator.errors import RotatorError
+from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
-from tests.simulation.world import LIFETIME, World
+from tests.simulation.world import ACCOUNT, LIFETIME, VAULT, World
 
 Act = Callable[[], None]
 OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1))
@@ -35,7 +37,13 @@ class People:
         randomness = self._world.random
         name = randomness.choice(self._world.names)
         if randomness.random() < 0.5:
-            beside = (self.make_lookalike, self.revoke, self.write_secret, self.change_policy)
+            beside = (
+                self.make_lookalike,
+                self.revoke,
+                self.write_secret,
+                self.write_something_else,
+                self.change_policy,
+            )
             return partial(randomness.choice((self.make_lookalike, self.make_lookalike, *beside)), name)
         command = self.pick_command()
         return partial(command, at=randomness.randint(1, 4_000) if randomness.random() < 0.3 else None)
@@ -47,6 +55,7 @@ class People:
         acts: tuple[Callable[[RunContext], object], ...] = (
             self._adopt_all,
             self._adopt_all,
+            self._adopt_one,
             partial(self._pause, name),
             partial(self._resume, name),
             partial(self._rotate, name),
@@ -86,6 +95,15 @@ class People:
         world.secrets.write_foreign(world.location(name), fake.value)
         world.oracle.look()
 
+    def write_something_else(self, name: str) -> None:
+        """Somebody keeps what is no PAT where the value of a PAT would go that is adopted later."""
+        world = self._world
+        secrets = ("contoso-prod-deploy", "contoso-by-hand", f"contoso-{name}-contoso")
+        place = SecretLocation(VAULT, world.random.choice(secrets), ACCOUNT)
+        value = f"Server=tcp:db{len(world.something_else)};Password=of-nobody-here"
+        world.something_else.add(world.secrets.write_foreign(place, value, {"owner": "another team"}))
+        world.oracle.look()
+
     def change_policy(self, name: str) -> None:
         """Somebody edits policy.yaml: another overlap, another lifetime, older versions disabled or not."""
         randomness = self._world.random
@@ -104,6 +122,10 @@ class People:
     def adopt_all(self) -> None:
         """`rotator inventory adopt --all`."""
         self._command(self._adopt_all)
+
+    def confirm(self, name: str) -> None:
+        """`rotator inventory adopt ID --replace-foreign` for what is managed already."""
+        self._command(partial(self._confirm, name))
 
     def rotate(self, name: str) -> None:
         """`rotator rotate NAME`."""
@@ -132,7 +154,23 @@ class People:
         self._history.adoptions += self._world.note_adopted()
 
     def _adopt_all(self, run: RunContext) -> None:
-        adopt(run, propose(run, [], everything=True))
+        self._adopt(run, [], None)
+
+    def _adopt_one(self, run: RunContext) -> None:
+        """Name any PAT by its id, managed or not."""
+        chosen = self._world.random.choice(sorted(self._world.show_live()))
+        self._adopt(run, [chosen], Choice(replace_foreign=self._world.random.random() < 0.5))
+
+    def _confirm(self, name: str, run: RunContext) -> None:
+        self._adopt(run, [name], Choice(replace_foreign=True))
+
+    def _adopt(self, run: RunContext, references: list[str], choice: Choice | None) -> None:
+        """Adopt; what the person was shown, and did not object to, may be written over from now on."""
+        plan = propose(run, references, everything=not references, choice=choice)
+        shown = [*(item.record for item in plan.proposals), *(item.record for item in plan.confirmations)]
+        newest = (self._world.find_newest(SecretLocation.of(record)) for record in shown)
+        self._world.seen |= {version for version in newest if version is not None}
+        adopt(run, plan)
 
     def _pause(self, name: str, run: RunContext) -> None:
         self._world.oracle.note_neglected(self._place(name))

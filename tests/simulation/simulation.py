@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
 from rotator.errors import InternalError, RotatorError, TransientError, VerificationError
@@ -127,6 +128,8 @@ def _help(world: World, people: People) -> bool:
     for pat in stuck:
         if pat.hold is None and pat.state is ManagedPatState.PAUSED:
             people.resume(pat.name)
+        elif pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED:
+            people.confirm(pat.name)
         elif pat.hold is not Hold.DATABASE_BEHIND:
             people.rotate(pat.name)
             people.resume(pat.name)

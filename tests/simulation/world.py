@@ -87,7 +87,8 @@ class World:
     `adopted` are the ManagedPats that a person has adopted, `condemned` the PATs that a person names to be revoked.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
-    that cannot be read, to the end.
+    that cannot be read, to the end. `something_else` are versions of secrets that hold no PAT, `seen` those versions
+    that a person was shown and gave up, `proven` the newest version when a rotation last proved that it may write.
     """
 
     def __init__(
@@ -98,6 +99,9 @@ class World:
         days_left: int = 3,
     ) -> None:
         self.random = randomness
+        self.something_else: set[str] = set()
+        self.seen: set[str] = set()
+        self.proven: dict[Place, str | None] = {}
         self.names = names
         self.days_left = days_left
         self.spots = dict(zip(names, spots, strict=False))
@@ -195,6 +199,11 @@ class World:
         self.human_ids.add(fake.pat.authorization_id)
         self.oracle.note_person_made(fake.pat.authorization_id)
         return fake
+
+    def find_newest(self, location: SecretLocation) -> str | None:
+        """The id of a secret's newest version."""
+        versions = self.secrets.versions_of(location)
+        return versions[0].version.version if versions else None
 
     def note_adopted(self) -> int:
         """Note which PATs persons have adopted; they may be rotated, and so revoked, from now on. Return how many."""
@@ -311,7 +320,7 @@ class World:
         self.oracle.note_person_made(fake.pat.authorization_id)
         if self.days_left < 2:
             self.oracle.note_short(fake.pat.authorization_id)
-        self.secrets.write_foreign(location, fake.value)
+        confirmed = self.secrets.write_foreign(location, fake.value)
         record = ManagedPat(
             name=name,
             account=spot.account,
@@ -323,6 +332,7 @@ class World:
             valid_to=fake.pat.valid_to,
             vault=VAULT,
             secret_name=location.name,
+            confirmed_version=confirmed,
         )
         with self.database.begin() as work:
             work.inventory.add(record)
@@ -435,8 +445,10 @@ class MortalPats:
         return self._inner.fetch_pat(account, organization, authorization_id)
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
-        """See the port."""
+        """See the port; I6: what is no PAT is sent to nobody."""
         self._life.check()
+        if self._world.show_owner(value.reveal()) is None:
+            raise self._world.make_break("I6: a value that is no PAT was sent to Azure DevOps")
         return self._inner.verify(organization, value)
 
     def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
@@ -490,7 +502,9 @@ class MortalSecrets:
     def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
         """See the port."""
         self._life.check()
-        return self._inner.prove_writable(location, intent)
+        newest = self._inner.prove_writable(location, intent)
+        self._world.proven[location.vault, location.name] = newest.version if newest is not None else None
+        return newest
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port."""
@@ -513,8 +527,15 @@ class MortalSecrets:
         return self._inner.fetch_versions(location)
 
     def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
-        """See the port; I4: its rotation meant to write it, or it was in this secret before and is put back."""
+        """See the port; I4: its rotation meant to write it, or it was in this secret before and is put back.
+
+        I9: what somebody else keeps there is not written over, unless it came after the look or a person gave it up.
+        """
         self._life.check()
+        newest = self._world.find_newest(location)
+        is_kept = newest in self._world.something_else - self._world.seen
+        if is_kept and newest == self._world.proven.get((location.vault, location.name)):
+            raise self._world.make_break(f"I9: what somebody else keeps in {location.name} was written over")
         writer = tags.get(ROTATION_TAG)
         rotations = self._world.load_rotations()
         is_meant = any(r.id == writer and (r.tried_store or r.secret_version) for r in rotations)

@@ -189,9 +189,10 @@ class EngineWorld:
             vault=VAULT,
             secret_name=f"{organization}-{name}",
         )
+        confirmed = self.secrets.write_foreign(SecretLocation.of(record), fake.value)
+        record = replace(record, confirmed_version=confirmed)
         with self.database.begin() as work:
             work.inventory.add(record)
-        self.secrets.write_foreign(self.location(name), fake.value)
         return record
 
     def add_lookalike(self, valid_to: datetime, name: str = NAME) -> FakePat:

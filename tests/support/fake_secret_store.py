@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.clock import Clock
-from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret
 
-MOST_TAGS = 15
 _LIST, _GET, _SET = "list", "get", "set"
 
 

@@ -10,6 +10,7 @@ import pytest
 from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.choices import Choice
 from rotator.engine.comparing import ScanKind
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
@@ -159,7 +160,10 @@ def test_pat_of_a_failed_rotation_is_refused_until_its_record_is_forgotten() -> 
     assert f"recover --revoke {old}" in explain_refusal(refusal).fix
     assert adopt_now(world).proposals == ()
     world.forget()
-    assert len(adopt_now(world, old).proposals) == 1
+    [refusal] = adopt_now(world, old).refusals
+    assert "does not look like a PAT" in explain_refusal(refusal).message
+    confirmed = Choice(replace_foreign=True)
+    assert len(propose(world.make_run(), [old], everything=False, choice=confirmed).proposals) == 1
 
 
 def test_late_mint_is_refused_when_its_rotation_was_closed() -> None:

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.policy import Guardrails, Match, RuleAction
-from rotator.engine.adopting import AdoptionPlan, adopt, make_choice, propose
+from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.choices import make_choice
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, UsageError
@@ -152,13 +153,14 @@ def test_choice_is_refused_when_it_is_taken_or_can_be_no_name() -> None:
             make_choice(name, secret)
 
 
-def test_reference_is_refused_when_it_is_unknown_or_managed_already() -> None:
+def test_reference_is_refused_when_it_is_unknown_and_fine_when_it_is_managed_already() -> None:
     world = make_world()
     plan = look(world, "ghost", world.record().authorization_id)
     assert plan.proposals == ()
-    assert [refusal.reference for refusal in plan.refusals] == ["ghost", world.record().authorization_id]
+    assert [refusal.reference for refusal in plan.refusals] == ["ghost"]
     assert "no untracked active PAT" in explain_refusal(plan.refusals[0]).message
-    assert "managed already, as npm-feed" in explain_refusal(plan.refusals[1]).message
+    assert [item.record.name for item in plan.managed] == [NAME]
+    assert plan.confirmations == ()
 
 
 def test_reference_is_refused_when_no_rule_covers_it() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rotator.domain.managed_pat import Failure
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.refusal import Refusal, RefusalKind
-from rotator.engine.explaining import explain_obstacle, explain_refusal
+from rotator.domain.sight import Holding, Sight
+from rotator.engine.explaining import explain_obstacle, explain_refusal, explain_sight
 
 
 def test_explaining_has_words_of_its_own_when_any_refusal_is_asked_for() -> None:
     """No kind is left out, and none is shown as another one."""
-    kinds = [kind for kind in RefusalKind if kind is not RefusalKind.CHANGED]
+    kinds = [kind for kind in RefusalKind if kind not in (RefusalKind.CHANGED, RefusalKind.UNREADABLE)]
     told = [explain_refusal(Refusal(kind, "id-1", name="feed", ids=("id-2",), organizations=("o",))) for kind in kinds]
     assert [failure.code for failure in told] == [kind.value for kind in kinds]
     assert len({(failure.message, failure.fix) for failure in told}) == len(kinds)
@@ -28,3 +31,14 @@ def test_explaining_has_words_of_its_own_when_any_obstacle_is_asked_for() -> Non
     assert [failure.code for failure in told] == [kind.value for kind in ObstacleKind]
     assert len({failure.message for failure in told}) == len(ObstacleKind)
     assert all(failure.fix for failure in told)
+
+
+def test_explaining_says_what_a_secret_holds_when_any_sight_is_asked_for() -> None:
+    """Three kinds of something else among them."""
+    seen = [Sight(holding, user="Build Bot") for holding in Holding if holding is not Holding.SOMETHING_ELSE]
+    other = Sight(Holding.SOMETHING_ELSE, expected="Build Bot")
+    seen += [other, replace(other, pat_shaped=True), replace(other, pat_shaped=True, user="Someone Else")]
+    told = [explain_sight(sight) for sight in seen]
+    assert len(set(told)) == len(seen)
+    refusal = explain_refusal(Refusal(RefusalKind.SOMETHING_ELSE, "id-1", sight=other))
+    assert told[-3] in refusal.message

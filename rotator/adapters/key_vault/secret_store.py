@@ -24,11 +24,10 @@ from rotator.adapters.key_vault.failures import (
 from rotator.domain.outside import make_canonical, make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
-from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret
 from rotator.ports.stop import Stop
 
 CONTENT_TYPE = "application/vnd.azure-devops.pat"
-MOST_TAGS = 15
 _TRIES = 3
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0

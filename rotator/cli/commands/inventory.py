@@ -87,12 +87,14 @@ def show(cli: CliContext, name: str) -> int:
         "rotator inventory adopt --all --dry-run      show what would be adopted; write nothing",
         "rotator inventory adopt --all --yes          do not ask",
         "rotator inventory adopt ID --as npm-feed --secret npm-token    choose its name and its secret",
+        "rotator inventory adopt ID --replace-foreign    its secret holds something else, which may be lost",
     )
 )
 @click.argument("references", metavar="[NAME|ID...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
 @click.option("--as", "name", metavar="NAME", help="The name to manage it by; with one PAT only.")
 @click.option("--secret", metavar="NAME", help="The secret to write its value to; with one PAT only.")
+@click.option("--replace-foreign", is_flag=True, help="Let a secret that holds something else be written over.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reason_option
@@ -104,26 +106,35 @@ def adopt(
     everything: bool,
     name: str | None,
     secret: str | None,
+    replace_foreign: bool,
     dry_run: bool,
     yes: bool,
 ) -> int:
     """Bring existing PATs under management.
 
-    Shows the name, vault and secret name of each before anything is written, and on a terminal asks first. Changes
-    nothing on the server or in the vault: the first rotation writes the secret.
+    Shows the name, vault and secret name of each, and what the secret holds, before anything is written, and on a
+    terminal asks first. Changes nothing on the server or in the vault: the first rotation writes the secret, if it
+    then still holds what was shown. A PAT that is managed already is looked at again.
     """
     from rotator.cli.adoption import Wish, adopt_wished
-    from rotator.engine.adopting import make_choice
+    from rotator.engine.choices import make_choice
 
     if bool(references) == everything:
         raise UsageError(
             "say which PATs to adopt: display names, authorization ids, or --all alone",
             fix="See `rotator scan` for what there is.",
         )
+    if replace_foreign and everything:
+        raise UsageError(
+            "--replace-foreign does not go with --all: a person must have seen what is written over",
+            fix="Name the PATs whose secrets may be written over.",
+        )
     wanted = tuple(dict.fromkeys(references))
     if (name is not None or secret is not None) and len(wanted) != 1:
         raise UsageError("--as and --secret go with one PAT", fix="Name one PAT, by its authorization id.")
-    return adopt_wished(cli, Wish(wanted, everything, dry_run, yes, make_choice(name, secret)))
+    return adopt_wished(
+        cli, Wish(wanted, everything, dry_run, yes, make_choice(name, secret, replace_foreign=replace_foreign))
+    )
 
 
 @inventory.command(epilog=examples("rotator inventory pause npm-feed"))

@@ -10,10 +10,12 @@ from rotator.cli.output.words import say_both, say_in
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
+from rotator.domain.sight import Sight
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining import explain_refusal, explain_sight
 
 COLUMNS = (
     Column("name", fold=True),
@@ -56,6 +58,8 @@ def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime)
         "secret version": pat.secret_version or "-",
         "state": "blocked" if pat.blocked else pat.state.value,
     }
+    if pat.confirmed_version is not None:
+        facts["may replace"] = pat.confirmed_version
     if pat.last_failure is not None:
         facts |= {"last error": pat.last_failure.message, "fix": pat.last_failure.fix or "-"}
     if pat.retry_at is not None:
@@ -74,6 +78,8 @@ def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
     """What would be written, one PAT per paragraph, then what cannot be taken and why."""
     for proposal in plan.proposals:
         yield from _render_proposal(proposal, now)
+    for item in plan.managed:
+        yield from _render_managed(item)
     yield from render_refusals(plan.refusals)
 
 
@@ -91,6 +97,8 @@ def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     yield clean(f'+ {pat.name}  "{pat.display_name}"  {pat.account}/{pat.organization}  (rule {proposal.rule.name})')
     yield clean(f"    id {pat.authorization_id}, expires {say_both(pat.valid_to, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+    if proposal.sight is not None:
+        yield from _render_sight(proposal.sight)
     if pat.last_failure is not None:
         yield clean(f"    blocked: {pat.last_failure.message}")
         yield clean(f"    fix: {pat.last_failure.fix}")
@@ -102,3 +110,18 @@ def render_draft(draft: Draft, now: datetime) -> Iterator[str]:
     yield clean(f"+ {pat.name}  {pat.account}/{pat.organization}  {' '.join(pat.scopes)}  (rule {draft.rule.name})")
     yield clean(f"    expires {say_both(pat.valid_to, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+
+
+def _render_managed(item: Managed) -> Iterator[str]:
+    pat = item.record
+    yield clean(f"= {pat.name}  is managed already")
+    yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+    yield from _render_sight(item.sight)
+    if item.confirms is not None:
+        yield clean(f"    the next rotation may write over version {item.confirms}")
+
+
+def _render_sight(sight: Sight) -> Iterator[str]:
+    yield clean(f"    it holds {explain_sight(sight)}")
+    if sight.dropped_tags:
+        yield clean(f"    no room for its tags: {', '.join(sight.dropped_tags)}")

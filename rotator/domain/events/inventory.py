@@ -11,7 +11,7 @@ from rotator.domain.events.rotations import HEALED
 
 
 class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
-    """A PAT came under management."""
+    """A PAT came under management; its secret holds what is said, and the confirmed version may be replaced."""
 
     account: str
     organization: str
@@ -19,6 +19,15 @@ class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
     vault: str
     secret_name: str
     rule: str
+    secret_holds: str | None = None
+    confirmed_version: str | None = None
+
+
+class SecretConfirmed(Event, name="secret_confirmed", subject=SubjectKind.MANAGED_PAT):
+    """A person looked at the secret of a ManagedPat: the next rotation may replace this version, which is not ours."""
+
+    secret_holds: str
+    confirmed_version: str
 
 
 class CreationStarted(Event, name="creation_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):

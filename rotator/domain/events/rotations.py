@@ -73,6 +73,18 @@ class StoreStarted(Event, name="store_started", subject=SubjectKind.MANAGED_PAT,
     secret_name: str
 
 
+class SecretTagsDropped(
+    Event,
+    name="secret_tags_dropped",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """The new version of the secret has no room for some tags that others gave the version before it."""
+
+    tags: str
+
+
 class SecretStored(Event, name="secret_stored", subject=SubjectKind.MANAGED_PAT):
     """The vault holds the new value."""
 

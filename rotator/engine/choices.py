@@ -1,0 +1,34 @@
+"""What a person chose for a PAT that is to be adopted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rotator.domain.managed_pat import NAME_PATTERN, SECRET_NAME_PATTERN
+from rotator.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person chose for one PAT: its name, its secret, or both. None: as the rule says.
+
+    `replace_foreign`: its secret may be written over although it holds something else than a PAT of the account's user.
+    """
+
+    name: str | None = None
+    secret_name: str | None = None
+    replace_foreign: bool = False
+
+
+def make_choice(name: str | None, secret_name: str | None, *, replace_foreign: bool = False) -> Choice:
+    """Make a choice of texts that a person gave. UsageError when one cannot be a name, or a secret of Key Vault."""
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f'"{name}" cannot be a name',
+            fix="Use at most 100 of a-z, 0-9, dot, hyphen and underscore; begin with a letter or digit.",
+        )
+    if secret_name is not None and not SECRET_NAME_PATTERN.fullmatch(secret_name):
+        raise UsageError(
+            f'"{secret_name}" cannot be the name of a secret', fix="Use at most 127 of a-z, A-Z, 0-9 and hyphen."
+        )
+    return Choice(name, secret_name, replace_foreign)

@@ -1,0 +1,82 @@
+"""What a secret holds that rotator has not written yet, and which version of it may be replaced.
+
+The first rotation writes over a version that is ours by its tags, over nothing, or over the very version that a person
+saw and confirmed when adopting; over nothing else. A value that does not look like a PAT is never sent anywhere, and
+that a value signs in proves whose it is, never which PAT it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.account import Identity
+from rotator.domain.managed_pat import ManagedPat, is_pat_shaped
+from rotator.domain.secret_value import SecretValue
+from rotator.domain.sight import Holding, Sight
+from rotator.engine.context import RunContext
+from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.tags import NAME_TAG, ROTATION_TAG, list_dropped
+from rotator.errors import PlanRefusedError, VerificationError
+from rotator.ports.secret_store import SecretLocation
+
+UNCONFIRMED = "secret_unconfirmed"
+"""The code of the failure of a ManagedPat whose secret holds a version that nobody confirmed."""
+
+
+def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sight:
+    """Look at what the secret of a record holds now; `expected` is the account's user in its organization.
+
+    Changes nothing. RemoteError when the vault cannot be read or a sign-in can be neither proven nor refused.
+    """
+    latest = run.services.secrets.fetch_latest(SecretLocation.of(pat))
+    if latest is None:
+        return Sight(Holding.ABSENT)
+    tags = latest.version.tags
+    writer = load_provenance(run, pat).find_writer(latest.version)
+    seen = Sight(
+        Holding.UNKNOWN_ROTATION if writer is Writer.UNKNOWN else Holding.OURS,
+        latest.version.version,
+        expected.display_name,
+        pat_shaped=is_pat_shaped(latest.value.reveal()),
+        rotation_id=tags.get(ROTATION_TAG, ""),
+        name=tags.get(NAME_TAG, ""),
+        dropped_tags=list_dropped(tags),
+    )
+    return _look_at_foreign(run, pat, expected, seen, latest.value) if writer is Writer.FOREIGN else seen
+
+
+def _look_at_foreign(run: RunContext, pat: ManagedPat, expected: Identity, seen: Sight, value: SecretValue) -> Sight:
+    seen = replace(seen, holding=Holding.SOMETHING_ELSE)
+    try:
+        found = identify(run, pat.organization, value)
+    except VerificationError:
+        return seen
+    is_users = found.user_id == expected.user_id
+    return replace(seen, holding=Holding.USERS_PAT if is_users else Holding.SOMETHING_ELSE, user=found.display_name)
+
+
+def identify(run: RunContext, organization: str, value: SecretValue, *, is_ours: bool = False) -> Identity:
+    """Return who a value read from a vault signs in as.
+
+    VerificationError when it is refused, or when it does not look like a PAT: then it is sent nowhere, unless it
+    `is_ours`, by the id of the version that we wrote.
+    """
+    if not is_ours and not is_pat_shaped(value.reveal()):
+        raise VerificationError(
+            "the value in the vault does not look like a PAT, so it was sent nowhere",
+            code="not_a_pat",
+            fix="Find out who writes this secret.",
+        )
+    return run.services.pats.verify(organization, value)
+
+
+def make_unconfirmed(pat: ManagedPat) -> PlanRefusedError:
+    """Make the error for a secret that holds a version which is not ours and which nobody confirmed."""
+    changed = pat.confirmed_version is not None
+    since = "was changed since a person looked at it" if changed else "holds something that nobody has confirmed yet"
+    return PlanRefusedError(
+        f"secret {pat.secret_name} in {pat.vault} {since}; nothing was minted",
+        code=UNCONFIRMED,
+        fix=f"See who else uses this secret. If it may be replaced: `rotator inventory adopt {pat.authorization_id}` "
+        "looks at it again (add --replace-foreign if it is no PAT of the account's user).",
+    )
