@@ -186,7 +186,7 @@ class _Session(requests.Session):
     """A session that treats a redirect as the answer it is: a token must never follow one."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Nowhere."""
+        """Return no target: redirects are not followed."""
         return None
 
 

@@ -30,7 +30,7 @@ class Wish:
 
 
 def adopt_wished(cli: CliContext, wish: Wish) -> int:
-    """Propose, show, ask where somebody can answer, write; the exit code."""
+    """Propose, show, ask if somebody can answer, write. Return the exit code."""
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with progress(cli, "asking Azure DevOps"):

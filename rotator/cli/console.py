@@ -44,19 +44,19 @@ def print_json(document: Mapping[str, object], *, in_one_line: bool = False) -> 
 
 
 def say(cli: CliContext, text: str = "") -> None:
-    """A line of the answer, on stdout. Not with --json, whose one document is the answer."""
+    """Print a line of the answer on stdout; nothing with --json, whose one document is the answer."""
     if not cli.as_json:
         click.echo(text)
 
 
 def note(cli: CliContext, text: str) -> None:
-    """A line beside the answer, on stderr; nothing with --quiet."""
+    """Print a remark on stderr; nothing with --quiet."""
     if not cli.quiet:
         click.echo(text, err=True)
 
 
 def clean(text: str) -> str:
-    """Text from elsewhere, in one line, unable to steer a terminal."""
+    """Return text from outside in one line, without control characters."""
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 

@@ -54,9 +54,9 @@ def reason_option(command: Callable[_Parameters, _Result]) -> Callable[_Paramete
 
 
 def examples(*lines: str) -> str:
-    """An epilog for a command: what one would type, each line with its meaning after two spaces or more if it has one.
+    """Make an epilog of examples: what to type, and after two spaces or more what it does, if that needs saying.
 
-    The meanings stand in a column of their own; where that is too wide, below their command.
+    The explanations form a column of their own or, where that is too wide, stand below their command.
     """
     pairs = [re.fullmatch(r"(\s*\S.*?)(?:\s{2,}(\S.*))?", line) for line in lines]
     split = [(found[1], found[2]) for found in pairs if found]

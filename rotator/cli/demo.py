@@ -37,7 +37,7 @@ Now for a real organization:
 
 
 def run_demo(cli: CliContext) -> None:
-    """Tell the whole story; raise RotatorError `demo_failed` as soon as something does not happen as told."""
+    """Tell the whole story; raise RotatorError `demo_failed` as soon as something does not happen as described."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rotator-demo-") as folder:
         say(cli, paint("rotator, demonstrated on a sandbox", "cyan"))
@@ -109,7 +109,7 @@ class Story:
         self._tell("From now on rotator keeps the sign-in fresh, unattended. It never sees or stores a password.")
 
     def adopt(self) -> None:
-        """Show what there is, and take it under management."""
+        """Show which PATs exist, and adopt them."""
         self._head("2. See what there is, and manage it")
         self._run("scan")
         self._tell(

@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 def make_failure(what: str) -> RotatorError:
-    """Make the error for a demo that did not go as it must."""
+    """Make the error for a demo that went wrong."""
     return RotatorError(
         f"the demo failed: {what}",
         code="demo_failed",

@@ -41,7 +41,7 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
 
 
 def watch_for_bugs(cli: CliContext) -> None:
-    """From now on an unexpected exception ends the program with one line, and exit code 1.
+    """Make any unexpected exception end the program with one line and exit code 1.
 
     With -v the traceback follows, without secrets.
     """

@@ -77,8 +77,8 @@ class LazyGroup(click.Group):
 def rotator() -> None:
     """Keeps Azure DevOps personal access tokens (PATs) alive and their current values in Azure Key Vault.
 
-    Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration,  3 partly failed, 4 something needs
-    attention, 10 a person must sign in,11 locked by another run, 20 changes pending, 130 interrupted.
+    Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration, 3 partly failed, 4 something needs
+    attention, 10 a person must sign in, 11 locked by another run, 20 changes pending, 130 interrupted.
     """
 
 

@@ -32,7 +32,7 @@ def print_report(
     what: str,
     by_hand: bool = False,
 ) -> int:
-    """Do the run and print its report: what was done on stdout, what failed on stderr. The exit code of it."""
+    """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation) as signals, progress(cli, what) as update:
         report = act(replace(run, progress=_tell_both(run, update)))

@@ -55,13 +55,13 @@ class StopSignals:
         return self._arrived.get()
 
     def end(self) -> None:
-        """Let go whoever waits."""
+        """Release whoever waits."""
         self._arrived.put(None)
 
     def choose_exit_code(self, report: RunReport, *, by_hand: bool) -> int:
-        """130 when a person interrupted the run. After another signal what was done counts.
+        """Return 130 when a person interrupted the run. After another signal, what was done counts.
 
-        What was asked for by hand and is not done is not a success: then the code is the signal's.
+        Work requested by hand that was not done is not a success: then the code is the signal's.
         """
         if self.first == signal.SIGINT:
             return INTERRUPTED
@@ -70,7 +70,7 @@ class StopSignals:
         return find_code_of_report(report)
 
     def _leave_terminal(self) -> None:
-        """A terminal that is gone fails every write, and a run must not fail of that."""
+        """Send output nowhere once the terminal is gone: every write to it fails, and that must not fail the run."""
         for stream in self._terminals:
             if not os.isatty(stream):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -80,7 +80,7 @@ class StopSignals:
 
 @contextmanager
 def stop_on_signals(installation: Installation) -> Iterator[StopSignals]:
-    """Inside, the first SIGINT, SIGTERM or SIGHUP stops the installation's work, and a second one the process.
+    """Inside, the first SIGINT, SIGTERM or SIGHUP stops the installation's work; a second one ends the process.
 
     A use case that was stopped ends the command. Signals that are ignored stay so. Without a stop the handlers are put
     back; after one they stay until the process ends, since the echo of a stop may come late.

@@ -62,7 +62,7 @@ def open_streams() -> None:
 
 
 def _prepare(stream: TextIO) -> TextIO:
-    """Names can hold signs that a terminal's encoding lacks: those are written out, nothing fails."""
+    """Escape characters that the terminal's encoding lacks, so that no name makes a write fail."""
     if type(stream) is not io.TextIOWrapper:
         return stream
     encoding, is_by_line = stream.encoding, stream.line_buffering

@@ -54,7 +54,7 @@ class AuditIntactDocument(Document):
 
 
 class AuditFaultDocument(FailureDocument):
-    """The first event that is not as it was written."""
+    """The first event that was altered, removed or moved."""
 
     sequence: Annotated[int, "Number of the event."]
     expected: Annotated[str, "What should be there."]

@@ -13,7 +13,7 @@ from rotator.engine.tags import AUTHORIZATION_TAG
 
 
 class RebuiltDocument(PatReference):
-    """A record that was written anew."""
+    """A record that was rewritten."""
 
     before: Annotated[str | None, "Id that the inventory had for it. Null: it had no such record."]
     overlapping: Annotated[bool, "Whether its old PAT still lives and gets a new overlap."]

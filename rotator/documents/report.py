@@ -24,7 +24,7 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 
 
 class OutcomeDocument(PatReference):
-    """What came of one PAT. Where a whole account is down, `name` is the account's and the id is empty."""
+    """What happened to one PAT. If a whole account is down, `name` is the account's and the id is empty."""
 
     reason: NotRequired[Annotated[OutcomeReason | ActionReason, "What led to it; in a dry run, what would."]]
     rule: NotRequired[Annotated[str, "Rule of the policy that decided."]]

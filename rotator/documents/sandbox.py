@@ -31,5 +31,5 @@ class DemoDocument(Document):
 
 
 def make_demo_document(rotated: Iterable[str]) -> DemoDocument:
-    """Say that the demo went as told."""
+    """Say that the demo went as described."""
     return {"schema_version": SCHEMA_VERSION, "rotated": list(rotated), "verified": True}

@@ -77,7 +77,7 @@ def make_scan_document(report: ScanReport, now: datetime) -> ScanDocument:
 
 
 def count_scan(report: ScanReport, now: datetime) -> ScanSummary:
-    """Count the PATs that the server lists, those that need attention, and how they stand to the inventory."""
+    """Count the PATs that the server lists, those that need attention, and how they compare with the inventory."""
     listed = [entry.pat for entry in report.entries if entry.pat is not None]
     kinds = Counter(entry.kind for entry in report.entries)
     return {

@@ -52,7 +52,7 @@ class StatusDocument(Document):
 def make_status_document(
     rows: Iterable[PatStatus], accounts: Iterable[SignInDocument], now: datetime
 ) -> StatusDocument:
-    """Give every PAT, every account's sign-in, and when runs last were (not recorded yet)."""
+    """Give every PAT, every account's sign-in, and when the last runs were (not recorded yet)."""
     return {
         "schema_version": SCHEMA_VERSION,
         "generated_at": write_moment(now),

@@ -16,7 +16,7 @@ LONGEST = timedelta(days=36500)
 
 
 def parse_duration(value: object, *, may_be_zero: bool = False) -> timedelta:
-    """The duration that a setting's value says. ValueError, with the way to write it, when it says none."""
+    """Parse a setting's value as a duration. ValueError, with the right way to write it, when it is not one."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):

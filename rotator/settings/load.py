@@ -98,7 +98,7 @@ def _check_settings(path: Path) -> tuple[Settings | None, list[str], Path]:
 
 
 def _is_secret_setting(location: Location, value: object) -> bool:
-    """Whether a value must not be shown: a secret that is no proper reference, or a key that nobody knows."""
+    """Whether a value must not be shown: a secret that is not a reference, or an unknown key."""
     part = find_schema(settings_schema(), location)
     references = {source.value for source in SecretSource} - {SecretSource.LITERAL.value}
     is_reference = isinstance(value, dict) and bool(value) and set(value) <= references
@@ -107,7 +107,7 @@ def _is_secret_setting(location: Location, value: object) -> bool:
 
 
 def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
-    """What cannot be, though every value is right in itself."""
+    """Conflicts between values that are each valid."""
     accounts = data.get("accounts")
     key_vault = data.get("key_vault")
     credential = key_vault.get("credential") if isinstance(key_vault, dict) else None

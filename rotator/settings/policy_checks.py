@@ -1,4 +1,4 @@
-"""From the policy file's model to the domain's Policy, and what is impossible in it as a whole."""
+"""From the policy file's model to the domain's Policy, and the conflicts within it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Finding = tuple[Location, str]
 
 @dataclass(frozen=True)
 class PolicyParts:
-    """The parts of a policy file that are right in themselves; None stands for one that is not."""
+    """The parts of a policy file that are each valid; None stands for one that is not."""
 
     defaults: DefaultsSection | None
     rules: Sequence[RuleSection | None]
@@ -72,7 +72,7 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
 
 
 def find_conflicts(parts: PolicyParts) -> Iterator[Finding]:
-    """What cannot be, though every value is right in itself. Parts that are not right are passed over."""
+    """Conflicts between values that are each valid. Parts that are not valid are skipped."""
     yield from _find_repeated_names(parts.rules)
     yield from _find_unreachable(parts.rules)
     if parts.defaults is None:
@@ -111,7 +111,7 @@ def _find_rule_conflicts(
         return
 
     def place(*keys: str) -> Location:
-        """Where one of the keys is said: in the rule, else in the defaults, else the rule itself."""
+        """Where one of the keys is set: in the rule, else in the defaults, else the rule itself."""
         for holder, start in ((section, location), (defaults, ("defaults",))):
             for key in keys:
                 if getattr(holder, key) is not None:

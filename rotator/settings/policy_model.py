@@ -87,7 +87,7 @@ class MatchSection(Section):
 
 
 class RuleKeys(Section):
-    """What can be said in `defaults` and in each rule."""
+    """The keys that `defaults` and each rule can have."""
 
     rotate_before: ThresholdField | None = Field(
         default=None,

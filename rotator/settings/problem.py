@@ -55,7 +55,7 @@ def _make_printable(text: str) -> str:
 
 
 def show_path(path: Path) -> str:
-    """The path as short as it stays right: relative when it lies below the working directory."""
+    """The path in its shortest correct form: relative when it lies below the working directory."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):

@@ -11,7 +11,7 @@ JsonSchema = Mapping[str, object]
 
 
 def find_schema(schema: JsonSchema, location: Location) -> JsonSchema | None:
-    """The part of the schema that speaks for a place in the document, or None when no such place exists."""
+    """The part of the schema that applies to a place in the document, or None when no such place exists."""
     found: JsonSchema | None = _follow(schema, schema)
     for part in location:
         if found is None:
@@ -22,13 +22,13 @@ def find_schema(schema: JsonSchema, location: Location) -> JsonSchema | None:
 
 
 def find_properties(part: JsonSchema) -> Mapping[str, JsonSchema]:
-    """The keys that a mapping may have; empty for what is no mapping."""
+    """The keys that a mapping may have; empty for anything else."""
     properties = part.get("properties")
     return cast(Mapping[str, JsonSchema], properties) if isinstance(properties, Mapping) else {}
 
 
 def is_secret(part: JsonSchema | None) -> bool:
-    """Whether the value at that place may be a secret. What no schema knows may be one: a mistyped key."""
+    """Whether the value at that place may be a secret. An unknown key may hold one, if it is mistyped."""
     return part is None or part.get("writeOnly") is True
 
 

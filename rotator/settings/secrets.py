@@ -68,7 +68,7 @@ class SecretReference:
 def make_reference(
     value: object, *, setting: str, form: SecretForm, folder: Path, may_be_in_vault: bool = False
 ) -> SecretReference:
-    """The reference that a setting's value says. ValueError, never with the value in it, when it says none."""
+    """The reference that a setting's value gives. ValueError, never with the value in it, when it is not one."""
     if isinstance(value, str):
         if not value.strip():
             raise ValueError("must not be empty")
@@ -176,7 +176,7 @@ def describe(reference: SecretReference) -> str:
 
 
 def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretValue:
-    """The secret, made usable. ValueError, never with the value in it, when it has another form than it must."""
+    """The secret, made usable. ValueError, never with the value in it, when it does not have the required form."""
     value = secret.reveal()
     if form is SecretForm.FERNET_KEY and not _is_fernet_key(value):
         raise ValueError(f"it is not a Fernet key (44 characters of url-safe base64); make one with: {MAKE_KEY}")

@@ -1,4 +1,4 @@
-"""The commented files that `rotator init` writes: kept in `config/`, carried by the wheel as `rotator/_config`."""
+"""The commented files that `rotator init` writes: kept in `config/`, shipped in the wheel as `rotator/_config`."""
 
 from __future__ import annotations
 

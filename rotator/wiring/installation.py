@@ -134,7 +134,7 @@ class Installation:
         return upgrade(self._resolve(self.settings.database).reveal())
 
     def load_database_revision(self) -> Revision:
-        """Return which schema the database has, and which one this rotator needs."""
+        """Return which schema the database has, and which one this version of rotator needs."""
         from rotator.adapters.database.migrate import current
 
         return current(self._resolve(self.settings.database).reveal())

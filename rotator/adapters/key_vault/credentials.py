@@ -24,7 +24,7 @@ _LONGEST_REASON = 300
 def make_credential(
     kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions
 ) -> TokenCredential:
-    """Return the azure-identity credential of that name; it asks nobody until a token is wanted.
+    """Return the azure-identity credential of that name; it makes no request until a token is needed.
 
     `default` tries environment, workload identity, managed identity and the Azure CLI, in this order.
     `authority` is the https address of Entra; without `instance_discovery` it is trusted unchecked. ConfigError

@@ -29,7 +29,7 @@ _LONGEST_TEXT = 200
 
 @dataclass(frozen=True)
 class Call:
-    """One request to a vault, in the words that tell of its failure.
+    """One request to a vault, in the words of its error messages.
 
     `permission` is what Key Vault calls it: get, list or set. `value` is the secret that is being sent, if
     any: then a lost answer is an unknown outcome.
@@ -241,7 +241,7 @@ def _find_network_error(error: Exception) -> requests.RequestException | None:
 
 
 def _read_error(error: Exception) -> tuple[str, str]:
-    """Return the most telling code of the answer's body, the inner one if there is one, and the service's words."""
+    """Return the most specific code of the answer's body, the inner one if there is one, and the service's words."""
     details = error.error if isinstance(error, HttpResponseError) else None
     if details is None:
         return "", ""

@@ -75,7 +75,7 @@ def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime)
 
 
 def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
-    """What would be written, one PAT per paragraph, then what cannot be taken and why."""
+    """What would be written, one PAT per paragraph, then what cannot be adopted and why."""
     for proposal in plan.proposals:
         yield from _render_proposal(proposal, now)
     for item in plan.managed:
@@ -84,7 +84,7 @@ def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
 
 
 def render_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
-    """Tell what cannot be taken, and why."""
+    """Say what cannot be adopted, and why."""
     for refusal in refusals:
         told = explain_refusal(refusal)
         yield clean(f"x {refusal.reference}: {told.message}")

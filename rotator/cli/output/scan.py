@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:
-    """One row of `COLUMNS` per PAT; what is special about it stands with its state, in words."""
+    """One row of `COLUMNS` per PAT; its state comes with whatever is special about it, in words."""
     for entry in report.entries:
         known = entry.pat or entry.record
         if known is None:
@@ -58,7 +58,7 @@ def _say_end(now: datetime) -> str:
 
 
 def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
-    """How many there are and what is wrong with them, how they stand to the inventory, and what to do next."""
+    """How many there are and what is wrong with them, how they compare with the inventory, and what to do next."""
     counts = count_scan(report, now)
     total = counts["pats"]
     special = {

@@ -47,7 +47,7 @@ def _say_next(row: PatStatus, now: datetime) -> str:
 
 
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
-    """What is wrong with whom, each with who must do what."""
+    """What is wrong with which PAT, each with who must do what."""
     for row in rows:
         if row.last_error is not None:
             yield clean(f"{row.name}: {row.last_error.message}")
