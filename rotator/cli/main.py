@@ -142,5 +142,5 @@ def _check_folder() -> None:
         Path.cwd()
     except FileNotFoundError as error:
         raise UsageError(
-            "the current folder was deleted", code="folder_gone", fix="Change to a folder that exists, and repeat it."
+            "the current folder was deleted", code="folder_gone", fix="Change to a folder that exists and try again."
         ) from error

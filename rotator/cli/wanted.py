@@ -20,7 +20,7 @@ def read_scopes(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_lifetime(text: str) -> timedelta:
-    """Return the lifetime. UsageError when the text is no duration."""
+    """Return the lifetime. UsageError when the text is not a duration."""
     return _read(parse_duration, text, "For example --lifetime 30d.")
 
 

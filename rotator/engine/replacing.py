@@ -78,5 +78,5 @@ def make_unconfirmed(pat: ManagedPat) -> PlanRefusedError:
         f"secret {pat.secret_name} in {pat.vault} {since}; nothing was minted",
         code=UNCONFIRMED,
         fix=f"See who else uses this secret. If it may be replaced: `rotator inventory adopt {pat.authorization_id}` "
-        "looks at it again (add --replace-foreign if it is no PAT of the account's user).",
+        "looks at it again (add --replace-foreign if it is not a PAT of the account's user).",
     )

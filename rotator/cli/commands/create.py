@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "rotator create npm-feed --account build-bot --organization contoso --scope vso.packaging --lifetime 30d",
-        "rotator create npm-feed ... --dry-run    check everything, and make nothing",
+        "rotator create npm-feed ... --dry-run    check everything, and create nothing",
     )
 )
 @click.argument("name")
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="The vault for its value, one that the policy names. Default: the rule's.",
 )
 @click.option("--secret", metavar="NAME", help="The secret for its value. Default: as the rule says.")
-@click.option("--dry-run", is_flag=True, help="Check everything, and make nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, and create nothing.")
 @reason_option
 @common_options
 @click.pass_obj
@@ -97,5 +97,5 @@ def _show(cli: CliContext, installation: Installation, order: Order) -> int:
         print_json(make_draft_document(draft.record, draft.rule.name, run.run_id))
     for line in render_draft(draft, run.services.clock.now()):
         say(cli, line)
-    say(cli, "A dry run: nothing was made.")
+    say(cli, "A dry run: nothing was created.")
     return DONE

@@ -94,7 +94,7 @@ def show(cli: CliContext, name: str) -> int:
 @click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
 @click.option("--as", "name", metavar="NAME", help="The name to manage it by; with one PAT only.")
 @click.option("--secret", metavar="NAME", help="The secret to write its value to; with one PAT only.")
-@click.option("--replace-foreign", is_flag=True, help="Let a secret that holds something else be written over.")
+@click.option("--replace-foreign", is_flag=True, help="Allow overwriting a secret that holds something else.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reason_option
@@ -127,7 +127,7 @@ def adopt(
     if replace_foreign and everything:
         raise UsageError(
             "--replace-foreign does not go with --all: a person must have seen what is written over",
-            fix="Name the PATs whose secrets may be written over.",
+            fix="Name the PATs whose secrets may be overwritten.",
         )
     wanted = tuple(dict.fromkeys(references))
     if (name is not None or secret is not None) and len(wanted) != 1:

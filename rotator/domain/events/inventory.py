@@ -11,7 +11,7 @@ from rotator.domain.events.rotations import HEALED
 
 
 class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
-    """A PAT came under management; its secret holds what is said, and the confirmed version may be replaced."""
+    """A PAT came under management; `secret_holds` says what its secret holds; the confirmed version may be replaced."""
 
     account: str
     organization: str

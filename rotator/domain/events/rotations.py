@@ -80,7 +80,7 @@ class SecretTagsDropped(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """The new version of the secret has no room for some tags that others gave the version before it."""
+    """The new version of the secret has no room for some tags that others had set on the previous one."""
 
     tags: str
 
