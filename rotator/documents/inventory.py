@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Literal, TypedDict
 
 from rotator.documents.document import (
@@ -15,7 +16,9 @@ from rotator.documents.document import (
     write_moment_or_none,
 )
 from rotator.documents.pat import PatFacts, make_reference
+from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
 
 Change = Literal["paused", "resumed", "forgotten"]
@@ -63,6 +66,7 @@ class InventoryEntryDocument(Document):
 
     pat: Annotated[RecordDocument, "Its record."]
     rotations: Annotated[list[RotationDocument], "Its rotations, the newest first."]
+    pending_revocations: Annotated[list[PendingRevocationDocument], "Its revocations that are not confirmed yet."]
 
 
 class InventoryChangeDocument(Document):
@@ -112,12 +116,15 @@ def make_inventory_document(pats: Iterable[ManagedPat]) -> InventoryDocument:
     return {"schema_version": SCHEMA_VERSION, "pats": [make_record_document(pat) for pat in pats]}
 
 
-def make_inventory_entry_document(pat: ManagedPat, rotations: Iterable[Rotation]) -> InventoryEntryDocument:
-    """Give one record and its rotations."""
+def make_inventory_entry_document(
+    pat: ManagedPat, rotations: Iterable[Rotation], pending: Iterable[PendingRevocation], now: datetime
+) -> InventoryEntryDocument:
+    """Give one record, its rotations and its pending revocations."""
     return {
         "schema_version": SCHEMA_VERSION,
         "pat": make_record_document(pat),
         "rotations": [make_rotation_document(rotation) for rotation in rotations],
+        "pending_revocations": [make_pending_document(item, now) for item in pending],
     }
 
 

@@ -21,9 +21,9 @@ class LeftBehindDocument(TypedDict):
 
     name: Annotated[str, "Name of the PAT whose rotation left it."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
-    kind: Annotated[LeftBehindKind, "Why it was left: its rotation failed, or it may be a lost mint, without proof."]
+    kind: Annotated[LeftBehindKind, "Its rotation failed, it may be a lost mint, or its revocation had no effect."]
     display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
-    rotation_id: Annotated[str, "Id of the rotation that left it."]
+    rotation_id: Annotated[str | None, "Id of the rotation that left it. Null: a person revoked it by hand."]
     fix: Annotated[str, "What a person can do."]
 
 
@@ -50,11 +50,11 @@ class RecoveryPlanDocument(Document):
 def make_left_behind_document(left: LeftBehind) -> LeftBehindDocument:
     """Say what was left behind, and what a person can do."""
     return {
-        "name": left.rotation.name,
+        "name": left.name,
         "authorization_id": left.pat.authorization_id,
         "kind": left.kind,
         "display_name": left.pat.display_name,
-        "rotation_id": left.rotation.id,
+        "rotation_id": left.rotation_id,
         "fix": explain_left_behind(left).fix,
     }
 

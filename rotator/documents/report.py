@@ -29,9 +29,12 @@ class OutcomeDocument(PatReference):
     reason: NotRequired[Annotated[OutcomeReason | ActionReason, "What led to it; in a dry run, what would."]]
     rule: NotRequired[Annotated[str, "Rule of the policy that decided."]]
     state_before: NotRequired[Annotated[RotationState, "How far the interrupted rotation had got."]]
-    revoked_authorization_id: NotRequired[Annotated[str, "Id of the PAT that is gone."]]
+    revoked_authorization_id: NotRequired[Annotated[str, "Id of the PAT that was revoked."]]
     revoke_after: NotRequired[Annotated[Moment, "When the overlap ends and the old PAT is revoked."]]
     attempt: NotRequired[Annotated[str | None, "Id of the rotation that settles: in `settling`. Null: not known."]]
+    pending_authorization_id: NotRequired[
+        Annotated[str, "Id of the PAT whose revocation is not confirmed yet: in `settling`."]
+    ]
     until: NotRequired[Annotated[Moment | None, "When its request can no longer take effect. Null: not known."]]
     error: NotRequired[Annotated[FailureDocument, "What went wrong: in `failed` and `blocked`."]]
 
@@ -50,7 +53,7 @@ class ReportDocument(Document):
     blocked: Annotated[list[OutcomeDocument], "Blocked until somebody acts."]
     postponed: Annotated[list[OutcomeDocument], "Due, and left for a later run."]
     held: Annotated[list[OutcomeDocument], "Left alone, because another run is working on them."]
-    settling: Annotated[list[OutcomeDocument], "Have a request whose answer was lost and that may still take effect."]
+    settling: Annotated[list[OutcomeDocument], "A request may still take effect, or a revocation is not confirmed yet."]
 
 
 class RecoverDocument(ReportDocument):
@@ -134,6 +137,8 @@ def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
         document["revoke_after"] = write_moment(outcome.overlap_until)
     if outcome.kind is OutcomeKind.SETTLING:
         document["attempt"] = outcome.rotation_id
+        if outcome.pending_id is not None:
+            document["pending_authorization_id"] = outcome.pending_id
         document["until"] = write_moment_or_none(outcome.settles_until)
     if outcome.failure is not None:
         document["error"] = make_failure_document(outcome.failure)

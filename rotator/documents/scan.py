@@ -54,6 +54,7 @@ class ScanSummary(TypedDict):
     minting: Annotated[int, "Perhaps made by a mint that is not answered yet."]
     late: Annotated[int, "Lost mints of ours that took effect late; the next run revokes them."]
     left_behind: Annotated[int, "Left alive by a closed rotation."]
+    pending_revocation: Annotated[int, "To be revoked, and alive; each run asks again."]
 
 
 class ScanDocument(Document):
@@ -93,6 +94,7 @@ def count_scan(report: ScanReport, now: datetime) -> ScanSummary:
         "minting": kinds[ScanKind.MINTING],
         "late": kinds[ScanKind.LATE],
         "left_behind": kinds[ScanKind.LEFT_BEHIND],
+        "pending_revocation": kinds[ScanKind.PENDING_REVOCATION],
     }
 
 

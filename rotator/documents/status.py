@@ -17,6 +17,8 @@ from rotator.documents.document import (
     write_moment_or_none,
 )
 from rotator.documents.pat import PatFacts
+from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.status import NextAction, PatState, PatStatus
 
 
@@ -45,18 +47,23 @@ class StatusDocument(Document):
 
     generated_at: Annotated[Moment, "When this was made."]
     pats: Annotated[list[PatStatusDocument], "Managed PATs by expiry, then those that nobody manages."]
+    pending_revocations: Annotated[list[PendingRevocationDocument], "Revocations that are not confirmed yet."]
     accounts: Annotated[list[SignInDocument], "The sign-in of each account of the settings."]
     runs: Annotated[RunsDocument, "When the last runs were."]
 
 
 def make_status_document(
-    rows: Iterable[PatStatus], accounts: Iterable[SignInDocument], now: datetime
+    rows: Iterable[PatStatus],
+    accounts: Iterable[SignInDocument],
+    now: datetime,
+    pending: Iterable[PendingRevocation] = (),
 ) -> StatusDocument:
     """Give every PAT, every account's sign-in, and when the last runs were (not recorded yet)."""
     return {
         "schema_version": SCHEMA_VERSION,
         "generated_at": write_moment(now),
         "pats": [_make_row(row) for row in rows],
+        "pending_revocations": [make_pending_document(item, now) for item in pending],
         "accounts": list(accounts),
         "runs": {"last_started_at": None, "last_succeeded_at": None},
     }

@@ -22,6 +22,7 @@ class ConditionKind(StrEnum):
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
     LISTING_DAMAGED = auto()
+    REVOCATION_PENDING = auto()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ class RefusalKind(StrEnum):
     LEFT_BEHIND = "left_behind"
     SENT_MINT = "sent_mint"
     POSSIBLE_MINT = "possible_mint"
+    REVOCATION_PENDING = "revocation_pending"
+    BEING_REVOKED = "being_revoked"
     AMBIGUOUS = "ambiguous"
     UNKNOWN = "unknown"
     NO_RULE = "no_rule"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from rotator.domain.events.rotations import (
-    PatRevoked,
-    RevokeStarted,
-)
+from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
 from rotator.domain.managed_pat import Failure
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import (
     RotationChanges,
     RotationState,
@@ -19,6 +17,7 @@ from rotator.engine.provenance import (
     find_behind,
 )
 from rotator.engine.restoring import restore_committed
+from rotator.engine.revoking import make_pending
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
     DatabaseBehindError,
@@ -62,20 +61,27 @@ def abandon_unusable(
 
 
 def revoke_clone(held: ClaimedPat) -> None:
-    """Revoke the clone of a rotation that is `abandoning`, and close it. Repeating it is harmless."""
+    """Revoke the clone of a rotation that is `abandoning`, and close it. Repeating it is harmless.
+
+    The revocation is pending until it is proven.
+    """
     rotation = held.rotation
     if rotation.tried_store:
         restore_committed(held)
     else:
         _freeze_if_served(held)
-    if rotation.new_authorization_id is not None:
-        _freeze_if_accounted_for(held, rotation.new_authorization_id)
-        held.check_claim()
-        held.services.pats.revoke(rotation.account, rotation.organization, rotation.new_authorization_id)
+    clone = rotation.new_authorization_id
+    if clone is None or rotation.new_valid_to is None:
+        raise RotationError("a clone to revoke without its id", code="internal")
+    _freeze_if_accounted_for(held, clone)
+    held.check_claim()
+    held.services.pats.revoke(rotation.account, rotation.organization, clone)
+    kind = RevocationKind.ABANDONED
     held.step(
         RotationState.ABANDONED,
-        PatRevoked(authorization_id=rotation.new_authorization_id, why="abandoned"),
+        RevocationRequested(authorization_id=clone, why=kind.value),
         *make_alert(held),
+        pending=make_pending(held, kind, clone, rotation.new_valid_to, rotation.id),
     )
 
 

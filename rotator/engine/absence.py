@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.events.inventory import PatReappeared
-from rotator.domain.events.rotations import RevokeStarted
+from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.holds import is_called_missing

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
 from rotator.ports.database import Reading
 
@@ -54,6 +55,11 @@ class Keeper:
         return self.rotation is not None and self.rotation.is_open
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether it is a record, or a rotation that is not finished and names the PAT."""
+        return self.kind in (KeeperKind.RECORD, KeeperKind.ROTATION)
+
+    @property
     def binds(self) -> bool:
         """Whether it is more than history: what is closed counts while its ManagedPat is in the inventory."""
         return self.is_managed or self.is_open
@@ -73,6 +79,12 @@ class Keepers:
     mints: tuple[Rotation, ...]
     minted_ids: frozenset[str]
     names: frozenset[str]
+    pending: tuple[PendingRevocation, ...] = ()
+    """The revocations that are not proven yet: such a PAT lives on against our will, and nobody uses it."""
+
+    def find_pending(self, authorization_id: str) -> PendingRevocation | None:
+        """The pending revocation of a PAT."""
+        return next((item for item in self.pending if item.authorization_id == authorization_id), None)
 
     def find_by_id(self, authorization_id: str, *, besides: str | None = None) -> Keeper | None:
         """What accounts for an id: any record, or a rotation of a ManagedPat other than the one called `besides`."""
@@ -136,10 +148,12 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
     pats = reading.inventory.load_by_ids(authorization_ids)
     mints = reading.journal.load_sent_mints(now)
     naming = reading.journal.load_naming(authorization_ids)
+    pending = tuple(item for item in reading.revocations.load() if item.authorization_id in authorization_ids)
     return Keepers(
         pats=pats,
         rotations=tuple(rotation for rotation in naming if accounts_for_ids(rotation)),
         mints=mints,
         minted_ids=frozenset(r.new_authorization_id for r in naming if r.new_authorization_id is not None),
-        names=reading.inventory.find_names({rotation.name for rotation in (*mints, *naming)}),
+        names=reading.inventory.find_names({r.name for r in (*mints, *naming)} | {item.name for item in pending}),
+        pending=pending,
     )

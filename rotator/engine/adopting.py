@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from rotator.domain.events.inventory import PatAdopted
+from rotator.domain.events.revocations import RevocationDropped
 from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.outside import find_id
@@ -22,6 +23,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.replacing import look_at_secret
+from rotator.engine.revoking import record_ending
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
 
@@ -105,7 +107,7 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
         keepers = load_keepers(work, [item.record.authorization_id for item in plan.proposals], now)
         for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
             pat = proposal.record
-            refusal = _refuse_kept(proposal.listed, keepers, by_id=True)
+            refusal = _refuse_kept(proposal.listed, keepers, by_id=True) or _refuse_requested(run, pat, keepers, now)
             if refusal is None:
                 try:
                     work.inventory.add(pat)
@@ -115,8 +117,13 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
                 refusals.append(refusal)
                 continue
             written.append(proposal)
+        pending = [(item.record, keepers.find_pending(item.record.authorization_id)) for item in written]
+        dropped = [(pat, item) for pat, item in pending if item and work.revocations.end(item.authorization_id)]
         for proposal in written:
             _record_adopted(run, work, proposal, now)
+        for pat, item in dropped:
+            ended = RevocationDropped(authorization_id=item.authorization_id, by=pat.name)
+            record_ending(work, run, item, ended, now)
     managed = [item for item in plan.managed if _confirm(run, item, refusals)]
     return replace(plan, proposals=tuple(written), refusals=tuple(refusals), managed=tuple(managed))
 
@@ -149,7 +156,15 @@ def _record_adopted(run: RunContext, work: UnitOfWork, proposal: Proposal, now: 
 
 
 def _is_tracked(keeper: Keeper | None) -> bool:
-    return keeper is not None and keeper.kind in (KeeperKind.RECORD, KeeperKind.ROTATION)
+    return keeper is not None and keeper.is_in_use
+
+
+def _refuse_requested(run: RunContext, pat: ManagedPat, keepers: Keepers, now: datetime) -> Refusal | None:
+    """Why a PAT cannot be adopted whose revocation was requested just now: that request may be under way."""
+    pending = keepers.find_pending(pat.authorization_id)
+    if pending is None or now - pending.requested_at >= run.services.timing.lease:
+        return None
+    return Refusal(RefusalKind.BEING_REVOKED, pat.authorization_id, pending.name)
 
 
 _KEPT = {
@@ -169,6 +184,9 @@ def _refuse_kept(listed: Listed, keepers: Keepers, *, by_id: bool) -> Refusal | 
     """
     listing, pat = listed
     keeper = keepers.find(pat, listing.account, listing.organization, listing.identity.organization_id)
+    pending = keepers.find_pending(pat.authorization_id)
+    if pending is not None and pending.name in keepers.names and not by_id:
+        return Refusal(RefusalKind.REVOCATION_PENDING, pat.authorization_id, pending.name)
     if keeper is None or not keeper.binds:
         return None
     kind = _KEPT[keeper.kind]

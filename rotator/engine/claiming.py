@@ -10,6 +10,7 @@ from typing import TypeVar, Unpack
 from rotator.domain.audit_event import AuditEvent, Detail
 from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
@@ -97,11 +98,13 @@ class ClaimedPat:
         state: RotationState,
         *events: Event,
         pat: ManagedPat | None = None,
+        pending: PendingRevocation | None = None,
         admit: Callable[[UnitOfWork], None] | None = None,
         **changes: Unpack[RotationChanges],
     ) -> None:
         """Move the rotation to `state`, with what happened, and change the inventory record if `pat` is given.
 
+        `pending` is the revocation that was answered, and is proven later.
         `admit` is called first, inside the transaction. It may write more, or refuse the step by raising; then nothing
         is written.
         """
@@ -113,6 +116,8 @@ class ClaimedPat:
             work.journal.save(moved, self._claim)
             if pat is not None:
                 work.inventory.save(pat, self._claim)
+            if pending is not None:
+                work.revocations.save(pending, self._claim)
 
         self._commit(events, moved, write)
         self._rotation = moved
@@ -125,16 +130,33 @@ class ClaimedPat:
         self._commit([], None, lambda work: work.journal.save(noted, self._claim))
         self._rotation = noted
 
-    def save(self, pat: ManagedPat, *events: Event) -> None:
-        """Replace the inventory record, with what happened."""
+    def save(self, pat: ManagedPat, *events: Event, pending: PendingRevocation | None = None) -> None:
+        """Replace the inventory record, with what happened, and with the revocation that is proven later."""
         rotation = self._rotation if self.has_open_rotation else None
-        self._commit(events, rotation, lambda work: work.inventory.save(pat, self._claim))
+
+        def write(work: UnitOfWork) -> None:
+            work.inventory.save(pat, self._claim)
+            if pending is not None:
+                work.revocations.save(pending, self._claim)
+
+        self._commit(events, rotation, write)
         self.pat = pat
         self._tell(events)
 
     def renew(self) -> None:
         """Renew the claim. ClaimLostError when another run has it."""
         self._commit([], None, lambda work: None)
+
+    def request(self, pending: PendingRevocation, event: Event, admit: Callable[[Reading], None]) -> None:
+        """Note that a pending revocation is about to be requested once more, unless `admit` refuses it by raising."""
+        rotation = self._rotation if self.has_open_rotation else None
+
+        def write(work: UnitOfWork) -> None:
+            admit(work)
+            work.revocations.save(pending, self._claim)
+
+        self._commit([event], rotation, write)
+        self._tell([event])
 
     def confirm(self, read: Callable[[Reading], T]) -> T:
         """Renew the claim, and return what `read` finds in that transaction: what must hold for the next request."""

@@ -9,7 +9,7 @@ from typing import Self
 
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
-from rotator.engine.accounting import KeeperKind, Keepers
+from rotator.engine.accounting import Keepers
 from rotator.engine.left_behind import LeftBehind, find_left_behind
 from rotator.engine.listing import Listing
 from rotator.engine.records import Known
@@ -21,7 +21,8 @@ class ScanKind(StrEnum):
     `managed` is in the inventory and `drifted` is too, with other metadata; `missing` is in the inventory and not
     listed; `rotating` belongs to an open rotation; `minting` is, or may be, what an open rotation asked for; `late` is
     a lost mint of ours that was created after its rotation was closed; `left_behind` is what a closed rotation left
-    alive, or may have; `untracked` is none of these.
+    alive, or may have; `pending_revocation` was to be revoked and lives on, so each run asks again; `untracked` is
+    none of these.
     """
 
     MANAGED = "managed"
@@ -32,9 +33,12 @@ class ScanKind(StrEnum):
     MINTING = "minting"
     LATE = "late"
     LEFT_BEHIND = "left_behind"
+    PENDING_REVOCATION = "pending_revocation"
 
 
-UNMANAGED = frozenset({ScanKind.UNTRACKED, ScanKind.MINTING, ScanKind.LATE, ScanKind.LEFT_BEHIND})
+UNMANAGED = frozenset(
+    {ScanKind.UNTRACKED, ScanKind.MINTING, ScanKind.LATE, ScanKind.LEFT_BEHIND, ScanKind.PENDING_REVOCATION}
+)
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,16 @@ def compare(known: Known, keepers: Keepers, listing: Listing, now: datetime) -> 
         keeper = keepers.find(pat, *pair, listing.identity.organization_id)
         if record is not None:
             kind = ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
-        elif keeper is not None and keeper.kind in (KeeperKind.RECORD, KeeperKind.ROTATION):
+        elif keeper is not None and keeper.is_in_use:
             kind = ScanKind.ROTATING
         elif rotation is not None:
             kind = ScanKind.LATE
         elif keeper is not None and keeper.is_open:
             kind, rotation = ScanKind.MINTING, keeper.rotation
+        elif identifier in left:
+            kind = ScanKind.LEFT_BEHIND if left[identifier].needs_person else ScanKind.PENDING_REVOCATION
         else:
-            kind = ScanKind.LEFT_BEHIND if identifier in left else ScanKind.UNTRACKED
+            kind = ScanKind.UNTRACKED
         name = record.name if record is not None else None
         entries.append(ScanEntry(kind, *pair, name, identifier, pat, record, rotation, left.get(identifier)))
     listed = {pat.authorization_id for pat in listing.pats}

@@ -87,6 +87,7 @@ def create(run: RunContext, order: Order) -> RunReport:
             raise
         _begin(run, draft)
         this.work_on([order.name], Reconciliation())
+        this.confirm_revocations([order.name])
         for outcome in this.report.of_kind(OutcomeKind.BLOCKED):
             if outcome.failure is not None:
                 _drop(run, order.name, outcome.failure)

@@ -32,7 +32,14 @@ def explain_obstacle(obstacle: Obstacle) -> Failure:
 
 def explain_left_behind(left: LeftBehind) -> Failure:
     """Return what is wrong with a PAT that was left behind, and what to do."""
-    identifier, name = left.pat.authorization_id, left.rotation.name
+    identifier, name = left.pat.authorization_id, left.name
+    if left.kind is LeftBehindKind.PENDING_REVOCATION:
+        message = f"PAT {identifier} of {name} was to be revoked, and lives on"
+        if not left.needs_person:
+            return Failure(LEFT_BEHIND, message, f"Each run asks again. If it lasts, revoke {identifier} by hand.")
+        message += f"; {name} is no longer managed, so rotator only looks for it"
+        fix = f"Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt {identifier}`."
+        return Failure(LEFT_BEHIND, message, fix)
     if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a failed rotation of {name}"
     else:
@@ -124,6 +131,10 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
                 f"If nobody uses it: `rotator recover --revoke {identifier}`. To adopt it as another PAT, "
                 f"`rotator inventory forget {name}` first.",
             )
+        case RefusalKind.REVOCATION_PENDING:
+            return f"it was to be revoked for {name}, and each run asks again", "If it is needed, adopt it by its id."
+        case RefusalKind.BEING_REVOKED:
+            return f"it is being revoked for {name}", "If it is needed, try again in a few minutes."
         case RefusalKind.SENT_MINT:
             return f"a rotation of {name} may have made it", _RUN_FIRST
         case RefusalKind.POSSIBLE_MINT:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.events.inventory import PatForgotten, PatPaused, PatResumed
-from rotator.domain.events.rotations import PatRevoked, RevokeStarted
+from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import retire_predecessor
+from rotator.engine.revoking import confirm_requested, make_pending
 from rotator.errors import UsageError
 from rotator.ports.database import Reading
 
@@ -74,22 +76,26 @@ def _check_overlap(name: str, rotation: Rotation | None) -> None:
 
 
 def revoke_previous(run: RunContext, name: str) -> str:
-    """End the overlap now: revoke the old PAT, guarded as always. Return its id."""
-    run = replace(run, mode=RunMode.BY_HAND)
+    """End the overlap now: revoke the old PAT, guarded as always. Return its id.
+
+    It is pending until the server calls it revoked, as a rule at once.
+    """
+    run, began = replace(run, mode=RunMode.BY_HAND), run.services.clock.now()
     view = ServerView(run)
     with claimed(run, name) as held:
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
         view.check_reachable(held.pat.account, held.pat.organization)
         retire_predecessor(held, view)
-        return held.rotation.predecessor_id
+    confirm_requested(run, view, began)
+    return held.rotation.predecessor_id
 
 
 def revoke_current(run: RunContext, name: str) -> str:
     """Revoke the PAT that consumers use now, and pause the record. Return the id.
 
-    UsageError while a rotation is open.
+    It is pending until the server calls it revoked, as a rule at once. UsageError while a rotation is open.
     """
-    view = ServerView(run)
+    view, began, why = ServerView(run), run.services.clock.now(), RevocationKind.BY_HAND
     with claimed(run, name) as held:
         if held.has_open_rotation:
             raise UsageError(
@@ -103,7 +109,7 @@ def revoke_current(run: RunContext, name: str) -> str:
                 fix=f"`rotator inventory forget {name}` gives it up.",
             )
         view.check_reachable(pat.account, pat.organization)
-        held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why="by hand"))
+        held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why=why.value))
         held.check_claim()
         run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)
         failure = Failure(
@@ -113,5 +119,8 @@ def revoke_current(run: RunContext, name: str) -> str:
         )
         record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure, hold=Hold.REVOKED_BY_HAND)
         paused = [PatPaused()] if pat.state is not ManagedPatState.PAUSED else []
-        held.save(record, PatRevoked(authorization_id=pat.authorization_id, why="by hand"), *paused)
-        return pat.authorization_id
+        requested = RevocationRequested(authorization_id=pat.authorization_id, why=why.value)
+        pending = make_pending(held, why, pat.authorization_id, pat.valid_to, None)
+        held.save(record, requested, *paused, pending=pending)
+    confirm_requested(run, view, began)
+    return pat.authorization_id

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rotator.domain.events.inventory import LeftBehindResolved
-from rotator.domain.events.rotations import RevokeStarted
+from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.outside import find_id
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
@@ -17,7 +17,8 @@ from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.records import Known, load_known
-from rotator.errors import RotatorError, UsageError
+from rotator.engine.revoking import confirm_requested, load_pending
+from rotator.errors import RotationError, RotatorError, UsageError
 from rotator.ports.database import Reading
 
 LEFT_BEHIND = "left_behind"
@@ -25,19 +26,30 @@ LEFT_BEHIND = "left_behind"
 
 
 class LeftBehindKind(StrEnum):
-    """`failed_rotation`: its old or new PAT. `unproven_mint`: it looks like a lost mint of ours, without proof."""
+    """Why a PAT lives on.
+
+    `failed_rotation`: it is the old or the new one of that. `unproven_mint`: it looks like a lost mint of ours, without
+    proof. `pending_revocation`: it was to be revoked, and that had no effect.
+    """
 
     FAILED_ROTATION = "failed_rotation"
     UNPROVEN_MINT = "unproven_mint"
+    PENDING_REVOCATION = "pending_revocation"
 
 
 @dataclass(frozen=True)
 class LeftBehind:
-    """A PAT that was left behind, and the rotation that it seems to come from."""
+    """A PAT that was left behind by the ManagedPat called `name`, and the `rotation` that it seems to come from.
+
+    `needs_person`: no run will revoke it by itself. `rotation_id` is None where a person revoked it by hand.
+    """
 
     kind: LeftBehindKind
     pat: Pat
-    rotation: Rotation
+    name: str
+    rotation_id: str | None
+    rotation: Rotation | None = None
+    needs_person: bool = True
 
 
 def find_left_behind(
@@ -46,13 +58,22 @@ def find_left_behind(
     """Return those that were left behind, among the listed PATs of one account and organization."""
     found = []
     for pat in pats:
+        pending = keepers.find_pending(pat.authorization_id)
+        if pending is not None and (pending.account, pending.organization) == (account, organization):
+            is_managed = pending.name in keepers.names
+            kind = LeftBehindKind.PENDING_REVOCATION
+            left = LeftBehind(kind, pat, pending.name, pending.rotation_id, needs_person=not is_managed)
+            keeper = keepers.find_by_id(pat.authorization_id)
+            if keeper is None or not keeper.is_in_use:
+                found.append(left)
+            continue
         keeper = keepers.find(pat, account, organization)
         if keeper is None or keeper.rotation is None or keeper.is_open:
             continue
         if (keeper.rotation.account, keeper.rotation.organization) == (account, organization):
             is_failed = keeper.kind is KeeperKind.FAILED_ROTATION
             kind = LeftBehindKind.FAILED_ROTATION if is_failed else LeftBehindKind.UNPROVEN_MINT
-            found.append(LeftBehind(kind, pat, keeper.rotation))
+            found.append(LeftBehind(kind, pat, keeper.name, keeper.rotation.id, keeper.rotation))
     return tuple(found)
 
 
@@ -75,7 +96,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
     UsageError when it was not left behind, or its ManagedPat is rotating or was forgotten. When it is not found and an
     account or organization could not be looked at: the error of that one.
     """
-    view, known = ServerView(run), load_known(run)
+    view, known, began = ServerView(run), load_known(run), run.services.clock.now()
     authorization_id = find_id(authorization_id) or authorization_id
     errors: list[RotatorError] = []
     for account, organization in sorted({(pat.account, pat.organization) for pat in known.pats}):
@@ -88,6 +109,8 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
             if left.pat.authorization_id == authorization_id:
                 _check_record(known, left)
                 _revoke(run, listing, left)
+                confirm_requested(run, view, began)
+                _forget_untracked(run, listing, left)
                 return left
     if errors:
         raise errors[0]
@@ -98,28 +121,42 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
 
 
 def _check_record(known: Known, left: LeftBehind) -> None:
-    name = left.rotation.name
+    identifier, name = left.pat.authorization_id, left.name
     if name not in {pat.name for pat in known.pats}:
         raise UsageError(
-            f"{left.pat.authorization_id} was left behind by {name}, which is no longer managed",
+            f"{identifier} was left behind by {name}, which is no longer managed",
             fix="Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt`.",
+        )
+    if left.kind is LeftBehindKind.PENDING_REVOCATION:
+        raise UsageError(
+            f"the revocation of {identifier} was requested already and is not confirmed",
+            code="revocation_pending",
+            fix=f"`rotator once` asks again. If it lasts, revoke {identifier} in Azure DevOps.",
         )
 
 
 def _revoke(run: RunContext, listing: Listing, left: LeftBehind) -> None:
-    with claimed(run, left.rotation.name) as held:
+    with claimed(run, left.name) as held:
         if held.has_open_rotation:
             raise UsageError(
                 f"{held.pat.name} has an unfinished rotation ({held.rotation.state.value})",
                 fix="Run `rotator once` until it is finished, then try again.",
             )
+        if left.rotation is None:
+            raise RotationError("a PAT was left behind without a rotation", code="internal")
         revoke_left_pat(held, left.rotation, left.pat, "by hand")
+
+
+def _forget_untracked(run: RunContext, listing: Listing, left: LeftBehind) -> None:
+    """It is left behind no more: gone, or its revocation is pending."""
+    gone = left.pat.authorization_id
+    is_pending = gone in {item.authorization_id for item in load_pending(run)}
     with run.services.database.begin() as work:
         remembered = work.inventory.load_untracked()
         pair = (listing.account, listing.organization)
         listed = [item.pat for item in remembered if (item.account, item.organization) == pair]
-        gone = left.pat.authorization_id
-        work.inventory.save_untracked(*pair, tuple(pat for pat in listed if pat.authorization_id != gone))
+        kept = tuple(pat for pat in listed if is_pending or pat.authorization_id != gone)
+        work.inventory.save_untracked(*pair, kept)
         record(work, run, gone, LeftBehindResolved(), run.services.clock.now())
 
 

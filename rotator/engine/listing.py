@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rotator.domain.account import Identity
@@ -152,6 +153,24 @@ class ServerView:
             return Sighting(is_gone=True)
         listing = self.fetch_again(account, organization)
         return Sighting(listing.find(authorization_id), is_hidden=listing.may_hide(authorization_id))
+
+    def look_for_revoked(
+        self, account: str, organization: str, authorization_ids: Collection[str]
+    ) -> dict[str, Sighting]:
+        """Look for PATs that were to be revoked: in the list of the revoked ones as it is now, else as `look_for`."""
+        revoked = self.fetch_revoked_again(account, organization)
+        return {
+            found: Sighting(is_gone=True) if found in revoked else self.look_for(account, organization, found)
+            for found in authorization_ids
+        }
+
+    def fetch_revoked_again(self, account: str, organization: str) -> frozenset[str]:
+        """Fetch the ids that the server calls revoked now."""
+        self.check_reachable(account, organization)
+        key = ("revoked", account, organization)
+        with self._lock(*key):
+            self._known.pop(key, None)
+        return self._fetch_revoked(account, organization)
 
     def _fetch_revoked(self, account: str, organization: str) -> frozenset[str]:
         """The ids that the server calls revoked, fetched once: a revoked PAT never becomes valid again."""

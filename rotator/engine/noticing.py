@@ -26,7 +26,9 @@ from rotator.domain.events.places import (
     VaultDropped,
     VaultRestored,
 )
+from rotator.domain.events.revocations import RevocationResolved, RevocationUnconfirmed
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
@@ -45,13 +47,15 @@ class Seen:
     """What one look at the server saw. A pair is an account's name and an organization, or "" for the account itself.
 
     `down` could not be looked at; `looked` could, each with the entries of its list that were not readable. `pats` are
-    all that are managed. `left` are the PATs that were left behind, as far as our records show.
+    all that are managed. `left` are the PATs that were left behind, as far as our records show. `overdue` are the
+    revocations that should be proven by now.
     """
 
     down: Mapping[Pair, RotatorError]
     looked: Mapping[Pair, tuple[str, ...]]
     pats: tuple[ManagedPat, ...]
     left: tuple[LeftBehind, ...]
+    overdue: tuple[PendingRevocation, ...] = ()
 
 
 def notice(run: RunContext, seen: Seen) -> None:
@@ -176,8 +180,10 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     """Return what is wrong now, each with the event that begins it."""
     events = [make_down_event(pair, error) for pair, error in seen.down.items()]
+    events += [(PatLeftBehind(name=left.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left]
     events += [
-        (PatLeftBehind(name=left.rotation.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left
+        (RevocationUnconfirmed(name=item.name, requested_at=item.since, requests=item.requests), item.authorization_id)
+        for item in seen.overdue
     ]
     events += [
         (ListingDamaged(entries=len(ids), authorization_ids=", ".join(filter(None, ids))), name_organization(pair))
@@ -188,6 +194,14 @@ def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     if damage is not None:
         events.append((TokenCacheDamaged(damage=damage.reason), damage.path))
     return {(event.type.begins, subject): event for event, subject in events if event.type.begins is not None}
+
+
+_ENDS: dict[ConditionKind, type[LeftBehindResolved | RevocationResolved | TokenCacheRepaired]] = {
+    ConditionKind.PAT_LEFT_BEHIND: LeftBehindResolved,
+    ConditionKind.REVOCATION_PENDING: RevocationResolved,
+    ConditionKind.TOKEN_CACHE_DAMAGED: TokenCacheRepaired,
+}
+"""What ends as soon as a look does not see it."""
 
 
 def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], key: Key) -> Event | None:
@@ -217,7 +231,5 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             if not stored:
                 return VaultDropped()
             return None if any(standing.is_retried for standing in stored) else VaultRestored()
-        case ConditionKind.PAT_LEFT_BEHIND:
-            return LeftBehindResolved()
-        case ConditionKind.TOKEN_CACHE_DAMAGED:
-            return TokenCacheRepaired()
+        case _:
+            return _ENDS[kind]()

@@ -8,6 +8,7 @@ from functools import partial
 
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.claiming import ClaimedPat
@@ -22,6 +23,7 @@ from rotator.engine.planning import is_waiting
 from rotator.engine.records import Known, known_in, load_known, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
+from rotator.engine.revoking import Sightings, save_sightings, sort_pending
 from rotator.engine.waiting import keep_books
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.database import Reading
@@ -38,7 +40,8 @@ class Reconciliation:
 
     `late` are PATs of ours that appeared after their rotation was closed; `left_behind` are those that are revoked only
     when a person says so; `late_stores` are the names whose earlier write to the vault may still take effect. `down`
-    are the pairs of account and organization that could not be looked at.
+    are the pairs of account and organization that could not be looked at. `revocations` is what was seen of those that
+    are pending.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
@@ -48,6 +51,11 @@ class Reconciliation:
     left_behind: list[LeftBehind] = field(default_factory=list)
     late_stores: set[str] = field(default_factory=set)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
+    revocations: Sightings = field(default_factory=Sightings)
+
+    def find_alive(self, name: str) -> list[PendingRevocation]:
+        """Return the pending revocations of a ManagedPat whose PATs live."""
+        return [item for item in self.revocations.alive if item.name == name]
 
 
 def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
@@ -58,12 +66,16 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
         seen = tuple(pat for pat in unmanaged if pat is not None)
         keep_books(run.services, partial(_save_untracked, run, found.listings[pair], seen))
     _forget_unlooked(run)
+    save_sightings(run, found.revocations)
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
-        left = tuple(left for left in load_left_behind(reading, known) if left.pat.authorization_id not in late)
+        every = load_left_behind(reading, known)
+    left = tuple(item for item in every if item.needs_person and item.pat.authorization_id not in late)
     unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
-    notice(run, Seen(found.down, unreadable, known.pats, left))
+    now, names = run.services.clock.now(), {pat.name for pat in known.pats}
+    overdue = tuple(item for item in known.pending if item.name in names and item.is_overdue(now))
+    notice(run, Seen(found.down, unreadable, known.pats, left, overdue))
     return found
 
 
@@ -83,7 +95,8 @@ def _forget_unlooked(run: RunContext) -> None:
 
 def _list_unlooked(reading: Reading) -> list[Pair]:
     remembered = {(item.account, item.organization) for item in reading.inventory.load_untracked()}
-    return sorted(remembered - {(pat.account, pat.organization) for pat in reading.inventory.load_all()})
+    managed = {(pat.account, pat.organization) for pat in reading.inventory.load_all()}
+    return sorted(remembered - managed - {(item.account, item.organization) for item in reading.revocations.load()})
 
 
 def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:
@@ -110,9 +123,10 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
                 view.refresh_account(account.name)
         except RotatorError as error:
             found.down[account.name, ""] = error
-    now = run.services.clock.now()
+    now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
+    found.revocations.gone += [p for p in known.pending if p.account not in accounts and p.valid_to <= now]
     found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
-    for pair in sorted({(pat.account, pat.organization) for pat in known.pats}):
+    for pair in _list_pairs(run, known):
         if (pair[0], "") in found.down:
             continue
         try:
@@ -127,7 +141,20 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             continue
         found.listings[pair], found.comparisons[pair] = listing, comparison
         _note(known, found.comparisons[pair], found, now)
+        pending = [item for item in known.pending if (item.account, item.organization) == pair]
+        try:
+            sort_pending(run, view, listing, pending, found.revocations)
+        except RotatorError as error:
+            view.note_error(*pair, error)
+            found.down[pair] = error
     return found
+
+
+def _list_pairs(run: RunContext, known: Known) -> list[Pair]:
+    """Where to look: wherever there are managed PATs, and where something pending can still be looked for."""
+    accounts = {account.name for account in run.services.accounts}
+    managed = {(pat.account, pat.organization) for pat in known.pats}
+    return sorted(managed | {(item.account, item.organization) for item in known.pending if item.account in accounts})
 
 
 def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:
@@ -154,7 +181,7 @@ def _note(known: Known, comparison: Comparison, found: Reconciliation, now: date
         if entry.kind is ScanKind.LATE and entry.rotation is not None and entry.pat is not None:
             found.late.setdefault(entry.rotation.name, []).append((entry.rotation, entry.pat))
             found.changed.add(entry.rotation.name)
-        elif entry.kind is ScanKind.LEFT_BEHIND and entry.left is not None:
+        elif entry.kind in (ScanKind.LEFT_BEHIND, ScanKind.PENDING_REVOCATION) and entry.left is not None:
             found.left_behind.append(entry.left)
         elif entry.record is not None and entry.record.name not in rotating and _needs_work(entry, entry.record, now):
             found.changed.add(entry.record.name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import Keepers, load_keepers
 from rotator.engine.context import RunContext
@@ -26,6 +27,7 @@ class Known:
     failed: tuple[Rotation, ...]
     late_stores: tuple[Rotation, ...]
     minted_ids: frozenset[str]
+    pending: tuple[PendingRevocation, ...] = ()
 
     @property
     def keepers(self) -> Keepers:
@@ -37,6 +39,7 @@ class Known:
             mints=(*self.unconfirmed, *unanswered),
             minted_ids=self.minted_ids,
             names=frozenset(pat.name for pat in self.pats),
+            pending=self.pending,
         )
 
 
@@ -61,4 +64,5 @@ def known_in(reading: Reading, now: datetime) -> Known:
         failed=reading.journal.load_failed(),
         late_stores=reading.journal.load_late_stores(now - LATE_STORE_SPAN),
         minted_ids=reading.journal.load_minted_ids(),
+        pending=reading.revocations.load(),
     )

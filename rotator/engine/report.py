@@ -39,6 +39,7 @@ class OutcomeReason(StrEnum):
     LATE_MINT_REVOKED = "late_mint_revoked"
     VALUE_RESTORED = "value_restored"
     CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
+    REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
 
 
 DONE_KINDS = frozenset({OutcomeKind.CREATED, OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
@@ -49,11 +50,12 @@ class OutcomeFields(TypedDict, total=False):
     """The fields of an outcome that only some kinds have; see PatOutcome."""
 
     reason: OutcomeReason
-    rotation_id: str
+    rotation_id: str | None
     state_before: RotationState
     revoked_id: str | None
     overlap_until: datetime | None
     settles_until: datetime | None
+    pending_id: str
     decision: Decision
 
 
@@ -62,8 +64,9 @@ class PatOutcome:
     """One thing that a run did with a ManagedPat, as fields; an account that is down has no authorization id.
 
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
-    `revoked_id`: the PAT that is gone. `overlap_until`: how long the old PAT stays valid (rotated). `settles_until`:
-    until when a request of the rotation `rotation_id` may still take effect (settling). `decision`: why it was rotated.
+    `revoked_id`: the PAT that was revoked. `overlap_until`: how long the old PAT stays valid (rotated).
+    `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
+    whose revocation is not confirmed (both settling). `decision`: why it was rotated.
     """
 
     kind: OutcomeKind
@@ -77,6 +80,7 @@ class PatOutcome:
     revoked_id: str | None = None
     overlap_until: datetime | None = None
     settles_until: datetime | None = None
+    pending_id: str | None = None
     decision: Decision | None = None
     failure: Failure | None = None
     needs_sign_in: bool = False

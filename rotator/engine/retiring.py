@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.account import Identity
+from rotator.domain.events.event import Event
+from rotator.domain.events.revocations import PatRevoked, RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import (
-    PatRevoked,
-    RevokeStarted,
     RotationCompleted,
     SecretVersionDisabled,
 )
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import (
     RotationState,
 )
@@ -28,6 +29,7 @@ from rotator.engine.provenance import (
     make_foreign,
 )
 from rotator.engine.restoring import restore_committed
+from rotator.engine.revoking import make_pending
 from rotator.errors import (
     PlanRefusedError,
     RotationError,
@@ -39,8 +41,8 @@ from rotator.ports.secret_store import StoredSecret
 def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
     """Revoke the old PAT once everything proves that nobody needs it.
 
-    A run by hand ends the overlap early; the rest of the guard still applies. If the server no longer lists the
-    predecessor, nothing is left to do.
+    A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with the answer,
+    and the revocation is pending until it is proven.
     """
     rotation = held.rotation
     is_early = rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held)
@@ -54,7 +56,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
         )
     held.check_claim()
     held.services.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
-    complete(held)
+    old, kind = rotation.predecessor_id, RevocationKind.ROTATED
+    pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)
+    complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending)
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
@@ -65,7 +69,7 @@ def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:
             raise freeze(held, behind)
-        complete(held)
+        complete(held, PatRevoked(authorization_id=rotation.predecessor_id, why=RevocationKind.ROTATED.value))
     else:
         retire_predecessor(held, view)
 
@@ -115,15 +119,19 @@ def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) ->
         raise
 
 
-def complete(held: ClaimedPat) -> None:
-    """Close the rotation, whose old PAT is gone; first disable its versions in the vault if the rule says so."""
+def complete(held: ClaimedPat, event: Event, pending: PendingRevocation | None = None) -> None:
+    """Close the rotation with what became of its old PAT; first disable older versions if the rule says so.
+
+    `pending`: its revocation was answered and is not proven.
+    """
     if held.rotation.disable_previous:
         _disable_older(held)
     held.step(
         RotationState.COMPLETED,
-        PatRevoked(authorization_id=held.rotation.predecessor_id, why="rotated"),
+        event,
         RotationCompleted(),
         pat=replace(held.pat.healed(), confirmed_version=None),
+        pending=pending,
     )
 
 

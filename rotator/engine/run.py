@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,7 +26,8 @@ from rotator.engine.noticing import VaultNotes, make_down_event
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, make_plan
 from rotator.engine.reconciling import Reconciliation, reconcile
-from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
+from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
@@ -52,6 +53,7 @@ class Run:
         self.view = ServerView(run)
         self.report = RunReport(run.run_id)
         self.vaults = VaultNotes(run)
+        self._began_at = run.services.clock.now()
 
     @contextmanager
     def until_stopped(self) -> Iterator[None]:
@@ -102,8 +104,27 @@ class Run:
             self.report.add(PatOutcome.of_down(account, organization, error))
             self.run.progress(*make_down_event((account, organization), error))
         for left in found.left_behind:
-            told = PatLeftBehind(name=left.rotation.name, kind=left.kind.value)
-            self.run.progress(told, left.pat.authorization_id)
+            if left.needs_person:
+                told = PatLeftBehind(name=left.name, kind=left.kind.value)
+                self.run.progress(told, left.pat.authorization_id)
+
+    def confirm_revocations(self, names: Collection[str] | None = None) -> None:
+        """See what the revocations of this run came to; report those that are not proven, of `names` or of all."""
+        with suppress(StoppedError):  # what was to be done here is done: after a stop the next run looks
+            self._confirm_revocations(names)
+
+    def _confirm_revocations(self, names: Collection[str] | None) -> None:
+        confirm_requested(self.run, self.view, self._began_at)
+        for item in load_pending(self.run):
+            with self.run.services.database.read() as reading:
+                pat = reading.inventory.load(item.name)
+            if pat is not None and (names is None or pat.name in names):
+                fields = OutcomeFields(
+                    reason=OutcomeReason.REVOCATION_UNCONFIRMED,
+                    rotation_id=item.rotation_id,
+                    pending_id=item.authorization_id,
+                )
+                self.report.add(PatOutcome.of(OutcomeKind.SETTLING, pat, **fields))
 
     def _take_turn(self, pat: ManagedPat, turns: Turns, work: PatWork) -> None:
         try:
@@ -172,8 +193,10 @@ def run_once(run: RunContext) -> RunReport:
         this.note_down(found)
         plan = make_plan(run)
         names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
-        names += sorted((found.changed | found.late_stores | _find_past_failures(plan)) - set(names))
+        pending = {item.name for item in found.revocations.alive}
+        names += sorted((found.changed | found.late_stores | pending | _find_past_failures(plan)) - set(names))
         this.work_on(names, found)
+        this.confirm_revocations()
     return this.report
 
 
@@ -194,7 +217,9 @@ def recover_interrupted(run: RunContext) -> RunReport:
         found = reconcile(run, this.view)
         this.note_down(found)
         names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
-        this.work_on(sorted({*names, *found.late, *found.late_stores}), found)
+        pending = {item.name for item in found.revocations.alive}
+        this.work_on(sorted({*names, *found.late, *found.late_stores, *pending}), found)
+        this.confirm_revocations()
     return this.report
 
 
@@ -204,6 +229,7 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     with this.until_stopped():
         _check_rotatable(run, names)
         this.work_on(names, Reconciliation())
+        this.confirm_revocations(names)
     return this.report
 
 

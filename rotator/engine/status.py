@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.explaining import explain_decision, explain_left_behind
-from rotator.engine.left_behind import load_left_behind
+from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
 from rotator.engine.settling import is_settling, make_settled_at
@@ -81,20 +82,22 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
     with database.read() as reading:
         known = known_in(reading, now)
         untracked = reading.inventory.load_untracked()
-        warnings = {item.pat.authorization_id: explain_left_behind(item) for item in load_left_behind(reading, known)}
+        left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, known)}
         limits = reading.limits.load()
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
+    pending = {item.name: item for item in known.pending}
     rows = []
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
-        rows.append(_make_row(pat, rotations.get(pat.name), decision, now, settle))
+        row = _make_row(pat, rotations.get(pat.name), decision, now, settle)
+        rows.append(_put_first(row, pending.get(pat.name)))
     # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
-    seen = {pat.authorization_id for pat in known.pats} | (known.minted_ids - warnings.keys())
+    seen = {pat.authorization_id for pat in known.pats} | (known.minted_ids - left_behind.keys())
     for item in untracked:
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)
-            warning = warnings.get(item.pat.authorization_id)
-            rows.append(_make_untracked(item.account, item.organization, item.pat.as_of(now), warning))
+            left = left_behind.get(item.pat.authorization_id)
+            rows.append(_make_untracked(item.account, item.organization, item.pat.as_of(now), left))
     rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
@@ -113,6 +116,13 @@ def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, 
     if refusal is None or pat.blocked or pat.state is ManagedPatState.PAUSED:
         return pat
     return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)
+
+
+def _put_first(row: PatStatus, pending: PendingRevocation | None) -> PatStatus:
+    """The row with the revocation that each run looks for, unless there is something to do before."""
+    if pending is None or (row.next_at is not None and row.next_at <= pending.requested_at):
+        return row
+    return replace(row, next_action=NextAction.CONFIRM_REVOCATION, next_at=pending.requested_at)
 
 
 def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
@@ -191,7 +201,8 @@ def _make_row(
     )
 
 
-def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure | None) -> PatStatus:
+def _make_untracked(account: str, organization: str, pat: Pat, left: LeftBehind | None) -> PatStatus:
+    is_pending = left is not None and not left.needs_person
     return PatStatus(
         name=pat.display_name,
         account=account,
@@ -206,8 +217,8 @@ def _make_untracked(account: str, organization: str, pat: Pat, warning: Failure 
         by_hand=False,
         revoke_after=None,
         next_at=None,
-        next_action=NextAction.NONE,
+        next_action=NextAction.CONFIRM_REVOCATION if is_pending else NextAction.NONE,
         vault=None,
         secret_name=None,
-        last_error=warning,
+        last_error=explain_left_behind(left) if left is not None else None,
     )

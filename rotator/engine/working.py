@@ -23,10 +23,19 @@ from rotator.engine.recovering import recover
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import retire_predecessor
+from rotator.engine.revoking import revoke_again
 from rotator.engine.settling import is_settling, make_settled_at
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
-from rotator.errors import ClaimLostError, CloneLostError, PlanRefusedError, PostponedError, RotationError
+from rotator.errors import (
+    ClaimLostError,
+    CloneLostError,
+    DatabaseError,
+    PlanRefusedError,
+    PostponedError,
+    RotationError,
+    RotatorError,
+)
 
 
 class PatWork:
@@ -54,6 +63,7 @@ class PatWork:
             self._report_lost_clone(held)
         if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
             self._recover(held)
+        self._revoke_again(held)
         if self.run.mode is RunMode.RECOVER:
             return
         if self._is_by_hand and held.has_open_rotation and is_settling(held.rotation):
@@ -70,7 +80,7 @@ class PatWork:
         if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
             self._rotate(held, decision)
             self._retire(held)
-        elif has_past_failure(held.pat, decision, now):
+        elif held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
             held.save(held.pat.healed(), FailureCleared())
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
@@ -105,6 +115,17 @@ class PatWork:
         kind = OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED
         self.report.add(PatOutcome.of(kind, held.pat, decision=decision, overlap_until=until))
         self._vaults.note_answer(held.pat)
+
+    def _revoke_again(self, held: ClaimedPat) -> None:
+        """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported."""
+        for pending in self._found.find_alive(held.pat.name):
+            try:
+                revoke_again(held, self.view, pending)
+            except DatabaseError:
+                raise
+            except RotatorError as error:
+                self.view.note_error(held.pat.account, held.pat.organization, error)
+                self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 
     def _undo_late(self, held: ClaimedPat) -> None:
         """Revoke what late mints created, and put back what late writes replaced."""

@@ -12,6 +12,7 @@ from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.revocations import Revocations, RevocationsReader
 
 
 class Reading(Protocol):
@@ -37,6 +38,10 @@ class Reading(Protocol):
     def conditions(self) -> ConditionsReader:
         """What is wrong and lasts."""
 
+    @property
+    def revocations(self) -> RevocationsReader:
+        """The revocations that are not proven yet."""
+
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
@@ -50,6 +55,7 @@ class UnitOfWork(Reading, Protocol):
     claims: Claims
     limits: LifetimeLimits
     conditions: Conditions
+    revocations: Revocations
 
 
 class Database(Protocol):

@@ -561,13 +561,19 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
     both = run(stage, "recover", "--dry-run", "--revoke", near)
     assert both.code == 2
     revoked = succeed(stage, "recover", "--revoke", near, "--json").read()
-    assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "run_id"}
+    assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "confirmed", "run_id"}
     assert (revoked["which"], revoked["authorization_id"]) == ("unproven_mint", near)
+    assert revoked["confirmed"] is True
     assert list_alive(stage) == [current]
     pats = succeed(stage, "status", "--json").read()["pats"]
     assert near not in {pat["authorization_id"] for pat in pats}
     events = succeed(stage, "audit", "list", "--run", revoked["run_id"], "--json").read()["events"]
-    assert [event["event"] for event in events] == ["revoke_started", "pat_revoked", "left_behind_resolved"]
+    assert [event["event"] for event in events] == [
+        "revoke_started",
+        "revocation_requested",
+        "pat_revoked",
+        "left_behind_resolved",
+    ]
     assert run(stage, "recover", "--revoke", near).code == 2
     stage.check_end()
 
@@ -594,6 +600,41 @@ def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_
     text = succeed(stage, "recover", "--revoke", original)
     assert text.output == f"revoked  {original}, failed_rotation of {NAME}\n"
     assert succeed(stage, "recover").output == "Nothing was interrupted, and no PAT was left behind.\n"
+    stage.check_end()
+
+
+def test_revocation_is_told_and_repeated_when_the_server_accepted_it_and_did_nothing(stage: Stage) -> None:
+    """The rotation is closed; every command names the PAT that lives on; a person is told; the next run revokes it."""
+    original = find_original(stage)
+    stage.world.faults.add(Fault("azure_devops", "status", method="DELETE", status=204, times=2))
+    set_overlap(stage, "0s")
+    done = succeed(stage, "once", "--json").read()
+    assert [entry["revoked_authorization_id"] for entry in done["retired"]] == [original]
+    assert [entry["pending_authorization_id"] for entry in done["settling"]] == [original]
+    assert original in list_alive(stage)
+    again = succeed(stage, "once")
+    assert f"the revocation of {original} is not confirmed yet" in again.output
+    status = succeed(stage, "status", "--check", "--json").read()
+    assert [(item["authorization_id"], item["requests"]) for item in status["pending_revocations"]] == [(original, 2)]
+    rows = {row["authorization_id"]: row for row in status["pats"]}
+    assert rows[original]["last_error"]["code"] == "left_behind"
+    assert rows[original]["next_action"] == "confirm_revocation"
+    shown = succeed(stage, "inventory", "show", NAME, "--json").read()
+    assert [item["overdue"] for item in shown["pending_revocations"]] == [False]
+    states = {pat["authorization_id"]: pat["state"] for pat in run(stage, "scan", "--json").read()["pats"]}
+    assert states[original] == "pending_revocation"
+    plan = succeed(stage, "recover", "--dry-run", "--json").read()
+    assert [(item["kind"], item["authorization_id"]) for item in plan["left_behind"]] == [
+        ("pending_revocation", original)
+    ]
+    change_database(stage, "UPDATE pending_revocation SET since = '2026-01-01T00:00:00.000000Z'")
+    assert run(stage, "status", "--check").code == 4
+    succeed(stage, "once")
+    assert original not in list_alive(stage)
+    assert succeed(stage, "status", "--check", "--json").read()["pending_revocations"] == []
+    events = [event["event"] for event in succeed(stage, "audit", "list", "--json").read()["events"]]
+    assert (events.count("revocation_requested"), events.count("pat_revoked")) == (3, 1)
+    assert events.count("revocation_unconfirmed") == events.count("revocation_resolved") == 1
     stage.check_end()
 
 

@@ -36,7 +36,7 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
         totals.update(runs=1, crashes=history.crashes, faults=history.faults, thaws=history.thaws, stops=history.stops)
         totals.update(adoptions=history.adoptions, commands=history.commands, outages=history.outages)
         totals.update(restores=history.restores, rebuilds=history.rebuilds, transient_breaks=history.breaks)
-        totals.update(database_faults=history.database_faults)
+        totals.update(database_faults=history.database_faults, ignored_revocations=history.ignored_revocations)
     return totals, broken
 
 

@@ -20,5 +20,6 @@ class History:
     restores: int = 0
     rebuilds: int = 0
     database_faults: int = 0
+    ignored_revocations: int = 0
     notes: list[str] = field(default_factory=list)
     breaks: int = 0

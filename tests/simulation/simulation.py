@@ -114,7 +114,7 @@ def settle(world: World, history: History) -> None:
         if not _help(world, people):
             break
         _run_until_at_rest(world, history)
-    history.breaks = len(world.oracle.passing)
+    history.breaks, history.ignored_revocations = len(world.oracle.passing), world.ignored
     check_rest(world)
 
 
@@ -169,14 +169,15 @@ def check_rest(world: World) -> None:
 def _is_at_rest(world: World) -> bool:
     with world.database.read() as reading:
         records, unfinished = reading.inventory.load_all(), reading.journal.load_open()
+        pending = {item.name for item in reading.revocations.load()}
     now = world.clock.now()
     if any(rotation.name not in world.adopted for rotation in unfinished):
         return False
     return all(
         pat.blocked
-        or pat.name in world.adopted
+        or (pat.name in world.adopted and pat.name not in pending)
         or pat.state is ManagedPatState.PAUSED
-        or (pat.last_failure is None and pat.valid_to - now > timedelta(days=3))
+        or (pat.name not in pending and pat.last_failure is None and pat.valid_to - now > timedelta(days=3))
         for pat in records
     )
 

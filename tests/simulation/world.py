@@ -84,7 +84,8 @@ class World:
     """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due, of one or two accounts.
 
     `spots` tells where each belongs. `human_ids` are PATs that a person made: the engine must not revoke them.
-    `adopted` are the ManagedPats that a person has adopted, `condemned` the PATs that a person names to be revoked.
+    `adopted` are the ManagedPats that a person has adopted, `condemned` the PATs that a person names to be revoked,
+    and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `something_else` are versions of secrets that hold no PAT, `seen` those versions
@@ -114,6 +115,7 @@ class World:
         self.human_ids: set[str] = set()
         self.adopted: set[str] = set()
         self.condemned: set[str] = set()
+        self.named: set[str] = set()
         self.oracle = Oracle(self)
         self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
@@ -131,6 +133,8 @@ class World:
         self.has_odd_entry = False
         self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
         self.pats.change_listed = self._change_listed
+        self.ignored, self.ignored_share = 0, randomness.choice((0.0, 0.2))
+        self.pats.ignores_revoke = self._ignore_revoke
 
     def location(self, name: str) -> SecretLocation:
         """Where a ManagedPat's value is."""
@@ -265,6 +269,12 @@ class World:
         """Stop the newest run."""
         self.stop.set()
 
+    def is_named_again(self, authorization_id: str) -> bool:
+        """Whether a person named that PAT to be revoked, and the database says that this is requested once more."""
+        with self.database.read() as reading:
+            repeated = {item.authorization_id for item in reading.revocations.load() if item.requests > 1}
+        return authorization_id in self.named & repeated
+
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.read() as reading:
@@ -307,6 +317,12 @@ class World:
                 found = shown.pop(self.random.randrange(len(shown))).authorization_id
                 hidden.append(self.random.choice((found, "")))
         return PatList(shown, hidden)
+
+    def _ignore_revoke(self, authorization_id: str) -> bool:
+        """Whether a revocation is answered as done and does nothing: a fifth of them, in half of the histories."""
+        is_ignored = self.ignored_share > 0 and self.random.random() < self.ignored_share
+        self.ignored += is_ignored
+        return is_ignored
 
     def _add_foreign(self) -> str:
         """A person's PAT that has nothing to do with ours; its id."""
@@ -471,8 +487,10 @@ class MortalPats:
         self._life.check()
         if authorization_id in self._world.condemned:
             self._world.oracle.note_revoked(authorization_id)
+            self._world.named.add(authorization_id)
         self._world.oracle.note_revocation(authorization_id)
-        if authorization_id in self._world.human_ids and authorization_id not in self._world.condemned:
+        is_named = authorization_id in self._world.condemned or self._world.is_named_again(authorization_id)
+        if authorization_id in self._world.human_ids and not is_named:
             raise self._world.make_break(f"I3: {authorization_id} is a person's and was to be revoked")
         intended = [
             rotation
@@ -484,7 +502,7 @@ class MortalPats:
             if rotation.new_authorization_id == authorization_id
             and rotation.state in (RotationState.ABANDONING, RotationState.ABANDONED)
         ]
-        if not intended and authorization_id not in self._world.condemned:
+        if not intended and not is_named:
             told = f"I4/I5: revoke of {authorization_id} without an intent or before the read-back"
             raise self._world.make_break(told)
         try:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from rotator.adapters.database.claims import make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.journal import make_open_already, make_unknown
+from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
@@ -24,6 +26,7 @@ from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.revocations import Revocations, RevocationsReader
 
 
 @dataclass
@@ -36,6 +39,7 @@ class _Tables:
     untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
     limits: dict[tuple[str, str], timedelta] = field(default_factory=dict)
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
+    revocations: dict[str, PendingRevocation] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     is_audited: bool = field(default=False, compare=False)
 
@@ -51,6 +55,7 @@ class _Tables:
             dict(self.untracked),
             dict(self.limits),
             dict(self.conditions),
+            dict(self.revocations),
             list(self.events),
         )
 
@@ -303,6 +308,32 @@ class _MemoryConditions(_MemoryConditionsReader):
         self._tables.conditions.pop((kind, subject), None)
 
 
+class _MemoryRevocationsReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> tuple[PendingRevocation, ...]:
+        return tuple(sorted(self._tables.revocations.values(), key=order_pending))
+
+
+class _MemoryRevocations(_MemoryRevocationsReader):
+    def save(self, pending: PendingRevocation, claim: Claim) -> None:
+        self._tables.check_order()
+        if claim.name != pending.name or not self._tables.holds(claim):
+            raise make_lost(claim)
+        self._tables.revocations[pending.authorization_id] = pending
+
+    def note_missed(self, authorization_id: str, at: datetime | None) -> None:
+        self._tables.check_order()
+        known = self._tables.revocations.get(authorization_id)
+        if known is not None:
+            self._tables.revocations[authorization_id] = replace(known, missed_at=at)
+
+    def end(self, authorization_id: str) -> bool:
+        self._tables.check_order()
+        return self._tables.revocations.pop(authorization_id, None) is not None
+
+
 class _MemoryReading:
     def __init__(self, tables: _Tables, host_now: Callable[[], datetime]) -> None:
         self._host_now = host_now
@@ -311,6 +342,7 @@ class _MemoryReading:
         self.audit: AuditLogReader = _MemoryAuditLogReader(tables)
         self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
+        self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
 
     def now(self) -> datetime:
         return self._host_now()
@@ -325,6 +357,7 @@ class _MemoryUnitOfWork:
         self.claims: Claims = _MemoryClaims(tables)
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
         self.conditions: Conditions = _MemoryConditions(tables)
+        self.revocations: Revocations = _MemoryRevocations(tables)
 
     def now(self) -> datetime:
         return self._host_now()

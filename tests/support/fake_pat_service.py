@@ -60,6 +60,7 @@ class FakePatService:
 
     `organizations` by name, `pats` by authorization id in order of creation, `signed_out` names accounts without a
     sign-in. `calls` lists every call as method name, organization and authorization id or display name.
+    `ignores_revoke` says of each revocation, by id, whether it is answered as done and does nothing.
     `change_listed` makes of every complete list what is answered: one that lacks entries, or lags.
     """
 
@@ -69,6 +70,7 @@ class FakePatService:
         self.signed_out: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
         self.change_listed: Callable[[tuple[Pat, ...]], tuple[Pat, ...]] | None = None
+        self.ignores_revoke: Callable[[str], bool] = lambda authorization_id: False
         self._clock = clock
         self._planned: list[_Planned] = []
         self._postponed_mints = 0
@@ -225,7 +227,7 @@ class FakePatService:
         """As the port says."""
         with self._lock, self._call("revoke", account, organization, authorization_id):
             fake = self._find(account, authorization_id)
-            if fake is not None:
+            if fake is not None and not self.ignores_revoke(authorization_id):
                 fake.revoked = True
 
     @contextmanager

@@ -36,8 +36,9 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
 REFUSED, LOST, THROTTLED, BROKEN = "refused before sending", "applied, reply lost", "429", "5xx"
 FORBIDDEN, MALFORMED, SWAPPED = "denied or policy", "malformed or late", "answer of another request"
+INEFFECTIVE = "without effect"
 COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
-ALONE = (("mint", SWAPPED),)
+ALONE = (("mint", SWAPPED), ("revoke", INEFFECTIVE))
 """What can happen to one service only, beside the faults of all."""
 ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra", "create")
 _ALWAYS = 60
@@ -161,6 +162,11 @@ def _swap_answer(world: EngineWorld) -> None:
     world.pats.swap_mint_answer()
 
 
+def _ignore_revoke(world: EngineWorld) -> None:
+    left = iter((True,))
+    world.pats.ignores_revoke = lambda authorization_id: next(left, False)
+
+
 def _be_another_user(world: EngineWorld) -> None:
     other = world.pats.add_pat("release-bot", "contoso", "theirs", SCOPE, world.record().valid_to)
     world.pats.change_minted = lambda minted: MintedPat(minted.pat, SecretValue(other.value))
@@ -261,6 +267,7 @@ CELLS = (
         ONCE,
         make_overlapping,
     ),
+    Cell("revoke", INEFFECTIVE, _ignore_revoke, "completed: no failure", ONCE, make_overlapping),
     Cell("probe", REFUSED, _azure("verify", "refused"), "abandoned: refused", TWICE),
     Cell("probe", LOST, _azure("verify", "lost", after=True, times=3), "overlapping: no failure", ONCE),
     Cell("probe", THROTTLED, _azure("verify", "throttled", 429, times=3), "overlapping: no failure", ONCE),

@@ -129,7 +129,7 @@ def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
 
 
 def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
-    lines = list(render_record(RECORD, [], NOW))
+    lines = list(render_record(RECORD, [], [], NOW))
     assert all(line.isprintable() for line in lines)
     assert r"display name:     npm \x1b[2J feed" in lines
     [row] = list_record_rows([RECORD], NOW)

@@ -75,6 +75,15 @@ def lose_clone(world: EngineWorld) -> None:
     world.advance(minutes=6)
 
 
+def ignore_revocation(world: EngineWorld) -> None:
+    """The revocation of the old PAT is answered as done and does nothing."""
+    world.run()
+    world.advance(hours=24)
+    world.pats.ignores_revoke = lambda authorization_id: True
+    world.run()
+    world.advance(minutes=15)
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -86,6 +95,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ),
     ConditionKind.CLONES_ABANDONED: lose_clone,
     ConditionKind.PAT_LEFT_BEHIND: leave_behind,
+    ConditionKind.REVOCATION_PENDING: ignore_revocation,
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
         world.sign_in, "damage", TokenCacheDamage("/token-cache", "it is cut")
     ),

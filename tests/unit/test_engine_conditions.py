@@ -328,5 +328,5 @@ def test_nothing_is_failing_any_more_when_a_person_revokes_it() -> None:
     world.run()
     revoke_current(world.make_run(), NAME)
     assert list_conditions(world) == {}
-    assert world.events()[-2:] == ["pat_revoked succeeded", "pat_paused succeeded"]
+    assert world.events()[-2:] == ["pat_paused succeeded", "pat_revoked succeeded"]
     assert world.record().state is ManagedPatState.PAUSED

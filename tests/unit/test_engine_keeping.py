@@ -151,7 +151,12 @@ def test_current_pat_is_revoked_and_paused_when_a_person_says_so() -> None:
     assert record.state is ManagedPatState.PAUSED
     assert record.last_failure is not None
     assert record.last_failure.code == "revoked_by_hand"
-    assert world.events() == ["revoke_started intended", "pat_revoked succeeded", "pat_paused succeeded"]
+    assert world.events() == [
+        "revoke_started intended",
+        "revocation_requested succeeded",
+        "pat_paused succeeded",
+        "pat_revoked succeeded",
+    ]
     world.check_promises()
 
 

@@ -177,7 +177,11 @@ def test_pat_left_by_a_failed_rotation_is_revoked_and_forgotten_when_a_person_sa
     assert world.revoked_ids()[-1] == left
     assert world.states()[-1] == "abandoned"
     assert world.rotations()[-1].new_authorization_id == left
-    assert world.events()[-2:] == ["revoke_started intended", "pat_revoked succeeded"]
+    assert world.events()[-3:] == [
+        "revoke_started intended",
+        "revocation_requested succeeded",
+        "pat_revoked succeeded",
+    ]
     assert show(world, left) is None
     assert look_at(world) == []
     world.finish()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rotator.domain.events.rotations import RevokeStarted
+from rotator.domain.events.revocations import RevokeStarted
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunMode
 from rotator.engine.listing import ServerView

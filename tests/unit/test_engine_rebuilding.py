@@ -10,7 +10,7 @@ import pytest
 
 from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.events.inventory import PatResumed
-from rotator.domain.events.rotations import RevokeStarted
+from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose

@@ -79,8 +79,9 @@ def test_audit_tells_each_intent_before_and_each_result_after_when_rotating() ->
         "secret_stored succeeded",
         "overlap_started succeeded",
         "revoke_started intended",
-        "pat_revoked succeeded",
+        "revocation_requested succeeded",
         "rotation_completed succeeded",
+        "pat_revoked succeeded",
     ]
     assert world.events("policy") == ["policy_changed succeeded"]
 

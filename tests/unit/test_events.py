@@ -13,7 +13,8 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import CATALOGUE, EVENTS, find_ends
 from rotator.domain.events.event import Event, Severity
 from rotator.domain.events.places import PolicyChanged
-from rotator.domain.events.rotations import PatMinted, RevokeStarted
+from rotator.domain.events.revocations import RevokeStarted
+from rotator.domain.events.rotations import PatMinted
 from tests.support.source_tree import load_product
 from tests.unit.events_page import PAGE, list_types, render_page
 

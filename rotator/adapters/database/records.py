@@ -10,6 +10,7 @@ from sqlalchemy import Column, Table
 
 from rotator.adapters.database import schema
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
 
 _FAILURE = ("failure_code", "failure_message", "failure_fix")
@@ -24,9 +25,11 @@ def _pick_columns(table: Table, record: type, failure: str | None = None) -> lis
 MANAGED_PAT_COLUMNS = _pick_columns(schema.managed_pat, ManagedPat, "last_failure")
 ROTATION_COLUMNS = _pick_columns(schema.rotation, Rotation, "failure")
 PAT_COLUMNS = _pick_columns(schema.untracked_pat, Pat)
+PENDING_REVOCATION_COLUMNS = _pick_columns(schema.pending_revocation, PendingRevocation)
 _MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[:-3]]
 _ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[:-3]]
 _PAT_NAMES = [column.name for column in PAT_COLUMNS]
+_PENDING_NAMES = [column.name for column in PENDING_REVOCATION_COLUMNS]
 
 
 def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
@@ -46,6 +49,11 @@ def make_pat(row: Sequence[Any]) -> Pat:
     return Pat(**dict(zip(_PAT_NAMES, row, strict=True)))
 
 
+def make_pending(row: Sequence[Any]) -> PendingRevocation:
+    """From a row of PENDING_REVOCATION_COLUMNS."""
+    return PendingRevocation(**dict(zip(_PENDING_NAMES, row, strict=True)))
+
+
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
     """Return the columns of a record."""
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
@@ -63,6 +71,11 @@ def list_rotation(rotation: Rotation) -> dict[str, object]:
 def list_pat(pat: Pat) -> dict[str, object]:
     """Return the columns of a PAT's metadata."""
     return {name: getattr(pat, name) for name in _PAT_NAMES}
+
+
+def list_pending(pending: PendingRevocation) -> dict[str, object]:
+    """Return the columns of a pending revocation."""
+    return {name: getattr(pending, name) for name in _PENDING_NAMES}
 
 
 def _make_failure(row: Sequence[Any]) -> Failure | None:

@@ -32,9 +32,10 @@ from rotator.adapters.database.columns import Details, Moment, Span, Texts, Word
 from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -153,6 +154,22 @@ condition = Table(
     Column("subject", Text, primary_key=True),
     Column("since", Moment, nullable=False),
     Column("told_at", Moment),
+)
+
+pending_revocation = Table(
+    "pending_revocation",
+    metadata,
+    Column("authorization_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("kind", Word(RevocationKind), nullable=False),
+    Column("valid_to", Moment, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("requested_at", Moment, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("rotation_id", String(64)),
+    Column("missed_at", Moment),
 )
 
 lifetime_limit = Table(

@@ -20,6 +20,7 @@ from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
+from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
@@ -28,6 +29,7 @@ from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.revocations import Revocations, RevocationsReader
 
 
 def read_host_clock() -> datetime:
@@ -52,6 +54,7 @@ class SqlReading:
         self.audit: AuditLogReader = SqlAuditLogReader(connection)
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
+        self.revocations: RevocationsReader = SqlRevocationsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -74,6 +77,7 @@ class SqlUnitOfWork:
         self.claims: Claims = SqlClaims(connection, is_gone)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
         self.conditions: Conditions = SqlConditions(connection)
+        self.revocations: Revocations = SqlRevocations(connection)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""

@@ -72,11 +72,12 @@ def show(cli: CliContext, name: str) -> int:
         with installation.database.read() as reading:
             check_managed(reading, name)
             rotations = reading.journal.load_for(name)
+            pending = [item for item in reading.revocations.load() if item.name == name]
         pats = load_effective(installation.database, installation.policy, now)
         pat = next(pat for pat in pats if pat.name == name)
     if cli.as_json:
-        print_json(make_inventory_entry_document(pat, rotations))
-    for line in render_record(pat, rotations, now):
+        print_json(make_inventory_entry_document(pat, rotations, pending, now))
+    for line in render_record(pat, rotations, pending, now):
         say(cli, line)
     return 0
 

@@ -70,17 +70,22 @@ def _recover(cli: CliContext, installation: Installation) -> int:
 
 def _revoke(cli: CliContext, installation: Installation, authorization_id: str) -> int:
     from rotator.cli.console import print_json, say
+    from rotator.cli.output.words import NOT_CONFIRMED
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import make_revocation_document
     from rotator.engine.left_behind import revoke_left_behind
+    from rotator.engine.revoking import is_confirmed
 
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation):
         left = revoke_left_behind(run, authorization_id)
-    name, kind = left.rotation.name, left.kind.value
+        confirmed = is_confirmed(run, left.pat.authorization_id)
+    name, kind = left.name, left.kind.value
     if cli.as_json:
-        print_json(make_revocation_document(name, left.kind, authorization_id, run.run_id))
+        print_json(make_revocation_document(name, left.kind, authorization_id, run.run_id, confirmed=confirmed))
     say(cli, f"revoked  {authorization_id}, {kind} of {name}")
+    if not confirmed:
+        say(cli, NOT_CONFIRMED)
     return 0
 
 

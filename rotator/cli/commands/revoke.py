@@ -34,6 +34,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     from rotator.documents.revocation import Which, make_revocation_document
     from rotator.engine.claiming import check_managed
     from rotator.engine.keeping import check_overlapping, revoke_current, revoke_previous
+    from rotator.engine.revoking import is_confirmed
 
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
@@ -46,15 +47,26 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
             return FAILED
         with stop_on_signals(installation):
             revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
+            confirmed = is_confirmed(run, revoked)
     if cli.as_json:
         which: Which = "previous" if previous else "current"
-        print_json(make_revocation_document(name, which, revoked, run.run_id))
-    elif previous:
+        print_json(make_revocation_document(name, which, revoked, run.run_id, confirmed=confirmed))
+    else:
+        _tell(cli, name, revoked, previous=previous, confirmed=confirmed)
+    return 0
+
+
+def _tell(cli: CliContext, name: str, revoked: str, *, previous: bool, confirmed: bool) -> None:
+    from rotator.cli.console import say
+    from rotator.cli.output.words import NOT_CONFIRMED
+
+    if previous:
         say(cli, f"revoked  {name}: the old PAT ({revoked}); consumers have the new one")
     else:
         say(cli, f"revoked  {name}: the PAT in use ({revoked}); the record is paused")
         say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
-    return 0
+    if not confirmed:
+        say(cli, NOT_CONFIRMED)
 
 
 def _is_sure(cli: CliContext, pat: ManagedPat, previous: bool) -> bool:

@@ -13,6 +13,7 @@ from rotator.errors import RotatorError, UsageError
 
 if TYPE_CHECKING:
     from rotator.documents.accounts import SignInDocument
+    from rotator.domain.pending_revocation import PendingRevocation
     from rotator.wiring.installation import Installation
 
 
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
     type=click.Choice([state.value for state in PatState]),
     help="Only PATs in this state; may be given several times.",
 )
-@click.option("--check", is_flag=True, help="Exit with 4 if a PAT shown is expired, failed or blocked.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 4 if a PAT shown is expired, failed, blocked, or not revoked as it should.",
+)
 @common_options
 @click.pass_obj
 def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool) -> int:
@@ -49,13 +54,17 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
     with open_installation(cli) as installation:
         now = installation.clock.now()
         settle = installation.settings.rotation.settle
+        with installation.database.read() as reading:
+            every = reading.revocations.load()
         rows = _select(status_from(installation.database, installation.policy, now, settle=settle), names, states)
         accounts = _load_sign_ins(cli, installation, now) if cli.as_json else []
+    pending = [item for item in every if item.name in {row.name for row in rows} or not (names or states)]
     if cli.as_json:
-        print_json(make_status_document(rows, accounts, now))
+        print_json(make_status_document(rows, accounts, now, pending))
     else:
-        _print(cli, rows, now, is_filtered=bool(names or states))
-    return exit_codes.ATTENTION if check and any(row.state in ATTENTION for row in rows) else exit_codes.DONE
+        _print(cli, rows, pending, now, is_filtered=bool(names or states))
+    needs_person = any(row.state in ATTENTION for row in rows) or any(item.is_overdue(now) for item in pending)
+    return exit_codes.ATTENTION if check and needs_person else exit_codes.DONE
 
 
 def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:
@@ -79,8 +88,11 @@ def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[s
     return tuple(row for row in rows if (not names or row.name in names) and (not states or row.state.value in states))
 
 
-def _print(cli: CliContext, rows: tuple[PatStatus, ...], now: datetime, *, is_filtered: bool) -> None:
+def _print(
+    cli: CliContext, rows: tuple[PatStatus, ...], pending: list[PendingRevocation], now: datetime, *, is_filtered: bool
+) -> None:
     from rotator.cli.console import print_table, say
+    from rotator.cli.output.inventory import render_pending
     from rotator.cli.output.plan import NO_PATS
     from rotator.cli.output.status import COLUMNS, list_status_rows, render_status_notes, render_status_summary
 
@@ -88,6 +100,6 @@ def _print(cli: CliContext, rows: tuple[PatStatus, ...], now: datetime, *, is_fi
         say(cli, "No PAT is in this state." if is_filtered else NO_PATS)
         return
     print_table(cli, COLUMNS, list(list_status_rows(rows, now)))
-    for line in render_status_notes(rows):
+    for line in (*render_status_notes(rows), *map(render_pending, pending)):
         say(cli, line)
     say(cli, render_status_summary(rows))

@@ -8,6 +8,7 @@ from datetime import datetime
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_both, say_in
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
 from rotator.domain.sight import Sight
@@ -42,8 +43,10 @@ def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[t
         )
 
 
-def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime) -> Iterator[str]:
-    """Everything that is known of a ManagedPat, and its rotations, the newest first."""
+def render_record(
+    pat: ManagedPat, rotations: Iterable[Rotation], pending: Iterable[PendingRevocation], now: datetime
+) -> Iterator[str]:
+    """Everything that is known of a ManagedPat, its pending revocations, and its rotations, the newest first."""
     facts = {
         "name": pat.name,
         "account": pat.account,
@@ -66,12 +69,23 @@ def render_record(pat: ManagedPat, rotations: Iterable[Rotation], now: datetime)
         facts["tried again"] = say_both(pat.retry_at, now)
     for label, text in facts.items():
         yield f"{label + ':':18}{clean(text)}"
+    for item in pending:
+        yield render_pending(item)
     for rotation in rotations:
         new = rotation.new_authorization_id or "none"
         yield (
             f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
             f"{rotation.predecessor_id or 'none'} -> {new}"
         )
+
+
+def render_pending(item: PendingRevocation) -> str:
+    """The revocation that is not confirmed, since when, and how often it was requested."""
+    asked = "once" if item.requests == 1 else f"{item.requests} times"
+    return clean(
+        f"{item.name}: the revocation of {item.authorization_id} is not confirmed since {say_moment(item.since)} "
+        f"(requested {asked}); each run looks for it"
+    )
 
 
 def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:

@@ -57,6 +57,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
             return f"its value ({outcome.authorization_id}) is in the vault, seen by nobody"
         case OutcomeKind.RETIRED:
             return f"the old PAT ({outcome.revoked_id})"
+        case OutcomeKind.SETTLING if outcome.pending_id is not None:
+            return f"the revocation of {outcome.pending_id} is not confirmed yet; each run looks for it"
         case OutcomeKind.SETTLING:
             until = outcome.settles_until
             end = f" until {say_until(until, now)}" if until else ""

@@ -11,6 +11,10 @@ _SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s",
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
+NOT_CONFIRMED = "Azure DevOps accepted it and does not show it as revoked yet; `rotator once` looks again."
+"""What is said of a revocation that is not proven."""
+
+
 def say_in(moment: datetime, now: datetime) -> str:
     """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
     seconds = round((moment - now).total_seconds())

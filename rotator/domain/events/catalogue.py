@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import inventory, places, rotations
+from rotator.domain.events import inventory, places, revocations, rotations
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -17,8 +17,12 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.SecretTagsDropped,
     rotations.SecretStored,
     rotations.OverlapStarted,
-    rotations.RevokeStarted,
-    rotations.PatRevoked,
+    revocations.RevokeStarted,
+    revocations.RevocationRequested,
+    revocations.PatRevoked,
+    revocations.RevocationDropped,
+    revocations.RevocationUnconfirmed,
+    revocations.RevocationResolved,
     rotations.SecretVersionDisabled,
     rotations.RotationCompleted,
     rotations.RotationAbandoned,

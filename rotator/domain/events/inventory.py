@@ -133,4 +133,4 @@ class PatLeftBehind(
 class LeftBehindResolved(
     Event, name="left_behind_resolved", subject=SubjectKind.PAT, ends=(ConditionKind.PAT_LEFT_BEHIND,)
 ):
-    """A PAT that was left behind is gone, is managed now, or nothing else is managed where it is."""
+    """A PAT that was left behind is gone, managed now, to be revoked on a person's word, or no longer looked at."""

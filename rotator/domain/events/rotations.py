@@ -97,21 +97,6 @@ class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_
     overlap_until: datetime
 
 
-class RevokeStarted(Event, name="revoke_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A PAT is about to be revoked; `why` is the reason, `code` the failure that led to it."""
-
-    authorization_id: str | None
-    why: str
-    code: str | None = None
-
-
-class PatRevoked(Event, name="pat_revoked", subject=SubjectKind.MANAGED_PAT):
-    """A PAT is revoked."""
-
-    authorization_id: str | None
-    why: str
-
-
 class SecretVersionDisabled(Event, name="secret_version_disabled", subject=SubjectKind.MANAGED_PAT):
     """An older version of the secret is disabled, as the rule asks."""
 

@@ -1,0 +1,52 @@
+"""The pending revocations: one row each, until they are proven."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rotator.adapters.database.claims import check_fence
+from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.records import PENDING_REVOCATION_COLUMNS, list_pending, make_pending
+from rotator.adapters.database.schema import pending_revocation as table
+from rotator.domain.pending_revocation import PendingRevocation
+from rotator.ports.claims import Claim
+
+
+class SqlRevocationsReader:
+    """The port RevocationsReader."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def load(self) -> tuple[PendingRevocation, ...]:
+        """See the port."""
+        rows = self._connection.execute(select(*PENDING_REVOCATION_COLUMNS))
+        return tuple(sorted((make_pending(row) for row in rows), key=order_pending))
+
+
+class SqlRevocations(SqlRevocationsReader):
+    """The port Revocations."""
+
+    def save(self, pending: PendingRevocation, claim: Claim) -> None:
+        """See the port."""
+        check_fence(self._connection, claim, pending.name)
+        values = list_pending(pending)
+        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=[table.c[0]], set_=values))
+
+    def note_missed(self, authorization_id: str, at: datetime | None) -> None:
+        """See the port."""
+        mine = table.c.authorization_id == authorization_id
+        self._connection.execute(update(table).where(mine).values(missed_at=at))
+
+    def end(self, authorization_id: str) -> bool:
+        """See the port."""
+        return self._connection.execute(delete(table).where(table.c.authorization_id == authorization_id)).rowcount > 0
+
+
+def order_pending(pending: PendingRevocation) -> tuple[datetime, str]:
+    """Return the sort key of `load`."""
+    return pending.since, pending.authorization_id

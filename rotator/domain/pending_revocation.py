@@ -1,0 +1,55 @@
+"""A revocation that was requested and answered, and is not proven yet: the answer to a DELETE is no proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
+
+from rotator.domain.managed_pat import check_aware
+
+TELL_AFTER = timedelta(minutes=15)
+"""How long a revocation may stay unproven before a person is told."""
+
+
+class RevocationKind(StrEnum):
+    """Why a PAT was to be revoked: its successor is in use, it was a clone that cannot be used, or a person said so."""
+
+    ROTATED = "rotated"
+    ABANDONED = "abandoned"
+    BY_HAND = "by hand"
+
+
+@dataclass(frozen=True)
+class PendingRevocation:
+    """One PAT of ours that was to be revoked, until the server's lists show that it is gone.
+
+    `name` is the ManagedPat that it belonged to; when that was forgotten, the PAT is looked for and never revoked.
+    `since` is when its revocation was first answered, `requested_at` when it was last requested, `requests` how often.
+    `missed_at` is when a look first did not find it without proving that it is gone. `valid_to` is its expiry.
+    """
+
+    authorization_id: str
+    name: str
+    account: str
+    organization: str
+    kind: RevocationKind
+    valid_to: datetime
+    since: datetime
+    requested_at: datetime
+    requests: int = 1
+    rotation_id: str | None = None
+    missed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.valid_to, self.since, self.requested_at):
+            check_aware(moment)
+
+    def request_again(self, at: datetime) -> Self:
+        """Return it as it is once another request is about to be sent."""
+        return replace(self, requested_at=at, requests=self.requests + 1, missed_at=None)
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether it has been unproven for so long that a person is told."""
+        return now - self.since >= TELL_AFTER

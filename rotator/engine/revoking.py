@@ -1,0 +1,272 @@
+"""Pending revocations: looked for until they are proven, requested again while their PATs live.
+
+A 2xx to a DELETE proves nothing, and neither does one list that lacks the PAT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from rotator.domain.backoff import make_backoff
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
+from rotator.domain.events.revocations import (
+    PatRevoked,
+    RevocationDropped,
+    RevocationRequested,
+    RevocationResolved,
+    RevokeStarted,
+)
+from rotator.domain.managed_pat import Hold, ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
+from rotator.domain.rotation import RotationState
+from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
+from rotator.engine.accounting import find_other_keeper, get_ids
+from rotator.engine.auditing import record
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunContext
+from rotator.engine.listing import Listing, ServerView
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.engine.waiting import keep_books
+from rotator.errors import ForeignWriteError, PlanRefusedError, RotatorError, VerificationError
+from rotator.ports.database import Reading, UnitOfWork
+
+UNCONFIRMED = "revocation_unconfirmed"
+"""The code of a request that is made because an earlier one had no effect."""
+
+_PROMPT_REQUESTS = 3
+
+
+@dataclass
+class Sightings:
+    """What a look at the server found of pending revocations.
+
+    `gone` are proven, `alive` are listed as active. `missed` were not listed, which proves nothing the first time.
+    """
+
+    gone: list[PendingRevocation] = field(default_factory=list)
+    alive: list[PendingRevocation] = field(default_factory=list)
+    missed: list[PendingRevocation] = field(default_factory=list)
+
+
+def make_pending(
+    held: ClaimedPat, kind: RevocationKind, authorization_id: str, valid_to: datetime, rotation_id: str | None
+) -> PendingRevocation:
+    """Make what is pending once the request to revoke a PAT was answered."""
+    pat, now = held.pat, held.services.clock.now()
+    return PendingRevocation(
+        authorization_id=authorization_id,
+        name=pat.name,
+        account=pat.account,
+        organization=pat.organization,
+        kind=kind,
+        valid_to=valid_to,
+        since=now,
+        requested_at=now,
+        rotation_id=rotation_id,
+    )
+
+
+def sort_pending(
+    run: RunContext, view: ServerView, listing: Listing, pending: Iterable[PendingRevocation], into: Sightings
+) -> None:
+    """Look for pending revocations of one account and organization, more closely where its list lacks their PATs.
+
+    A PAT is gone when the server says so of its id, or when two looks, with time between them, found it in no list.
+    """
+    now, absent = run.services.clock.now(), []
+    for item in pending:
+        if listing.find(item.authorization_id) is not None:
+            into.alive.append(item)
+        else:
+            absent.append(item)
+    place = (listing.account, listing.organization)
+    sightings = view.look_for_revoked(*place, [item.authorization_id for item in absent]) if absent else {}
+    for item in absent:
+        seen = sightings[item.authorization_id]
+        was_missed = item.missed_at is not None and now - item.missed_at >= run.services.timing.settle
+        if seen.is_gone or (was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)):
+            into.gone.append(item)
+        else:
+            (into.missed if seen.pat is None else into.alive).append(item)
+
+
+def _is_hidden(is_hidden: bool, listing: Listing, item: PendingRevocation) -> bool:
+    return is_hidden or listing.may_hide(item.authorization_id)
+
+
+def save_sightings(run: RunContext, found: Sightings) -> None:
+    """Store what a look found: what is proven ends, and so does what a record accounts for again."""
+    with run.services.database.read() as reading:
+        if not _find_endings(reading, found) and not any(_find_misses(found)):
+            return
+    events = keep_books(run.services, partial(_write_sightings, run, found))
+    for event, subject in events:
+        run.progress(event, subject)
+
+
+def confirm_requested(run: RunContext, view: ServerView, since: datetime) -> None:
+    """Look for what was requested since then among the PATs that the server calls revoked.
+
+    Where it cannot be asked now, they stay pending for the next run.
+    """
+    found, pairs = Sightings(), dict[tuple[str, str], list[PendingRevocation]]()
+    for item in load_pending(run):
+        if item.requested_at >= since:
+            pairs.setdefault((item.account, item.organization), []).append(item)
+    for pair, items in pairs.items():
+        try:
+            revoked = view.fetch_revoked_again(*pair)
+        except RotatorError:
+            continue  # nothing is known now; they stay pending, which every report says
+        found.gone += [item for item in items if item.authorization_id in revoked]
+    if found.gone:
+        save_sightings(run, found)
+
+
+def load_pending(run: RunContext) -> tuple[PendingRevocation, ...]:
+    """Load all pending revocations."""
+
+    def load() -> tuple[PendingRevocation, ...]:
+        with run.services.database.read() as reading:
+            return reading.revocations.load()
+
+    return keep_books(run.services, load)
+
+
+def is_confirmed(run: RunContext, authorization_id: str) -> bool:
+    """Whether a revocation that was requested is proven, or over for another reason."""
+    return all(item.authorization_id != authorization_id for item in load_pending(run))
+
+
+def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> None:
+    """Request a revocation once more, whose PAT still lives, under the whole guard.
+
+    Does nothing while a rotation is under way whose requests come first, or soon after several requests in vain.
+    PlanRefusedError when something accounts for the PAT, ForeignWriteError when the secret is not ours any more.
+    """
+    now = held.services.clock.now()
+    if held.has_open_rotation:
+        is_waiting = held.rotation.state is not RotationState.OVERLAPPING
+        if is_waiting or pending.authorization_id in get_ids(held.rotation):
+            return
+    if now < pending.requested_at + _make_wait(pending.requests):
+        return
+    _guard(held, view, pending)
+    again = pending.request_again(now)
+    started = RevokeStarted(authorization_id=pending.authorization_id, why=pending.kind.value, code=UNCONFIRMED)
+    held.request(again, started, lambda reading: _check_unused(reading, held.pat, pending, now))
+    held.check_claim()
+    held.services.pats.revoke(pending.account, pending.organization, pending.authorization_id)
+    held.save(held.pat, RevocationRequested(authorization_id=pending.authorization_id, why=pending.kind.value))
+
+
+def _make_wait(requests: int) -> timedelta:
+    """How long after so many requests in vain the next one is made: the first few without a wait."""
+    if requests < _PROMPT_REQUESTS:
+        return timedelta(0)
+    return make_backoff(requests - _PROMPT_REQUESTS + 1, first=FIRST_RETRY, longest=LONGEST_RETRY)
+
+
+def accounts_again(record: ManagedPat, pending: PendingRevocation) -> bool:
+    """Whether a record says that its PAT, which was to be revoked, is in use."""
+    was_revoked = record.name == pending.name and record.hold is Hold.REVOKED_BY_HAND
+    return record.authorization_id == pending.authorization_id and not was_revoked
+
+
+def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> None:
+    """Check by the vault that consumers do not need the PAT: the guard before every DELETE."""
+    if held.pat.authorization_id == pending.authorization_id:
+        return  # a person revoked the one in use
+    latest = held.services.secrets.fetch_latest(held.location)
+    named = latest.version.tags.get(AUTHORIZATION_TAG) if latest is not None else None
+    if pending.kind is RevocationKind.ABANDONED:
+        if named == pending.authorization_id:
+            raise _refuse(pending, "the vault hands it out")
+        return
+    if latest is None or named != held.pat.authorization_id:
+        raise ForeignWriteError(
+            f"secret {held.pat.secret_name} in {held.pat.vault} was written by somebody else; "
+            f"{pending.authorization_id}, which still lives, was not revoked again",
+            fix=f"Find out who writes this secret, then `rotator rotate {held.pat.name}`.",
+        )
+    found = held.services.pats.verify(held.pat.organization, latest.value)
+    expected = view.fetch_identity(held.pat.account, held.pat.organization)
+    if found.user_id != expected.user_id:
+        raise VerificationError(
+            f"the value in the vault authenticates as {found.display_name}, "
+            f"not as {expected.display_name}; nothing was revoked",
+            code="wrong_identity",
+            fix="Find out who changed the secret.",
+        )
+
+
+def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation, now: datetime) -> None:
+    """Refuse when something accounts for the PAT, or when it is not to be revoked any more."""
+    if all(item.authorization_id != pending.authorization_id for item in reading.revocations.load()):
+        raise _refuse(pending, "its revocation is over meanwhile")
+    keeper = find_other_keeper(reading, pending.authorization_id, pat.name, now)
+    if keeper is not None and (keeper.record is None or accounts_again(keeper.record, pending)):
+        raise _refuse(pending, f"{keeper.name} accounts for it")
+
+
+def _refuse(pending: PendingRevocation, reason: str) -> PlanRefusedError:
+    return PlanRefusedError(
+        f"{pending.authorization_id} was to be revoked again, but {reason}; nothing was revoked",
+        code="clone_in_use",
+        fix="Find out with `rotator scan` who uses it.",
+    )
+
+
+Told = tuple[Event, str]
+
+
+def _find_endings(reading: Reading, found: Sightings) -> list[tuple[PendingRevocation, Event]]:
+    """Return what is over now, each with the event that says so."""
+    pending = {item.authorization_id: item for item in reading.revocations.load()}
+    endings: list[tuple[PendingRevocation, Event]] = []
+    for record_ in reading.inventory.load_by_ids(pending):
+        item = pending[record_.authorization_id]
+        if accounts_again(record_, item):
+            del pending[item.authorization_id]
+            endings.append((item, RevocationDropped(authorization_id=item.authorization_id, by=record_.name)))
+    for seen in found.gone:
+        if seen.authorization_id in pending:
+            endings.append((seen, PatRevoked(authorization_id=seen.authorization_id, why=seen.kind.value)))
+    return endings
+
+
+def _find_misses(found: Sightings) -> list[PendingRevocation]:
+    """Return those whose first miss is to be noted or taken back."""
+    return [item for item in found.missed if item.missed_at is None] + [
+        item for item in found.alive if item.missed_at is not None
+    ]
+
+
+def _write_sightings(run: RunContext, found: Sightings) -> list[Told]:
+    now, told = run.services.clock.now(), list[Told]()
+    with run.services.database.begin() as work:
+        endings = [
+            (item, event) for item, event in _find_endings(work, found) if work.revocations.end(item.authorization_id)
+        ]
+        for item in found.missed:
+            work.revocations.note_missed(item.authorization_id, item.missed_at or now)
+        for item in found.alive:
+            work.revocations.note_missed(item.authorization_id, None)
+        lasting = {c.subject for c in work.conditions.load() if c.kind is ConditionKind.REVOCATION_PENDING}
+        for item, event in endings:
+            record_ending(work, run, item, event, now)
+            told.append((event, item.name))
+            if item.authorization_id in lasting:
+                record(work, run, item.authorization_id, RevocationResolved(), now)
+    return told
+
+
+def record_ending(work: UnitOfWork, run: RunContext, item: PendingRevocation, event: Event, now: datetime) -> None:
+    """Write into the audit log how a pending revocation ended."""
+    place = {"account": item.account, "organization": item.organization}
+    rotation = {} if item.rotation_id is None else {"rotation_id": item.rotation_id}
+    record(work, run, item.name, event, now, **place, **rotation)

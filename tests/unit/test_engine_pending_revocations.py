@@ -1,0 +1,518 @@
+"""A revocation that did not happen: looked for, asked for again under the whole guard, told, and ended by proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import Hold, ManagedPatState, Pat
+from rotator.domain.pending_revocation import PendingRevocation
+from rotator.engine.adopting import adopt, propose
+from rotator.engine.claiming import claimed
+from rotator.engine.keeping import forget, revoke_current, revoke_previous
+from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.listing import ServerView
+from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
+from rotator.engine.revoking import revoke_again
+from rotator.engine.run import recover_interrupted
+from rotator.engine.scanning import scan
+from rotator.engine.status import NextAction, PatState
+from rotator.errors import DeniedError, PlanRefusedError, TransientError, UsageError
+from tests.support.engine import NAME, ORGANIZATION, VAULT, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine_scenarios import make_overlapping
+from tests.unit.test_engine_left_behind import make_failed, make_unproven
+
+
+def ignore_revokes(world: EngineWorld, times: int) -> None:
+    """Let the next revocations be answered as done, and do nothing."""
+    left: Iterator[bool] = iter([True] * times)
+    world.pats.ignores_revoke = lambda authorization_id: next(left, False)
+
+
+def make_ignored(times: int = 1) -> tuple[EngineWorld, str]:
+    """A rotation whose DELETE of the old PAT had no effect; and that PAT."""
+    world = make_overlapping()
+    old = world.rotations()[0].predecessor_id
+    ignore_revokes(world, times)
+    world.run()
+    return world, old
+
+
+def load_pending(world: EngineWorld) -> tuple[PendingRevocation, ...]:
+    with world.database.read() as reading:
+        return reading.revocations.load()
+
+
+def pending_ids(world: EngineWorld) -> list[str]:
+    return [item.authorization_id for item in load_pending(world)]
+
+
+def is_told(world: EngineWorld, authorization_id: str) -> bool:
+    """Whether the condition lasts that a person must look at."""
+    with world.database.read() as reading:
+        lasting = {(condition.kind, condition.subject) for condition in reading.conditions.load()}
+    return (ConditionKind.REVOCATION_PENDING, authorization_id) in lasting
+
+
+def settling_ids(report: RunReport) -> list[str | None]:
+    return [outcome.pending_id for outcome in report.of_kind(OutcomeKind.SETTLING)]
+
+
+def test_revocation_is_confirmed_in_the_same_run_when_the_server_lists_it_as_revoked() -> None:
+    world = make_overlapping()
+    report = world.run()
+    assert names_of(report, OutcomeKind.RETIRED) == [NAME]
+    assert (pending_ids(world), settling_ids(report)) == ([], [])
+    assert world.events()[-4:] == [
+        "revoke_started intended",
+        "revocation_requested succeeded",
+        "rotation_completed succeeded",
+        "pat_revoked succeeded",
+    ]
+
+
+def test_old_pat_is_pending_when_its_revocation_had_no_effect() -> None:
+    """The rotation is closed, the audit log does not say that the PAT is revoked, and the report names it."""
+    world, old = make_ignored()
+    assert world.states() == ["completed"]
+    assert old in world.live_ids()
+    assert pending_ids(world) == [old]
+    assert world.events()[-2:] == ["revocation_requested succeeded", "rotation_completed succeeded"]
+    assert "pat_revoked succeeded" not in world.events()
+
+
+def test_pat_is_revoked_again_under_the_guard_when_it_lives_on() -> None:
+    world, old = make_ignored()
+    first = load_pending(world)[0]
+    world.advance(minutes=6)
+    marks = len(world.timeline)
+    report = world.run()
+    assert world.revoked_ids() == [old, old]
+    order = [mark for mark in world.timeline[marks:] if mark in ("fetch_latest", "verify", "revoke_started", "revoke")]
+    assert order == ["fetch_latest", "verify", "revoke_started", "revoke"]
+    assert (pending_ids(world), settling_ids(report)) == ([], [])
+    assert world.events()[-1] == "pat_revoked succeeded"
+    assert first.rotation_id == world.rotations()[0].id
+    world.check_rest()
+
+
+def test_pat_is_left_alone_for_a_while_when_it_was_asked_for_often() -> None:
+    """Three times without a wait; then the more often it was asked for in vain, the longer it waits."""
+    world, old = make_ignored(times=9)
+    for minutes, asked in ((0, 2), (0, 3), (4, 3), (1, 4), (9, 4), (1, 5)):
+        world.advance(minutes=minutes)
+        assert settling_ids(world.run()) == [old]
+        assert world.revoked_ids() == [old] * asked
+    assert load_pending(world)[0].requests == 5
+
+
+def test_recovery_alone_revokes_again_when_nothing_else_was_interrupted() -> None:
+    world, old = make_ignored()
+    world.advance(minutes=6)
+    recover_interrupted(world.make_run())
+    assert (pending_ids(world), old in world.live_ids()) == ([], False)
+
+
+def test_next_rotation_is_not_held_up_when_a_revocation_is_pending() -> None:
+    world, old = make_ignored(times=9)
+    world.advance(minutes=1)
+    report = world.rotate(NAME)
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
+    assert world.states() == ["completed", "overlapping"]
+    world.advance(minutes=6)
+    world.run()
+    assert world.revoked_ids() == [old, old]
+    assert world.rotations()[1].predecessor_id in world.live_ids()
+
+
+def test_person_is_told_when_it_is_pending_for_15_minutes_and_told_its_end() -> None:
+    world, old = make_ignored(times=3)
+    world.advance(minutes=14)
+    world.run()
+    assert not is_told(world, old)
+    world.advance(minutes=1)
+    world.run()
+    assert is_told(world, old)
+    world.advance(minutes=30)
+    world.run()
+    assert world.events(old) == ["revocation_unconfirmed unknown", "revocation_resolved succeeded"]
+    assert not is_told(world, old)
+    world.check_rest()
+
+
+def test_pat_is_gone_when_the_server_does_not_know_its_id() -> None:
+    world, old = make_ignored()
+    del world.pats.pats[old]
+    world.run()
+    assert pending_ids(world) == []
+    assert world.events()[-1] == "pat_revoked succeeded"
+
+
+def test_pat_is_gone_when_it_has_expired() -> None:
+    world, old = make_ignored(times=9)
+    world.advance(days=12)
+    assert old not in world.live_ids()
+    world.run()
+    assert pending_ids(world) == []
+
+
+def hide(world: EngineWorld, authorization_id: str) -> None:
+    """Let every list lack one entry, and not say so."""
+
+    def lose(listed: tuple[Pat, ...]) -> tuple[Pat, ...]:
+        return tuple(pat for pat in listed if pat.authorization_id != authorization_id)
+
+    world.pats.change_listed = lose
+
+
+def test_one_look_is_no_proof_when_the_lists_lack_a_pat_that_the_server_knows() -> None:
+    """It is missed once, then seen; that takes the miss back."""
+    world, old = make_ignored(times=9)
+    hide(world, old)
+    world.advance(minutes=1)
+    world.run()
+    assert load_pending(world)[0].missed_at == world.clock.now()
+    world.pats.change_listed = None
+    world.advance(minutes=2)
+    world.run()
+    assert load_pending(world)[0].missed_at is None
+    hide(world, old)
+    world.advance(minutes=12)
+    world.run()
+    assert pending_ids(world) == [old]
+
+
+def test_two_looks_are_proof_when_they_are_some_time_apart() -> None:
+    world, old = make_ignored(times=9)
+    hide(world, old)
+    for _ in range(2):
+        world.advance(minutes=6)
+        world.run()
+        assert pending_ids(world) == [old]
+    world.advance(minutes=6)
+    world.run()
+    assert pending_ids(world) == []
+
+
+def test_nothing_is_decided_when_the_server_cannot_be_asked() -> None:
+    world, old = make_ignored()
+    hide(world, old)
+    world.pats.fail("fetch_pat", TransientError("busy", service="azure_devops", operation="fetch_pat"), times=9)
+    world.advance(minutes=6)
+    report = world.run()
+    assert (load_pending(world)[0].missed_at, settling_ids(report)) == (None, [old])
+    assert report.of_kind(OutcomeKind.FAILED) != ()
+
+
+def test_revocation_stays_pending_when_it_cannot_be_confirmed_at_once() -> None:
+    """That is no failure of the run: the next one looks."""
+    world = make_overlapping()
+    busy = TransientError("busy", service="azure_devops", operation="list_pats")
+    world.pats.fail("fetch_pats", busy, skip=1, times=1)
+    report = world.run()
+    assert (names_of(report, OutcomeKind.RETIRED), report.of_kind(OutcomeKind.FAILED)) == ([NAME], ())
+    assert len(settling_ids(report)) == 1
+    world.run()
+    assert pending_ids(world) == []
+
+
+def test_pat_is_not_revoked_again_when_somebody_else_wrote_the_secret() -> None:
+    world, old = make_ignored()
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(minutes=6)
+    report = world.run()
+    assert codes_of(report, OutcomeKind.FAILED) == ["foreign_write"]
+    assert (world.revoked_ids(), pending_ids(world)) == ([old], [old])
+    assert world.record().last_failure is None
+
+
+def test_pat_is_not_revoked_again_when_the_value_in_the_vault_is_dead() -> None:
+    world, old = make_ignored()
+    world.pats.pats[world.record().authorization_id].revoked = True
+    for minutes in (6, 6):
+        world.advance(minutes=minutes)
+        report = world.run()
+    assert "verification_failed" in codes_of(report, OutcomeKind.FAILED)
+    assert (world.revoked_ids(), old in world.live_ids()) == ([old], True)
+
+
+def test_pat_is_not_revoked_again_when_the_value_is_another_users() -> None:
+    world, old = make_ignored()
+    other = world.pats.add_pat("release-bot", ORGANIZATION, "theirs", "vso.code", world.record().valid_to)
+    latest = world.latest()
+    world.secrets.write_foreign(world.location(), other.value, latest.version.tags)
+    world.advance(minutes=6)
+    report = world.run()
+    assert codes_of(report, OutcomeKind.FAILED) == ["wrong_identity"]
+    assert world.revoked_ids() == [old]
+
+
+def test_refusal_of_the_second_request_blocks_no_rotation() -> None:
+    world, old = make_ignored()
+    denied = DeniedError("no", service="azure_devops", operation="revoke_pat", status=200)
+    world.pats.fail("revoke", denied)
+    world.advance(minutes=6)
+    report = world.run()
+    assert codes_of(report, OutcomeKind.FAILED) == ["denied"]
+    assert (world.record().blocked, world.record().last_failure, pending_ids(world)) == (False, None, [old])
+
+
+def test_clone_that_was_given_up_is_revoked_again_when_it_lives_on() -> None:
+    world = make_world()
+    world.run_and_die(after="minted")
+    world.advance(minutes=6)
+    ignore_revokes(world, 1)
+    world.run()
+    clone = world.rotations()[0].new_authorization_id
+    assert pending_ids(world) == [clone]
+    world.advance(minutes=6)
+    world.run()
+    assert pending_ids(world) == []
+    assert world.revoked_ids()[:2] == [clone, clone]
+    world.finish()
+
+
+def test_clone_is_not_revoked_again_when_the_vault_hands_it_out() -> None:
+    world = make_world()
+    world.run_and_die(after="minted")
+    world.advance(minutes=6)
+    ignore_revokes(world, 1)
+    recover_interrupted(world.make_run())
+    clone = world.rotations()[0].new_authorization_id
+    assert clone is not None
+    tags = {"rotator-rotation-id": world.rotations()[0].id, "rotator-authorization-id": clone}
+    world.secrets.write_foreign(world.location(), world.pats.pats[clone].value, tags)
+    world.advance(minutes=6)
+    report = recover_interrupted(world.make_run())
+    assert codes_of(report, OutcomeKind.FAILED) == ["clone_in_use"]
+    assert world.revoked_ids() == [clone]
+
+
+def test_late_mint_is_revoked_again_when_it_lives_on() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    assert world.pats.apply_late() == 1
+    late = world.live_ids()[-1]
+    world.advance(hours=25)
+    ignore_revokes(world, 9)
+    world.run()
+    world.run()
+    assert late in pending_ids(world)
+    world.pats.ignores_revoke = lambda authorization_id: False
+    world.finish()
+
+
+def test_pat_left_behind_is_pending_when_its_revocation_by_a_person_had_no_effect() -> None:
+    world, left, _ = make_failed()
+    world.advance(hours=25)
+    world.run()
+    ignore_revokes(world, 1)
+    revoke_left_behind(world.make_run(), left)
+    assert pending_ids(world) == [left]
+    with pytest.raises(UsageError, match="requested already") as caught:
+        revoke_left_behind(world.make_run(), left)
+    assert caught.value.code == "revocation_pending"
+    world.advance(minutes=6)
+    world.run()
+    assert (pending_ids(world), left in world.live_ids()) == ([], False)
+
+
+def test_unproven_mint_is_pending_when_its_revocation_had_no_effect() -> None:
+    world, near = make_unproven()
+    world.advance(hours=25)
+    world.run()
+    ignore_revokes(world, 1)
+    revoke_left_behind(world.make_run(), near)
+    assert pending_ids(world) == [near]
+    world.finish()
+
+
+def test_current_pat_is_revoked_again_when_a_person_revoked_it_without_effect() -> None:
+    world = make_world()
+    current = world.record().authorization_id
+    ignore_revokes(world, 1)
+    revoke_current(world.make_run(), NAME)
+    assert pending_ids(world) == [current]
+    assert current in world.live_ids()
+    world.advance(minutes=6)
+    world.run()
+    assert world.revoked_ids() == [current, current]
+    assert (pending_ids(world), world.record().hold) == ([], Hold.REVOKED_BY_HAND)
+    assert world.record().state is ManagedPatState.PAUSED
+
+
+def test_hold_stays_when_a_run_works_on_a_pat_that_a_person_revoked() -> None:
+    """What it says is no failure that is over, although the PAT is not due."""
+    world = make_world()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    ignore_revokes(world, 9)
+    revoke_current(world.make_run(), NAME)
+    for _ in range(3):
+        world.advance(minutes=30)
+        world.run()
+    assert world.record().hold is Hold.REVOKED_BY_HAND
+    assert world.record().last_failure is not None
+
+
+def test_old_pat_is_pending_when_a_person_ended_the_overlap_without_effect() -> None:
+    world = make_overlapping(hours=1)
+    old = world.rotations()[0].predecessor_id
+    ignore_revokes(world, 1)
+    assert revoke_previous(world.make_run(), NAME) == old
+    assert pending_ids(world) == [old]
+    world.finish()
+
+
+def test_pat_is_only_looked_for_when_its_record_was_forgotten() -> None:
+    """Told as left behind, never revoked; when a person has revoked it, that is over too."""
+    world, old = make_ignored(times=9)
+    forget(world.make_run(), NAME)
+    for _ in range(3):
+        world.advance(minutes=30)
+        world.run()
+    assert world.revoked_ids() == [old]
+    assert world.events(old) == ["pat_left_behind unknown"]
+    row = {item.authorization_id: item for item in world.show_status()}[old]
+    assert row.last_error is not None
+    assert (row.state, row.last_error.code, row.next_action) == (PatState.UNTRACKED, "left_behind", NextAction.NONE)
+    assert "no longer managed" in row.last_error.message
+    with pytest.raises(UsageError):
+        revoke_left_behind(world.make_run(), old)
+    world.pats.pats[old].revoked = True
+    world.run()
+    world.run()
+    assert pending_ids(world) == []
+    assert world.events(old) == ["pat_left_behind unknown", "left_behind_resolved succeeded"]
+
+
+def test_it_is_over_when_it_expired_and_its_account_is_no_more() -> None:
+    world, old = make_ignored(times=9)
+    forget(world.make_run(), NAME)
+    world.accounts = world.accounts[1:]
+    world.run()
+    assert pending_ids(world) == [old]
+    world.advance(days=40)
+    world.run()
+    assert pending_ids(world) == []
+
+
+def test_pending_pat_is_not_adopted_when_all_are() -> None:
+    world, old = make_ignored(times=9)
+    world.advance(minutes=6)
+    plan = propose(world.make_run(), [], everything=True)
+    assert plan.proposals == ()
+    assert [refusal.reference for refusal in plan.refusals] == [old]
+
+
+def test_revocation_ends_when_a_person_adopts_the_pat_by_its_id() -> None:
+    world, old = make_ignored(times=9)
+    world.advance(minutes=1)
+    run = world.make_run()
+    refused = adopt(run, propose(run, [old], everything=False))
+    assert (refused.proposals, [item.reference for item in refused.refusals]) == ((), [old])
+    world.advance(minutes=5)
+    adopted = adopt(run, propose(run, [old], everything=False))
+    assert [item.record.authorization_id for item in adopted.proposals] == [old]
+    assert pending_ids(world) == []
+    assert world.events()[-1] == "revocation_dropped succeeded"
+    world.advance(minutes=30)
+    world.run()
+    assert world.revoked_ids() == [old]
+    assert old in [fake.pat.authorization_id for fake in world.pats.live_pats()]
+
+
+def test_revocation_ends_when_a_record_names_the_pat_again() -> None:
+    """As after a rebuild. The run that sees it revokes nothing."""
+    world, old = make_ignored(times=9)
+    record = replace(world.record(), name="other", authorization_id=old, secret_name="other", vault=VAULT)
+    with world.database.begin() as work:
+        work.inventory.add(replace(record, state=ManagedPatState.PAUSED))
+    world.advance(minutes=30)
+    world.run()
+    assert (pending_ids(world), world.revoked_ids()) == ([], [old])
+    assert world.events()[-1] == "revocation_dropped succeeded"
+
+
+def test_pat_is_not_revoked_again_when_a_record_names_it_at_the_last_moment() -> None:
+    """The transaction that writes the intent asks once more who accounts for it."""
+    world, old = make_ignored(times=9)
+    (pending,) = load_pending(world)
+    world.advance(minutes=6)
+    record = replace(world.record(), name="other", authorization_id=old, secret_name="other", epoch=0)
+    run = world.make_run()
+    with claimed(run, NAME) as held:
+        with world.database.begin() as work:
+            work.inventory.add(replace(record, state=ManagedPatState.PAUSED))
+        with pytest.raises(PlanRefusedError, match="other accounts for it"):
+            revoke_again(held, ServerView(run), pending)
+    assert world.revoked_ids() == [old]
+    assert load_pending(world) == (pending,)
+
+
+def test_pat_is_not_revoked_again_when_its_revocation_is_over_at_the_last_moment() -> None:
+    world, old = make_ignored(times=9)
+    (pending,) = load_pending(world)
+    world.advance(minutes=6)
+    run = world.make_run()
+    with claimed(run, NAME) as held:
+        with world.database.begin() as work:
+            assert work.revocations.end(old)
+        with pytest.raises(PlanRefusedError, match="is over"):
+            revoke_again(held, ServerView(run), pending)
+    assert world.revoked_ids() == [old]
+
+
+def test_status_and_scan_tell_what_is_pending() -> None:
+    world, old = make_ignored(times=9)
+    world.run()
+    rows = {row.authorization_id: row for row in world.show_status()}
+    assert rows[old].state is PatState.UNTRACKED
+    assert rows[old].next_action is NextAction.CONFIRM_REVOCATION
+    assert rows[old].last_error is not None
+    error = rows[old].last_error
+    assert error is not None
+    assert "was to be revoked" in error.message
+    current = rows[world.record().authorization_id]
+    assert (current.state, current.next_action) == (PatState.OK, NextAction.CONFIRM_REVOCATION)
+    kinds = {entry.authorization_id: entry.kind.value for entry in scan(world.make_run()).entries}
+    assert kinds[old] == "pending_revocation"
+
+
+def test_report_says_which_revocation_is_not_confirmed() -> None:
+    world, old = make_ignored(times=9)
+    world.advance(minutes=1)
+    (outcome,) = world.run().outcomes
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.SETTLING, OutcomeReason.REVOCATION_UNCONFIRMED)
+    assert (outcome.pending_id, outcome.rotation_id) == (old, world.rotations()[0].id)
+
+
+@pytest.mark.parametrize("mark", ["revocation_requested", "completed"])
+def test_revocation_is_asked_for_again_when_the_run_dies_around_its_answer(mark: str) -> None:
+    world = make_overlapping()
+    old = world.rotations()[0].predecessor_id
+    ignore_revokes(world, 1)
+    world.run_and_die(before=mark)
+    world.advance(minutes=6)
+    world.run()
+    world.advance(minutes=6)
+    world.run()
+    assert (pending_ids(world), old in world.live_ids()) == ([], False)
+    world.check_rest()
+
+
+def test_revocation_is_asked_for_again_when_a_run_dies_between_the_second_intent_and_its_request() -> None:
+    world, old = make_ignored(times=1)
+    world.advance(minutes=6)
+    world.run_and_die(after="revoke_started")
+    assert load_pending(world)[0].requests == 2
+    world.advance(minutes=11)
+    world.run()
+    assert (pending_ids(world), old in world.live_ids()) == ([], False)
