@@ -70,6 +70,7 @@ class _Stretch:
     ended_at: datetime | None = None
     held_until: datetime | None = None
     is_excused: bool = False
+    is_displaced: bool = False
 
     @property
     def is_late(self) -> bool:
@@ -210,7 +211,13 @@ class Oracle:
         owner = None if value is None else self._world.show_owner(value)
         stretch = self._stretches[place] = _Stretch(place, version, owner, now, send)
         self._held.append(stretch)
+        if send is not None:
+            for held in self._held:
+                # A person wrote over this one, perhaps under another policy: the rotation's overlap covers it too.
+                if held.place == place and held.is_displaced and held.held_until is not None:
+                    held.held_until = min(held.held_until, now + send.span)
         if before is not None:
+            before.is_displaced = send is None
             before.ended_at = now
             before.held_until = now + (send.span if send is not None else self.overlap)
 

@@ -21,6 +21,7 @@ from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
 from tests.simulation.world import ACCOUNT, LIFETIME, VAULT, World
+from tests.support.fake_pat_service import FakePat
 
 Act = Callable[[], None]
 OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1))
@@ -73,10 +74,13 @@ class People:
 
     def make_lookalike(self, name: str) -> None:
         """Somebody makes a PAT that looks like ours."""
+        self._make(name)
+
+    def _make(self, name: str) -> FakePat:
         world = self._world
         days, seconds = world.random.randint(1, 12), world.random.randint(0, 600)
         end = world.clock.now() + timedelta(days=days, seconds=seconds)
-        world.add_human(world.spots[name], name, "vso.code", end.replace(microsecond=0))
+        return world.add_human(world.spots[name], name, "vso.code", end.replace(microsecond=0))
 
     def revoke(self, name: str) -> None:
         """Somebody revokes some of our PATs of that name in the portal."""
@@ -131,6 +135,14 @@ class People:
         """`rotator rotate NAME`."""
         self._command(partial(self._rotate, name))
 
+    def start_over(self, name: str) -> None:
+        """What a rebuild asks for when nothing of it lives: forget it, make a PAT, write it to the secret, adopt it."""
+        world = self._world
+        self._command(partial(self._forget, name))
+        world.secrets.write_foreign(world.location(name), self._make(name).value)
+        world.oracle.look()
+        self._command(partial(self._adopt_back, name))
+
     def resume(self, name: str) -> None:
         """`rotator inventory resume NAME`."""
         self._command(partial(self._resume, name))
@@ -171,6 +183,13 @@ class People:
         newest = (self._world.find_newest(SecretLocation.of(record)) for record in shown)
         self._world.seen |= {version for version in newest if version is not None}
         adopt(run, plan)
+
+    def _adopt_back(self, name: str, run: RunContext) -> None:
+        """Adopt the PAT whose value the secret holds, under its old name."""
+        location = self._world.location(name)
+        found = self._world.show_owner(self._world.secrets.versions_of(location)[0].value.reveal())
+        assert found is not None
+        self._adopt(run, [found], Choice(name, location.name))
 
     def _pause(self, name: str, run: RunContext) -> None:
         self._world.oracle.note_neglected(self._place(name))

@@ -110,23 +110,25 @@ def settle(world: World, history: History) -> None:
     people.sign_in()
     world.clock.advance(LEASE)
     _run_until_at_rest(world, history)
-    for _ in range(MOST_HELP):
-        if not _help(world, people):
+    for number in range(MOST_HELP):
+        if not _help(world, people, is_second=number > 0):
             break
         _run_until_at_rest(world, history)
     history.breaks, history.ignored_revocations = len(world.oracle.passing), world.ignored
     check_rest(world)
 
 
-def _help(world: World, people: People) -> bool:
-    """Do what the error of each record says. Return whether there was anything to do."""
+def _help(world: World, people: People, *, is_second: bool) -> bool:
+    """Do what each error says, and what a rebuild in vain says. Return whether there was anything to do."""
     with world.database.read() as reading:
         records = reading.inventory.load_all()
     stuck = [pat for pat in records if pat.blocked or pat.state is ManagedPatState.PAUSED]
     if any(pat.hold is Hold.DATABASE_BEHIND for pat in stuck):
         people.rebuild()
     for pat in stuck:
-        if pat.hold is None and pat.state is ManagedPatState.PAUSED:
+        if pat.hold is Hold.DATABASE_BEHIND and is_second:
+            people.start_over(pat.name)
+        elif pat.hold is None and pat.state is ManagedPatState.PAUSED:
             people.resume(pat.name)
         elif pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED:
             people.confirm(pat.name)
