@@ -91,11 +91,13 @@ class Oracle:
         self._held: list[_Stretch] = []
         self._persons: set[str] = set()
         self._managed: set[str] = set()
+        self._returned: set[str] = set()
         self._revoked: dict[str, datetime] = {}
         self._ended_early: set[str] = set()
         self._neglected: set[Place] = set()
         self._short: set[str] = set()
         self._untold: set[str] = set()
+        self._kept_apart: set[Place] = set()
 
     # What the world tells.
 
@@ -105,7 +107,13 @@ class Oracle:
 
     def note_managed(self, authorization_ids: Iterable[str]) -> None:
         """A person took these PATs under management."""
-        self._managed.update(authorization_ids)
+        found = set(authorization_ids)
+        self._managed |= found
+        self._returned -= found
+
+    def note_forgotten(self, authorization_id: str) -> None:
+        """A person took that PAT out of the inventory: from now on it is that person's own."""
+        self._returned.add(authorization_id)
 
     def note_revoked(self, authorization_id: str) -> None:
         """A person has that PAT revoked now, whoever reads it."""
@@ -123,6 +131,10 @@ class Oracle:
         """That PAT has not much more than an overlap left: who still holds its value when it expires is no surprise."""
         self._short.add(authorization_id)
 
+    def note_consumers_of(self, place: Place) -> None:
+        """Whoever reads that secret means the PAT that is in it now, and no other of the same display name."""
+        self._kept_apart.add(place)
+
     def note_lost(self, authorization_ids: Iterable[str]) -> None:
         """The database that knew of these PATs was replaced by an older one.
 
@@ -137,6 +149,14 @@ class Oracle:
         """A process writes a value; `span` is the overlap of the policy that it was started with."""
         self._sends[place, value] = _Send(decided_at, began_at, span)
 
+    def note_replacement(self, place: Place, predecessor: str) -> None:
+        """A process writes the clone of that PAT to a secret."""
+        read = self._stretches.get(place)
+        if place in self._kept_apart and read is not None and read.send is None and read.owner != predecessor:
+            self.breaks.append(
+                f"I10: consumers of {place[1]} read {read.owner} and are given the clone of {predecessor}"
+            )
+
     def note_revocation(self, authorization_id: str) -> None:
         """The product asks for a revocation: never of a PAT that a person made and did not hand over."""
         if self.is_foreign(authorization_id) and authorization_id not in self._revoked:
@@ -145,8 +165,9 @@ class Oracle:
     # What is judged.
 
     def is_foreign(self, authorization_id: str) -> bool:
-        """Whether a PAT is a person's, and was never put under management."""
-        return authorization_id in self._persons and authorization_id not in self._managed
+        """Whether a PAT is a person's: never put under management, or forgotten since."""
+        is_own = authorization_id in self._persons and authorization_id not in self._managed
+        return is_own or authorization_id in self._returned
 
     def look(self) -> None:
         """I1: ask every consumer now."""
@@ -165,7 +186,17 @@ class Oracle:
     def judge_served(self, status: Mapping[str, object]) -> None:
         """I1: after an undisturbed run what a late write broke is whole again, or a person is told to act."""
         self.look()
-        told = {(row["vault"], row["secret_name"]) for row in _rows_of(status) if row["state"] in ("blocked", "paused")}
+        for row in _rows_of(status):
+            error, found = row["last_error"], str(row["authorization_id"])
+            is_called_revoked = isinstance(error, dict) and error["code"] == "revoked_elsewhere"
+            if is_called_revoked and self._world.show_end(found) > self._world.now():
+                self.breaks.append(f"{row['name']} is said to be revoked outside, and its PAT {found} lives")
+        waiting = [
+            row
+            for row in _rows_of(status)
+            if row["state"] in ("blocked", "paused") or (row["state"] == "expired" and row["last_error"])
+        ]
+        told = {(row["vault"], row["secret_name"]) for row in waiting}
         for place, stretch in self._stretches.items():
             if place not in told and stretch.is_late and self._is_dead(stretch, self._world.now()):
                 self.breaks.append(f"I1: a late write to {place[1]} was not undone by an undisturbed run")
@@ -183,8 +214,8 @@ class Oracle:
         for found in self._world.show_live():
             if not self.is_foreign(found) and found not in used | told | self._untold:
                 self.breaks.append(f"I2: {found} is ours and lives, and nobody uses or reports it")
-        for found in sorted(self._persons - self._managed - self._revoked.keys()):
-            if self._world.show_end(found) < self._world.now() - timedelta(days=10_000):
+        for found in sorted((self._persons | self._returned) - self._revoked.keys()):
+            if self.is_foreign(found) and self._world.show_end(found) < self._world.now() - timedelta(days=10_000):
                 self.breaks.append(f"I3: {found} is a person's and was revoked")
 
     def _judge_record(self, row: Mapping[str, object]) -> None:
@@ -211,13 +242,13 @@ class Oracle:
         owner = None if value is None else self._world.show_owner(value)
         stretch = self._stretches[place] = _Stretch(place, version, owner, now, send)
         self._held.append(stretch)
-        if send is not None:
+        if send is not None and not stretch.is_late:
             for held in self._held:
-                # A person wrote over this one, perhaps under another policy: the rotation's overlap covers it too.
+                # A person or a late write displaced this one, perhaps under another policy: what comes covers it too.
                 if held.place == place and held.is_displaced and held.held_until is not None:
                     held.held_until = min(held.held_until, now + send.span)
         if before is not None:
-            before.is_displaced = send is None
+            before.is_displaced = send is None or stretch.is_late
             before.ended_at = now
             before.held_until = now + (send.span if send is not None else self.overlap)
 

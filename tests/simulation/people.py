@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.marker import strip_mark
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
@@ -44,6 +45,7 @@ class People:
                 self.write_secret,
                 self.write_something_else,
                 self.change_policy,
+                self.make_twins,
             )
             return partial(randomness.choice((self.make_lookalike, self.make_lookalike, *beside)), name)
         command = self.pick_command()
@@ -107,6 +109,17 @@ class People:
         value = f"Server=tcp:db{len(world.something_else)};Password=of-nobody-here"
         world.something_else.add(world.secrets.write_foreign(place, value, {"owner": "another team"}))
         world.oracle.look()
+
+    def make_twins(self, name: str) -> None:
+        """Somebody has two PATs of one display name, both due, and gave consumers the value of one of them."""
+        world, now = self._world, self._world.clock.now()
+        start, end, spot = now - timedelta(days=8), now + timedelta(days=2), world.spots[name]
+        twins = [world.add_human(spot, f"{name}-hook", "vso.code", end, valid_from=start) for _ in range(2)]
+        place = SecretLocation(VAULT, f"{spot.organization}-{name}-hook", spot.account)
+        if not world.secrets.versions_of(place):
+            world.secrets.write_foreign(place, world.random.choice(twins).value)
+            world.oracle.look()
+            world.oracle.note_consumers_of((place.vault, place.name))
 
     def change_policy(self, name: str) -> None:
         """Somebody edits policy.yaml: another overlap, another lifetime, older versions disabled or not."""
@@ -203,8 +216,7 @@ class People:
 
     def _revoke_current(self, name: str, run: RunContext) -> None:
         """The PAT that is recorded now may die."""
-        with self._world.database.read() as reading:
-            record = reading.inventory.load(name)
+        record = self._load(name)
         if record is not None:
             self._world.condemned.add(record.authorization_id)
         try:
@@ -221,7 +233,12 @@ class People:
 
     def _forget(self, name: str, run: RunContext) -> None:
         self._world.oracle.note_neglected(self._place(name))
-        forget(run, name)
+        before = self._load(name)
+        try:
+            forget(run, name)
+        finally:
+            if before is not None and self._load(name) is None:
+                self._world.oracle.note_forgotten(before.authorization_id)
 
     def _rebuild(self, run: RunContext) -> None:
         rebuild(run, look(run))
@@ -241,6 +258,10 @@ class People:
 
     def _log_out(self, run: RunContext) -> None:
         self._world.pats.signed_out.add(self._world.random.choice(run.services.accounts).name)
+
+    def _load(self, name: str) -> ManagedPat | None:
+        with self._world.database.read() as reading:
+            return reading.inventory.load(name)
 
     def _place(self, name: str) -> tuple[str, str]:
         location = self._world.location(name)

@@ -34,8 +34,6 @@ def simulate(seed: int) -> History:
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
-    if has_outage:
-        _live_through_outage(world, history)
     for _ in range(randomness.randint(1, 3)):
         _stir(world, history)
         if randomness.random() < 0.25:
@@ -51,8 +49,13 @@ def simulate(seed: int) -> History:
             else:
                 run_process(world, history, point)
         world.clock.advance(timedelta(minutes=randomness.choice((0, 1, 6, 20, 130))))
+    if has_outage:
+        _live_through_outage(world, history)
     if restores:
         world.restored = True
+        for name in world.names:
+            location = world.location(name)
+            world.oracle.note_neglected((location.vault, location.name))
         history.restores += 1
         randomness.choice(backups)()
     settle(world, history)
@@ -66,6 +69,8 @@ def _make_world(randomness: random.Random, *, has_outage: bool) -> World:
     days_left = 1 if has_outage else randomness.choice((1, 3))
     world = World(randomness, spots=(spots[0], randomness.choice(others)), days_left=days_left)
     world.has_odd_entry = randomness.random() < 0.2
+    if randomness.random() < 0.1:
+        world.spoil()
     if randomness.random() < 0.33:
         world.change_rule(overlap=randomness.choice(OVERLAPS), disable_previous=randomness.random() < 0.5)
     return world
@@ -82,6 +87,8 @@ def run_process(world: World, history: History, at: int | None, action: Callable
         check_report(world, report)
     except Crash:
         history.crashes += 1
+    except InternalError as error:
+        world.oracle.breaks.append(error.message)
     except RotatorError as error:
         history.notes.append(error.code)
     return life.executed
@@ -122,7 +129,8 @@ def _help(world: World, people: People, *, is_second: bool) -> bool:
     """Do what each error says, and what a rebuild in vain says. Return whether there was anything to do."""
     with world.database.read() as reading:
         records = reading.inventory.load_all()
-    stuck = [pat for pat in records if pat.blocked or pat.state is ManagedPatState.PAUSED]
+    waiting = [pat for pat in records if pat.blocked or pat.state is ManagedPatState.PAUSED]
+    stuck = [pat for pat in waiting if pat.name not in world.spoiled]
     if any(pat.hold is Hold.DATABASE_BEHIND for pat in stuck):
         people.rebuild()
     for pat in stuck:
@@ -164,7 +172,7 @@ def check_breaks(world: World) -> None:
 def check_rest(world: World) -> None:
     """I6 and I8, and what the oracle makes of the status."""
     world.check_database()
-    world.oracle.judge_rest(world.show_status())
+    world.oracle.judge_rest(world.show_status(), besides=world.spoiled)
     check_breaks(world)
 
 
@@ -173,11 +181,12 @@ def _is_at_rest(world: World) -> bool:
         records, unfinished = reading.inventory.load_all(), reading.journal.load_open()
         pending = {item.name for item in reading.revocations.load()}
     now = world.clock.now()
-    if any(rotation.name not in world.adopted for rotation in unfinished):
+    if any(rotation.name not in world.adopted | world.spoiled for rotation in unfinished):
         return False
     return all(
         pat.blocked
         or (pat.name in world.adopted and pat.name not in pending)
+        or pat.name in world.spoiled
         or pat.state is ManagedPatState.PAUSED
         or (pat.name not in pending and pat.last_failure is None and pat.valid_to - now > timedelta(days=3))
         for pat in records
@@ -213,7 +222,8 @@ def _live_through_outage(world: World, history: History) -> None:
     refused = VerificationError("the probe was refused", code="verification_failed")
     choice = randomness.choice(("vault", "list", "probe", "die"))
     history.outages += 1
-    for _ in range(randomness.randint(8, 20)):
+    until = world.clock.start + timedelta(hours=randomness.randint(8, 20))
+    while world.clock.now() < until:
         if choice == "vault":
             world.secrets.fail("prove_writable", vault, times=30)
         elif choice == "list":

@@ -18,8 +18,9 @@ from rotator.engine.anchoring import check_log
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
-from rotator.engine.tags import ROTATION_TAG
-from rotator.errors import SignInRequiredError
+from rotator.engine.tags import PREDECESSOR_TAG, ROTATION_TAG
+from rotator.errors import DeniedError, SignInRequiredError
+from rotator.ports.claims import Claim, Claims
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
@@ -57,6 +58,7 @@ class WatchedClock(FakeClock):
 
     def __init__(self) -> None:
         super().__init__()
+        self.start = self.now()
         self.oracle: Oracle | None = None
 
     def sleep(self, seconds: float) -> None:
@@ -88,7 +90,9 @@ class World:
     and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
-    that cannot be read, to the end. `something_else` are versions of secrets that hold no PAT, `seen` those versions
+    that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
+    the database somebody else has locked, to the end too.
+    `something_else` are versions of secrets that hold no PAT, `seen` those versions
     that a person was shown and gave up, `proven` the newest version when a rotation last proved that it may write.
     """
 
@@ -116,6 +120,8 @@ class World:
         self.adopted: set[str] = set()
         self.condemned: set[str] = set()
         self.named: set[str] = set()
+        self.denied: set[str] = set()
+        self.stuck: set[str] = set()
         self.oracle = Oracle(self)
         self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
@@ -197,9 +203,11 @@ class World:
 
     # What people do.
 
-    def add_human(self, spot: Spot, display_name: str, scope: str, valid_to: datetime) -> FakePat:
+    def add_human(
+        self, spot: Spot, display_name: str, scope: str, valid_to: datetime, *, valid_from: datetime | None = None
+    ) -> FakePat:
         """A PAT that a person makes."""
-        fake = self.pats.add_pat(spot.account, spot.organization, display_name, scope, valid_to)
+        fake = self.pats.add_pat(spot.account, spot.organization, display_name, scope, valid_to, valid_from=valid_from)
         self.human_ids.add(fake.pat.authorization_id)
         self.oracle.note_person_made(fake.pat.authorization_id)
         return fake
@@ -294,6 +302,21 @@ class World:
         check_log(self.database)
         with self.database.read() as reading:
             check_conditions(reading, self.policy, self.clock.now())
+
+    @property
+    def spoiled(self) -> set[str]:
+        """The ManagedPats that nothing can be done with."""
+        return self.stuck | {name for name, spot in self.spots.items() if spot.organization in self.denied}
+
+    def spoil(self) -> None:
+        """Let the second ManagedPat be one with which nothing can be done, to the end: the first must not suffer."""
+        name = self.names[-1]
+        if self.spots[name].organization != self.spots[self.names[0]].organization:
+            self.denied.add(self.spots[name].organization)
+        else:
+            self.stuck.add(name)
+        location = self.location(name)
+        self.oracle.note_neglected((location.vault, location.name))
 
     def make_calm(self) -> None:
         """Lists are whole from now on, but for an odd entry, and the database fails no more."""
@@ -424,6 +447,7 @@ class MortalDatabase:
         if fault is CommitFault.LOCKED:
             raise fault.make_error()
         with self._world.database.begin() as work:
+            work.claims = StuckClaims(work.claims, self._world.stuck)
             yield work
             self._life.check()
             if fault is CommitFault.DROPPED:
@@ -439,25 +463,54 @@ class MortalDatabase:
             yield reading
 
 
+class StuckClaims:
+    """Claims of which some wait in vain for a row that somebody has locked."""
+
+    def __init__(self, inner: Claims, stuck: set[str]) -> None:
+        self._inner, self._stuck = inner, stuck
+
+    def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
+        """See the port."""
+        if name in self._stuck:
+            raise CommitFault.LOCKED.make_error()
+        return self._inner.claim(name, claimant, now=now, span=span)
+
+    def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
+        """See the port."""
+        return self._inner.renew(claim, now=now, span=span)
+
+    def release(self, claim: Claim) -> None:
+        """See the port."""
+        self._inner.release(claim)
+
+
 class MortalPats:
     """The world's Azure DevOps. Every mutation is checked against the journal before it is let through."""
 
     def __init__(self, world: World, life: Life) -> None:
         self._world, self._life, self._inner = world, life, world.pats
 
+    def _check_allowed(self, operation: str, organization: str) -> None:
+        if organization in self._world.denied:
+            told = f"{organization} lets nobody in"
+            raise DeniedError(told, service="azure_devops", operation=operation, status=403, code="forbidden")
+
     def fetch_identity(self, account: str, organization: str) -> Identity:
         """See the port."""
         self._life.check()
+        self._check_allowed("fetch_identity", organization)
         return self._inner.fetch_identity(account, organization)
 
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
         """See the port."""
         self._life.check()
+        self._check_allowed("fetch_pats", organization)
         return self._inner.fetch_pats(account, organization, which)
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
         """See the port."""
         self._life.check()
+        self._check_allowed("fetch_pat", organization)
         return self._inner.fetch_pat(account, organization, authorization_id)
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
@@ -561,6 +614,7 @@ class MortalSecrets:
             raise self._world.make_break("I4: a write to the vault without an intent")
         place, now = (location.vault, location.name), self._world.clock.now()
         span = self._life.overlap
+        self._world.oracle.note_replacement(place, tags.get(PREDECESSOR_TAG, ""))
         self._world.oracle.note_send(
             place, value.reveal(), self._life.decided_at or now, self._life.began_at or now, span
         )
