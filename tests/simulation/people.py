@@ -76,11 +76,10 @@ class People:
 
     def make_lookalike(self, name: str) -> None:
         """Somebody makes a PAT that looks like ours."""
-        self._make(name)
+        self._make(name, self._world.random.randint(1, 12))
 
-    def _make(self, name: str) -> FakePat:
-        world = self._world
-        days, seconds = world.random.randint(1, 12), world.random.randint(0, 600)
+    def _make(self, name: str, days: int) -> FakePat:
+        world, seconds = self._world, self._world.random.randint(0, 600)
         end = world.clock.now() + timedelta(days=days, seconds=seconds)
         return world.add_human(world.spots[name], name, "vso.code", end.replace(microsecond=0))
 
@@ -152,7 +151,7 @@ class People:
         """What a rebuild asks for when nothing of it lives: forget it, make a PAT, write it to the secret, adopt it."""
         world = self._world
         self._command(partial(self._forget, name))
-        world.secrets.write_foreign(world.location(name), self._make(name).value)
+        world.secrets.write_foreign(world.location(name), self._make(name, 10).value)
         world.oracle.look()
         self._command(partial(self._adopt_back, name))
 

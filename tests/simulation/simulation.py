@@ -58,6 +58,7 @@ def simulate(seed: int) -> History:
             world.oracle.note_neglected((location.vault, location.name))
         history.restores += 1
         randomness.choice(backups)()
+        world.note_adopted()
     settle(world, history)
     return history
 
