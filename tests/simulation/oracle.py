@@ -113,7 +113,8 @@ class Oracle:
 
     def note_forgotten(self, authorization_id: str) -> None:
         """A person took that PAT out of the inventory: from now on it is that person's own."""
-        self._returned.add(authorization_id)
+        if self._world.show_end(authorization_id) > self._world.now():
+            self._returned.add(authorization_id)
 
     def note_revoked(self, authorization_id: str) -> None:
         """A person has that PAT revoked now, whoever reads it."""
