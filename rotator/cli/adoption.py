@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -16,6 +18,7 @@ from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
+from rotator.settings.adoption_list import load_adoption_list
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,23 @@ class Wish:
     dry_run: bool
     yes: bool
     choice: Choice
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    """What a file says of each PAT, by authorization id."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Where the file says it."""
+
+
+def make_listed_wish(path: Path, *, dry_run: bool, yes: bool) -> Wish:
+    """Return the wish that a file describes. ConfigError with every bad line."""
+    listed = load_adoption_list(path)
+    choices = {
+        pat.authorization_id: Choice(
+            pat.name, pat.secret_name, pat.replace_foreign, pat.vault, pat.account, pat.organization
+        )
+        for pat in listed
+    }
+    lines = {pat.authorization_id: pat.line for pat in listed}
+    return Wish(tuple(choices), False, dry_run, yes, Choice(), choices, lines)
 
 
 def adopt_wished(cli: CliContext, wish: Wish) -> int:
@@ -34,9 +54,11 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with progress(cli, "asking Azure DevOps"):
-            plan = propose(run, list(wish.references), everything=wish.everything, choice=wish.choice)
+            plan = propose(
+                run, list(wish.references), everything=wish.everything, choice=wish.choice, choices=wish.choices
+            )
         shown = len(plan.refusals)
-        _show(cli, plan, run.services.clock.now())
+        _show(cli, plan, run.services.clock.now(), wish.lines)
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
         if (plan.proposals or plan.confirmations) and ask and not confirm(cli, _make_question(plan)):
             say(cli, "Nothing was adopted.")
@@ -44,10 +66,10 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         written = bool(plan.proposals or plan.confirmations) and not wish.dry_run
         if written:
             plan = adopt(run, plan)
-            for line in render_refusals(plan.refusals[shown:]):
+            for line in render_refusals(plan.refusals[shown:], wish.lines):
                 say(cli, line)
     if cli.as_json:
-        print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run))
+        print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
     say(cli, _sum_up(plan, wish))
     done = bool(plan.proposals or plan.managed)
     return find_code_of_errors(plan.errors, done=done, refused=bool(plan.refusals))
@@ -59,8 +81,8 @@ def _make_question(plan: AdoptionPlan) -> str:
     return "May what these secrets hold now be written over?"
 
 
-def _show(cli: CliContext, plan: AdoptionPlan, now: datetime) -> None:
-    for line in render_adoption(plan, now):
+def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str, int]) -> None:
+    for line in render_adoption(plan, now, lines):
         say(cli, line)
     if not cli.as_json:
         for error in plan.errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, TypedDict
 
@@ -9,9 +10,10 @@ from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument
 from rotator.documents.inventory import RecordDocument, make_record_document
 from rotator.domain.refusal import Refusal
 from rotator.domain.sight import Holding
-from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.explaining import explain_refusal
+from rotator.engine.proposing import Proposal
 
 
 class AdoptedDocument(RecordDocument):
@@ -35,6 +37,7 @@ class RefusalDocument(TypedDict):
     reference: Annotated[str, "The PAT as it was asked for, or its id."]
     reason: Annotated[str, "Why not, in words."]
     fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
+    line: Annotated[int | None, "Line of the file given with `--from`. Null: there was no file."]
 
 
 class AdoptionDocument(Document):
@@ -48,22 +51,29 @@ class AdoptionDocument(Document):
     errors: Annotated[list[FailureDocument], "Why an account or organization could not be looked at."]
 
 
-def make_adoption_document(plan: AdoptionPlan, run_id: str, *, dry_run: bool) -> AdoptionDocument:
-    """Say what was adopted, or would be, and what cannot be."""
+def make_adoption_document(
+    plan: AdoptionPlan, run_id: str, *, dry_run: bool, lines: Mapping[str, int] | None = None
+) -> AdoptionDocument:
+    """Say what was adopted, or would be, and what cannot be; `lines` are those of a file, by authorization id."""
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "dry_run": dry_run,
         "adopted": [_make_adopted(item) for item in plan.proposals],
         "managed": [_make_managed(item) for item in plan.managed],
-        "refused": [_make_refusal(item) for item in plan.refusals],
+        "refused": [_make_refusal(item, lines or {}) for item in plan.refusals],
         "errors": [make_failure_document(error) for error in plan.errors],
     }
 
 
-def _make_refusal(refusal: Refusal) -> RefusalDocument:
+def _make_refusal(refusal: Refusal, lines: Mapping[str, int]) -> RefusalDocument:
     told = explain_refusal(refusal)
-    return {"reference": refusal.reference, "reason": told.message, "fix": told.fix}
+    return {
+        "reference": refusal.reference,
+        "reason": told.message,
+        "fix": told.fix,
+        "line": lines.get(refusal.reference),
+    }
 
 
 def _make_adopted(item: Proposal) -> AdoptedDocument:

@@ -27,6 +27,7 @@ class RefusalKind(StrEnum):
     PLACE_TAKEN = "place_taken"
     SAME_NAME = "same_name"
     ELSEWHERE = "elsewhere"
+    MISPLACED = "misplaced"
     SOMETHING_ELSE = "something_else"
     UNREADABLE = "unreadable"
     CHANGED = "changed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -10,38 +10,20 @@ from functools import partial
 from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.events.revocations import RevocationDropped
 from rotator.domain.events.rotations import RotationBlocked
-from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
+from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.outside import find_id
-from rotator.domain.policy import Rule, RuleAction, check_target
+from rotator.domain.policy import Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
-from rotator.domain.sight import Sight
 from rotator.engine.accounting import Keeper, KeeperKind, Keepers, load_keepers
 from rotator.engine.auditing import record, record_policy
-from rotator.engine.choices import Choice
-from rotator.engine.confirming import Managed, confirm, find_managed, look_again, refuse_sight
+from rotator.engine.choices import Choice, Choices
+from rotator.engine.confirming import Managed, confirm, find_managed, look_again
 from rotator.engine.context import RunContext
-from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.replacing import look_at_secret
+from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals
 from rotator.engine.revoking import record_ending
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
-
-Listed = tuple[Listing, Pat]
-"""A PAT, and the listing that shows it."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """One PAT that would be adopted, as it was listed: the record to be written, and the rule that covers it.
-
-    `sight` is what its secret holds, None where the rule never writes it.
-    """
-
-    record: ManagedPat
-    rule: Rule
-    listed: Listed
-    sight: Sight | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +41,20 @@ class AdoptionPlan:
         return tuple(item for item in self.managed if item.confirms is not None)
 
 
-def propose(run: RunContext, references: list[str], *, everything: bool, choice: Choice | None = None) -> AdoptionPlan:
+def propose(
+    run: RunContext,
+    references: list[str],
+    *,
+    everything: bool,
+    choice: Choice | None = None,
+    choices: Mapping[str, Choice] | None = None,
+) -> AdoptionPlan:
     """Find the PATs that are asked for: by authorization id, by display name, or all that a rule covers.
 
-    A `choice` goes with one reference only. What each secret holds is looked at, and nothing is changed.
+    A `choice` goes with one reference only, `choices` go with one id each. What each secret holds is looked at, and
+    nothing is changed.
     """
+    chosen_for = Choices(choice or Choice(), choices or {})
     view = ServerView(run)
     listings: list[Listing] = []
     errors: list[RotatorError] = []
@@ -83,14 +74,14 @@ def propose(run: RunContext, references: list[str], *, everything: bool, choice:
     if everything:
         chosen = list(reversed(free.values()))
     else:
-        again = partial(_adopt_again, run, view, records, choice or Choice(), managed, refusals)
+        again = partial(_adopt_again, run, view, records, chosen_for, managed, refusals)
         chosen = _choose(references, listed, free, keepers, refusals, again)
-    covered = _find_rules(run, chosen, refusals, quietly=everything)
+    covered = _find_rules(run, chosen, refusals, None if everything else references)
     unkept = _drop_kept(covered, keepers, refusals, by_id=not everything)
     taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
     places = {record.place: record.name for record in records}
-    proposals = _propose(unkept, _Taken(taken, places), choice or Choice(), refusals, everything=everything)
-    seen = _look_at_secrets(run, proposals, choice or Choice(), refusals)
+    proposals = make_proposals(unkept, Taken(taken, places), chosen_for, refusals, everything=everything)
+    seen = look_at_secrets(run, proposals, chosen_for, refusals)
     return AdoptionPlan(tuple(seen), tuple(refusals), tuple(errors), tuple(managed))
 
 
@@ -224,7 +215,7 @@ def _adopt_again(
     run: RunContext,
     view: ServerView,
     records: Iterable[ManagedPat],
-    choice: Choice,
+    choices: Choices,
     managed: list[Managed],
     refusals: list[Refusal],
     reference: str,
@@ -233,7 +224,7 @@ def _adopt_again(
     record = find_managed(records, reference)
     if record is None:
         return False
-    found = look_again(run, view, record, choice)
+    found = look_again(run, view, record, choices.find(record.authorization_id))
     if isinstance(found, Refusal):
         refusals.append(found)
     else:
@@ -242,8 +233,9 @@ def _adopt_again(
 
 
 def _find_rules(
-    run: RunContext, chosen: list[Listed], refusals: list[Refusal], *, quietly: bool
+    run: RunContext, chosen: list[Listed], refusals: list[Refusal], references: list[str] | None
 ) -> list[tuple[Listed, Rule]]:
+    """Return the PATs that a rule covers; refuse the others, as they were asked for, unless all were."""
     covered = []
     for listing, pat in chosen:
         rule = run.policy.find_rule(
@@ -254,9 +246,10 @@ def _find_rules(
         )
         if rule is not None and rule.action is not RuleAction.IGNORE:
             covered.append(((listing, pat), rule))
-        elif not quietly:
+        elif references is not None:
             kind = RefusalKind.NO_RULE if rule is None else RefusalKind.IGNORED
-            refusals.append(Refusal(kind, pat.display_name, rule=rule.name if rule is not None else ""))
+            asked = pat.authorization_id if pat.authorization_id in references else pat.display_name
+            refusals.append(Refusal(kind, asked, rule=rule.name if rule is not None else ""))
     return covered
 
 
@@ -271,111 +264,3 @@ def _drop_kept(
         else:
             refusals.append(refusal)
     return unkept
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """The names that others have, and the secrets, each with the name of its owner."""
-
-    names: set[str]
-    places: dict[str, str]
-
-
-def _propose(
-    covered: list[tuple[Listed, Rule]],
-    taken: _Taken,
-    choice: Choice,
-    refusals: list[Refusal],
-    *,
-    everything: bool,
-) -> list[Proposal]:
-    proposals = []
-    contested = _find_contested(covered) if everything else {}
-    for listed, rule in covered:
-        pat = listed[1]
-        if pat.authorization_id in contested:
-            refusals.append(_refuse_contested(pat, contested[pat.authorization_id]))
-            continue
-        if choice.name in taken.names:
-            refusals.append(Refusal(RefusalKind.NAME_TAKEN, pat.authorization_id, name=choice.name or ""))
-            continue
-        record = _make_record(listed, rule, frozenset(taken.names), choice)
-        if record.place in taken.places:
-            refusals.append(_refuse_place(record, rule, taken.places[record.place]))
-            continue
-        taken.names.add(record.name)
-        taken.places[record.place] = record.name
-        proposals.append(Proposal(record, rule, listed))
-    return proposals
-
-
-def _look_at_secrets(
-    run: RunContext, proposals: list[Proposal], choice: Choice, refusals: list[Refusal]
-) -> list[Proposal]:
-    """Look at each secret that will be written, and refuse where it holds what may not be written over."""
-    seen = []
-    for proposal in proposals:
-        pat, (listing, _) = proposal.record, proposal.listed
-        if proposal.rule.action is not RuleAction.ROTATE:
-            seen.append(proposal)
-            continue
-        try:
-            sight = look_at_secret(run, pat, listing.identity)
-        except RotatorError as error:
-            refusals.append(Refusal(RefusalKind.UNREADABLE, pat.authorization_id, failure=Failure.of(error)))
-            continue
-        refusal = refuse_sight(pat, sight, choice)
-        if refusal is not None:
-            refusals.append(refusal)
-            continue
-        confirmed = sight.version if sight.needs_confirmation else None
-        seen.append(replace(proposal, record=replace(pat, confirmed_version=confirmed), sight=sight))
-    return seen
-
-
-def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:
-    """For each PAT that would share its name with another, in one organization or one secret: the ids of both."""
-    alike: dict[tuple[str, str], set[str]] = {}
-    for listed, rule in covered:
-        plain = _make_record(listed, rule, frozenset(), Choice())
-        for key in ((plain.name, plain.organization), (plain.name, plain.place)):
-            alike.setdefault(key, set()).add(plain.authorization_id)
-    contested: dict[str, set[str]] = {}
-    for ids in alike.values():
-        for found in ids if len(ids) > 1 else ():
-            contested.setdefault(found, set()).update(ids)
-    return contested
-
-
-def _refuse_contested(pat: Pat, ids: set[str]) -> Refusal:
-    identifier = pat.authorization_id
-    others = tuple(sorted(ids - {identifier}))
-    return Refusal(RefusalKind.SAME_NAME, identifier, display_name=pat.display_name, ids=others)
-
-
-def _refuse_place(record: ManagedPat, rule: Rule, owner: str) -> Refusal:
-    return Refusal(
-        RefusalKind.PLACE_TAKEN,
-        record.authorization_id,
-        name=owner,
-        rule=rule.name,
-        vault=record.vault,
-        secret_name=record.secret_name,
-    )
-
-
-def _make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choice) -> ManagedPat:
-    listing, pat = listed
-    name = choice.name or make_name(pat.display_name, listing.organization, taken)
-    secret = rule.make_secret_name(organization=listing.organization, name=name, account=listing.account)
-    record = make_managed(
-        pat,
-        name=name,
-        account=listing.account,
-        organization=listing.organization,
-        vault=rule.vault,
-        secret_name=choice.secret_name or secret,
-    )
-    # A denied scope is judged by the policy at every plan: lifting the guardrail is enough.
-    obstacle = check_target(pat, listing.identity.organization_id)
-    return record if obstacle is None else replace(record, blocked=True, last_failure=explain_obstacle(obstacle))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rotator.domain.managed_pat import NAME_PATTERN, SECRET_NAME_PATTERN
@@ -10,14 +11,34 @@ from rotator.errors import UsageError
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person chose for one PAT: its name, its secret, or both. None: as the rule says.
+    """What a person chose for one PAT: its name, its secret, its vault. None: as the rule says.
 
+    `account` and `organization`, where given, are where the PAT must be.
     `replace_foreign`: its secret may be written over although it holds something else than a PAT of the account's user.
     """
 
     name: str | None = None
     secret_name: str | None = None
     replace_foreign: bool = False
+    vault: str | None = None
+    account: str | None = None
+    organization: str | None = None
+
+    def is_about(self, account: str, organization: str) -> bool:
+        """Whether a PAT of this account and organization may be meant."""
+        return self.account in (None, account) and self.organization in (None, organization)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen for each of several PATs, by authorization id; `otherwise` for all others."""
+
+    otherwise: Choice
+    by_id: Mapping[str, Choice]
+
+    def find(self, authorization_id: str) -> Choice:
+        """Return what was chosen for one PAT."""
+        return self.by_id.get(authorization_id, self.otherwise)
 
 
 def make_choice(name: str | None, secret_name: str | None, *, replace_foreign: bool = False) -> Choice:

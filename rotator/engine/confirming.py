@@ -40,7 +40,10 @@ def look_again(run: RunContext, view: ServerView, pat: ManagedPat, choice: Choic
     identifier = pat.authorization_id
     if choice.name not in (None, pat.name):
         return Refusal(RefusalKind.MANAGED, identifier, pat.name)
-    if choice.secret_name is not None and choice.secret_name.lower() != pat.secret_name.lower():
+    if not choice.is_about(pat.account, pat.organization):
+        return Refusal(RefusalKind.MISPLACED, identifier, organizations=(f"{pat.account}/{pat.organization}",))
+    wanted = replace(pat, vault=choice.vault or pat.vault, secret_name=choice.secret_name or pat.secret_name)
+    if wanted.place != pat.place:
         return Refusal(RefusalKind.ELSEWHERE, identifier, pat.name, vault=pat.vault, secret_name=pat.secret_name)
     try:
         sight = look_at_secret(run, pat, view.fetch_identity(pat.account, pat.organization))

@@ -176,6 +176,11 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
                 f"it is managed already, as {refusal.name}, with secret {refusal.secret_name} in {refusal.vault}",
                 f"To give it another secret, `rotator inventory forget {refusal.name}` first.",
             )
+        case RefusalKind.MISPLACED:
+            return (
+                f"it is a PAT of {', '.join(refusal.organizations)}, not of the account or organization that was given",
+                "Correct it, or leave both out.",
+            )
         case RefusalKind.SOMETHING_ELSE:
             holds = explain_sight(refusal.sight) if refusal.sight is not None else "something else"
             return (

@@ -68,8 +68,9 @@ class Source:
         return line
 
 
-def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None = None) -> Source:
-    """The file read and parsed. ConfigError when there is nothing to parse; `what` names it: `settings`, `policy`."""
+def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None = None, is_list: bool = False) -> Source:
+    """The file read and parsed. ConfigError when there is nothing to parse; `what` names it: `settings`, `policy`;
+    `is_list`: it must contain a list, not keys."""
     shown = show_path(path)
     try:
         content = path.read_bytes()
@@ -88,16 +89,17 @@ def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None =
         column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
         where = f"{shown}:{line}:{column}"
         raise ConfigError([f"{where} the {what} file is not UTF-8 text"], fix=fix) from None
-    _Parser(source, text).parse(what)
+    _Parser(source, text, is_list=is_list).parse(what)
     return source
 
 
 class _Parser:
     """Fills a Source from its text."""
 
-    def __init__(self, source: Source, text: str) -> None:
+    def __init__(self, source: Source, text: str, *, is_list: bool) -> None:
         self._source = source
         self._text = text
+        self._is_list = is_list
         # Exactly YAML's line breaks: `splitlines` knows more of them and would count differently.
         source._lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", text)
 
@@ -121,8 +123,9 @@ class _Parser:
         self._source._is_composed = True
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
             self._add(Place(1, 1), (), f"the {what} file is empty")
-        elif not isinstance(node, yaml.MappingNode):
-            self._add(_place(node), (), f"the {what} file must contain keys and values, such as `version: 1`")
+        elif not isinstance(node, yaml.SequenceNode if self._is_list else yaml.MappingNode):
+            wanted = "a list" if self._is_list else "keys and values, such as `version: 1`"
+            self._add(_place(node), (), f"the {what} file must contain {wanted}")
         else:
             self._source.data = self._read(node, ())
         self._mask_secrets(node, ())

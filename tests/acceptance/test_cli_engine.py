@@ -287,6 +287,25 @@ def test_adopt_writes_nothing_when_dry_or_refused(signed_in: Rotator) -> None:
     assert signed_in("inventory", "show", "npm-feed").returncode == 2
 
 
+def test_adopt_reads_names_and_secrets_when_they_stand_in_a_file(signed_in: Rotator, tmp_path: Path) -> None:
+    pats = {pat["display_name"]: pat["authorization_id"] for pat in _read(signed_in("scan", "--json"))["pats"]}
+    file = tmp_path / "pats.csv"
+    file.write_text(f"id,name,secret\n{pats['npm-feed']},feed,feed-token\nno-id,x,y\n", encoding="utf-8")
+    bad = signed_in("inventory", "adopt", "--from", str(file))
+    assert bad.returncode == 2
+    assert "pats.csv:3: " in bad.stderr
+    unknown = "0d5b1c2e-6a0f-4a57-9c5e-000000000000"
+    file.write_text(f"id,name,secret\n{pats['npm-feed']},feed,feed-token\n{unknown},x,y\n", encoding="utf-8")
+    for words in (("--as", "x"), ("--all",), ("npm-feed",), ("--replace-foreign",)):
+        assert signed_in("inventory", "adopt", "--from", str(file), *words).returncode == 2
+    dry = _read(signed_in("inventory", "adopt", "--from", str(file), "--dry-run", "--json"), 3)
+    assert [refusal["line"] for refusal in dry["refused"]] == [3]
+    assert "x line 3: " in signed_in("inventory", "adopt", "--from", str(file)).stdout
+    shown = _read(signed_in("inventory", "show", "feed", "--json"))["pat"]
+    assert (shown["authorization_id"], shown["secret_name"]) == (pats["npm-feed"], "feed-token")
+    assert signed_in("inventory", "adopt", "--from", str(file)).returncode == 3
+
+
 def _write_secret(sandbox: Sandbox, name: str, value: str, tags: dict[str, str]) -> str:
     """A version that somebody else writes; its id."""
     with sandbox.world.lock:

@@ -59,6 +59,7 @@ class People:
             self._adopt_all,
             self._adopt_all,
             self._adopt_one,
+            self._adopt_listed,
             partial(self._pause, name),
             partial(self._resume, name),
             partial(self._rotate, name),
@@ -103,7 +104,7 @@ class People:
     def write_something_else(self, name: str) -> None:
         """Somebody keeps what is no PAT where the value of a PAT would go that is adopted later."""
         world = self._world
-        secrets = ("contoso-prod-deploy", "contoso-by-hand", f"contoso-{name}-contoso")
+        secrets = ("contoso-prod-deploy", "contoso-by-hand", f"contoso-{name}-contoso", "listed-00000001")
         place = SecretLocation(VAULT, world.random.choice(secrets), ACCOUNT)
         value = f"Server=tcp:db{len(world.something_else)};Password=of-nobody-here"
         world.something_else.add(world.secrets.write_foreign(place, value, {"owner": "another team"}))
@@ -185,12 +186,28 @@ class People:
         chosen = self._world.random.choice(sorted(self._world.show_live()))
         self._adopt(run, [chosen], Choice(replace_foreign=self._world.random.random() < 0.5))
 
+    def _adopt_listed(self, run: RunContext) -> None:
+        """`inventory adopt --from FILE` with up to three PATs, whoever has them, each with a name of its own."""
+        live = sorted(self._world.show_live())
+        chosen = self._world.random.sample(live, min(len(live), 3))
+        choices = {
+            found: Choice(f"listed-{found[:8]}", f"listed-{found[:8]}", self._world.random.random() < 0.5)
+            for found in chosen
+        }
+        self._adopt(run, chosen, None, choices)
+
     def _confirm(self, name: str, run: RunContext) -> None:
         self._adopt(run, [name], Choice(replace_foreign=True))
 
-    def _adopt(self, run: RunContext, references: list[str], choice: Choice | None) -> None:
+    def _adopt(
+        self,
+        run: RunContext,
+        references: list[str],
+        choice: Choice | None,
+        choices: dict[str, Choice] | None = None,
+    ) -> None:
         """Adopt; what the person was shown, and did not object to, may be written over from now on."""
-        plan = propose(run, references, everything=not references, choice=choice)
+        plan = propose(run, references, everything=not references, choice=choice, choices=choices)
         shown = [*(item.record for item in plan.proposals), *(item.record for item in plan.confirmations)]
         newest = (self._world.find_newest(SecretLocation.of(record)) for record in shown)
         self._world.seen |= {version for version in newest if version is not None}

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from rotator.domain.managed_pat import Hold, ManagedPatState
+from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
@@ -139,12 +139,20 @@ def _help(world: World, people: People, *, is_second: bool) -> bool:
             people.start_over(pat.name)
         elif pat.hold is None and pat.state is ManagedPatState.PAUSED:
             people.resume(pat.name)
-        elif pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED:
+        elif _is_unconfirmed(pat):
             people.confirm(pat.name)
         elif pat.hold is not Hold.DATABASE_BEHIND:
             people.rotate(pat.name)
+            if _is_unconfirmed(world.load_record(pat.name)):
+                people.confirm(pat.name)
+                people.rotate(pat.name)
             people.resume(pat.name)
     return bool(stuck)
+
+
+def _is_unconfirmed(pat: ManagedPat | None) -> bool:
+    """Whether a person has to look at what its secret holds."""
+    return pat is not None and pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED
 
 
 def _run_until_at_rest(world: World, history: History) -> None:

@@ -212,6 +212,11 @@ class World:
         self.oracle.note_person_made(fake.pat.authorization_id)
         return fake
 
+    def load_record(self, name: str) -> ManagedPat | None:
+        """What the inventory says."""
+        with self.database.read() as reading:
+            return reading.inventory.load(name)
+
     def find_newest(self, location: SecretLocation) -> str | None:
         """The id of a secret's newest version."""
         versions = self.secrets.versions_of(location)

@@ -15,9 +15,10 @@ from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.domain.refusal import Refusal, RefusalKind
-from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
+from rotator.engine.proposing import Proposal
 from rotator.engine.scanning import ScanReport
 from rotator.engine.status import NextAction, PatState, PatStatus
 

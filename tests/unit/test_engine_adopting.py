@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.policy import Guardrails, Match, RuleAction
+from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
-from rotator.engine.choices import make_choice
+from rotator.engine.choices import Choice, make_choice
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, UsageError
@@ -236,3 +237,31 @@ def test_rest_is_proposed_when_one_account_cannot_be_asked() -> None:
     plan = look(world)
     assert list_names(plan) == ["deploy"]
     assert [error.code for error in plan.errors] == ["sign_in_required"]
+
+
+def test_each_pat_gets_what_was_chosen_for_it_when_several_are_named_by_id() -> None:
+    world = make_world()
+    first, second = add_untracked(world, "deploy", "deploy")
+    choices = {
+        first: Choice("one", "One-Token", vault="https://other-kv.vault.azure.net"),
+        second: Choice("two", "two-token", account=ACCOUNT, organization="contoso"),
+    }
+    run = world.make_run()
+    adopt(run, propose(run, [first, second], everything=False, choices=choices))
+    places = {name: (world.record(name).vault, world.record(name).secret_name) for name in ("one", "two")}
+    assert places == {"one": ("https://other-kv.vault.azure.net", "One-Token"), "two": (VAULT, "two-token")}
+    again = propose(run, [first, second], everything=False, choices=choices)
+    assert (again.proposals, again.refusals, len(again.managed)) == ((), (), 2)
+
+
+def test_pat_is_refused_when_it_is_not_where_the_choice_says() -> None:
+    world = make_world()
+    (found,) = add_untracked(world, "deploy")
+    current = world.record().authorization_id
+    for place in (Choice(account="release-bot"), Choice(organization="fabrikam")):
+        plan = propose(world.make_run(), [found, current], everything=False, choices={found: place, current: place})
+        assert [refusal.kind for refusal in plan.refusals] == [RefusalKind.MISPLACED] * 2
+        assert (plan.proposals, plan.managed) == ((), ())
+    elsewhere = {current: Choice(vault="https://other-kv.vault.azure.net")}
+    [refusal] = propose(world.make_run(), [current], everything=False, choices=elsewhere).refusals
+    assert refusal.kind is RefusalKind.ELSEWHERE

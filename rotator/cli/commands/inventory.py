@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -89,10 +90,18 @@ def show(cli: CliContext, name: str) -> int:
         "rotator inventory adopt --all --yes          do not ask",
         "rotator inventory adopt ID --as npm-feed --secret npm-token    choose its name and its secret",
         "rotator inventory adopt ID --replace-foreign    its secret holds something else, which may be lost",
+        "rotator inventory adopt --from pats.csv --dry-run    many, with the header id,name,secret; or a YAML list",
     )
 )
 @click.argument("references", metavar="[NAME|ID...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
+@click.option(
+    "--from",
+    "file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PATs with names and secrets of your choice: a .csv or .yaml file.",
+)
 @click.option("--as", "name", metavar="NAME", help="The name to manage it by; with one PAT only.")
 @click.option("--secret", metavar="NAME", help="The secret to write its value to; with one PAT only.")
 @click.option("--replace-foreign", is_flag=True, help="Allow overwriting a secret that holds something else.")
@@ -105,6 +114,7 @@ def adopt(
     cli: CliContext,
     references: tuple[str, ...],
     everything: bool,
+    file: Path | None,
     name: str | None,
     secret: str | None,
     replace_foreign: bool,
@@ -116,15 +126,25 @@ def adopt(
     Shows the name, vault and secret name of each, and what the secret holds, before anything is written, and on a
     terminal asks first. Changes nothing on the server or in the vault: the first rotation writes the secret, if it
     then still holds what was shown. A PAT that is managed already is looked at again.
+
+    A file has one PAT per line, with the keys id, name and secret, and if need be account, organization, vault and
+    replace_foreign (true or false). Nothing is adopted while one of its lines is bad.
     """
-    from rotator.cli.adoption import Wish, adopt_wished
+    from rotator.cli.adoption import Wish, adopt_wished, make_listed_wish
     from rotator.engine.choices import make_choice
 
-    if bool(references) == everything:
+    if bool(references) + everything + (file is not None) != 1:
         raise UsageError(
-            "say which PATs to adopt: display names, authorization ids, or --all alone",
+            "say which PATs to adopt: display names, authorization ids, --all alone, or --from FILE alone",
             fix="See `rotator scan` for what there is.",
         )
+    if file is not None:
+        if name is not None or secret is not None or replace_foreign:
+            raise UsageError(
+                "--as, --secret and --replace-foreign go with PATs that are named; with --from the file says it",
+                fix="Use the keys name, secret and replace_foreign of the file.",
+            )
+        return adopt_wished(cli, make_listed_wish(file, dry_run=dry_run, yes=yes))
     if replace_foreign and everything:
         raise UsageError(
             "--replace-foreign does not go with --all: a person must have seen what is written over",

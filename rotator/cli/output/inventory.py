@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
@@ -13,10 +13,11 @@ from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
 from rotator.domain.sight import Sight
 from rotator.domain.words import say_moment
-from rotator.engine.adopting import AdoptionPlan, Proposal
+from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
 from rotator.engine.explaining import explain_refusal, explain_sight
+from rotator.engine.proposing import Proposal
 
 COLUMNS = (
     Column("name", fold=True),
@@ -88,20 +89,21 @@ def render_pending(item: PendingRevocation) -> str:
     )
 
 
-def render_adoption(plan: AdoptionPlan, now: datetime) -> Iterator[str]:
+def render_adoption(plan: AdoptionPlan, now: datetime, lines: Mapping[str, int] | None = None) -> Iterator[str]:
     """What would be written, one PAT per paragraph, then what cannot be adopted and why."""
     for proposal in plan.proposals:
         yield from _render_proposal(proposal, now)
     for item in plan.managed:
         yield from _render_managed(item)
-    yield from render_refusals(plan.refusals)
+    yield from render_refusals(plan.refusals, lines or {})
 
 
-def render_refusals(refusals: Iterable[Refusal]) -> Iterator[str]:
+def render_refusals(refusals: Iterable[Refusal], lines: Mapping[str, int]) -> Iterator[str]:
     """Say what cannot be adopted, and why."""
     for refusal in refusals:
         told = explain_refusal(refusal)
-        yield clean(f"x {refusal.reference}: {told.message}")
+        line = f"line {lines[refusal.reference]}: " if refusal.reference in lines else ""
+        yield clean(f"x {line}{refusal.reference}: {told.message}")
         if told.fix:
             yield clean(f"    fix: {told.fix}")
 

@@ -1,0 +1,147 @@
+"""What would be written for each PAT that is to be adopted: its record, its secret, and what that secret holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
+from rotator.domain.policy import Rule, RuleAction, check_target
+from rotator.domain.refusal import Refusal, RefusalKind
+from rotator.domain.sight import Sight
+from rotator.engine.choices import Choice, Choices
+from rotator.engine.confirming import refuse_sight
+from rotator.engine.context import RunContext
+from rotator.engine.explaining import explain_obstacle
+from rotator.engine.listing import Listing
+from rotator.engine.replacing import look_at_secret
+from rotator.errors import RotatorError
+
+Listed = tuple[Listing, Pat]
+"""A PAT, and the listing that shows it."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One PAT that would be adopted, as it was listed: the record to be written, and the rule that covers it.
+
+    `sight` is what its secret holds, None where the rule never writes it.
+    """
+
+    record: ManagedPat
+    rule: Rule
+    listed: Listed
+    sight: Sight | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The names that others have, and the secrets, each with the name of its owner."""
+
+    names: set[str]
+    places: dict[str, str]
+
+
+def make_proposals(
+    covered: list[tuple[Listed, Rule]],
+    taken: Taken,
+    choices: Choices,
+    refusals: list[Refusal],
+    *,
+    everything: bool,
+) -> list[Proposal]:
+    """Make a record for each PAT, and refuse those whose name or secret is not free, or not where it was said to be."""
+    proposals = []
+    contested = _find_contested(covered) if everything else {}
+    for listed, rule in covered:
+        listing, pat = listed
+        choice = choices.find(pat.authorization_id)
+        if pat.authorization_id in contested:
+            refusals.append(_refuse_contested(pat, contested[pat.authorization_id]))
+            continue
+        if not choice.is_about(listing.account, listing.organization):
+            place = f"{listing.account}/{listing.organization}"
+            refusals.append(Refusal(RefusalKind.MISPLACED, pat.authorization_id, organizations=(place,)))
+            continue
+        if choice.name in taken.names:
+            refusals.append(Refusal(RefusalKind.NAME_TAKEN, pat.authorization_id, name=choice.name or ""))
+            continue
+        record = _make_record(listed, rule, frozenset(taken.names), choice)
+        if record.place in taken.places:
+            refusals.append(_refuse_place(record, rule, taken.places[record.place]))
+            continue
+        taken.names.add(record.name)
+        taken.places[record.place] = record.name
+        proposals.append(Proposal(record, rule, listed))
+    return proposals
+
+
+def look_at_secrets(
+    run: RunContext, proposals: list[Proposal], choices: Choices, refusals: list[Refusal]
+) -> list[Proposal]:
+    """Look at each secret that will be written, and refuse where it holds what may not be written over."""
+    seen = []
+    for proposal in proposals:
+        pat, (listing, _) = proposal.record, proposal.listed
+        if proposal.rule.action is not RuleAction.ROTATE:
+            seen.append(proposal)
+            continue
+        try:
+            sight = look_at_secret(run, pat, listing.identity)
+        except RotatorError as error:
+            refusals.append(Refusal(RefusalKind.UNREADABLE, pat.authorization_id, failure=Failure.of(error)))
+            continue
+        refusal = refuse_sight(pat, sight, choices.find(pat.authorization_id))
+        if refusal is not None:
+            refusals.append(refusal)
+            continue
+        confirmed = sight.version if sight.needs_confirmation else None
+        seen.append(replace(proposal, record=replace(pat, confirmed_version=confirmed), sight=sight))
+    return seen
+
+
+def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:
+    """For each PAT that would share its name with another, in one organization or one secret: the ids of both."""
+    alike: dict[tuple[str, str], set[str]] = {}
+    for listed, rule in covered:
+        plain = _make_record(listed, rule, frozenset(), Choice())
+        for key in ((plain.name, plain.organization), (plain.name, plain.place)):
+            alike.setdefault(key, set()).add(plain.authorization_id)
+    contested: dict[str, set[str]] = {}
+    for ids in alike.values():
+        for found in ids if len(ids) > 1 else ():
+            contested.setdefault(found, set()).update(ids)
+    return contested
+
+
+def _refuse_contested(pat: Pat, ids: set[str]) -> Refusal:
+    identifier = pat.authorization_id
+    others = tuple(sorted(ids - {identifier}))
+    return Refusal(RefusalKind.SAME_NAME, identifier, display_name=pat.display_name, ids=others)
+
+
+def _refuse_place(record: ManagedPat, rule: Rule, owner: str) -> Refusal:
+    return Refusal(
+        RefusalKind.PLACE_TAKEN,
+        record.authorization_id,
+        name=owner,
+        rule=rule.name,
+        vault=record.vault,
+        secret_name=record.secret_name,
+    )
+
+
+def _make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choice) -> ManagedPat:
+    listing, pat = listed
+    name = choice.name or make_name(pat.display_name, listing.organization, taken)
+    secret = rule.make_secret_name(organization=listing.organization, name=name, account=listing.account)
+    record = make_managed(
+        pat,
+        name=name,
+        account=listing.account,
+        organization=listing.organization,
+        vault=choice.vault or rule.vault,
+        secret_name=choice.secret_name or secret,
+    )
+    # A denied scope is judged by the policy at every plan: lifting the guardrail is enough.
+    obstacle = check_target(pat, listing.identity.organization_id)
+    return record if obstacle is None else replace(record, blocked=True, last_failure=explain_obstacle(obstacle))
