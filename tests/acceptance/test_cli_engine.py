@@ -245,7 +245,7 @@ def test_revoke_of_the_current_pat_is_refused_when_nobody_confirms(sandbox: Sand
     _adopt(signed_in, "npm-feed")
     refused = signed_in("revoke", "npm-feed")
     assert refused.returncode == 2
-    assert "fix: Say so with `rotator revoke npm-feed --yes`." in refused.stderr
+    assert "fix: Confirm with `rotator revoke npm-feed --yes`." in refused.stderr
     assert _alive(sandbox, "npm-feed") == 1
     assert signed_in("revoke", "npm-feed", "--yes").returncode == 0
     assert _alive(sandbox, "npm-feed") == 0
