@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "rotator create npm-feed --account build-bot --organization contoso --scope vso.packaging --lifetime 30d",
+        "rotator create npm-feed --account build-bot --organization contoso \\",
+        "    --scope vso.packaging --lifetime 30d",
         "rotator create npm-feed ... --dry-run    check everything, and create nothing",
     )
 )
