@@ -19,6 +19,7 @@ class ConditionKind(StrEnum):
     ROTATION_FAILING = auto()
     ROTATION_BLOCKED = auto()
     CLONES_ABANDONED = auto()
+    LIFETIME_SHORTENED = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
     LISTING_DAMAGED = auto()

@@ -153,6 +153,10 @@ class ManagedPat:
     """The last failure needs a change by a person (policy, server rule, vault) before another try makes sense."""
     hold: Hold | None = None
     all_organizations: bool = False
+    short_lived: bool = False
+    """It was taken although it lives shorter than its rule asks for: it is due at two thirds of its own life."""
+    meant_lifetime: timedelta | None = None
+    """The lifetime that it was to keep, where the server granted less; the next clone is to have it again."""
     epoch: int = 0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import make_kept_lifetime, make_offset_range
+from rotator.domain.urgency import is_near_expiry
 from rotator.domain.words import say_duration
 
 FORBIDDEN = "blocked"
@@ -106,7 +107,8 @@ class Verdict(StrEnum):
 class Decision:
     """A verdict, as fields. `rotate_after` is when it becomes due; `lifetime` what a clone would get.
 
-    `obstacle` is what blocks it, None for the other verdicts.
+    `obstacle` is what blocks it, None for the other verdicts. `takes_short`: a clone that lives shorter than the rule
+    asks for is taken rather than none.
     """
 
     verdict: Verdict
@@ -114,6 +116,7 @@ class Decision:
     rotate_after: datetime | None = None
     lifetime: timedelta | None = None
     obstacle: Obstacle | None = None
+    takes_short: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,30 +144,61 @@ class Policy:
         )
 
     def decide(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
-        """Return what to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime, if known."""
+        """Return what to do with a ManagedPat at `now`; `longest` is the server's maximum lifetime, if known.
+
+        A clone that would be due again immediately is no obstacle near the expiry, nor where the PAT itself is such a
+        one: that is due at two thirds of its own life.
+        """
         rule = self.rule_for(pat)
         if rule is None:
             return Decision(Verdict.BLOCKED, obstacle=Obstacle(ObstacleKind.NO_RULE))
         if rule.action is RuleAction.IGNORE:
             return Decision(Verdict.IGNORED, rule)
         lifetime = self.clone_lifetime(pat, rule, longest)
-        rotate_after = pat.valid_to - rule.rotate_before.before(pat.lifetime) if pat.has_pat else pat.valid_from
+        rotate_after = find_due(pat, rule)
+        is_near = pat.has_pat and is_near_expiry(pat.valid_from, pat.valid_to, now)
+        takes_short = pat.short_lived or is_near
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
-        obstacle = check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, shortfall)
+        storm = None if takes_short else check_storm(rule, lifetime, shortfall)
+        obstacle = check_scopes(pat.scopes, self.guardrails) or storm
         if obstacle is not None and (rule.action is RuleAction.ROTATE or not pat.has_pat):
             return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
         if now < rotate_after:
-            return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime)
+            return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
         verdict = Verdict.ALERT if rule.action is RuleAction.ALERT and pat.has_pat else Verdict.DUE
-        return Decision(verdict, rule, rotate_after, lifetime)
+        return Decision(verdict, rule, rotate_after, lifetime, takes_short=takes_short)
+
+    def find_meant_lifetime(self, before: ManagedPat, clone: ManagedPat) -> timedelta | None:
+        """Return the lifetime that a clone was to keep, where it got less; None where its rule names a lifetime."""
+        rule = self.rule_for(clone)
+        if rule is None or rule.lifetime is not None:
+            return None
+        wanted = self.clone_lifetime(before, rule, None)
+        return wanted if make_kept_lifetime(clone.lifetime) < make_kept_lifetime(wanted) else None
+
+    def is_short(self, pat: ManagedPat) -> bool:
+        """Whether a PAT lives shorter than the rule that applies to it asks for."""
+        rule = self.rule_for(pat)
+        return rule is not None and check_storm(rule, pat.lifetime) is not None
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
         """Return the lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum.
 
-        The first PAT of a ManagedPat gets the one that was asked for.
+        The old one's is the lifetime that it was meant to have, where the server granted less. The first PAT of a
+        ManagedPat gets the one that was asked for.
         """
-        wanted = (rule.lifetime or make_kept_lifetime(pat.lifetime)) if pat.has_pat else pat.lifetime
+        kept = rule.lifetime or pat.meant_lifetime or make_kept_lifetime(pat.lifetime)
+        wanted = kept if pat.has_pat else pat.lifetime
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
+
+
+def find_due(pat: ManagedPat, rule: Rule) -> datetime:
+    """Return when a PAT is due: as its rule says, a short-lived one at two thirds of its own life, none at once."""
+    if not pat.has_pat:
+        return pat.valid_from
+    if pat.short_lived:
+        return pat.valid_from + pat.lifetime * 2 / 3
+    return pat.valid_to - rule.rotate_before.before(pat.lifetime)
 
 
 def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> Obstacle | None:

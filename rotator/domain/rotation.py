@@ -77,6 +77,7 @@ class RotationChanges(TypedDict, total=False):
     new_valid_from: datetime
     new_valid_to: datetime
     secret_version: str
+    overlap: timedelta
     overlap_until: datetime
     failure: Failure
     ending: RotationEnding

@@ -1,8 +1,8 @@
-"""How long a PAT may be made to wait, by the time that it has left."""
+"""How much time a PAT has left: how long it may be made to wait, and when it is near its expiry."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 FIRST_RETRY = timedelta(minutes=5)
 LONGEST_RETRY = timedelta(hours=6)
@@ -10,6 +10,7 @@ LONGEST_RETRY = timedelta(hours=6)
 SHORTEST_WAIT = timedelta(minutes=1)
 """A wait may be this long, however little time is left."""
 _SHARE = 4
+_LEAST_LAST_SPAN, _MOST_LAST_SPAN = timedelta(hours=6), timedelta(days=3)
 
 
 def bound_wait(wanted: timedelta, left: timedelta) -> timedelta:
@@ -19,3 +20,16 @@ def bound_wait(wanted: timedelta, left: timedelta) -> timedelta:
     before the end, and a recovery is not noticed much later than it could have been.
     """
     return min(wanted, max(SHORTEST_WAIT, abs(left) / _SHARE))
+
+
+def find_last_span(lifetime: timedelta) -> timedelta:
+    """Return how long before its expiry a PAT is near it.
+
+    The last tenth of its lifetime, at least six hours and at most three days, but never more than a third of it.
+    """
+    return min(max(lifetime / 10, _LEAST_LAST_SPAN), _MOST_LAST_SPAN, lifetime / 3)
+
+
+def is_near_expiry(valid_from: datetime, valid_to: datetime, now: datetime) -> bool:
+    """Whether a PAT of these dates is near its expiry, or over: what was learned from outside yields then."""
+    return valid_to - now <= find_last_span(valid_to - valid_from)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from rotator.domain.events.inventory import CreationDropped, CreationRefused, CreationStarted
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, make_scopes
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
@@ -114,7 +115,7 @@ def _propose(this: Run, order: Order) -> Draft:
         secret_name=order.secret_name or secret_name,
     )
     with run.services.database.read() as reading:
-        longest = reading.limits.load().get((pat.account, pat.organization))
+        longest = find_longest(reading.limits.load(), pat, now)
         others = reading.inventory.load_all()
         rotating = {rotation.name for rotation in reading.journal.load_open()}
     failure = explain_decision(run.policy.decide(pat, now=now, longest=longest))

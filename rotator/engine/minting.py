@@ -12,6 +12,7 @@ from rotator.domain.events.rotations import (
     RotationFailed,
     UnprovenMintFound,
 )
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.policy import check_storm, check_target
 from rotator.domain.rotation import (
@@ -89,7 +90,7 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
         close_unminted(held, error, known_ids=tuple(pat.authorization_id.lower() for pat in alike))
         raise
     made = prove_answer(held, minted.pat, source.listing.identity.organization_id)
-    _journal_mint(held, made)
+    _journal_mint(held, made, source)
     _accept_or_abandon(held, minted.pat, made, source)
     if minted.value is None:
         raise abandon_unusable(held, "mint_without_value", "Azure DevOps created the clone and did not show its value")
@@ -142,15 +143,23 @@ def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
     return planned
 
 
-def _journal_mint(held: ClaimedPat, pat: Pat) -> None:
-    """Journal the clone, which is known by its id from now on: what was listed before it is not needed any more."""
+def _journal_mint(held: ClaimedPat, pat: Pat, source: Source) -> None:
+    """Journal the clone, which is known by its id from now on: what was listed before it is not needed any more.
+
+    What its lifetime says of the server's maximum is learned. Of a clone that lives shorter than the rule asks for,
+    the overlap takes at most half, so that it ends before the clone is due.
+    """
     rotation, now = held.rotation, held.services.clock.now()
     planned = rotation.planned_valid_to
     is_clamped = planned is not None and pat.valid_to < planned - CLOCK_TOLERANCE
+    is_short = check_storm(source.rule, pat.lifetime) is not None
 
     def learn_limit(work: UnitOfWork) -> None:
+        place = (rotation.account, rotation.organization)
         if is_clamped:
-            work.limits.save(rotation.account, rotation.organization, pat.lifetime, learned_at=now)
+            work.limits.save(*place, LifetimeLimit(pat.lifetime, now))
+        elif (known := work.limits.load().get(place)) is not None and known.longest < pat.lifetime:
+            work.limits.forget(*place)
 
     held.step(
         RotationState.MINTED,
@@ -160,11 +169,15 @@ def _journal_mint(held: ClaimedPat, pat: Pat) -> None:
         new_valid_from=pat.valid_from,
         new_valid_to=pat.valid_to,
         known_ids=(),
+        overlap=min(rotation.overlap, pat.lifetime / 2) if is_short else rotation.overlap,
     )
 
 
 def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Source) -> None:
-    """Revoke a clone that is ours if its answer said something else, or if it would be due again immediately."""
+    """Revoke a clone that is ours if its answer said something else, or if it would be due again immediately.
+
+    Such a short one is taken near the expiry, and by hand if it outlives the old PAT.
+    """
     if answered.scopes != made.scopes or answered.display_name != made.display_name:
         raise abandon_unusable(
             held, "mint_answer_wrong", f'the clone came back as "{answered.display_name}" with scope {answered.scope}'
@@ -174,7 +187,8 @@ def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Sourc
     if answered.valid_to != made.valid_to:
         raise abandon_unusable(held, "mint_answer_wrong", "the clone came back with another expiry")
     storm = check_storm(source.rule, made.lifetime)
-    if storm is not None:
+    outlives = held.run.mode is RunMode.BY_HAND and made.valid_to > source.pat.valid_to
+    if storm is not None and not source.takes_short and not outlives:
         told = explain_obstacle(storm)
         raise abandon_unusable(held, "lifetime_clamped", told.message, told.fix, PlanRefusedError)
 

@@ -27,6 +27,7 @@ from rotator.domain.events.places import (
     VaultRestored,
 )
 from rotator.domain.events.revocations import RevocationResolved, RevocationUnconfirmed
+from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.auditing import record
@@ -164,6 +165,8 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
         event = standing.find_trouble()
         if event is not None and event.type.begins is not None:
             troubles[event.type.begins, name] = event
+        if standing.is_shortened:
+            troubles[ConditionKind.LIFETIME_SHORTENED, name] = LifetimeShortened(valid_to=standing.pat.valid_to)
     for (kind, subject), event in troubles.items():
         # An account that a person must sign in stays that, although Entra cannot be asked now.
         hidden = kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in ongoing
@@ -211,8 +214,13 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
     """
     kind, subject = key
     match kind:
-        case ConditionKind.ROTATION_FAILING | ConditionKind.ROTATION_BLOCKED | ConditionKind.CLONES_ABANDONED:
-            return standings[subject].find_end() if subject in standings else PatDropped()
+        case (
+            ConditionKind.ROTATION_FAILING
+            | ConditionKind.ROTATION_BLOCKED
+            | ConditionKind.CLONES_ABANDONED
+            | ConditionKind.LIFETIME_SHORTENED
+        ):
+            return _find_end_of_record(standings.get(subject), kind)
         case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
             if subject not in {account.name for account in run.services.accounts}:
                 return AccountDropped()
@@ -233,3 +241,10 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             return None if any(standing.is_retried for standing in stored) else VaultRestored()
         case _:
             return _ENDS[kind]()
+
+
+def _find_end_of_record(standing: Standing | None, kind: ConditionKind) -> Event | None:
+    """Return the event that ends a condition of a record; the record may be gone."""
+    if standing is None:
+        return PatDropped()
+    return LifetimeRestored() if kind is ConditionKind.LIFETIME_SHORTENED else standing.find_end()

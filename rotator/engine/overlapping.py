@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.account import Identity
+from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatCreated
-from rotator.domain.events.rotations import OverlapStarted, RotationCompleted
-from rotator.domain.managed_pat import Hold, ManagedPatState
+from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened, OverlapStarted, RotationCompleted
+from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import (
     RotationState,
 )
@@ -56,6 +57,8 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         valid_to=rotation.new_valid_to,
         secret_version=latest.version.version,
     )
+    meant = run.policy.find_meant_lifetime(held.pat, pat)
+    pat = replace(pat, short_lived=run.policy.is_short(pat), meant_lifetime=meant)
     if not rotation.has_predecessor:
         created = PatCreated(authorization_id=pat.authorization_id, secret_version=latest.version.version)
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
@@ -64,10 +67,18 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     held.step(
         RotationState.OVERLAPPING,
         OverlapStarted(overlap_until=until),
+        *_make_lifetime_events(held.pat, pat),
         pat=pat,
         overlap_until=until,
         secret_version=latest.version.version,
     )
+
+
+def _make_lifetime_events(before: ManagedPat, pat: ManagedPat) -> tuple[Event, ...]:
+    """Return the event that tells of a clone which lives shorter than its rule asks for, or that one does no longer."""
+    if pat.short_lived:
+        return (LifetimeShortened(valid_to=pat.valid_to),)
+    return (LifetimeRestored(),) if before.short_lived else ()
 
 
 def is_overlap_over(held: ClaimedPat) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction, Verdict
@@ -39,7 +40,7 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
         places = count_places(reading, policy.guardrails, now)
     actions = []
     for pat in pats:
-        longest = limits.get((pat.account, pat.organization))
+        longest = find_longest(limits, pat, now)
         actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))
     actions.sort(key=lambda action: (_URGENCY[action.kind], action.pat.valid_to, action.pat.name))
     due = [action.pat.name for action in actions if action.kind is ActionKind.ROTATE]

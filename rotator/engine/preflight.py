@@ -52,6 +52,8 @@ class Source:
     rule: Rule
     lifetime: timedelta
     listing: Listing
+    takes_short: bool = False
+    """Whether a clone is taken that lives shorter than the rule asks for."""
 
 
 def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> Source:
@@ -70,7 +72,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     if obstacle is not None:
         told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
-    return Source(current, rule, lifetime, listing)
+    return Source(current, rule, lifetime, listing, decision.takes_short)
 
 
 def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing) -> Pat:

@@ -210,6 +210,8 @@ class _Look:
         if pat is None or kind is not None:
             return _refuse(kind or RefusalKind.PAT_GONE, name, location, versions[0].tags.get(AUTHORIZATION_TAG))
         record = _make_record(name, location, listing, pat, version, before)
+        if version is not None and (before is None or before.authorization_id != record.authorization_id):
+            record = replace(record, short_lived=self._run.policy.is_short(record))
         rule = self._run.policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
         old = self._find_predecessor(listing, version.tags, pat) if version is not None else None
@@ -304,6 +306,8 @@ def _make_record(
             secret_version=before.secret_version,
             confirmed_version=before.confirmed_version,
         )
+        if before.authorization_id == record.authorization_id:
+            record = replace(record, short_lived=before.short_lived, meant_lifetime=before.meant_lifetime)
     return record if version is None else replace(record, secret_version=version.version)
 
 

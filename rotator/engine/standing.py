@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import FailureCleared, RotationBlocked, RotationFailed
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Decision, RuleAction, Verdict
 from rotator.engine.context import RunContext
@@ -30,6 +31,13 @@ class Standing:
             rule is not None and rule.action is not RuleAction.ROTATE
         )
         return self.pat.last_failure is not None and not self.pat.blocked and (self.is_rotating or not is_left)
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether it lives shorter than its rule asks for, and is to be rotated all the same."""
+        rule = self.decision.rule
+        is_rotated = self.pat.state is ManagedPatState.ACTIVE and rule is not None and rule.action is RuleAction.ROTATE
+        return self.pat.short_lived and is_rotated
 
     def find_trouble(self) -> Event | None:
         """Return what is wrong with it, as the event that begins that condition.
@@ -72,7 +80,7 @@ def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:
     rotating = {rotation.name for rotation in reading.journal.load_open()}
     standings = {}
     for pat in reading.inventory.load_all():
-        longest = limits.get((pat.account, pat.organization))
+        longest = find_longest(limits, pat, now)
         decision = run.policy.decide(pat.as_of(now), now=now, longest=longest)
         standings[pat.name] = Standing(pat, pat.name in rotating, decision)
     return standings

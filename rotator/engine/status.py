@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
@@ -88,7 +89,7 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
     pending = {item.name: item for item in known.pending}
     rows = []
     for pat in (record.as_of(now) for record in known.pats):
-        decision = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization)))
+        decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         row = _make_row(pat, rotations.get(pat.name), decision, now, settle)
         rows.append(_put_first(row, pending.get(pat.name)))
     # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
@@ -106,9 +107,7 @@ def load_effective(database: Database, policy: Policy, now: datetime) -> tuple[M
     """Load every record as it is in effect at `now`: with the expiry that holds, and blocked if the policy says so."""
     with database.read() as reading:
         pats, limits = reading.inventory.load_all(), reading.limits.load()
-    return tuple(
-        _make_effective(pat.as_of(now), policy, limits.get((pat.account, pat.organization)), now) for pat in pats
-    )
+    return tuple(_make_effective(pat.as_of(now), policy, find_longest(limits, pat, now), now) for pat in pats)
 
 
 def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, now: datetime) -> ManagedPat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
@@ -186,8 +187,11 @@ class PatWork:
             self._vaults.note_answer(held.pat)
 
     def _decide(self, held: ClaimedPat) -> Decision:
-        """Return the policy's decision on a ManagedPat."""
+        """Return the policy's decision on a ManagedPat.
+
+        When a person asks for it, what was learned of the server's maximum is tried again.
+        """
         pat, now = held.pat, self.run.services.clock.now()
         with self.run.services.database.read() as reading:
-            longest = reading.limits.load().get((pat.account, pat.organization))
+            longest = None if self._is_by_hand else find_longest(reading.limits.load(), pat, now)
         return self.run.policy.decide(pat, now=now, longest=longest)

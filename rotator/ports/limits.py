@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Protocol
+
+from rotator.domain.limit import LifetimeLimit
 
 
 class LifetimeLimitsReader(Protocol):
     """The longest lifetime that each account was granted in each organization, learned from clamped mints."""
 
-    def load(self) -> dict[tuple[str, str], timedelta]:
+    def load(self) -> dict[tuple[str, str], LifetimeLimit]:
         """Return them by (account, organization)."""
 
 
 class LifetimeLimits(LifetimeLimitsReader, Protocol):
     """The same, with the means to save what is learned."""
 
-    def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
-        """Remember a limit."""
+    def save(self, account: str, organization: str, limit: LifetimeLimit) -> None:
+        """Remember a limit, in place of the one before."""
+
+    def forget(self, account: str, organization: str) -> None:
+        """Forget a limit; does nothing if there is none."""

@@ -100,6 +100,7 @@ def _work(caller: Caller) -> None:
     caller.run("recover", "--dry-run")
     caller.run("recover")
     caller.run("recover", "--revoke", "nothing", code=2)
+    caller.run("inventory", "forget-limits", "--organization", "contoso")
     caller.run("inventory", "rebuild", "--dry-run")
     caller.run("inventory", "forget", "docs-site")
     [status] = caller.run("status")

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.errors import ClaimLostError, RotatorError, UsageError
 from rotator.ports.claims import Claim
@@ -226,14 +227,25 @@ def test_inventory_save_untracked_replaces_when_the_same_place_is_saved_again(da
 def test_limits_load_gives_the_newest_when_learned_twice(database: Database) -> None:
     """By account and organization, exact to the microsecond."""
     with database.begin() as work:
-        work.limits.save("bot", "contoso", 30 * DAY, learned_at=NOW)
-        work.limits.save("bot", "contoso", 7 * DAY + timedelta(microseconds=1), learned_at=NOW + DAY)
-        work.limits.save("bot", "fabrikam", DAY, learned_at=NOW)
+        work.limits.save("bot", "contoso", LifetimeLimit(30 * DAY, NOW))
+        work.limits.save("bot", "contoso", LifetimeLimit(7 * DAY + timedelta(microseconds=1), NOW + DAY))
+        work.limits.save("bot", "fabrikam", LifetimeLimit(DAY, NOW))
     with database.begin() as work:
         assert work.limits.load() == {
-            ("bot", "contoso"): 7 * DAY + timedelta(microseconds=1),
-            ("bot", "fabrikam"): DAY,
+            ("bot", "contoso"): LifetimeLimit(7 * DAY + timedelta(microseconds=1), NOW + DAY),
+            ("bot", "fabrikam"): LifetimeLimit(DAY, NOW),
         }
+
+
+def test_limit_is_gone_when_it_was_forgotten(database: Database) -> None:
+    with database.begin() as work:
+        work.limits.save("bot", "contoso", LifetimeLimit(DAY, NOW))
+        work.limits.save("bot", "fabrikam", LifetimeLimit(DAY, NOW))
+    with database.begin() as work:
+        work.limits.forget("bot", "contoso")
+        work.limits.forget("bot", "unknown")
+    with database.begin() as work:
+        assert list(work.limits.load()) == [("bot", "fabrikam")]
 
 
 def test_database_keeps_nothing_when_the_block_raises(database: Database) -> None:
@@ -243,7 +255,7 @@ def test_database_keeps_nothing_when_the_block_raises(database: Database) -> Non
     def stop_midway() -> None:
         with database.begin() as work:
             work.inventory.add(make_managed_pat())
-            work.limits.save("bot", "contoso", DAY, learned_at=NOW)
+            work.limits.save("bot", "contoso", LifetimeLimit(DAY, NOW))
             raise error
 
     with pytest.raises(RotatorError) as raised:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat
 from rotator.errors import UsageError
 from rotator.ports.claims import Claim
@@ -25,7 +26,7 @@ def test_read_gives_what_was_committed_when_everything_is_asked_for(
     with database.begin() as work:
         work.journal.insert(make_rotation(), claim)
         work.inventory.save_untracked("build-bot", "contoso", (make_pat("7"),))
-        work.limits.save("build-bot", "contoso", DAY, learned_at=NOW)
+        work.limits.save("build-bot", "contoso", LifetimeLimit(DAY, NOW))
         event = work.audit.append(make_entry(), NOW)
     with database.begin() as work:
         its_now = work.now()
@@ -36,7 +37,7 @@ def test_read_gives_what_was_committed_when_everything_is_asked_for(
         assert [item.pat for item in reading.inventory.load_untracked()] == [make_pat("7")]
         assert reading.journal.load_open() == reading.journal.load_for("npm-feed") == (make_rotation(),)
         assert reading.audit.load_head() == event
-        assert reading.limits.load() == {("build-bot", "contoso"): DAY}
+        assert reading.limits.load() == {("build-bot", "contoso"): LifetimeLimit(DAY, NOW)}
         assert its_now <= reading.now() < its_now + SPAN
 
 

@@ -17,6 +17,7 @@ class History:
     adoptions: int = 0
     commands: int = 0
     outages: int = 0
+    short_lives: int = 0
     restores: int = 0
     rebuilds: int = 0
     database_faults: int = 0

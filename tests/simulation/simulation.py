@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
+from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
@@ -51,6 +53,8 @@ def simulate(seed: int) -> History:
         world.clock.advance(timedelta(minutes=randomness.choice((0, 1, 6, 20, 130))))
     if has_outage:
         _live_through_outage(world, history)
+    elif not restores and randomness.random() < 0.05:
+        _live_shortly(history)
     if restores:
         world.restored = True
         for name in world.names:
@@ -219,6 +223,28 @@ def _stir(world: World, history: History) -> None:
     if randomness.random() < 0.15:
         home = randomness.choice(sorted(world.pats.organizations))
         world.pats.organizations[home].max_lifetime = timedelta(days=randomness.choice((7, 9)))
+
+
+def _live_shortly(history: History) -> None:
+    """Another world: the rule asks for four days before the end, and no new PAT lives longer than three.
+
+    Twelve days long consumers are served nevertheless; then the limit is lifted, and lives are as long as they were.
+    """
+    randomness, history.short_lives = random.Random(history.seed), history.short_lives + 1
+    world = World(randomness, spots=(Spot(ACCOUNTS[0].name, ACCOUNTS[0].organizations[0]),) * 2, days_left=3)
+    rule = world.policy.rules[0]
+    for rotate_before, longest in (
+        (Threshold(duration=timedelta(days=4)), timedelta(days=3)),
+        (rule.rotate_before, None),
+    ):
+        world.set_policy(replace(world.policy, rules=(replace(rule, rotate_before=rotate_before),)))
+        for organization in world.pats.organizations.values():
+            organization.max_lifetime = longest
+        for _ in range(96 if longest else 32):
+            run_process(world, history, _pick_point(randomness) if randomness.random() < 0.3 else None)
+            world.oracle.judge_served(world.show_status())
+            world.clock.advance(timedelta(hours=3))
+    settle(world, history)
 
 
 def _live_through_outage(world: World, history: History) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from rotator.domain.account import Account
 from rotator.domain.audit_event import Detail
 from rotator.domain.condition import ConditionKind
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
@@ -286,7 +287,7 @@ def check_conditions(reading: Reading, policy: Policy, now: datetime) -> None:
     for pat in reading.inventory.load_all():
         if pat.state is ManagedPatState.ACTIVE:
             is_failing = pat.last_failure is not None and not pat.blocked
-            is_forbidden = policy.decide(pat, now=now, longest=limits.get((pat.account, pat.organization))).obstacle
+            is_forbidden = policy.decide(pat, now=now, longest=find_longest(limits, pat, now)).obstacle
             is_told_blocked = (ConditionKind.ROTATION_BLOCKED, pat.name) in lasting
             is_told_failing = (ConditionKind.ROTATION_FAILING, pat.name) in lasting
             assert is_told_blocked == pat.blocked or (is_forbidden and is_told_blocked), pat

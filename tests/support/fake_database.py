@@ -15,6 +15,7 @@ from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
@@ -37,7 +38,7 @@ class _Tables:
     claims: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     rotations: dict[str, Rotation] = field(default_factory=dict)
     untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
-    limits: dict[tuple[str, str], timedelta] = field(default_factory=dict)
+    limits: dict[tuple[str, str], LifetimeLimit] = field(default_factory=dict)
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     revocations: dict[str, PendingRevocation] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
@@ -282,14 +283,18 @@ class _MemoryLifetimeLimitsReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
 
-    def load(self) -> dict[tuple[str, str], timedelta]:
+    def load(self) -> dict[tuple[str, str], LifetimeLimit]:
         return dict(self._tables.limits)
 
 
 class _MemoryLifetimeLimits(_MemoryLifetimeLimitsReader):
-    def save(self, account: str, organization: str, longest: timedelta, *, learned_at: datetime) -> None:
+    def save(self, account: str, organization: str, limit: LifetimeLimit) -> None:
         self._tables.check_order()
-        self._tables.limits[account, organization] = longest
+        self._tables.limits[account, organization] = limit
+
+    def forget(self, account: str, organization: str) -> None:
+        self._tables.check_order()
+        self._tables.limits.pop((account, organization), None)
 
 
 class _MemoryConditionsReader:

@@ -26,6 +26,7 @@ from rotator.documents.configuration import ConfigCheckDocument, ConfigDocument,
 from rotator.documents.database import DatabaseRevisionDocument, DatabaseUpgradeDocument
 from rotator.documents.document import ErrorDocument, ExactMoment, Moment
 from rotator.documents.inventory import InventoryChangeDocument, InventoryDocument, InventoryEntryDocument
+from rotator.documents.limits import LimitsDocument
 from rotator.documents.plan import PlanDocument
 from rotator.documents.rebuild import RebuildDocument
 from rotator.documents.recovery import RecoveryPlanDocument
@@ -52,6 +53,7 @@ DOCUMENTS: dict[str, object] = {
     "inventory-change": InventoryChangeDocument,
     "adoption": AdoptionDocument,
     "rebuild": RebuildDocument,
+    "limits": LimitsDocument,
     "accounts": AccountsDocument,
     "device-prompt": DevicePromptDocument,
     "login": LoginDocument,
@@ -88,6 +90,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "inventory resume": ("inventory-change",),
     "inventory forget": ("inventory-change",),
     "inventory rebuild": ("rebuild",),
+    "inventory forget-limits": ("limits",),
     "plan": ("plan",),
     "once": ("report",),
     "create": ("report",),

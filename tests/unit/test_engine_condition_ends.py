@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import SubjectKind
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
-from rotator.domain.policy import Guardrails, RuleAction
+from rotator.domain.policy import Guardrails, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.status import PatState
@@ -84,6 +85,13 @@ def ignore_revocation(world: EngineWorld) -> None:
     world.advance(minutes=15)
 
 
+def shorten(world: EngineWorld) -> None:
+    """A PAT that is near its expiry gets a clone that would be due at once."""
+    world.policy = make_policy(replace(RULE, overlap=OVERLAP, rotate_before=Threshold(duration=timedelta(days=20))))
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=10)
+    world.advance(days=4)
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -94,6 +102,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
         world.pats.organizations[ORGANIZATION], "mint_error", "globalPATCreationBlocked"
     ),
     ConditionKind.CLONES_ABANDONED: lose_clone,
+    ConditionKind.LIFETIME_SHORTENED: shorten,
     ConditionKind.PAT_LEFT_BEHIND: leave_behind,
     ConditionKind.REVOCATION_PENDING: ignore_revocation,
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
@@ -171,6 +180,17 @@ def move_values(world: EngineWorld) -> None:
     save(world, replace(world.record(), vault="https://another.vault.azure.net"))
 
 
+def renew(world: EngineWorld) -> None:
+    """The full life is granted again, and the short one comes to two thirds of it twice."""
+    world.heal()
+    world.pats.organizations[ORGANIZATION].max_lifetime = None
+    for _ in range(15):
+        world.advance(days=1)
+        world.run()
+
+
+LIVES = (ConditionKind.LIFETIME_SHORTENED,)
+"""What a PAT's own life ends, and no next try."""
 RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
 WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.ACCOUNT: (get_well, drop_account),
@@ -181,7 +201,9 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.TOKEN_CACHE: (get_well, move_cache),
 }
 """In which ways a subject gets well or goes away."""
-CASES = [(kind, way) for kind in ConditionKind for way in WAYS[SUBJECTS[kind]]]
+SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))
+CASES = [(kind, way) for kind in ConditionKind if kind not in LIVES for way in WAYS[SUBJECTS[kind]]]
+CASES += [(kind, way) for kind in LIVES for way in SHORT_WAYS]
 
 
 def test_every_condition_has_a_beginning_and_ways_to_end_when_it_is_in_the_catalogue() -> None:

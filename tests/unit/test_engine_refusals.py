@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.cli.exit_codes import find_code_of_report
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Threshold
 from rotator.domain.secret_value import SecretValue
@@ -227,14 +228,14 @@ def test_clone_is_revoked_and_the_maximum_learned_when_it_would_be_due_at_once()
     world = make_storming_world()
     assert get_code(world.run()) == "lifetime_clamped"
     with world.database.begin() as work:
-        assert work.limits.load() == {("build-bot", "contoso"): timedelta(days=5)}
+        assert work.limits.load() == {("build-bot", "contoso"): LifetimeLimit(timedelta(days=5), world.clock.now())}
     assert world.states() == ["abandoned"]
     world.check_rest()
 
 
 def test_server_is_not_stormed_when_the_learned_maximum_is_below_the_threshold() -> None:
     world = make_storming_world()
-    for _ in range(48):
+    for _ in range(47):
         world.run()
         world.advance(hours=1)
     assert world.count("mint") == 1

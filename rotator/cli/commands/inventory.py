@@ -203,6 +203,41 @@ def forget(cli: CliContext, name: str, yes: bool) -> int:
     return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` brings it back.")
 
 
+@inventory.command(
+    "forget-limits",
+    epilog=examples(
+        "rotator inventory forget-limits                          everything that was learned",
+        "rotator inventory forget-limits --organization contoso   of one organization",
+    ),
+)
+@click.option("--account", help="Only what was learned for this account.")
+@click.option("--organization", help="Only what was learned in this organization.")
+@reason_option
+@common_options
+@click.pass_obj
+def forget_limits(cli: CliContext, account: str | None, organization: str | None) -> int:
+    """Forget the longest lifetimes that servers were seen to grant: the next PAT is asked for with its full one.
+
+    rotator tries again by itself after some time, at most 30 days, and when a PAT is near its expiry.
+    """
+    from rotator.cli.console import print_json, say
+    from rotator.cli.session import open_installation
+    from rotator.documents.limits import make_limits_document
+    from rotator.domain.words import say_duration, say_moment
+    from rotator.engine.limits import forget_limits as apply
+
+    with open_installation(cli) as installation:
+        forgotten = apply(installation.make_run(cli.reason), account, organization)
+    if cli.as_json:
+        print_json(make_limits_document(forgotten))
+    for (owner, place), limit in forgotten.items():
+        longest, learned = say_duration(limit.longest), say_moment(limit.learned_at)
+        say(cli, f"forgotten  {owner} in {place}: {longest} at most, learned {learned}.")
+    if not forgotten:
+        say(cli, "Nothing was learned.")
+    return 0
+
+
 def _change(
     cli: CliContext, name: str, apply: Callable[[RunContext, str], ManagedPat], change: Change, after: str
 ) -> int:

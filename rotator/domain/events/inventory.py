@@ -9,6 +9,9 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 from rotator.domain.events.rotations import HEALED
 
+RENEWED = (*HEALED, ConditionKind.LIFETIME_SHORTENED)
+"""The conditions that end when a record is gone, made anew, or left alone."""
+
 
 class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
     """A PAT came under management; `secret_holds` says what its secret holds; the confirmed version may be replaced."""
@@ -76,7 +79,7 @@ class PatCreated(Event, name="pat_created", subject=SubjectKind.MANAGED_PAT):
     secret_version: str
 
 
-class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
     """A person stopped the rotation of a ManagedPat; nothing more is tried, so nothing is failing."""
 
 
@@ -84,13 +87,13 @@ class PatResumed(Event, name="pat_resumed", subject=SubjectKind.MANAGED_PAT, end
     """A person asked to rotate a ManagedPat again; what failed before is forgotten."""
 
 
-class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
     """A ManagedPat left the inventory; the PAT and its secret stay as they are."""
 
     authorization_id: str
 
 
-class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
     """A ManagedPat that was failing or blocked is no longer in the inventory."""
 
 
@@ -108,7 +111,7 @@ class PatReappeared(Event, name="pat_reappeared", subject=SubjectKind.MANAGED_PA
     authorization_id: str
 
 
-class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
     """A record was rebuilt from the vault's tags and the server's list; `before` is the PAT that it named before."""
 
     authorization_id: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
@@ -12,6 +14,13 @@ class PolicyChanged(Event, name="policy_changed", subject=SubjectKind.POLICY):
 
     sha256: str
     previous: str | None
+
+
+class LimitForgotten(Event, name="limit_forgotten", subject=SubjectKind.ORGANIZATION):
+    """A person had rotator forget the longest lifetime that it saw granted to an account in an organization."""
+
+    longest_seconds: int
+    learned_at: datetime
 
 
 class SignInStarted(Event, name="sign_in_started", subject=SubjectKind.ACCOUNT, outcome=Outcome.INTENDED):

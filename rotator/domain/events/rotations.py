@@ -207,6 +207,26 @@ class ClonesAbandoned(
     code: str
 
 
+class LifetimeShortened(
+    Event,
+    name="lifetime_shortened",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    needs_person=True,
+    begins=ConditionKind.LIFETIME_SHORTENED,
+):
+    """A PAT near its expiry got one that lives shorter than its rule asks for, and is due at two thirds of it."""
+
+    valid_to: datetime
+
+
+class LifetimeRestored(
+    Event, name="lifetime_restored", subject=SubjectKind.MANAGED_PAT, ends=(ConditionKind.LIFETIME_SHORTENED,)
+):
+    """A PAT lives as long as its rule asks for again, or is not rotated any more."""
+
+
 class SettlingContinued(Event, name="settling_continued", subject=SubjectKind.MANAGED_PAT):
     """A request whose answer was lost may still take effect; the rotation waits until it no longer can."""
 

@@ -1,0 +1,40 @@
+"""The longest lifetime that a server has granted: believed for a while, and not when a PAT is about to expire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.managed_pat import ManagedPat, check_aware
+from rotator.domain.urgency import is_near_expiry
+
+_LEAST_BELIEF, _MOST_BELIEF = timedelta(days=1), timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class LifetimeLimit:
+    """The longest lifetime that one account was granted in one organization, and when that was seen."""
+
+    longest: timedelta
+    learned_at: datetime
+
+    def __post_init__(self) -> None:
+        check_aware(self.learned_at)
+
+    def is_believed(self, now: datetime) -> bool:
+        """Whether it is younger than the lifetime that it allows, or a day if that is less; never longer than 30 days.
+
+        Then it is tried again: the next clone is asked for with its full lifetime. A limit that was learned in the
+        future, by a wrong clock, is not believed.
+        """
+        age = now - self.learned_at
+        return -_LEAST_BELIEF < age < min(max(self.longest, _LEAST_BELIEF), _MOST_BELIEF)
+
+
+def find_longest(limits: Mapping[tuple[str, str], LifetimeLimit], pat: ManagedPat, now: datetime) -> timedelta | None:
+    """Return the longest lifetime that a clone of this PAT can have, as far as is known; None near its expiry."""
+    limit = limits.get((pat.account, pat.organization))
+    if limit is None or not limit.is_believed(now) or is_near_expiry(pat.valid_from, pat.valid_to, now):
+        return None
+    return limit.longest
