@@ -16,6 +16,7 @@ from rotator.engine.losses import make_alert
 from rotator.engine.provenance import (
     find_behind,
 )
+from rotator.engine.reading import fetch_newest
 from rotator.engine.restoring import restore_committed
 from rotator.engine.revoking import make_pending
 from rotator.engine.tags import AUTHORIZATION_TAG
@@ -105,7 +106,7 @@ def _freeze_if_served(held: ClaimedPat) -> None:
     holds when a rotation that we do not know came after it.
     """
     rotation = held.rotation
-    latest = held.services.secrets.fetch_latest(held.location)
+    latest = fetch_newest(held.services.secrets, held.location)
     if latest is None:
         return
     error = find_behind(held, latest.version)

@@ -11,7 +11,8 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.holds import is_called_missing
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import is_waiting
-from rotator.engine.provenance import check_not_behind
+from rotator.engine.provenance import find_behind
+from rotator.engine.reading import fetch_history
 from rotator.errors import NotListedError, PatGoneError, RevokedByHandError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
@@ -27,7 +28,7 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     seen = view.look_for(pat.account, pat.organization, pat.authorization_id)
     if seen.pat is not None:
         return seen.pat
-    check_not_behind(held)
+    _check_not_behind(held)
     was_missed = is_called_missing(pat) and not is_waiting(pat, held.services.clock.now())
     gone = seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not seen.is_hidden)
     way_on = f"`rotator rotate {pat.name}` makes a new one"
@@ -51,6 +52,13 @@ def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:
     """Whether we ourselves began to revoke its current PAT, by the audit log."""
     events = reading.audit.load_newest(1, AuditFilter(event=RevokeStarted.type.name, subject=pat.name))
     return any(event.entry.details.get("authorization_id") == pat.authorization_id for event in events)
+
+
+def _check_not_behind(held: ClaimedPat) -> None:
+    versions = fetch_history(held.services.secrets, held.location)
+    error = find_behind(held, versions[0] if versions else None)
+    if error is not None:
+        raise error
 
 
 def clear_if_seen(held: ClaimedPat) -> None:

@@ -18,11 +18,10 @@ from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.provenance import (
-    is_written_by,
     make_foreign,
 )
+from rotator.engine.reading import fetch_served, is_ours
 from rotator.engine.replacing import identify
-from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
     RotationError,
     VerificationError,
@@ -38,7 +37,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     CloneLostError when somebody revoked the clone meanwhile.
     """
     run, rotation = held.run, held.rotation
-    latest = run.services.secrets.fetch_latest(held.location)
+    latest = fetch_served(held)
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
         raise freeze(held, make_foreign(held, latest))
     if value is None:
@@ -95,15 +94,6 @@ def identify_current(held: ClaimedPat, latest: StoredSecret) -> Identity:
     rotation = held.rotation
     written = latest.version.version == rotation.secret_version
     return identify(held.run, rotation.organization, latest.value, is_ours=written)
-
-
-def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
-    """Whether what consumers read now was written by this rotation."""
-    return (
-        latest is not None
-        and is_written_by(latest.version, held.rotation)
-        and latest.version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
-    )
 
 
 def _verify_again(held: ClaimedPat, view: ServerView, latest: StoredSecret) -> None:

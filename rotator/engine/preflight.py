@@ -30,6 +30,7 @@ from rotator.engine.provenance import (
     load_provenance,
     make_occupied,
 )
+from rotator.engine.reading import fetch_known_history, find_newer
 from rotator.engine.replacing import make_unconfirmed
 from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
@@ -122,9 +123,11 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         ),
     )
     try:
-        _check_unmarked(held)
+        versions = fetch_known_history(held)
+        _check_unmarked(held, versions)
         held.check_claim()
-        newest = run.services.secrets.prove_writable(held.location, {INTENT_TAG: rotation.id})
+        seen = run.services.secrets.prove_writable(held.location, {INTENT_TAG: rotation.id})
+        newest = find_newer(seen, versions)
         _check_history(held, newest)
     except ClaimLostError:
         raise
@@ -134,12 +137,11 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
     return newest.tags if newest is not None else {}
 
 
-def _check_unmarked(held: ClaimedPat) -> None:
+def _check_unmarked(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> None:
     """Before the first rotation: refuse what may not be replaced before the proof of writing marks it."""
-    if held.pat.secret_version is None and held.pat.hold is not Hold.FOREIGN_WRITE:
-        versions = held.services.secrets.fetch_versions(held.location)
-        if versions and versions[0].enabled:
-            _check_history(held, versions[0])
+    is_first = held.pat.secret_version is None and held.pat.hold is not Hold.FOREIGN_WRITE
+    if is_first and versions and versions[0].enabled:
+        _check_history(held, versions[0])
 
 
 def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:

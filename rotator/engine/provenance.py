@@ -17,8 +17,9 @@ class Writer(StrEnum):
     """Who wrote a version, seen from one ManagedPat.
 
     `late`: a closed rotation of ours whose write may take effect after its time, and whose clone is not the current
-    PAT. `ours`: any other rotation of our journal, or a value without tags that we put back. `unknown`: a
-    rotation that our journal does not hold, so the database is older than the vault or somebody shares the secret.
+    PAT. `ours`: any other rotation that wrote a value by our journal, or a value without tags that we put back.
+    `unknown`: a rotation that our journal does not hold, or that wrote nothing as far as our journal knows, so the
+    database is older than the vault or somebody shares the secret.
     """
 
     NOBODY = "nobody"
@@ -35,7 +36,7 @@ class Provenance:
     """
 
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
-        self._known = {rotation.id for rotation in rotations}
+        self._known = {r.id for r in rotations if r.tried_store or r.secret_version is not None}
         self._late = {r.id for r in rotations if r.may_write_late and r.new_authorization_id != current}
 
     def find_writer(self, version: SecretVersion | None) -> Writer:
@@ -71,19 +72,11 @@ def find_unknown_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion 
     if newest is None or load_provenance(run, pat).find_writer(newest) is not Writer.UNKNOWN:
         return None
     return DatabaseBehindError(
-        f"secret {pat.secret_name} in {pat.vault} was written by a rotation that this database does not "
-        f"know ({newest.tags.get(ROTATION_TAG)}); the database looks older than the vault",
+        f"secret {pat.secret_name} in {pat.vault} was written by a rotation of which this database does not know "
+        f"that it wrote anything ({newest.tags.get(ROTATION_TAG)}); the database looks older than the vault",
         fix="Nothing was minted or revoked. If the database was restored from a backup, run "
         "`rotator inventory rebuild`; if two installations share this secret, remove it from one of them.",
     )
-
-
-def check_not_behind(held: ClaimedPat) -> None:
-    """Raise DatabaseBehindError when an unknown rotation wrote the vault's newest version, read now."""
-    versions = held.services.secrets.fetch_versions(held.location)
-    error = find_behind(held, versions[0] if versions else None)
-    if error is not None:
-        raise error
 
 
 def make_occupied(pat: ManagedPat) -> ForeignWriteError:

@@ -17,6 +17,7 @@ from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer
+from rotator.engine.reading import fetch_history
 from rotator.engine.replacing import identify
 from rotator.engine.tags import (
     ACCOUNT_TAG,
@@ -27,6 +28,7 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
+from rotator.engine.waiting import Patience
 from rotator.errors import ClaimHeldError, CloneLostError, RotatorError, VerificationError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
@@ -97,6 +99,7 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
     if plan.news:
         record_policy(run)
     for item in plan.news:
+        _check_newest(run, item)
         with run.services.database.begin() as work:
             if item.before is None:
                 work.inventory.add(item.record)
@@ -110,6 +113,18 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
                 before=item.before.authorization_id if item.before else None,
             )
             record(work, run, item.record.name, rebuilt, now)
+
+
+def _check_newest(run: RunContext, item: Found) -> None:
+    """Raise ClaimHeldError when the vault shows another version on top than the look did: one of the two was old."""
+    top = item.gone[0] if item.gone else item.version
+    versions = fetch_history(run.services.secrets, SecretLocation.of(item.record))
+    if top is not None and (not versions or versions[0].version != top.version):
+        raise ClaimHeldError(
+            f"secret {item.record.secret_name} in {item.record.vault} shows another version than when it was looked "
+            f"at; {item.record.name} was left as it is",
+            fix="Run `rotator inventory rebuild` again.",
+        )
 
 
 def _check_unchanged(work: UnitOfWork, item: Found, now: datetime) -> None:
@@ -179,7 +194,7 @@ class _Look:
             self.errors.append(error)
 
     def _inspect(self, location: SecretLocation) -> None:
-        versions = self._run.services.secrets.fetch_versions(location)
+        versions = self._fetch_written(location)
         if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
             return
         tags = versions[0].tags
@@ -193,6 +208,15 @@ class _Look:
             self.refusals.append(found)
         else:
             self.found[name] = found
+
+    def _fetch_written(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
+        """Return all versions of a secret that a rotation wrote last. A list without that version is older: again."""
+        services = self._run.services
+        patience = Patience(services.clock, services.stop, services.timing.store_patience)
+        while True:
+            versions = fetch_history(services.secrets, location)
+            if (versions and ROTATION_TAG in versions[0].tags) or not patience.wait():
+                return versions
 
     def _weigh(
         self, location: SecretLocation, name: str, versions: tuple[SecretVersion, ...], listing: Listing

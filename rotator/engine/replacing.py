@@ -15,6 +15,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.domain.sight import Holding, Sight
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.reading import fetch_newest
 from rotator.engine.tags import NAME_TAG, ROTATION_TAG, list_dropped
 from rotator.errors import PlanRefusedError, VerificationError
 from rotator.ports.secret_store import SecretLocation
@@ -28,7 +29,7 @@ def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sigh
 
     Changes nothing. RemoteError when the vault cannot be read or a sign-in can be neither proven nor refused.
     """
-    latest = run.services.secrets.fetch_latest(SecretLocation.of(pat))
+    latest = fetch_newest(run.services.secrets, SecretLocation.of(pat))
     if latest is None:
         return Sight(Holding.ABSENT)
     tags = latest.version.tags

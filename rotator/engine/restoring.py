@@ -10,6 +10,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.reading import fetch_newest
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG
 from rotator.errors import VerificationError
@@ -48,7 +49,7 @@ def restore_committed(held: ClaimedPat) -> bool:
 
 def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     """Return the late write of an earlier rotation that consumers read now, if any. Changes nothing."""
-    latest = run.services.secrets.fetch_latest(SecretLocation.of(pat))
+    latest = fetch_newest(run.services.secrets, SecretLocation.of(pat))
     if latest is None or load_provenance(run, pat).find_writer(latest.version) is not Writer.LATE:
         return None
     return latest

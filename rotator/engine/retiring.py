@@ -21,13 +21,14 @@ from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.overlapping import identify_current, is_ours, is_overlap_over
+from rotator.engine.overlapping import identify_current, is_overlap_over
 from rotator.engine.provenance import (
     Writer,
     find_behind,
     load_provenance,
     make_foreign,
 )
+from rotator.engine.reading import fetch_newest, fetch_served, is_ours
 from rotator.engine.restoring import restore_committed
 from rotator.engine.revoking import make_pending
 from rotator.errors import (
@@ -65,7 +66,7 @@ def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
     """See whether the DELETE was carried out; if that is not proven, go through the whole guard again."""
     rotation = held.rotation
     if view.look_for(rotation.account, rotation.organization, rotation.predecessor_id).is_gone:
-        latest = held.services.secrets.fetch_latest(held.location)
+        latest = fetch_newest(held.services.secrets, held.location)
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:
             raise freeze(held, behind)
@@ -80,7 +81,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
     clone, by its tags; that value authenticates, as the expected user.
     """
-    run, rotation = held.run, held.rotation
+    rotation = held.rotation
     name, now = held.pat.name, held.services.clock.now()
     keeper = held.confirm(lambda reading: find_other_keeper(reading, rotation.predecessor_id, name, now))
     if keeper is not None or held.pat.authorization_id != rotation.new_authorization_id:
@@ -90,7 +91,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
             fix="The inventory was changed by hand or restored from a backup: compare it with `rotator scan`.",
         )
         raise freeze(held, error)
-    latest = run.services.secrets.fetch_latest(held.location)
+    latest = fetch_served(held, twice=True)
     if latest is None or not is_ours(held, latest):
         if restore_committed(held):
             raise RotationError(

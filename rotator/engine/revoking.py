@@ -29,6 +29,7 @@ from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.reading import fetch_known_newest
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
 from rotator.errors import ForeignWriteError, PlanRefusedError, RotatorError, VerificationError
@@ -181,7 +182,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     """Check by the vault that consumers do not need the PAT: the guard before every DELETE."""
     if held.pat.authorization_id == pending.authorization_id:
         return  # a person revoked the one in use
-    latest = held.services.secrets.fetch_latest(held.location)
+    latest = fetch_known_newest(held)
     named = latest.version.tags.get(AUTHORIZATION_TAG) if latest is not None else None
     if pending.kind is RevocationKind.ABANDONED:
         if named == pending.authorization_id:

@@ -20,6 +20,7 @@ from rotator.engine.overlapping import confirm_stored
 from rotator.engine.provenance import (
     is_written_by,
 )
+from rotator.engine.reading import fetch_history
 from rotator.engine.settling import is_settled
 from rotator.engine.tags import list_dropped, make_tags
 from rotator.engine.waiting import Patience
@@ -94,7 +95,7 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
 
 def find_version(held: ClaimedPat) -> str | None:
     """Return the newest version of the secret that this rotation wrote."""
-    versions = held.services.secrets.fetch_versions(held.location)
+    versions = fetch_history(held.services.secrets, held.location)
     return next((v.version for v in versions if is_written_by(v, held.rotation)), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import traceback
@@ -53,6 +54,8 @@ class Dispatcher:
                 _guarded(self._service, request)
             self._world.faults.hang()
             return Reply(None)
+        if fault.kind == "stale":
+            return Reply(_guarded(self._service, dataclasses.replace(request, is_stale=True)))
         if fault.kind == "lost_before":
             return Reply(None)
         if fault.kind == "lost_after":

@@ -28,6 +28,7 @@ KINDS = frozenset(
         "incomplete",
         "lagging",
         "odd",
+        "stale",
     }
 )
 SERVICES = frozenset({"azure_devops", "entra", "key_vault"})
@@ -57,6 +58,7 @@ class Fault:
     - `truncated`: the effect, then half of the body under its full Content-Length.
     - `malformed`: the effect, then half of the body, labelled as the whole.
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
+    - `stale`: a vault's secret, or the list of its versions, as it was before its newest version.
     - `anonymous`: connectionData answers 200, as to an anonymous caller.
     - `incomplete`: a page of PATs without its oldest entry, and as if it were the last. `lagging`: without its newest.
     - `odd`: a page of PATs with further ones in it that no program expects, some of them without any sense.

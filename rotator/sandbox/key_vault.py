@@ -82,7 +82,7 @@ class KeyVaultService:
             case "GET", ["secrets", name, "versions"]:
                 return Response.of_json(200, self._list_versions(vault, request, name))
             case "GET", ["secrets", name, *version]:
-                return Response.of_json(200, self._get(vault, request.base_url, name, version))
+                return Response.of_json(200, self._get(vault, request, name, version))
             case "PUT", ["secrets", name]:
                 return Response.of_json(200, self._set(vault, request, name))
             case "PATCH", ["secrets", name, *version]:
@@ -111,15 +111,18 @@ class KeyVaultService:
     def _list_versions(self, vault: Vault, request: Request, name: str) -> Document:
         secret = _find_alive(vault, name)
         # By version id, which is random: a client must not take the order for an order of age.
-        ordered = sorted(secret.versions, key=lambda entry: entry.version)
+        ordered = sorted(_list_shown(secret, request), key=lambda entry: entry.version)
         return make_page(request, [make_bundle(request.base_url, secret, entry) for entry in ordered])
 
-    def _get(self, vault: Vault, vault_url: str, name: str, version: list[str]) -> Document:
+    def _get(self, vault: Vault, request: Request, name: str, version: list[str]) -> Document:
         secret = _find_alive(vault, name)
-        found = _find_version(secret, version)
+        shown = secret.versions if version else _list_shown(secret, request)
+        if not shown:
+            raise not_found(name)
+        found = _find_version(secret, version) if version else shown[-1]
         if not found.enabled:
             raise forbidden("SecretDisabled", "A disabled secret cannot be read.")
-        return make_bundle(vault_url, secret, found, with_value=True)
+        return make_bundle(request.base_url, secret, found, with_value=True)
 
     def _set(self, vault: Vault, request: Request, name: str) -> Document:
         change = parse_change(request)
@@ -230,6 +233,11 @@ def _find_deleted(vault: Vault, name: str) -> Secret:
     if secret is None or secret.deleted_at is None:
         raise not_found(name)
     return secret
+
+
+def _list_shown(secret: Secret, request: Request) -> list[SecretVersion]:
+    """The versions that a read without a version id knows, the oldest first."""
+    return secret.versions[:-1] if request.is_stale else secret.versions
 
 
 def _find_version(secret: Secret, version: list[str]) -> SecretVersion:

@@ -18,6 +18,8 @@ class Request:
     body: bytes
     base_url: str
     """The scheme, host and port that the request came to, without a trailing slash."""
+    is_stale: bool = False
+    """Whether a vault answers as it was before the newest version of the secret; other services do not look at it."""
 
     def json(self) -> object:
         """Parse the body as JSON, or raise ValueError."""

@@ -29,6 +29,7 @@ CREATION = (
     (VERSIONS, 0),
     (VERSIONS, 1),
     (VERSIONS, 2),
+    (VERSIONS, 3),
     (READ, 0),
     (TAG, 0),
     (DELETED, 0),

@@ -32,8 +32,6 @@ LIST = Sent("azure_devops", "GET", r"/tokens/pats\?.*displayFilterOption")
 SHOW = Sent("azure_devops", "GET", r"/tokens/pats\?.*authorizationId")
 MINT = Sent("azure_devops", "POST", "/tokens/pats")
 REVOKE = Sent("azure_devops", "DELETE", "/tokens/pats")
-DISCOVERY = Sent("entra", "GET", "/openid-configuration")
-TOKEN = Sent("entra", "POST", "/token")
 VERSIONS = Sent("key_vault", "GET", "/versions")
 READ = Sent("key_vault", "GET", r"/secrets/[^/]+/\?")
 TAG = Sent("key_vault", "PATCH", "/secrets/")
@@ -44,9 +42,8 @@ ROTATION = (
     (LIST, 0),
     (SHOW, 0),
     (VERSIONS, 0),
-    (DISCOVERY, 0),
-    (TOKEN, 0),
     (VERSIONS, 1),
+    (VERSIONS, 2),
     (READ, 0),
     (TAG, 0),
     (MINT, 0),
@@ -55,6 +52,7 @@ ROTATION = (
     (STORE, 0),
     (READ, 1),
     (READ, 2),
+    (VERSIONS, 3),
     (IDENTITY, 2),
     (REVOKE, 0),
 )

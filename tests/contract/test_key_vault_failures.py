@@ -358,6 +358,22 @@ def test_entra_is_blamed_when_the_credential_cannot_reach_it(vault: SandboxVault
     assert caught.value.code == "vault_credential_unreachable"
 
 
+def test_reads_show_the_version_before_the_newest_when_the_vault_is_behind(vault: SandboxVault) -> None:
+    """What was written can be read by its id all the same."""
+    end = vault.world.clock.now() + timedelta(days=30)
+    first, second = (
+        vault.store.store(vault.location, SecretValue(value), expires_at=end, tags={}) for value in ("old", "new")
+    )
+    plant(vault, "stale", "GET", times=None)
+    latest = vault.store.fetch_latest(vault.location)
+    assert latest is not None
+    assert latest.version.version == first
+    assert [version.version for version in vault.store.fetch_versions(vault.location)] == [first]
+    written = vault.store.fetch_version(vault.location, second)
+    assert written is not None
+    assert written.value.reveal() == "new"
+
+
 @pytest.fixture
 def service_principal(vault: SandboxVault, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An app with a secret, in the environment where azure-identity looks for it."""

@@ -99,6 +99,7 @@ class People:
         world = self._world
         fake = world.add_human(world.spots[name], "by-hand", "vso.code", world.clock.now() + LIFETIME)
         world.secrets.write_foreign(world.location(name), fake.value)
+        world.written.add(name)
         world.oracle.look()
 
     def write_something_else(self, name: str) -> None:

@@ -14,7 +14,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
-from rotator.errors import InternalError, RotatorError, TransientError, VerificationError
+from rotator.errors import ForeignWriteError, InternalError, RotatorError, TransientError, VerificationError
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
 from tests.simulation.people import OVERLAPS, People
@@ -100,10 +100,13 @@ def run_process(world: World, history: History, at: int | None, action: Callable
 
 
 def check_report(world: World, report: RunReport) -> None:
-    """No bug of ours hides behind the failure of one PAT."""
+    """No bug of ours hides behind the failure of one PAT, and none is frozen for a write that nobody made."""
     for outcome in report.outcomes:
-        if outcome.failure is not None and outcome.failure.code == InternalError.code:
+        code = outcome.failure.code if outcome.failure is not None else None
+        if outcome.failure is not None and code == InternalError.code:
             world.oracle.breaks.append(outcome.failure.message)
+        if code == ForeignWriteError.code and outcome.name not in world.written:
+            world.oracle.breaks.append(f"{outcome.name} is frozen for a write of somebody else that nobody made")
 
 
 def settle(world: World, history: History) -> None:

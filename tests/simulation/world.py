@@ -40,6 +40,8 @@ ACCOUNTS = (
     Account(ACCOUNT, "build-bot@contoso.com", "contoso", (ORGANIZATION, "fabrikam")),
     Account("release-bot", "release-bot@contoso.com", "contoso", (ORGANIZATION, "fabrikam")),
 )
+STALE = 0.05
+"""The share of reads of the vault, but for those by version id, that are one version old."""
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
 NAMES = ("ci-build", "npm-feed")
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -88,6 +90,7 @@ class World:
     `spots` tells where each belongs. `human_ids` are PATs that a person made: the engine must not revoke them.
     `adopted` are the ManagedPats that a person has adopted, `condemned` the PATs that a person names to be revoked,
     and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
+    `written` are the ManagedPats whose secret a person has written.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
@@ -122,6 +125,7 @@ class World:
         self.named: set[str] = set()
         self.denied: set[str] = set()
         self.stuck: set[str] = set()
+        self.written: set[str] = set()
         self.oracle = Oracle(self)
         self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
@@ -141,6 +145,7 @@ class World:
         self.pats.change_listed = self._change_listed
         self.ignored, self.ignored_share = 0, randomness.choice((0.0, 0.2))
         self.pats.ignores_revoke = self._ignore_revoke
+        self.secrets.is_stale = lambda: randomness.random() < STALE
 
     def location(self, name: str) -> SecretLocation:
         """Where a ManagedPat's value is."""

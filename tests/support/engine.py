@@ -159,6 +159,7 @@ class EngineWorld:
         self.pats._planned.clear()
         self.secrets._planned.clear()
         self.secrets.denied.clear()
+        self.secrets.is_stale = lambda: False
         self.sign_in.refusals.clear()
         self.pats.change_minted = self.pats.change_listed = None
         self.pats.organizations[ORGANIZATION].mint_error = None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -36,13 +37,15 @@ class _Secret:
 class FakeSecretStore:
     """Port SecretStore. Thread-safe.
 
-    `denied` holds permissions (get, list, set) that nobody has; `firewall` lets nobody in. `calls` lists every
-    call as method name and location, refused ones too.
+    `denied` holds permissions (get, list, set) that nobody has; `firewall` lets nobody in. `is_stale` is asked at each
+    read but those by version id, and True lets it show the secret as it was before its newest version.
+    `calls` lists every call as method name and location, refused ones too.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.denied: set[str] = set()
         self.firewall = False
+        self.is_stale: Callable[[], bool] = lambda: False
         self.calls: list[tuple[str, SecretLocation]] = []
         self._clock = clock
         self._secrets: dict[tuple[str, str], _Secret] = {}
@@ -118,13 +121,14 @@ class FakeSecretStore:
                 raise _rejected(location, "prove_writable", "secret_soft_deleted")
             if not secret.versions:
                 return None
-            newest = secret.versions[-1]
+            index = len(secret.versions) - (2 if len(secret.versions) > 1 and self.is_stale() else 1)
+            newest = secret.versions[index]
             if not newest.version.enabled:
                 raise _rejected(location, "prove_writable", "secret_disabled")
             tags = {**newest.version.tags, **intent}
             if len(tags) > MOST_TAGS:
                 raise _rejected(location, "prove_writable", "secret_tags_full")
-            secret.versions[-1] = replace(newest, version=replace(newest.version, tags=tags))
+            secret.versions[index] = replace(newest, version=replace(newest.version, tags=tags))
             return newest.version
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
@@ -143,7 +147,7 @@ class FakeSecretStore:
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """As the port says."""
         with self._lock, self._call("fetch_latest", location, _GET):
-            versions = self._alive(location).versions
+            versions = self._show(location)
             return self._readable(location, versions[-1]) if versions else None
 
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
@@ -157,7 +161,7 @@ class FakeSecretStore:
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """As the port says."""
         with self._lock, self._call("fetch_versions", location, _LIST):
-            return tuple(stored.version for stored in reversed(self._alive(location).versions))
+            return tuple(stored.version for stored in reversed(self._show(location)))
 
     def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
         """As the port says."""
@@ -208,6 +212,11 @@ class FakeSecretStore:
     def _alive(self, location: SecretLocation) -> _Secret:
         secret = self._secrets.get((location.vault, location.name))
         return _Secret() if secret is None or secret.deleted else secret
+
+    def _show(self, location: SecretLocation) -> list[StoredSecret]:
+        """The versions that a read shows, the oldest first."""
+        versions = self._alive(location).versions
+        return versions[:-1] if self.is_stale() else versions
 
     def _readable(self, location: SecretLocation, stored: StoredSecret) -> StoredSecret:
         if not stored.version.enabled:

@@ -36,9 +36,9 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
 REFUSED, LOST, THROTTLED, BROKEN = "refused before sending", "applied, reply lost", "429", "5xx"
 FORBIDDEN, MALFORMED, SWAPPED = "denied or policy", "malformed or late", "answer of another request"
-INEFFECTIVE = "without effect"
+INEFFECTIVE, STALE = "without effect", "one version old"
 COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
-ALONE = (("mint", SWAPPED), ("revoke", INEFFECTIVE))
+ALONE = (("mint", SWAPPED), ("revoke", INEFFECTIVE), ("vault read", STALE))
 """What can happen to one service only, beside the faults of all."""
 ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra", "create")
 _ALWAYS = 60
@@ -172,6 +172,10 @@ def _be_another_user(world: EngineWorld) -> None:
     world.pats.change_minted = lambda minted: MintedPat(minted.pat, SecretValue(other.value))
 
 
+def _read_old(world: EngineWorld) -> None:
+    world.database.interrupts["stored"] = lambda: setattr(world.secrets, "is_stale", lambda: True)
+
+
 def _store_late(world: EngineWorld) -> None:
     world.secrets.postpone_store()
     world.secrets.fail("store", skip=1, times=_ALWAYS)
@@ -280,6 +284,7 @@ CELLS = (
     Cell("vault read", BROKEN, _vault("fetch_latest", "vault_failed", 503), "stored: vault_failed", ONCE),
     Cell("vault read", FORBIDDEN, lambda world: world.secrets.denied.add("get"), "abandoned: vault_denied", ONCE),
     Cell("vault read", MALFORMED, _vault("fetch_latest", "vault_answer", 200), "stored: vault_answer", ONCE),
+    Cell("vault read", STALE, _read_old, "stored: vault_reads_old", ONCE),
     Cell("vault write", REFUSED, _vault("store", "refused"), "storing: refused", TWICE),
     Cell(
         "vault write",

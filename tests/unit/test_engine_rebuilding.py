@@ -594,3 +594,27 @@ def test_run_says_revoked_when_the_pat_was_revoked_and_the_vault_knows_of_no_oth
     assert codes_of(report, OutcomeKind.BLOCKED) == ["revoked_elsewhere"]
     assert world.record().scope == SCOPE
     assert AUTHORIZATION_TAG in world.latest().version.tags
+
+
+def test_late_write_is_undone_after_a_rebuild_when_the_restored_database_thinks_that_nothing_was_sent() -> None:
+    """The restored journal holds the rotation as planned only: a version of it proves that the journal is behind."""
+    world = make_world()
+    restores: list[Callable[[], None]] = []
+    world.database.interrupts["planned"] = lambda: restores.append(world.database.back_up())
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    world.heal()
+    world.advance(minutes=11)
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    assert world.states() == ["abandoned", "completed"]
+    restores[0]()
+    assert world.secrets.apply_late() == 1
+    assert not world.is_live()
+    assert code_of(world) == "database_behind"
+    assert len(do(world).news) == 1
+    world.run()
+    world.check_served()
+    world.finish()

@@ -1,0 +1,139 @@
+"""Read the vault although a read may be one version old: another writer is believed only on positive sight."""
+
+from __future__ import annotations
+
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.provenance import is_written_by
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.engine.waiting import Patience
+from rotator.errors import RejectedError, TransientError
+from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
+
+
+def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[SecretVersion, ...]:
+    """Return all versions that two looks show, the newest first: the list, and the latest where the list lacks it."""
+    versions = secrets.fetch_versions(location)
+    try:
+        latest = secrets.fetch_latest(location)
+    except RejectedError as error:
+        if error.code != "secret_disabled":
+            raise
+        return versions
+    if latest is None or _is_in(latest.version, versions):
+        return versions
+    return (latest.version, *versions)
+
+
+def fetch_newest(secrets: SecretStore, location: SecretLocation) -> StoredSecret | None:
+    """Return the newer of what two looks show: the latest version, and the one on top of the list."""
+    latest = secrets.fetch_latest(location)
+    return _fetch_newer(secrets, location, latest, secrets.fetch_versions(location))
+
+
+def fetch_known_newest(held: ClaimedPat) -> StoredSecret | None:
+    """Return the newer of two looks, with a list that is no older than the version that our record names.
+
+    TransientError `vault_reads_old` as for `fetch_known_history`.
+    """
+    secrets, location = held.services.secrets, held.location
+    latest = secrets.fetch_latest(location)
+    return _fetch_newer(secrets, location, latest, fetch_known_history(held))
+
+
+def _fetch_newer(
+    secrets: SecretStore, location: SecretLocation, latest: StoredSecret | None, versions: tuple[SecretVersion, ...]
+) -> StoredSecret | None:
+    newest = find_newer(latest.version if latest is not None else None, versions)
+    if newest is None or (latest is not None and newest.version == latest.version.version):
+        return latest
+    return secrets.fetch_version(location, newest.version) or latest
+
+
+def find_newer(seen: SecretVersion | None, versions: tuple[SecretVersion, ...]) -> SecretVersion | None:
+    """Return the newer of a version that was seen as the latest, and the one on top of a list.
+
+    What a list lacks is newer than the list.
+    """
+    return versions[0] if versions and (seen is None or _is_in(seen, versions)) else seen
+
+
+def fetch_served(held: ClaimedPat, *, twice: bool = False) -> StoredSecret | None:
+    """Return what consumers read now: what this rotation wrote, or what came after it.
+
+    With `twice`, ours must not have another one above it in the list either.
+    An older version is no sight of another writer: then the vault is asked again, for as long as a value is held
+    for it. TransientError `vault_reads_old` when it still shows an older one, although ours can be read by its id.
+    """
+    patience = _make_patience(held)
+    while True:
+        latest = held.services.secrets.fetch_latest(held.location)
+        if is_ours(held, latest) and not twice:
+            return latest
+        newest = _find_newer(held, latest)
+        if newest is not None or is_ours(held, latest):
+            return newest or latest
+        if not patience.wait():
+            _check_gone(held, held.rotation.secret_version)
+            return latest
+
+
+def fetch_known_history(held: ClaimedPat) -> tuple[SecretVersion, ...]:
+    """Return all versions, the newest first, once a look is no older than the version that our record names.
+
+    That is the one that we wrote, or else the one that a person saw and confirmed. TransientError `vault_reads_old`
+    when the list goes without it, although it is there.
+    """
+    known, patience = held.pat.secret_version or held.pat.confirmed_version, _make_patience(held)
+    while True:
+        versions = held.services.secrets.fetch_versions(held.location)
+        if known is None or known in {version.version for version in versions}:
+            return versions
+        if not patience.wait():
+            _check_gone(held, known)
+            return versions
+
+
+def _is_in(seen: SecretVersion, versions: tuple[SecretVersion, ...]) -> bool:
+    return any(version.version == seen.version for version in versions)
+
+
+def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
+    """Whether what consumers read now was written by this rotation."""
+    return latest is not None and _is_by_rotation(held, latest.version)
+
+
+def _is_by_rotation(held: ClaimedPat, version: SecretVersion) -> bool:
+    return (
+        is_written_by(version, held.rotation)
+        and version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
+    )
+
+
+def _find_newer(held: ClaimedPat, latest: StoredSecret | None) -> StoredSecret | None:
+    """Return the version that is listed above ours, or that is so new that a list with ours lacks it."""
+    secrets = held.services.secrets
+    versions = secrets.fetch_versions(held.location)
+    if not any(_is_by_rotation(held, version) for version in versions):
+        return None
+    if latest is not None and latest.version.version not in {version.version for version in versions}:
+        return latest
+    is_top = _is_by_rotation(held, versions[0])
+    return None if is_top else secrets.fetch_version(held.location, versions[0].version)
+
+
+def _check_gone(held: ClaimedPat, version: str | None) -> None:
+    """TransientError when a version that looks in vain were made for can be read by its id."""
+    if version is None or held.services.secrets.fetch_version(held.location, version) is None:
+        return
+    raise TransientError(
+        f"reads of secret {held.pat.secret_name} in {held.pat.vault} are older than what was written there",
+        service="key_vault",
+        operation="fetch_secret",
+        code="vault_reads_old",
+        fix="Nothing to do: rotator reads again later. Nothing was revoked.",
+    )
+
+
+def _make_patience(held: ClaimedPat) -> Patience:
+    run = held.run
+    return Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
