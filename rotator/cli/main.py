@@ -32,6 +32,7 @@ COMMANDS = {
     "plan": ("rotator.cli.commands.plan", "plan", "Show what a run would do now, and why. Changes nothing."),
     "once": ("rotator.cli.commands.once", "once", "Do one run, for cron and timers."),
     "create": ("rotator.cli.commands.create", "create", "Create a PAT under management; nobody sees its value."),
+    "update": ("rotator.cli.commands.update", "update", "Rotate a PAT to other scopes, name or lifetime."),
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke a PAT now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),

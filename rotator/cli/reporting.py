@@ -31,6 +31,7 @@ def print_report(
     *,
     what: str,
     by_hand: bool = False,
+    otherwise: str = "Nothing to do.",
 ) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
     run = installation.make_run(cli.reason)
@@ -42,7 +43,7 @@ def print_report(
         print_json(make_report_document(report, blocked))
     else:
         done = list(render_done(report, run.services.clock.now()))
-        print_lines(cli, report, done, otherwise="Nothing to do.")
+        print_lines(cli, report, done, otherwise=otherwise)
     note_stop(cli, report)
     return signals.choose_exit_code(report, by_hand=by_hand)
 

@@ -157,6 +157,10 @@ class ManagedPat:
     """It was taken although it lives shorter than its rule asks for: it is due at two thirds of its own life."""
     meant_lifetime: timedelta | None = None
     """The lifetime that it was to keep, where the server granted less; the next clone is to have it again."""
+    wanted_display_name: str | None = None
+    """What a person asked its next PAT to be called; None: as the current one. It is due until that PAT is stored."""
+    wanted_scope: str | None = None
+    wanted_lifetime: timedelta | None = None
     epoch: int = 0
 
     def __post_init__(self) -> None:
@@ -178,6 +182,20 @@ class ManagedPat:
     def has_pat(self) -> bool:
         """Whether there is a current PAT; False while the first one is still to be made."""
         return bool(self.authorization_id)
+
+    @property
+    def is_update_wanted(self) -> bool:
+        """Whether a person asked its next PAT to differ from the current one."""
+        return (self.wanted_display_name, self.wanted_scope, self.wanted_lifetime) != (None, None, None)
+
+    def as_wanted(self) -> ManagedPat:
+        """Return the record with the display name and the scopes that its next PAT is to have."""
+        display_name, scope = self.wanted_display_name, self.wanted_scope
+        return replace(self, display_name=display_name or self.display_name, scope=scope or self.scope)
+
+    def as_before(self) -> ManagedPat:
+        """Return the record without what was wanted of its next PAT."""
+        return replace(self, wanted_display_name=None, wanted_scope=None, wanted_lifetime=None)
 
     @property
     def lifetime(self) -> timedelta:

@@ -38,6 +38,7 @@ class ActionReason(StrEnum):
     NOT_DUE = "not_due"
     UNDER_THRESHOLD = "under_threshold"
     TO_BE_CREATED = "to_be_created"
+    TO_BE_UPDATED = "to_be_updated"
     EXPIRED = "expired"
     FORBIDDEN = "forbidden"
 

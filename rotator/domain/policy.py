@@ -108,7 +108,7 @@ class Decision:
     """A verdict, as fields. `rotate_after` is when it becomes due; `lifetime` what a clone would get.
 
     `obstacle` is what blocks it, None for the other verdicts. `takes_short`: a clone that lives shorter than the rule
-    asks for is taken rather than none.
+    asks for is taken rather than none. `is_wanted`: it is due because a person asked for its next PAT.
     """
 
     verdict: Verdict
@@ -117,6 +117,7 @@ class Decision:
     lifetime: timedelta | None = None
     obstacle: Obstacle | None = None
     takes_short: bool = False
+    is_wanted: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,16 @@ class Policy:
 
         A clone that would be due again immediately is no obstacle near the expiry, nor where the PAT itself is such a
         one: that is due at two thirds of its own life.
+
+        What a person wants of its next PAT is left aside while the policy forbids it: the PAT must not expire for it.
         """
+        if not pat.has_pat:
+            return self.decide_wanted(pat, now=now, longest=longest)
+        if pat.is_update_wanted:
+            decision = self.decide_wanted(pat, now=now, longest=longest)
+            if decision.verdict is Verdict.DUE:
+                return decision
+            pat = pat.as_before()
         rule = self.rule_for(pat)
         if rule is None:
             return Decision(Verdict.BLOCKED, obstacle=Obstacle(ObstacleKind.NO_RULE))
@@ -156,16 +166,16 @@ class Policy:
             return Decision(Verdict.IGNORED, rule)
         lifetime = self.clone_lifetime(pat, rule, longest)
         rotate_after = find_due(pat, rule)
-        is_near = pat.has_pat and is_near_expiry(pat.valid_from, pat.valid_to, now)
+        is_near = is_near_expiry(pat.valid_from, pat.valid_to, now)
         takes_short = pat.short_lived or is_near
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
         storm = None if takes_short else check_storm(rule, lifetime, shortfall)
         obstacle = check_scopes(pat.scopes, self.guardrails) or storm
-        if obstacle is not None and (rule.action is RuleAction.ROTATE or not pat.has_pat):
+        if obstacle is not None and rule.action is RuleAction.ROTATE:
             return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
         if now < rotate_after:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
-        verdict = Verdict.ALERT if rule.action is RuleAction.ALERT and pat.has_pat else Verdict.DUE
+        verdict = Verdict.ALERT if rule.action is RuleAction.ALERT else Verdict.DUE
         return Decision(verdict, rule, rotate_after, lifetime, takes_short=takes_short)
 
     def find_meant_lifetime(self, before: ManagedPat, clone: ManagedPat) -> timedelta | None:
@@ -181,14 +191,32 @@ class Policy:
         rule = self.rule_for(pat)
         return rule is not None and check_storm(rule, pat.lifetime) is not None
 
+    def decide_wanted(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
+        """Return whether the PAT that a person asked for may be made: due, and at once; else ignored or blocked."""
+        wanted = pat.as_wanted()
+        rule = self.rule_for(wanted)
+        if rule is None:
+            return Decision(Verdict.BLOCKED, obstacle=Obstacle(ObstacleKind.NO_RULE))
+        if rule.action is RuleAction.IGNORE:
+            return Decision(Verdict.IGNORED, rule)
+        lifetime = self.clone_lifetime(wanted, rule, longest)
+        rotate_after = now if pat.has_pat else pat.valid_from
+        obstacle = self._find_obstacle(wanted, rule, lifetime)
+        verdict = Verdict.DUE if obstacle is None else Verdict.BLOCKED
+        return Decision(verdict, rule, rotate_after, lifetime, obstacle, is_wanted=True)
+
+    def _find_obstacle(self, pat: ManagedPat, rule: Rule, lifetime: timedelta) -> Obstacle | None:
+        shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
+        return check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, shortfall)
+
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
         """Return the lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum.
 
-        The old one's is the lifetime that it was meant to have, where the server granted less. The first PAT of a
-        ManagedPat gets the one that was asked for.
+        The one that a person asked for comes first, then the rule's. The old one's is the lifetime that it was meant to
+        have, where the server granted less.
         """
-        kept = rule.lifetime or pat.meant_lifetime or make_kept_lifetime(pat.lifetime)
-        wanted = kept if pat.has_pat else pat.lifetime
+        asked = pat.wanted_lifetime if pat.has_pat else pat.lifetime
+        wanted = asked or rule.lifetime or pat.meant_lifetime or make_kept_lifetime(pat.lifetime)
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
 
 

@@ -36,7 +36,14 @@ def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
     )
     pat = held.pat
     if old is not None:
-        pat = replace(pat, authorization_id=old.authorization_id, valid_from=old.valid_from, valid_to=old.valid_to)
+        pat = replace(
+            pat,
+            authorization_id=old.authorization_id,
+            display_name=old.display_name,
+            scope=old.scope,
+            valid_from=old.valid_from,
+            valid_to=old.valid_to,
+        )
     failure = Failure.of(error)
     held.step(
         RotationState.FAILED, CloneLost(code=error.code), pat=pat, failure=failure, ending=RotationEnding.CLONE_LOST

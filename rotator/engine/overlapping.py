@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rotator.domain.account import Identity
 from rotator.domain.events.event import Event
-from rotator.domain.events.inventory import PatCreated
+from rotator.domain.events.inventory import PatCreated, PatUpdated
 from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened, OverlapStarted, RotationCompleted
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import (
@@ -46,7 +46,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         raise RotationError("a stored rotation without a clone", code="internal")
     was_revoked = held.pat.hold is Hold.REVOKED_BY_HAND
     pat = replace(
-        held.pat.healed(),
+        held.pat.healed().as_before(),
         state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,
         authorization_id=rotation.new_authorization_id,
         display_name=rotation.display_name,
@@ -63,8 +63,10 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
     until = run.services.clock.now() + rotation.overlap
+    updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
     held.step(
         RotationState.OVERLAPPING,
+        *([updated] if held.pat.is_update_wanted else []),
         OverlapStarted(overlap_until=until),
         *_make_lifetime_events(held.pat, pat),
         pat=pat,

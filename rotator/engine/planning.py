@@ -68,7 +68,9 @@ def plan_one(
     kind, reason = _VERDICTS[decision.verdict]
     if kind is ActionKind.ROTATE and not pat.has_pat:
         return Action(kind, pat, ActionReason.TO_BE_CREATED, decision, expires_at=expires_at)
-    if reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
+    if decision.is_wanted and kind is ActionKind.ROTATE:
+        reason = ActionReason.TO_BE_UPDATED
+    elif reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
         reason = ActionReason.EXPIRED
     return Action(
         kind, pat, reason, decision, expires_at=expires_at, retires_at=retires_at, failure=explain_decision(decision)

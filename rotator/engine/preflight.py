@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Unpack
 
@@ -46,7 +46,7 @@ from rotator.ports.secret_store import SecretVersion
 class Source:
     """What a clone is made from: the old PAT as the server describes it now, and the listing that shows it.
 
-    For the first PAT of a ManagedPat it is what was asked for.
+    With the display name and the scopes that a person wanted, where that is why it is made.
     """
 
     pat: Pat
@@ -69,6 +69,13 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
     listing = view.fetch_listing(pat.account, pat.organization)
     current = _inspect_current(held, view, listing) if pat.has_pat else _from_inventory(held, listing)
+    if decision.is_wanted:
+        wanted = pat.as_wanted()
+        current = replace(
+            current,
+            display_name=current.display_name if pat.wanted_display_name is None else wanted.display_name,
+            scope=current.scope if pat.wanted_scope is None else wanted.scope,
+        )
     obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if obstacle is not None:
         told = explain_obstacle(obstacle)

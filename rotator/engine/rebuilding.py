@@ -238,7 +238,11 @@ class _Look:
             record = replace(record, short_lived=self._run.policy.is_short(record))
         rule = self._run.policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
-        old = self._find_predecessor(listing, version.tags, pat) if version is not None else None
+        old = (
+            self._find_predecessor(listing, version.tags, pat, _list_ours(versions, before))
+            if version is not None
+            else None
+        )
         return self._find_conflict(record) or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:
@@ -283,20 +287,31 @@ class _Look:
         with self._run.services.database.read() as reading:
             return _belongs_to_another(reading, authorization_id, name, self._run.services.clock.now())
 
-    def _find_predecessor(self, listing: Listing, tags: dict[str, str], pat: Pat) -> Pat | None:
-        """Return the old PAT that the tags name, if it lives and matches its clone; any other is left alone."""
+    def _find_predecessor(
+        self, listing: Listing, tags: dict[str, str], pat: Pat, ours: frozenset[str | None]
+    ) -> Pat | None:
+        """Return the old PAT that the tags name, if it lives and is certainly ours; any other is left alone.
+
+        It matches its clone, or, where an update made the clone another, it is one of `ours`.
+        """
         old = listing.find(tags.get(PREDECESSOR_TAG))
         if old is None or old.authorization_id == pat.authorization_id:
             return None
         if self._is_foreign(old.authorization_id, tags.get(NAME_TAG, "")):
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes
-        return old if is_alike else None
+        return old if is_alike or old.authorization_id in ours else None
 
 
 def _refuse(kind: RefusalKind, reference: str, location: SecretLocation, dead: str | None = None) -> Refusal:
     ids = () if dead is None else (dead,)
     return Refusal(kind, reference, ids=ids, vault=location.vault, secret_name=location.name)
+
+
+def _list_ours(versions: tuple[SecretVersion, ...], before: ManagedPat | None) -> frozenset[str | None]:
+    """Return the PATs of one ManagedPat that its secret's versions and its record name."""
+    recorded = before.authorization_id if before is not None else None
+    return frozenset({recorded, *(version.tags.get(AUTHORIZATION_TAG) for version in versions)})
 
 
 def _split(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.backoff import make_backoff
-from rotator.domain.events.inventory import PatLeftBehind
+from rotator.domain.events.inventory import PatLeftBehind, UpdateDropped
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import CHANGES, ActionKind, Plan
@@ -164,6 +164,9 @@ class Run:
         blocked = isinstance(error, HUMAN_ERRORS)
         pat, now = held.pat, self.run.services.clock.now()
         self.report.add(PatOutcome.of_error(OutcomeKind.BLOCKED if blocked else OutcomeKind.FAILED, pat, error))
+        if blocked and _is_refused_update(held, error):
+            held.save(pat.as_before(), UpdateDropped(code=error.code, message=error.message))
+            return
         noted = replace(
             pat,
             failures=pat.failures + 1,
@@ -175,6 +178,12 @@ class Run:
         event = RotationBlocked if blocked else RotationFailed
         held.save(noted, event(code=error.code, message=error.message))
         self.vaults.note_error(pat, error)
+
+
+def _is_refused_update(held: ClaimedPat, error: RotatorError) -> bool:
+    """Whether only what a person wanted was refused: the PAT is as well as before, and must not expire for it."""
+    is_frozen = held.pat.blocked and held.pat.last_failure == Failure.of(error)
+    return held.pat.is_update_wanted and find_hold(error) is None and not is_frozen
 
 
 def _make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
@@ -227,14 +236,15 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     """Rotate these ManagedPats now, due or not, blocked or not. The guardrails still apply."""
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
-        _check_rotatable(run, names)
+        record_policy(run)
+        check_overlap(run, names)
         this.work_on(names, Reconciliation())
         this.confirm_revocations(names)
     return this.report
 
 
-def _check_rotatable(run: RunContext, names: list[str]) -> None:
-    record_policy(run)
+def check_overlap(run: RunContext, names: list[str]) -> None:
+    """Raise NotManagedError for a name without a record, RotationError while the old PAT of one is in its overlap."""
     with run.services.database.read() as reading:
         for name in names:
             check_managed(reading, name)

@@ -28,7 +28,7 @@ class Standing:
         """Whether something failed that a later run tries again."""
         rule = self.decision.rule
         is_left = self.pat.state is ManagedPatState.PAUSED or (
-            rule is not None and rule.action is not RuleAction.ROTATE
+            rule is not None and rule.action is not RuleAction.ROTATE and not self.decision.is_wanted
         )
         return self.pat.last_failure is not None and not self.pat.blocked and (self.is_rotating or not is_left)
 

@@ -152,7 +152,7 @@ def _find_next(
         return NextAction.NONE, None
     if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
         return (NextAction.RETRY, pat.retry_at) if pat.retry_at is not None else (NextAction.NONE, None)
-    by_hand = rule.action is RuleAction.ALERT and pat.has_pat
+    by_hand = rule.action is RuleAction.ALERT and not decision.is_wanted
     return NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after
 
 

@@ -91,6 +91,12 @@ def _work(caller: Caller) -> None:
     [created] = caller.run(*new, "--lifetime", "30d")
     assert created["created"]
     caller.run(*new, "--lifetime", "30d", code=1)
+    [updated] = caller.run("update", "deploy", "--scope", "vso.release", "--display-name", "release")
+    assert updated["rotated"]
+    [same] = caller.run("update", "deploy", "--scope", "vso.release")
+    assert same["rotated"] == []
+    caller.run("update", "deploy", code=2)
+    caller.run("update", "deploy", "--scope", "app_token", code=1)
     caller.run("inventory", "list")
     caller.run("inventory", "show", "npm-feed")
     caller.run("inventory", "pause", "docs-site")

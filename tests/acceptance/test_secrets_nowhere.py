@@ -242,6 +242,7 @@ def test_secrets_are_nowhere_when_rotating_retiring_and_revoking(signed_in: Watc
     assert watch.world.record.all("azure_devops", "DELETE")
     place = ("--account", "build-bot", "--organization", "contoso", "--scope", "vso.code")
     watch.run("create", "deploy", *place, "--lifetime", "30d")
+    watch.run("update", "deploy", "--display-name", "release")
     watch.run("rotate", "docs-site")
     watch.run("revoke", "docs-site", "--previous", code=(0, 2))
     watch.run("revoke", NAME, "--yes")

@@ -29,6 +29,9 @@ def _make_full(pat: ManagedPat) -> ManagedPat:
         retry_at=NOW + DAY,
         last_failure=Failure("denied", "the vault says no", "Grant `set`."),
         blocked=True,
+        wanted_display_name="npm-publish",
+        wanted_scope="vso.code",
+        wanted_lifetime=DAY,
     )
 
 

@@ -16,6 +16,8 @@ class History:
     stops: int = 0
     adoptions: int = 0
     commands: int = 0
+    creations: int = 0
+    updates: int = 0
     outages: int = 0
     short_lives: int = 0
     restores: int = 0

@@ -11,20 +11,24 @@ from rotator.domain.marker import strip_mark
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
+from rotator.engine.creating import create, make_order
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import known_in
 from rotator.engine.recovery import recover_all
 from rotator.engine.run import rotate_by_hand
+from rotator.engine.updating import make_change, update
 from rotator.errors import RotatorError
 from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
-from tests.simulation.world import ACCOUNT, LIFETIME, VAULT, World
+from tests.simulation.world import ACCOUNT, LIFETIME, VAULT, Spot, World
 from tests.support.fake_pat_service import FakePat
 
 Act = Callable[[], None]
+NEW_NAMES = ("deploy", "release")
+"""What a person may have created."""
 OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1))
 
 
@@ -37,7 +41,7 @@ class People:
     def pick(self) -> Act:
         """Draw something that a person does: beside rotator, or one of its commands, which may be killed anywhere."""
         randomness = self._world.random
-        name = randomness.choice(self._world.names)
+        name = randomness.choice(sorted(self._world.spots))
         if randomness.random() < 0.5:
             beside = (
                 self.make_lookalike,
@@ -49,17 +53,22 @@ class People:
             )
             return partial(randomness.choice((self.make_lookalike, self.make_lookalike, *beside)), name)
         command = self.pick_command()
-        return partial(command, at=randomness.randint(1, 4_000) if randomness.random() < 0.3 else None)
+        latest = randomness.choice((4_000, 12_000))
+        return partial(command, at=randomness.randint(1, latest) if randomness.random() < 0.3 else None)
 
     def pick_command(self) -> Callable[..., None]:
         """Draw one of rotator's commands."""
         world = self._world
-        name = world.random.choice(world.names)
+        name = world.random.choice(sorted(world.spots))
         acts: tuple[Callable[[RunContext], object], ...] = (
             self._adopt_all,
             self._adopt_all,
             self._adopt_one,
             self._adopt_listed,
+            self._create,
+            self._create,
+            partial(self._update, name),
+            partial(self._update, name),
             partial(self._pause, name),
             partial(self._resume, name),
             partial(self._rotate, name),
@@ -157,6 +166,10 @@ class People:
         world.oracle.look()
         self._command(partial(self._adopt_back, name))
 
+    def forget(self, name: str) -> None:
+        """`rotator inventory forget NAME`."""
+        self._command(partial(self._forget, name))
+
     def resume(self, name: str) -> None:
         """`rotator inventory resume NAME`."""
         self._command(partial(self._resume, name))
@@ -220,6 +233,22 @@ class People:
         found = self._world.show_owner(self._world.secrets.versions_of(location)[0].value.reveal())
         assert found is not None
         self._adopt(run, [found], Choice(name, location.name))
+
+    def _create(self, run: RunContext) -> None:
+        randomness = self._world.random
+        name = randomness.choice(NEW_NAMES)
+        account = randomness.choice(run.services.accounts)
+        spot = self._world.spots.setdefault(name, Spot(account.name, randomness.choice(account.organizations)))
+        create(run, make_order(name, spot.account, spot.organization, ("vso.code",), LIFETIME))
+        self._history.creations += 1
+
+    def _update(self, name: str, run: RunContext) -> None:
+        randomness = self._world.random
+        display_name = randomness.choice((None, name, f"{name}-2"))
+        scopes = randomness.choice(((), ("vso.code",), ("vso.code", "vso.build")))
+        lifetime = randomness.choice((LIFETIME, timedelta(days=9), timedelta(days=14)))
+        update(run, make_change(name, display_name=display_name, scopes=scopes, lifetime=lifetime))
+        self._history.updates += 1
 
     def _pause(self, name: str, run: RunContext) -> None:
         self._world.oracle.note_neglected(self._place(name))

@@ -142,12 +142,14 @@ def _help(world: World, people: People, *, is_second: bool) -> bool:
     if any(pat.hold is Hold.DATABASE_BEHIND for pat in stuck):
         people.rebuild()
     for pat in stuck:
-        if pat.hold is Hold.DATABASE_BEHIND and is_second:
+        if not pat.has_pat and pat.blocked:
+            people.forget(pat.name)
+        elif pat.hold is Hold.DATABASE_BEHIND and is_second:
             people.start_over(pat.name)
         elif pat.hold is None and pat.state is ManagedPatState.PAUSED:
             people.resume(pat.name)
         elif _is_unconfirmed(pat):
-            people.confirm(pat.name)
+            people.confirm(pat.authorization_id)
         elif pat.hold is not Hold.DATABASE_BEHIND:
             people.rotate(pat.name)
             if _is_unconfirmed(world.load_record(pat.name)):
@@ -199,6 +201,10 @@ def _is_at_rest(world: World) -> bool:
     now = world.clock.now()
     if any(rotation.name not in world.adopted | world.spoiled for rotation in unfinished):
         return False
+    if any(not rotation.has_predecessor and rotation.name not in world.spoiled for rotation in unfinished):
+        return False
+    if any(_is_awaited(pat) and pat.name not in world.spoiled for pat in records):
+        return False
     return all(
         pat.blocked
         or (pat.name in world.adopted and pat.name not in pending)
@@ -207,6 +213,12 @@ def _is_at_rest(world: World) -> bool:
         or (pat.name not in pending and pat.last_failure is None and pat.valid_to - now > timedelta(days=3))
         for pat in records
     )
+
+
+def _is_awaited(pat: ManagedPat) -> bool:
+    """Whether a run is still to make its first PAT, or one that is other than the current one."""
+    is_worked_on = pat.state is ManagedPatState.ACTIVE and not pat.blocked
+    return is_worked_on and (not pat.has_pat or pat.is_update_wanted)
 
 
 def _pick_point(randomness: random.Random) -> int | None:

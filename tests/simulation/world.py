@@ -296,7 +296,7 @@ class World:
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.read() as reading:
-            names = sorted({*self.names, *self.adopted})
+            names = sorted({*self.spots, *self.adopted})
             found = [rotation for name in names for rotation in reading.journal.load_for(name)]
         return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
 

@@ -94,6 +94,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "plan": ("plan",),
     "once": ("report",),
     "create": ("report",),
+    "update": ("report",),
     "rotate": ("report",),
     "revoke": ("revocation",),
     "recover": ("recover", "recovery-plan", "revocation"),

@@ -13,6 +13,7 @@ from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.rebuilding import Rebuild
 from rotator.engine.report import RunReport
 from rotator.engine.tags import ROTATION_TAG
+from rotator.engine.updating import make_change, update
 from rotator.errors import DeniedError, RotatorError, VerificationError
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
@@ -84,6 +85,19 @@ def creation_refused_and_then_finished_by_a_run() -> Told:
     yield order_new(world)
     yield refuse(world, lambda: order_new(world))
     yield go_on(world, minutes=11)
+    yield world
+
+
+@story
+def updated_by_hand_after_it_was_refused() -> Told:
+    world = make_world()
+    wanted = make_change(NAME, display_name="npm-publish", scopes=("vso.code",), lifetime=timedelta(days=20))
+    world.pats.organizations[ORGANIZATION].mint_error = "globalPATCreationBlocked"
+    yield world.watch(lambda: update(world.make_run(), wanted))
+    world.heal()
+    yield world.watch(lambda: update(world.make_run(), wanted))
+    yield world.watch(lambda: update(world.make_run(), wanted))
+    yield go_on(world, hours=25)
     yield world
 
 

@@ -35,7 +35,7 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -73,6 +73,9 @@ managed_pat = Table(
     Column("confirmed_version", Text),
     Column("short_lived", Boolean, nullable=False, server_default=false()),
     Column("meant_lifetime", Span),
+    Column("wanted_display_name", Text),
+    Column("wanted_scope", Text),
+    Column("wanted_lifetime", Span),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),

@@ -12,7 +12,7 @@ from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
 from rotator.domain.sight import Sight
-from rotator.domain.words import say_moment
+from rotator.domain.words import say_duration, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
@@ -64,6 +64,10 @@ def render_record(
     }
     if pat.confirmed_version is not None:
         facts["may replace"] = pat.confirmed_version
+    if pat.is_update_wanted:
+        lifetime = "" if pat.wanted_lifetime is None else say_duration(pat.wanted_lifetime)
+        wanted = (pat.wanted_display_name or "", pat.wanted_scope or "", lifetime)
+        facts["asked for"] = ", ".join(text for text in wanted if text)
     if pat.last_failure is not None:
         facts |= {"last error": pat.last_failure.message, "fix": pat.last_failure.fix or "-"}
     if pat.retry_at is not None:

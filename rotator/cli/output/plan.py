@@ -87,6 +87,8 @@ def _say_reason(action: Action) -> str:
             return action.failure.message + again
         case ActionReason.TO_BE_CREATED:
             return "asked for with `rotator create`"
+        case ActionReason.TO_BE_UPDATED:
+            return "asked for with `rotator update`"
         case _:
             return _say_rule(action)
 

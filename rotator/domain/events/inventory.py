@@ -79,6 +79,35 @@ class PatCreated(Event, name="pat_created", subject=SubjectKind.MANAGED_PAT):
     secret_version: str
 
 
+class UpdateStarted(Event, name="update_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """A person asked for another display name, other scopes or another lifetime; the next PAT is to have them."""
+
+    display_name: str | None = None
+    scope: str | None = None
+    lifetime: str | None = None
+
+
+class UpdateDropped(
+    Event,
+    name="update_dropped",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """What a person wanted of the next PAT was refused or taken back: the ManagedPat stays as it is."""
+
+    code: str
+    message: str
+
+
+class PatUpdated(Event, name="pat_updated", subject=SubjectKind.MANAGED_PAT):
+    """Consumers read a PAT with the display name, the scopes and the lifetime that a person wanted."""
+
+    display_name: str
+    scope: str
+    valid_to: datetime
+
+
 class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
     """A person stopped the rotation of a ManagedPat; nothing more is tried, so nothing is failing."""
 

@@ -1,0 +1,132 @@
+"""Give a ManagedPat another display name, other scopes or another lifetime: by a rotation to what is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from rotator.domain.events.inventory import UpdateDropped, UpdateStarted
+from rotator.domain.managed_pat import ManagedPat, make_scopes
+from rotator.domain.marker import strip_mark
+from rotator.domain.outside import make_harmless
+from rotator.domain.policy import Verdict
+from rotator.domain.rotation import make_kept_lifetime
+from rotator.domain.words import say_duration
+from rotator.engine.auditing import record_policy
+from rotator.engine.claiming import ClaimedPat, claimed
+from rotator.engine.context import RunContext, RunMode
+from rotator.engine.creating import check_display_name, check_lifetime
+from rotator.engine.explaining import explain_decision
+from rotator.engine.listing import ServerView
+from rotator.engine.reconciling import Reconciliation
+from rotator.engine.report import RunReport
+from rotator.engine.run import HUMAN_ERRORS, Run, check_overlap
+from rotator.errors import PlanRefusedError, RotationError, UsageError
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a person wants of a ManagedPat's next PAT; None: as it is."""
+
+    name: str
+    display_name: str | None = None
+    scopes: tuple[str, ...] | None = None
+    lifetime: timedelta | None = None
+
+
+def make_change(name: str, *, display_name: str | None, scopes: tuple[str, ...], lifetime: timedelta | None) -> Change:
+    """Make a change of what a person gave. UsageError when it is none, or the display name can be none."""
+    if display_name is None and not scopes and lifetime is None:
+        raise UsageError(f"say what of {name} is to change", fix="Use --scope, --display-name or --lifetime.")
+    if display_name is not None:
+        is_plain = display_name.strip() == display_name and make_harmless(display_name) == display_name
+        if not display_name or not is_plain or strip_mark(display_name) != display_name:
+            raise UsageError(
+                f'"{make_harmless(display_name)}" cannot be a display name',
+                fix="Use plain text that does not look like rotator's own mark.",
+            )
+    return Change(name, display_name, make_scopes(" ".join(scopes)) if scopes else None, lifetime)
+
+
+def update(run: RunContext, change: Change) -> RunReport:
+    """Rotate to what is wanted; nothing is done when it is so already.
+
+    The record says what is wanted until the new value was read back, so that a later run finishes what was interrupted.
+    What policy, server or vault refuse is dropped, kept in the audit log, and the PAT stays as it is. UsageError or
+    RotationError when there is no PAT to be rotated now, PlanRefusedError when the policy forbids what is wanted.
+    """
+    this = Run(replace(run, mode=RunMode.BY_HAND))
+    with this.until_stopped():
+        record_policy(run)
+        if _note_wanted(this.run, this.view, change):
+            this.work_on([change.name], Reconciliation())
+    return this.report
+
+
+def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
+    """Write down what is wanted, if that is anything else than what there is. Return whether it is."""
+    with claimed(run, change.name) as held:
+        if not held.pat.has_pat:
+            raise UsageError(
+                f"{change.name} has no PAT yet: its first one is still to be made",
+                fix=f"`rotator once` makes it; `rotator inventory forget {change.name}` gives it up.",
+            )
+        wanted = _find_wanted(held.pat, change)
+        if wanted.is_update_wanted:
+            _check_ready(held)
+            try:
+                _check_allowed(held, view, wanted)
+            except HUMAN_ERRORS as error:
+                held.save(held.pat, UpdateDropped(code=error.code, message=error.message))
+                raise
+            lifetime = None if wanted.wanted_lifetime is None else say_duration(wanted.wanted_lifetime)
+            started = UpdateStarted(
+                display_name=wanted.wanted_display_name, scope=wanted.wanted_scope, lifetime=lifetime
+            )
+            held.save(wanted, started)
+        elif held.pat.is_update_wanted:
+            held.save(wanted, UpdateDropped(code="taken_back", message="a person wants it as it is"))
+        return wanted.is_update_wanted
+
+
+def _check_ready(held: ClaimedPat) -> None:
+    name = held.pat.name
+    check_overlap(held.run, [name])
+    if held.has_open_rotation:
+        raise RotationError(
+            f"{name} has a rotation that is not finished ({held.rotation.state.value})",
+            code="rotation_not_finished",
+            fix="Run `rotator once` until it is, then update it.",
+        )
+
+
+def _find_wanted(pat: ManagedPat, change: Change) -> ManagedPat:
+    """Return the record with what differs from the PAT as it is, and nothing else, as wanted."""
+    is_renamed = change.display_name not in (None, strip_mark(pat.display_name))
+    is_rescoped = change.scopes not in (None, pat.scopes)
+    is_relimited = change.lifetime not in (None, pat.meant_lifetime or make_kept_lifetime(pat.lifetime))
+    return replace(
+        pat,
+        wanted_display_name=change.display_name if is_renamed else None,
+        wanted_scope=" ".join(change.scopes or ()) if is_rescoped else None,
+        wanted_lifetime=change.lifetime if is_relimited else None,
+    )
+
+
+def _check_allowed(held: ClaimedPat, view: ServerView, wanted: ManagedPat) -> None:
+    """Raise what policy or server have against what is wanted."""
+    policy, now = held.run.policy, held.services.clock.now()
+    if wanted.wanted_lifetime is not None:
+        check_lifetime(policy, wanted.wanted_lifetime)
+    decision = policy.decide_wanted(wanted, now=now, longest=None)
+    failure = explain_decision(decision)
+    if failure is not None:
+        raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
+    if decision.verdict is not Verdict.DUE:
+        rule = decision.rule.name if decision.rule is not None else ""
+        raise PlanRefusedError(
+            f"rule {rule} says ignore", code="uncovered", fix="Change the policy so that a rule covers it."
+        )
+    listing = view.fetch_listing(wanted.account, wanted.organization)
+    if wanted.wanted_display_name is not None:
+        check_display_name(wanted.wanted_display_name, listing, besides=wanted.authorization_id)
