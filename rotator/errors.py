@@ -37,12 +37,18 @@ No message ever holds a token, a secret or a bearer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+_NO_IDS: Mapping[str, str] = {}
+
 
 class RotatorError(Exception):
     """Anything rotator reports to its user. `fix` is one sentence: who must do what."""
 
     code = "error"
     exit_code = 1
+    answer_ids: Mapping[str, str] = _NO_IDS
+    """The ids that a service gave to the answer behind it, by the name of the audit log's field."""
 
     def __init__(self, message: str, *, code: str | None = None, fix: str = "") -> None:
         super().__init__(message)
@@ -165,10 +171,12 @@ class RemoteError(RotatorError):
         operation: str,
         status: int | None = None,
         request_id: str | None = None,
+        answer_ids: Mapping[str, str] = _NO_IDS,
         code: str | None = None,
         fix: str = "",
     ) -> None:
         super().__init__(message, code=code, fix=fix)
+        self.answer_ids = answer_ids
         self.service = service
         self.operation = operation
         self.status = status
@@ -188,6 +196,7 @@ class TransientError(RemoteError):
         operation: str,
         status: int | None = None,
         request_id: str | None = None,
+        answer_ids: Mapping[str, str] = _NO_IDS,
         retry_after: float | None = None,
         code: str | None = None,
         fix: str = "",
@@ -198,6 +207,7 @@ class TransientError(RemoteError):
             operation=operation,
             status=status,
             request_id=request_id,
+            answer_ids=answer_ids,
             code=code,
             fix=fix,
         )

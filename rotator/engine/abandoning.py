@@ -18,7 +18,7 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.reading import fetch_newest
 from rotator.engine.restoring import restore_committed
-from rotator.engine.revoking import make_pending
+from rotator.engine.revoking import make_pending, send_revocation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
     DatabaseBehindError,
@@ -38,6 +38,7 @@ LOST_VALUE = RotationError(
 def abandon(held: ClaimedPat, error: RotatorError, found: RotationChanges | None = None) -> None:
     """Decide to give the clone up, journal why and what was `found` of it, and revoke it."""
     changes: RotationChanges = {**(found or {}), "failure": Failure.of(error)}
+    held.note_answer(error.answer_ids)
     doomed = changes.get("new_authorization_id", held.rotation.new_authorization_id)
     held.step(
         RotationState.ABANDONING,
@@ -75,8 +76,7 @@ def revoke_clone(held: ClaimedPat) -> None:
     if clone is None or rotation.new_valid_to is None:
         raise RotationError("a clone to revoke without its id", code="internal")
     _freeze_if_accounted_for(held, clone)
-    held.check_claim()
-    held.services.pats.revoke(rotation.account, rotation.organization, clone)
+    held.note_answer(send_revocation(held, (rotation.account, rotation.organization), clone))
     kind = RevocationKind.ABANDONED
     held.step(
         RotationState.ABANDONED,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar, Unpack
 
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.audit_event import AuditEvent, Detail
 from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import ManagedPat
@@ -45,6 +46,7 @@ class ClaimedPat:
         self._ends_at = run.services.clock.now() + run.services.timing.lease
         self._rotation = rotation
         self._holds_value = False
+        self._answer_ids = NO_IDS
 
     @property
     def rotation(self) -> Rotation:
@@ -77,6 +79,10 @@ class ClaimedPat:
         """The value is not needed any more: from now on this work ends like any other."""
         self._holds_value = False
         self.services.stop.end_finishing()
+
+    def note_answer(self, answer_ids: AnswerIds) -> None:
+        """Keep the ids of a service's answer: the next event that is committed tells of it, and has them."""
+        self._answer_ids = answer_ids
 
     def load(self, read: Callable[[Reading], T]) -> T:
         """Return what `read` finds in the database."""
@@ -201,11 +207,15 @@ class ClaimedPat:
                 claim = work.claims.renew(self._claim, now=work.now(), span=span)
                 if first is None or not is_recorded(work, first):
                     write(work)
-                    lines = [record(work, run, self.pat.name, event, at, **place) for event in events]
+                    ids = [self._answer_ids, *[NO_IDS] * len(events)]
+                    pairs = zip(events, ids, strict=False)
+                    lines = [record(work, run, self.pat.name, event, at, **place, **found) for event, found in pairs]
                     first = lines[0] if lines else None
             self._claim, self._ends_at = claim, began + span
 
         self._persist(commit)
+        if events:
+            self._answer_ids = NO_IDS
 
     def _persist(self, act: Callable[[], T]) -> T:
         """Do it; while a value exists only in memory, repeat it until the claim ends."""

@@ -13,7 +13,7 @@ from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import retire_predecessor
-from rotator.engine.revoking import confirm_requested, make_pending
+from rotator.engine.revoking import confirm_requested, make_pending, send_revocation
 from rotator.errors import UsageError
 from rotator.ports.database import Reading
 
@@ -110,8 +110,7 @@ def revoke_current(run: RunContext, name: str) -> str:
             )
         view.check_reachable(pat.account, pat.organization)
         held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why=why.value))
-        held.check_claim()
-        run.services.pats.revoke(pat.account, pat.organization, pat.authorization_id)
+        held.note_answer(send_revocation(held, (pat.account, pat.organization), pat.authorization_id))
         failure = Failure(
             Hold.REVOKED_BY_HAND.value,
             "it was revoked with `rotator revoke`",

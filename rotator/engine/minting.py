@@ -83,12 +83,14 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
             valid_to=planned,
         )
     except UnknownOutcomeError as error:
+        held.note_answer(error.answer_ids)
         held.record(MintUnanswered(code=error.code))
         raise
     except RotatorError as error:
         alike = (pat for pat in source.listing.pats if pat.display_name == rotation.display_name)
         close_unminted(held, error, known_ids=tuple(pat.authorization_id.lower() for pat in alike))
         raise
+    held.note_answer(minted.answer_ids)
     made = prove_answer(held, minted.pat, source.listing.identity.organization_id)
     _journal_mint(held, made, source)
     _accept_or_abandon(held, minted.pat, made, source)

@@ -180,6 +180,7 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
 def close_unminted(held: ClaimedPat, error: RotatorError, **changes: Unpack[RotationChanges]) -> None:
     """Close a rotation for which certainly no PAT was minted."""
     changes["failure"] = Failure.of(error)
+    held.note_answer(error.answer_ids)
     held.step(RotationState.ABANDONED, RotationAbandoned(code=error.code), **changes)
 
 

@@ -34,13 +34,15 @@ def restore_committed(held: ClaimedPat) -> bool:
         RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version),
     )
     held.check_claim()
-    version = run.services.secrets.store(
+    written = run.services.secrets.store(
         held.location,
         committed.value,
         expires_at=committed.version.expires_at or held.pat.valid_to,
         tags={key: value for key, value in committed.version.tags.items() if key != INTENT_TAG}
         | {RESTORED_TAG: held.pat.name},
     )
+    version = str(written)
+    held.note_answer(written.answer_ids)
     held.save(replace(held.pat, secret_version=version), SecretRestored(secret_version=version))
     if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
         held.learn(secret_version=version, overlap_until=run.services.clock.now() + held.rotation.overlap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.account import Identity
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.events.event import Event
 from rotator.domain.events.revocations import PatRevoked, RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import (
@@ -30,7 +31,7 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_ours
 from rotator.engine.restoring import restore_committed
-from rotator.engine.revoking import make_pending
+from rotator.engine.revoking import make_pending, send_revocation
 from rotator.errors import (
     PlanRefusedError,
     RotationError,
@@ -55,11 +56,10 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
             RotationState.RETIRING,
             RevokeStarted(authorization_id=rotation.predecessor_id, why="overlap is over"),
         )
-    held.check_claim()
-    held.services.pats.revoke(rotation.account, rotation.organization, rotation.predecessor_id)
+    ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED
     pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)
-    complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending)
+    complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending, ids)
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
@@ -120,13 +120,14 @@ def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) ->
         raise
 
 
-def complete(held: ClaimedPat, event: Event, pending: PendingRevocation | None = None) -> None:
+def complete(held: ClaimedPat, event: Event, pending: PendingRevocation | None = None, ids: AnswerIds = NO_IDS) -> None:
     """Close the rotation with what became of its old PAT; first disable older versions if the rule says so.
 
-    `pending`: its revocation was answered and is not proven.
+    `pending`: its revocation was answered, with these `ids`, and is not proven.
     """
     if held.rotation.disable_previous:
         _disable_older(held)
+    held.note_answer(ids)
     held.step(
         RotationState.COMPLETED,
         event,
@@ -145,5 +146,5 @@ def _disable_older(held: ClaimedPat) -> None:
         may_disable = provenance.find_writer(item) is not Writer.FOREIGN or item.version == held.pat.confirmed_version
         if item.enabled and may_disable:
             held.check_claim()
-            secrets.disable(held.location, item.version)
+            held.note_answer(secrets.disable(held.location, item.version))
             held.record(SecretVersionDisabled(secret_version=item.version))

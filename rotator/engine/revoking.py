@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.backoff import make_backoff
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.revocations import (
     PatRevoked,
     RevocationDropped,
+    RevocationFailed,
     RevocationRequested,
     RevocationResolved,
     RevokeStarted,
@@ -32,7 +34,7 @@ from rotator.engine.listing import Listing, ServerView
 from rotator.engine.reading import fetch_known_newest
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
-from rotator.errors import ForeignWriteError, PlanRefusedError, RotatorError, VerificationError
+from rotator.errors import ForeignWriteError, PlanRefusedError, RemoteError, RotatorError, VerificationError
 from rotator.ports.database import Reading, UnitOfWork
 
 UNCONFIRMED = "revocation_unconfirmed"
@@ -69,6 +71,20 @@ def make_pending(
         requested_at=now,
         rotation_id=rotation_id,
     )
+
+
+def send_revocation(held: ClaimedPat, place: tuple[str, str], authorization_id: str) -> AnswerIds:
+    """Send the request to revoke a PAT of an account and organization. Return the ids of the answer.
+
+    What goes wrong is recorded, with its ids, and raised.
+    """
+    held.check_claim()
+    try:
+        return held.services.pats.revoke(*place, authorization_id)
+    except RemoteError as error:
+        held.note_answer(error.answer_ids)
+        held.save(held.pat, RevocationFailed(authorization_id=authorization_id, code=error.code))
+        raise
 
 
 def sort_pending(
@@ -160,8 +176,8 @@ def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation)
     again = pending.request_again(now)
     started = RevokeStarted(authorization_id=pending.authorization_id, why=pending.kind.value, code=UNCONFIRMED)
     held.request(again, started, lambda reading: _check_unused(reading, held.pat, pending, now))
-    held.check_claim()
-    held.services.pats.revoke(pending.account, pending.organization, pending.authorization_id)
+    place = (pending.account, pending.organization)
+    held.note_answer(send_revocation(held, place, pending.authorization_id))
     held.save(held.pat, RevocationRequested(authorization_id=pending.authorization_id, why=pending.kind.value))
 
 

@@ -176,6 +176,7 @@ class Run:
             hold=find_hold(error) or pat.hold,
         )
         event = RotationBlocked if blocked else RotationFailed
+        held.note_answer(error.answer_ids)
         held.save(noted, event(code=error.code, message=error.message))
         self.vaults.note_error(pat, error)
 

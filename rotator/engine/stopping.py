@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.account import Identity
+from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import Services
 from rotator.ports.database import Database, Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList, PatService
-from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
+from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.sign_in import SignIn, SignInStatus, TokenCacheDamage
 from rotator.ports.stop import Stop
 
@@ -100,10 +101,10 @@ class StoppablePatService:
         self._stop.check()
         return self._inner.verify(organization, value)
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
         """See the port."""
         self._stop.check()
-        self._inner.revoke(account, organization, authorization_id)
+        return self._inner.revoke(account, organization, authorization_id)
 
 
 class StoppableSecretStore:
@@ -137,12 +138,14 @@ class StoppableSecretStore:
         self._stop.check()
         return self._inner.fetch_versions(location)
 
-    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+    def store(
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+    ) -> WrittenVersion:
         """See the port."""
         self._stop.check()
         return self._inner.store(location, value, expires_at=expires_at, tags=tags)
 
-    def disable(self, location: SecretLocation, version: str) -> None:
+    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """See the port."""
         self._stop.check()
-        self._inner.disable(location, version)
+        return self._inner.disable(location, version)

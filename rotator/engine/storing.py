@@ -85,12 +85,15 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
         raise RotationError("a clone without an expiry", code="internal")
     held.check_claim()
     try:
-        return held.services.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
-    except UnknownOutcomeError:
+        version = held.services.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
+    except UnknownOutcomeError as error:
         found = find_version(held)
         if found is None:
             raise
+        held.note_answer(error.answer_ids)
         return found
+    held.note_answer(version.answer_ids)
+    return str(version)
 
 
 def find_version(held: ClaimedPat) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, Self
 
 from rotator.domain.account import Identity
+from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 
@@ -28,6 +29,7 @@ class MintedPat:
 
     pat: Pat
     value: SecretValue | None
+    answer_ids: AnswerIds = field(default_factory=dict, compare=False)
 
 
 class PatList(tuple[Pat, ...]):
@@ -68,5 +70,8 @@ class PatService(Protocol):
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """Return who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
-        """Revoke a PAT. When this returns, the PAT is gone, even if it was gone before."""
+    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
+        """Ask to revoke a PAT, even if it is gone already. Return the ids of the answer.
+
+        That it returns is no proof: look for the PAT.
+        """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, Self
 
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.secret_value import SecretValue
 
@@ -46,6 +47,18 @@ class StoredSecret:
     value: SecretValue
 
 
+class WrittenVersion(str):
+    """The id of a version that was written; `answer_ids` are the ids of the vault's answer."""
+
+    answer_ids: AnswerIds
+
+    def __new__(cls, version: str, answer_ids: AnswerIds = NO_IDS) -> Self:
+        """Make the id."""
+        made = super().__new__(cls, version)
+        made.answer_ids = answer_ids
+        return made
+
+
 class SecretStore(Protocol):
     """Where consumers read the current value: Azure Key Vault.
 
@@ -74,8 +87,10 @@ class SecretStore(Protocol):
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """Return all versions, the newest first; none when there is no such secret."""
 
-    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+    def store(
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+    ) -> WrittenVersion:
         """Write a new version, sent at most once. Return its version id."""
 
-    def disable(self, location: SecretLocation, version: str) -> None:
-        """Make one version unreadable. It may be disabled already."""
+    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+        """Make one version unreadable. It may be disabled already. Return the ids of the vault's answer."""

@@ -632,7 +632,11 @@ def test_revocation_is_told_and_repeated_when_the_server_accepted_it_and_did_not
     succeed(stage, "once")
     assert original not in list_alive(stage)
     assert succeed(stage, "status", "--check", "--json").read()["pending_revocations"] == []
-    events = [event["event"] for event in succeed(stage, "audit", "list", "--json").read()["events"]]
+    told = succeed(stage, "audit", "list", "--json").read()["events"]
+    for event in told:
+        is_answer = event["event"] in ("pat_minted", "secret_stored", "revocation_requested")
+        assert bool({"activity_id", "request_id"} & event["details"].keys()) == is_answer
+    events = [event["event"] for event in told]
     assert (events.count("revocation_requested"), events.count("pat_revoked")) == (3, 1)
     assert events.count("revocation_unconfirmed") == events.count("revocation_resolved") == 1
     stage.check_end()

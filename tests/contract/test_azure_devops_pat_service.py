@@ -907,3 +907,32 @@ def test_no_secret_is_in_the_result_when_a_mint_works(azure_devops: SandboxAzure
     assert minted.value is not None
     assert minted.value.reveal() == made.value
     assert made.value not in repr(minted) + str(minted) + repr(azure_devops.service)
+
+
+# The service's own ids.
+
+
+def test_answers_to_changes_have_the_ids_that_the_service_gave_them(azure_devops: SandboxAzureDevOps) -> None:
+    minted = mint(azure_devops)
+    revoked = azure_devops.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
+    again = azure_devops.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
+
+    for ids in (minted.answer_ids, revoked, again):
+        assert set(ids) == {"e2e_id", "activity_id"}
+        assert all(len(text) == 36 for text in ids.values())
+    assert len({ids["activity_id"] for ids in (minted.answer_ids, revoked, again)}) == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+def test_errors_of_changes_have_the_ids_harmless(azure_devops: SandboxAzureDevOps, method: str, status: int) -> None:
+    """Whatever a proxy puts into the headers."""
+    pat = azure_devops.add_pat("npm-feed")
+    headers = {"X-VSS-E2EID": "e2e;<b>1</b>" + " x" * 900, "ActivityId": "activity-1"}
+    azure_devops.plant("status", method, status=status, headers=headers, times=None)
+
+    error = fail(lambda: act(azure_devops, method, pat.authorization_id))
+
+    assert error.answer_ids["activity_id"] == "activity-1"
+    assert error.answer_ids["e2e_id"].startswith("e2eb1bxxx")
+    assert len(error.answer_ids["e2e_id"]) == 64

@@ -564,3 +564,23 @@ def test_tags_are_harmless_and_an_id_in_them_has_its_one_spelling(vault: Sandbox
     expected = {"note": "tab\ufffdhere", "id": tags["id"].lower()}
     assert latest.version.tags == expected
     assert vault.store.fetch_versions(vault.location)[0].tags == expected
+
+
+# The vault's own ids.
+
+
+def test_answers_to_changes_have_the_id_that_the_vault_gave_them(vault: SandboxVault) -> None:
+    written = vault.store.store(
+        vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now() + timedelta(days=1), tags={}
+    )
+    disabled = vault.store.disable(vault.location, str(written))
+    assert set(written.answer_ids) == set(disabled) == {"request_id"}
+    assert len(written.answer_ids["request_id"]) == len(disabled["request_id"]) == 36
+    assert written.answer_ids != disabled
+
+
+def test_errors_of_changes_have_the_id_harmless(vault: SandboxVault) -> None:
+    plant(vault, "status", status=500, headers={"x-ms-request-id": "id <1>" + " x" * 900})
+    with pytest.raises(UnknownOutcomeError) as caught:
+        vault.put(CANARY)
+    assert caught.value.answer_ids == {"request_id": ("id1" + "x" * 900)[:64]}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.documents.status import StatusDocument, make_status_document
 from rotator.domain.account import Account, Identity
+from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
@@ -23,7 +24,7 @@ from rotator.errors import DeniedError, SignInRequiredError
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
-from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
 from tests.simulation.oracle import Oracle, Place
@@ -545,7 +546,7 @@ class MortalPats:
         finally:
             self._world.oracle.look()
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
         """See the port; I3, I4, I5: only what the journal says is ours to revoke, in a state that allows it."""
         self._life.check()
         if authorization_id in self._world.condemned:
@@ -569,7 +570,7 @@ class MortalPats:
             told = f"I4/I5: revoke of {authorization_id} without an intent or before the read-back"
             raise self._world.make_break(told)
         try:
-            self._inner.revoke(account, organization, authorization_id)
+            return self._inner.revoke(account, organization, authorization_id)
         finally:
             self._world.oracle.look()
 
@@ -607,7 +608,9 @@ class MortalSecrets:
         self._life.check()
         return self._inner.fetch_versions(location)
 
-    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+    def store(
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+    ) -> WrittenVersion:
         """See the port; I4: its rotation meant to write it, or it was in this secret before and is put back.
 
         I9: what somebody else keeps there is not written over, unless it came after the look or a person gave it up.
@@ -633,10 +636,10 @@ class MortalSecrets:
         finally:
             self._world.oracle.look()
 
-    def disable(self, location: SecretLocation, version: str) -> None:
+    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """See the port."""
         self._life.check()
         try:
-            self._inner.disable(location, version)
+            return self._inner.disable(location, version)
         finally:
             self._world.oracle.look()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from rotator.adapters.azure_devops.call import Call, Trace, make_rejected, make_transient, make_unknown_outcome
 from rotator.adapters.azure_devops.pat_errors import make_pat_error
 from rotator.domain.account import Identity
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, VerificationError
@@ -60,6 +61,7 @@ class FakePatService:
 
     `organizations` by name, `pats` by authorization id in order of creation, `signed_out` names accounts without a
     sign-in. `calls` lists every call as method name, organization and authorization id or display name.
+    `answer_ids` are the ids of every answer to a change.
     `ignores_revoke` says of each revocation, by id, whether it is answered as done and does nothing.
     `change_listed` makes of every complete list what is answered: one that lacks entries, or lags.
     """
@@ -70,6 +72,7 @@ class FakePatService:
         self.signed_out: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
         self.change_listed: Callable[[tuple[Pat, ...]], tuple[Pat, ...]] | None = None
+        self.answer_ids: AnswerIds = NO_IDS
         self.ignores_revoke: Callable[[str], bool] = lambda authorization_id: False
         self._clock = clock
         self._planned: list[_Planned] = []
@@ -188,7 +191,7 @@ class FakePatService:
                     self._create(account, organization, display_name, scope, whole)
             else:
                 answered = self._create(account, organization, display_name, scope, whole)
-            return MintedPat(answered.pat, SecretValue(answered.value))
+            return MintedPat(answered.pat, SecretValue(answered.value), self.answer_ids)
 
     def update(
         self,
@@ -223,12 +226,13 @@ class FakePatService:
                 fix="The PAT is revoked, expired, wrong, or for another organization.",
             )
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
         """As the port says."""
         with self._lock, self._call("revoke", account, organization, authorization_id):
             fake = self._find(account, authorization_id)
             if fake is not None and not self.ignores_revoke(authorization_id):
                 fake.revoked = True
+            return self.answer_ids
 
     @contextmanager
     def _call(self, operation: str, account: str, organization: str, subject: str) -> Iterator[Call]:

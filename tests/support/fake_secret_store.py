@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.clock import Clock
-from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 
 _LIST, _GET, _SET = "list", "get", "set"
 
@@ -39,7 +40,8 @@ class FakeSecretStore:
 
     `denied` holds permissions (get, list, set) that nobody has; `firewall` lets nobody in. `is_stale` is asked at each
     read but those by version id, and True lets it show the secret as it was before its newest version.
-    `calls` lists every call as method name and location, refused ones too.
+    `calls` lists every call as method name and location, refused ones too. `answer_ids` are the ids of every answer to
+    a change.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -47,6 +49,7 @@ class FakeSecretStore:
         self.firewall = False
         self.is_stale: Callable[[], bool] = lambda: False
         self.calls: list[tuple[str, SecretLocation]] = []
+        self.answer_ids: AnswerIds = NO_IDS
         self._clock = clock
         self._secrets: dict[tuple[str, str], _Secret] = {}
         self._planned: list[_Planned] = []
@@ -94,7 +97,7 @@ class FakeSecretStore:
         with self._lock:
             stored = self._make(SecretValue(value), None, tags or {}, enabled=enabled)
             self._append(location, stored)
-            return stored.version.version
+            return WrittenVersion(stored.version.version, self.answer_ids)
 
     def soft_delete(self, location: SecretLocation) -> None:
         """Delete the secret, recoverably."""
@@ -163,7 +166,9 @@ class FakeSecretStore:
         with self._lock, self._call("fetch_versions", location, _LIST):
             return tuple(stored.version for stored in reversed(self._show(location)))
 
-    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+    def store(
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+    ) -> WrittenVersion:
         """As the port says."""
         with self._lock, self._call("store", location, _SET):
             if self._secrets.get((location.vault, location.name), _Secret()).deleted:
@@ -176,16 +181,16 @@ class FakeSecretStore:
                 self._late.append((location, stored))
                 raise make_lost_answer("store")
             self._append(location, stored)
-            return stored.version.version
+            return WrittenVersion(stored.version.version, self.answer_ids)
 
-    def disable(self, location: SecretLocation, version: str) -> None:
+    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """As the port says."""
         with self._lock, self._call("disable", location, _SET):
             versions = self._alive(location).versions
             for index, stored in enumerate(versions):
                 if stored.version.version == version:
                     versions[index] = replace(stored, version=replace(stored.version, enabled=False))
-                    return
+                    return self.answer_ids
             raise _rejected(location, "disable", "secret_not_found", status=404)
 
     def _call(self, operation: str, location: SecretLocation, *permissions: str) -> _FailureGate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rotator.domain.answer_ids import AnswerIds
 from rotator.errors import DeniedError, RejectedError, TransientError, UnknownOutcomeError
 
 SERVICE = "azure_devops"
@@ -39,10 +40,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """What identifies an answer: its HTTP status and the service's own request id; None without an answer."""
+    """What identifies an answer: its HTTP status and the service's own ids; none without an answer.
+
+    `request_id` is the one that messages name.
+    """
 
     status: int | None = None
     request_id: str | None = None
+    answer_ids: AnswerIds = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f" (request {self.request_id})" if self.request_id else ""
@@ -56,6 +61,7 @@ def make_denied(call: Call, trace: Trace, code: str, reason: str, fix: str) -> D
         operation=call.operation,
         status=trace.status,
         request_id=trace.request_id,
+        answer_ids=trace.answer_ids,
         code=code,
         fix=fix,
     )
@@ -69,6 +75,7 @@ def make_rejected(call: Call, trace: Trace, code: str, reason: str, fix: str) ->
         operation=call.operation,
         status=trace.status,
         request_id=trace.request_id,
+        answer_ids=trace.answer_ids,
         code=code,
         fix=fix,
     )
@@ -84,6 +91,7 @@ def make_transient(
         operation=call.operation,
         status=trace.status,
         request_id=trace.request_id,
+        answer_ids=trace.answer_ids,
         code=code,
         fix=fix or "Nothing to do unless it persists: rotator tries again.",
         retry_after=retry_after,
@@ -98,6 +106,7 @@ def make_unknown_outcome(call: Call, trace: Trace, code: str, reason: str) -> Un
         operation=call.operation,
         status=trace.status,
         request_id=trace.request_id,
+        answer_ids=trace.answer_ids,
         code=code,
         fix="Nothing to do: the next run looks at the list of PATs and decides.",
     )

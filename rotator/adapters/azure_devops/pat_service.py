@@ -35,6 +35,7 @@ from rotator.adapters.azure_devops.reply import Reply
 from rotator.adapters.bearer import BearerSource
 from rotator.adapters.http import HttpOptions
 from rotator.domain.account import Identity
+from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, VerificationError
@@ -191,7 +192,7 @@ class AzureDevOpsPatService:
             )
         return identity
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> None:
+    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
         """Delete a PAT. "No such PAT" is believed only if the list of active PATs agrees."""
         purpose = f"revoke the PAT {authorization_id} in {organization}"
         query = {"authorizationId": authorization_id}
@@ -201,14 +202,14 @@ class AzureDevOpsPatService:
         except RejectedError as error:
             if error.status != 404:
                 raise
-            self._confirm_gone(call, Trace(error.status, error.request_id))
-            return
+            self._confirm_gone(call, Trace(error.status, error.request_id, error.answer_ids))
+            return error.answer_ids
         refusal = find_refusal(reply.document)
-        if refusal is None:
-            return
-        if refusal.error not in NOT_FOUND:
-            raise make_pat_error(call, reply.trace, refusal.error, refusal.message)
-        self._confirm_gone(call, reply.trace)
+        if refusal is not None:
+            if refusal.error not in NOT_FOUND:
+                raise make_pat_error(call, reply.trace, refusal.error, refusal.message)
+            self._confirm_gone(call, reply.trace)
+        return reply.trace.answer_ids
 
     def _confirm_gone(self, call: Call, trace: Trace) -> None:
         wanted = call.query["authorizationId"].lower()
@@ -226,7 +227,7 @@ class AzureDevOpsPatService:
             raise make_unknown_outcome(call, reply.trace, "malformed_answer", f"it sent {error}") from error
         if isinstance(answer, PatRefusal):
             raise make_pat_error(call, reply.trace, answer.error, answer.message)
-        return answer
+        return replace(answer, answer_ids=reply.trace.answer_ids)
 
     def _ask(self, call: Call) -> Reply:
         return self._client.exchange(call, AccountBearer(self._bearers, call.account))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from rotator.adapters.answer_ids import read_answer_ids
 from rotator.adapters.azure_devops.call import (
     Call,
     Trace,
@@ -24,6 +25,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import RemoteError
 
 _CLAIMS = re.compile(r'claims="([A-Za-z0-9+/_=-]+)"')
+_IDS = {"X-VSS-E2EID": "e2e_id", "ActivityId": "activity_id"}
 _NO_PAGE = (
     "If that does not help, check azure_devops.identity_url and core_url, and whether a proxy or a Conditional Access "
     "policy answers instead of the service."
@@ -40,9 +42,9 @@ class Answer:
 
     @property
     def trace(self) -> Trace:
-        """Its status and request id."""
-        request_id = self.headers.get("X-VSS-E2EID") or self.headers.get("ActivityId")
-        return Trace(self.status, request_id)
+        """Its status and ids."""
+        found = read_answer_ids(self.headers, _IDS)
+        return Trace(self.status, found.get("e2e_id") or found.get("activity_id"), found)
 
     @property
     def is_html(self) -> bool:

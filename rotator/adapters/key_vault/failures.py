@@ -15,8 +15,10 @@ import requests
 import urllib3.exceptions
 from azure.core.exceptions import AzureError, HttpResponseError
 
+from rotator.adapters.answer_ids import read_answer_ids
 from rotator.adapters.http import explain_failure, was_not_sent
 from rotator.adapters.redaction import blank_out, redact_text
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
@@ -25,6 +27,8 @@ SDK_FAILURES = (AzureError, ValueError, TypeError, AttributeError, LookupError)
 """The library reads answers without checking their shape: an unexpected one raises whatever it runs into."""
 
 _LONGEST_TEXT = 200
+ANSWER_IDS = {"x-ms-request-id": "request_id"}
+"""The header that identifies an answer, and the audit log's name for it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class _Origin(TypedDict):
     operation: str
     status: int | None
     request_id: str | None
+    answer_ids: AnswerIds
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,13 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
         return _explain_no_answer(error, call)
     code, text = _read_error(error)
     answer = _Answer(response.status_code, code, _clean(text, call), _read_headers(response))
+    ids = read_answer_ids(answer.headers, ANSWER_IDS)
     origin = _Origin(
         service="key_vault",
         operation=call.operation,
         status=answer.status,
-        request_id=answer.headers.get("x-ms-request-id"),
+        request_id=ids.get("request_id"),
+        answer_ids=ids,
     )
     said = _say(answer, origin["request_id"])
     match answer.status:
@@ -129,7 +136,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
             )
 
 
-def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
+def make_soft_deleted_failure(call: Call, *, status: int, answer_ids: AnswerIds = NO_IDS) -> RejectedError:
     """Return the error for a name of a deleted secret that can be recovered: until then nobody can write it."""
     return RejectedError(
         f"the {call.place} is deleted but recoverable, so its name cannot be used",
@@ -138,11 +145,12 @@ def make_soft_deleted_failure(call: Call, *, status: int, request_id: str | None
         service="key_vault",
         operation=call.operation,
         status=status,
-        request_id=request_id,
+        request_id=answer_ids.get("request_id"),
+        answer_ids=answer_ids,
     )
 
 
-def make_disabled_failure(call: Call, *, status: int, request_id: str | None = None) -> RejectedError:
+def make_disabled_failure(call: Call, *, status: int, answer_ids: AnswerIds = NO_IDS) -> RejectedError:
     """Return the error when the version that consumers read is disabled: somebody must have meant that."""
     return RejectedError(
         f"the newest version of {call.place} is disabled"
@@ -154,14 +162,15 @@ def make_disabled_failure(call: Call, *, status: int, request_id: str | None = N
         service="key_vault",
         operation=call.operation,
         status=status,
-        request_id=request_id,
+        request_id=answer_ids.get("request_id"),
+        answer_ids=answer_ids,
     )
 
 
 def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
     match answer.code:
         case "SecretDisabled":
-            return make_disabled_failure(call, status=answer.status, request_id=origin["request_id"])
+            return make_disabled_failure(call, status=answer.status, answer_ids=origin["answer_ids"])
         case "ForbiddenByFirewall" | "ForbiddenByConnection":
             return DeniedError(
                 f"the network rules of {call.host} do not let this host in ({said})",
@@ -190,7 +199,7 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
 
 def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
     if answer.code in ("ObjectIsDeletedButRecoverable", "ObjectIsBeingDeleted"):
-        return make_soft_deleted_failure(call, status=answer.status, request_id=origin["request_id"])
+        return make_soft_deleted_failure(call, status=answer.status, answer_ids=origin["answer_ids"])
     return TransientError(
         f"{call.place} is being changed by somebody else ({said})",
         code="vault_conflict",
@@ -210,7 +219,7 @@ def _explain_broken(answer: _Answer, call: Call, said: str, origin: _Origin) -> 
 
 def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
     """No answer, or one that is not Key Vault's."""
-    origin = _Origin(service="key_vault", operation=call.operation, status=None, request_id=None)
+    origin = _Origin(service="key_vault", operation=call.operation, status=None, request_id=None, answer_ids=NO_IDS)
     if isinstance(error, ValueError) and "challenge" in str(error):
         # Raised before anything was sent: the resource that the vault names is not of its own domain.
         return DeniedError(

@@ -11,20 +11,25 @@ from datetime import datetime
 from typing import TypeVar
 
 from azure.core.credentials import TokenCredential
+from azure.core.pipeline import PipelineResponse
+from azure.core.rest import HttpResponse
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
+from rotator.adapters.answer_ids import read_answer_ids
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.clients import ClientPool
 from rotator.adapters.key_vault.failures import (
+    ANSWER_IDS,
     SDK_FAILURES,
     Call,
     make_failure,
     make_soft_deleted_failure,
 )
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.outside import make_canonical, make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
-from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.stop import Stop
 
 CONTENT_TYPE = "application/vnd.azure-devops.pat"
@@ -130,26 +135,36 @@ class KeyVaultSecretStore:
             versions.sort(key=lambda entry: newest is not None and entry.version != newest)
         return tuple(versions)
 
-    def store(self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]) -> str:
+    def store(
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+    ) -> WrittenVersion:
         """Write a new version, sent at most once. Returns its version id."""
-        call = self._make_call(location, "store_secret", "set", value)
+        call, answer = self._make_call(location, "store_secret", "set", value), _Answer()
         secret = self._ask(
             call,
             location,
             lambda client: client.set_secret(
-                location.name, value.reveal(), expires_on=expires_at, content_type=CONTENT_TYPE, tags=tags
+                location.name,
+                value.reveal(),
+                expires_on=expires_at,
+                content_type=CONTENT_TYPE,
+                tags=tags,
+                raw_response_hook=answer.read,
             ),
         )
-        return _make_version(secret.properties, call).version
+        return WrittenVersion(_make_version(secret.properties, call).version, answer.ids)
 
-    def disable(self, location: SecretLocation, version: str) -> None:
+    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """Disable one version, so that nobody can read it; does nothing if it is disabled already."""
-        call = self._make_call(location, "disable_secret_version", "set")
+        call, answer = self._make_call(location, "disable_secret_version", "set"), _Answer()
         self._repeat(
             call,
             location,
-            lambda client: client.update_secret_properties(location.name, version, enabled=False),
+            lambda client: client.update_secret_properties(
+                location.name, version, enabled=False, raw_response_hook=answer.read
+            ),
         )
+        return answer.ids
 
     def fetch_plain_secret(self, vault: str, name: str) -> SecretValue:
         """Return a secret of ours that is not a PAT, such as a client secret. RejectedError if it is missing."""
@@ -223,6 +238,17 @@ class KeyVaultSecretStore:
             except SDK_FAILURES as error:
                 failure = make_failure(error, call)
         raise failure
+
+
+class _Answer:
+    """The last answer to one call, as the library shows it to a hook."""
+
+    def __init__(self) -> None:
+        self.ids: AnswerIds = NO_IDS
+
+    def read(self, response: PipelineResponse[object, HttpResponse]) -> None:
+        """Keep its ids."""
+        self.ids = read_answer_ids(response.http_response.headers, ANSWER_IDS)
 
 
 def _fetch_first_page(client: SecretClient, name: str) -> None:

@@ -19,6 +19,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.OverlapStarted,
     revocations.RevokeStarted,
     revocations.RevocationRequested,
+    revocations.RevocationFailed,
     revocations.PatRevoked,
     revocations.RevocationDropped,
     revocations.RevocationUnconfirmed,

@@ -24,6 +24,19 @@ class RevocationRequested(Event, name="revocation_requested", subject=SubjectKin
     why: str
 
 
+class RevocationFailed(
+    Event,
+    name="revocation_failed",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+):
+    """The request to revoke a PAT was refused or not answered, as `code` says; what became of the PAT is looked for."""
+
+    authorization_id: str
+    code: str
+
+
 class PatRevoked(Event, name="pat_revoked", subject=SubjectKind.MANAGED_PAT):
     """It is confirmed that a PAT is revoked: the server's lists show that it is gone."""
 
