@@ -10,6 +10,7 @@
         DatabaseBehindError         an unknown rotation wrote the secret
       UnknownAccountError           a record names an account that the settings do not
       PostponedError                enough rotations in this hour: a later run continues
+      ClockSkewError                the host's clock is wrong: nothing is minted or revoked
       RotationError                 one attempt went wrong
         NotListedError              a listing lacks a managed PAT, which alone proves nothing
         IllegalTransitionError      a step that the state machine forbids: a bug
@@ -116,6 +117,12 @@ class PostponedError(RotatorError):
     """The guardrails allow no more rotations within this hour. Nothing was minted; a later run continues."""
 
     code = "postponed"
+
+
+class ClockSkewError(RotatorError):
+    """The host's clock differs from the others' by more than a minute. Nothing was minted or revoked."""
+
+    code = "clock_skew"
 
 
 class RotationError(RotatorError):

@@ -1,10 +1,16 @@
-"""The host's time and randomness, behind the ports Clock and Entropy."""
+"""The host's time and randomness, behind the ports Clock, BootClock and Entropy."""
 
 from __future__ import annotations
 
 import secrets
+import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rotator.domain.clocks import BootMoment
+
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock:
@@ -13,6 +19,24 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the current moment, aware, UTC."""
         return datetime.now(UTC)
+
+
+class SystemBootClock:
+    """The kernel's boot clock: it runs on while the host is suspended, and nobody sets it.
+
+    Where the kernel names no boot, each process counts as one of its own.
+    """
+
+    def __init__(self, boot_id_file: Path = Path("/proc/sys/kernel/random/boot_id")) -> None:
+        try:
+            self._boot_id = boot_id_file.read_text(encoding="ascii").strip()
+        except OSError:
+            self._boot_id = uuid.uuid4().hex
+
+    def read_boot(self) -> BootMoment:
+        """See the port."""
+        elapsed = timedelta(microseconds=time.clock_gettime_ns(_BOOT_CLOCK) // 1000)
+        return BootMoment(self._boot_id, elapsed)
 
 
 class SystemEntropy:

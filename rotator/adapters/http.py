@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -37,11 +37,15 @@ from rotator.errors import ConfigError
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """`ca_bundle` is a PEM file that replaces the public CAs; timeouts are per read."""
+    """`ca_bundle` is a PEM file that replaces the public CAs; timeouts are per read.
+
+    `note_date` is told the `Date` of each answer.
+    """
 
     ca_bundle: Path | None = None
     connect_timeout: timedelta = timedelta(seconds=3)
     read_timeout: timedelta = timedelta(seconds=15)
+    note_date: Callable[[str], None] | None = None
 
 
 def make_session(options: HttpOptions) -> requests.Session:
@@ -217,6 +221,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, context: ssl.SSLContext, options: HttpOptions) -> None:
         self._context = context
+        self._note_date = options.note_date
         self._timeout = (options.connect_timeout.total_seconds(), options.read_timeout.total_seconds())
         super().__init__()
 
@@ -244,5 +249,9 @@ class _Adapter(HTTPAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send as the library does, but always with a timeout."""
-        return super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
+        """Send as the library does, but always with a timeout, and tell the date of the answer."""
+        response = super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
+        # An answer with an `Age` comes from a cache, and its date from long ago.
+        if self._note_date is not None and "Date" in response.headers and "Age" not in response.headers:
+            self._note_date(response.headers["Date"])
+        return response

@@ -20,6 +20,7 @@ class ConditionKind(StrEnum):
     ROTATION_BLOCKED = auto()
     CLONES_ABANDONED = auto()
     LIFETIME_SHORTENED = auto()
+    CLOCK_WRONG = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
     LISTING_DAMAGED = auto()

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
+from rotator.domain.clocks import MOST_SKEW, BootMoment
 from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
 from rotator.domain.marker import is_marked
 from rotator.errors import IllegalTransitionError
@@ -79,6 +80,7 @@ class RotationChanges(TypedDict, total=False):
     secret_version: str
     overlap: timedelta
     overlap_until: datetime
+    overlap_began: BootMoment
     failure: Failure
     ending: RotationEnding
     tried_store: bool
@@ -122,6 +124,8 @@ class Rotation:
     new_valid_to: datetime | None = None
     secret_version: str | None = None
     overlap_until: datetime | None = None
+    overlap_began: BootMoment | None = None
+    """When the overlap began, by the boot clock of the host where it did."""
     failure: Failure | None = None
     tried_store: bool = False
     """A write to the vault was tried and its result is not known: it may take effect late, or once more."""
@@ -148,6 +152,10 @@ class Rotation:
     def is_open(self) -> bool:
         """Whether it still has something to do."""
         return self.state not in CLOSED_STATES
+
+    def is_misdated(self, now: datetime) -> bool:
+        """Whether its overlap is to end later than an overlap that begins now: a wrong clock dated it."""
+        return self.overlap_until is not None and self.overlap_until > now + self.overlap + MOST_SKEW
 
     @property
     def has_predecessor(self) -> bool:

@@ -11,6 +11,7 @@ from rotator.domain.rotation import (
 )
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import check_clocks
 from rotator.engine.freezing import freeze
 from rotator.engine.losses import make_alert
 from rotator.engine.provenance import (
@@ -76,6 +77,7 @@ def revoke_clone(held: ClaimedPat) -> None:
     if clone is None or rotation.new_valid_to is None:
         raise RotationError("a clone to revoke without its id", code="internal")
     _freeze_if_accounted_for(held, clone)
+    check_clocks(held.run, revokes=True)
     held.note_answer(send_revocation(held, (rotation.account, rotation.organization), clone))
     kind = RevocationKind.ABANDONED
     held.step(

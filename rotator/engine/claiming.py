@@ -43,7 +43,7 @@ class ClaimedPat:
         self.services = run.services
         self.pat = pat
         self._claim = claim
-        self._ends_at = run.services.clock.now() + run.services.timing.lease
+        self._ends_at = run.services.boot.read_boot().elapsed + run.services.timing.lease
         self._rotation = rotation
         self._holds_value = False
         self._answer_ids = NO_IDS
@@ -183,9 +183,9 @@ class ClaimedPat:
     def check_claim(self) -> None:
         """Raise ClaimLostError unless our claim is still valid. Call it right before every mutating request.
 
-        Judged by the host's clock as it was before the last commit: the database's clock may differ from it.
+        Judged by the boot clock as it was before the last commit: a host that was suspended has lost its claims.
         """
-        if self.services.clock.now() >= self._ends_at:
+        if self.services.boot.read_boot().elapsed >= self._ends_at:
             raise ClaimLostError(
                 "our claim expired before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run continues from the journal.",
@@ -200,7 +200,7 @@ class ClaimedPat:
 
         def commit() -> None:
             nonlocal first
-            began = self.services.clock.now()
+            began = self.services.boot.read_boot().elapsed
             with run.services.database.begin() as work:
                 # This locks the record, so it waits for the end of an attempt whose COMMIT was not answered. Then the
                 # audit log tells whether that one was kept. Without an event it does no harm to write it again.
@@ -221,8 +221,8 @@ class ClaimedPat:
         """Do it; while a value exists only in memory, repeat it until the claim ends."""
         if not self._holds_value:
             return act()
-        clock = self.services.clock
-        left = Patience(clock, self.services.stop, self._ends_at - clock.now(), longest=_LONGEST_PAUSE)
+        clock = self.services.boot
+        left = Patience(clock, self.services.stop, self._ends_at - clock.read_boot().elapsed, longest=_LONGEST_PAUSE)
         return repeat(act, locked=left, away=left)
 
     def _tell(self, events: Iterable[Event]) -> None:
@@ -258,5 +258,5 @@ def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
     try:
         yield held
     finally:
-        left = Patience(run.services.clock, run.services.stop, _RELEASE_PATIENCE)
+        left = Patience(run.services.boot, run.services.stop, _RELEASE_PATIENCE)
         repeat(release, locked=left, away=left)

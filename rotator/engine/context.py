@@ -9,7 +9,7 @@ from enum import StrEnum
 from rotator.domain.account import Account
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
-from rotator.ports.clock import Clock
+from rotator.ports.clock import BootClock, Clock, Witnesses
 from rotator.ports.database import Database
 from rotator.ports.entropy import Entropy
 from rotator.ports.pat_service import PatService
@@ -51,6 +51,8 @@ class Services:
     secrets: SecretStore
     sign_in: SignIn
     clock: Clock
+    boot: BootClock
+    witnesses: Witnesses
     stop: Stop
     entropy: Entropy
     accounts: tuple[Account, ...]
@@ -88,3 +90,5 @@ class RunContext:
     progress: Progress
     mode: RunMode = RunMode.DUE
     reason: str | None = None
+    is_reckoned: bool = False
+    """The host's clock is wrong; this run works by the witnesses', mints only what cannot wait, and revokes nothing."""

@@ -86,6 +86,7 @@ def create(run: RunContext, order: Order) -> RunReport:
                 refused = CreationRefused(code=error.code, message=error.message)
                 record(work, run, order.name, refused, run.services.clock.now())
             raise
+        this.check_clocks([])
         _begin(run, draft)
         this.work_on([order.name], Reconciliation())
         this.confirm_revocations([order.name])

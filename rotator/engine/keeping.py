@@ -10,6 +10,7 @@ from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatStat
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.claiming import check_managed, claimed
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.retiring import retire_predecessor
@@ -108,7 +109,8 @@ def revoke_current(run: RunContext, name: str) -> str:
                 f"{name} has no PAT yet: its first one is still to be made",
                 fix=f"`rotator inventory forget {name}` gives it up.",
             )
-        view.check_reachable(pat.account, pat.organization)
+        view.fetch_identity(pat.account, pat.organization)
+        check_clocks(run, revokes=True)
         held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why=why.value))
         held.note_answer(send_revocation(held, (pat.account, pat.organization), pat.authorization_id))
         failure = Failure(

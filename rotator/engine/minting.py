@@ -26,6 +26,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import LOST_VALUE, abandon, abandon_unusable
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunMode
 from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
@@ -34,6 +35,7 @@ from rotator.engine.preflight import Source, close_unminted
 from rotator.engine.proving import prove_answer
 from rotator.engine.settling import is_settled
 from rotator.errors import (
+    ClockSkewError,
     PlanRefusedError,
     PostponedError,
     RotationError,
@@ -46,11 +48,16 @@ CLOCK_TOLERANCE = timedelta(seconds=2)
 
 
 def begin_mint(held: ClaimedPat, source: Source) -> None:
-    """Journal what will be asked for.
+    """Journal what will be asked for. ClockSkewError when the host's clock is wrong: the rotation is closed again.
 
     PostponedError when the hour's mints are used up (never in a run by hand): the rotation is closed again.
     """
     run, now = held.run, held.services.clock.now()
+    try:
+        check_clocks(run, revokes=False)
+    except ClockSkewError as error:
+        close_unminted(held, error)
+        raise
     planned = _plan_expiry(held, source, now)
     try:
         held.step(

@@ -239,6 +239,8 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             if not stored:
                 return VaultDropped()
             return None if any(standing.is_retried for standing in stored) else VaultRestored()
+        case ConditionKind.CLOCK_WRONG:
+            return None  # the clock guard ends it itself: see `clocks`
         case _:
             return _ENDS[kind]()
 

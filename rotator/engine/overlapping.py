@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from rotator.domain.account import Identity
+from rotator.domain.clocks import BootMoment
 from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatCreated, PatUpdated
 from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened, OverlapStarted, RotationCompleted
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
-from rotator.domain.rotation import (
-    RotationState,
-)
+from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import list_moments
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
@@ -62,7 +63,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         created = PatCreated(authorization_id=pat.authorization_id, secret_version=latest.version.version)
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
-    until = run.services.clock.now() + rotation.overlap
+    until, began = make_overlap(held)
     updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
     held.step(
         RotationState.OVERLAPPING,
@@ -71,6 +72,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         *_make_lifetime_events(held.pat, pat),
         pat=pat,
         overlap_until=until,
+        overlap_began=began,
         secret_version=latest.version.version,
     )
 
@@ -82,13 +84,26 @@ def _make_lifetime_events(before: ManagedPat, pat: ManagedPat) -> tuple[Event, .
     return (LifetimeRestored(),) if before.short_lived else ()
 
 
+def make_overlap(held: ClaimedPat) -> tuple[datetime, BootMoment]:
+    """Return until when an overlap lasts that begins now, by the latest clock at hand, and now by the boot clock."""
+    return max(list_moments(held)) + held.rotation.overlap, held.services.boot.read_boot()
+
+
+def restart_if_misdated(held: ClaimedPat) -> None:
+    """Begin the overlap anew when a wrong clock has dated its end so late that no overlap can last till then."""
+    if held.rotation.is_misdated(held.services.clock.now()) and held.rotation.is_misdated(max(list_moments(held))):
+        until, began = make_overlap(held)
+        held.learn(overlap_until=until, overlap_began=began)
+
+
 def is_overlap_over(held: ClaimedPat) -> bool:
-    """Whether the overlap has ended by our clock and by the database's."""
-    until = held.rotation.overlap_until
-    if until is None or held.services.clock.now() < until:
+    """Whether the overlap has ended by every clock at hand and, within one boot of the host, by the boot clock too."""
+    rotation = held.rotation
+    until = rotation.overlap_until
+    if until is None or held.services.clock.now() < until or min(list_moments(held)) < until:
         return False
-    with held.services.database.read() as reading:
-        return reading.now() >= until
+    passed = held.services.boot.read_boot().since(rotation.overlap_began)
+    return passed is None or passed >= rotation.overlap
 
 
 def identify_current(held: ClaimedPat, latest: StoredSecret) -> Identity:

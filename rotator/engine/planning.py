@@ -111,6 +111,8 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
     if pat.retry_at is not None and is_waiting(pat, now) and failure is not None:
         reason = ActionReason.FAILED_BEFORE
         return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until, failure=failure)
+    if rotation.is_misdated(now):
+        return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     if now >= until:
         return Action(ActionKind.RETIRE, pat, ActionReason.OVERLAP_OVER, rotation=rotation, retires_at=until)
     return Action(ActionKind.WAIT, pat, ActionReason.OVERLAPPING, rotation=rotation, retires_at=until)

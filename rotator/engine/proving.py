@@ -55,7 +55,7 @@ def _check_shortened(held: ClaimedPat, identifier: str, organization_id: str | N
 def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:
     """Return what the server says of the id, asked again for a while: a new PAT may take a moment to show."""
     run, rotation = held.run, held.rotation
-    patience = Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
+    patience = Patience(run.services.boot, run.services.stop, run.services.timing.store_patience)
     while True:
         wait, cause = None, None
         try:

@@ -136,4 +136,4 @@ def _check_gone(held: ClaimedPat, version: str | None) -> None:
 
 def _make_patience(held: ClaimedPat) -> Patience:
     run = held.run
-    return Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
+    return Patience(run.services.boot, run.services.stop, run.services.timing.store_patience)

@@ -212,7 +212,7 @@ class _Look:
     def _fetch_written(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """Return all versions of a secret that a rotation wrote last. A list without that version is older: again."""
         services = self._run.services
-        patience = Patience(services.clock, services.stop, services.timing.store_patience)
+        patience = Patience(services.boot, services.stop, services.timing.store_patience)
         while True:
             versions = fetch_history(services.secrets, location)
             if (versions and ROTATION_TAG in versions[0].tags) or not patience.wait():

@@ -8,6 +8,7 @@ from rotator.domain.events.rotations import RestoreStarted, SecretRestored
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_newest
@@ -45,7 +46,8 @@ def restore_committed(held: ClaimedPat) -> bool:
     held.note_answer(written.answer_ids)
     held.save(replace(held.pat, secret_version=version), SecretRestored(secret_version=version))
     if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
-        held.learn(secret_version=version, overlap_until=run.services.clock.now() + held.rotation.overlap)
+        until, began = max(list_moments(held)) + held.rotation.overlap, run.services.boot.read_boot()
+        held.learn(secret_version=version, overlap_until=until, overlap_began=began)
     return True
 
 

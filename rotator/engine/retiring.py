@@ -18,6 +18,7 @@ from rotator.domain.rotation import (
 )
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
@@ -51,6 +52,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
     if is_early and held.run.mode is not RunMode.BY_HAND:
         raise RotationError("the overlap is not over", code="overlap_not_over")
     guard_revocation(held, view)
+    check_clocks(held.run, revokes=True)
     if rotation.state is RotationState.OVERLAPPING:
         held.step(
             RotationState.RETIRING,

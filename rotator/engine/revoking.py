@@ -12,6 +12,7 @@ from functools import partial
 
 from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.backoff import make_backoff
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.revocations import (
@@ -29,6 +30,7 @@ from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
 from rotator.engine.accounting import find_other_keeper, get_ids
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.reading import fetch_known_newest
@@ -170,9 +172,11 @@ def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation)
         is_waiting = held.rotation.state is not RotationState.OVERLAPPING
         if is_waiting or pending.authorization_id in get_ids(held.rotation):
             return
-    if now < pending.requested_at + _make_wait(pending.requests):
+    # A request that a wrong clock dated in the future does not hold this one back.
+    if pending.requested_at <= now + MOST_SKEW and now < pending.requested_at + _make_wait(pending.requests):
         return
     _guard(held, view, pending)
+    check_clocks(held.run, revokes=True)
     again = pending.request_again(now)
     started = RevokeStarted(authorization_id=pending.authorization_id, why=pending.kind.value, code=UNCONFIRMED)
     held.request(again, started, lambda reading: _check_unused(reading, held.pat, pending, now))

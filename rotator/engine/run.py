@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,6 +17,7 @@ from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
+from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold
@@ -31,6 +32,7 @@ from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
+    ClockSkewError,
     DatabaseError,
     DeniedError,
     ForeignWriteError,
@@ -42,6 +44,7 @@ from rotator.errors import (
     StoppedError,
 )
 
+_MENDS = frozenset({ActionKind.ROTATE, ActionKind.RECOVER})
 HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
 
 
@@ -92,6 +95,41 @@ class Run:
                 future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def check_clocks(self, names: Sequence[str] | None = None) -> None:
+        """Raise ClockSkewError when the host's clock is wrong; first rotate what cannot wait, of these names or all.
+
+        That is reckoned by the witnesses' time.
+        """
+        verdict = notice_clocks(self.run)
+        if not verdict.is_wrong:
+            return
+        reckoned = reckon(self.run, verdict)
+        if reckoned is not None:
+            now, other = reckoned.services.clock.now(), Run(reckoned)
+            actions = [action for action in make_plan(reckoned).actions if is_urgent(action.pat, now)]
+            chosen = [
+                action.pat.name
+                for action in actions
+                if (action.kind in _MENDS if names is None else action.pat.name in names)
+            ]
+            other.report = self.report
+            other.work_on(chosen, Reconciliation())
+        raise make_skew_error(verdict)
+
+    def listen(self, names: Sequence[str]) -> None:
+        """Ask the services about these ManagedPats' accounts, so that their clocks are heard.
+
+        What does not answer is asked again when its ManagedPat is worked on, and fails that.
+        """
+        with self.run.services.database.read() as reading:
+            pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
+        for account, organization in sorted({(pat.account, pat.organization) for pat in pats}):
+            try:
+                with naming_bugs():
+                    self.view.fetch_identity(account, organization)
+            except RotatorError as error:
+                self.view.note_error(account, organization, error)
 
     def close_forgotten(self) -> None:
         """Close and report the rotations whose record is gone."""
@@ -156,6 +194,9 @@ class Run:
                 work.work(held)
         except DatabaseError:
             raise
+        except ClockSkewError as error:
+            # Nothing is noted on the record: the time to try again would be a wrong one.
+            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
         except RotatorError as error:
             self.view.note_error(held.pat.account, held.pat.organization, error)
             self._note_failure(held, error)
@@ -201,6 +242,7 @@ def run_once(run: RunContext) -> RunReport:
         this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
+        this.check_clocks()
         plan = make_plan(run)
         names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
         pending = {item.name for item in found.revocations.alive}
@@ -226,6 +268,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
         this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
+        this.check_clocks([])
         names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
         pending = {item.name for item in found.revocations.alive}
         this.work_on(sorted({*names, *found.late, *found.late_stores, *pending}), found)
@@ -239,6 +282,8 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     with this.until_stopped():
         record_policy(run)
         check_overlap(run, names)
+        this.listen(names)
+        this.check_clocks(names)
         this.work_on(names, Reconciliation())
         this.confirm_revocations(names)
     return this.report

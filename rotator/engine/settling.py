@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import (
     Rotation,
@@ -20,8 +21,12 @@ def is_settling(rotation: Rotation) -> bool:
 
 def is_settled(held: ClaimedPat) -> bool:
     """Whether the last unanswered request can no longer take effect."""
+    now = held.services.clock.now()
+    if held.rotation.sent_at is not None and held.rotation.sent_at > now + MOST_SKEW:
+        # A wrong clock dated it: from now on it gets its whole time once more.
+        held.learn(sent_at=now)
     settled_at = make_settled_at(held.rotation, held.pat, held.services.timing.settle)
-    return settled_at is None or held.services.clock.now() >= settled_at
+    return settled_at is None or now >= settled_at
 
 
 def make_settled_at(rotation: Rotation, pat: ManagedPat, settle: timedelta) -> datetime | None:

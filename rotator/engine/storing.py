@@ -50,7 +50,7 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
         tried_store=True,
     )
     tags = make_tags(held.rotation, head, replaced)
-    patience = Patience(run.services.clock, run.services.stop, run.services.timing.store_patience)
+    patience = Patience(run.services.boot, run.services.stop, run.services.timing.store_patience)
     may_write_again = False
     while True:
         try:

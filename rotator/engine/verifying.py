@@ -23,7 +23,7 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
     """Prove that the new PAT authenticates as the account's user. Give it up when it does not in time."""
     run, rotation = held.run, held.rotation
     expected = view.fetch_identity(rotation.account, rotation.organization)
-    patience = Patience(run.services.clock, run.services.stop, run.services.timing.probe_patience)
+    patience = Patience(run.services.boot, run.services.stop, run.services.timing.probe_patience)
     while True:
         try:
             found = run.services.pats.verify(rotation.organization, value)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from rotator.engine.context import Services
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
-from rotator.ports.clock import Clock
+from rotator.ports.clock import BootClock
 from rotator.ports.stop import Stop
 
 T = TypeVar("T")
@@ -19,19 +19,19 @@ _LONGEST_ABSENCE = timedelta(seconds=5)
 
 
 class Patience:
-    """Pauses of 1, 2, 4, 8, 16, 16... seconds, none longer than `longest`, until a span is used up."""
+    """Pauses of 1, 2, 4, 8, 16, 16... seconds, none above `longest`, until a span is used up by the boot clock."""
 
-    def __init__(self, clock: Clock, stop: Stop, span: timedelta, *, longest: float = 16.0) -> None:
+    def __init__(self, clock: BootClock, stop: Stop, span: timedelta, *, longest: float = 16.0) -> None:
         self._clock = clock
         self._stop = stop
-        self._ends_at = clock.now() + span
+        self._ends_at = clock.read_boot().elapsed + span
         self._pause = 1.0
         self._longest = longest
 
     def wait(self, at_least: float | None = None) -> bool:
         """Pause and return True; return False immediately when the pause would be too long. StoppedError on a stop."""
         pause = max(self._pause, at_least or 0.0)
-        if self._clock.now() + timedelta(seconds=pause) > self._ends_at:
+        if self._clock.read_boot().elapsed + timedelta(seconds=pause) > self._ends_at:
             return False
         self._stop.wait(pause)
         self._pause = min(self._longest, self._pause * 2)
@@ -59,5 +59,5 @@ def keep_books(services: Services, act: Callable[[], T]) -> T:
 
     If the database stays away, the run ends soon, because no work is possible. The act does no harm when repeated.
     """
-    clock, stop = services.clock, services.stop
+    clock, stop = services.boot, services.stop
     return repeat(act, locked=Patience(clock, stop, _LONGEST_LOCK), away=Patience(clock, stop, _LONGEST_ABSENCE))

@@ -15,7 +15,7 @@ from rotator.engine.listing import ServerView
 from rotator.engine.losses import check_attempts
 from rotator.engine.minting import begin_mint, mint_clone
 from rotator.engine.noticing import VaultNotes
-from rotator.engine.overlapping import confirm_stored, is_overlap_over
+from rotator.engine.overlapping import confirm_stored, is_overlap_over, restart_if_misdated
 from rotator.engine.pace import Turns
 from rotator.engine.planning import has_past_failure, is_waiting
 from rotator.engine.preflight import begin_rotation, inspect_source
@@ -176,6 +176,8 @@ class PatWork:
     def _retire(self, held: ClaimedPat) -> None:
         """Revoke the old PAT if its overlap is over. If the clone turns out to be lost, report it."""
         is_open = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
+        if is_open:
+            restart_if_misdated(held)
         if not is_open or not is_overlap_over(held):
             return
         try:

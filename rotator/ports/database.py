@@ -45,6 +45,9 @@ class Reading(Protocol):
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
+    def find_clock(self) -> datetime | None:
+        """Return the time by the database server's own clock; None for SQLite, which has none."""
+
 
 class UnitOfWork(Reading, Protocol):
     """One transaction that may write. Leaving the `with` block commits it; an exception rolls it back."""

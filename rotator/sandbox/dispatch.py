@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import time
 import traceback
+from email.utils import formatdate
 
 from rotator.sandbox.control import CONTROL_PREFIX, ControlService
 from rotator.sandbox.fault_replies import PAGES, SHAPED, make_fault_response, reshape_page
@@ -77,6 +79,9 @@ def _reshape(fault: Fault, response: Response, request: Request, world: World) -
         return Reply(Response(response.status, response.body[:half], response.headers))
     if fault.kind in PAGES:
         return Reply(reshape_page(fault, response))
+    if fault.kind == "wrong_date":
+        date = formatdate(time.time() + fault.seconds, usegmt=True)
+        return Reply(Response(response.status, response.body, {**response.headers, "Date": date}))
     shaped = make_fault_response(fault, request, world.clock.now())
     return Reply(Response(response.status, response.body, {**response.headers, **shaped.headers}))
 

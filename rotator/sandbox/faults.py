@@ -29,6 +29,7 @@ KINDS = frozenset(
         "lagging",
         "odd",
         "stale",
+        "wrong_date",
     }
 )
 SERVICES = frozenset({"azure_devops", "entra", "key_vault"})
@@ -61,6 +62,7 @@ class Fault:
     - `stale`: a vault's secret, or the list of its versions, as it was before its newest version.
     - `anonymous`: connectionData answers 200, as to an anonymous caller.
     - `incomplete`: a page of PATs without its oldest entry, and as if it were the last. `lagging`: without its newest.
+    - `wrong_date`: the true reply, whose `Date` is `seconds` ahead (or behind) of the true time.
     - `odd`: a page of PATs with further ones in it that no program expects, some of them without any sense.
     """
 

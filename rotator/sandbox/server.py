@@ -137,7 +137,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     def _write(self, response: Response, send_only: int | None = None) -> None:
         lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
-        lines += [f"Date: {self.date_time_string()}", "Server: sandbox"]
+        if "Date" not in response.headers:
+            lines.append(f"Date: {self.date_time_string()}")
+        lines.append("Server: sandbox")
         if response.status != 204:
             lines.append(f"Content-Length: {len(response.body)}")
         body = b"" if self.command == "HEAD" else response.body

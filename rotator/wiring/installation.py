@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
-    from rotator.adapters.clock import SystemClock
+    from rotator.adapters.clock import SystemBootClock, SystemClock
     from rotator.adapters.database.migrate import Revision
     from rotator.adapters.database.unit_of_work import SqlDatabase
     from rotator.adapters.entra.flows import EntraAccount
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rotator.adapters.http import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
     from rotator.adapters.stop import ProcessStop
+    from rotator.adapters.witnesses import ServiceClocks
     from rotator.settings.model import Settings
     from rotator.settings.secrets import SecretReference
     from rotator.settings.sections.accounts import AccountSettings
@@ -140,11 +141,24 @@ class Installation:
         return current(self._resolve(self.settings.database).reveal())
 
     @cached_property
-    def _http(self) -> HttpOptions:
+    def boot_clock(self) -> SystemBootClock:
+        """The host's boot clock."""
+        from rotator.adapters.clock import SystemBootClock
+
+        return SystemBootClock()
+
+    @cached_property
+    def service_clocks(self) -> ServiceClocks:
+        """The services' clocks, by their answers."""
+        from rotator.adapters.witnesses import ServiceClocks
+
+        return ServiceClocks(self.boot_clock)
+
+    def _make_http(self, service: str) -> HttpOptions:
         from rotator.adapters.http import HttpOptions
 
-        http = self.settings.http
-        return HttpOptions(http.ca_bundle, http.connect_timeout, http.read_timeout)
+        http, note_date = self.settings.http, self.service_clocks.make_listener(service)
+        return HttpOptions(http.ca_bundle, http.connect_timeout, http.read_timeout, note_date)
 
     @cached_property
     def database(self) -> SqlDatabase:
@@ -152,7 +166,7 @@ class Installation:
         from rotator.adapters.database.unit_of_work import SqlDatabase
         from rotator.adapters.processes import is_gone
 
-        database = SqlDatabase(self._resolve(self.settings.database).reveal(), is_gone=is_gone)
+        database = SqlDatabase(self._resolve(self.settings.database).reveal(), is_gone=is_gone, boot=self.boot_clock)
         self._stack.callback(database.close)
         return database
 
@@ -170,7 +184,13 @@ class Installation:
         accounts = [self._make_entra_account(account) for account in settings.accounts]
         entra = settings.entra
         return EntraSignIn(
-            accounts, entra.authority, entra.instance_discovery, cache, self._http, self.clock, self.stop
+            accounts,
+            entra.authority,
+            entra.instance_discovery,
+            cache,
+            self._make_http("entra"),
+            self.clock,
+            self.stop,
         )
 
     @cached_property
@@ -184,7 +204,7 @@ class Installation:
             azure_devops.core_url,
             azure_devops.api_version,
             self.entra_sign_in,
-            self._http,
+            self._make_http("azure_devops"),
             self.clock,
             self.stop,
         )
@@ -210,7 +230,7 @@ class Installation:
             key_vault.credential,
             authority=key_vault.authority,
             instance_discovery=key_vault.instance_discovery,
-            http=self._http,
+            http=self._make_http("entra"),
         )
         return self._make_store(lambda _: credential)
 
@@ -227,6 +247,8 @@ class Installation:
             secrets=self.secret_store,
             sign_in=self.entra_sign_in,
             clock=self.clock,
+            boot=self.boot_clock,
+            witnesses=self.service_clocks,
             stop=self.stop,
             entropy=SystemEntropy(),
             accounts=self.accounts,
@@ -258,7 +280,7 @@ class Installation:
         store = KeyVaultSecretStore(
             credential_for,
             verify_challenge_resource=self.settings.key_vault.verify_challenge_resource,
-            http=self._http,
+            http=self._make_http("key_vault"),
             stop=self.stop,
         )
         self._stack.callback(store.close)

@@ -15,6 +15,8 @@ from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.errors import ClaimHeldError, ClaimLostError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
+from tests.support.clock import FakeClock
+from tests.support.fake_database import MemoryDatabase
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_managed_pat, make_rotation
 
@@ -233,3 +235,59 @@ def test_claims_takeover_has_one_winner_when_eight_threads_try(judging: Database
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(claim, range(8)))
     assert won.count(True) == 1
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def timed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Database, FakeClock]]:
+    """A database of each kind with `npm-feed`, on a host with this boot clock."""
+    clock = FakeClock(NOW)
+    if request.param == "memory":
+        memory = MemoryDatabase(host_now=clock.now)
+        memory.clocks.boot = clock
+        with memory.begin() as work:
+            work.inventory.add(make_managed_pat())
+        yield memory, clock
+        return
+    url = f"sqlite:///{tmp_path}/rotator.db"
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.url(server.create_database())
+    upgrade(url)
+    database = SqlDatabase(url, host_now=clock.now, boot=clock)
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+    yield database, clock
+    database.close()
+
+
+def test_claim_of_this_boot_is_measured_by_the_boot_clock_alone(timed: tuple[Database, FakeClock]) -> None:
+    database, clock = timed
+    with database.begin() as work:
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+    clock.advance(SPAN - timedelta(seconds=1))
+    with database.begin() as work:
+        with pytest.raises(ClaimHeldError):
+            work.claims.claim("npm-feed", "run-2", now=NOW + 1000 * SPAN, span=SPAN)
+        work.claims.renew(claim, now=NOW, span=SPAN)
+    clock.advance(SPAN - timedelta(seconds=1))
+    with database.begin() as work, pytest.raises(ClaimHeldError):
+        work.claims.claim("npm-feed", "run-2", now=NOW, span=SPAN)
+    clock.advance(timedelta(seconds=1))
+    with database.begin() as work:
+        assert work.claims.claim("npm-feed", "run-2", now=NOW - 1000 * SPAN, span=SPAN).epoch == 2
+
+
+@pytest.mark.parametrize(("ahead", "is_over"), [(timedelta(minutes=59), False), (timedelta(days=3650), True)])
+def test_claim_of_another_boot_binds_no_longer_than_a_lease_can_last(
+    timed: tuple[Database, FakeClock], ahead: timedelta, is_over: bool
+) -> None:
+    database, clock = timed
+    with database.begin() as work:
+        work.claims.claim("npm-feed", "run-1", now=NOW + ahead - SPAN, span=SPAN)
+    clock.reboot()
+    with database.begin() as work:
+        if is_over:
+            assert work.claims.claim("npm-feed", "run-2", now=NOW, span=SPAN).epoch == 2
+        else:
+            with pytest.raises(ClaimHeldError):
+                work.claims.claim("npm-feed", "run-2", now=NOW, span=SPAN)

@@ -20,6 +20,7 @@ class History:
     updates: int = 0
     outages: int = 0
     short_lives: int = 0
+    wrong_clocks: int = 0
     restores: int = 0
     rebuilds: int = 0
     database_faults: int = 0

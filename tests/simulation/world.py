@@ -48,6 +48,12 @@ NAMES = ("ci-build", "npm-feed")
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
+SKEW_SHARE = 0.15
+"""How many processes start on a host whose clock is wrong."""
+SKEWS = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (20, -45, 90, -600, 3601, -30 * 3600, 2 * 86400 + 1, 20 * 86400, 3650 * 86400 + 1, -400 * 86400)
+)
 FAULT_SHARE = 0.004
 """How many transactions find the database locked, and of how many the COMMIT is answered by nothing."""
 
@@ -131,8 +137,10 @@ class World:
         self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
         self.restored = False
-        self.database_faults = 0
-        self.is_database_sound = False
+        self.database_faults = self.skews = 0
+        self.are_clocks_right = self.is_database_sound = False
+        self.database.clocks.boot = self.clock
+        self.database.clocks.has_clock = randomness.random() < 0.5
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
         self.set_policy(self.policy)
@@ -242,7 +250,8 @@ class World:
         """A run as one process would have it; `stop` stays that of the newest run that is no person's command."""
         self.runs += 1
         life.began_at, life.overlap = self.clock.now(), self.policy.rules[0].overlap
-        database = MortalDatabase(self, life)
+        host = HostClock(self.clock, self.pick_skew())
+        database = MortalDatabase(self, life, host)
         stop = make_stop(MortalClock(self.clock, life))
         self.stop = self.stop if is_person else stop
         services = Services(
@@ -251,7 +260,9 @@ class World:
             pats=MortalPats(self, life),
             secrets=MortalSecrets(self, life),
             sign_in=MortalSignIn(self, life),
-            clock=self.clock,
+            clock=host,
+            boot=self.clock,
+            witnesses=MortalWitnesses(self.clock),
             stop=stop,
             entropy=SeededEntropy(self.random),
             accounts=ACCOUNTS,
@@ -267,6 +278,13 @@ class World:
             claimant=f"run-{self.runs}",
             progress=lambda event, subject: None,
         )
+
+    def pick_skew(self) -> timedelta:
+        """How far the clock of the host is ahead on which a process starts now."""
+        if self.are_clocks_right or self.random.random() > SKEW_SHARE:
+            return timedelta(0)
+        self.skews += 1
+        return self.random.choice(SKEWS)
 
     def pick_database_fault(self) -> CommitFault | None:
         """What is wrong with the transaction that begins now."""
@@ -332,7 +350,7 @@ class World:
     def make_calm(self) -> None:
         """Lists are whole from now on, but for an odd entry, and the database fails no more."""
         self.gap_share, self.lag = 0.0, timedelta(0)
-        self.is_database_sound = True
+        self.is_database_sound = self.are_clocks_right = True
 
     def _change_listed(self, listed: tuple[Pat, ...]) -> PatList:
         """A list that lags behind the mints and, in a tenth of the cases, lacks one more entry, and does not say so.
@@ -411,6 +429,33 @@ class SeededEntropy:
         return self._random.randint(low, high)
 
 
+class HostClock:
+    """Port Clock of one host: the true time and how far it is ahead; in a third of the wrong ones it is set right."""
+
+    def __init__(self, clock: FakeClock, ahead: timedelta) -> None:
+        self._clock, self._ahead = clock, ahead
+        self._set_right_after = 40 if ahead.seconds % 2 else None
+        self._reads = 0
+
+    def now(self) -> datetime:
+        """See the port."""
+        self._reads += 1
+        if self._set_right_after is not None and self._reads > self._set_right_after:
+            self._ahead = timedelta(0)
+        return self._clock.now() + self._ahead
+
+
+class MortalWitnesses:
+    """Port Witnesses: the services' clocks are right."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def read_witnesses(self) -> dict[str, datetime]:
+        """See the port."""
+        return dict.fromkeys(("azure_devops", "key_vault"), self._clock.now())
+
+
 class MortalClock:
     """The world's clock; a dead process neither reads it nor waits."""
 
@@ -447,8 +492,13 @@ class MortalSignIn:
 class MortalDatabase:
     """The world's database; a dead process commits nothing, and sometimes the database fails."""
 
-    def __init__(self, world: World, life: Life) -> None:
-        self._world, self._life = world, life
+    def __init__(self, world: World, life: Life, host: HostClock) -> None:
+        self._world, self._life, self._host = world, life, host
+
+    def _tell_time(self) -> None:
+        """A file has no clock but the host's of whoever opens it; a server has one of its own, which is right."""
+        clocks = self._world.database.clocks
+        clocks.host_now = self._world.clock.now if clocks.has_clock else self._host.now
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -458,6 +508,7 @@ class MortalDatabase:
         if fault is CommitFault.LOCKED:
             raise fault.make_error()
         with self._world.database.begin() as work:
+            self._tell_time()
             work.claims = StuckClaims(work.claims, self._world.stuck)
             yield work
             self._life.check()
@@ -471,6 +522,7 @@ class MortalDatabase:
         """See the port."""
         self._life.check()
         with self._world.database.read() as reading:
+            self._tell_time()
             yield reading
 
 

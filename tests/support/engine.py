@@ -34,6 +34,8 @@ from tests.support.engine_fakes import (
     CallTape,
     CountingEntropy,
     FakeSignIn,
+    FakeWitnesses,
+    OffsetClock,
     ProcessDied,
     ScriptedPats,
     WatchedDatabase,
@@ -72,6 +74,7 @@ class EngineWorld:
         self.database = WatchedDatabase(self.clock, self.timeline)
         self.sign_in, self.entropy = FakeSignIn(), CountingEntropy()
         self.policy, self.accounts = policy, accounts
+        self.witnesses, self.host_clock = FakeWitnesses(self.clock), OffsetClock(self.clock)
         self.timing, self.max_parallel = Timing(), 1
         self.marker_key: SecretValue | None = None
         self.told: list[tuple[str, dict[str, Detail]]] = []
@@ -85,7 +88,9 @@ class EngineWorld:
             pats=self.pats,
             secrets=self.secrets,
             sign_in=self.sign_in,
-            clock=self.clock,
+            clock=self.host_clock,
+            boot=self.clock,
+            witnesses=self.witnesses,
             stop=self.stop,
             entropy=self.entropy,
             accounts=self.accounts,

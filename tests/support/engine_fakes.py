@@ -81,6 +81,7 @@ class WatchedDatabase(MemoryDatabase):
 
     def __init__(self, clock: FakeClock, timeline: list[str]) -> None:
         super().__init__(host_now=lambda: clock.now() + self.skew, lock_timeout=0.01)
+        self.clocks.boot = clock
         self.skew = timedelta(0)
         self.dies_before: str | None = None
         self.dies_after: str | None = None
@@ -216,6 +217,31 @@ class FakeSignIn:
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""
         return self.damage
+
+
+class OffsetClock:
+    """Port Clock of a host: the true time, and how far this host's clock is ahead of it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        """See the port."""
+        return self._clock.now() + self.ahead
+
+
+class FakeWitnesses:
+    """Port Witnesses: each service's clock is that far ahead of the true time; two are heard, and right."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.ahead: dict[str, timedelta] = dict.fromkeys(("azure_devops", "key_vault"), timedelta(0))
+
+    def read_witnesses(self) -> dict[str, datetime]:
+        """See the port."""
+        now = self._clock.now()
+        return {name: now + span for name, span in self.ahead.items()}
 
 
 class CountingEntropy:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rotator.adapters.database.claims import make_held, make_lost, make_missing
+from rotator.adapters.database.claims import Held, make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
+from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
@@ -22,6 +23,7 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
+from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
@@ -31,11 +33,24 @@ from rotator.ports.revocations import Revocations, RevocationsReader
 
 
 @dataclass
+class Clocks:
+    """What time it is: by the host or the server, whether that is the database's own clock, and by the boot clock."""
+
+    host_now: Callable[[], datetime]
+    has_clock: bool = False
+    boot: BootClock | None = None
+
+    def read_boot(self) -> BootMoment | None:
+        """The moment of this boot, where there is a boot clock."""
+        return None if self.boot is None else self.boot.read_boot()
+
+
+@dataclass
 class _Tables:
     """Everything that is stored. The values are immutable, so copying the containers is a snapshot."""
 
     pats: dict[str, ManagedPat] = field(default_factory=dict)
-    claims: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    claims: dict[str, Held] = field(default_factory=dict)
     rotations: dict[str, Rotation] = field(default_factory=dict)
     untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
     limits: dict[tuple[str, str], LifetimeLimit] = field(default_factory=dict)
@@ -63,7 +78,7 @@ class _Tables:
     def holds(self, claim: Claim) -> bool:
         """Whether the claim is the current one."""
         pat, holder = self.pats.get(claim.name), self.claims.get(claim.name)
-        return pat is not None and pat.epoch == claim.epoch and holder is not None and holder[0] == claim.claimant
+        return pat is not None and pat.epoch == claim.epoch and holder is not None and holder.claimant == claim.claimant
 
 
 class _MemoryInventoryReader:
@@ -251,26 +266,27 @@ class _MemoryAuditLog(_MemoryAuditLogReader):
 
 
 class _MemoryClaims:
-    def __init__(self, tables: _Tables) -> None:
+    def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._tables = tables
+        self._clocks = clocks
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         self._tables.check_order()
         pat = self._tables.pats.get(name)
         if pat is None:
             raise make_missing(name)
-        holder, until = self._tables.claims.get(name, (claimant, now))
-        if until > now:
-            raise make_held(name, holder, until)
+        held = self._tables.claims.get(name)
+        if held is not None and not held.is_over(now, span, self._clocks.read_boot()):
+            raise make_held(name, held.claimant or "", held.until or now)
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
-        self._tables.claims[name] = (claimant, now + span)
+        self._tables.claims[name] = Held(claimant, now + span, self._clocks.read_boot())
         return Claim(name, claimant, pat.epoch + 1, now + span)
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         self._tables.check_order()
         if not self._tables.holds(claim):
             raise make_lost(claim)
-        self._tables.claims[claim.name] = (claim.claimant, now + span)
+        self._tables.claims[claim.name] = Held(claim.claimant, now + span, self._clocks.read_boot())
         return replace(claim, expires_at=now + span)
 
     def release(self, claim: Claim) -> None:
@@ -340,8 +356,8 @@ class _MemoryRevocations(_MemoryRevocationsReader):
 
 
 class _MemoryReading:
-    def __init__(self, tables: _Tables, host_now: Callable[[], datetime]) -> None:
-        self._host_now = host_now
+    def __init__(self, tables: _Tables, clocks: Clocks) -> None:
+        self._clocks = clocks
         self.inventory: InventoryReader = _MemoryInventoryReader(tables)
         self.journal: JournalReader = _MemoryJournalReader(tables)
         self.audit: AuditLogReader = _MemoryAuditLogReader(tables)
@@ -350,22 +366,28 @@ class _MemoryReading:
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
 
     def now(self) -> datetime:
-        return self._host_now()
+        return self._clocks.host_now()
+
+    def find_clock(self) -> datetime | None:
+        return self._clocks.host_now() if self._clocks.has_clock else None
 
 
 class _MemoryUnitOfWork:
-    def __init__(self, tables: _Tables, host_now: Callable[[], datetime]) -> None:
-        self._host_now = host_now
+    def __init__(self, tables: _Tables, clocks: Clocks) -> None:
+        self._clocks = clocks
         self.inventory: Inventory = _MemoryInventory(tables)
         self.journal: Journal = _MemoryJournal(tables)
         self.audit: AuditLog = _MemoryAuditLog(tables)
-        self.claims: Claims = _MemoryClaims(tables)
+        self.claims: Claims = _MemoryClaims(tables, clocks)
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
         self.conditions: Conditions = _MemoryConditions(tables)
         self.revocations: Revocations = _MemoryRevocations(tables)
 
     def now(self) -> datetime:
-        return self._host_now()
+        return self._clocks.host_now()
+
+    def find_clock(self) -> datetime | None:
+        return self._clocks.host_now() if self._clocks.has_clock else None
 
 
 class MemoryDatabase:
@@ -378,7 +400,7 @@ class MemoryDatabase:
     def __init__(
         self, *, host_now: Callable[[], datetime] = lambda: datetime.now(UTC), lock_timeout: float = 10.0
     ) -> None:
-        self._host_now = host_now
+        self.clocks = Clocks(host_now)
         self._lock_timeout = lock_timeout
         self._tables = _Tables()
         self._turn = threading.Lock()
@@ -390,7 +412,7 @@ class MemoryDatabase:
             raise DatabaseLockedError("the database in memory is held by another transaction")
         try:
             tables = self._tables.copy()
-            yield _MemoryUnitOfWork(tables, self._host_now)
+            yield _MemoryUnitOfWork(tables, self.clocks)
             self._tables = tables
         finally:
             self._turn.release()
@@ -398,7 +420,7 @@ class MemoryDatabase:
     @contextmanager
     def read(self) -> Iterator[Reading]:
         """See the port. What is committed is never changed in place: a commit puts new tables there."""
-        yield _MemoryReading(self._tables, self._host_now)
+        yield _MemoryReading(self._tables, self.clocks)
 
     def snapshot(self) -> object:
         """All that is committed, for a look at it."""

@@ -103,6 +103,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ),
     ConditionKind.CLONES_ABANDONED: lose_clone,
     ConditionKind.LIFETIME_SHORTENED: shorten,
+    ConditionKind.CLOCK_WRONG: lambda world: world.witnesses.ahead.update(key_vault=timedelta(days=1)),
     ConditionKind.PAT_LEFT_BEHIND: leave_behind,
     ConditionKind.REVOCATION_PENDING: ignore_revocation,
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
@@ -191,6 +192,18 @@ def renew(world: EngineWorld) -> None:
 
 LIVES = (ConditionKind.LIFETIME_SHORTENED,)
 """What a PAT's own life ends, and no next try."""
+
+
+def set_clocks(world: EngineWorld) -> None:
+    """Every clock is right."""
+    world.witnesses.ahead.update(key_vault=timedelta(0))
+
+
+def hear_nobody(world: EngineWorld) -> None:
+    """The witness is not heard any more."""
+    world.witnesses.ahead.clear()
+
+
 RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
 WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.ACCOUNT: (get_well, drop_account),
@@ -199,6 +212,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.MANAGED_PAT: (get_well, *RECORD_WAYS),
     SubjectKind.PAT: (revoke_all, forget_all, lose_record),
     SubjectKind.TOKEN_CACHE: (get_well, move_cache),
+    SubjectKind.CLOCK: (set_clocks, hear_nobody),
 }
 """In which ways a subject gets well or goes away."""
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))

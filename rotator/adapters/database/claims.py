@@ -2,20 +2,24 @@
 
 A claim is a conditional UPDATE of one row, so it is atomic on both databases without a lock of its own. Each raises the
 row's epoch by one. A write made under a claim must find the epoch and the claimant unchanged: a process that was frozen
-for longer than its lease cannot, when it thaws, overwrite the work of whoever took over.
+for longer than its lease cannot, when it thaws, overwrite the work of whoever took over. How long a claim lasts is
+measured by the boot clock where it was made in this boot of this host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, select, update
 
 from rotator.adapters.database.schema import managed_pat as table
+from rotator.domain.clocks import BootMoment
 from rotator.domain.words import say_moment
 from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError
 from rotator.ports.claims import Claim
+from rotator.ports.clock import BootClock
 
 # Made once: building a statement costs the library more than executing it does.
 _HELD = and_(
@@ -68,44 +72,77 @@ def make_missing(name: str) -> NotManagedError:
     return NotManagedError(f"there is no managed PAT {name}", fix="See `rotator inventory list` for the names.")
 
 
+LONGEST_LEASE = timedelta(hours=1)
+"""No claim lasts longer than this unrenewed, whatever its stored end says: a wrong clock may have written that."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A claim as it is stored: whose, until when by the database's clock, made when by the claimant's boot clock."""
+
+    claimant: str | None
+    until: datetime | None
+    made_at: BootMoment | None
+
+    def is_over(self, now: datetime, span: timedelta, boot: BootMoment | None) -> bool:
+        """Whether it binds no more. One that was made in this boot is measured by the boot clock alone."""
+        if self.claimant is None or self.until is None:
+            return True
+        passed = boot.since(self.made_at) if boot is not None else None
+        if passed is not None:
+            return passed >= span
+        return self.until <= now or self.until > now + max(span, LONGEST_LEASE)
+
+
 class SqlClaims:
     """The port Claims."""
 
-    def __init__(self, connection: Connection, is_gone: Callable[[str], bool]) -> None:
+    def __init__(self, connection: Connection, is_gone: Callable[[str], bool], boot: BootClock | None = None) -> None:
         self._connection = connection
         self._is_gone = is_gone
+        self._boot = boot
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """See the port. NotManagedError when there is no record. A claim whose process has ended does not count."""
-        free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
-        if not self._take(name, free, claimant, now + span):
-            row = self._connection.execute(
-                select(table.c.epoch, table.c.claimed_by, table.c.claimed_until).where(table.c.name == name)
-            ).one_or_none()
-            if row is None:
-                raise make_missing(name)
-            of_the_dead = and_(table.c.epoch == row.epoch, table.c.claimed_by == row.claimed_by)
-            if not self._is_gone(row.claimed_by) or not self._take(name, of_the_dead, claimant, now + span):
-                raise make_held(name, row.claimed_by, row.claimed_until)
-        epoch = self._connection.execute(select(table.c.epoch).where(table.c.name == name)).scalar_one()
-        return Claim(name, claimant, epoch, now + span)
+        query = select(table.c.epoch, table.c.claimed_by, table.c.claimed_until, table.c.claimed_at)
+        row = self._connection.execute(query.where(table.c.name == name)).one_or_none()
+        if row is None:
+            raise make_missing(name)
+        boot = self._read_boot()
+        held = Held(row.claimed_by, row.claimed_until, row.claimed_at)
+        is_free = held.is_over(now, span, boot) or self._is_gone(row.claimed_by or "")
+        if not is_free or not self._take(name, row.epoch, held, Held(claimant, now + span, boot)):
+            raise make_held(name, row.claimed_by or claimant, row.claimed_until or now + span)
+        return Claim(name, claimant, row.epoch + 1, now + span)
 
-    def _take(self, name: str, condition: ColumnElement[bool], claimant: str, until: datetime) -> bool:
-        taken = self._connection.execute(
+    def _take(self, name: str, epoch: int, held: Held, taken: Held) -> bool:
+        """Take it over from the one who was seen to hold it; False when anybody renewed or took it meanwhile."""
+        values = {"claimed_by": taken.claimant, "claimed_until": taken.until, "claimed_at": taken.made_at}
+        done = self._connection.execute(
             update(table)
-            .where(table.c.name == name, condition)
-            .values(epoch=table.c.epoch + 1, claimed_by=claimant, claimed_until=until)
+            .where(
+                table.c.name == name,
+                table.c.epoch == epoch,
+                table.c.claimed_by.is_not_distinct_from(held.claimant),
+                table.c.claimed_until.is_not_distinct_from(held.until),
+            )
+            .values(epoch=table.c.epoch + 1, **values)
         )
-        return taken.rowcount > 0
+        return done.rowcount > 0
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""
         until = now + span
-        renewed = self._connection.execute(_CHANGE, {**_list_held(claim), "claimed_until": until})
+        values = {**_list_held(claim), "claimed_until": until, "claimed_at": self._read_boot()}
+        renewed = self._connection.execute(_CHANGE, values)
         if renewed.rowcount == 0:
             raise make_lost(claim)
         return Claim(claim.name, claim.claimant, claim.epoch, until)
 
     def release(self, claim: Claim) -> None:
         """See the port."""
-        self._connection.execute(_CHANGE, {**_list_held(claim), "claimed_by": None, "claimed_until": None})
+        values = {"claimed_by": None, "claimed_until": None, "claimed_at": None}
+        self._connection.execute(_CHANGE, {**_list_held(claim), **values})
+
+    def _read_boot(self) -> BootMoment | None:
+        return None if self._boot is None else self._boot.read_boot()

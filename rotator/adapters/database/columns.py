@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from rotator.domain.audit_event import Detail
+from rotator.domain.clocks import BootMoment
 from rotator.domain.managed_pat import check_aware
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,6 +49,24 @@ class Moment(TypeDecorator[datetime]):
         if value is None:
             return None
         return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+class Boot(TypeDecorator[BootMoment]):
+    """A moment by the boot clock, as text: the boot's id, and the microseconds since it began."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: BootMoment | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else f"{value.boot_id} {value.elapsed // _MICROSECOND}"
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> BootMoment | None:
+        """From the database."""
+        if value is None:
+            return None
+        boot_id, _, microseconds = value.rpartition(" ")
+        return BootMoment(boot_id, timedelta(microseconds=int(microseconds)))
 
 
 class Span(TypeDecorator[timedelta]):

@@ -28,14 +28,14 @@ from sqlalchemy import (
     text,
 )
 
-from rotator.adapters.database.columns import Details, Moment, Span, Texts, Word
+from rotator.adapters.database.columns import Boot, Details, Moment, Span, Texts, Word
 from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = tuple(f"{number:04}" for number in range(1, 15))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -76,6 +76,7 @@ managed_pat = Table(
     Column("wanted_display_name", Text),
     Column("wanted_scope", Text),
     Column("wanted_lifetime", Span),
+    Column("claimed_at", Boot),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
@@ -115,6 +116,7 @@ rotation = Table(
     Column("mint_begun_at", Moment),
     Column("kind", Word(RotationKind), nullable=False, server_default="rotation"),
     Column("ending", Word(RotationEnding)),
+    Column("overlap_began", Boot),
     Index("rotation_by_name", "name", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
     Index("rotation_by_predecessor", "predecessor_id"),

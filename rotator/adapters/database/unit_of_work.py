@@ -24,6 +24,7 @@ from rotator.adapters.database.revocations import SqlRevocations, SqlRevocations
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
+from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader
@@ -37,12 +38,17 @@ def read_host_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def load_now(connection: Connection, host_now: Callable[[], datetime]) -> datetime:
-    """PostgreSQL's clock, or the host's where the database is a file."""
+def find_clock(connection: Connection) -> datetime | None:
+    """Return the time by PostgreSQL's clock; None where the database is a file."""
     if not is_postgresql(connection):
-        return host_now()
+        return None
     moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
     return moment.astimezone(UTC)
+
+
+def load_now(connection: Connection, host_now: Callable[[], datetime]) -> datetime:
+    """PostgreSQL's clock, or the host's where the database is a file."""
+    return find_clock(connection) or host_now()
 
 
 class SqlReading:
@@ -62,19 +68,27 @@ class SqlReading:
         """See the port. Moves on within a transaction."""
         return load_now(self._connection, self._host_now)
 
+    def find_clock(self) -> datetime | None:
+        """See the port."""
+        return find_clock(self._connection)
+
 
 class SqlUnitOfWork:
     """The port UnitOfWork on one open connection."""
 
     def __init__(
-        self, connection: Connection, host_now: Callable[[], datetime], is_gone: Callable[[str], bool]
+        self,
+        connection: Connection,
+        host_now: Callable[[], datetime],
+        is_gone: Callable[[str], bool],
+        boot: BootClock | None,
     ) -> None:
         self._connection = connection
         self._host_now = host_now
         self.inventory: Inventory = SqlInventory(connection)
         self.journal: Journal = SqlJournal(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
-        self.claims: Claims = SqlClaims(connection, is_gone)
+        self.claims: Claims = SqlClaims(connection, is_gone, boot)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
         self.conditions: Conditions = SqlConditions(connection)
         self.revocations: Revocations = SqlRevocations(connection)
@@ -83,13 +97,18 @@ class SqlUnitOfWork:
         """See the port. Moves on within a transaction."""
         return load_now(self._connection, self._host_now)
 
+    def find_clock(self) -> datetime | None:
+        """See the port."""
+        return find_clock(self._connection)
+
 
 class SqlDatabase:
     """The port Database.
 
     Making one only parses the URL. The first transaction connects and checks the schema, once: DatabaseError
     `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. Thread-safe.
-    `is_gone` says whether a claimant's process has certainly ended: then its claims no longer count.
+    `is_gone` says whether a claimant's process has certainly ended: then its claims no longer count. `boot` measures
+    the claims that were made on this host.
     """
 
     def __init__(
@@ -98,8 +117,10 @@ class SqlDatabase:
         *,
         host_now: Callable[[], datetime] = read_host_clock,
         is_gone: Callable[[str], bool] = lambda claimant: False,
+        boot: BootClock | None = None,
         lock_wait: timedelta = LOCK_WAIT,
     ) -> None:
+        self._boot = boot
         self._url = parse_url(url)
         self._lock_wait = lock_wait
         self._host_now = host_now
@@ -115,7 +136,7 @@ class SqlDatabase:
         with self._translated():
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
-                yield SqlUnitOfWork(connection, self._host_now, self._is_gone)
+                yield SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
 
     @contextmanager
     def read(self) -> Iterator[Reading]:

@@ -60,6 +60,8 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.LeftBehindResolved,
     places.PolicyChanged,
     places.LimitForgotten,
+    places.ClockDoubted,
+    places.ClockConfirmed,
     places.SignInStarted,
     places.SignInRefused,
     places.SignInCompleted,

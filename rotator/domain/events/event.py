@@ -32,6 +32,7 @@ class SubjectKind(StrEnum):
     SECRET = auto()
     POLICY = auto()
     TOKEN_CACHE = auto()
+    CLOCK = auto()
 
     @property
     def key(self) -> str:

@@ -23,6 +23,24 @@ class LimitForgotten(Event, name="limit_forgotten", subject=SubjectKind.ORGANIZA
     learned_at: datetime
 
 
+class ClockDoubted(
+    Event,
+    name="clock_doubted",
+    subject=SubjectKind.CLOCK,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.ERROR,
+    needs_person=True,
+    begins=ConditionKind.CLOCK_WRONG,
+):
+    """A clock differs from the others by so many seconds: the host's (nothing is minted or revoked), or a witness's."""
+
+    seconds: int | None
+
+
+class ClockConfirmed(Event, name="clock_confirmed", subject=SubjectKind.CLOCK, ends=(ConditionKind.CLOCK_WRONG,)):
+    """A clock that differed from the others agrees with them, or is not listened to any more."""
+
+
 class SignInStarted(Event, name="sign_in_started", subject=SubjectKind.ACCOUNT, outcome=Outcome.INTENDED):
     """A person begins to sign an account in."""
 

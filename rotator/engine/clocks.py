@@ -1,0 +1,112 @@
+"""The clock guard: while the host's clock is wrong, nothing is minted or revoked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rotator.domain.clocks import MOST_SKEW, Verdict, judge
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.places import ClockConfirmed, ClockDoubted
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.words import say_duration
+from rotator.engine.auditing import record
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunContext
+from rotator.engine.waiting import keep_books
+from rotator.errors import ClockSkewError
+from rotator.ports.clock import Clock
+from rotator.ports.database import Reading
+
+HOST = "host"
+URGENT = timedelta(hours=6)
+"""With less time left by the witnesses' clocks a PAT is rotated all the same, reckoned by them."""
+
+
+class ReckonedClock:
+    """Port Clock: the host's clock, put right by what the witnesses say."""
+
+    def __init__(self, clock: Clock, offset: timedelta) -> None:
+        self._clock, self._offset = clock, offset
+
+    def now(self) -> datetime:
+        """See the port."""
+        return self._clock.now() + self._offset
+
+
+def read_clocks(run: RunContext, reading: Reading) -> Verdict:
+    """Return what the services, the database and the audit log say of the host's clock."""
+    witnesses = dict(run.services.witnesses.read_witnesses())
+    own = reading.find_clock()
+    if own is not None:
+        witnesses["database"] = own
+    head = reading.audit.load_head()
+    return judge(run.services.clock.now(), witnesses, head.occurred_at if head is not None else None)
+
+
+def list_moments(held: ClaimedPat) -> list[datetime]:
+    """Return what time it is by every clock at hand: the host's, the database's, and those that agree with them."""
+    now = held.services.clock.now()
+    verdict, stored = held.load(lambda reading: (read_clocks(held.run, reading), reading.now()))
+    return [now, stored, *verdict.agreeing]
+
+
+def check_clocks(run: RunContext, *, revokes: bool) -> None:
+    """Raise ClockSkewError when the host's clock is wrong. Call it right before a mint or a revocation.
+
+    In a run that is reckoned by the witnesses only a mint may be sent.
+    """
+    with run.services.database.read() as reading:
+        verdict = read_clocks(run, reading)
+    if verdict.is_wrong or (revokes and run.is_reckoned):
+        raise make_skew_error(verdict)
+
+
+def notice_clocks(run: RunContext) -> Verdict:
+    """Return the verdict of now, and record what began or ended: a wrong clock of the host, or of a witness."""
+
+    def notice() -> Verdict:
+        with run.services.database.begin() as work:
+            verdict, now = read_clocks(run, work), run.services.clock.now()
+            lasting = {c.subject for c in work.conditions.load() if c.kind is ConditionKind.CLOCK_WRONG}
+            doubts = {HOST: verdict.offset} if verdict.is_wrong else dict(verdict.dissenting)
+            for subject in sorted(doubts.keys() - lasting):
+                span = doubts[subject]
+                doubted = ClockDoubted(seconds=None if span is None else round(span.total_seconds()))
+                record(work, run, subject, doubted, now)
+                run.progress(doubted, subject)
+            for subject in sorted(lasting - doubts.keys()):
+                if not verdict.is_wrong or subject == HOST:
+                    record(work, run, subject, ClockConfirmed(), now)
+                    run.progress(ClockConfirmed(), subject)
+            return verdict
+
+    return keep_books(run.services, notice)
+
+
+def reckon(run: RunContext, verdict: Verdict) -> RunContext | None:
+    """Return the run as it works by the witnesses' time; None when they do not agree on one."""
+    if verdict.offset is None:
+        return None
+    services = replace(run.services, clock=ReckonedClock(run.services.clock, verdict.offset))
+    return replace(run, services=services, is_reckoned=True)
+
+
+def is_urgent(pat: ManagedPat, now: datetime) -> bool:
+    """Whether a PAT cannot wait until somebody has set the clock: what has expired by now can."""
+    return timedelta(0) < pat.valid_to - now < URGENT
+
+
+def make_skew_error(verdict: Verdict) -> ClockSkewError:
+    """Return the error that says how wrong the host's clock is."""
+    if verdict.offset is None:
+        said = "the clocks of the services disagree, so nobody can tell what time it is"
+    elif abs(verdict.offset) <= MOST_SKEW:
+        said = "this host's clock is wrong"
+    else:
+        side = "slow" if verdict.offset > timedelta(0) else "fast"
+        said = f"this host's clock is {say_duration(abs(verdict.offset))} {side}, by the clocks of those it talks to"
+    return ClockSkewError(
+        f"{said}; nothing was minted or revoked",
+        fix="Set the clock of this host (time synchronisation, NTP), then run `rotator once`.",
+    )

@@ -1,0 +1,230 @@
+"""A wrong clock: nothing is minted or revoked, no overlap is cut short, and nothing that it wrote binds for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.engine.claiming import claimed
+from rotator.engine.keeping import revoke_current, revoke_previous
+from rotator.engine.report import OutcomeKind
+from rotator.engine.run import recover_interrupted
+from rotator.errors import ClaimHeldError, ClaimLostError, ClockSkewError
+from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world, names_of
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+YEARS = 3650 * DAY
+
+
+def set_host(world: EngineWorld, ahead: timedelta) -> None:
+    """Set the host's clock, which is the clock of a database in a file, too."""
+    world.host_clock.ahead = world.database.skew = ahead
+
+
+def list_clocks(world: EngineWorld) -> list[str]:
+    """Whose clocks are said to be wrong."""
+    with world.database.read() as reading:
+        return [c.subject for c in reading.conditions.load() if c.kind is ConditionKind.CLOCK_WRONG]
+
+
+def count_sent(world: EngineWorld) -> int:
+    """How many requests changed something."""
+    return sum(mark in MUTATIONS for mark in world.timeline)
+
+
+@pytest.mark.parametrize("ahead", [2 * DAY, -30 * HOUR, YEARS, timedelta(seconds=62)])
+def test_nothing_is_minted_or_revoked_when_the_hosts_clock_is_wrong(ahead: timedelta) -> None:
+    world = make_world(NAME, "other")
+    world.rotate("other")
+    world.advance(hours=25)
+    sent = count_sent(world)
+    set_host(world, ahead)
+    for act in (world.run, lambda: world.rotate(NAME), lambda: recover_interrupted(world.make_run())):
+        with pytest.raises(ClockSkewError) as caught:
+            world.watch(act)
+        assert (caught.value.code, caught.value.exit_code) == ("clock_skew", 1)
+    for revoke, name in ((revoke_current, NAME), (revoke_previous, "other")):
+        with pytest.raises(ClockSkewError):
+            revoke(world.make_run(), name)
+    assert count_sent(world) == sent
+    assert list_clocks(world) == ["host"]
+    set_host(world, timedelta(0))
+    assert names_of(world.run(), OutcomeKind.RETIRED) == ["other"]
+    assert list_clocks(world) == []
+    assert world.states() == ["overlapping"]
+
+
+def test_run_goes_on_when_one_witness_dissents_and_it_is_told_once() -> None:
+    world = make_world()
+    world.witnesses.ahead["entra"] = -3 * DAY
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
+    world.advance(hours=1)
+    world.run()
+    assert world.events("entra") == ["clock_doubted unknown"]
+    world.advance(hours=24)
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+    world.witnesses.ahead["entra"] = timedelta(0)
+    world.run()
+    assert world.events("entra") == ["clock_doubted unknown", "clock_confirmed succeeded"]
+
+
+def test_database_server_is_a_witness() -> None:
+    world = make_world()
+    world.witnesses.ahead.clear()
+    world.database.clocks.has_clock = True
+    world.host_clock.ahead = DAY
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert world.count("mint") == 0
+
+
+def test_last_event_is_a_hint_when_nobody_else_is_heard() -> None:
+    world = make_world("other")
+    world.add_managed(NAME, days_left=20)
+    world.run()
+    world.witnesses.ahead.clear()
+    set_host(world, -HOUR)
+    with pytest.raises(ClockSkewError):
+        world.rotate(NAME)
+    assert world.count("mint") == 1
+
+
+@pytest.mark.parametrize("ahead", [20 * DAY, -30 * HOUR])
+def test_pat_with_hours_left_is_rotated_by_the_witnesses_time(ahead: timedelta) -> None:
+    world = make_world("other")
+    world.add_managed(NAME, days_left=5.9 / 24)
+    set_host(world, ahead)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    (rotation,) = world.rotations(NAME)
+    assert rotation.state.value == "overlapping"
+    assert rotation.created_at == world.clock.now()
+    assert timedelta(days=29) < world.record(NAME).valid_to - world.clock.now() <= timedelta(days=30)
+    assert (world.states("other"), world.revoked_ids()) == ([], [])
+
+
+def test_pat_with_hours_left_is_rotated_by_hand_and_another_is_not() -> None:
+    world = make_world("other")
+    world.add_managed(NAME, days_left=0.2)
+    set_host(world, 2 * DAY)
+    with pytest.raises(ClockSkewError):
+        world.rotate(NAME, "other")
+    assert (world.states(NAME), world.states("other")) == (["overlapping"], [])
+
+
+def test_nothing_is_rotated_when_the_witnesses_disagree() -> None:
+    world = make_world("other")
+    world.add_managed(NAME, days_left=0.1)
+    world.witnesses.ahead.update(azure_devops=2 * DAY, key_vault=5 * DAY)
+    with pytest.raises(ClockSkewError, match="disagree"):
+        world.run()
+    assert world.count("mint") == 0
+    assert list_clocks(world) == ["host"]
+
+
+def test_clock_that_is_wrong_from_the_vaults_answer_on_closes_the_rotation() -> None:
+    """Before the mint the vault is asked too, and heard: nothing was minted, nothing is noted as failed."""
+    world = make_world()
+    world.database.interrupts["rotation_planned"] = lambda: set_host(world, DAY)
+    report = world.run()
+    assert [outcome.failure and outcome.failure.code for outcome in report.of_kind(OutcomeKind.FAILED)] == [
+        "clock_skew"
+    ]
+    assert (world.states(), world.count("mint"), world.record().failures) == (["abandoned"], 0, 0)
+
+
+def test_overlap_is_not_cut_short_when_a_slow_host_is_set_right() -> None:
+    """Nobody was heard while it was slow, so nothing but the boot clock knows."""
+    world = make_world()
+    world.witnesses.ahead.clear()
+    set_host(world, -30 * HOUR)
+    world.run()
+    assert world.states() == ["overlapping"]
+    set_host(world, timedelta(0))
+    world.advance(seconds=10)
+    world.run()
+    assert (world.states(), world.revoked_ids()) == (["overlapping"], [])
+    world.advance(hours=24)
+    world.run()
+    assert world.states() == ["completed"]
+
+
+def test_overlap_of_another_boot_is_measured_by_the_clocks_alone() -> None:
+    world = make_world()
+    world.run()
+    world.clock.reboot()
+    world.advance(hours=24)
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+
+
+def test_overlap_that_a_fast_clock_dated_begins_anew_and_ends() -> None:
+    world = make_world()
+    world.witnesses.ahead.clear()
+    set_host(world, YEARS)
+    world.rotate(NAME)
+    assert world.states() == ["overlapping"]
+    world.witnesses.ahead.update(azure_devops=timedelta(0), key_vault=timedelta(0))
+    set_host(world, timedelta(0))
+    world.run()
+    until = world.rotations()[0].overlap_until
+    assert until is not None
+    assert until <= world.clock.now() + DAY
+    world.advance(hours=24)
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+
+
+def test_claim_of_a_clock_that_was_years_ahead_is_over_after_its_lease() -> None:
+    world = make_world()
+    set_host(world, YEARS)
+    with claimed(world.make_run(), NAME):
+        set_host(world, timedelta(0))
+        with pytest.raises(ClaimHeldError), claimed(world.make_run(), NAME):
+            pass
+        world.advance(minutes=5)
+        with claimed(world.make_run(), NAME):
+            pass
+
+
+def test_claim_of_another_host_whose_clock_was_years_ahead_binds_nobody() -> None:
+    world = make_world()
+    set_host(world, YEARS)
+    with claimed(world.make_run(), NAME):
+        set_host(world, timedelta(0))
+        world.clock.reboot()
+        with claimed(world.make_run(), NAME):
+            pass
+
+
+def test_claim_holds_when_the_clock_is_set_forward() -> None:
+    """An hour passes for nobody: the boot clock knows."""
+    world = make_world()
+    with claimed(world.make_run(), NAME) as held:
+        set_host(world, HOUR)
+        held.check_claim()
+        with pytest.raises(ClaimHeldError), claimed(world.make_run(), NAME):
+            pass
+
+
+def test_claim_is_over_when_the_host_was_suspended_and_its_clock_set_back() -> None:
+    world = make_world()
+    with claimed(world.make_run(), NAME) as held:
+        world.advance(minutes=6)
+        set_host(world, timedelta(minutes=-6))
+        with pytest.raises(ClaimLostError):
+            held.check_claim()
+
+
+def test_request_that_a_fast_clock_dated_settles_within_its_time() -> None:
+    world = make_world()
+    world.witnesses.ahead.clear()
+    set_host(world, YEARS)
+    world.pats.postpone_mint()
+    world.rotate(NAME)
+    world.witnesses.ahead.update(azure_devops=timedelta(0), key_vault=timedelta(0))
+    set_host(world, timedelta(0))
+    assert NAME in names_of(world.run(), OutcomeKind.SETTLING)
+    world.advance(minutes=11)
+    world.run()
+    assert sorted(world.states()) == ["abandoned", "overlapping"]
