@@ -10,6 +10,8 @@ from rotator.domain.managed_pat import ManagedPat, check_aware
 from rotator.domain.urgency import is_near_expiry
 
 _LEAST_BELIEF, _MOST_BELIEF = timedelta(days=1), timedelta(days=30)
+_JUST_SEEN = timedelta(hours=7)
+"""A little longer than the longest wait between two attempts."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,13 @@ class LifetimeLimit:
 
 
 def find_longest(limits: Mapping[tuple[str, str], LifetimeLimit], pat: ManagedPat, now: datetime) -> timedelta | None:
-    """Return the longest lifetime that a clone of this PAT can have, as far as is known; None near its expiry."""
+    """Return the longest lifetime that a clone of this PAT can have, as far as is known.
+
+    Near its expiry only what the last attempt has seen counts: there a short clone is taken, and where lists lag only
+    one that is asked for as short as it is granted can be proven.
+    """
     limit = limits.get((pat.account, pat.organization))
-    if limit is None or not limit.is_believed(now) or is_near_expiry(pat.valid_from, pat.valid_to, now):
+    if limit is None or not limit.is_believed(now):
         return None
-    return limit.longest
+    is_old = now - limit.learned_at > _JUST_SEEN
+    return None if is_old and is_near_expiry(pat.valid_from, pat.valid_to, now) else limit.longest

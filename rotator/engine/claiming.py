@@ -175,9 +175,9 @@ class ClaimedPat:
         self._commit([event], None, lambda work: work.inventory.remove(self.pat.name, self._claim))
         self._tell([event])
 
-    def record(self, event: Event) -> None:
-        """Record what happened to the rotation at hand, and change nothing else."""
-        self._commit([event], self.rotation, lambda work: None)
+    def record(self, event: Event, *, write: Callable[[UnitOfWork], None] = lambda work: None) -> None:
+        """Record what happened to the rotation at hand, with what `write` writes; it stays in its state."""
+        self._commit([event], self.rotation, write)
         self._tell([event])
 
     def check_claim(self) -> None:

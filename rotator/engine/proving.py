@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 from rotator.domain.events.rotations import MintAnswerDoubted
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import Likeness, compare_mint
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.waiting import Patience
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+from rotator.ports.database import UnitOfWork
 from rotator.ports.pat_service import PatFilter
 
 
@@ -31,25 +34,26 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
     made = _fetch_made(held, identifier)
     likeness = compare_mint(made, rotation, organization_id)
     if likeness is Likeness.NEAR and made.valid_to == answered.valid_to:
-        _check_shortened(held, identifier, organization_id)
+        _check_shortened(held, made, organization_id)
     elif likeness is not Likeness.OURS:
         raise _doubt(held, identifier, "not_like_ours")
     return made
 
 
-def _check_shortened(held: ClaimedPat, identifier: str, organization_id: str | None) -> None:
+def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -> None:
     """Look at the whole list before a shorter expiry is believed: a person may have made one like it just now.
 
     The list must show the PAT that the answer names, and none with the exact second that was asked for. An entry
-    that could not be read before the mint either is not the new one.
+    that could not be read before the mint either is not the new one. Doubted or not, the lifetime is learned: where
+    lists lag, the next mint asks for no more than the server grants, and its answer is proven by the exact second.
     """
-    rotation = held.rotation
+    rotation, identifier = held.rotation, made.authorization_id.lower()
     listed = held.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
     if identifier not in {pat.authorization_id.lower() for pat in listed}:
-        raise _doubt(held, identifier, "not_listed")
+        raise _doubt(held, identifier, "not_listed", made.lifetime)
     newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
     if newly_unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
-        raise _doubt(held, identifier, "another_may_be_ours")
+        raise _doubt(held, identifier, "another_may_be_ours", made.lifetime)
 
 
 def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:
@@ -70,9 +74,15 @@ def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:
             raise _doubt(held, identifier, "not_shown") from cause
 
 
-def _doubt(held: ClaimedPat, identifier: str, doubt: str) -> UnknownOutcomeError:
-    """Record that the answer proves nothing, and return the error to raise."""
-    held.record(MintAnswerDoubted(authorization_id=identifier, doubt=doubt))
+def _doubt(held: ClaimedPat, identifier: str, doubt: str, granted: timedelta | None = None) -> UnknownOutcomeError:
+    """Record that the answer proves nothing, and what lifetime it grants; return the error to raise."""
+    rotation, now = held.rotation, held.services.clock.now()
+
+    def learn(work: UnitOfWork) -> None:
+        if granted is not None:
+            work.limits.save(rotation.account, rotation.organization, LifetimeLimit(granted, now))
+
+    held.record(MintAnswerDoubted(authorization_id=identifier, doubt=doubt), write=learn)
     return UnknownOutcomeError(
         f"Azure DevOps answered the mint with PAT {identifier}, which is not proven to be the new one ({doubt})",
         service="azure_devops",

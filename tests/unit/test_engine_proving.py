@@ -176,6 +176,19 @@ def test_shorter_life_is_believed_beside_an_entry_that_could_not_be_read_before_
         assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
 
 
+def test_pat_is_rotated_under_a_shorter_maximum_although_no_list_shows_what_is_new() -> None:
+    """The first answer is doubted; the second mint asks for what was granted, and needs no list."""
+    world = make_world()
+    known = set(world.pats.pats)
+    world.pats.change_listed = lambda listed: tuple(pat for pat in listed if pat.authorization_id in known)
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    world.run()
+    check_doubted(world, "not_listed")
+    world.advance(hours=1)
+    report = world.run()
+    assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
+
+
 def test_clone_is_kept_when_the_server_needs_a_while_to_show_it() -> None:
     world = make_world()
     busy = TransientError("busy", service="azure_devops", operation="fetch_pat", retry_after=3.0)

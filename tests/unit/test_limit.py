@@ -63,7 +63,9 @@ def test_limit_is_believed_for_one_lifetime_but_a_day_at_least_and_a_month_at_mo
 
 def test_limit_yields_near_the_expiry_and_is_another_places_affair() -> None:
     limits = {PLACE: LifetimeLimit(5 * DAY, NOW)}
-    assert find_longest(limits, replace(PAT, valid_to=NOW + 2 * DAY), NOW) is None
+    near = replace(PAT, valid_to=NOW + 2 * DAY)
+    assert find_longest(limits, near, NOW + DAY / 3) is None
+    assert find_longest(limits, near, NOW + DAY / 4) == 5 * DAY, "what the last attempt has seen counts"
     assert find_longest(limits, replace(PAT, organization="fabrikam"), NOW) is None
 
 
