@@ -28,14 +28,15 @@ class Crash(BaseException):
 class Life:
     """One simulated process: whether it is alive, and how many bytecodes of our code it has executed.
 
-    `action` is called before the bytecode numbered `at`; it may raise Crash, or block. `began_at` and `overlap` are
-    when it began, and the overlap of its policy. While it sends its first request after it was frozen, `decided_at`
-    tells when it fell asleep: nothing that it knows is newer.
+    `action` is called before the bytecode numbered `at`; it may raise Crash, or block. `is_person`: it does a person's
+    command. `began_at` and `overlap` are when it began, and the overlap of its policy. While it sends its first request
+    after it was frozen, `decided_at` tells when it fell asleep: nothing that it knows is newer.
     """
 
     def __init__(self, at: int | None = None, action: Callable[[], None] | None = None) -> None:
         self.dead = False
         self.executed = 0
+        self.is_person = False
         self.began_at: datetime | None = None
         self.overlap = timedelta(0)
         self.decided_at: datetime | None = None

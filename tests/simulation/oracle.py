@@ -150,10 +150,15 @@ class Oracle:
         """A process writes a value; `span` is the overlap of the policy that it was started with."""
         self._sends[place, value] = _Send(decided_at, began_at, span)
 
-    def note_replacement(self, place: Place, predecessor: str) -> None:
-        """A process writes the clone of that PAT to a secret."""
+    def note_chosen(self, place: Place) -> None:
+        """A person chose which PAT belongs into that secret."""
+        self._kept_apart.discard(place)
+
+    def note_replacement(self, place: Place, predecessor: str, *, is_overruled: bool) -> None:
+        """A process writes the clone of that PAT to a secret; `is_overruled`: a person gave up what it holds."""
         read = self._stretches.get(place)
-        if place in self._kept_apart and read is not None and read.send is None and read.owner != predecessor:
+        is_kept = place in self._kept_apart or not is_overruled
+        if is_kept and read is not None and read.send is None and read.owner != predecessor:
             self.breaks.append(
                 f"I10: consumers of {place[1]} read {read.owner} and are given the clone of {predecessor}"
             )

@@ -121,7 +121,7 @@ class People:
         world.oracle.look()
 
     def make_twins(self, name: str) -> None:
-        """Somebody has two PATs of one display name, both due, and gave consumers the value of one of them."""
+        """Somebody has two PATs of one display name, both due, and gave consumers the value of one."""
         world, now = self._world, self._world.clock.now()
         start, end, spot = now - timedelta(days=8), now + timedelta(days=2), world.spots[name]
         twins = [world.add_human(spot, f"{name}-hook", "vso.code", end, valid_from=start) for _ in range(2)]
@@ -130,6 +130,8 @@ class People:
             world.secrets.write_foreign(place, world.random.choice(twins).value)
             world.oracle.look()
             world.oracle.note_consumers_of((place.vault, place.name))
+        if world.random.random() < 0.5:
+            self.adopt_all()
 
     def change_policy(self, name: str) -> None:
         """Somebody edits policy.yaml: another overlap, another lifetime, older versions disabled or not."""
@@ -211,7 +213,9 @@ class People:
         self._adopt(run, chosen, None, choices)
 
     def _confirm(self, name: str, run: RunContext) -> None:
-        self._adopt(run, [name], Choice(replace_foreign=True))
+        record = self._load(name)
+        if record is not None:
+            self._adopt(run, [record.authorization_id], Choice(replace_foreign=True))
 
     def _adopt(
         self,
@@ -225,6 +229,8 @@ class People:
         shown = [*(item.record for item in plan.proposals), *(item.record for item in plan.confirmations)]
         newest = (self._world.find_newest(SecretLocation.of(record)) for record in shown)
         self._world.seen |= {version for version in newest if version is not None}
+        for record in shown if references else ():
+            self._world.oracle.note_chosen((record.vault, record.secret_name))
         adopt(run, plan)
 
     def _adopt_back(self, name: str, run: RunContext) -> None:

@@ -318,8 +318,8 @@ def _pick_fault(world: World) -> Callable[[], None]:
         world.secrets.apply_late()
         world.oracle.look()
 
-    postpone_mint, postpone_store = world.pats.postpone_mint, world.secrets.postpone_store
-    faults = (fail_pats, fail_vault, postpone_mint, postpone_store, lose_store, swap_answer)
+    postponements = (world.pats.postpone_mint, world.pats.postpone_revoke, world.secrets.postpone_store)
+    faults = (fail_pats, fail_vault, *postponements, lose_store, swap_answer)
     return randomness.choice((*faults, *faults, apply_late))
 
 
@@ -331,7 +331,7 @@ def _clear_faults(world: World) -> None:
     world.pats._planned.clear()
     world.make_calm()
     world.secrets._planned.clear()
-    world.pats._postponed_mints = 0
+    world.pats._postponed_mints = world.pats._postponed_revokes = 0
     world.pats._swapped.clear()
     world.secrets._postponed_stores = 0
 

@@ -249,6 +249,7 @@ class World:
     def make_run(self, life: Life, *, is_person: bool = False) -> RunContext:
         """A run as one process would have it; `stop` stays that of the newest run that is no person's command."""
         self.runs += 1
+        life.is_person = is_person
         life.began_at, life.overlap = self.clock.now(), self.policy.rules[0].overlap
         host = HostClock(self.clock, self.pick_skew())
         database = MortalDatabase(self, life, host)
@@ -679,7 +680,8 @@ class MortalSecrets:
             raise self._world.make_break("I4: a write to the vault without an intent")
         place, now = (location.vault, location.name), self._world.clock.now()
         span = self._life.overlap
-        self._world.oracle.note_replacement(place, tags.get(PREDECESSOR_TAG, ""))
+        is_overruled = self._life.is_person or newest in self._world.seen or newest != self._world.proven.get(place)
+        self._world.oracle.note_replacement(place, tags.get(PREDECESSOR_TAG, ""), is_overruled=is_overruled)
         self._world.oracle.note_send(
             place, value.reveal(), self._life.decided_at or now, self._life.began_at or now, span
         )

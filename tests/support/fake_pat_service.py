@@ -76,7 +76,8 @@ class FakePatService:
         self.ignores_revoke: Callable[[str], bool] = lambda authorization_id: False
         self._clock = clock
         self._planned: list[_Planned] = []
-        self._postponed_mints = 0
+        self._postponed_mints = self._postponed_revokes = 0
+        self._late_revokes: list[str] = []
         self._swapped: list[tuple[str | None, bool]] = []
         self._late: list[tuple[str, str, str, str, datetime]] = []
         self._made = 0
@@ -108,18 +109,26 @@ class FakePatService:
         with self._lock:
             self._postponed_mints += 1
 
+    def postpone_revoke(self) -> None:
+        """Let the answer of the next revocation be lost, and its effect wait for `apply_late`."""
+        with self._lock:
+            self._postponed_revokes += 1
+
     def swap_mint_answer(self, authorization_id: str | None = None, *, effect: bool = True) -> None:
         """Answer the next mint, carried out or not, as another request: with that PAT, or the newest other one."""
         with self._lock:
             self._swapped.append((authorization_id, effect))
 
     def apply_late(self) -> int:
-        """Let the postponed mints happen now; how many there were."""
+        """Let the postponed mints and revocations happen now; how many there were."""
         with self._lock:
+            revoked, self._late_revokes = self._late_revokes, []
+            for authorization_id in revoked:
+                self.pats[authorization_id].revoked = True
             landing, self._late = self._late, []
             for account, organization, display_name, scope, valid_to in landing:
                 self._create(account, organization, display_name, scope, valid_to)
-            return len(landing)
+            return len(landing) + len(revoked)
 
     def add_pat(
         self,
@@ -228,8 +237,12 @@ class FakePatService:
 
     def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
         """As the port says."""
-        with self._lock, self._call("revoke", account, organization, authorization_id):
+        with self._lock, self._call("revoke", account, organization, authorization_id) as call:
             fake = self._find(account, authorization_id)
+            if self._postponed_revokes and fake is not None:
+                self._postponed_revokes -= 1
+                self._late_revokes.append(authorization_id)
+                raise make_unknown_outcome(call, Trace(), "connection_lost", "the connection was closed")
             if fake is not None and not self.ignores_revoke(authorization_id):
                 fake.revoked = True
             return self.answer_ids

@@ -73,3 +73,13 @@ def test_mint_is_rejected_with_the_error_that_the_organization_is_given(service:
     with pytest.raises(RejectedError) as caught:
         mint(service)
     assert caught.value.code == "creation_policy"
+
+
+def test_revocation_takes_effect_late_when_postponed(service: FakePatService) -> None:
+    made = mint(service).pat.authorization_id
+    service.postpone_revoke()
+    with pytest.raises(UnknownOutcomeError):
+        service.revoke("build-bot", "contoso", made)
+    assert len(service.live_pats()) == 1
+    assert (service.apply_late(), service.live_pats()) == (1, ())
+    assert service.apply_late() == 0
