@@ -42,7 +42,18 @@ STATUS_KEYS = {
     "secret_name",
     "last_error",
 }
-REPORT_LISTS = {"rotated", "retired", "recovered", "abandoned", "failed", "blocked", "held", "postponed", "settling"}
+REPORT_LISTS = {
+    "created",
+    "rotated",
+    "retired",
+    "recovered",
+    "abandoned",
+    "failed",
+    "blocked",
+    "held",
+    "postponed",
+    "settling",
+}
 
 
 def _read(result: subprocess.CompletedProcess[str], code: int = 0) -> Document:
@@ -142,7 +153,7 @@ def test_status_has_exactly_the_documented_keys_when_asked_for_json(signed_in: R
     _adopt(signed_in, *DUE)
     assert signed_in("once").returncode == 0
     document = _read(signed_in("status", "--json"))
-    assert document.keys() == {"schema_version", "generated_at", "pats", "accounts", "runs"}
+    assert document.keys() == {"schema_version", "generated_at", "pats", "pending_revocations", "accounts", "runs"}
     assert all(pat.keys() == STATUS_KEYS for pat in document["pats"])
     states = {pat["name"]: pat["state"] for pat in document["pats"]}
     assert {states[name] for name in DUE} <= {"overlapping", "ok"}
