@@ -164,11 +164,13 @@ class Rotation:
 
     @property
     def may_write_late(self) -> bool:
-        """Whether a write to the vault that nobody waits for any more may still replace a newer one.
+        """Whether what it wrote to the vault, or may still write there, is not what consumers should read.
 
-        Not after a rotation was frozen: then a person decides what the vault holds.
+        A write that nobody waits for any more may still replace a newer one; the value of a clone that was revoked
+        outside is of no use. Not after a rotation was frozen: then a person decides what the vault holds.
         """
-        return self.tried_store and (self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_LOST)
+        is_unawaited = self.tried_store and self.state in BEYOND_STORE
+        return is_unawaited or self.ending is RotationEnding.CLONE_LOST
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """Return the rotation after a step; raises IllegalTransitionError when `STEPS` forbids it.

@@ -106,6 +106,15 @@ def is_overlap_over(held: ClaimedPat) -> bool:
     return passed is None or passed >= rotation.overlap
 
 
+def make_overlap_error(name: str) -> RotationError:
+    """Make the error for when a PAT is to be rotated whose predecessor is still in its overlap."""
+    return RotationError(
+        f"{name} was already rotated, and its old PAT is still in its overlap",
+        code="overlap_not_over",
+        fix=f"Wait for the overlap to end, or end it now with `rotator revoke {name} --previous`.",
+    )
+
+
 def identify_current(held: ClaimedPat, latest: StoredSecret) -> Identity:
     """Return who the value that consumers read signs in as: the rotation at hand wrote it, by its tags."""
     rotation = held.rotation

@@ -24,6 +24,7 @@ from rotator.engine.holds import find_hold
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.noticing import VaultNotes, make_down_event
+from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, make_plan
 from rotator.engine.reconciling import Reconciliation, reconcile
@@ -39,7 +40,6 @@ from rotator.errors import (
     NotManagedError,
     PlanRefusedError,
     RejectedError,
-    RotationError,
     RotatorError,
     StoppedError,
 )
@@ -297,8 +297,4 @@ def check_overlap(run: RunContext, names: list[str]) -> None:
         overlapping = {r.name for r in reading.journal.load_open() if r.state is RotationState.OVERLAPPING}
     for name in names:
         if name in overlapping:
-            raise RotationError(
-                f"{name} was already rotated, and its old PAT is still in its overlap",
-                code="overlap_not_over",
-                fix=f"Wait for the overlap to end, or end it now with `rotator revoke {name} --previous`.",
-            )
+            raise make_overlap_error(name)

@@ -15,7 +15,12 @@ from rotator.engine.listing import ServerView
 from rotator.engine.losses import check_attempts
 from rotator.engine.minting import begin_mint, mint_clone
 from rotator.engine.noticing import VaultNotes
-from rotator.engine.overlapping import confirm_stored, is_overlap_over, restart_if_misdated
+from rotator.engine.overlapping import (
+    confirm_stored,
+    is_overlap_over,
+    make_overlap_error,
+    restart_if_misdated,
+)
 from rotator.engine.pace import Turns
 from rotator.engine.planning import has_past_failure, is_waiting
 from rotator.engine.preflight import begin_rotation, inspect_source
@@ -58,6 +63,7 @@ class PatWork:
     def work(self, held: ClaimedPat) -> None:
         """Do everything that this run has to do with one ManagedPat. Raise whatever goes wrong."""
         self._undo_late(held)
+        was_rotated = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
         try:
             apply_findings(held, self.view, self._found)
         except CloneLostError:
@@ -75,6 +81,8 @@ class PatWork:
             )
         self._retire(held)
         if held.has_open_rotation:
+            if was_rotated and self._is_by_hand:
+                raise make_overlap_error(held.pat.name)  # by another run, since a person's command looked
             return
         now, decision = self.run.services.clock.now(), self._decide(held)
         is_wanted = held.pat.state is ManagedPatState.ACTIVE and not is_waiting(held.pat, now)
@@ -135,7 +143,11 @@ class PatWork:
                 revoke_left_pat(held, rotation, late_pat, "late")
                 reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
-        if held.pat.name in self._found.late_stores and restore_committed(held):
+        if held.pat.name in self._found.late_stores:
+            self._restore(held)
+
+    def _restore(self, held: ClaimedPat) -> None:
+        if restore_committed(held):
             reason = OutcomeReason.VALUE_RESTORED
             self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason))
 
@@ -170,8 +182,10 @@ class PatWork:
         self.report.add(outcome)
 
     def _report_lost_clone(self, held: ClaimedPat) -> None:
+        """Report it, and put back what consumers can use: the value of the old PAT, if that lives."""
         reason, lost_id = OutcomeReason.CLONE_REVOKED_ELSEWHERE, held.rotation.new_authorization_id
         self.report.add(PatOutcome.of(OutcomeKind.ABANDONED, held.pat, reason=reason, revoked_id=lost_id))
+        self._restore(held)
 
     def _retire(self, held: ClaimedPat) -> None:
         """Revoke the old PAT if its overlap is over. If the clone turns out to be lost, report it."""

@@ -225,13 +225,16 @@ def test_journal_load_unconfirmed_finds_closed_mints_when_they_may_still_land(da
 def test_journal_load_late_stores_finds_unanswered_writes_when_nobody_waits_for_them(
     database: Database, claim: Claim
 ) -> None:
-    """Of rotations that are over or being given up, changed at or after the moment asked for; not of frozen ones."""
+    """Of rotations that are over or being given up, changed at or after the moment asked for; not of frozen ones.
+
+    And the value of a clone that was revoked outside, whose write was answered.
+    """
     late = replace(make_rotation("late"), state=RotationState.ABANDONED, tried_store=True, updated_at=NOW + DAY)
     lost = RotationEnding.CLONE_LOST
     found = (
         late,
         replace(late, id="later", created_at=NOW + DAY),
-        replace(late, id="lost", state=RotationState.FAILED, ending=lost, created_at=NOW + 2 * DAY),
+        replace(late, id="lost", state=RotationState.FAILED, ending=lost, tried_store=False, created_at=NOW + 2 * DAY),
         replace(late, id="over", state=RotationState.COMPLETED, created_at=NOW + 3 * DAY),
     )
     others = (

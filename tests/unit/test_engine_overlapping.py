@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from rotator.engine.auditing import load_events
+from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind
+from rotator.engine.run import rotate_by_hand
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import NAME, codes_of, names_of
+from tests.support.engine import NAME, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -48,6 +50,57 @@ def test_old_pat_is_current_again_and_rotated_anew_when_the_clone_was_revoked_by
     assert world.rotations()[1].predecessor_id == old
     world.check_served()
     world.finish()
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_old_value_is_put_back_when_the_clone_was_revoked_by_hand_and_nothing_is_due(is_paused: bool) -> None:
+    """Else consumers would read a dead PAT until the old one is due, or for as long as it is paused."""
+    world = make_world()
+    world.finish()
+    world.rotate(NAME)
+    old, lost = world.live_ids()
+    if is_paused:
+        pause(world.make_run(), NAME)
+    world.advance(hours=2)
+    world.pats.pats[lost].revoked = True
+    report = world.run()
+    assert names_of(report, OutcomeKind.ABANDONED) == names_of(report, OutcomeKind.RECOVERED) == [NAME]
+    assert world.record().authorization_id == old
+    assert world.latest().value.reveal() == world.pats.pats[old].value
+    world.check_served()
+    restored = world.count("store")
+    world.advance(hours=2)
+    world.run()
+    assert world.count("store") == restored
+
+
+def test_old_value_is_put_back_by_a_later_run_when_the_vault_was_away() -> None:
+    world = make_world()
+    world.finish()
+    world.rotate(NAME)
+    old, lost = world.live_ids()
+    world.pats.pats[lost].revoked = True
+    world.advance(hours=2)
+    world.secrets.fail("store", times=30)
+    world.run()
+    world.heal()
+    world.advance(hours=7)
+    world.run()
+    assert world.latest().value.reveal() == world.pats.pats[old].value
+
+
+def test_person_is_told_when_another_run_has_rotated_since_the_command_looked() -> None:
+    world = make_world()
+
+    def rotate_first(*_: object) -> None:
+        world.run()
+
+    run = world.make_run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rotator.engine.run.check_overlap", rotate_first)
+        report = rotate_by_hand(run, [NAME])
+    assert codes_of(report, OutcomeKind.FAILED) == ["overlap_not_over"]
+    assert world.count("mint") == 1
 
 
 def test_pat_is_blocked_when_clone_and_old_one_were_revoked_by_hand() -> None:

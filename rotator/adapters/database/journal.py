@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
@@ -81,8 +81,9 @@ class SqlJournalReader:
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.ending == RotationEnding.CLONE_LOST)
-        query = _select_rotations().where(unawaited, table.c.tried_store, table.c.updated_at >= since)
+        unawaited = and_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.tried_store)
+        late = or_(unawaited, table.c.ending == RotationEnding.CLONE_LOST)
+        query = _select_rotations().where(late, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
     def count_mints(self, since: datetime, until: datetime) -> int:
