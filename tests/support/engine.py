@@ -169,6 +169,9 @@ class EngineWorld:
         self.pats.change_minted = self.pats.change_listed = None
         self.pats.organizations[ORGANIZATION].mint_error = None
         self.database.audit_left = None
+        self.host_clock.ahead = self.database.skew = timedelta(0)
+        self.database.clocks.has_clock = False
+        self.witnesses.ahead = dict.fromkeys(self.witnesses.ahead, timedelta(0))
 
     def show_status(self) -> tuple[PatStatus, ...]:
         """What `rotator status` would show."""

@@ -38,7 +38,16 @@ REFUSED, LOST, THROTTLED, BROKEN = "refused before sending", "applied, reply los
 FORBIDDEN, MALFORMED, SWAPPED = "denied or policy", "malformed or late", "answer of another request"
 INEFFECTIVE, STALE = "without effect", "one version old"
 COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
-ALONE = (("mint", SWAPPED), ("revoke", INEFFECTIVE), ("vault read", STALE))
+WRONG = "clock two days off"
+ALONE = (
+    ("mint", SWAPPED),
+    ("revoke", INEFFECTIVE),
+    ("vault read", STALE),
+    ("host, at a mint", WRONG),
+    ("host, at a revocation", WRONG),
+    ("database", WRONG),
+    ("Entra", WRONG),
+)
 """What can happen to one service only, beside the faults of all."""
 ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra", "create")
 _ALWAYS = 60
@@ -162,6 +171,18 @@ def _swap_answer(world: EngineWorld) -> None:
     world.pats.swap_mint_answer()
 
 
+def _set_host(world: EngineWorld) -> None:
+    world.host_clock.ahead = timedelta(days=2)
+
+
+def _set_server(world: EngineWorld) -> None:
+    world.database.clocks.has_clock, world.database.skew = True, timedelta(days=2)
+
+
+def _set_service(world: EngineWorld) -> None:
+    world.witnesses.ahead["entra"] = timedelta(days=2)
+
+
 def _ignore_revoke(world: EngineWorld) -> None:
     left = iter((True,))
     world.pats.ignores_revoke = lambda authorization_id: next(left, False)
@@ -272,6 +293,10 @@ CELLS = (
         make_overlapping,
     ),
     Cell("revoke", INEFFECTIVE, _ignore_revoke, "completed: no failure", ONCE, make_overlapping),
+    Cell("host, at a mint", WRONG, _set_host, "not begun: clock_skew", ONCE),
+    Cell("host, at a revocation", WRONG, _set_host, "overlapping: clock_skew", ONCE, make_overlapping),
+    Cell("database", WRONG, _set_server, "overlapping: no failure", ONCE),
+    Cell("Entra", WRONG, _set_service, "overlapping: no failure", ONCE),
     Cell("probe", REFUSED, _azure("verify", "refused"), "abandoned: refused", TWICE),
     Cell("probe", LOST, _azure("verify", "lost", after=True, times=3), "overlapping: no failure", ONCE),
     Cell("probe", THROTTLED, _azure("verify", "throttled", 429, times=3), "overlapping: no failure", ONCE),
