@@ -21,7 +21,7 @@ from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
 
-Change = Literal["paused", "resumed", "forgotten"]
+Change = Literal["paused", "resumed", "renamed", "forgotten"]
 """What a command did to a record."""
 
 
@@ -74,6 +74,7 @@ class InventoryChangeDocument(Document):
 
     change: Annotated[Change, "What was done."]
     pat: Annotated[RecordDocument, "The record as it is now, or was when it was forgotten."]
+    old_name: Annotated[str | None, "Its name before it was renamed. Null: it was not."]
 
 
 def make_record_document(pat: ManagedPat) -> RecordDocument:
@@ -128,6 +129,9 @@ def make_inventory_entry_document(
     }
 
 
-def make_inventory_change_document(change: Change, pat: ManagedPat) -> InventoryChangeDocument:
+def make_inventory_change_document(
+    change: Change, pat: ManagedPat, old_name: str | None = None
+) -> InventoryChangeDocument:
     """Say what was done to a record."""
-    return {"schema_version": SCHEMA_VERSION, "change": change, "pat": make_record_document(pat)}
+    document = make_record_document(pat)
+    return {"schema_version": SCHEMA_VERSION, "change": change, "pat": document, "old_name": old_name}

@@ -209,7 +209,12 @@ class ManagedPat:
     @property
     def place(self) -> str:
         """Where its value goes, in lower case: Key Vault ignores case, so two spellings of one place must be equal."""
-        return f"{self.vault.rstrip('/')}/{self.secret_name}".lower()
+        return make_place(self.vault, self.secret_name)
+
+
+def make_place(vault: str, secret_name: str) -> str:
+    """Return where a secret is, in the one spelling of `ManagedPat.place`."""
+    return f"{vault.rstrip('/')}/{secret_name}".lower()
 
 
 def make_managed(pat: Pat, *, name: str, account: str, organization: str, vault: str, secret_name: str) -> ManagedPat:

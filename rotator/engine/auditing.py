@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Detail, make_hash
 from rotator.domain.condition import Condition
-from rotator.domain.events.event import Event
+from rotator.domain.events.catalogue import EVENTS
+from rotator.domain.events.event import Event, SubjectKind
+from rotator.domain.events.inventory import PatRenamed
 from rotator.domain.events.places import PolicyChanged
 from rotator.engine.context import RunContext
 from rotator.engine.waiting import keep_books
@@ -16,6 +18,8 @@ from rotator.errors import AuditChainError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 from rotator.ports.database import Database, Reading, UnitOfWork
 
+_KINDS_OF_PATS = {event.type.begins for event in EVENTS if event.type.subject is SubjectKind.MANAGED_PAT}
+"""The conditions whose subject is a ManagedPat, and no account or place of the same name."""
 _PAGE = 1000
 """How many events one transaction reads."""
 
@@ -48,6 +52,18 @@ def record(
     if event.type.begins is not None:
         work.conditions.begin(Condition(event.type.begins, subject, at))
     return written
+
+
+def record_renamed(
+    work: UnitOfWork, author: Author | RunContext, event: PatRenamed, at: datetime, **place: Detail
+) -> None:
+    """Write under both names that a ManagedPat was renamed; what is wrong and lasts is wrong under the new name."""
+    for name in (event.old_name, event.new_name):
+        record(work, author, name, event, at, **place)
+    for condition in work.conditions.load():
+        if condition.subject == event.old_name and condition.kind in _KINDS_OF_PATS:
+            work.conditions.end(condition.kind, event.old_name)
+            work.conditions.begin(replace(condition, subject=event.new_name))
 
 
 def is_recorded(reading: Reading, event: AuditEvent) -> bool:

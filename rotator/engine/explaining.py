@@ -122,7 +122,10 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
     name, identifier = refusal.name, refusal.reference
     match refusal.kind:
         case RefusalKind.MANAGED:
-            return f"it is managed already, as {name}", ""
+            return (
+                f"it is managed already, as {name}",
+                f"To give it another name: `rotator inventory rename {name} NEW`.",
+            )
         case RefusalKind.ROTATING:
             return f"an unfinished rotation of {name} uses it", _RUN_FIRST
         case RefusalKind.LEFT_BEHIND:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.events.inventory import PatForgotten, PatPaused, PatResumed
+from rotator.domain.events.inventory import PatForgotten, PatPaused, PatRenamed, PatResumed
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.auditing import record_renamed
+from rotator.engine.choices import make_choice
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
@@ -39,6 +41,29 @@ def resume(run: RunContext, name: str) -> ManagedPat:
         if record != held.pat:
             held.save(record, PatResumed())
         return held.pat
+
+
+def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
+    """Give a ManagedPat another name in rotator, with its rotations, what is pending and what is wrong with it.
+
+    Its secret keeps its name, and the PAT its own. UsageError when the new name cannot be one or is taken,
+    ClaimHeldError while a run works on it.
+    """
+    make_choice(new_name, None)
+    now = run.services.clock.now()
+    with run.services.database.begin() as work:
+        pat = check_managed(work, name)
+        claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
+        if new_name != name and any(rotation.is_open for rotation in work.journal.load_for(new_name)):
+            raise UsageError(
+                f"an unfinished rotation has the name {new_name}, and its record is gone",
+                fix="Run `rotator once`: it closes that rotation.",
+            )
+        work.inventory.rename(name, new_name, claim)
+        renamed = PatRenamed(old_name=name, new_name=new_name)
+        record_renamed(work, run, renamed, now, account=pat.account, organization=pat.organization)
+    run.progress(renamed, new_name)
+    return replace(pat, name=new_name)
 
 
 def forget(run: RunContext, name: str) -> ManagedPat:

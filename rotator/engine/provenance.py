@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
-from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.managed_pat import ManagedPat, make_place
 from rotator.domain.rotation import Rotation
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.tags import RESTORED_TAG, ROTATION_TAG
 from rotator.errors import DatabaseBehindError, ForeignWriteError, RotatorError
-from rotator.ports.secret_store import SecretVersion, StoredSecret
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
 
 class Writer(StrEnum):
@@ -55,6 +56,19 @@ def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
     """Load the provenance of a ManagedPat's secret, by the journal as it is now."""
     with run.services.database.read() as reading:
         return Provenance(pat.authorization_id, reading.journal.load_for(pat.name))
+
+
+def find_writer_name(
+    run: RunContext, pats: Iterable[ManagedPat], location: SecretLocation, versions: tuple[SecretVersion, ...]
+) -> str | None:
+    """Return the name of the record that has this secret and wrote it. It may have been renamed since."""
+    place = make_place(location.vault, location.name)
+    owner = next((pat.name for pat in pats if pat.place == place), None)
+    if owner is None:
+        return None
+    with run.services.database.read() as reading:
+        known = {rotation.id for rotation in reading.journal.load_for(owner)}
+    return owner if any(version.tags.get(ROTATION_TAG) in known for version in versions) else None
 
 
 def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:

@@ -16,7 +16,7 @@ from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.provenance import Provenance, Writer
+from rotator.engine.provenance import Provenance, Writer, find_writer_name
 from rotator.engine.reading import fetch_history
 from rotator.engine.replacing import identify
 from rotator.engine.tags import (
@@ -198,7 +198,8 @@ class _Look:
         if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
             return
         tags = versions[0].tags
-        name, organization = tags.get(NAME_TAG, ""), tags.get(ORGANIZATION_TAG)
+        name = find_writer_name(self._run, self.records.values(), location, versions) or tags.get(NAME_TAG, "")
+        organization = tags.get(ORGANIZATION_TAG)
         if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
             self.refusals.append(_refuse(RefusalKind.FOREIGN_TAGS, location.name, location))
             return
@@ -239,7 +240,7 @@ class _Look:
         rule = self._run.policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
         old = (
-            self._find_predecessor(listing, version.tags, pat, _list_ours(versions, before))
+            self._find_predecessor(name, listing, version.tags, pat, _list_ours(versions, before))
             if version is not None
             else None
         )
@@ -288,7 +289,7 @@ class _Look:
             return _belongs_to_another(reading, authorization_id, name, self._run.services.clock.now())
 
     def _find_predecessor(
-        self, listing: Listing, tags: dict[str, str], pat: Pat, ours: frozenset[str | None]
+        self, name: str, listing: Listing, tags: dict[str, str], pat: Pat, ours: frozenset[str | None]
     ) -> Pat | None:
         """Return the old PAT that the tags name, if it lives and is certainly ours; any other is left alone.
 
@@ -297,7 +298,7 @@ class _Look:
         old = listing.find(tags.get(PREDECESSOR_TAG))
         if old is None or old.authorization_id == pat.authorization_id:
             return None
-        if self._is_foreign(old.authorization_id, tags.get(NAME_TAG, "")):
+        if self._is_foreign(old.authorization_id, name):
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes
         return old if is_alike or old.authorization_id in ours else None

@@ -50,5 +50,11 @@ class Inventory(InventoryReader, Protocol):
     def remove(self, name: str, claim: Claim) -> None:
         """Forget a record and keep its rotations. ClaimLostError unless the claim is the current one on it."""
 
+    def rename(self, name: str, new_name: str, claim: Claim) -> None:
+        """Give a record another name, with its rotations and pending revocations; the claim goes with the old name.
+
+        UsageError if the new name is taken, ClaimLostError unless the claim is the current one on the record.
+        """
+
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         """Replace the untracked PATs of one account and organization."""

@@ -317,6 +317,15 @@ def test_adopt_reads_names_and_secrets_when_they_stand_in_a_file(signed_in: Rota
     assert signed_in("inventory", "adopt", "--from", str(file)).returncode == 3
 
 
+def test_pat_has_another_name_when_it_was_renamed(signed_in: Rotator) -> None:
+    _adopt(signed_in, "npm-feed", "docs-site")
+    assert signed_in("inventory", "rename", "npm-feed", "docs-site").returncode == 2
+    renamed = _read(signed_in("inventory", "rename", "npm-feed", "feed", "--reason", "ticket 7", "--json"))
+    assert (renamed["change"], renamed["old_name"], renamed["pat"]["name"]) == ("renamed", "npm-feed", "feed")
+    assert renamed["pat"]["secret_name"] == "contoso-npm-feed"
+    assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"feed"}
+
+
 def _write_secret(sandbox: Sandbox, name: str, value: str, tags: dict[str, str]) -> str:
     """A version that somebody else writes; its id."""
     with sandbox.world.lock:

@@ -10,13 +10,18 @@ import pytest
 
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
+from rotator.domain.rotation import RotationState
 from rotator.errors import ClaimLostError, RotatorError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from rotator.ports.inventory import UntrackedPat
-from tests.support.records import DAY, NOW, make_managed_pat, make_pat
+from tests.support.records import DAY, NOW, make_managed_pat, make_pat, make_rotation
 
 Adopt = Callable[[ManagedPat], Claim]
+
+
+PENDING = PendingRevocation("id-old", "npm-feed", "build-bot", "contoso", RevocationKind.ROTATED, NOW + DAY, NOW, NOW)
 
 
 def _make_full(pat: ManagedPat) -> ManagedPat:
@@ -193,6 +198,46 @@ def test_inventory_remove_is_refused_when_the_claim_was_taken_over_or_is_of_anot
         for stale in (claim, other):
             with pytest.raises(ClaimLostError):
                 work.inventory.remove("npm-feed", stale)
+        assert work.inventory.load("npm-feed") is not None
+
+
+def test_inventory_rename_takes_rotations_and_pending_revocations_along(database: Database, adopt: Adopt) -> None:
+    """Whatever is kept by name; the claim ends with the old name, and others keep theirs."""
+    claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
+    closed = replace(make_rotation("r1"), state=RotationState.COMPLETED)
+    with database.begin() as work:
+        for rotation in (closed, make_rotation("r2")):
+            work.journal.insert(rotation, claim)
+        work.journal.insert(make_rotation("r3", "other"), other)
+        work.revocations.save(PENDING, claim)
+        work.inventory.rename("npm-feed", "feed", claim)
+    with database.read() as reading:
+        assert reading.inventory.load("npm-feed") is None
+        record = reading.inventory.load("feed")
+        assert record == replace(make_managed_pat(), name="feed", epoch=claim.epoch)
+        assert [rotation.id for rotation in reading.journal.load_for("feed")] == ["r2", "r1"]
+        assert reading.journal.load_for("npm-feed") == ()
+        assert [rotation.id for rotation in reading.journal.load_for("other")] == ["r3"]
+        assert [pending.name for pending in reading.revocations.load()] == ["feed"]
+    with database.begin() as work:
+        with pytest.raises(ClaimLostError):
+            work.inventory.save(make_managed_pat(), claim)
+        taken = work.claims.claim("feed", "run-2", now=NOW, span=timedelta(minutes=5))
+        assert taken.epoch == claim.epoch + 1
+
+
+def test_inventory_rename_is_refused_when_the_name_is_taken_or_the_claim_is_gone(
+    database: Database, adopt: Adopt
+) -> None:
+    """Nothing is changed then, not even the rotations."""
+    claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
+    with database.begin() as work:
+        work.journal.insert(make_rotation(), claim)
+        with pytest.raises(UsageError, match="other"):
+            work.inventory.rename("npm-feed", "other", claim)
+        with pytest.raises(ClaimLostError):
+            work.inventory.rename("npm-feed", "feed", other)
+        assert [rotation.name for rotation in work.journal.load_open()] == ["npm-feed"]
         assert work.inventory.load("npm-feed") is not None
 
 

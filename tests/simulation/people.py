@@ -12,7 +12,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
 from rotator.engine.creating import create, make_order
-from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
+from rotator.engine.keeping import forget, pause, rename, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import known_in
@@ -75,6 +75,7 @@ class People:
             partial(self._revoke_current, name),
             partial(self._revoke_previous, name),
             partial(self._forget, name),
+            self._rename,
             self._rebuild,
             recover_all,
             self._revoke_left_behind,
@@ -291,6 +292,14 @@ class People:
         finally:
             if before is not None and self._load(name) is None:
                 self._world.oracle.note_forgotten(before.authorization_id)
+
+    def _rename(self, run: RunContext) -> None:
+        """Give any record another name, or its old one back."""
+        with self._world.database.read() as reading:
+            names = [pat.name for pat in reading.inventory.load_all()]
+        if names:
+            name = self._world.random.choice(names)
+            rename(run, name, name.removesuffix("-new") if name.endswith("-new") else f"{name}-new")
 
     def _rebuild(self, run: RunContext) -> None:
         rebuild(run, look(run))

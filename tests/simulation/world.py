@@ -95,7 +95,8 @@ class World:
     """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due, of one or two accounts.
 
     `spots` tells where each belongs. `human_ids` are PATs that a person made: the engine must not revoke them.
-    `adopted` are the ManagedPats that a person has adopted, `condemned` the PATs that a person names to be revoked,
+    `adopted` are the ManagedPats that a person has adopted, `renamed` are new names of
+    others, `condemned` the PATs that a person names to be revoked,
     and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
     `written` are the ManagedPats whose secret a person has written.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
@@ -128,6 +129,7 @@ class World:
         self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
         self.adopted: set[str] = set()
+        self.renamed: set[str] = set()
         self.condemned: set[str] = set()
         self.named: set[str] = set()
         self.denied: set[str] = set()
@@ -242,7 +244,10 @@ class World:
             records = reading.inventory.load_all()
         self.human_ids -= {record.authorization_id for record in records}
         self.oracle.note_managed(record.authorization_id for record in records)
-        new = {record.name for record in records} - {*self.names, *self.adopted}
+        places = {self.location(name).name for name in self.names}
+        strange = {record.name for record in records if record.name not in {*self.names, *self.adopted}}
+        self.renamed |= {record.name for record in records if record.name in strange and record.secret_name in places}
+        new = strange - self.renamed
         self.adopted |= new
         return len(new)
 
@@ -316,7 +321,7 @@ class World:
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.read() as reading:
-            names = sorted({*self.spots, *self.adopted})
+            names = sorted({*self.spots, *self.adopted, *self.renamed})
             found = [rotation for name in names for rotation in reading.journal.load_for(name)]
         return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
 

@@ -131,6 +131,22 @@ class _MemoryInventory(_MemoryInventoryReader):
             raise make_lost(claim)
         del self._tables.pats[name], self._tables.claims[name]
 
+    def rename(self, name: str, new_name: str, claim: Claim) -> None:
+        tables = self._tables
+        tables.check_order()
+        if claim.name != name or not tables.holds(claim):
+            raise make_lost(claim)
+        if new_name in tables.pats:
+            raise make_conflict(tables.pats[new_name], tables.pats[new_name])
+        del tables.claims[name]
+        tables.pats[new_name] = replace(tables.pats.pop(name), name=new_name)
+        for found, rotation in tables.rotations.items():
+            if rotation.name == name:
+                tables.rotations[found] = replace(rotation, name=new_name)
+        for found, pending in tables.revocations.items():
+            if pending.name == name:
+                tables.revocations[found] = replace(pending, name=new_name)
+
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         self._tables.check_order()
         self._tables.untracked[account, organization] = pats

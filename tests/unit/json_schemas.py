@@ -88,6 +88,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "inventory adopt": ("adoption",),
     "inventory pause": ("inventory-change",),
     "inventory resume": ("inventory-change",),
+    "inventory rename": ("inventory-change",),
     "inventory forget": ("inventory-change",),
     "inventory rebuild": ("rebuild",),
     "inventory forget-limits": ("limits",),

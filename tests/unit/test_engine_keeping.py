@@ -7,22 +7,26 @@ from dataclasses import replace
 
 import pytest
 
+from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.engine.context import RunContext
-from rotator.engine.keeping import check_overlapping, forget, pause, resume, revoke_current, revoke_previous
+from rotator.engine.keeping import check_overlapping, forget, pause, rename, resume, revoke_current, revoke_previous
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand
 from rotator.errors import (
     ClaimHeldError,
     DatabaseError,
     ForeignWriteError,
+    SignInRequiredError,
     StoppedError,
     UnknownOutcomeError,
     UsageError,
 )
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import NAME, codes_of, make_world, names_of
-from tests.support.engine_scenarios import make_overlapping
+from tests.support.engine import ACCOUNT, NAME, codes_of, make_world, names_of
+from tests.support.engine_scenarios import make_busy, make_overlapping
+
+LEASE = {"minutes": 6}
 
 
 def test_paused_pat_is_not_rotated_until_it_is_resumed() -> None:
@@ -273,3 +277,79 @@ def test_pat_was_revoked_outside_when_an_earlier_one_of_it_was_revoked_by_hand()
     resume(world.make_run(), NAME)
     world.pats.pats[world.record().authorization_id].revoked = True
     assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_elsewhere"]
+
+
+def test_open_rotation_and_all_that_is_wrong_go_along_when_a_pat_is_renamed() -> None:
+    world = make_overlapping(hours=1)
+    location, before = world.location(), world.record()
+    world.secrets.fail("fetch_latest", make_busy("fetch_latest", "key_vault"))
+    world.advance(hours=24)
+    world.run()
+    with world.database.read() as reading:
+        since = {condition.kind: condition.since for condition in reading.conditions.load()}
+    assert ConditionKind.ROTATION_FAILING in since
+    world.advance(hours=1)
+    renamed = rename(world.make_run(), NAME, "npm-publish")
+    assert (renamed.name, renamed.secret_name) == ("npm-publish", before.secret_name)
+    world.check_promises()
+    with world.database.read() as reading:
+        lasting = {condition.kind: condition for condition in reading.conditions.load()}
+    assert lasting[ConditionKind.ROTATION_FAILING].subject == "npm-publish"
+    assert lasting[ConditionKind.ROTATION_FAILING].since == since[ConditionKind.ROTATION_FAILING]
+    world.advance(hours=1)
+    world.run()
+    assert world.states("npm-publish") == ["completed"]
+    assert world.location("npm-publish") == location
+    assert world.events()[-1] == world.events("npm-publish")[0] == "pat_renamed succeeded"
+    with world.database.read() as reading:
+        [told] = reading.audit.load_newest(1, AuditFilter(subject=NAME, event="pat_renamed"))
+    assert (told.entry.details["old_name"], told.entry.details["new_name"]) == (NAME, "npm-publish")
+    world.advance(days=25)
+    assert names_of(world.run(), OutcomeKind.ROTATED) == ["npm-publish"]
+
+
+def test_interrupted_mint_is_recovered_under_the_new_name() -> None:
+    world = make_world()
+    world.run_and_die(after="minted")
+    world.advance(**LEASE)
+    rename(world.make_run(), NAME, "npm-publish")
+    world.run()
+    assert world.states("npm-publish")[0] == "abandoned"
+    assert len(world.revoked_ids()) == 1
+
+
+def test_rename_is_refused_when_the_name_is_taken_or_a_run_works_on_the_pat() -> None:
+    world = make_world("a", "b")
+    for new_name in ("b", "a", "No Name", ""):
+        with pytest.raises(UsageError):
+            rename(world.make_run(), "a", new_name)
+    with pytest.raises(UsageError):
+        rename(world.make_run(), "ghost", "c")
+    world.run()
+    world.forget("b")
+    with pytest.raises(UsageError, match="unfinished rotation"):
+        rename(world.make_run(), "a", "b")
+    with world.database.begin() as work:
+        work.claims.claim("a", "another run", now=work.now(), span=world.timing.lease)
+    with pytest.raises(ClaimHeldError):
+        rename(world.make_run(), "a", "c")
+    assert world.record("a").name == "a"
+
+
+def test_run_that_was_planned_before_has_nothing_to_do_when_a_pat_was_renamed_meanwhile() -> None:
+    world = make_world()
+    world.database.interrupts["policy_changed"] = lambda: rename(world.make_run(), NAME, "npm-publish")
+    world.run()
+    assert world.states("npm-publish") == ["overlapping"]
+
+
+def test_name_of_an_account_keeps_its_conditions_when_a_pat_of_the_same_name_is_renamed() -> None:
+    world = make_world(ACCOUNT)
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("nobody is signed in", account=ACCOUNT)
+    world.run()
+    with world.database.read() as reading:
+        before = [item for item in reading.conditions.load() if item.kind is ConditionKind.SIGN_IN_NEEDED]
+    rename(world.make_run(), ACCOUNT, "other")
+    with world.database.read() as reading:
+        assert [item for item in reading.conditions.load() if item.kind is ConditionKind.SIGN_IN_NEEDED] == before
+    assert before

@@ -16,7 +16,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
 from rotator.engine.explaining import explain_refusal
-from rotator.engine.keeping import pause
+from rotator.engine.keeping import pause, rename
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import (
@@ -618,3 +618,18 @@ def test_late_write_is_undone_after_a_rebuild_when_the_restored_database_thinks_
     world.run()
     world.check_served()
     world.finish()
+
+
+def test_renamed_record_keeps_its_name_when_the_vault_still_has_the_old_one() -> None:
+    """The tags are those of the last rotation; the next one writes the new name."""
+    world = make_world()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    back_up = world.database.back_up()
+    rename(world.make_run(), NAME, "npm-publish")
+    plan = do(world)
+    assert ([item.record.name for item in plan.found], plan.news, plan.refusals) == (["npm-publish"], (), ())
+    back_up()
+    plan = do(world)
+    assert ([item.record.name for item in plan.found], plan.news, plan.refusals) == ([NAME], (), ())

@@ -21,7 +21,7 @@ from rotator.adapters.database.records import (
     make_managed_pat,
     make_pat,
 )
-from rotator.adapters.database.schema import managed_pat, untracked_pat
+from rotator.adapters.database.schema import managed_pat, pending_revocation, rotation, untracked_pat
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.errors import UsageError
 from rotator.ports.claims import Claim
@@ -100,6 +100,20 @@ class SqlInventory(SqlInventoryReader):
         """See the port."""
         check_fence(self._connection, claim, name)
         self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
+
+    def rename(self, name: str, new_name: str, claim: Claim) -> None:
+        """See the port."""
+        check_fence(self._connection, claim, name)
+        record = {"name": new_name, "claimed_by": None, "claimed_until": None, "claimed_at": None}
+        try:
+            with savepoint(self._connection):
+                self._connection.execute(update(managed_pat).where(managed_pat.c.name == name).values(record))
+                for table in (rotation, pending_revocation):
+                    self._connection.execute(update(table).where(table.c.name == name).values(name=new_name))
+        except ConstraintError as error:
+            row = self._connection.execute(_LOAD, {"wanted_name": new_name}).one_or_none()
+            other = None if row is None else make_managed_pat(row)
+            raise error if other is None else make_conflict(other, other) from None
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         """See the port. Serialised per account and organization: two runs may replace the same rows."""

@@ -182,6 +182,20 @@ def resume(cli: CliContext, name: str) -> int:
     return _change(cli, name, apply, "resumed", "`rotator plan` shows when it is due.")
 
 
+@inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))
+@click.argument("name")
+@click.argument("new_name", metavar="NEW")
+@reason_option
+@common_options
+@click.pass_obj
+def rename(cli: CliContext, name: str, new_name: str) -> int:
+    """Give a PAT another name in rotator. Its secret keeps its name, and so does the PAT at Azure DevOps."""
+    from rotator.engine.keeping import rename as apply
+
+    after = f"It was {name}; its secret keeps its name."
+    return _change(cli, name, lambda run, old: apply(run, old, new_name), "renamed", after)
+
+
 @inventory.command(
     epilog=examples("rotator inventory forget npm-feed", "rotator inventory forget npm-feed --yes    do not ask")
 )
@@ -248,7 +262,8 @@ def _change(
     with open_installation(cli) as installation:
         pat = apply(installation.make_run(cli.reason), name)
     if cli.as_json:
-        print_json(make_inventory_change_document(change, pat))
+        old_name = name if change == "renamed" else None
+        print_json(make_inventory_change_document(change, pat, old_name))
     say(cli, f"{change}  {pat.name}. {after}")
     return 0
 

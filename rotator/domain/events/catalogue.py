@@ -52,6 +52,7 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.PatPaused,
     inventory.PatResumed,
     inventory.PatReappeared,
+    inventory.PatRenamed,
     inventory.PatForgotten,
     inventory.PatDropped,
     inventory.PatDrifted,

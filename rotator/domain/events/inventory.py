@@ -116,6 +116,13 @@ class PatResumed(Event, name="pat_resumed", subject=SubjectKind.MANAGED_PAT, end
     """A person asked to rotate a ManagedPat again; what failed before is forgotten."""
 
 
+class PatRenamed(Event, name="pat_renamed", subject=SubjectKind.MANAGED_PAT):
+    """A ManagedPat has another name in rotator; told under both names. Its secret keeps its name."""
+
+    old_name: str
+    new_name: str
+
+
 class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
     """A ManagedPat left the inventory; the PAT and its secret stay as they are."""
 
