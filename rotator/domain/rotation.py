@@ -9,7 +9,8 @@ from typing import TypedDict, Unpack
 
 from rotator.domain.clocks import MOST_SKEW, BootMoment
 from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
-from rotator.domain.marker import is_marked
+from rotator.domain.marker import carries_mark
+from rotator.domain.secret_value import SecretValue
 from rotator.errors import IllegalTransitionError
 
 
@@ -131,6 +132,8 @@ class Rotation:
     """A write to the vault was tried and its result is not known: it may take effect late, or once more."""
     kind: RotationKind = RotationKind.ROTATION
     ending: RotationEnding | None = None
+    marked: bool = False
+    """Its display name carries a mark that we made; what only looks like one is a person's."""
 
     def __post_init__(self) -> None:
         moments = (
@@ -195,13 +198,15 @@ class Likeness(StrEnum):
     FOREIGN = "foreign"
 
 
-def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> Likeness:
+def compare_mint(
+    pat: Pat, rotation: Rotation, organization_id: str | None, mark_key: SecretValue | None = None
+) -> Likeness:
     """Return whether a listed PAT is what this rotation's mint created.
 
     OURS needs everything: display name, scopes, this organization alone, the exact planned second, and an id that
-    was not listed before the mint; where the display name carries this rotation's mark, any second will do. NEAR is
-    the same with another expiry: a server that clamps could have made it, and so could a person; it is reported and
-    never revoked unless a person says so.
+    was not listed before the mint; where this rotation marked the display name, with `mark_key`, any second will do.
+    NEAR is the same with another expiry: a server that clamps could have made it, and so could a person; it is
+    reported and never revoked unless a person says so.
     """
     alike = (
         rotation.planned_valid_to is not None
@@ -215,11 +220,16 @@ def compare_mint(pat: Pat, rotation: Rotation, organization_id: str | None) -> L
     )
     if not alike:
         return Likeness.FOREIGN
-    if pat.valid_to == rotation.planned_valid_to or is_marked(rotation.display_name):
+    if pat.valid_to == rotation.planned_valid_to or _is_marked(rotation, mark_key):
         return Likeness.OURS
     created_since = pat.valid_from >= rotation.created_at - timedelta(hours=1)
     earlier = rotation.planned_valid_to is not None and pat.valid_to < rotation.planned_valid_to
     return Likeness.NEAR if created_since and earlier else Likeness.FOREIGN
+
+
+def _is_marked(rotation: Rotation, mark_key: SecretValue | None) -> bool:
+    """Whether the journal says that we marked its display name, and the key says the same."""
+    return rotation.marked and mark_key is not None and carries_mark(rotation.display_name, rotation.id, mark_key)
 
 
 def make_offset_range(lifetime: timedelta) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Self
 
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Likeness, Rotation, RotationEnding, RotationState, compare_mint
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.accounting import Keepers
 from rotator.engine.left_behind import LeftBehind, find_left_behind
 from rotator.engine.listing import Listing
@@ -75,11 +76,13 @@ class Comparison:
     lost_clones: tuple[str, ...]
 
 
-def compare(known: Known, keepers: Keepers, listing: Listing, now: datetime) -> Comparison:
+def compare(
+    known: Known, keepers: Keepers, listing: Listing, now: datetime, mark_key: SecretValue | None = None
+) -> Comparison:
     """Compare a listing with our records and with what accounts for its PATs, both loaded after the listing."""
     pair = (listing.account, listing.organization)
     records = {p.authorization_id: p for p in known.pats if (p.account, p.organization) == pair and p.has_pat}
-    late = _find_late(keepers, listing)
+    late = _find_late(keepers, listing, mark_key)
     left = {item.pat.authorization_id: item for item in find_left_behind(keepers, *pair, listing.pats)}
     entries = []
     for pat in sorted(listing.pats, key=lambda item: (item.display_name, item.valid_to)):
@@ -119,7 +122,7 @@ def has_drifted(pat: ManagedPat, current: Pat) -> bool:
     )
 
 
-def _find_late(keepers: Keepers, listing: Listing) -> dict[str, Rotation]:
+def _find_late(keepers: Keepers, listing: Listing, mark_key: SecretValue | None) -> dict[str, Rotation]:
     """Return the listed PATs that are certainly lost mints of closed rotations, by authorization id.
 
     Those of a ManagedPat that was forgotten are left behind: nothing works on it any more.
@@ -134,7 +137,7 @@ def _find_late(keepers: Keepers, listing: Listing) -> dict[str, Rotation]:
             for pat in listing.pats
             if pat.authorization_id not in keepers.minted_ids
             and keepers.find_by_id(pat.authorization_id) is None
-            and compare_mint(pat, rotation, listing.identity.organization_id) is Likeness.OURS
+            and compare_mint(pat, rotation, listing.identity.organization_id, mark_key) is Likeness.OURS
         ]
         # One mint makes one PAT: where two look like it, or once did, one of them is a person's.
         if len(ours) == 1 and rotation.ending is not RotationEnding.MINT_AMBIGUOUS:

@@ -206,7 +206,9 @@ def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[s
     """Return the listed ids that are as much like this rotation's mint as asked, and that nobody accounts for."""
     organization_id = listing.identity.organization_id
     alike = [
-        pat.authorization_id for pat in listing.pats if compare_mint(pat, held.rotation, organization_id) is likeness
+        pat.authorization_id
+        for pat in listing.pats
+        if compare_mint(pat, held.rotation, organization_id, held.services.marker_key) is likeness
     ]
     with held.services.database.read() as reading:
         keepers = load_keepers(reading, alike, held.services.clock.now())

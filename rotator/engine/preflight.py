@@ -109,6 +109,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         account=pat.account,
         organization=pat.organization,
         display_name=name if key is None else make_marked_name(name, rotation_id, key),
+        marked=key is not None,
         scope=source.pat.scope,
         predecessor_id=pat.authorization_id,
         predecessor_valid_to=source.pat.valid_to,

@@ -32,7 +32,7 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
     if identifier in keepers.minted_ids or keepers.find_by_id(identifier) is not None:
         raise _doubt(held, identifier, "in_use")
     made = _fetch_made(held, identifier)
-    likeness = compare_mint(made, rotation, organization_id)
+    likeness = compare_mint(made, rotation, organization_id, held.services.marker_key)
     if likeness is Likeness.NEAR and made.valid_to == answered.valid_to:
         _check_shortened(held, made, organization_id)
     elif likeness is not Likeness.OURS:
@@ -52,7 +52,8 @@ def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -
     if identifier not in {pat.authorization_id.lower() for pat in listed}:
         raise _doubt(held, identifier, "not_listed", made.lifetime)
     newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
-    if newly_unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
+    key = held.services.marker_key
+    if newly_unreadable or any(compare_mint(pat, rotation, organization_id, key) is Likeness.OURS for pat in listed):
         raise _doubt(held, identifier, "another_may_be_ours", made.lifetime)
 
 

@@ -132,7 +132,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         try:
             with naming_bugs():
                 listing = view.fetch_listing(*pair)
-                comparison = compare(known, load_listed(run, listing, now), listing, now)
+                comparison = compare(known, load_listed(run, listing, now), listing, now, run.services.marker_key)
         except DatabaseError:
             raise
         except RotatorError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rotator.domain.account import Account
+from rotator.domain.marker import make_mark_key
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author
@@ -254,7 +255,7 @@ class Installation:
             accounts=self.accounts,
             timing=Timing(settle=rotation.settle, lease=rotation.lease),
             max_parallel=self.settings.azure_devops.max_parallel,
-            marker_key=self._resolve(self.settings.token_cache.key) if rotation.name_marker else None,
+            marker_key=make_mark_key(self._resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
         )
         return make_stoppable(services)
 

@@ -46,7 +46,7 @@ pending_revocation: authorization_id name account organization kind valid_to sin
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
-    failure_fix tried_store mint_begun_at kind ending overlap_began
+    failure_fix tried_store mint_begun_at kind ending overlap_began marked
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
 """
 

@@ -23,7 +23,7 @@ from rotator.errors import RotatorError
 from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
-from tests.simulation.world import ACCOUNT, LIFETIME, VAULT, Spot, World
+from tests.simulation.world import ACCOUNT, LIFETIME, LIKE_A_MARK, VAULT, Spot, World
 from tests.support.fake_pat_service import FakePat
 
 Act = Callable[[], None]
@@ -92,7 +92,8 @@ class People:
     def _make(self, name: str, days: int) -> FakePat:
         world, seconds = self._world, self._world.random.randint(0, 600)
         end = world.clock.now() + timedelta(days=days, seconds=seconds)
-        return world.add_human(world.spots[name], name, "vso.code", end.replace(microsecond=0))
+        shown = world.random.choice((name, name, f"{name}{LIKE_A_MARK}"))
+        return world.add_human(world.spots[name], shown, "vso.code", end.replace(microsecond=0))
 
     def revoke(self, name: str) -> None:
         """Somebody revokes some of our PATs of that name in the portal."""

@@ -58,6 +58,10 @@ FAULT_SHARE = 0.004
 """How many transactions find the database locked, and of how many the COMMIT is answered by nothing."""
 
 
+LIKE_A_MARK = " #rot-0123456789abcdef"
+"""What people may write at the end of a display name; rotator made it for nobody."""
+
+
 class InvariantError(AssertionError):
     """The promise was broken."""
 
@@ -390,7 +394,9 @@ class World:
     def _add_managed(self, name: str) -> None:
         now, spot, location = self.clock.now(), self.spots[name], self.location(name)
         start = now + timedelta(days=self.days_left) - LIFETIME
-        fake = self.pats.add_pat(spot.account, spot.organization, name, "vso.code", start + LIFETIME, valid_from=start)
+        shown = name if self.random.random() < 0.8 else f"{name}{LIKE_A_MARK} #rot-fedcba9876543210"
+        end = start + LIFETIME
+        fake = self.pats.add_pat(spot.account, spot.organization, shown, "vso.code", end, valid_from=start)
         self.oracle.note_person_made(fake.pat.authorization_id)
         if self.days_left < 2:
             self.oracle.note_short(fake.pat.authorization_id)
@@ -400,7 +406,7 @@ class World:
             account=spot.account,
             organization=spot.organization,
             authorization_id=fake.pat.authorization_id,
-            display_name=name,
+            display_name=shown,
             scope="vso.code",
             valid_from=fake.pat.valid_from,
             valid_to=fake.pat.valid_to,

@@ -35,7 +35,7 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 15))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 16))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -117,6 +117,7 @@ rotation = Table(
     Column("kind", Word(RotationKind), nullable=False, server_default="rotation"),
     Column("ending", Word(RotationEnding)),
     Column("overlap_began", Boot),
+    Column("marked", Boolean, nullable=False, server_default=false()),
     Index("rotation_by_name", "name", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
     Index("rotation_by_predecessor", "predecessor_id"),

@@ -24,5 +24,6 @@ class RotationSettings(Section):
     name_marker: bool = Field(
         default=False,
         description="Add a mark to each new PAT's display name, such as `npm-feed #rot-3f9c2a7d10b4e865`. It proves "
-        "that rotator created the PAT even if the server changed its expiry. Without it, the expiry is the proof.",
+        "that rotator created the PAT even if the server changed its expiry. Without it, the expiry is the proof. Its "
+        "key is made from the token cache's key.",
     )
