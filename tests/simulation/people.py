@@ -154,9 +154,9 @@ class People:
         """`rotator inventory adopt --all`."""
         self._command(self._adopt_all)
 
-    def confirm(self, name: str) -> None:
+    def confirm(self, reference: str) -> None:
         """`rotator inventory adopt ID --replace-foreign` for what is managed already."""
-        self._command(partial(self._confirm, name))
+        self._command(partial(self._confirm, reference))
 
     def rotate(self, name: str) -> None:
         """`rotator rotate NAME`."""
@@ -214,10 +214,11 @@ class People:
         }
         self._adopt(run, chosen, None, choices)
 
-    def _confirm(self, name: str, run: RunContext) -> None:
-        record = self._load(name)
-        if record is not None:
-            self._adopt(run, [record.authorization_id], Choice(replace_foreign=True))
+    def _confirm(self, reference: str, run: RunContext) -> None:
+        """By the PAT's id, or by the one that is recorded under a name: others may have the same display name."""
+        record = self._load(reference)
+        named = record.authorization_id if record is not None else reference
+        self._adopt(run, [named], Choice(replace_foreign=True))
 
     def _adopt(
         self,
