@@ -52,10 +52,15 @@ BEYOND_STORE = frozenset({_S.COMPLETED, _S.ABANDONING, _S.ABANDONED})
 
 
 class RotationKind(StrEnum):
-    """What the rotation is for: to replace a PAT, or only to revoke what an earlier rotation left behind."""
+    """What the rotation is for: to replace a PAT, or only to revoke what an earlier rotation left behind.
+
+    `restore` is no more than one attempt to write the value of `predecessor_id` to the vault again. It is closed from
+    the start: nobody waits for its answer, and a write of it that was not answered is looked for like any late one.
+    """
 
     ROTATION = "rotation"
     REVOCATION = "revocation"
+    RESTORE = "restore"
 
 
 class RotationEnding(StrEnum):
@@ -164,6 +169,11 @@ class Rotation:
     def has_predecessor(self) -> bool:
         """Whether it replaces a PAT; False for the first one of a ManagedPat."""
         return bool(self.predecessor_id)
+
+    @property
+    def stored_id(self) -> str | None:
+        """The PAT whose value its writes to the vault hold."""
+        return self.predecessor_id if self.kind is RotationKind.RESTORE else self.new_authorization_id
 
     @property
     def may_write_late(self) -> bool:

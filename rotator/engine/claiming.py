@@ -164,6 +164,23 @@ class ClaimedPat:
         self._commit([event], rotation, write)
         self._tell([event])
 
+    def begin_attempt(self, attempt: Rotation, event: Event) -> None:
+        """Journal an attempt that is closed from the start, before its request; the rotation at hand stays as it is."""
+        rotation = self._rotation if self.has_open_rotation else None
+        self._commit([event], rotation, lambda work: work.journal.insert(attempt, self._claim))
+        self._tell([event])
+
+    def end_attempt(self, attempt: Rotation, pat: ManagedPat, event: Event) -> None:
+        """Journal that an attempt was answered, and what that changes in the inventory record."""
+
+        def write(work: UnitOfWork) -> None:
+            work.journal.save(attempt, self._claim)
+            work.inventory.save(pat, self._claim)
+
+        self._commit([event], self._rotation if self.has_open_rotation else None, write)
+        self.pat = pat
+        self._tell([event])
+
     def confirm(self, read: Callable[[Reading], T]) -> T:
         """Renew the claim, and return what `read` finds in that transaction: what must hold for the next request."""
         found: list[T] = []

@@ -17,10 +17,10 @@ from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecr
 class Writer(StrEnum):
     """Who wrote a version, seen from one ManagedPat.
 
-    `late`: a closed rotation of ours whose write may take effect after its time, and whose clone is not the current
-    PAT. `ours`: any other rotation that wrote a value by our journal, or a value without tags that we put back.
-    `unknown`: a rotation that our journal does not hold, or that wrote nothing as far as our journal knows, so the
-    database is older than the vault or somebody shares the secret.
+    `late`: a closed rotation of ours, or an attempt to put a value back, whose write may take effect after its time,
+    and whose PAT is not the current one. `ours`: any other rotation that wrote a value by our journal, or a value
+    without tags that we put back. `unknown`: a rotation that our journal does not hold, or that wrote nothing as far as
+    our journal knows, so the database is older than the vault or somebody shares the secret.
     """
 
     NOBODY = "nobody"
@@ -38,12 +38,14 @@ class Provenance:
 
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
         self._known = {r.id for r in rotations if r.tried_store or r.secret_version is not None}
-        self._late = {r.id for r in rotations if r.may_write_late and r.new_authorization_id != current}
+        self._late = {r.id for r in rotations if r.may_write_late and r.stored_id != current}
 
     def find_writer(self, version: SecretVersion | None) -> Writer:
         """Return who wrote the version; NOBODY for None."""
         if version is None:
             return Writer.NOBODY
+        if version.tags.get(RESTORED_TAG) in self._late:
+            return Writer.LATE
         rotation_id = version.tags.get(ROTATION_TAG)
         if rotation_id is None:
             return Writer.OURS if RESTORED_TAG in version.tags else Writer.FOREIGN

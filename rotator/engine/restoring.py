@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from rotator.domain.events.rotations import RestoreStarted, SecretRestored
 from rotator.domain.managed_pat import ManagedPat
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
@@ -30,25 +31,50 @@ def restore_committed(held: ClaimedPat) -> bool:
     committed = _find_committed(held)
     if committed is None:
         return False
-    held.save(
-        held.pat,
-        RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version),
-    )
+    attempt = _make_attempt(held)
+    started = RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version)
+    held.begin_attempt(attempt, started)
     held.check_claim()
     written = run.services.secrets.store(
         held.location,
         committed.value,
         expires_at=committed.version.expires_at or held.pat.valid_to,
         tags={key: value for key, value in committed.version.tags.items() if key != INTENT_TAG}
-        | {RESTORED_TAG: held.pat.name},
+        | {RESTORED_TAG: attempt.id},
     )
     version = str(written)
     held.note_answer(written.answer_ids)
-    held.save(replace(held.pat, secret_version=version), SecretRestored(secret_version=version))
+    answered = attempt.note(run.services.clock.now(), secret_version=version, tried_store=False)
+    held.end_attempt(answered, replace(held.pat, secret_version=version), SecretRestored(secret_version=version))
     if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
         until, began = max(list_moments(held)) + held.rotation.overlap, run.services.boot.read_boot()
         held.learn(secret_version=version, overlap_until=until, overlap_began=began)
     return True
+
+
+def _make_attempt(held: ClaimedPat) -> Rotation:
+    """Make the journal's line of one write of the current value, which has no answer yet."""
+    pat, now = held.pat, held.services.clock.now()
+    return Rotation(
+        id=held.services.entropy.make_id(),
+        name=pat.name,
+        account=pat.account,
+        organization=pat.organization,
+        display_name=pat.display_name,
+        scope=pat.scope,
+        predecessor_id=pat.authorization_id,
+        predecessor_valid_to=pat.valid_to,
+        rule="",
+        vault=pat.vault,
+        secret_name=pat.secret_name,
+        overlap=timedelta(0),
+        disable_previous=False,
+        created_at=now,
+        updated_at=now,
+        state=RotationState.COMPLETED,
+        tried_store=True,
+        kind=RotationKind.RESTORE,
+    )
 
 
 def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:

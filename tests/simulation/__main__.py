@@ -37,7 +37,12 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
         totals.update(adoptions=history.adoptions, commands=history.commands, outages=history.outages)
         totals.update(creations=history.creations, updates=history.updates)
         totals.update(short_lives=history.short_lives, wrong_clocks=history.wrong_clocks)
-        totals.update(restores=history.restores, rebuilds=history.rebuilds, transient_breaks=history.breaks)
+        totals.update(
+            restores=history.restores,
+            late_restores=history.late_restores,
+            rebuilds=history.rebuilds,
+            transient_breaks=history.breaks,
+        )
         totals.update(database_faults=history.database_faults, ignored_revocations=history.ignored_revocations)
     return totals, broken
 

@@ -22,6 +22,7 @@ class History:
     short_lives: int = 0
     wrong_clocks: int = 0
     restores: int = 0
+    late_restores: int = 0
     rebuilds: int = 0
     database_faults: int = 0
     ignored_revocations: int = 0

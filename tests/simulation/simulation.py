@@ -124,13 +124,30 @@ def settle(world: World, history: History) -> None:
         world.lose_knowledge()
     people.sign_in()
     world.clock.advance(LEASE)
+    if world.random.random() < 0.3:
+        _lose_restore(world, history)
     _run_until_at_rest(world, history)
     for number in range(MOST_HELP):
         if not _help(world, people, is_second=number > 0):
             break
         _run_until_at_rest(world, history)
+    if world.secrets.has_late:
+        for name in sorted(set(world.names) - world.spoiled):
+            people.rotate(name)
+        _run_until_at_rest(world, history)
+        history.late_restores += world.secrets.apply_late()
+        world.oracle.look()
+        _run_until_at_rest(world, history)
     history.breaks, history.ignored_revocations = len(world.oracle.passing), world.ignored
     check_rest(world)
+
+
+def _lose_restore(world: World, history: History) -> None:
+    """A run whose next write that puts a value back gets no answer, and takes effect after a further rotation."""
+    world.secrets.postpone_restore()
+    run_process(world, history, None)
+    world.secrets._postponed_restores = 0
+    world.clock.advance(LEASE)
 
 
 def _help(world: World, people: People, *, is_second: bool) -> bool:

@@ -17,7 +17,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, RotationKind
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import load_events
@@ -223,6 +223,13 @@ class EngineWorld:
 
     def rotations(self, name: str = NAME) -> list[Rotation]:
         """A managed PAT's rotations, the oldest first."""
+        return [rotation for rotation in self._journaled(name) if rotation.kind is not RotationKind.RESTORE]
+
+    def restores(self, name: str = NAME) -> list[Rotation]:
+        """The attempts to put a managed PAT's value back, the oldest first."""
+        return [rotation for rotation in self._journaled(name) if rotation.kind is RotationKind.RESTORE]
+
+    def _journaled(self, name: str) -> list[Rotation]:
         with self.database.begin() as work:
             return list(reversed(work.journal.load_for(name)))
 

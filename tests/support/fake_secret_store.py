@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.tags import RESTORED_TAG
 from rotator.errors import DeniedError, RejectedError, RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.clock import Clock
 from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
@@ -54,7 +55,7 @@ class FakeSecretStore:
         self._secrets: dict[tuple[str, str], _Secret] = {}
         self._planned: list[_Planned] = []
         self._late: list[tuple[SecretLocation, StoredSecret]] = []
-        self._postponed_stores = 0
+        self._postponed_stores = self._postponed_restores = 0
         self._made = 0
         self._lock = threading.RLock()
 
@@ -81,6 +82,16 @@ class FakeSecretStore:
         """Let the answer of the next store be lost, and its effect wait for `apply_late`."""
         with self._lock:
             self._postponed_stores += 1
+
+    def postpone_restore(self) -> None:
+        """Do the same to the next store that puts a value back."""
+        with self._lock:
+            self._postponed_restores += 1
+
+    @property
+    def has_late(self) -> bool:
+        """Whether a postponed store has not happened yet."""
+        return bool(self._late)
 
     def apply_late(self) -> int:
         """Let the postponed stores happen now; how many there were."""
@@ -176,8 +187,10 @@ class FakeSecretStore:
             if len(tags) > MOST_TAGS:
                 raise _rejected(location, "store", "vault_rejected")
             stored = self._make(value, expires_at, tags)
-            if self._postponed_stores:
-                self._postponed_stores -= 1
+            is_restore = self._postponed_restores > 0 and RESTORED_TAG in tags
+            if self._postponed_stores or is_restore:
+                self._postponed_restores -= is_restore
+                self._postponed_stores -= not is_restore
                 self._late.append((location, stored))
                 raise make_lost_answer("store")
             self._append(location, stored)

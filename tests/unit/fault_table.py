@@ -30,7 +30,7 @@ from rotator.errors import (
 )
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
-from tests.support.engine_scenarios import make_overlapping
+from tests.support.engine_scenarios import make_late_store, make_overlapping
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
@@ -49,7 +49,7 @@ ALONE = (
     ("Entra", WRONG),
 )
 """What can happen to one service only, beside the faults of all."""
-ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "database", "Entra", "create")
+ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "restore", "database", "Entra", "create")
 _ALWAYS = 60
 NEW = "deploy"
 """What is created."""
@@ -73,6 +73,8 @@ class Cell:
     later: Arrange | None = None
     act: Callable[[EngineWorld], RunReport] = EngineWorld.run
     name: str = NAME
+    serves: bool = True
+    """Whether consumers read a live PAT after that run; not before a late write is undone."""
 
 
 def describe(world: EngineWorld, report: RunReport | RotatorError, name: str) -> str:
@@ -237,6 +239,12 @@ _NO_SIGN_IN = SignInRequiredError("nobody is signed in", account="build-bot", fi
 ONCE, TWICE = "1 made, 1 revoked", "2 made, 2 revoked"
 KEPT, AGAIN, NONE = "1 made, 0 revoked", "2 made, 1 revoked", "0 made, 0 revoked"
 
+
+def _restore(column: str, fault: Arrange, then: str, *, serves: bool = False, later: Arrange | None = None) -> Cell:
+    """A fault of the write that undoes a late one."""
+    return Cell("restore", column, fault, then, TWICE, start=make_late_store, later=later, serves=serves)
+
+
 CELLS = (
     Cell("list", REFUSED, _azure("fetch_pats", "refused"), "minting: refused", TWICE, make_lost_mint),
     Cell("list", LOST, _azure("fetch_pats", "lost", after=True), "minting: lost", TWICE, make_lost_mint),
@@ -334,6 +342,19 @@ CELLS = (
         TWICE,
     ),
     Cell("vault write", MALFORMED, _store_late, "storing: connection_lost", TWICE, later=_land_store),
+    _restore(REFUSED, _vault("store", "refused"), "overlapping: refused"),
+    _restore(
+        LOST,
+        _vault("store", "lost", kind=UnknownOutcomeError, after=True),
+        "overlapping: lost",
+        serves=True,
+    ),
+    _restore(THROTTLED, _vault("store", "vault_throttled", 429), "overlapping: vault_throttled"),
+    _restore(BROKEN, _vault("store", "vault_failed", 503, kind=UnknownOutcomeError), "overlapping: vault_failed"),
+    _restore(FORBIDDEN, _vault("store", "vault_denied", 403, kind=DeniedError), "overlapping: vault_denied"),
+    _restore(
+        MALFORMED, lambda world: world.secrets.postpone_restore(), "overlapping: connection_lost", later=_land_store
+    ),
     Cell("database", REFUSED, _refuse_commit("minting", _UNREACHABLE), "planned: database_unreachable", ONCE),
     Cell("database", LOST, _lose_commit("minting", _UNREACHABLE), "minting: database_unreachable", ONCE),
     Cell("database", THROTTLED, _refuse_commit("planned", _LOCKED), "not begun: database_locked", ONCE),

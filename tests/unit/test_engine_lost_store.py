@@ -11,6 +11,7 @@ from rotator.domain.rotation import RotationEnding
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.report import OutcomeKind
+from rotator.engine.tags import RESTORED_TAG
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
@@ -328,3 +329,57 @@ def test_foreign_write_is_never_overwritten_when_a_passing_error_came_after_the_
         world.run()
     assert world.latest().version.version == foreign
     assert world.count("mint") == 1
+
+
+def lose_restore(world: EngineWorld) -> None:
+    """A run that puts the committed value back, without an answer; the next run does it again, and is answered."""
+    world.secrets.postpone_store()
+    world.run()
+    assert world.events()[-2] == "restore_started intended"
+    world.advance(minutes=6)
+    world.run()
+    world.check_served()
+
+
+def check_undone(world: EngineWorld) -> None:
+    """The lost write of the restore takes effect after the next rotation, and is undone by the next run."""
+    world.finish()
+    world.rotate(NAME)
+    world.finish()
+    assert world.secrets.apply_late() == 1
+    assert not world.is_live()
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+def test_late_write_of_a_restore_is_undone_like_any_other() -> None:
+    world = make_late_store()
+    lose_restore(world)
+    check_undone(world)
+
+
+def test_late_write_of_a_restore_is_undone_when_the_value_had_no_tags() -> None:
+    """What was put back is the value that a person had written before the first rotation."""
+    world = make_given_up_store()
+    world.pats.fail("mint", make_busy("mint", "azure_devops"))
+    world.run()
+    assert world.states() == ["abandoned", "abandoned"]
+    assert world.secrets.apply_late() == 1
+    lose_restore(world)
+    check_undone(world)
+
+
+def test_restore_is_journaled_before_it_is_sent_and_its_version_names_it() -> None:
+    world = make_late_store()
+    world.run_and_die(after="restore_started")
+    [attempt] = world.restores()
+    assert attempt.may_write_late
+    assert attempt.stored_id == world.record().authorization_id
+    world.advance(minutes=6)
+    world.run()
+    newest = world.latest().version
+    again = world.restores()[-1]
+    assert newest.tags[RESTORED_TAG] == again.id != attempt.id
+    assert again.secret_version == newest.version
+    assert not again.may_write_late

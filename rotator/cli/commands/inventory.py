@@ -65,6 +65,7 @@ def show(cli: CliContext, name: str) -> int:
     from rotator.cli.output.inventory import render_record
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_entry_document
+    from rotator.domain.rotation import RotationKind
     from rotator.engine.claiming import check_managed
     from rotator.engine.status import load_effective
 
@@ -72,8 +73,9 @@ def show(cli: CliContext, name: str) -> int:
         now = installation.clock.now()
         with installation.database.read() as reading:
             check_managed(reading, name)
-            rotations = reading.journal.load_for(name)
+            journaled = reading.journal.load_for(name)
             pending = [item for item in reading.revocations.load() if item.name == name]
+        rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
         pats = load_effective(installation.database, installation.policy, now)
         pat = next(pat for pat in pats if pat.name == name)
     if cli.as_json:
