@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
-from rotator.domain.managed_pat import check_aware
+from rotator.domain.managed_pat import ManagedPat, check_aware, make_place
 
 TELL_AFTER = timedelta(minutes=15)
 """How long a revocation may stay unproven before a person is told."""
@@ -25,7 +25,8 @@ class RevocationKind(StrEnum):
 class PendingRevocation:
     """One PAT of ours that was to be revoked, until the server's lists show that it is gone.
 
-    `name` is the ManagedPat that it belonged to; when that was forgotten, the PAT is looked for and never revoked.
+    `name`, `vault` and `secret_name` are those of the ManagedPat that it belonged to. `is_detached`: that was
+    forgotten; from then on the PAT is only looked for, and never revoked, whatever gets the name later.
     `since` is when its revocation was first answered, `requested_at` when it was last requested, `requests` how often.
     `missed_at` is when a look first did not find it without proving that it is gone. `valid_to` is its expiry.
     """
@@ -34,6 +35,8 @@ class PendingRevocation:
     name: str
     account: str
     organization: str
+    vault: str
+    secret_name: str
     kind: RevocationKind
     valid_to: datetime
     since: datetime
@@ -41,10 +44,20 @@ class PendingRevocation:
     requests: int = 1
     rotation_id: str | None = None
     missed_at: datetime | None = None
+    is_detached: bool = False
 
     def __post_init__(self) -> None:
         for moment in (self.valid_to, self.since, self.requested_at):
             check_aware(moment)
+
+    def belongs_to(self, pat: ManagedPat) -> bool:
+        """Whether that record is the one that it was requested for: what its secret hands out decides about the PAT."""
+        mine = (self.name, self.account, self.organization, make_place(self.vault, self.secret_name))
+        return not self.is_detached and mine == (pat.name, pat.account, pat.organization, pat.place)
+
+    def request(self, at: datetime) -> Self:
+        """Return it as it is once its first request was answered, at that time."""
+        return replace(self, since=at, requested_at=at)
 
     def request_again(self, at: datetime) -> Self:
         """Return it as it is once another request is about to be sent."""

@@ -154,6 +154,6 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
         rotations=tuple(rotation for rotation in naming if accounts_for_ids(rotation)),
         mints=mints,
         minted_ids=frozenset(r.new_authorization_id for r in naming if r.new_authorization_id is not None),
-        names=reading.inventory.find_names({r.name for r in (*mints, *naming)} | {item.name for item in pending}),
+        names=reading.inventory.find_names({r.name for r in (*mints, *naming)}),
         pending=pending,
     )

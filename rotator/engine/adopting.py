@@ -91,14 +91,17 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
     A PAT that a record or a rotation accounts for by now is refused and not written.
     """
     now = run.services.clock.now()
+    ids = [item.record.authorization_id for item in plan.proposals]
     written: list[Proposal] = []
     refusals = list(plan.refusals)
     record_policy(run)
     with run.services.database.begin() as work:
-        keepers = load_keepers(work, [item.record.authorization_id for item in plan.proposals], now)
+        busy = _find_busy(run, work, ids)
+        keepers = load_keepers(work, ids, now)
         for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
             pat = proposal.record
-            refusal = _refuse_kept(proposal.listed, keepers, by_id=True) or _refuse_requested(run, pat, keepers, now)
+            kept = _refuse_kept(proposal.listed, keepers, by_id=True)
+            refusal = kept or busy.get(pat.authorization_id) or _refuse_requested(run, pat, keepers, work.now())
             if refusal is None:
                 try:
                     work.inventory.add(pat)
@@ -150,6 +153,23 @@ def _is_tracked(keeper: Keeper | None) -> bool:
     return keeper is not None and keeper.is_in_use
 
 
+def _find_busy(run: RunContext, work: UnitOfWork, ids: list[str]) -> dict[str, Refusal]:
+    """Refuse, by id, what a run may be revoking now, because it works on the ManagedPat that the PAT belonged to.
+
+    Where no run does, that is claimed for the length of this transaction: none begins meanwhile.
+    """
+    busy: dict[str, Refusal] = {}
+    asked = [item for item in work.revocations.load() if item.authorization_id in ids and not item.is_detached]
+    for name in sorted(work.inventory.find_names({item.name for item in asked})):
+        try:
+            claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
+            work.claims.release(claim)
+        except ClaimHeldError:
+            ids_of = [item.authorization_id for item in asked if item.name == name]
+            busy |= {found: Refusal(RefusalKind.BEING_REVOKED, found, name) for found in ids_of}
+    return busy
+
+
 def _refuse_requested(run: RunContext, pat: ManagedPat, keepers: Keepers, now: datetime) -> Refusal | None:
     """Why a PAT cannot be adopted whose revocation was requested just now: that request may be under way."""
     pending = keepers.find_pending(pat.authorization_id)
@@ -176,7 +196,7 @@ def _refuse_kept(listed: Listed, keepers: Keepers, *, by_id: bool) -> Refusal | 
     listing, pat = listed
     keeper = keepers.find(pat, listing.account, listing.organization, listing.identity.organization_id)
     pending = keepers.find_pending(pat.authorization_id)
-    if pending is not None and pending.name in keepers.names and not by_id:
+    if pending is not None and not pending.is_detached and not by_id:
         return Refusal(RefusalKind.REVOCATION_PENDING, pat.authorization_id, pending.name)
     if keeper is None or not keeper.binds:
         return None

@@ -123,7 +123,7 @@ class ClaimedPat:
             if pat is not None:
                 work.inventory.save(pat, self._claim)
             if pending is not None:
-                work.revocations.save(pending, self._claim)
+                work.revocations.save(pending.request(work.now()), self._claim)
 
         self._commit(events, moved, write)
         self._rotation = moved
@@ -143,7 +143,7 @@ class ClaimedPat:
         def write(work: UnitOfWork) -> None:
             work.inventory.save(pat, self._claim)
             if pending is not None:
-                work.revocations.save(pending, self._claim)
+                work.revocations.save(pending.request(work.now()), self._claim)
 
         self._commit(events, rotation, write)
         self.pat = pat
@@ -154,12 +154,15 @@ class ClaimedPat:
         self._commit([], None, lambda work: None)
 
     def request(self, pending: PendingRevocation, event: Event, admit: Callable[[Reading], None]) -> None:
-        """Note that a pending revocation is about to be requested once more, unless `admit` refuses it by raising."""
+        """Note that a pending revocation is about to be requested once more, unless `admit` refuses it by raising.
+
+        The time of the request is this transaction's: whoever adopts the PAT compares it with the same clock.
+        """
         rotation = self._rotation if self.has_open_rotation else None
 
         def write(work: UnitOfWork) -> None:
             admit(work)
-            work.revocations.save(pending, self._claim)
+            work.revocations.save(pending.request_again(work.now()), self._claim)
 
         self._commit([event], rotation, write)
         self._tell([event])

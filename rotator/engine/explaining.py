@@ -37,7 +37,7 @@ def explain_left_behind(left: LeftBehind) -> Failure:
         message = f"PAT {identifier} of {name} was to be revoked, and lives on"
         if not left.needs_person:
             return Failure(LEFT_BEHIND, message, f"Each run asks again. If it lasts, revoke {identifier} by hand.")
-        message += f"; {name} is no longer managed, so rotator only looks for it"
+        message += f"; that {name} is no longer managed, so rotator only looks for it"
         fix = f"Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt {identifier}`."
         return Failure(LEFT_BEHIND, message, fix)
     if left.kind is LeftBehindKind.FAILED_ROTATION:

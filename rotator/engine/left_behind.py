@@ -60,9 +60,8 @@ def find_left_behind(
     for pat in pats:
         pending = keepers.find_pending(pat.authorization_id)
         if pending is not None and (pending.account, pending.organization) == (account, organization):
-            is_managed = pending.name in keepers.names
             kind = LeftBehindKind.PENDING_REVOCATION
-            left = LeftBehind(kind, pat, pending.name, pending.rotation_id, needs_person=not is_managed)
+            left = LeftBehind(kind, pat, pending.name, pending.rotation_id, needs_person=pending.is_detached)
             keeper = keepers.find_by_id(pat.authorization_id)
             if keeper is None or not keeper.is_in_use:
                 found.append(left)
@@ -99,7 +98,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
     view, known, began = ServerView(run), load_known(run), run.services.clock.now()
     authorization_id = find_id(authorization_id) or authorization_id
     errors: list[RotatorError] = []
-    for account, organization in sorted({(pat.account, pat.organization) for pat in known.pats}):
+    for account, organization in known.list_pairs(run.services.accounts):
         try:
             listing = view.fetch_listing(account, organization)
         except RotatorError as error:
@@ -122,12 +121,13 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
 
 def _check_record(known: Known, left: LeftBehind) -> None:
     identifier, name = left.pat.authorization_id, left.name
-    if name not in {pat.name for pat in known.pats}:
+    is_pending = left.kind is LeftBehindKind.PENDING_REVOCATION
+    if name not in {pat.name for pat in known.pats} or (is_pending and left.needs_person):
         raise UsageError(
             f"{identifier} was left behind by {name}, which is no longer managed",
             fix="Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt`.",
         )
-    if left.kind is LeftBehindKind.PENDING_REVOCATION:
+    if is_pending:
         raise UsageError(
             f"the revocation of {identifier} was requested already and is not confirmed",
             code="revocation_pending",

@@ -53,9 +53,9 @@ class Reconciliation:
     down: dict[Pair, RotatorError] = field(default_factory=dict)
     revocations: Sightings = field(default_factory=Sightings)
 
-    def find_alive(self, name: str) -> list[PendingRevocation]:
+    def find_alive(self, pat: ManagedPat) -> list[PendingRevocation]:
         """Return the pending revocations of a ManagedPat whose PATs live."""
-        return [item for item in self.revocations.alive if item.name == name]
+        return [item for item in self.revocations.alive if item.belongs_to(pat)]
 
 
 def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
@@ -73,8 +73,8 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
         every = load_left_behind(reading, known)
     left = tuple(item for item in every if item.needs_person and item.pat.authorization_id not in late)
     unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
-    now, names = run.services.clock.now(), {pat.name for pat in known.pats}
-    overdue = tuple(item for item in known.pending if item.name in names and item.is_overdue(now))
+    now = run.services.clock.now()
+    overdue = tuple(item for item in known.pending if not item.is_detached and item.is_overdue(now))
     notice(run, Seen(found.down, unreadable, known.pats, left, overdue))
     return found
 
@@ -126,7 +126,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
     now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
     found.revocations.gone += [p for p in known.pending if p.account not in accounts and p.valid_to <= now]
     found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
-    for pair in _list_pairs(run, known):
+    for pair in known.list_pairs(run.services.accounts):
         if (pair[0], "") in found.down:
             continue
         try:
@@ -148,13 +148,6 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             view.note_error(*pair, error)
             found.down[pair] = error
     return found
-
-
-def _list_pairs(run: RunContext, known: Known) -> list[Pair]:
-    """Where to look: wherever there are managed PATs, and where something pending can still be looked for."""
-    accounts = {account.name for account in run.services.accounts}
-    managed = {(pat.account, pat.organization) for pat in known.pats}
-    return sorted(managed | {(item.account, item.organization) for item in known.pending if item.account in accounts})
 
 
 def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.domain.account import Account
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
@@ -41,6 +43,12 @@ class Known:
             names=frozenset(pat.name for pat in self.pats),
             pending=self.pending,
         )
+
+    def list_pairs(self, accounts: Iterable[Account]) -> list[tuple[str, str]]:
+        """Where to look: wherever there are managed PATs, and where something pending can still be looked for."""
+        names = {account.name for account in accounts}
+        managed = {(pat.account, pat.organization) for pat in self.pats}
+        return sorted(managed | {(item.account, item.organization) for item in self.pending if item.account in names})
 
 
 def load_known(run: RunContext) -> Known:

@@ -67,6 +67,8 @@ def make_pending(
         name=pat.name,
         account=pat.account,
         organization=pat.organization,
+        vault=pat.vault,
+        secret_name=pat.secret_name,
         kind=kind,
         valid_to=valid_to,
         since=now,
@@ -134,7 +136,7 @@ def confirm_requested(run: RunContext, view: ServerView, since: datetime) -> Non
     """
     found, pairs = Sightings(), dict[tuple[str, str], list[PendingRevocation]]()
     for item in load_pending(run):
-        if item.requested_at >= since:
+        if item.requested_at >= since - MOST_SKEW:  # that is the database's clock, and `since` the host's
             pairs.setdefault((item.account, item.organization), []).append(item)
     for pair, items in pairs.items():
         try:
@@ -177,9 +179,8 @@ def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation)
         return
     _guard(held, view, pending)
     check_clocks(held.run, revokes=True)
-    again = pending.request_again(now)
     started = RevokeStarted(authorization_id=pending.authorization_id, why=pending.kind.value, code=UNCONFIRMED)
-    held.request(again, started, lambda reading: _check_unused(reading, held.pat, pending, now))
+    held.request(pending, started, lambda reading: _check_unused(reading, held.pat, pending, now))
     place = (pending.account, pending.organization)
     held.note_answer(send_revocation(held, place, pending.authorization_id))
     held.save(held.pat, RevocationRequested(authorization_id=pending.authorization_id, why=pending.kind.value))
@@ -194,12 +195,17 @@ def _make_wait(requests: int) -> timedelta:
 
 def accounts_again(record: ManagedPat, pending: PendingRevocation) -> bool:
     """Whether a record says that its PAT, which was to be revoked, is in use."""
-    was_revoked = record.name == pending.name and record.hold is Hold.REVOKED_BY_HAND
+    was_revoked = pending.belongs_to(record) and record.hold is Hold.REVOKED_BY_HAND
     return record.authorization_id == pending.authorization_id and not was_revoked
 
 
 def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> None:
-    """Check by the vault that consumers do not need the PAT: the guard before every DELETE."""
+    """Check by the vault that consumers do not need the PAT: the guard before every DELETE.
+
+    It asks the secret that the PAT was in, as the account that it belongs to: no namesake's.
+    """
+    if not pending.belongs_to(held.pat):
+        raise _refuse(pending, f"{held.pat.name} is another ManagedPat now")
     if held.pat.authorization_id == pending.authorization_id:
         return  # a person revoked the one in use
     latest = fetch_known_newest(held)
@@ -227,7 +233,8 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
 
 def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation, now: datetime) -> None:
     """Refuse when something accounts for the PAT, or when it is not to be revoked any more."""
-    if all(item.authorization_id != pending.authorization_id for item in reading.revocations.load()):
+    asked = {item.authorization_id for item in reading.revocations.load() if item.belongs_to(pat)}
+    if pending.authorization_id not in asked:
         raise _refuse(pending, "its revocation is over meanwhile")
     keeper = find_other_keeper(reading, pending.authorization_id, pat.name, now)
     if keeper is not None and (keeper.record is None or accounts_again(keeper.record, pending)):

@@ -156,7 +156,7 @@ class Run:
         for item in load_pending(self.run):
             with self.run.services.database.read() as reading:
                 pat = reading.inventory.load(item.name)
-            if pat is not None and (names is None or pat.name in names):
+            if pat is not None and item.belongs_to(pat) and (names is None or pat.name in names):
                 fields = OutcomeFields(
                     reason=OutcomeReason.REVOCATION_UNCONFIRMED,
                     rotation_id=item.rotation_id,
@@ -245,7 +245,7 @@ def run_once(run: RunContext) -> RunReport:
         this.check_clocks()
         plan = make_plan(run)
         names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
-        pending = {item.name for item in found.revocations.alive}
+        pending = {item.name for item in found.revocations.alive if not item.is_detached}
         names += sorted((found.changed | found.late_stores | pending | _find_past_failures(plan)) - set(names))
         this.work_on(names, found)
         this.confirm_revocations()
@@ -270,7 +270,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
         this.note_down(found)
         this.check_clocks([])
         names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
-        pending = {item.name for item in found.revocations.alive}
+        pending = {item.name for item in found.revocations.alive if not item.is_detached}
         this.work_on(sorted({*names, *found.late, *found.late_stores, *pending}), found)
         this.confirm_revocations()
     return this.report

@@ -86,7 +86,7 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, known)}
         limits = reading.limits.load()
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
-    pending = {item.name: item for item in known.pending}
+    pending = {item.name: item for item in known.pending if not item.is_detached}
     rows = []
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))

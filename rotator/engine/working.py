@@ -127,7 +127,7 @@ class PatWork:
 
     def _revoke_again(self, held: ClaimedPat) -> None:
         """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported."""
-        for pending in self._found.find_alive(held.pat.name):
+        for pending in self._found.find_alive(held.pat):
             try:
                 revoke_again(held, self.view, pending)
             except DatabaseError:

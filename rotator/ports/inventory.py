@@ -48,7 +48,10 @@ class Inventory(InventoryReader, Protocol):
         """Replace a record's fields except `epoch`. ClaimLostError unless the claim is the current one on it."""
 
     def remove(self, name: str, claim: Claim) -> None:
-        """Forget a record and keep its rotations. ClaimLostError unless the claim is the current one on it."""
+        """Forget a record, keep its rotations, and detach its pending revocations from the name.
+
+        ClaimLostError unless the claim is the current one on it.
+        """
 
     def rename(self, name: str, new_name: str, claim: Claim) -> None:
         """Give a record another name, with its rotations and pending revocations; the claim goes with the old name.

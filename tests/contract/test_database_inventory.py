@@ -21,7 +21,18 @@ from tests.support.records import DAY, NOW, make_managed_pat, make_pat, make_rot
 Adopt = Callable[[ManagedPat], Claim]
 
 
-PENDING = PendingRevocation("id-old", "npm-feed", "build-bot", "contoso", RevocationKind.ROTATED, NOW + DAY, NOW, NOW)
+PENDING = PendingRevocation(
+    authorization_id="id-old",
+    name="npm-feed",
+    account="build-bot",
+    organization="contoso",
+    vault="https://contoso-kv.vault.azure.net",
+    secret_name="contoso-npm-feed",
+    kind=RevocationKind.ROTATED,
+    valid_to=NOW + DAY,
+    since=NOW,
+    requested_at=NOW,
+)
 
 
 def _make_full(pat: ManagedPat) -> ManagedPat:

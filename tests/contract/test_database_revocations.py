@@ -21,6 +21,8 @@ PENDING = PendingRevocation(
     name="npm-feed",
     account="build-bot",
     organization="contoso",
+    vault="https://contoso-kv.vault.azure.net",
+    secret_name="contoso-npm-feed",
     kind=RevocationKind.BY_HAND,
     valid_to=NOW + 10 * DAY,
     since=NOW,
@@ -82,13 +84,20 @@ def test_miss_is_noted_and_taken_back_without_a_claim(database: Database, adopt:
         assert work.revocations.load() == (PENDING,)
 
 
-def test_revocation_outlives_its_record_and_ends_once(database: Database, adopt: Adopt) -> None:
-    claim = adopt(make_managed_pat())
+def test_revocation_outlives_its_record_detached_and_ends_once(database: Database, adopt: Adopt) -> None:
+    """Only those of the record that was forgotten are detached, and a namesake neither attaches nor renames them."""
+    claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
+    theirs = replace(PENDING, authorization_id="id-theirs", name="other")
     with database.begin() as work:
         work.revocations.save(PENDING, claim)
+        work.revocations.save(theirs, other)
         work.inventory.remove("npm-feed", claim)
+    namesake = adopt(make_managed_pat())
     with database.begin() as work:
-        assert work.revocations.load() == (PENDING,)
+        work.inventory.rename("npm-feed", "feed", namesake)
+    with database.begin() as work:
+        assert work.revocations.load() == (replace(PENDING, is_detached=True), theirs)
+        assert work.revocations.end("id-theirs") is True
         assert work.revocations.end("id-old") is True
         assert work.revocations.end("id-old") is False
     with database.read() as reading:

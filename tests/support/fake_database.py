@@ -130,6 +130,8 @@ class _MemoryInventory(_MemoryInventoryReader):
         if claim.name != name or not self._tables.holds(claim):
             raise make_lost(claim)
         del self._tables.pats[name], self._tables.claims[name]
+        for item in [item for item in self._tables.revocations.values() if item.name == name]:
+            self._tables.revocations[item.authorization_id] = replace(item, is_detached=True)
 
     def rename(self, name: str, new_name: str, claim: Claim) -> None:
         tables = self._tables
@@ -144,7 +146,7 @@ class _MemoryInventory(_MemoryInventoryReader):
             if rotation.name == name:
                 tables.rotations[found] = replace(rotation, name=new_name)
         for found, pending in tables.revocations.items():
-            if pending.name == name:
+            if pending.name == name and not pending.is_detached:
                 tables.revocations[found] = replace(pending, name=new_name)
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from rotator.domain.account import Identity
+from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState, Pat
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.refusal import RefusalKind
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.choices import Choice
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import forget, revoke_current, revoke_previous
 from rotator.engine.left_behind import revoke_left_behind
@@ -21,8 +27,9 @@ from rotator.engine.run import recover_interrupted
 from rotator.engine.scanning import scan
 from rotator.engine.status import NextAction, PatState
 from rotator.errors import DeniedError, PlanRefusedError, TransientError, UsageError
-from tests.support.engine import NAME, ORGANIZATION, VAULT, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
+from tests.support.records import DAY
 from tests.unit.test_engine_left_behind import make_failed, make_unproven
 
 
@@ -391,6 +398,107 @@ def test_pat_is_only_looked_for_when_its_record_was_forgotten() -> None:
     world.run()
     assert pending_ids(world) == []
     assert world.events(old) == ["pat_left_behind unknown", "left_behind_resolved succeeded"]
+
+
+def adopt_one(world: EngineWorld, authorization_id: str, choice: Choice | None = None) -> list[RefusalKind]:
+    """Adopt a PAT by its id. Return why it was refused, if it was."""
+    run = world.make_run()
+    plan = adopt(run, propose(run, [authorization_id], everything=False, choice=choice))
+    return [refusal.kind for refusal in plan.refusals]
+
+
+def restore_old(world: EngineWorld, old: str) -> None:
+    """A person puts the old value back into the secret, for a consumer that needs it."""
+    world.secrets.write_foreign(world.location(), world.pats.pats[old].value)
+
+
+def test_pat_is_never_revoked_when_another_was_adopted_under_the_name_of_its_forgotten_record() -> None:
+    """The namesake's secret and identity say nothing about a PAT that the forgotten record's secret hands out."""
+    world, old = make_ignored()
+    restore_old(world, old)
+    forget(world.make_run(), NAME)
+    expiry = world.clock.now() + 5 * DAY
+    other = world.pats.add_pat(ACCOUNT, "fabrikam", NAME, SCOPE, expiry, valid_from=expiry - 30 * DAY)
+    assert adopt_one(world, other.pat.authorization_id) == []
+    for _ in range(4):
+        world.advance(hours=13)
+        world.run()
+    assert world.record().organization == "fabrikam"
+    assert (world.revoked_ids().count(old), old in world.live_ids(), pending_ids(world)) == (1, True, [old])
+    assert "left_behind_resolved succeeded" not in world.events(old)
+    with pytest.raises(UsageError, match="no longer managed"):
+        revoke_left_behind(world.make_run(), old)
+
+
+@pytest.mark.parametrize("secret_name", [None, "npm-feed-2"])
+def test_pat_is_never_revoked_when_its_successor_was_forgotten_and_adopted_again(secret_name: str | None) -> None:
+    world, old = make_ignored()
+    current = world.record().authorization_id
+    if secret_name is not None:
+        restore_old(world, old)
+    forget(world.make_run(), NAME)
+    assert adopt_one(world, current, Choice(name=NAME, secret_name=secret_name)) == []
+    world.rotate(NAME)
+    for _ in range(3):
+        world.advance(hours=13)
+        world.run()
+    assert (world.revoked_ids().count(old), old in world.live_ids()) == (1, True)
+
+
+@pytest.mark.parametrize("kind", ["abandoned", "by hand"])
+def test_every_kind_is_detached_when_its_record_is_forgotten(kind: str) -> None:
+    world = make_world()
+    ignore_revokes(world, 1)
+    if kind == "by hand":
+        revoke_current(world.make_run(), NAME)
+    else:
+        denied = DeniedError("no", service="key_vault", operation="store", code="vault_denied")
+        world.secrets.fail("store", denied)
+        world.run()
+    (pending,) = load_pending(world)
+    forget(world.make_run(), NAME)
+    expiry = world.clock.now() + 5 * DAY
+    other = world.pats.add_pat(ACCOUNT, ORGANIZATION, "other", SCOPE, expiry, valid_from=expiry - 30 * DAY)
+    assert adopt_one(world, other.pat.authorization_id, Choice(name=NAME)) == []
+    for _ in range(3):
+        world.advance(hours=13)
+        world.run()
+    assert pending.kind.value == kind
+    assert world.revoked_ids().count(pending.authorization_id) == 1
+
+
+def test_pat_cannot_be_adopted_while_a_slow_run_is_about_to_revoke_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard takes long, and the process is suspended right before its request."""
+    world, old = make_ignored()
+    world.advance(minutes=20)
+    verify, revoke, refused = world.pats.verify, world.pats.revoke, list[list[RefusalKind]]()
+
+    def verify_slowly(organization: str, value: SecretValue) -> Identity:
+        world.clock.advance(timedelta(seconds=90))
+        return verify(organization, value)
+
+    def revoke_late(account: str, organization: str, authorization_id: str) -> AnswerIds:
+        world.clock.advance(world.timing.lease - timedelta(seconds=30))
+        refused.append(adopt_one(world, old, Choice(name="other", secret_name="other")))
+        return revoke(account, organization, authorization_id)
+
+    monkeypatch.setattr(world.pats, "verify", verify_slowly)
+    monkeypatch.setattr(world.pats, "revoke", revoke_late)
+    world.run()
+    assert refused == [[RefusalKind.BEING_REVOKED]]
+    assert pending_ids(world) == []
+
+
+def test_pat_cannot_be_adopted_when_its_revocation_was_just_requested_by_a_host_whose_clock_is_behind() -> None:
+    """Both read the database's clock."""
+    world, old = make_ignored()
+    world.advance(minutes=20)
+    ignore_revokes(world, 1)
+    world.host_clock.ahead = timedelta(minutes=-1)
+    world.run()
+    world.host_clock.ahead = timedelta(minutes=5)
+    assert load_pending(world)[0].requested_at == world.clock.now()
+    assert adopt_one(world, old, Choice(name="other", secret_name="other")) == [RefusalKind.BEING_REVOKED]
 
 
 def test_it_is_over_when_it_expired_and_its_account_is_no_more() -> None:

@@ -100,6 +100,8 @@ class SqlInventory(SqlInventoryReader):
         """See the port."""
         check_fence(self._connection, claim, name)
         self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
+        left = update(pending_revocation).where(pending_revocation.c.name == name)
+        self._connection.execute(left.values(is_detached=True))
 
     def rename(self, name: str, new_name: str, claim: Claim) -> None:
         """See the port."""
@@ -108,8 +110,9 @@ class SqlInventory(SqlInventoryReader):
         try:
             with savepoint(self._connection):
                 self._connection.execute(update(managed_pat).where(managed_pat.c.name == name).values(record))
-                for table in (rotation, pending_revocation):
-                    self._connection.execute(update(table).where(table.c.name == name).values(name=new_name))
+                owned = and_(pending_revocation.c.name == name, pending_revocation.c.is_detached.is_(False))
+                for table, mine in ((rotation, rotation.c.name == name), (pending_revocation, owned)):
+                    self._connection.execute(update(table).where(mine).values(name=new_name))
         except ConstraintError as error:
             row = self._connection.execute(_LOAD, {"wanted_name": new_name}).one_or_none()
             other = None if row is None else make_managed_pat(row)

@@ -35,7 +35,7 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 16))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 17))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -171,6 +171,8 @@ pending_revocation = Table(
     Column("name", Text, nullable=False),
     Column("account", Text, nullable=False),
     Column("organization", Text, nullable=False),
+    Column("vault", Text, nullable=False, server_default=""),
+    Column("secret_name", Text, nullable=False, server_default=""),
     Column("kind", Word(RevocationKind), nullable=False),
     Column("valid_to", Moment, nullable=False),
     Column("since", Moment, nullable=False),
@@ -178,6 +180,7 @@ pending_revocation = Table(
     Column("requests", Integer, nullable=False),
     Column("rotation_id", String(64)),
     Column("missed_at", Moment),
+    Column("is_detached", Boolean, nullable=False, server_default=false()),
 )
 
 lifetime_limit = Table(

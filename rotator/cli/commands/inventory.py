@@ -72,9 +72,9 @@ def show(cli: CliContext, name: str) -> int:
     with open_installation(cli) as installation:
         now = installation.clock.now()
         with installation.database.read() as reading:
-            check_managed(reading, name)
+            record = check_managed(reading, name)
             journaled = reading.journal.load_for(name)
-            pending = [item for item in reading.revocations.load() if item.name == name]
+            pending = [item for item in reading.revocations.load() if item.belongs_to(record)]
         rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
         pats = load_effective(installation.database, installation.policy, now)
         pat = next(pat for pat in pats if pat.name == name)

@@ -58,7 +58,8 @@ def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], che
             every = reading.revocations.load()
         rows = _select(status_from(installation.database, installation.policy, now, settle=settle), names, states)
         accounts = _load_sign_ins(cli, installation, now) if cli.as_json else []
-    pending = [item for item in every if item.name in {row.name for row in rows} or not (names or states)]
+    shown = {row.name for row in rows}
+    pending = [item for item in every if (item.name in shown and not item.is_detached) or not (names or states)]
     if cli.as_json:
         print_json(make_status_document(rows, accounts, now, pending))
     else:
