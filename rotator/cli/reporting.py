@@ -10,7 +10,7 @@ import click
 
 from rotator.cli.console import note, print_json, progress, say
 from rotator.cli.context import CliContext
-from rotator.cli.output.report import render_done, render_failures
+from rotator.cli.output.report import render_done, render_failures, render_standing
 from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
@@ -44,6 +44,9 @@ def print_report(
     else:
         done = list(render_done(report, run.services.clock.now()))
         print_lines(cli, report, done, otherwise=otherwise)
+        if not (by_hand or report.outcomes or report.is_stopped or cli.quiet):
+            for line in render_standing(make_plan(run)):
+                say(cli, line)
     note_stop(cli, report)
     return signals.choose_exit_code(report, by_hand=by_hand)
 

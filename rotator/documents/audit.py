@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypedDict
 
 from rotator.documents.document import (
@@ -13,7 +15,8 @@ from rotator.documents.document import (
     make_failure_document,
     write_exact_moment,
 )
-from rotator.domain.audit_event import AuditEvent, Outcome
+from rotator.domain.audit_event import AuditEvent, Detail, Outcome
+from rotator.domain.events.catalogue import EVENTS
 from rotator.errors import AuditChainError
 
 
@@ -27,7 +30,10 @@ class AuditEventDocument(TypedDict):
     outcome: Annotated[Outcome, "Whether it was intended, succeeded, failed, or nobody knows."]
     actor: Annotated[str, "Who did it: user and host."]
     run_id: Annotated[str, "Id of the run that it belongs to."]
-    details: Annotated[dict[str, str | int | bool | None], "What else the event says, by name."]
+    details: Annotated[
+        dict[str, str | int | bool | None],
+        "What else the event says, by name. In what the hash is made of, its times end in `+00:00`.",
+    ]
     previous_hash: Annotated[str, "Hash of the event before, in hex."]
     hash: Annotated[str, "Hash of this event, in hex."]
 
@@ -68,6 +74,11 @@ class AuditBrokenDocument(Document):
     error: Annotated[AuditFaultDocument, "The first event that is not as it was written."]
 
 
+_TIMES = frozenset(
+    (event.type.name, field.name) for event in EVENTS for field in fields(event) if "datetime" in str(field.type)
+)
+"""The details that are times, each with the name of its event."""
+
 AuditVerificationDocument = AuditIntactDocument | AuditBrokenDocument
 
 
@@ -82,10 +93,17 @@ def make_event_document(event: AuditEvent) -> AuditEventDocument:
         "outcome": entry.outcome,
         "actor": entry.actor,
         "run_id": entry.run_id,
-        "details": dict(entry.details),
+        "details": {key: _write_detail(entry.event, key, value) for key, value in entry.details.items()},
         "previous_hash": event.previous_hash,
         "hash": event.hash,
     }
+
+
+def _write_detail(event: str, key: str, value: Detail) -> Detail:
+    """A time with `Z`, like every time of a document; the hash is made of the form that the audit log has."""
+    if (event, key) not in _TIMES or not isinstance(value, str):
+        return value
+    return datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def make_events_document(events: Iterable[AuditEvent]) -> AuditEventsDocument:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
-from rotator.domain.managed_pat import Failure
+from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import (
     RotationChanges,
@@ -32,7 +34,12 @@ from rotator.errors import (
 LOST_VALUE = RotationError(
     "the run that minted the clone ended before the value was stored; the value is lost",
     code="value_lost",
-    fix="Nothing to do: the clone is revoked and a new one minted.",
+    fix="Nothing to do: the clone is revoked, and a later run makes a new one if it is still due.",
+)
+LOST_ANSWER = RotationError(
+    "the answer to the mint was lost, and with it the value of the clone",
+    code=LOST_VALUE.code,
+    fix=LOST_VALUE.fix,
 )
 
 
@@ -84,8 +91,20 @@ def revoke_clone(held: ClaimedPat) -> None:
         RotationState.ABANDONED,
         RevocationRequested(authorization_id=clone, why=kind.value),
         *make_alert(held),
+        pat=explain_failure(held, rotation.failure),
         pending=make_pending(held, kind, clone, rotation.new_valid_to, rotation.id),
     )
+
+
+def explain_failure(held: ClaimedPat, failure: Failure | None) -> ManagedPat | None:
+    """Return the record of a rotation that is closed with this failure, where it still tells of an earlier one.
+
+    When it is tried again, and what only a person can end, stays.
+    """
+    pat = held.pat
+    if pat.blocked or pat.last_failure is None or failure is None:
+        return None
+    return replace(pat, last_failure=failure)
 
 
 def _freeze_if_accounted_for(held: ClaimedPat, authorization_id: str) -> None:

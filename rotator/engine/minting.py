@@ -23,7 +23,7 @@ from rotator.domain.rotation import (
     make_offset_range,
 )
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.abandoning import LOST_VALUE, abandon, abandon_unusable
+from rotator.engine.abandoning import LOST_ANSWER, abandon, abandon_unusable, explain_failure
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
@@ -221,7 +221,7 @@ def _adopt_mint(held: ClaimedPat, listing: Listing, authorization_id: str) -> No
         raise RotationError("a PAT left the listing it was found in", code="internal")
     abandon(
         held,
-        LOST_VALUE,
+        LOST_ANSWER,
         {
             "new_authorization_id": authorization_id,
             "new_valid_from": pat.valid_from,
@@ -235,5 +235,9 @@ def _close_as_not_created(held: ClaimedPat, listing: Listing) -> None:
     near = find_mints(held, listing, Likeness.NEAR)
     if near:
         held.record(UnprovenMintFound(authorization_ids=", ".join(near)))
-    error = RotationError("the mint was not answered and the server does not list its PAT", code="mint_not_created")
-    close_unminted(held, error)
+    error = RotationError(
+        "the mint was not answered and the server does not list its PAT",
+        code="mint_not_created",
+        fix="Nothing to do: a later run makes a new one if it is still due.",
+    )
+    close_unminted(held, error, pat=explain_failure(held, Failure.of(error)))

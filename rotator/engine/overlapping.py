@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.domain.account import Identity
 from rotator.domain.clocks import BootMoment
@@ -33,7 +33,8 @@ from rotator.ports.secret_store import StoredSecret
 def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None) -> None:
     """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
 
-    The first PAT of a ManagedPat has no predecessor, and so no overlap: its rotation is completed.
+    The first PAT of a ManagedPat has no predecessor, and so no overlap: its rotation is completed. After a predecessor
+    that was revoked by hand there is nothing to wait for: the overlap is over at once.
     `value` is None after a restart: then the only copy is in the vault, proven ours by its tags.
     CloneLostError when somebody revoked the clone meanwhile.
     """
@@ -63,7 +64,8 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         created = PatCreated(authorization_id=pat.authorization_id, secret_version=latest.version.version)
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
-    until, began = make_overlap(held)
+    overlap = timedelta(0) if is_predecessor_dead(held) else rotation.overlap
+    until, began = make_overlap(held, overlap)
     updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
     held.step(
         RotationState.OVERLAPPING,
@@ -71,6 +73,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         OverlapStarted(overlap_until=until),
         *_make_lifetime_events(held.pat, pat),
         pat=pat,
+        overlap=overlap,
         overlap_until=until,
         overlap_began=began,
         secret_version=latest.version.version,
@@ -84,16 +87,21 @@ def _make_lifetime_events(before: ManagedPat, pat: ManagedPat) -> tuple[Event, .
     return (LifetimeRestored(),) if before.short_lived else ()
 
 
-def make_overlap(held: ClaimedPat) -> tuple[datetime, BootMoment]:
+def make_overlap(held: ClaimedPat, overlap: timedelta) -> tuple[datetime, BootMoment]:
     """Return until when an overlap lasts that begins now, by the latest clock at hand, and now by the boot clock."""
-    return max(list_moments(held)) + held.rotation.overlap, held.services.boot.read_boot()
+    return max(list_moments(held)) + overlap, held.services.boot.read_boot()
 
 
 def restart_if_misdated(held: ClaimedPat) -> None:
     """Begin the overlap anew when a wrong clock has dated its end so late that no overlap can last till then."""
     if held.rotation.is_misdated(held.services.clock.now()) and held.rotation.is_misdated(max(list_moments(held))):
-        until, began = make_overlap(held)
+        until, began = make_overlap(held, held.rotation.overlap)
         held.learn(overlap_until=until, overlap_began=began)
+
+
+def is_predecessor_dead(held: ClaimedPat) -> bool:
+    """Whether the old PAT was revoked by hand. Ask while the record still says so."""
+    return held.pat.hold is Hold.REVOKED_BY_HAND
 
 
 def is_overlap_over(held: ClaimedPat) -> bool:

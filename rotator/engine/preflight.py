@@ -11,7 +11,7 @@ from rotator.domain.events.rotations import (
     RotationAbandoned,
     RotationPlanned,
 )
-from rotator.domain.managed_pat import Failure, Hold, Pat
+from rotator.domain.managed_pat import Failure, Hold, ManagedPat, Pat
 from rotator.domain.marker import make_marked_name, strip_mark
 from rotator.domain.policy import Decision, Rule, check_clonable
 from rotator.domain.rotation import (
@@ -178,11 +178,13 @@ def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
         )
 
 
-def close_unminted(held: ClaimedPat, error: RotatorError, **changes: Unpack[RotationChanges]) -> None:
-    """Close a rotation for which certainly no PAT was minted."""
+def close_unminted(
+    held: ClaimedPat, error: RotatorError, *, pat: ManagedPat | None = None, **changes: Unpack[RotationChanges]
+) -> None:
+    """Close a rotation for which certainly no PAT was minted, and replace the record if `pat` is given."""
     changes["failure"] = Failure.of(error)
     held.note_answer(error.answer_ids)
-    held.step(RotationState.ABANDONED, RotationAbandoned(code=error.code), **changes)
+    held.step(RotationState.ABANDONED, RotationAbandoned(code=error.code), pat=pat, **changes)
 
 
 def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:

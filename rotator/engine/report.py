@@ -39,6 +39,7 @@ class OutcomeReason(StrEnum):
     LATE_MINT_REVOKED = "late_mint_revoked"
     VALUE_RESTORED = "value_restored"
     CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
+    PREDECESSOR_GONE = "predecessor_gone"
     REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
 
 
@@ -49,7 +50,7 @@ DONE_KINDS = frozenset({OutcomeKind.CREATED, OutcomeKind.ROTATED, OutcomeKind.RE
 class OutcomeFields(TypedDict, total=False):
     """The fields of an outcome that only some kinds have; see PatOutcome."""
 
-    reason: OutcomeReason
+    reason: OutcomeReason | None
     rotation_id: str | None
     state_before: RotationState
     revoked_id: str | None

@@ -41,8 +41,8 @@ from rotator.errors import (
 from rotator.ports.secret_store import StoredSecret
 
 
-def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
-    """Revoke the old PAT once everything proves that nobody needs it.
+def retire_predecessor(held: ClaimedPat, view: ServerView) -> bool:
+    """Revoke the old PAT once everything proves that nobody needs it. Return False when it was gone already.
 
     A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with the answer,
     and the revocation is pending until it is proven.
@@ -52,6 +52,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
     if is_early and held.run.mode is not RunMode.BY_HAND:
         raise RotationError("the overlap is not over", code="overlap_not_over")
     guard_revocation(held, view)
+    if _is_gone_already(held, view):
+        complete(held)
+        return False
     check_clocks(held.run, revokes=True)
     if rotation.state is RotationState.OVERLAPPING:
         held.step(
@@ -61,7 +64,19 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> None:
     ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED
     pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)
-    complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending, ids)
+    complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending=pending, ids=ids)
+    return True
+
+
+def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
+    """Whether there is nothing to revoke after no overlap: the old PAT is gone, or its revocation is pending."""
+    rotation = held.rotation
+    if rotation.overlap:
+        return False
+    old = rotation.predecessor_id
+    if held.load(lambda reading: any(item.authorization_id == old for item in reading.revocations.load())):
+        return True
+    return view.look_for(rotation.account, rotation.organization, old).is_gone
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
@@ -122,7 +137,9 @@ def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) ->
         raise
 
 
-def complete(held: ClaimedPat, event: Event, pending: PendingRevocation | None = None, ids: AnswerIds = NO_IDS) -> None:
+def complete(
+    held: ClaimedPat, *events: Event, pending: PendingRevocation | None = None, ids: AnswerIds = NO_IDS
+) -> None:
     """Close the rotation with what became of its old PAT; first disable older versions if the rule says so.
 
     `pending`: its revocation was answered, with these `ids`, and is not proven.
@@ -132,7 +149,7 @@ def complete(held: ClaimedPat, event: Event, pending: PendingRevocation | None =
     held.note_answer(ids)
     held.step(
         RotationState.COMPLETED,
-        event,
+        *events,
         RotationCompleted(),
         pat=replace(held.pat.healed(), confirmed_version=None),
         pending=pending,

@@ -18,6 +18,7 @@ from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import (
     confirm_stored,
     is_overlap_over,
+    is_predecessor_dead,
     make_overlap_error,
     restart_if_misdated,
 )
@@ -119,10 +120,16 @@ class PatWork:
             value = mint_clone(held, source)
             verify_clone(held, self.view, value)
             store_value(held, value, replaced)
+            is_dead = held.rotation.has_predecessor and is_predecessor_dead(held)
             confirm_stored(held, self.view, value)
-        until = held.rotation.overlap_until
-        kind = OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED
-        self.report.add(PatOutcome.of(kind, held.pat, decision=decision, overlap_until=until))
+        outcome = PatOutcome.of(
+            OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED,
+            held.pat,
+            decision=decision,
+            reason=OutcomeReason.PREDECESSOR_GONE if is_dead else None,
+            overlap_until=None if is_dead else held.rotation.overlap_until,
+        )
+        self.report.add(outcome)
         self._vaults.note_answer(held.pat)
 
     def _revoke_again(self, held: ClaimedPat) -> None:
@@ -195,11 +202,12 @@ class PatWork:
         if not is_open or not is_overlap_over(held):
             return
         try:
-            retire_predecessor(held, self.view)
+            is_revoked = retire_predecessor(held, self.view)
         except CloneLostError:
             self._report_lost_clone(held)
         else:
-            self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
+            if is_revoked:
+                self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
             self._vaults.note_answer(held.pat)
 
     def _decide(self, held: ClaimedPat) -> Decision:

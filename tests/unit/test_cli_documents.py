@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from rotator.cli.output.audit import write_events
-from rotator.cli.output.report import render_done, render_failures
+from rotator.cli.output.report import render_done, render_failures, render_standing
 from rotator.documents.audit import make_event_document
 from rotator.documents.inventory import make_record_document
 from rotator.documents.plan import make_plan_document
@@ -18,6 +18,7 @@ from rotator.documents.report import make_dry_run_document, make_report_document
 from rotator.documents.scan import make_scan_document
 from rotator.documents.status import make_status_document
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
+from rotator.domain.events.rotations import PatMinted
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
@@ -196,6 +197,12 @@ INTERRUPTED = OutcomeReason.INTERRUPTED
         ),
         (OutcomeKind.HELD, {}, "left alone  feed  (contoso): another run is working on it"),
         (OutcomeKind.ROTATED, {}, "rotated  feed  (contoso)"),
+        (OutcomeKind.CREATED, {}, "created  feed  (contoso): PAT id-1; its value is in the vault, seen by nobody"),
+        (
+            OutcomeKind.ROTATED,
+            {"reason": OutcomeReason.PREDECESSOR_GONE},
+            "rotated  feed  (contoso): the old one was no longer valid, so there is no overlap",
+        ),
     ],
 )
 def test_report_line_says_what_happened(kind: OutcomeKind, fields: OutcomeFields, line: str) -> None:
@@ -233,6 +240,28 @@ def test_report_line_names_account_and_fix_when_nobody_is_signed_in() -> None:
     report.add(PatOutcome.of_down("build-bot", "", error))
     assert list(render_failures(report)) == ["failed  build-bot: nobody is signed in", "    fix: Sign in."]
     assert list(render_done(report, NOW)) == []
+
+
+def test_times_in_the_details_of_an_event_end_in_z_and_its_hash_stays() -> None:
+    minted = PatMinted(authorization_id="id-1", valid_to=NOW + timedelta(days=30))
+    details = {**minted.make_details(), "note": "2026-12-01T09:00:00+00:00"}
+    event = make_event(AuditEntry("pat_minted", "feed", Outcome.SUCCEEDED, "me", "run", details), previous=None,
+                       occurred_at=NOW)  # fmt: skip
+    document = make_event_document(event)
+    assert document["details"] == {**details, "valid_to": "2026-12-31T09:00:00Z"}
+    assert document["hash"] == event.hash
+
+
+def test_run_says_what_waits_for_a_person_when_it_had_nothing_to_do() -> None:
+    def render(blocked: int, by_hand: int) -> list[str]:
+        kinds = [ActionKind.BLOCKED] * blocked + [ActionKind.ALERT] * by_hand
+        actions = tuple(Action(kind, PAT, ActionReason.FORBIDDEN) for kind in kinds)
+        return list(render_standing(Plan(NOW, actions, ())))
+
+    assert render(2, 1) == ["2 PATs are blocked and 1 waits to be replaced by hand: see `rotator status`."]
+    assert render(1, 2) == ["1 PAT is blocked and 2 wait to be replaced by hand: see `rotator status`."]
+    assert render(0, 1) == ["1 PAT waits to be replaced by hand: see `rotator status`."]
+    assert render(0, 0) == []
 
 
 def test_exported_events_can_be_hashed_again_when_read_back() -> None:

@@ -11,8 +11,9 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.engine.context import RunContext
 from rotator.engine.keeping import check_overlapping, forget, pause, rename, resume, revoke_current, revoke_previous
-from rotator.engine.report import OutcomeKind
+from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.run import rotate_by_hand
+from rotator.engine.status import PatState
 from rotator.errors import (
     ClaimHeldError,
     DatabaseError,
@@ -170,6 +171,36 @@ def test_revoked_pat_is_replaced_when_a_person_asks_for_a_new_one() -> None:
     assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
     world.check_served()
     assert len(world.live_ids()) == 1
+
+
+def test_rotation_is_over_and_nothing_is_revoked_twice_when_the_old_pat_was_revoked_by_hand() -> None:
+    world = make_world()
+    old = revoke_current(world.make_run(), NAME)
+    report = world.rotate(NAME)
+    [rotated] = report.outcomes
+    assert (rotated.kind, rotated.reason) == (OutcomeKind.ROTATED, OutcomeReason.PREDECESSOR_GONE)
+    assert rotated.overlap_until is None
+    assert world.states() == ["completed"]
+    assert world.revoked_ids() == [old]
+    assert world.events().count("pat_revoked succeeded") == 1
+    [row] = world.show_status()
+    assert (row.state, row.revoke_after) == (PatState.OK, None)
+    with pytest.raises(UsageError, match="no previous PAT"):
+        revoke_previous(world.make_run(), NAME)
+    world.check_promises()
+
+
+def test_revocation_stays_pending_when_the_rotation_after_it_is_over() -> None:
+    world = make_world()
+    world.pats.ignores_revoke = lambda authorization_id: True
+    old = revoke_current(world.make_run(), NAME)
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED, OutcomeKind.RETIRED) == [NAME]
+    assert world.states() == ["completed"]
+    assert old in world.live_ids()
+    world.pats.ignores_revoke = lambda authorization_id: False
+    world.run()
+    assert old not in world.live_ids()
+    assert world.events().count("pat_revoked succeeded") == 1
 
 
 def test_current_pat_is_not_revoked_when_its_rotation_is_open() -> None:

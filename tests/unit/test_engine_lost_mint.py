@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.domain.rotation import make_offset_range
+from rotator.engine.abandoning import LOST_ANSWER
 from rotator.engine.auditing import load_events
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
+from rotator.engine.status import NextAction
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy
@@ -30,6 +32,9 @@ def test_clone_is_found_and_revoked_when_the_answer_to_its_mint_was_lost() -> No
     world.run()
     assert world.revoked_ids() == [lost]
     assert world.codes() == ["value_lost"]
+    [row] = world.show_status()
+    assert row.last_error is not None
+    assert (row.last_error.message, row.next_action) == (LOST_ANSWER.message, NextAction.RETRY)
     world.finish()
 
 

@@ -101,7 +101,7 @@ def make_transient(
 def make_unknown_outcome(call: Call, trace: Trace, code: str, reason: str) -> UnknownOutcomeError:
     """It was sent, and whether it was done is not known."""
     return UnknownOutcomeError(
-        f"It is not known whether Azure DevOps did {call.purpose}: {reason}{trace}",
+        f"Azure DevOps was asked to {call.purpose}, and it is not known whether it did: {reason}{trace}",
         service=SERVICE,
         operation=call.operation,
         status=trace.status,

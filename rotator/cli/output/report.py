@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import say_until
+from rotator.cli.output.words import say_pats, say_until
+from rotator.domain.plan import ActionKind, Plan
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
 _WORDS = {
@@ -43,6 +44,19 @@ def render_failures(report: RunReport) -> Iterator[str]:
                 yield f"    fix: {clean(failure.fix)}"
 
 
+def render_standing(plan: Plan) -> Iterator[str]:
+    """Say what a run left alone because a person has to act; nothing when there is no such PAT."""
+    blocked, by_hand = len(plan.of_kind(ActionKind.BLOCKED)), len(plan.of_kind(ActionKind.ALERT))
+    said = []
+    if blocked:
+        said.append(f"{say_pats(blocked)} {'is' if blocked == 1 else 'are'} blocked")
+    if by_hand:
+        waiting = str(by_hand) if blocked else say_pats(by_hand)
+        said.append(f"{waiting} {'waits' if by_hand == 1 else 'wait'} to be replaced by hand")
+    if said:
+        yield f"{' and '.join(said)}: see `rotator status`."
+
+
 def _say(outcome: PatOutcome, text: str) -> str:
     place = f"  ({outcome.organization})" if outcome.organization else ""
     return clean(f"{_WORDS[outcome.kind]}  {outcome.name}{place}{': ' if text else ''}{text}")
@@ -50,11 +64,13 @@ def _say(outcome: PatOutcome, text: str) -> str:
 
 def _say_done(outcome: PatOutcome, now: datetime) -> str:
     match outcome.kind:
+        case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.PREDECESSOR_GONE:
+            return "the old one was no longer valid, so there is no overlap"
         case OutcomeKind.ROTATED:
             until = outcome.overlap_until
             return f"the old one stays valid until {say_until(until, now)}" if until else ""
         case OutcomeKind.CREATED:
-            return f"its value ({outcome.authorization_id}) is in the vault, seen by nobody"
+            return f"PAT {outcome.authorization_id}; its value is in the vault, seen by nobody"
         case OutcomeKind.RETIRED:
             return f"the old PAT ({outcome.revoked_id})"
         case OutcomeKind.SETTLING if outcome.pending_id is not None:
