@@ -61,8 +61,8 @@ def say_risk(risk: SignInRisk, view: AccountView) -> str:
         return f"nobody is signed in; run `rotator login {name}`."
     if risk is SignInRisk.IDLE_OR_POLICY:
         return (
-            "the sign-in ends after 90 days without a run, at a password change,  or when a policy of the tenant "
-            f"ends it; then run`rotator login {name}`."
+            "the sign-in ends after 90 days without a run, at a password change, or when a policy of the tenant "
+            f"ends it; then run `rotator login {name}`."
         )
     kind = "secret" if risk is SignInRisk.CLIENT_SECRET_ENDS else "certificate"
     return (
