@@ -74,7 +74,8 @@ def propose(run: RunContext, order: Order) -> Draft:
 def create(run: RunContext, order: Order) -> RunReport:
     """Write the record, then make its PAT. What is refused leaves no record; what was interrupted, a later run ends.
 
-    Raise as `propose` does, and keep in the audit log that it was refused.
+    The record also stays while the revocation of its PAT is pending. Raise as `propose` does, and keep in the audit log
+    that it was refused.
     """
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
@@ -244,5 +245,7 @@ def _drop(run: RunContext, name: str, failure: Failure) -> None:
     with claimed(run, name) as held:
         rotations = held.load(lambda reading: reading.journal.load_for(name))
         is_over = all(rotation.state is RotationState.ABANDONED for rotation in rotations[:1])
-        if is_over and not held.pat.has_pat:
+        pending = held.load(lambda reading: reading.revocations.load())
+        is_asked = any(item.belongs_to(held.pat) for item in pending)
+        if is_over and not is_asked and not held.pat.has_pat:
             held.remove(CreationDropped(code=failure.code, message=failure.message))

@@ -8,14 +8,14 @@ from rotator.domain.events.rotations import RotationFrozen
 from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.holds import find_hold
+from rotator.engine.holds import find_next_hold
 from rotator.errors import RotatorError
 
 
 def freeze(held: ClaimedPat, error: RotatorError) -> RotatorError:
     """Close the rotation as failed and block its record until a person decides. Return the error to raise."""
     failure = Failure.of(error)
-    frozen = replace(held.pat, last_failure=failure, blocked=True, hold=find_hold(error) or held.pat.hold)
+    frozen = replace(held.pat, last_failure=failure, blocked=True, hold=find_next_hold(held.pat, error))
     told = RotationFrozen(code=error.code, message=error.message)
     held.step(RotationState.FAILED, told, pat=frozen, failure=failure)
     return error

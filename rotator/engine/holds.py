@@ -25,6 +25,11 @@ def find_hold(error: RotatorError) -> Hold | None:
     return _HOLDS.get(type(error))
 
 
+def find_next_hold(pat: ManagedPat, error: RotatorError) -> Hold | None:
+    """Return the hold of a record once this error was noted on it: no failure undoes what a person revoked."""
+    return pat.hold if pat.hold is Hold.REVOKED_BY_HAND else find_hold(error) or pat.hold
+
+
 def is_called_missing(pat: ManagedPat) -> bool:
     """Whether its record says that the server does not list it: gone, or not yet proven gone."""
     missed = pat.last_failure is not None and pat.last_failure.code == NotListedError.code

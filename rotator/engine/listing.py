@@ -42,13 +42,20 @@ class Listing:
 class Sighting:
     """What a closer look for one PAT found. `pat` is the PAT if a listing taken now has it.
 
-    `is_gone`: it is certainly not active any more. If neither holds, nothing is proven. `is_hidden`: an entry that
-    could not be read may be it, so that no number of listings proves that it is gone.
+    `is_gone`: it is not active any more; `is_unknown`: that is said only because the server does not know its id. If
+    neither holds, nothing is proven. `is_hidden`: an entry that could not be read may be it, so that no number of
+    listings proves that it is gone.
     """
 
     pat: Pat | None = None
     is_gone: bool = False
     is_hidden: bool = False
+    is_unknown: bool = False
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the server says of this PAT that it is not active: one that is behind may not know it at all."""
+        return self.is_gone and not self.is_unknown
 
 
 def belongs(pat: Pat, organization_id: str | None) -> bool:
@@ -148,7 +155,7 @@ class ServerView:
         self.check_reachable(account, organization)
         found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
         if found is None or found.valid_to <= self._run.services.clock.now():
-            return Sighting(is_gone=True)
+            return Sighting(is_gone=True, is_unknown=found is None)
         if authorization_id in self._fetch_revoked(account, organization):
             return Sighting(is_gone=True)
         listing = self.fetch_again(account, organization)

@@ -80,23 +80,24 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
 
 
 def _forget_unlooked(run: RunContext) -> None:
-    """Forget what was seen untracked where nothing is managed any more: nobody looks there, so nobody knows."""
+    """Forget what was seen untracked where nobody looks any more, so that nobody knows."""
 
     def forget() -> None:
         with run.services.database.begin() as work:
-            for pair in _list_unlooked(work):
+            for pair in _list_unlooked(run, work):
                 work.inventory.save_untracked(*pair, ())
 
     with run.services.database.read() as reading:
-        if not _list_unlooked(reading):
+        if not _list_unlooked(run, reading):
             return
     keep_books(run.services, forget)
 
 
-def _list_unlooked(reading: Reading) -> list[Pair]:
+def _list_unlooked(run: RunContext, reading: Reading) -> list[Pair]:
     remembered = {(item.account, item.organization) for item in reading.inventory.load_untracked()}
-    managed = {(pat.account, pat.organization) for pat in reading.inventory.load_all()}
-    return sorted(remembered - managed - {(item.account, item.organization) for item in reading.revocations.load()})
+    known = known_in(reading, run.services.clock.now())
+    kept = {(item.account, item.organization) for item in known.pending}
+    return sorted(remembered - kept - set(known.list_pairs(run.services.accounts)))
 
 
 def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:

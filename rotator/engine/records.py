@@ -45,10 +45,15 @@ class Known:
         )
 
     def list_pairs(self, accounts: Iterable[Account]) -> list[tuple[str, str]]:
-        """Where to look: wherever there are managed PATs, and where something pending can still be looked for."""
-        names = {account.name for account in accounts}
+        """Where to look: wherever there are managed PATs, and where something pending can still be looked for.
+
+        And wherever a mint was sent that may still take effect, as long as the settings name the place.
+        """
+        places = {account.name: account.organizations for account in accounts}
         managed = {(pat.account, pat.organization) for pat in self.pats}
-        return sorted(managed | {(item.account, item.organization) for item in self.pending if item.account in names})
+        pending = {(item.account, item.organization) for item in self.pending if item.account in places}
+        sent = {(r.account, r.organization) for r in self.unconfirmed if r.organization in places.get(r.account, ())}
+        return sorted(managed | pending | sent)
 
 
 def load_known(run: RunContext) -> Known:

@@ -76,13 +76,13 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
     old = rotation.predecessor_id
     if held.load(lambda reading: any(item.authorization_id == old for item in reading.revocations.load())):
         return True
-    return view.look_for(rotation.account, rotation.organization, old).is_gone
+    return view.look_for(rotation.account, rotation.organization, old).is_proven
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
     """See whether the DELETE was carried out; if that is not proven, go through the whole guard again."""
     rotation = held.rotation
-    if view.look_for(rotation.account, rotation.organization, rotation.predecessor_id).is_gone:
+    if view.look_for(rotation.account, rotation.organization, rotation.predecessor_id).is_proven:
         latest = fetch_newest(held.services.secrets, held.location)
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:

@@ -23,7 +23,7 @@ from rotator.domain.events.revocations import (
     RevocationResolved,
     RevokeStarted,
 )
-from rotator.domain.managed_pat import Hold, ManagedPat
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
@@ -96,7 +96,8 @@ def sort_pending(
 ) -> None:
     """Look for pending revocations of one account and organization, more closely where its list lacks their PATs.
 
-    A PAT is gone when the server says so of its id, or when two looks, with time between them, found it in no list.
+    A PAT is gone when the server calls it revoked or expired, or when two looks, with time between them, found it in no
+    list: a server that does not know its id may be behind.
     """
     now, absent = run.services.clock.now(), []
     for item in pending:
@@ -109,7 +110,7 @@ def sort_pending(
     for item in absent:
         seen = sightings[item.authorization_id]
         was_missed = item.missed_at is not None and now - item.missed_at >= run.services.timing.settle
-        if seen.is_gone or (was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)):
+        if seen.is_proven or (was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)):
             into.gone.append(item)
         else:
             (into.missed if seen.pat is None else into.alive).append(item)
@@ -166,13 +167,15 @@ def is_confirmed(run: RunContext, authorization_id: str) -> bool:
 def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> None:
     """Request a revocation once more, whose PAT still lives, under the whole guard.
 
-    Does nothing while a rotation is under way whose requests come first, or soon after several requests in vain.
+    Does nothing while a rotation is under way whose requests come first, or soon after several requests in vain. What a
+    person revoked by hand is kept for no overlap: once its successor is stored, nothing holds it back.
     PlanRefusedError when something accounts for the PAT, ForeignWriteError when the secret is not ours any more.
     """
     now = held.services.clock.now()
     if held.has_open_rotation:
         is_waiting = held.rotation.state is not RotationState.OVERLAPPING
-        if is_waiting or pending.authorization_id in get_ids(held.rotation):
+        is_kept = pending.authorization_id in get_ids(held.rotation) and pending.kind is not RevocationKind.BY_HAND
+        if is_waiting or is_kept:
             return
     # A request that a wrong clock dated in the future does not hold this one back.
     if pending.requested_at <= now + MOST_SKEW and now < pending.requested_at + _make_wait(pending.requests):
@@ -194,8 +197,11 @@ def _make_wait(requests: int) -> timedelta:
 
 
 def accounts_again(record: ManagedPat, pending: PendingRevocation) -> bool:
-    """Whether a record says that its PAT, which was to be revoked, is in use."""
-    was_revoked = pending.belongs_to(record) and record.hold is Hold.REVOKED_BY_HAND
+    """Whether a record says that its PAT, which was to be revoked, is in use.
+
+    What a person revoked stays so, whatever failed since: adopting it by its id, or a rebuild, takes it back.
+    """
+    was_revoked = pending.belongs_to(record) and pending.kind is RevocationKind.BY_HAND
     return record.authorization_id == pending.authorization_id and not was_revoked
 
 

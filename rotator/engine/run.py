@@ -20,7 +20,7 @@ from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.forgotten import close_forgotten
-from rotator.engine.holds import find_hold
+from rotator.engine.holds import find_hold, find_next_hold
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.noticing import VaultNotes, make_down_event
@@ -214,7 +214,7 @@ class Run:
             retry_at=_make_retry_at(pat, now),
             last_failure=Failure.of(error),
             blocked=blocked,
-            hold=find_hold(error) or pat.hold,
+            hold=find_next_hold(pat, error),
         )
         event = RotationBlocked if blocked else RotationFailed
         held.note_answer(error.answer_ids)

@@ -503,3 +503,37 @@ def test_order_is_refused_when_the_server_cannot_be_asked() -> None:
     with pytest.raises(TransientError):
         order(world)
     assert not is_managed(world)
+
+
+def test_record_stays_when_the_pat_of_a_refused_creation_lives_on() -> None:
+    """Its revocation had no effect: each run asks again, and says so."""
+    world = make_empty()
+    denied = DeniedError("no", service="key_vault", operation="store", code="vault_denied", status=403)
+    world.secrets.fail("store", denied)
+    world.pats.ignores_revoke = lambda authorization_id: True
+    assert codes_of(order(world), OutcomeKind.BLOCKED) == ["vault_denied"]
+    assert is_managed(world)
+    (lost,) = [fake.pat.authorization_id for fake in world.pats.live_pats() if fake.pat.display_name == NEW]
+    world.pats.ignores_revoke = lambda authorization_id: False
+    world.advance(minutes=6)
+    world.run()
+    assert lost not in world.live_ids()
+
+
+def test_orphan_is_told_when_a_mint_was_refused_and_took_effect_where_nothing_is_managed() -> None:
+    """The record is dropped, and its place is looked at until the mint can take effect no more."""
+    world = make_empty()
+    wanted = make_order(NEW, ACCOUNT, "fabrikam", ("vso.code",), timedelta(days=20))
+    refused = DeniedError("no", service="azure_devops", operation="mint", code="denied", status=403)
+    world.pats.fail("mint", refused, after_effect=True)
+    assert codes_of(order(world, wanted), OutcomeKind.BLOCKED) == ["denied"]
+    (orphan,) = [fake.pat.authorization_id for fake in world.pats.live_pats() if fake.pat.display_name == NEW]
+    assert not is_managed(world)
+    for _ in range(2):
+        world.advance(hours=2)
+        world.run()
+        assert world.events(orphan) == ["pat_left_behind unknown"]
+    assert [row.state for row in world.show_status() if row.authorization_id == orphan] == [PatState.UNTRACKED]
+    world.advance(days=21)
+    world.run()
+    assert world.events(orphan)[-1] == "left_behind_resolved succeeded"
