@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
 import sys
 
 import pytest
 
+from rotator.engine.keeping import rename
+from tests.simulation.crashing import Life
 from tests.simulation.simulation import crash_everywhere, simulate
+from tests.simulation.world import ACCOUNT, Spot, World
 from tests.support.proving import with_sample
 from tests.support.source_tree import ROOT
 
@@ -33,6 +37,15 @@ def test_promise_holds_in_random_histories(runs: int) -> None:
 
 def test_history_is_the_same_when_it_is_replayed_from_its_seed() -> None:
     assert [simulate(seed) for seed in range(12)] == [simulate(seed) for seed in range(12)]
+
+
+def test_only_a_managed_pat_of_a_denied_organization_stays_one_that_nobody_can_work_on_when_it_is_renamed() -> None:
+    world = World(random.Random(1), spots=(Spot(), Spot(ACCOUNT, "fabrikam")))
+    world.make_calm()
+    world.spoil()
+    for name in world.names:
+        rename(world.make_run(Life(), is_person=True), name, f"{name}-new")
+    assert world.spoiled == {"npm-feed", "npm-feed-new"}
 
 
 @pytest.mark.timeout(300)

@@ -344,8 +344,12 @@ class World:
 
     @property
     def spoiled(self) -> set[str]:
-        """The ManagedPats that nothing can be done with."""
-        return self.stuck | {name for name, spot in self.spots.items() if spot.organization in self.denied}
+        """The ManagedPats that nothing can be done with, also by the name that a person has given them since."""
+        denied = {name for name, spot in self.spots.items() if spot.organization in self.denied}
+        places = {self.location(name).name for name in denied}
+        with self.database.read() as reading:
+            renamed = {pat.name for pat in reading.inventory.load_all() if pat.secret_name in places}
+        return self.stuck | denied | renamed
 
     def spoil(self) -> None:
         """Let the second ManagedPat be one with which nothing can be done, to the end: the first must not suffer."""
