@@ -167,6 +167,7 @@ class People:
         world = self._world
         self._command(partial(self._forget, name))
         world.secrets.write_foreign(world.location(name), self._make(name, 10).value)
+        world.written.add(name)
         world.oracle.look()
         self._command(partial(self._adopt_back, name))
 
