@@ -9,7 +9,8 @@ that died while it was held is a break of the promise, with these causes as the 
 
 - a person revoked that PAT (or ended its overlap by hand, which excuses what is held and not what is read);
 - a write took effect later than any answer is waited for: then consumers may read a dead PAT until the next
-  undisturbed run, and not beyond it;
+  undisturbed run, and not beyond it (where the secret never held a PAT that lived, there is nothing to put back: it
+  stays until the first PAT is made);
 - a PAT expired whose rotation a person kept from happening.
 """
 
@@ -98,6 +99,7 @@ class Oracle:
         self._short: set[str] = set()
         self._untold: set[str] = set()
         self._kept_apart: set[Place] = set()
+        self._served: set[Place] = set()
 
     # What the world tells.
 
@@ -204,7 +206,9 @@ class Oracle:
         ]
         told = {(row["vault"], row["secret_name"]) for row in waiting}
         for place, stretch in self._stretches.items():
-            if place not in told and stretch.is_late and self._is_dead(stretch, self._world.now()):
+            if place not in self._served - told or not stretch.is_late:
+                continue
+            if self._is_dead(stretch, self._world.now()):
                 self.breaks.append(f"I1: a late write to {place[1]} was not undone by an undisturbed run")
 
     def judge_rest(self, status: Mapping[str, object], besides: Iterable[str] = ()) -> None:
@@ -247,6 +251,8 @@ class Oracle:
         send = None if value is None else self._sends.get((place, value))
         owner = None if value is None else self._world.show_owner(value)
         stretch = self._stretches[place] = _Stretch(place, version, owner, now, send)
+        if owner is not None and not self._is_dead(stretch, now):
+            self._served.add(place)
         self._held.append(stretch)
         if send is not None and not stretch.is_late:
             for held in self._held:
