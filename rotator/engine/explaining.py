@@ -177,7 +177,8 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
         case RefusalKind.ELSEWHERE:
             return (
                 f"it is managed already, as {refusal.name}, with secret {refusal.secret_name} in {refusal.vault}",
-                f"To give it another secret, `rotator inventory forget {refusal.name}` first.",
+                f"To give it another secret, `rotator inventory forget {refusal.name}` first. Its consumers must read "
+                "the new secret before the overlap of its first rotation there is over.",
             )
         case RefusalKind.MISPLACED:
             return (

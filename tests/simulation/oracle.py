@@ -11,7 +11,8 @@ that died while it was held is a break of the promise, with these causes as the 
 - a write took effect later than any answer is waited for: then consumers may read a dead PAT until the next
   undisturbed run, and not beyond it (where the secret never held a PAT that lived, there is nothing to put back: it
   stays until the first PAT is made);
-- a PAT expired whose rotation a person kept from happening.
+- a PAT expired whose rotation a person kept from happening;
+- a person named a PAT, gave it another secret, and left its consumers with one that no record names.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class Oracle:
         self._untold: set[str] = set()
         self._kept_apart: set[Place] = set()
         self._served: set[Place] = set()
+        self._left: set[tuple[str, Place]] = set()
 
     # What the world tells.
 
@@ -107,11 +109,11 @@ class Oracle:
         """A person made that PAT; all others come from our mints."""
         self._persons.add(authorization_id)
 
-    def note_managed(self, authorization_ids: Iterable[str]) -> None:
-        """A person took these PATs under management."""
-        found = set(authorization_ids)
-        self._managed |= found
-        self._returned -= found
+    def note_managed(self, places: Mapping[str, Place]) -> None:
+        """A person took these PATs under management, each with the secret that its record names."""
+        self._managed |= places.keys()
+        self._returned -= places.keys()
+        self._left -= set(places.items())
 
     def note_forgotten(self, authorization_id: str) -> None:
         """A person took that PAT out of the inventory: from now on it is that person's own."""
@@ -155,6 +157,13 @@ class Oracle:
     def note_chosen(self, place: Place) -> None:
         """A person chose which PAT belongs into that secret."""
         self._kept_apart.discard(place)
+
+    def note_moved(self, authorization_id: str, managed: Iterable[Place]) -> None:
+        """A person named that PAT and gave it another secret: whoever reads it in one of no record must be moved."""
+        kept = set(managed)
+        for place, stretch in self._stretches.items():
+            if stretch.owner == authorization_id and place not in kept:
+                self._left.add((authorization_id, place))
 
     def note_replacement(self, place: Place, predecessor: str, *, is_overruled: bool) -> None:
         """A process writes the clone of that PAT to a secret; `is_overruled`: a person gave up what it holds."""
@@ -289,7 +298,7 @@ class Oracle:
         known_from = stretch.send.process_began_at if stretch.send is not None else stretch.begun_at
         if revoked_at is not None and known_from <= revoked_at:
             return True
-        if is_held and owner in self._ended_early:
+        if (is_held and owner in self._ended_early) or (owner, stretch.place) in self._left:
             return True
         is_expired = self._world.show_end(owner) > self._world.now() - timedelta(days=10_000)
         return is_expired and (

@@ -154,6 +154,10 @@ class People:
         """`rotator inventory adopt --all`."""
         self._command(self._adopt_all)
 
+    def adopt_as(self, authorization_id: str, choice: Choice) -> None:
+        """`rotator inventory adopt ID --as NAME --secret NAME`."""
+        self._command(lambda run: self._adopt(run, [authorization_id], choice))
+
     def confirm(self, reference: str) -> None:
         """`rotator inventory adopt ID --replace-foreign` for what is managed already."""
         self._command(partial(self._confirm, reference))
@@ -235,7 +239,18 @@ class People:
         self._world.seen |= {version for version in newest if version is not None}
         for record in shown if references else ():
             self._world.oracle.note_chosen((record.vault, record.secret_name))
-        adopt(run, plan)
+        try:
+            adopt(run, plan)
+        finally:
+            self._note_moved({item.record.authorization_id for item in plan.proposals} if references else set())
+
+    def _note_moved(self, named: set[str]) -> None:
+        """Of these PATs, whose adoption may have died, those that are managed now have the secret that was chosen."""
+        with self._world.database.read() as reading:
+            records = reading.inventory.load_all()
+        places = [(pat.vault, pat.secret_name) for pat in records]
+        for found in named & {pat.authorization_id for pat in records}:
+            self._world.oracle.note_moved(found, places)
 
     def _adopt_back(self, name: str, run: RunContext) -> None:
         """Adopt the PAT whose value the secret holds, under its old name."""

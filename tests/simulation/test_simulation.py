@@ -9,8 +9,11 @@ import sys
 
 import pytest
 
+from rotator.engine.choices import Choice
 from rotator.engine.keeping import rename
 from tests.simulation.crashing import Life
+from tests.simulation.history import History
+from tests.simulation.people import People
 from tests.simulation.simulation import crash_everywhere, simulate
 from tests.simulation.world import ACCOUNT, Spot, World
 from tests.support.proving import with_sample
@@ -46,6 +49,22 @@ def test_only_a_managed_pat_of_a_denied_organization_stays_one_that_nobody_can_w
     for name in world.names:
         rename(world.make_run(Life(), is_person=True), name, f"{name}-new")
     assert world.spoiled == {"npm-feed", "npm-feed-new"}
+
+
+@pytest.mark.parametrize(("secret", "is_broken"), [("moved", False), ("contoso-ci-build", True)])
+def test_consumers_are_given_up_only_where_a_person_moved_their_pat_to_another_secret(
+    secret: str, is_broken: bool
+) -> None:
+    world = World(random.Random(1))
+    world.make_calm()
+    people, record = People(world, History(1)), world.load_record("ci-build")
+    assert record is not None
+    for place in ("moved", secret):
+        people.forget("ci-build")
+        people.adopt_as(record.authorization_id, Choice("ci-build", place))
+    world.pats.pats[record.authorization_id].revoked = True
+    world.oracle.look()
+    assert bool(world.oracle.breaks) is is_broken
 
 
 @pytest.mark.timeout(300)

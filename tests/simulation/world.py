@@ -247,7 +247,7 @@ class World:
         with self.database.read() as reading:
             records = reading.inventory.load_all()
         self.human_ids -= {record.authorization_id for record in records}
-        self.oracle.note_managed(record.authorization_id for record in records)
+        self.oracle.note_managed({pat.authorization_id: (pat.vault, pat.secret_name) for pat in records})
         places = {self.location(name).name for name in self.names}
         strange = {record.name for record in records if record.name not in {*self.names, *self.adopted}}
         self.renamed |= {record.name for record in records if record.name in strange and record.secret_name in places}
