@@ -10,6 +10,9 @@ from cryptography.fernet import Fernet
 from rotator.sandbox import seeds
 from rotator.sandbox.certificates import write_private
 
+FIRST_WORDS = {"rotator.yaml": "# Settings for the sandbox.", "policy.yaml": "# The policy for the sandbox"}
+"""How the files that a sandbox writes begin, by name."""
+
 _SETTINGS = """\
 # Settings for the sandbox. Written anew at each start of it: the ports change.
 database: sqlite:///rotator.db

@@ -15,6 +15,7 @@ from rotator.sandbox.configuration import Addresses, write_configuration
 from rotator.sandbox.control import ControlService
 from rotator.sandbox.dispatch import Dispatcher
 from rotator.sandbox.entra import EntraService
+from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.key_vault import KeyVaultService
 from rotator.sandbox.seeds import VAULT, seed_demo_pats, seed_world
 from rotator.sandbox.server import HttpsServer, Service
@@ -101,7 +102,10 @@ class Sandbox:
 
 
 def run_sandbox(directory: Path, ready: Callable[[dict[str, object]], None], stop: threading.Event) -> None:
-    """Run a demo sandbox until `stop` is set; call `ready` once with the addresses as a JSON document."""
-    with Sandbox(directory) as sandbox:
+    """Run a demo sandbox until `stop` is set; call `ready` once with the addresses as a JSON document.
+
+    FolderError when it cannot run in that folder.
+    """
+    with keep_folder(directory), Sandbox(directory) as sandbox:
         ready(sandbox.addresses.document())
         stop.wait()

@@ -17,6 +17,7 @@ import yaml
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.cli.main import COMMANDS
 from rotator.engine.auditing import load_events
+from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
 from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
@@ -268,6 +269,22 @@ def test_sandbox_prints_one_line_and_ends_with_0_when_stopped(tmp_path: Path, nu
     output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output) == (0, "")
     assert "Traceback" not in errors
+
+
+def test_sandbox_refuses_a_folder_when_it_would_write_over_something(tmp_path: Path) -> None:
+    own, file, busy = tmp_path / "own", tmp_path / "file", tmp_path / "busy"
+    own.mkdir()
+    (own / "policy.yaml").write_text("version: 1\n", encoding="utf-8")
+    file.touch()
+    with keep_folder(busy):
+        told = {path: run_command("sandbox", "up", "--dir", str(path)) for path in (own, file, busy)}
+    for path, words in ((own, "is not a sandbox's"), (file, "cannot be used as a folder"), (busy, "already running")):
+        result = told[path]
+        assert (result.returncode, result.stdout) == (2, "")
+        assert words in result.stderr
+        assert "fix: " in result.stderr
+    assert (own / "policy.yaml").read_text(encoding="utf-8") == "version: 1\n"
+    assert not (own / "rotator.yaml").exists()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

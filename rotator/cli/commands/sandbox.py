@@ -11,6 +11,7 @@ import click
 
 from rotator.cli.console import note, print_json
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.errors import UsageError
 
 
 @click.group(epilog=examples("rotator sandbox demo", "rotator sandbox up --dir sandbox"))
@@ -32,11 +33,15 @@ def up(cli: CliContext, directory: Path) -> None:
     """Start the stand-ins, with some sample PATs, and run until interrupted.
 
     Writes rotator.yaml, policy.yaml and ca.pem to DIR. When everything is ready, prints one line of JSON with the
-    addresses to stdout. Nothing leaves this computer; only the files in DIR remain.
+    addresses to stdout. Nothing leaves this computer; only the files in DIR remain. A folder with settings of your own,
+    or with a running sandbox, is refused.
     """
+    from rotator.sandbox.folder import FolderError
     from rotator.sandbox.running import run_sandbox
 
     stop = threading.Event()
+    database = directory / "rotator.db"
+    is_old = database.exists()
 
     def finish(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -45,21 +50,26 @@ def up(cli: CliContext, directory: Path) -> None:
         print_json(document, in_one_line=True)
         note(cli, f"Ready. In another terminal: export ROTATOR_CONFIG={document['config_path']}")
         note(cli, f"Sign in with: rotator db upgrade && rotator login {document['account']} --device-code")
+        if is_old:
+            note(cli, f"{database} knows the PATs of an earlier sandbox, which are gone. To start over, delete it.")
         note(cli, "Ctrl-C stops the sandbox.")
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
-    run_sandbox(directory, tell_ready, stop)
+    try:
+        run_sandbox(directory, tell_ready, stop)
+    except FolderError as error:
+        raise UsageError(error.message, fix=error.fix) from error
 
 
 @sandbox.command(
-    short_help="Show the whole story in half a minute.",
+    short_help="Show the whole story in two minutes.",
     epilog=examples("rotator sandbox demo"),
 )
 @common_options
 @click.pass_obj
 def demo(cli: CliContext) -> None:
-    """Show the whole story in half a minute: sign in, adopt, rotate, overlap, revoke, verify.
+    """Show the whole story in two minutes: sign in, adopt, rotate, overlap, revoke, verify.
 
     Runs the real commands against the stand-ins in a temporary folder, and checks that each step does what it says.
     """
