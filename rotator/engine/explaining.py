@@ -86,7 +86,7 @@ def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
             full = " (full access)" if obstacle.scopes == (FULL_ACCESS,) else ""
             return (
                 f"its scope {', '.join(obstacle.scopes)}{full} is denied by guardrails.deny_scopes",
-                "Replace it with a PAT that has only the scopes its consumers need, and adopt that one.",
+                "Choose only the scopes its consumers need; replace a PAT with more by hand, then adopt the new one.",
             )
         case ObstacleKind.DUE_IMMEDIATELY:
             return (

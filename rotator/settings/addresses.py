@@ -30,4 +30,7 @@ def parse_vault(value: object) -> str:
     """A Key Vault's URL, without a slash at its end. ValueError says what is wrong."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z][0-9A-Za-z-]{2,23}", value):
         raise ValueError(f'"{value}" must be a URL: write https://{value}.vault.azure.net')
-    return parse_service_url(value)
+    url = parse_service_url(value)
+    if "_" in url:
+        raise ValueError(f'"{value}" cannot be a vault: its name has letters, digits and hyphens only')
+    return url

@@ -87,7 +87,7 @@ def test_plan_names_reason_and_fix_when_blocked() -> None:
     lines = list(render_plan(_plan_for((_make_pat("old-admin", left=5, scope="app_token"), None))))
     assert lines[0].startswith("x old-admin  contoso  app_token  5d left, blocked  (")
     assert "full access" in lines[0]
-    assert lines[1].startswith("    fix: Replace it with a PAT that has only the scopes")
+    assert lines[1].startswith("    fix: Choose only the scopes its consumers need")
     assert lines[2] == "Plan: nothing to do, 1 blocked. Nothing changed."
 
 

@@ -260,3 +260,9 @@ def test_loading_imports_no_service_library_when_imported_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_policy_refuses_a_vault_whose_name_no_vault_can_have(tmp_path: Path) -> None:
+    policy = "version: 1\ndefaults: {vault: https://bad_vault.vault.azure.net}\n"
+    (problem,) = check_files(write(tmp_path, ACCOUNT, policy))
+    assert "cannot be a vault: its name has letters, digits and hyphens only" in problem
