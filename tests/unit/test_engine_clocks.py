@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.errors import ClaimHeldError, ClaimLostError, ClockSkewError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world, names_of
+from tests.support.policies import RULE, make_policy
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 YEARS = 3650 * DAY
@@ -228,3 +230,10 @@ def test_request_that_a_fast_clock_dated_settles_within_its_time() -> None:
     world.advance(minutes=11)
     world.run()
     assert sorted(world.states()) == ["abandoned", "overlapping"]
+
+
+def test_overlap_of_nothing_is_over_although_services_tell_whole_seconds_only() -> None:
+    world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(0))))
+    world.witnesses.ahead = dict.fromkeys(world.witnesses.ahead, -timedelta(seconds=1))
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+    assert world.states() == ["completed"]
