@@ -127,7 +127,7 @@ def _freeze_if_served(held: ClaimedPat) -> None:
     holds when a rotation that we do not know came after it.
     """
     rotation = held.rotation
-    latest = fetch_newest(held.services.secrets, held.location)
+    latest = fetch_newest(held.services.secrets, held.pat)
     if latest is None:
         return
     error = find_behind(held, latest.version)

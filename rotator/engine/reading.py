@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.provenance import is_written_by
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import Patience
 from rotator.errors import RejectedError, TransientError
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
+
+_DISABLED = "secret_disabled"
 
 
 def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[SecretVersion, ...]:
@@ -16,7 +19,7 @@ def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[Secre
     try:
         latest = secrets.fetch_latest(location)
     except RejectedError as error:
-        if error.code != "secret_disabled":
+        if error.code != _DISABLED:
             raise
         return versions
     if latest is None or _is_in(latest.version, versions):
@@ -24,19 +27,22 @@ def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[Secre
     return (latest.version, *versions)
 
 
-def fetch_newest(secrets: SecretStore, location: SecretLocation) -> StoredSecret | None:
-    """Return the newer of what two looks show: the latest version, and the one on top of the list."""
-    latest = secrets.fetch_latest(location)
+def fetch_newest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:
+    """Return the newer of what two looks show: the latest version, and the one on top of the list.
+
+    TransientError `vault_reads_old` as for `check_disabled`.
+    """
+    location, latest = SecretLocation.of(pat), _fetch_latest(secrets, pat)
     return _fetch_newer(secrets, location, latest, secrets.fetch_versions(location))
 
 
 def fetch_known_newest(held: ClaimedPat) -> StoredSecret | None:
     """Return the newer of two looks, with a list that is no older than the version that our record names.
 
-    TransientError `vault_reads_old` as for `fetch_known_history`.
+    TransientError `vault_reads_old` as for `fetch_known_history` and `check_disabled`.
     """
     secrets, location = held.services.secrets, held.location
-    latest = secrets.fetch_latest(location)
+    latest = _fetch_latest(secrets, held.pat)
     return _fetch_newer(secrets, location, latest, fetch_known_history(held))
 
 
@@ -62,18 +68,19 @@ def fetch_served(held: ClaimedPat, *, twice: bool = False) -> StoredSecret | Non
 
     With `twice`, ours must not have another one above it in the list either.
     An older version is no sight of another writer: then the vault is asked again, for as long as a value is held
-    for it. TransientError `vault_reads_old` when it still shows an older one, although ours can be read by its id.
+    for it. TransientError `vault_reads_old` when it still shows an older one, although ours can be read by its id,
+    and as for `check_disabled`.
     """
     patience = _make_patience(held)
     while True:
-        latest = held.services.secrets.fetch_latest(held.location)
+        latest = _fetch_latest(held.services.secrets, held.pat)
         if is_ours(held, latest) and not twice:
             return latest
         newest = _find_newer(held, latest)
         if newest is not None or is_ours(held, latest):
             return newest or latest
         if not patience.wait():
-            _check_gone(held, held.rotation.secret_version)
+            _check_gone(held.services.secrets, held.pat, held.rotation.secret_version)
             return latest
 
 
@@ -83,14 +90,46 @@ def fetch_known_history(held: ClaimedPat) -> tuple[SecretVersion, ...]:
     That is the one that we wrote, or else the one that a person saw and confirmed. TransientError `vault_reads_old`
     when the list goes without it, although it is there.
     """
-    known, patience = held.pat.secret_version or held.pat.confirmed_version, _make_patience(held)
+    patience = _make_patience(held)
     while True:
         versions = held.services.secrets.fetch_versions(held.location)
-        if known is None or known in {version.version for version in versions}:
+        if _is_known(held.pat, versions):
             return versions
         if not patience.wait():
-            _check_gone(held, known)
+            _check_gone(held.services.secrets, held.pat, held.pat.secret_version or held.pat.confirmed_version)
             return versions
+
+
+def check_disabled(error: RejectedError, pat: ManagedPat, versions: tuple[SecretVersion, ...]) -> None:
+    """TransientError `vault_reads_old` when a look met a disabled version, and a list has an enabled one on top.
+
+    Then it met an older one, perhaps one that we disabled.
+    """
+    if error.code == _DISABLED and versions and versions[0].enabled:
+        raise _make_reads_old(pat)
+
+
+def _fetch_latest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:
+    """Return the latest version, as one look shows it; a disabled one is believed as `check_disabled` says.
+
+    TransientError `vault_reads_old` too when the list lacks the version that the record names, although it is there.
+    """
+    location = SecretLocation.of(pat)
+    try:
+        return secrets.fetch_latest(location)
+    except RejectedError as error:
+        if error.code == _DISABLED:
+            versions = secrets.fetch_versions(location)
+            check_disabled(error, pat, versions)
+            if not _is_known(pat, versions):
+                _check_gone(secrets, pat, pat.secret_version or pat.confirmed_version)
+        raise
+
+
+def _is_known(pat: ManagedPat, versions: tuple[SecretVersion, ...]) -> bool:
+    """Whether a list is no older than the version that a record names."""
+    known = pat.secret_version or pat.confirmed_version
+    return known is None or known in {version.version for version in versions}
 
 
 def _is_in(seen: SecretVersion, versions: tuple[SecretVersion, ...]) -> bool:
@@ -121,12 +160,16 @@ def _find_newer(held: ClaimedPat, latest: StoredSecret | None) -> StoredSecret |
     return None if is_top else secrets.fetch_version(held.location, versions[0].version)
 
 
-def _check_gone(held: ClaimedPat, version: str | None) -> None:
+def _check_gone(secrets: SecretStore, pat: ManagedPat, version: str | None) -> None:
     """TransientError when a version that looks in vain were made for can be read by its id."""
-    if version is None or held.services.secrets.fetch_version(held.location, version) is None:
+    if version is None or secrets.fetch_version(SecretLocation.of(pat), version) is None:
         return
-    raise TransientError(
-        f"reads of secret {held.pat.secret_name} in {held.pat.vault} are older than what was written there",
+    raise _make_reads_old(pat)
+
+
+def _make_reads_old(pat: ManagedPat) -> TransientError:
+    return TransientError(
+        f"reads of secret {pat.secret_name} in {pat.vault} are older than what was written there",
         service="key_vault",
         operation="fetch_secret",
         code="vault_reads_old",

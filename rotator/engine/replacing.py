@@ -18,7 +18,6 @@ from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_newest
 from rotator.engine.tags import NAME_TAG, ROTATION_TAG, list_dropped
 from rotator.errors import PlanRefusedError, VerificationError
-from rotator.ports.secret_store import SecretLocation
 
 UNCONFIRMED = "secret_unconfirmed"
 """The code of the failure of a ManagedPat whose secret holds a version that nobody confirmed."""
@@ -29,7 +28,7 @@ def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sigh
 
     Changes nothing. RemoteError when the vault cannot be read or a sign-in can be neither proven nor refused.
     """
-    latest = fetch_newest(run.services.secrets, SecretLocation.of(pat))
+    latest = fetch_newest(run.services.secrets, pat)
     if latest is None:
         return Sight(Holding.ABSENT)
     tags = latest.version.tags

@@ -16,7 +16,7 @@ from rotator.engine.reading import fetch_newest
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG
 from rotator.errors import VerificationError
-from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+from rotator.ports.secret_store import SecretVersion, StoredSecret
 
 
 def restore_committed(held: ClaimedPat) -> bool:
@@ -79,7 +79,7 @@ def _make_attempt(held: ClaimedPat) -> Rotation:
 
 def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     """Return the late write of an earlier rotation that consumers read now, if any. Changes nothing."""
-    latest = fetch_newest(run.services.secrets, SecretLocation.of(pat))
+    latest = fetch_newest(run.services.secrets, pat)
     if latest is None or load_provenance(run, pat).find_writer(latest.version) is not Writer.LATE:
         return None
     return latest

@@ -83,7 +83,7 @@ def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
     """See whether the DELETE was carried out; if that is not proven, go through the whole guard again."""
     rotation = held.rotation
     if view.look_for(rotation.account, rotation.organization, rotation.predecessor_id).is_proven:
-        latest = fetch_newest(held.services.secrets, held.location)
+        latest = fetch_newest(held.services.secrets, held.pat)
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:
             raise freeze(held, behind)

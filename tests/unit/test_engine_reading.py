@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import Hold
 from rotator.engine.reading import fetch_newest
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind
-from rotator.errors import ClaimHeldError
+from rotator.errors import ClaimHeldError, RejectedError, TransientError
 from tests.support.engine import EngineWorld, codes_of, make_world
 from tests.support.engine_restores import make_restored, make_restored_open
 from tests.support.engine_scenarios import make_busy, make_late_store, make_overlapping
@@ -149,7 +149,7 @@ def test_newest_version_is_seen_when_one_of_two_looks_is_old(stale: tuple[bool, 
     world = make_overlapping()
     answers = iter(stale)
     world.secrets.is_stale = lambda: next(answers)
-    found = fetch_newest(world.secrets, world.location())
+    found = fetch_newest(world.secrets, world.record())
     assert found is not None
     assert found.version == world.latest().version
 
@@ -230,3 +230,66 @@ def test_clone_that_the_vault_hands_out_is_not_revoked_when_one_look_was_old(loo
     assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["database_behind"]
     assert world.revoked_ids() == revoked
     assert world.is_live()
+
+
+@pytest.fixture(name="served")
+def make_served() -> EngineWorld:
+    """A PAT that is due again, whose secret holds its version and the one before, which we disabled."""
+    world = make_overlapping(disabling=True)
+    world.advance(hours=25)
+    world.run()
+    world.advance(days=25)
+    newest, older = world.secrets.versions_of(world.location())
+    assert (newest.version.enabled, older.version.enabled) == (True, False)
+    return world
+
+
+@pytest.mark.parametrize("old", [0, 1, 2])
+def test_version_that_we_disabled_blocks_nothing_when_one_look_showed_it(served: EngineWorld, old: int) -> None:
+    """A disabled version is no sight of the newest one where the list has an enabled one above it."""
+    answers = chain(repeat(False, old), (True,), repeat(False))
+    served.secrets.is_stale = lambda: next(answers)
+    failed = codes_of(served.run(), OutcomeKind.FAILED)
+    assert failed in ([], ["vault_reads_old"])
+    assert not served.record().blocked
+    served.advance(minutes=6)
+    served.run()
+    assert served.states()[-1] == "overlapping"
+
+
+def test_disabled_version_is_an_older_one_when_both_looks_lack_the_one_that_the_record_names(
+    served: EngineWorld,
+) -> None:
+    served.secrets.is_stale = lambda: True
+    with pytest.raises(TransientError) as caught:
+        fetch_newest(served.secrets, served.record())
+    assert caught.value.code == "vault_reads_old"
+
+
+def test_disabled_newest_version_blocks_once_no_list_has_an_enabled_one_above_it(served: EngineWorld) -> None:
+    """What consumers cannot read is not ours to write over; a list that lacks it only puts that off."""
+    served.secrets.write_foreign(served.location(), "theirs", enabled=False)
+    answers = chain((True,), repeat(False))
+    served.secrets.is_stale = lambda: next(answers)
+    assert served.run() is not None
+    served.advance(minutes=6)
+    served.run()
+    assert served.record().blocked
+    assert served.count("mint") == 1
+    with pytest.raises(RejectedError) as caught:
+        fetch_newest(served.secrets, served.record())
+    assert caught.value.code == "secret_disabled"
+
+
+@pytest.mark.parametrize("old", [0, 1, 2])
+def test_retirement_that_died_after_disabling_goes_on_when_one_look_showed_what_it_disabled(old: int) -> None:
+    world = make_overlapping(disabling=True)
+    world.advance(hours=25)
+    world.run_and_die(before="completed")
+    world.advance(minutes=6)
+    answers = chain(repeat(False, old), (True,), repeat(False))
+    world.secrets.is_stale = lambda: next(answers)
+    world.run()
+    assert not world.record().blocked
+    world.advance(minutes=6)
+    world.finish()
