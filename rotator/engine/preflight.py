@@ -30,14 +30,13 @@ from rotator.engine.provenance import (
     load_provenance,
     make_occupied,
 )
-from rotator.engine.reading import check_disabled, fetch_known_history, find_newer
+from rotator.engine.reading import fetch_known_history, find_newer, look_past_disabled
 from rotator.engine.replacing import make_unconfirmed
 from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
     ClaimLostError,
     ForeignWriteError,
     PlanRefusedError,
-    RejectedError,
     RotatorError,
 )
 from rotator.ports.secret_store import SecretVersion
@@ -135,7 +134,8 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         versions = fetch_known_history(held)
         _check_unmarked(held, versions)
         held.check_claim()
-        seen = _prove_writable(held, versions)
+        secrets, intent = run.services.secrets, {INTENT_TAG: rotation.id}
+        seen = look_past_disabled(secrets, pat, lambda: secrets.prove_writable(held.location, intent))
         newest = find_newer(seen, versions)
         _check_history(held, newest)
     except ClaimLostError:
@@ -144,14 +144,6 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         close_unminted(held, error)
         raise
     return newest.tags if newest is not None else {}
-
-
-def _prove_writable(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> SecretVersion | None:
-    try:
-        return held.services.secrets.prove_writable(held.location, {INTENT_TAG: held.rotation.id})
-    except RejectedError as error:
-        check_disabled(error, held.pat, versions)
-        raise
 
 
 def _check_unmarked(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.provenance import is_written_by
@@ -10,7 +13,9 @@ from rotator.engine.waiting import Patience
 from rotator.errors import RejectedError, TransientError
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
 
+T = TypeVar("T")
 _DISABLED = "secret_disabled"
+_LOOKS = 3
 
 
 def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[SecretVersion, ...]:
@@ -30,7 +35,7 @@ def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[Secre
 def fetch_newest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:
     """Return the newer of what two looks show: the latest version, and the one on top of the list.
 
-    TransientError `vault_reads_old` as for `check_disabled`.
+    TransientError `vault_reads_old` as for `look_past_disabled`.
     """
     location, latest = SecretLocation.of(pat), _fetch_latest(secrets, pat)
     return _fetch_newer(secrets, location, latest, secrets.fetch_versions(location))
@@ -39,7 +44,7 @@ def fetch_newest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:
 def fetch_known_newest(held: ClaimedPat) -> StoredSecret | None:
     """Return the newer of two looks, with a list that is no older than the version that our record names.
 
-    TransientError `vault_reads_old` as for `fetch_known_history` and `check_disabled`.
+    TransientError `vault_reads_old` as for `fetch_known_history` and `look_past_disabled`.
     """
     secrets, location = held.services.secrets, held.location
     latest = _fetch_latest(secrets, held.pat)
@@ -69,7 +74,7 @@ def fetch_served(held: ClaimedPat, *, twice: bool = False) -> StoredSecret | Non
     With `twice`, ours must not have another one above it in the list either.
     An older version is no sight of another writer: then the vault is asked again, for as long as a value is held
     for it. TransientError `vault_reads_old` when it still shows an older one, although ours can be read by its id,
-    and as for `check_disabled`.
+    and as for `look_past_disabled`.
     """
     patience = _make_patience(held)
     while True:
@@ -100,30 +105,31 @@ def fetch_known_history(held: ClaimedPat) -> tuple[SecretVersion, ...]:
             return versions
 
 
-def check_disabled(error: RejectedError, pat: ManagedPat, versions: tuple[SecretVersion, ...]) -> None:
-    """TransientError `vault_reads_old` when a look met a disabled version, and a list has an enabled one on top.
+def look_past_disabled(secrets: SecretStore, pat: ManagedPat, look: Callable[[], T]) -> T:
+    """Return what a look at the newest version finds, and look again where it met an older one that is disabled.
 
-    Then it met an older one, perhaps one that we disabled.
+    TransientError `vault_reads_old` when each look did; RejectedError `secret_disabled` when the newest is disabled.
     """
-    if error.code == _DISABLED and versions and versions[0].enabled:
-        raise _make_reads_old(pat)
+    for _ in range(_LOOKS):
+        try:
+            return look()
+        except RejectedError as error:
+            if error.code != _DISABLED or _is_newest_disabled(secrets, pat):
+                raise
+    raise _make_reads_old(pat)
+
+
+def _is_newest_disabled(secrets: SecretStore, pat: ManagedPat) -> bool:
+    """Whether no enabled version is on top of a list that has the version that the record names, if it is there."""
+    location, known = SecretLocation.of(pat), pat.secret_version or pat.confirmed_version
+    versions = secrets.fetch_versions(location)
+    if versions and versions[0].enabled:
+        return False
+    return known is None or _is_known(pat, versions) or secrets.fetch_version(location, known) is None
 
 
 def _fetch_latest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:
-    """Return the latest version, as one look shows it; a disabled one is believed as `check_disabled` says.
-
-    TransientError `vault_reads_old` too when the list lacks the version that the record names, although it is there.
-    """
-    location = SecretLocation.of(pat)
-    try:
-        return secrets.fetch_latest(location)
-    except RejectedError as error:
-        if error.code == _DISABLED:
-            versions = secrets.fetch_versions(location)
-            check_disabled(error, pat, versions)
-            if not _is_known(pat, versions):
-                _check_gone(secrets, pat, pat.secret_version or pat.confirmed_version)
-        raise
+    return look_past_disabled(secrets, pat, lambda: secrets.fetch_latest(SecretLocation.of(pat)))
 
 
 def _is_known(pat: ManagedPat, versions: tuple[SecretVersion, ...]) -> bool:

@@ -249,11 +249,7 @@ def test_version_that_we_disabled_blocks_nothing_when_one_look_showed_it(served:
     """A disabled version is no sight of the newest one where the list has an enabled one above it."""
     answers = chain(repeat(False, old), (True,), repeat(False))
     served.secrets.is_stale = lambda: next(answers)
-    failed = codes_of(served.run(), OutcomeKind.FAILED)
-    assert failed in ([], ["vault_reads_old"])
-    assert not served.record().blocked
-    served.advance(minutes=6)
-    served.run()
+    assert codes_of(served.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
     assert served.states()[-1] == "overlapping"
 
 
@@ -289,7 +285,5 @@ def test_retirement_that_died_after_disabling_goes_on_when_one_look_showed_what_
     world.advance(minutes=6)
     answers = chain(repeat(False, old), (True,), repeat(False))
     world.secrets.is_stale = lambda: next(answers)
-    world.run()
-    assert not world.record().blocked
-    world.advance(minutes=6)
+    assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
     world.finish()
