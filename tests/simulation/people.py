@@ -308,7 +308,7 @@ class People:
         try:
             forget(run, name)
         finally:
-            if before is not None and self._load(name) is None:
+            if before is not None and before.has_pat and self._load(name) is None:
                 self._world.oracle.note_forgotten(before.authorization_id)
 
     def _rename(self, run: RunContext) -> None:
