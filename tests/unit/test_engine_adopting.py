@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
@@ -14,6 +15,7 @@ from rotator.engine.choices import Choice, make_choice
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, UsageError
+from rotator.ports.pat_service import PatList
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
 from tests.support.policies import RULE, make_policy
 
@@ -51,6 +53,23 @@ def test_proposal_shows_handle_vault_and_secret_when_named_by_id_or_display_name
     assert rule.name == "ci"
     assert plan.proposals[1].record.authorization_id == second
     assert (plan.refusals, plan.errors) == ((), ())
+
+
+@pytest.mark.parametrize("hiding", [0, 1])
+def test_none_of_two_namesakes_is_proposed_when_one_of_two_listings_hides_one(hiding: int) -> None:
+    world = make_world()
+    first, second = add_untracked(world, "hook", "hook")
+    listings = iter(range(2))
+
+    def hide(listed: tuple[Pat, ...]) -> PatList:
+        is_hidden = next(listings, None) == hiding
+        return PatList([pat for pat in listed if not is_hidden or pat.authorization_id != first])
+
+    world.pats.change_listed = hide
+    plan = look(world)
+    assert list_names(plan) == []
+    refused = {refusal.reference for refusal in plan.refusals if refusal.kind is RefusalKind.SAME_NAME}
+    assert refused == {first, second}
 
 
 def test_everything_covered_is_proposed_when_all_is_asked_for() -> None:
