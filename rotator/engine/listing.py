@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
+from rotator.engine.clocks import read_clocks
 from rotator.engine.context import RunContext
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, UnknownAccountError
 from rotator.ports.pat_service import PatFilter
@@ -154,12 +155,19 @@ class ServerView:
         """Look closer for a PAT that a listing lacks: ask for it by id, among the revoked ones, and list once more."""
         self.check_reachable(account, organization)
         found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
-        if found is None or found.valid_to <= self._run.services.clock.now():
+        if found is None or self._is_expired(found):
             return Sighting(is_gone=True, is_unknown=found is None)
         if authorization_id in self._fetch_revoked(account, organization):
             return Sighting(is_gone=True)
         listing = self.fetch_again(account, organization)
         return Sighting(listing.find(authorization_id), is_hidden=listing.may_hide(authorization_id))
+
+    def _is_expired(self, pat: Pat) -> bool:
+        """Whether a PAT has expired, by a clock that is not known to be wrong."""
+        if pat.valid_to > self._run.services.clock.now():
+            return False
+        with self._run.services.database.read() as reading:
+            return not read_clocks(self._run, reading).is_wrong
 
     def look_for_revoked(
         self, account: str, organization: str, authorization_ids: Collection[str]

@@ -27,7 +27,7 @@ from rotator.engine.revoking import revoke_again
 from rotator.engine.run import recover_interrupted
 from rotator.engine.scanning import scan
 from rotator.engine.status import NextAction, PatState
-from rotator.errors import DeniedError, PlanRefusedError, TransientError, UsageError
+from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, TransientError, UsageError
 from rotator.ports.secret_store import WrittenVersion
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
@@ -705,3 +705,19 @@ def test_revocation_is_asked_for_again_when_a_run_dies_between_the_second_intent
     world.advance(minutes=11)
     world.run()
     assert (pending_ids(world), old in world.live_ids()) == ([], False)
+
+
+def test_pat_that_lives_stays_pending_when_a_fast_clock_calls_it_expired_and_one_list_lacks_it() -> None:
+    world, old = make_ignored()
+    world.pats.change_listed = lambda listed: tuple(pat for pat in listed if pat.authorization_id != old)
+    world.advance(minutes=6)
+    world.host_clock.ahead = world.database.skew = timedelta(days=3650)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert pending_ids(world) == [old]
+    world.pats.change_listed = None
+    world.host_clock.ahead = world.database.skew = timedelta(0)
+    world.advance(minutes=6)
+    world.run()
+    assert pending_ids(world) == []
+    assert old not in world.live_ids()
