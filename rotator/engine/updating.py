@@ -60,6 +60,7 @@ def update(run: RunContext, change: Change) -> RunReport:
         record_policy(run)
         if _note_wanted(this.run, this.view, change):
             this.work_on([change.name], Reconciliation())
+            this.confirm_revocations([change.name])
     return this.report
 
 

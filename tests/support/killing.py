@@ -54,10 +54,11 @@ COMMITS = [
     "revoke_started",
     "rotation_completed",
     "UPDATE managed_pat",
+    "pat_revoked",
 ]
 """Every commit of a rotation, named as by `dying_command`.
 
-It takes the claim second, confirms it before the DELETE, and gives it back last.
+It takes the claim second, confirms it before the DELETE, and gives it back at the end. Then the revocation is proven.
 """
 CHANGES = (
     ("azure_devops", "POST", "/tokens/pats"),
