@@ -32,7 +32,7 @@ Now for a real organization:
      rotator inventory adopt --all    writes to rotator's database only
      rotator plan                     changes nothing
   5. Add an hourly line to your crontab; rotator then keeps the PATs alive:
-     17 * * * *  /opt/rotator/bin/rotator --config /etc/rotator/rotator.yaml once --quiet
+     17 * * * *  /opt/rotator/bin/rotator once --quiet
 """
 
 

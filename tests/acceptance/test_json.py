@@ -108,7 +108,8 @@ def _work(caller: Caller) -> None:
     caller.run("recover", "--revoke", "nothing", code=2)
     caller.run("inventory", "forget-limits", "--organization", "contoso")
     caller.run("inventory", "rebuild", "--dry-run")
-    caller.run("inventory", "forget", "docs-site")
+    caller.run("inventory", "rename", "docs-site", "docs")
+    caller.run("inventory", "forget", "docs")
     [status] = caller.run("status")
     accounts = status["accounts"]
     assert isinstance(accounts, list)

@@ -54,7 +54,11 @@ ROTATION = (
     (READ, 2),
     (VERSIONS, 3),
     (IDENTITY, 2),
+    (SHOW, 2),
+    (LIST, 1),
+    (LIST, 2),
     (REVOKE, 0),
+    (LIST, 3),
 )
 """Every request of a rotation in order, with the number of requests like it that came before."""
 

@@ -233,7 +233,7 @@ def test_update_is_refused_before_anything_is_sent_and_the_record_stays(arrange:
     assert refused.value.fix
     assert replace(world.record(), epoch=before.epoch) == before
     assert not MUTATIONS & set(world.timeline)
-    assert world.events()[-1] == "update_dropped failed"
+    assert "update_dropped failed" in world.events()[-2:]  # then its clone may be seen gone
 
 
 def reject_mint(world: EngineWorld) -> None:
@@ -261,7 +261,7 @@ def test_refused_update_leaves_the_pat_as_it_is_and_blocks_nothing(arrange: Arra
     before = world.record()
     assert names_of(change(world), OutcomeKind.BLOCKED) == [NAME]
     assert replace(world.record(), epoch=before.epoch) == before
-    assert world.events()[-1] == "update_dropped failed"
+    assert "update_dropped failed" in world.events()[-2:]  # then its clone may be seen gone
     assert not world.pats.live_pats(OTHER)
     world.heal()
     world.finish()
@@ -369,7 +369,7 @@ def test_update_is_taken_back_when_a_person_wants_it_as_it_is() -> None:
     world = make_begun()
     assert change(world, make_change(NAME, display_name=NAME, scopes=(), lifetime=None)).outcomes == ()
     assert not world.record().is_update_wanted
-    assert world.events()[-1] == "update_dropped failed"
+    assert "update_dropped failed" in world.events()[-2:]  # then its clone may be seen gone
     world.finish()
 
 
