@@ -9,7 +9,7 @@ from rotator.domain.managed_pat import ManagedPat, make_place
 from rotator.domain.rotation import Rotation
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
-from rotator.engine.tags import RESTORED_TAG, ROTATION_TAG
+from rotator.engine.tags import RESTORED_TAG, ROTATION_TAG, find_attempt_id
 from rotator.errors import DatabaseBehindError, ForeignWriteError, RotatorError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
@@ -19,8 +19,9 @@ class Writer(StrEnum):
 
     `late`: a closed rotation of ours, or an attempt to put a value back, whose write may take effect after its time,
     and whose PAT is not the current one. `ours`: any other rotation that wrote a value by our journal, or a value
-    without tags that we put back. `unknown`: a rotation that our journal does not hold, or that wrote nothing as far as
-    our journal knows, so the database is older than the vault or somebody shares the secret.
+    without tags that was ours to replace and that we put back. `foreign`: somebody else, even if we put it back.
+    `unknown`: a rotation that our journal does not hold, or that wrote nothing as far as our journal knows, so the
+    database is older than the vault or somebody shares the secret.
     """
 
     NOBODY = "nobody"
@@ -44,7 +45,7 @@ class Provenance:
         """Return who wrote the version; NOBODY for None."""
         if version is None:
             return Writer.NOBODY
-        if version.tags.get(RESTORED_TAG) in self._late:
+        if find_attempt_id(version.tags) in self._late:
             return Writer.LATE
         rotation_id = version.tags.get(ROTATION_TAG)
         if rotation_id is None:

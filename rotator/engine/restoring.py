@@ -14,7 +14,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_newest
 from rotator.engine.replacing import identify
-from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, RESTORED_TAG
+from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
@@ -23,7 +23,8 @@ def restore_committed(held: ClaimedPat) -> bool:
     """Put the committed value back if consumers read a late write of an earlier rotation. Return whether it did so.
 
     The committed value is the vault's newest version with the inventory's authorization id, else the newest that
-    no such rotation wrote. It must authenticate. An overlap that was running starts again.
+    no such rotation wrote. It must authenticate. What somebody else wrote stays theirs, put back as it was; else an
+    overlap that was running starts again.
     """
     run, latest = held.run, find_late_write(held.run, held.pat)
     if latest is None:
@@ -31,6 +32,7 @@ def restore_committed(held: ClaimedPat) -> bool:
     committed = _find_committed(held)
     if committed is None:
         return False
+    is_foreign = _is_foreign(held, committed.version)
     attempt = _make_attempt(held)
     started = RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version)
     held.begin_attempt(attempt, started)
@@ -39,14 +41,14 @@ def restore_committed(held: ClaimedPat) -> bool:
         held.location,
         committed.value,
         expires_at=committed.version.expires_at or held.pat.valid_to,
-        tags={key: value for key, value in committed.version.tags.items() if key != INTENT_TAG}
-        | {RESTORED_TAG: attempt.id},
+        tags=make_restored_tags(committed.version.tags, attempt.id, is_foreign=is_foreign),
     )
     version = str(written)
     held.note_answer(written.answer_ids)
     answered = attempt.note(run.services.clock.now(), secret_version=version, tried_store=False)
-    held.end_attempt(answered, replace(held.pat, secret_version=version), SecretRestored(secret_version=version))
-    if held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
+    pat = held.pat if is_foreign else replace(held.pat, secret_version=version)
+    held.end_attempt(answered, pat, SecretRestored(secret_version=version))
+    if not is_foreign and held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
         until, began = max(list_moments(held)) + held.rotation.overlap, run.services.boot.read_boot()
         held.learn(secret_version=version, overlap_until=until, overlap_began=began)
     return True
@@ -95,6 +97,12 @@ def _find_committed(held: ClaimedPat) -> StoredSecret | None:
     current = held.pat.authorization_id
     candidates.sort(key=lambda version: version.tags.get(AUTHORIZATION_TAG) != current)
     return next((found for version in candidates[:2] if (found := _fetch_live(held, version))), None)
+
+
+def _is_foreign(held: ClaimedPat, version: SecretVersion) -> bool:
+    """Whether somebody else wrote that version, and nobody has confirmed that it may be replaced."""
+    is_foreign = load_provenance(held.run, held.pat).find_writer(version) is Writer.FOREIGN
+    return is_foreign and version.version != held.pat.confirmed_version
 
 
 def _fetch_live(held: ClaimedPat, version: SecretVersion) -> StoredSecret | None:

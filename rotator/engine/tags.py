@@ -18,6 +18,8 @@ RULE_TAG = "rotator-rule"
 AUDIT_HEAD_TAG = "rotator-audit-head"
 INTENT_TAG = "rotator-intent"
 RESTORED_TAG = "rotator-restored"
+RESTORED_FOREIGN_TAG = "rotator-restored-foreign"
+"""In place of `RESTORED_TAG` on a value that was put back although nobody has confirmed that it may be replaced."""
 OUR_TAGS = (
     ROTATION_TAG,
     AUTHORIZATION_TAG,
@@ -30,11 +32,11 @@ OUR_TAGS = (
     INTENT_TAG,
     RESTORED_TAG,
 )
-"""Every tag that we write; one version may come to have all of them, so there is room for them beside others' tags."""
+"""Every tag of ours that one version may come to have: so much room is kept beside others' tags."""
 
 
 def _list_foreign(tags: Mapping[str, str]) -> list[str]:
-    return sorted(name for name in tags if name not in OUR_TAGS)
+    return sorted(name for name in tags if name not in {*OUR_TAGS, RESTORED_FOREIGN_TAG})
 
 
 def carry_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -45,6 +47,21 @@ def carry_tags(tags: Mapping[str, str]) -> dict[str, str]:
 def list_dropped(tags: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of the tags for which there is no room."""
     return tuple(_list_foreign(tags)[MOST_TAGS - len(OUR_TAGS) :])
+
+
+def find_attempt_id(tags: Mapping[str, str]) -> str | None:
+    """Return the id of the attempt that put this version's value back; None for any other version."""
+    return tags.get(RESTORED_TAG) or tags.get(RESTORED_FOREIGN_TAG)
+
+
+def make_restored_tags(tags: Mapping[str, str], attempt_id: str, *, is_foreign: bool) -> dict[str, str]:
+    """Make the tags of a version that puts back the value of the one with these tags.
+
+    `is_foreign`: somebody else wrote that, and it stays theirs. Others' tags are kept as far as there is room.
+    """
+    kept = [name for name in tags if name not in (INTENT_TAG, RESTORED_TAG, RESTORED_FOREIGN_TAG)]
+    added = RESTORED_FOREIGN_TAG if is_foreign else RESTORED_TAG
+    return {name: tags[name] for name in kept[: MOST_TAGS - len((added, INTENT_TAG))]} | {added: attempt_id}
 
 
 def make_tags(rotation: Rotation, head: AuditEvent | None, replaced: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.tags import RESTORED_TAG
+from rotator.engine.tags import find_attempt_id
 from rotator.errors import DeniedError, RejectedError, RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.clock import Clock
 from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
@@ -187,7 +187,7 @@ class FakeSecretStore:
             if len(tags) > MOST_TAGS:
                 raise _rejected(location, "store", "vault_rejected")
             stored = self._make(value, expires_at, tags)
-            is_restore = self._postponed_restores > 0 and RESTORED_TAG in tags
+            is_restore = self._postponed_restores > 0 and find_attempt_id(tags) is not None
             if self._postponed_stores or is_restore:
                 self._postponed_restores -= is_restore
                 self._postponed_stores -= not is_restore

@@ -306,6 +306,31 @@ def test_foreign_value_is_sent_nowhere_when_a_late_write_is_undone() -> None:
     assert CONNECTION not in sent
 
 
+def test_value_of_somebody_else_stays_unconfirmed_when_it_is_put_back_over_a_late_write() -> None:
+    """That rotator wrote it again does not make it a value that may be replaced."""
+    world = make_world()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    world.heal()
+    theirs = world.pats.add_pat(ACCOUNT, ORGANIZATION, "by-hand", SCOPE, world.clock.now() + timedelta(days=30))
+    tags = {f"tag-{number:02}": "theirs" for number in range(MOST_TAGS)}
+    world.secrets.write_foreign(world.location(), theirs.value, tags)
+    world.advance(minutes=11)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["secret_unconfirmed"]
+    assert world.secrets.apply_late() == 1
+    for _ in range(2):
+        world.advance(hours=7)
+        world.run()
+        assert world.latest().value.reveal() == theirs.value
+        failure = world.record().last_failure
+        assert failure is not None
+        assert failure.code == "secret_unconfirmed"
+    adopt_now(world, world.record().authorization_id)
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
+    world.finish()
+
+
 def test_older_versions_of_others_stay_readable_when_the_rule_disables_ours() -> None:
     world = make_world(policy=make_policy(replace(RULE, disable_previous=True)))
     record = world.add_managed("deploy")
