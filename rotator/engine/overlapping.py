@@ -23,6 +23,7 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.reading import fetch_served, is_ours
 from rotator.engine.replacing import identify
+from rotator.engine.restoring import undo_late_write
 from rotator.errors import (
     RotationError,
     VerificationError,
@@ -39,7 +40,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     CloneLostError when somebody revoked the clone meanwhile.
     """
     run, rotation = held.run, held.rotation
-    latest = fetch_served(held)
+    latest = _read_back(held, view)
     if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
         raise freeze(held, make_foreign(held, latest))
     if value is None:
@@ -78,6 +79,13 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         overlap_began=began,
         secret_version=latest.version.version,
     )
+
+
+def _read_back(held: ClaimedPat, view: ServerView) -> StoredSecret | None:
+    """Return what consumers read now, once an older write of ours that took effect over this one is undone."""
+    latest = fetch_served(held)
+    is_undone = not is_ours(held, latest) and undo_late_write(held, view, latest)
+    return fetch_served(held) if is_undone else latest
 
 
 def _make_lifetime_events(before: ManagedPat, pat: ManagedPat) -> tuple[Event, ...]:

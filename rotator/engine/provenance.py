@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from rotator.domain.managed_pat import ManagedPat, make_place
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.tags import RESTORED_TAG, ROTATION_TAG, find_attempt_id
@@ -34,10 +34,11 @@ class Writer(StrEnum):
 class Provenance:
     """Says who wrote each version of one ManagedPat's secret.
 
-    `current` is its authorization id, `rotations` are all of its rotations.
+    `current` is the PAT whose value consumers should read, `rotations` are all of its rotations.
     """
 
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
+        self.current = current
         self._known = {r.id for r in rotations if r.tried_store or r.secret_version is not None}
         self._late = {r.id for r in rotations if r.may_write_late and r.stored_id != current}
 
@@ -56,9 +57,14 @@ class Provenance:
 
 
 def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
-    """Load the provenance of a ManagedPat's secret, by the journal as it is now."""
+    """Load the provenance of a ManagedPat's secret, by the journal as it is now.
+
+    Once its clone is `stored`, that is what consumers should read, although the record still names the old PAT.
+    """
     with run.services.database.read() as reading:
-        return Provenance(pat.authorization_id, reading.journal.load_for(pat.name))
+        rotations = reading.journal.load_for(pat.name)
+    stored = next((r.new_authorization_id for r in rotations if r.state is RotationState.STORED), None)
+    return Provenance(stored or pat.authorization_id, rotations)
 
 
 def find_writer_name(

@@ -11,7 +11,9 @@ from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
-from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.listing import ServerView
+from rotator.engine.lost_clone import return_if_clone_lost
+from rotator.engine.provenance import Writer, is_written_by, load_provenance
 from rotator.engine.reading import fetch_newest
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
@@ -22,18 +24,19 @@ from rotator.ports.secret_store import SecretVersion, StoredSecret
 def restore_committed(held: ClaimedPat) -> bool:
     """Put the committed value back if consumers read a late write of an earlier rotation. Return whether it did so.
 
-    The committed value is the vault's newest version with the inventory's authorization id, else the newest that
-    no such rotation wrote. It must authenticate. What somebody else wrote stays theirs, put back as it was; else an
-    overlap that was running starts again.
+    The committed value is that of the current PAT, or of a clone that was stored and not read back yet; where no tags
+    say whose a version is, the newest that no such rotation wrote. It must authenticate. What somebody else wrote stays
+    theirs, put back as it was; else an overlap that was running starts again.
     """
     run, latest = held.run, find_late_write(held.run, held.pat)
     if latest is None:
         return False
-    committed = _find_committed(held)
+    current = _find_current(held)
+    committed = _find_committed(held, current)
     if committed is None:
         return False
     is_foreign = _is_foreign(held, committed.version)
-    attempt = _make_attempt(held)
+    attempt = _make_attempt(held, current)
     started = RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version)
     held.begin_attempt(attempt, started)
     held.check_claim()
@@ -54,8 +57,29 @@ def restore_committed(held: ClaimedPat) -> bool:
     return True
 
 
-def _make_attempt(held: ClaimedPat) -> Rotation:
-    """Make the journal's line of one write of the current value, which has no answer yet."""
+def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | None) -> bool:
+    """Do what `restore_committed` does, where a late write may stand in the way of the rotation at hand.
+
+    `latest` is what consumers were seen to read.
+
+    CloneLostError when its clone is proven gone; VerificationError `late_write_kept` when what should be put back was
+    not seen to authenticate. Neither is a sight of another writer.
+    """
+    if restore_committed(held):
+        return True
+    if latest is None or load_provenance(held.run, held.pat).find_writer(latest.version) is not Writer.LATE:
+        return False
+    return_if_clone_lost(held, view)
+    raise VerificationError(
+        f"a late write of ours is the newest version of secret {held.pat.secret_name} in {held.pat.vault}, and the "
+        "value to put back over it was not seen to sign in; nothing was revoked",
+        code="late_write_kept",
+        fix="Nothing to do: rotator tries again later.",
+    )
+
+
+def _make_attempt(held: ClaimedPat, current: str) -> Rotation:
+    """Make the journal's line of one write of the value of the PAT `current`, which has no answer yet."""
     pat, now = held.pat, held.services.clock.now()
     return Rotation(
         id=held.services.entropy.make_id(),
@@ -64,7 +88,7 @@ def _make_attempt(held: ClaimedPat) -> Rotation:
         organization=pat.organization,
         display_name=pat.display_name,
         scope=pat.scope,
-        predecessor_id=pat.authorization_id,
+        predecessor_id=current,
         predecessor_valid_to=pat.valid_to,
         rule="",
         vault=pat.vault,
@@ -87,16 +111,24 @@ def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     return latest
 
 
-def _find_committed(held: ClaimedPat) -> StoredSecret | None:
+def _find_current(held: ClaimedPat) -> str:
+    """Return the PAT whose value consumers should read: of a write without an answer, the clone where it is there."""
+    if held.has_open_rotation and held.rotation.state is RotationState.STORING:
+        versions = held.services.secrets.fetch_versions(held.location)
+        if any(is_written_by(version, held.rotation) for version in versions):
+            return held.rotation.new_authorization_id or ""
+    return load_provenance(held.run, held.pat).current
+
+
+def _find_committed(held: ClaimedPat, current: str) -> StoredSecret | None:
     provenance = load_provenance(held.run, held.pat)
     candidates = [
         version
         for version in held.services.secrets.fetch_versions(held.location)
         if version.enabled and provenance.find_writer(version) is not Writer.LATE
     ]
-    current = held.pat.authorization_id
-    candidates.sort(key=lambda version: version.tags.get(AUTHORIZATION_TAG) != current)
-    return next((found for version in candidates[:2] if (found := _fetch_live(held, version))), None)
+    named = [version for version in candidates if version.tags.get(AUTHORIZATION_TAG) == current]
+    return next((found for version in named[:2] or candidates[:1] if (found := _fetch_live(held, version))), None)
 
 
 def _is_foreign(held: ClaimedPat, version: SecretVersion) -> bool:

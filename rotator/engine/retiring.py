@@ -31,7 +31,7 @@ from rotator.engine.provenance import (
     make_foreign,
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_ours
-from rotator.engine.restoring import restore_committed
+from rotator.engine.restoring import undo_late_write
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.errors import (
     PlanRefusedError,
@@ -110,7 +110,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
         raise freeze(held, error)
     latest = fetch_served(held, twice=True)
     if latest is None or not is_ours(held, latest):
-        if restore_committed(held):
+        if undo_late_write(held, view, latest):
             raise RotationError(
                 "a late write of ours was undone, so the overlap starts again",
                 code="overlap_restarted",

@@ -7,6 +7,7 @@ from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
+from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
@@ -189,9 +190,11 @@ class PatWork:
         self.report.add(outcome)
 
     def _report_lost_clone(self, held: ClaimedPat) -> None:
-        """Report it, and put back what consumers can use: the value of the old PAT, if that lives."""
+        """Report it, and put back what consumers can use: the old PAT's value. PatGoneError if that is gone too."""
         reason, lost_id = OutcomeReason.CLONE_REVOKED_ELSEWHERE, held.rotation.new_authorization_id
         self.report.add(PatOutcome.of(OutcomeKind.ABANDONED, held.pat, reason=reason, revoked_id=lost_id))
+        if held.pat.has_pat and held.pat.authorization_id == lost_id:
+            check_listed(held, self.view)
         self._restore(held)
 
     def _retire(self, held: ClaimedPat) -> None:

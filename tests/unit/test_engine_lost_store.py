@@ -12,6 +12,7 @@ from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import RESTORED_TAG
+from rotator.errors import VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
@@ -122,6 +123,62 @@ def test_committed_value_is_put_back_before_the_clone_is_revoked_when_its_write_
     assert restored == [True]
     world.check_served()
     world.finish()
+
+
+def make_refused_probe() -> VerificationError:
+    """What a value that signs in is answered with for a while."""
+    return VerificationError("the probe was refused", code="verification_failed")
+
+
+def test_nothing_is_frozen_when_a_late_write_cannot_be_undone_yet() -> None:
+    """The late write is ours: nobody else wrote, and the next run that can prove the committed value puts it back."""
+    world = make_late_store()
+    world.pats.fail("verify", make_refused_probe(), times=30)
+    world.advance(hours=25)
+    assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == ["late_write_kept"]
+    assert world.states() == ["abandoned", "overlapping"]
+    assert world.count("revoke") == 1
+    world.heal()
+    world.advance(hours=1)
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+def test_old_pat_is_current_again_when_a_late_write_lands_over_a_clone_that_was_revoked_by_hand() -> None:
+    world = make_late_store()
+    old = world.rotations()[-1].predecessor_id
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.advance(hours=1)
+    report = world.run()
+    assert codes_of(report, OutcomeKind.BLOCKED) == []
+    assert world.states()[:2] == ["abandoned", "failed"]
+    assert (world.rotations()[1].ending, world.rotations()[2].predecessor_id) == (RotationEnding.CLONE_LOST, old)
+    world.check_served()
+    world.finish()
+
+
+@pytest.mark.parametrize("dies", ["after", "not", "before"])
+def test_new_value_is_put_back_when_an_older_write_lands_before_it_was_read_back(dies: str) -> None:
+    """Not the old one, and nothing is frozen: neither version was written by somebody else."""
+    world = make_given_up_store()
+    world.finish()
+    world.advance(days=25)
+    if dies == "not":
+        world.database.interrupts["stored"] = lambda: check(world.secrets.apply_late() == 1)
+    else:
+        world.run_and_die(**{dies: "stored"})
+        assert world.secrets.apply_late() == 1
+        world.advance(**LEASE)
+    assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
+    assert world.states() == ["abandoned", "completed", "overlapping"]
+    world.check_served()
+    world.finish()
+
+
+def check(holds: bool) -> None:
+    """Fail unless it holds."""
+    assert holds
 
 
 def store_twice(world: EngineWorld) -> None:
