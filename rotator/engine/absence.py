@@ -12,8 +12,10 @@ from rotator.engine.holds import is_called_missing
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import is_waiting
 from rotator.engine.provenance import find_behind
-from rotator.engine.reading import fetch_history
-from rotator.errors import NotListedError, PatGoneError, RevokedByHandError
+from rotator.engine.reading import DISABLED, fetch_history
+from rotator.engine.replacing import identify
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.errors import NotListedError, PatGoneError, RejectedError, RevokedByHandError, VerificationError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
@@ -21,16 +23,20 @@ from rotator.ports.database import Reading
 def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     """Return a PAT that a listing lacked, as a second listing has it.
 
-    PatGoneError when it is proven gone: by its id, or because a look some time ago missed it too. NotListedError
-    while nothing is proven. DatabaseBehindError when the vault says that we rotated it ourselves.
+    PatGoneError when the server calls it revoked or expired, or when it does not know its id or a look some time ago
+    missed it too, and the value that we wrote for it does not sign in. NotListedError while nothing is proven.
+    DatabaseBehindError when the vault says that we rotated it ourselves.
     """
     pat = held.pat
     seen = view.look_for(pat.account, pat.organization, pat.authorization_id)
     if seen.pat is not None:
         return seen.pat
     _check_not_behind(held)
+    is_hidden = seen.is_hidden or view.fetch_listing(pat.account, pat.organization).may_hide(pat.authorization_id)
     was_missed = is_called_missing(pat) and not is_waiting(pat, held.services.clock.now())
-    gone = seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not seen.is_hidden)
+    gone = seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not is_hidden)
+    if gone and not seen.is_proven:
+        gone = not _signs_in(held)
     way_on = f"`rotator rotate {pat.name}` makes a new one"
     if gone and held.load(lambda reading: _was_revoked_by_hand(reading, pat)):
         raise RevokedByHandError(
@@ -43,9 +49,30 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
             fix=f"If consumers still need it, {way_on}; otherwise run `rotator inventory forget {pat.name}`.",
         )
     raise NotListedError(
-        "the server did not list it as active, which proves nothing yet: it knows the PAT and does not call it revoked",
+        "the server did not list it as active, which proves nothing yet: it does not call it revoked",
         fix="Nothing to do: a later run looks again.",
     )
+
+
+def _signs_in(held: ClaimedPat) -> bool:
+    """Whether the value that we wrote for the current PAT is accepted: then it lives, whatever the lists say.
+
+    A value without our tags proves nothing: it may be that of another PAT.
+    """
+    pat, secrets = held.pat, held.services.secrets
+    try:
+        found = secrets.fetch_version(held.location, pat.secret_version) if pat.secret_version is not None else None
+    except RejectedError as error:
+        if error.code != DISABLED:
+            raise
+        return False
+    if found is None or found.version.tags.get(AUTHORIZATION_TAG) != pat.authorization_id:
+        return False
+    try:
+        identify(held.run, pat.organization, found.value, is_ours=True)
+    except VerificationError:
+        return False
+    return True
 
 
 def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:

@@ -14,7 +14,8 @@ from rotator.errors import RejectedError, TransientError
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
 
 T = TypeVar("T")
-_DISABLED = "secret_disabled"
+DISABLED = "secret_disabled"
+"""The code of the refusal to show a version that is disabled."""
 _LOOKS = 3
 
 
@@ -24,7 +25,7 @@ def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[Secre
     try:
         latest = secrets.fetch_latest(location)
     except RejectedError as error:
-        if error.code != _DISABLED:
+        if error.code != DISABLED:
             raise
         return versions
     if latest is None or _is_in(latest.version, versions):
@@ -114,7 +115,7 @@ def look_past_disabled(secrets: SecretStore, pat: ManagedPat, look: Callable[[],
         try:
             return look()
         except RejectedError as error:
-            if error.code != _DISABLED or _is_newest_disabled(secrets, pat):
+            if error.code != DISABLED or _is_newest_disabled(secrets, pat):
                 raise
     raise _make_reads_old(pat)
 

@@ -97,6 +97,72 @@ def test_pat_is_called_revoked_when_listings_some_time_apart_lack_it_until_it_is
     assert world.events(FRESH)[-1] == "pat_reappeared succeeded"
 
 
+def miss_for_long(world: EngineWorld, *lost: str) -> list[str]:
+    """Some runs some time apart whose lists lack these ids; the codes with which they blocked anything."""
+    lose(world, *lost)
+    codes = []
+    for _ in range(4):
+        codes += codes_of(world.run(), OutcomeKind.BLOCKED)
+        world.advance(hours=1)
+    return codes
+
+
+def test_pat_is_not_called_revoked_by_any_number_of_listings_when_its_value_signs_in() -> None:
+    world = make_overlapping()
+    world.finish()
+    current = world.record().authorization_id
+    assert miss_for_long(world, current) == []
+    failure = world.record().last_failure
+    assert failure is not None
+    assert (failure.code, world.record().hold) == ("not_listed", None)
+    world.heal()
+    world.run()
+    assert world.record().last_failure is None
+    world.check_rest()
+
+
+def test_pat_is_not_called_revoked_when_the_server_does_not_know_it_and_its_value_signs_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = make_overlapping()
+    world.finish()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.pats, "fetch_pat", lambda account, organization, authorization_id: None)
+        assert miss_for_long(world, world.record().authorization_id) == []
+    assert world.record().hold is None
+    world.heal()
+    world.run()
+    world.check_rest()
+
+
+@pytest.mark.parametrize("spoil", ["the value is refused", "the version is disabled", "the version is gone"])
+def test_pat_is_called_revoked_when_lists_lack_it_and_its_value_proves_nothing(spoil: str) -> None:
+    world = make_overlapping()
+    world.finish()
+    current = world.record().authorization_id
+    if spoil == "the value is refused":
+        world.pats.pats[current].value = "not accepted"
+    elif spoil == "the version is disabled":
+        world.secrets.disable(world.location(), world.latest().version.version)
+    else:
+        world.secrets.soft_delete(world.location())
+    assert miss_for_long(world, current) == ["revoked_elsewhere"]
+
+
+def test_pat_is_not_called_revoked_when_only_one_of_two_lists_may_hide_it() -> None:
+    world = make_fresh()
+    missed = world.record(FRESH).authorization_id
+    lose(world, missed)
+    world.run()
+    world.advance(minutes=5)
+    hiding = iter([(missed,)])
+    world.pats.change_listed = lambda pats: PatList(
+        [pat for pat in pats if pat.authorization_id != missed], next(hiding, ())
+    )
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == []
+    assert world.record(FRESH).hold is None
+
+
 def test_pat_that_becomes_due_while_it_is_called_revoked_is_rotated_when_it_is_seen_again() -> None:
     world = make_due()
     lose(world, world.record(FRESH).authorization_id)
