@@ -20,6 +20,9 @@ from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
+_BETWEEN_LOOKS = 1.0
+"""In seconds."""
+
 
 def restore_committed(held: ClaimedPat) -> bool:
     """Put the committed value back if consumers read a late write of an earlier rotation. Return whether it did so.
@@ -65,10 +68,10 @@ def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | N
     CloneLostError when its clone is proven gone; VerificationError `late_write_kept` when what should be put back was
     not seen to authenticate. Neither is a sight of another writer.
     """
+    if latest is None or not _is_late(held.run, held.pat, latest):
+        return False
     if restore_committed(held):
         return True
-    if latest is None or load_provenance(held.run, held.pat).find_writer(latest.version) is not Writer.LATE:
-        return False
     return_if_clone_lost(held, view)
     raise VerificationError(
         f"a late write of ours is the newest version of secret {held.pat.secret_name} in {held.pat.vault}, and the "
@@ -104,11 +107,24 @@ def _make_attempt(held: ClaimedPat, current: str) -> Rotation:
 
 
 def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
-    """Return the late write of an earlier rotation that consumers read now, if any. Changes nothing."""
+    """Return the late write of an earlier rotation that consumers read now, if any. Changes nothing.
+
+    Reads may be old, and nothing tells when such a write takes effect: the vault is looked at twice, a moment apart.
+    """
+    found = _look_for_late(run, pat)
+    if found is None:
+        run.services.stop.wait(_BETWEEN_LOOKS)
+        found = _look_for_late(run, pat)
+    return found
+
+
+def _look_for_late(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     latest = fetch_newest(run.services.secrets, pat)
-    if latest is None or load_provenance(run, pat).find_writer(latest.version) is not Writer.LATE:
-        return None
-    return latest
+    return latest if latest is not None and _is_late(run, pat, latest) else None
+
+
+def _is_late(run: RunContext, pat: ManagedPat, latest: StoredSecret) -> bool:
+    return load_provenance(run, pat).find_writer(latest.version) is Writer.LATE
 
 
 def _find_current(held: ClaimedPat) -> str:

@@ -287,3 +287,15 @@ def test_retirement_that_died_after_disabling_goes_on_when_one_look_showed_what_
     world.secrets.is_stale = lambda: next(answers)
     assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
     world.finish()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_late_write_is_undone_by_the_first_run_when_looks_at_the_vault_are_old(looks: int) -> None:
+    world = make_late_store()
+    world.advance(hours=1)
+    world.secrets.is_stale = make_stale(looks)
+    waits = len(world.clock.slept)
+    world.run()
+    world.check_served()
+    assert world.clock.slept[waits:] == ([1.0] if looks > 1 else [])
+    world.finish()
