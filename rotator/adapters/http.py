@@ -1,5 +1,6 @@
-"""HTTP as all our adapters use it: a CA of your choice, timeouts on everything, redirects never followed.
+"""HTTP as all our adapters use it: a CA of your choice, limits on time and size, redirects never followed.
 
+The libraries for Entra and Key Vault get the same sessions, so that the same limits hold for what they fetch.
 The environment is ignored (no proxies, no `.netrc`, no `REQUESTS_CA_BUNDLE`), and no cookie is kept: one that a
 service sets for one credential must not be sent with the next. Failures of the network become a code, a sentence with
 host and reason, and the setting to look at. The library's exceptions hold the request with its credential: none of
@@ -15,14 +16,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import certifi
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3 import HTTPHeaderDict, HTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     MaxRetryError,
@@ -32,19 +35,23 @@ from urllib3.exceptions import (
 )
 from urllib3.util.ssl_ import create_urllib3_context
 
+from rotator.adapters.answer_limits import AnswerLimitError, read_body
+from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
 from rotator.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """`ca_bundle` is a PEM file that replaces the public CAs; timeouts are per read.
+    """`ca_bundle` is a PEM file that replaces the public CAs.
 
+    `read_timeout` is for each read; `total_timeout` for a whole request, until the last byte of its answer.
     `note_date` is told the `Date` of each answer.
     """
 
     ca_bundle: Path | None = None
     connect_timeout: timedelta = timedelta(seconds=3)
     read_timeout: timedelta = timedelta(seconds=15)
+    total_timeout: timedelta = timedelta(seconds=60)
     note_date: Callable[[str], None] | None = None
 
 
@@ -72,6 +79,7 @@ def _share_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
 @lru_cache(maxsize=8)
 def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext:
     context = create_urllib3_context()
+    context.sslsocket_class = DeadlineTlsSocket
     try:
         context.load_verify_locations(certifi.where() if ca_bundle is None else str(ca_bundle))
     except OSError as error:  # ssl.SSLError is one
@@ -136,6 +144,12 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         "Check the network and the firewall; http.connect_timeout sets how long to wait.",
     ),
     (
+        TotalTimeoutError,
+        "total_timeout",
+        "{host} did not finish its answer in time",
+        "Usually passes on its own; http.total_timeout sets how long one request may take.",
+    ),
+    (
         ReadTimeoutError,
         "read_timeout",
         "{host} did not answer in time",
@@ -150,6 +164,18 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         )
         for kind in _BAD_ADDRESS
     ),
+    (
+        AnswerLimitError,
+        "answer_limit",
+        "{host} {reason}: that is no answer of this service",
+        "Check the address in the settings, and that no proxy answers instead of the service.",
+    ),
+    (
+        requests.exceptions.ContentDecodingError,
+        "answer_garbled",
+        "{host} sent an answer that cannot be unpacked",
+        "Usually passes on its own; if not, look at the proxies and firewalls in between.",
+    ),
     *(
         (
             kind,
@@ -163,6 +189,8 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
 
 
 def _say_reason(cause: BaseException) -> str:
+    if isinstance(cause, AnswerLimitError):
+        return str(cause)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
     if isinstance(cause, ssl.SSLError):
@@ -194,11 +222,25 @@ class _Session(requests.Session):
         return None
 
 
+class _PlainConnection(HTTPConnection):
+    """An HTTP connection that obeys the deadline."""
+
+    def _new_conn(self) -> socket.socket:
+        return obey_deadline(super()._new_conn())
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
 class _Connection(HTTPSConnection):
-    """An HTTPS connection that tells failures before the request from those after it.
+    """An HTTPS connection that obeys the deadline, and tells failures before the request from those after it.
 
     Without this, a failed handshake and a TLS error while the answer is read are the same exception.
     """
+
+    def _new_conn(self) -> socket.socket:
+        return obey_deadline(super()._new_conn())
 
     def connect(self) -> None:
         """Connect and shake hands; every failure is a NewConnectionError or a ConnectTimeoutError."""
@@ -217,18 +259,19 @@ class _Pool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Gives every request the timeouts of the options, one TLS context to all, and never retries."""
+    """Gives every request the limits of the options, one TLS context to all, and never retries."""
 
     def __init__(self, context: ssl.SSLContext, options: HttpOptions) -> None:
         self._context = context
         self._note_date = options.note_date
+        self._total = options.total_timeout.total_seconds()
         self._timeout = (options.connect_timeout.total_seconds(), options.read_timeout.total_seconds())
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: object) -> None:
-        """Make pools whose connections tell a failed handshake from a failed answer."""
+        """Make pools whose connections obey the deadline, and tell a failed handshake from a failed answer."""
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **pool_kwargs)
-        self.poolmanager.pool_classes_by_scheme = {**self.poolmanager.pool_classes_by_scheme, "https": _Pool}
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _Pool}
 
     def cert_verify(
         self,
@@ -249,9 +292,26 @@ class _Adapter(HTTPAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send as the library does, but always with a timeout, and tell the date of the answer."""
-        response = super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
+        """Send as the library does, within the limits, and tell the date of the answer. The answer is read whole."""
+        with deadline(self._total):
+            answer = super().send(request, True, timeout or self._timeout, verify, cert, proxies)
+            with answer:
+                response = self._keep(request, answer)
         # An answer with an `Age` comes from a cache, and its date from long ago.
         if self._note_date is not None and "Date" in response.headers and "Age" not in response.headers:
             self._note_date(response.headers["Date"])
         return response
+
+    def _keep(self, request: requests.PreparedRequest, answer: requests.Response) -> requests.Response:
+        """Return the answer with its body in memory, unpacked."""
+        try:
+            body = read_body(answer)
+        except TotalTimeoutError as error:
+            raise requests.ReadTimeout(error, request=request) from error
+        headers = HTTPHeaderDict(answer.raw.headers)
+        for name in ("Content-Encoding", "Content-Length", "Transfer-Encoding"):
+            headers.discard(name)
+        kept = HTTPResponse(
+            BytesIO(body), headers, answer.status_code, reason=answer.reason, preload_content=False, version=11
+        )
+        return self.build_response(request, kept)

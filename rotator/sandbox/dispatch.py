@@ -10,7 +10,7 @@ import traceback
 from email.utils import formatdate
 
 from rotator.sandbox.control import CONTROL_PREFIX, ControlService
-from rotator.sandbox.fault_replies import PAGES, SHAPED, make_fault_response, reshape_page
+from rotator.sandbox.fault_replies import OVERSIZE, PAGES, SHAPED, make_fault_response, make_oversize, reshape_page
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.messages import Request, Response
 from rotator.sandbox.record import RecordedRequest
@@ -73,6 +73,10 @@ class Dispatcher:
 def _reshape(fault: Fault, response: Response, request: Request, world: World) -> Reply:
     """Apply the faults that change a true response."""
     half = len(response.body) // 2
+    if fault.kind == "drip":
+        return Reply(response, pause=functools.partial(world.faults.wait, fault.seconds))
+    if fault.kind in OVERSIZE:
+        return Reply(make_oversize(fault.kind, response.status))
     if fault.kind == "truncated":
         return Reply(response, send_only=half)
     if fault.kind == "malformed":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -14,6 +15,9 @@ SHAPED = frozenset({"status", "html", "rate_limited", "anonymous"})
 """The kinds whose whole reply is made here."""
 PAGES = frozenset({"incomplete", "lagging", "odd"})
 """The kinds that change a true page of PATs."""
+OVERSIZE = frozenset({"huge", "compressed", "nested"})
+"""The kinds that no client should read to the end."""
+_MIB = 1024 * 1024
 
 _ODD_ID = "0dd0{:04x}-1111-4222-8333-444444444444"
 _PLAIN = {
@@ -70,6 +74,20 @@ def reshape_page(fault: Fault, response: Response) -> Response:
     if fault.kind == "incomplete":
         page["continuationToken"] = ""
     return Response.of_json(response.status, page, response.headers)
+
+
+def make_oversize(kind: str, status: int) -> Response:
+    """Make an answer that is too large, unpacked or as it is, or nested too deep."""
+    headers = {"Content-Type": "application/json"}
+    if kind == "huge":
+        return Response(status, b'{"padding": "' + b"x" * (32 * _MIB) + b'"}', headers)
+    if kind == "nested":
+        return Response(status, b"[" * 100_000 + b"]" * 100_000, headers)
+    packer = zlib.compressobj(9, wbits=31)
+    head = packer.compress(b'{"padding": "') + packer.flush(zlib.Z_FULL_FLUSH)
+    # Each block after a full flush stands alone, so the same one may come again and again.
+    block = packer.compress(b" " * _MIB) + packer.flush(zlib.Z_FULL_FLUSH)
+    return Response(status, head + block * 1024, {**headers, "Content-Encoding": "gzip"})
 
 
 def _rate_headers(fault: Fault, now: datetime, remaining: int) -> dict[str, str]:

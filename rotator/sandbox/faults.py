@@ -25,8 +25,12 @@ KINDS = frozenset(
         "rate_limited",
         "retry_after",
         "anonymous",
+        "compressed",
+        "drip",
+        "huge",
         "incomplete",
         "lagging",
+        "nested",
         "odd",
         "stale",
         "wrong_date",
@@ -58,6 +62,9 @@ class Fault:
     - `html`: a sign-in page with `status` 203 (default) or 302.
     - `truncated`: the effect, then half of the body under its full Content-Length.
     - `malformed`: the effect, then half of the body, labelled as the whole.
+    - `drip`: the true reply, one byte each `seconds`, until released or stopped.
+    - `huge`: the effect, then 32 MiB of JSON. `compressed`: the effect, then 1 MiB of gzip that unpacks to 1 GiB.
+    - `nested`: the effect, then JSON that is nested 100,000 deep.
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
     - `stale`: a vault's secret, or the list of its versions, as it was before its newest version.
     - `anonymous`: connectionData answers 200, as to an anonymous caller.

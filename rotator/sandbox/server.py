@@ -30,10 +30,14 @@ class Service(Protocol):
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent: a response, cut after `send_only` bytes of its body; None only closes the connection."""
+    """What is sent: a response, cut after `send_only` bytes of its body; None only closes the connection.
+
+    With `pause`, which waits, the response is sent byte by byte.
+    """
 
     response: Response | None
     send_only: int | None = None
+    pause: Callable[[], object] | None = None
 
 
 class HttpsServer(http.server.ThreadingHTTPServer):
@@ -132,9 +136,11 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         if reply.response is None:
             self.close_connection = True
             return
-        self._write(reply.response, reply.send_only)
+        self._write(reply.response, reply.send_only, reply.pause)
 
-    def _write(self, response: Response, send_only: int | None = None) -> None:
+    def _write(
+        self, response: Response, send_only: int | None = None, pause: Callable[[], object] | None = None
+    ) -> None:
         lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         if "Date" not in response.headers:
@@ -147,6 +153,12 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             body = body[:send_only]
             self.close_connection = True
         # One write makes one packet: a reply in two would wait for the client's delayed acknowledgement.
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        whole = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        if pause is None:
+            self.wfile.write(whole)
+            return
+        for position in range(len(whole)):
+            self.wfile.write(whole[position : position + 1])
+            pause()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve

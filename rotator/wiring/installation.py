@@ -159,7 +159,13 @@ class Installation:
         from rotator.adapters.http import HttpOptions
 
         http, note_date = self.settings.http, self.service_clocks.make_listener(service)
-        return HttpOptions(http.ca_bundle, http.connect_timeout, http.read_timeout, note_date)
+        return HttpOptions(
+            ca_bundle=http.ca_bundle,
+            connect_timeout=http.connect_timeout,
+            read_timeout=http.read_timeout,
+            total_timeout=http.total_timeout,
+            note_date=note_date,
+        )
 
     @cached_property
     def database(self) -> SqlDatabase:

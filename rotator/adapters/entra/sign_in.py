@@ -69,7 +69,7 @@ class EntraSignIn:
         self._clock = clock
         self._stop = stop
         # Whoever waits for a refresh waits for its two requests, not for ever.
-        patience = 2 * (http.connect_timeout + http.read_timeout) + timedelta(seconds=10)
+        patience = 2 * http.total_timeout + timedelta(seconds=10)
         self._locks = {
             name: FileLock(self._make_lock_path(known), patience=patience, pause=stop.wait)
             for name, known in self._accounts.items()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.credentials import GuardedCredential
 
 if TYPE_CHECKING:
@@ -58,18 +58,14 @@ class ClientPool:
             client.close()
 
     def _make_client(self, vault: str, credential: TokenCredential) -> SecretClient:
-        from azure.core.pipeline.transport import RequestsTransport
         from azure.keyvault.secrets import SecretClient
+
+        from rotator.adapters.key_vault.transport import make_transport
 
         return SecretClient(
             vault,
             GuardedCredential(credential, vault),
-            transport=RequestsTransport(
-                session=make_session(self._http),
-                connection_timeout=self._http.connect_timeout.total_seconds(),
-                read_timeout=self._http.read_timeout.total_seconds(),
-                use_env_settings=False,
-            ),
+            transport=make_transport(self._http),
             verify_challenge_resource=self._verify_challenge_resource,
             # We repeat reads ourselves: the library would sleep through any Retry-After, and re-send writes.
             retry_total=0,

@@ -32,10 +32,13 @@ def make_credential(
     """
     from azure import identity
 
+    from rotator.adapters.key_vault.transport import make_transport
+
     network: dict[str, Any] = {
+        "transport": make_transport(http),
+        # For the transport that workload identity makes itself where a cluster has its own proxy for tokens.
         "connection_timeout": http.connect_timeout.total_seconds(),
         "read_timeout": http.read_timeout.total_seconds(),
-        "connection_verify": True if http.ca_bundle is None else str(http.ca_bundle),
         "use_env_settings": False,
         "retry_total": 1,
     }

@@ -21,3 +21,8 @@ class HttpSettings(Section):
     read_timeout: Duration = Field(
         default="15s", validate_default=True, description="How long to wait for the next bytes of a response."
     )
+    total_timeout: Duration = Field(
+        default="60s",
+        validate_default=True,
+        description="How long one request may take in all, until the last byte of its response.",
+    )

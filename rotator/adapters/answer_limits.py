@@ -1,0 +1,52 @@
+"""How much of an answer is read: so many bytes once it is unpacked, and JSON nested only so deep."""
+
+from __future__ import annotations
+
+import re
+
+import requests
+
+from rotator.adapters.deadline import check_deadline
+
+LARGEST_ANSWER = 8 * 1024 * 1024
+"""Bytes, unpacked. The largest true answer, a page of 100 PATs, has about 60 kB."""
+DEEPEST_JSON = 64
+"""Levels. The deepest true answer has about six; libraries read JSON by recursion."""
+
+_PIECE = 64 * 1024
+_TEXT_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+class AnswerLimitError(requests.RequestException):
+    """The answer goes beyond a limit; the message says which."""
+
+
+def read_body(response: requests.Response) -> bytes:
+    """Return the unpacked body. AnswerLimitError, what requests raises, or TotalTimeoutError while it is unpacked."""
+    pieces, size = [], 0
+    for piece in response.iter_content(_PIECE):
+        check_deadline()
+        size += len(piece)
+        if size > LARGEST_ANSWER:
+            raise AnswerLimitError(f"sent more than {LARGEST_ANSWER // 1024**2} MiB")
+        pieces.append(piece)
+    body = b"".join(pieces)
+    if is_too_deep(body):
+        raise AnswerLimitError(f"sent JSON with more than {DEEPEST_JSON} levels")
+    return body
+
+
+def is_too_deep(body: bytes) -> bool:
+    """Return whether JSON is nested deeper than the limit. What is not JSON may be called anything."""
+    if body.count(b"[") + body.count(b"{") <= DEEPEST_JSON:
+        return False
+    depth = 0
+    for found in _TEXT_OR_BRACKET.finditer(body):
+        token = found[0][:1]
+        if token in b"[{":
+            depth += 1
+            if depth > DEEPEST_JSON:
+                return True
+        elif token in b"]}":
+            depth -= 1
+    return False

@@ -1,0 +1,17 @@
+"""Our HTTP session as a transport of the Azure libraries, with all of its limits."""
+
+from __future__ import annotations
+
+from azure.core.pipeline.transport import RequestsTransport
+
+from rotator.adapters.http import HttpOptions, make_session
+
+
+def make_transport(http: HttpOptions) -> RequestsTransport:
+    """Return a transport with a session of its own, which it closes."""
+    return RequestsTransport(
+        session=make_session(http),
+        connection_timeout=http.connect_timeout.total_seconds(),
+        read_timeout=http.read_timeout.total_seconds(),
+        use_env_settings=False,
+    )
