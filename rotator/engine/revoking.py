@@ -33,11 +33,13 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_known_newest
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
 from rotator.errors import ForeignWriteError, PlanRefusedError, RemoteError, RotatorError, VerificationError
 from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.secret_store import StoredSecret
 
 UNCONFIRMED = "revocation_unconfirmed"
 """The code of a request that is made because an earlier one had no effect."""
@@ -169,7 +171,8 @@ def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation)
 
     Does nothing while a rotation is under way whose requests come first, or soon after several requests in vain. What a
     person revoked by hand is kept for no overlap: once its successor is stored, nothing holds it back.
-    PlanRefusedError when something accounts for the PAT, ForeignWriteError when the secret is not ours any more.
+    PlanRefusedError when something accounts for the PAT, or the secret holds another value; ForeignWriteError when
+    somebody else wrote that.
     """
     now = held.services.clock.now()
     if held.has_open_rotation:
@@ -221,11 +224,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
             raise _refuse(pending, "the vault hands it out")
         return
     if latest is None or named != held.pat.authorization_id:
-        raise ForeignWriteError(
-            f"secret {held.pat.secret_name} in {held.pat.vault} was written by somebody else; "
-            f"{pending.authorization_id}, which still lives, was not revoked again",
-            fix=f"Find out who writes this secret, then `rotator rotate {held.pat.name}`.",
-        )
+        raise _make_not_ours(held, pending, latest)
     found = held.services.pats.verify(held.pat.organization, latest.value)
     expected = view.fetch_identity(held.pat.account, held.pat.organization)
     if found.user_id != expected.user_id:
@@ -235,6 +234,19 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
             code="wrong_identity",
             fix="Find out who changed the secret.",
         )
+
+
+def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredSecret | None) -> RotatorError:
+    """Make the error for a secret that does not hold the current PAT's value: only another writer's is frozen for."""
+    pat = held.pat
+    is_foreign = latest is not None and load_provenance(held.run, pat).find_writer(latest.version) is Writer.FOREIGN
+    if latest is None or not is_foreign or latest.version.version == pat.confirmed_version:
+        return _refuse(pending, f"secret {pat.secret_name} does not hold the value of {pat.authorization_id}")
+    return ForeignWriteError(
+        f"secret {pat.secret_name} in {pat.vault} was written by somebody else; "
+        f"{pending.authorization_id}, which still lives, was not revoked again",
+        fix=f"Find out who writes this secret, then `rotator rotate {pat.name}`.",
+    )
 
 
 def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation, now: datetime) -> None:

@@ -39,6 +39,7 @@ from rotator.errors import (
     ClaimLostError,
     CloneLostError,
     DatabaseError,
+    ForeignWriteError,
     PlanRefusedError,
     PostponedError,
     RotationError,
@@ -134,13 +135,18 @@ class PatWork:
         self._vaults.note_answer(held.pat)
 
     def _revoke_again(self, held: ClaimedPat) -> None:
-        """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported."""
+        """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported.
+
+        ForeignWriteError when somebody else writes the secret; the guard of an open rotation will see that for itself.
+        """
         for pending in self._found.find_alive(held.pat):
             try:
                 revoke_again(held, self.view, pending)
             except DatabaseError:
                 raise
             except RotatorError as error:
+                if isinstance(error, ForeignWriteError) and not held.has_open_rotation:
+                    raise
                 self.view.note_error(held.pat.account, held.pat.organization, error)
                 self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 

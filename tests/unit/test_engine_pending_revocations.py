@@ -238,10 +238,35 @@ def test_pat_is_not_revoked_again_when_somebody_else_wrote_the_secret() -> None:
     world, old = make_ignored()
     world.secrets.write_foreign(world.location(), "theirs")
     world.advance(minutes=6)
-    report = world.run()
-    assert codes_of(report, OutcomeKind.FAILED) == ["foreign_write"]
-    assert (world.revoked_ids(), pending_ids(world)) == ([old], [old])
-    assert world.record().last_failure is None
+    for _ in range(2):
+        assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["foreign_write"]
+        assert (world.revoked_ids(), pending_ids(world)) == ([old], [old])
+        assert (world.record().blocked, world.record().hold) == (True, Hold.FOREIGN_WRITE)
+        world.advance(hours=1)
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
+    world.finish()
+
+
+def test_pat_is_not_revoked_again_when_its_secret_was_deleted_and_nothing_is_frozen_for_that() -> None:
+    world, old = make_ignored()
+    world.secrets.soft_delete(world.location())
+    world.advance(minutes=6)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == ["clone_in_use"]
+    assert (world.record().last_failure, pending_ids(world)) == (None, [old])
+    world.secrets.recover(world.location())
+    world.finish()
+
+
+def test_rotation_is_frozen_by_its_own_guard_when_an_older_pat_lives_and_somebody_else_wrote_the_secret() -> None:
+    world, old = make_ignored(times=9)
+    world.rotate(NAME)
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(minutes=6)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == ["foreign_write"]
+    assert (world.record().last_failure, world.states()[-1]) == (None, "overlapping")
+    world.advance(hours=25)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["foreign_write"]
+    assert (world.states()[-1], old in world.live_ids()) == ("failed", True)
 
 
 def test_pat_is_not_revoked_again_when_the_value_in_the_vault_is_dead() -> None:
