@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rotator.engine.alarm import Alarm
 from rotator.engine.report import DONE_KINDS, OutcomeKind, RunReport
 from rotator.errors import RotatorError, SignInRequiredError
 
@@ -33,6 +34,11 @@ def find_code_of_errors(errors: Iterable[RotatorError], *, done: bool, refused: 
     met = list(errors)
     needs_sign_in = any(isinstance(error, SignInRequiredError) for error in met)
     return find_exit_code(done=done, failed=bool(met) or refused, needs_sign_in=needs_sign_in)
+
+
+def find_code_of_alarm(alarm: Alarm) -> int:
+    """Find the code of a check."""
+    return {Alarm.NONE: DONE, Alarm.SIGN_IN: SignInRequiredError.exit_code, Alarm.ATTENTION: ATTENTION}[alarm]
 
 
 def find_code_of_report(report: RunReport) -> int:

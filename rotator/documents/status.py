@@ -18,6 +18,7 @@ from rotator.documents.document import (
 )
 from rotator.documents.pat import PatFacts
 from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
+from rotator.domain.job_run import RunTimes
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.status import NextAction, PatState, PatStatus
 
@@ -36,10 +37,12 @@ class PatStatusDocument(PatFacts):
 
 
 class RunsDocument(TypedDict):
-    """When the last runs were."""
+    """When the last runs were, of `rotator once` or of a daemon."""
 
-    last_started_at: Annotated[Moment | None, "When the last run began. Null: not known."]
-    last_succeeded_at: Annotated[Moment | None, "When the last successful run ended. Null: not known."]
+    last_started_at: Annotated[Moment | None, "When the last run began. Null: never."]
+    last_succeeded_at: Annotated[
+        Moment | None, "When the last run ended that could work with every account and organization. Null: never."
+    ]
 
 
 class StatusDocument(Document):
@@ -56,16 +59,20 @@ def make_status_document(
     rows: Iterable[PatStatus],
     accounts: Iterable[SignInDocument],
     now: datetime,
+    runs: RunTimes,
     pending: Iterable[PendingRevocation] = (),
 ) -> StatusDocument:
-    """Give every PAT, every account's sign-in, and when the last runs were (not recorded yet)."""
+    """Give every PAT, every account's sign-in, and when the last runs were."""
     return {
         "schema_version": SCHEMA_VERSION,
         "generated_at": write_moment(now),
         "pats": [_make_row(row) for row in rows],
         "pending_revocations": [make_pending_document(item, now) for item in pending],
         "accounts": list(accounts),
-        "runs": {"last_started_at": None, "last_succeeded_at": None},
+        "runs": {
+            "last_started_at": write_moment_or_none(runs.started_at),
+            "last_succeeded_at": write_moment_or_none(runs.succeeded_at),
+        },
     }
 
 

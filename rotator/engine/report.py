@@ -120,10 +120,14 @@ class PatOutcome:
 
 @dataclass
 class RunReport:
-    """The outcomes of a run, in the order in which they came. `is_stopped`: a stop ended it before it was over."""
+    """The outcomes of a run, in the order in which they came.
+
+    `is_stopped`: a stop ended it before it was over. `is_down`: an account or organization could not be worked with.
+    """
 
     run_id: str
     is_stopped: bool = False
+    is_down: bool = False
     _outcomes: list[PatOutcome] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 

@@ -138,6 +138,7 @@ class Run:
 
     def note_down(self, found: Reconciliation) -> None:
         """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
+        self.report.is_down = bool(found.down)
         for (account, organization), error in found.down.items():
             self.report.add(PatOutcome.of_down(account, organization, error))
             self.run.progress(*make_down_event((account, organization), error))

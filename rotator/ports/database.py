@@ -10,6 +10,7 @@ from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.inventory import Inventory, InventoryReader
+from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 from rotator.ports.revocations import Revocations, RevocationsReader
@@ -42,6 +43,10 @@ class Reading(Protocol):
     def revocations(self) -> RevocationsReader:
         """The revocations that are not proven yet."""
 
+    @property
+    def job_runs(self) -> JobRunsReader:
+        """What ran when."""
+
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
@@ -59,6 +64,7 @@ class UnitOfWork(Reading, Protocol):
     limits: LifetimeLimits
     conditions: Conditions
     revocations: Revocations
+    job_runs: JobRuns
 
 
 class Database(Protocol):

@@ -12,6 +12,7 @@ from rotator.settings.secret_fields import SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 from rotator.settings.sections.accounts import AccountSettings
 from rotator.settings.sections.azure_devops import AzureDevOpsSettings
+from rotator.settings.sections.daemon import DaemonSettings
 from rotator.settings.sections.entra import EntraSettings
 from rotator.settings.sections.http import HttpSettings
 from rotator.settings.sections.key_vault import KeyVaultSettings
@@ -42,3 +43,4 @@ class Settings(Section):
     token_cache: Filled[TokenCacheSettings]
     http: Filled[HttpSettings]
     rotation: Filled[RotationSettings]
+    daemon: Filled[DaemonSettings]

@@ -259,7 +259,7 @@ class Installation:
             stop=self.stop,
             entropy=SystemEntropy(),
             accounts=self.accounts,
-            timing=Timing(settle=rotation.settle, lease=rotation.lease),
+            timing=Timing(rotation.settle, rotation.lease, stop_within=self.settings.daemon.stop_within),
             max_parallel=self.settings.azure_devops.max_parallel,
             marker_key=make_mark_key(self._resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
         )

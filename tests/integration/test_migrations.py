@@ -36,6 +36,8 @@ HEAD = REVISIONS[-1]
 COLUMNS = """
 audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
 condition: kind subject since told_at
+heartbeat: holder began_at beat_at work_began_at work_succeeded_at
+job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix
 lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from rotator.documents.status import StatusDocument, make_status_document
 from rotator.domain.account import Account, Identity
 from rotator.domain.answer_ids import AnswerIds
+from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
@@ -219,7 +220,9 @@ class World:
     def show_status(self) -> StatusDocument:
         """The JSON of `rotator status`."""
         now = self.clock.now()
-        return make_status_document(status_from(self.database, self.policy, now, settle=Timing().settle), [], now)
+        return make_status_document(
+            status_from(self.database, self.policy, now, settle=Timing().settle), [], now, RunTimes()
+        )
 
     # What people do.
 

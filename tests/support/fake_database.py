@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.adapters.database.claims import Held, make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
+from rotator.adapters.database.job_runs import may_begin
 from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
@@ -27,6 +29,7 @@ from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
+from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 from rotator.ports.revocations import Revocations, RevocationsReader
@@ -56,6 +59,8 @@ class _Tables:
     limits: dict[tuple[str, str], LifetimeLimit] = field(default_factory=dict)
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     revocations: dict[str, PendingRevocation] = field(default_factory=dict)
+    job_runs: dict[tuple[JobName, datetime], JobRun] = field(default_factory=dict)
+    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     is_audited: bool = field(default=False, compare=False)
 
@@ -72,6 +77,8 @@ class _Tables:
             dict(self.limits),
             dict(self.conditions),
             dict(self.revocations),
+            dict(self.job_runs),
+            dict(self.heartbeats),
             list(self.events),
         )
 
@@ -373,6 +380,48 @@ class _MemoryRevocations(_MemoryRevocationsReader):
         return self._tables.revocations.pop(authorization_id, None) is not None
 
 
+class _MemoryJobRunsReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def find_last(self, job: JobName, until: datetime, outcome: JobOutcome | None = None) -> JobRun | None:
+        runs = (run for run in self._tables.job_runs.values() if run.job is job and run.period <= until)
+        wanted = (run for run in runs if outcome is None or run.outcome is outcome)
+        return max(wanted, key=lambda run: run.period, default=None)
+
+    def load_heartbeats(self) -> tuple[Heartbeat, ...]:
+        by_holder = sorted(self._tables.heartbeats.values(), key=lambda beat: beat.holder)
+        return tuple(sorted(by_holder, key=lambda beat: beat.beat_at, reverse=True))
+
+
+class _MemoryJobRuns(_MemoryJobRunsReader):
+    def begin(self, run: JobRun) -> bool:
+        self._tables.check_order()
+        found = self._tables.job_runs.get((run.job, run.period))
+        if found is not None and not may_begin(found, run, lambda holder: False):
+            return False
+        self._tables.job_runs[run.job, run.period] = run
+        return True
+
+    def end(self, run: JobRun) -> None:
+        self._tables.check_order()
+        self._tables.job_runs[run.job, run.period] = run
+        before = run.period - KEPT_FOR
+        own = [other for other in self._tables.job_runs.values() if other.job is run.job]
+        newest = max((other.period for other in own if other.outcome is JobOutcome.SUCCEEDED), default=before)
+        for other in own:
+            if other.period < min(before, newest):
+                del self._tables.job_runs[other.job, other.period]
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        self._tables.check_order()
+        self._tables.heartbeats[heartbeat.holder] = heartbeat
+
+    def forget_heartbeats(self, before: datetime) -> None:
+        self._tables.check_order()
+        self._tables.heartbeats = {h: beat for h, beat in self._tables.heartbeats.items() if beat.beat_at >= before}
+
+
 class _MemoryReading:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._clocks = clocks
@@ -382,6 +431,7 @@ class _MemoryReading:
         self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
+        self.job_runs: JobRunsReader = _MemoryJobRunsReader(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()
@@ -400,6 +450,7 @@ class _MemoryUnitOfWork:
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
         self.conditions: Conditions = _MemoryConditions(tables)
         self.revocations: Revocations = _MemoryRevocations(tables)
+        self.job_runs: JobRuns = _MemoryJobRuns(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()

@@ -41,6 +41,7 @@ SECRET = f"{ORGANIZATION}-{NAME}"
 CLOSED = ("completed", "abandoned", "failed")
 MUTATING = ("POST", "PUT", "PATCH", "DELETE")
 COMMITS = [
+    "INSERT job_run",
     "DELETE untracked_pat",
     "UPDATE managed_pat",
     "rotation_planned",
@@ -55,10 +56,11 @@ COMMITS = [
     "rotation_completed",
     "UPDATE managed_pat",
     "pat_revoked",
+    "INSERT job_run",
 ]
-"""Every commit of a rotation, named as by `dying_command`.
+"""Every commit of a run that rotates, named as by `dying_command`: its beginning and its end are noted.
 
-It takes the claim second, confirms it before the DELETE, and gives it back at the end. Then the revocation is proven.
+It takes the claim third, confirms it before the DELETE, and gives it back at the end. Then the revocation is proven.
 """
 CHANGES = (
     ("azure_devops", "POST", "/tokens/pats"),

@@ -19,6 +19,7 @@ from rotator.documents.scan import make_scan_document
 from rotator.documents.status import make_status_document
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.events.rotations import PatMinted
+from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
@@ -119,7 +120,7 @@ def test_status_document_is_in_utc_when_times_come_from_elsewhere() -> None:
         "feed", "build-bot", "contoso", "id-1", "Feed", ("vso.code",), PatState.FAILED, NOW, NOW.astimezone(east),
         None, False, None, None, NextAction.NONE, None, None, Failure("denied", "no", "Ask."),
     )  # fmt: skip
-    [pat] = make_status_document([row], [], NOW)["pats"]
+    [pat] = make_status_document([row], [], NOW, RunTimes())["pats"]
     assert pat["expires_at"] == "2026-12-01T09:00:00Z"
     assert pat["last_error"] == {"code": "denied", "message": "no", "fix": "Ask."}
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Table
 
 from rotator.adapters.database import schema
+from rotator.domain.job_run import JobRun
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
@@ -26,10 +27,13 @@ MANAGED_PAT_COLUMNS = _pick_columns(schema.managed_pat, ManagedPat, "last_failur
 ROTATION_COLUMNS = _pick_columns(schema.rotation, Rotation, "failure")
 PAT_COLUMNS = _pick_columns(schema.untracked_pat, Pat)
 PENDING_REVOCATION_COLUMNS = _pick_columns(schema.pending_revocation, PendingRevocation)
+JOB_RUN_COLUMNS = _pick_columns(schema.job_run, JobRun, "failure")
 _MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[:-3]]
 _ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[:-3]]
 _PAT_NAMES = [column.name for column in PAT_COLUMNS]
 _PENDING_NAMES = [column.name for column in PENDING_REVOCATION_COLUMNS]
+
+_JOB_RUN_NAMES = [column.name for column in JOB_RUN_COLUMNS[:-3]]
 
 
 def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
@@ -54,6 +58,11 @@ def make_pending(row: Sequence[Any]) -> PendingRevocation:
     return PendingRevocation(**dict(zip(_PENDING_NAMES, row, strict=True)))
 
 
+def make_job_run(row: Sequence[Any]) -> JobRun:
+    """From a row of JOB_RUN_COLUMNS."""
+    return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=_make_failure(row[-3:]))
+
+
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
     """Return the columns of a record."""
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
@@ -76,6 +85,12 @@ def list_pat(pat: Pat) -> dict[str, object]:
 def list_pending(pending: PendingRevocation) -> dict[str, object]:
     """Return the columns of a pending revocation."""
     return {name: getattr(pending, name) for name in _PENDING_NAMES}
+
+
+def list_job_run(run: JobRun) -> dict[str, object]:
+    """Return the columns of a job's run."""
+    values: dict[str, object] = {name: getattr(run, name) for name in _JOB_RUN_NAMES}
+    return values | _list_failure(run.failure)
 
 
 def _make_failure(row: Sequence[Any]) -> Failure | None:

@@ -31,11 +31,12 @@ from sqlalchemy import (
 from rotator.adapters.database.columns import Boot, Details, Moment, Span, Texts, Word
 from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
+from rotator.domain.job_run import JobName, JobOutcome
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 17))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 18))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -181,6 +182,32 @@ pending_revocation = Table(
     Column("rotation_id", String(64)),
     Column("missed_at", Moment),
     Column("is_detached", Boolean, nullable=False, server_default=false()),
+)
+
+job_run = Table(
+    "job_run",
+    metadata,
+    Column("job", Word(JobName), primary_key=True),
+    Column("period", Moment, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("began_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("outcome", Word(JobOutcome)),
+    Column("counts", Details, nullable=False),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
+    Index("job_run_by_outcome", "job", "outcome", "period"),
+)
+
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("began_at", Moment, nullable=False),
+    Column("beat_at", Moment, nullable=False),
+    Column("work_began_at", Moment),
+    Column("work_succeeded_at", Moment),
 )
 
 lifetime_limit = Table(

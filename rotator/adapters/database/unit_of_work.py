@@ -17,6 +17,7 @@ from rotator.adapters.database.conditions import SqlConditions, SqlConditionsRea
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
+from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
@@ -28,6 +29,7 @@ from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory, InventoryReader
+from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 from rotator.ports.revocations import Revocations, RevocationsReader
@@ -61,6 +63,7 @@ class SqlReading:
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
+        self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -92,6 +95,7 @@ class SqlUnitOfWork:
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
         self.conditions: Conditions = SqlConditions(connection)
         self.revocations: Revocations = SqlRevocations(connection)
+        self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -31,11 +32,13 @@ def once(cli: CliContext, dry_run: bool) -> int:
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
     from rotator.engine.run import run_once
+    from rotator.engine.run_memory import run_and_remember
 
     with open_installation(cli) as installation:
         if dry_run:
             return _show_plan(cli, installation)
-        return print_report(cli, installation, run_once, what="looking at every PAT")
+        act = partial(run_and_remember, act=run_once)
+        return print_report(cli, installation, act, what="looking at every PAT")
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.engine.status import ATTENTION, PatState, PatStatus
+from rotator.domain.condition import ConditionKind
+from rotator.engine.status import PatState, PatStatus
 from rotator.errors import RotatorError, UsageError
 
 if TYPE_CHECKING:
@@ -17,12 +18,22 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
+def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
+    from rotator.settings.durations import parse_duration
+
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(
     epilog=examples(
         "rotator status                     every PAT: state, expiry, what comes next",
         "rotator status npm-feed            one of them",
         "rotator status --state failed --state blocked",
         "rotator status --check             exit code 4 if one is expired, failed or blocked",
+        "rotator status --check --max-age 1h    or if no run succeeded within the last hour",
     )
 )
 @click.argument("names", metavar="[NAME...]", nargs=-1)
@@ -36,36 +47,51 @@ if TYPE_CHECKING:
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 4 if a PAT shown is expired, failed, blocked, or not revoked as it should.",
+    help="Exit with 4 if a PAT shown is expired, failed, blocked, or not revoked as it should, or if the last success "
+    "is too old; with 10 if only a sign-in is needed.",
+)
+@click.option(
+    "--max-age",
+    metavar="DURATION",
+    callback=_parse_age,
+    help="How old the last success may be, such as 3h. Default: three times daemon.work and at least 15m if a daemon "
+    "worked last, else 3h.",
 )
 @common_options
 @click.pass_obj
-def status(cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool) -> int:
+def status(
+    cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool, max_age: timedelta | None
+) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
     If the token cache can be read, --json also says whether each account is signed in.
     """
-    from rotator.cli import exit_codes
-    from rotator.cli.console import print_json
+    from rotator.cli.console import print_json, say
+    from rotator.cli.exit_codes import find_code_of_alarm
+    from rotator.cli.output.status import render_status_head
     from rotator.cli.session import open_installation
     from rotator.documents.status import make_status_document
+    from rotator.engine.alarm import find_alarm, find_max_age
+    from rotator.engine.run_memory import load_run_times
     from rotator.engine.status import status_from
 
     with open_installation(cli) as installation:
         now = installation.clock.now()
         settle = installation.settings.rotation.settle
         with installation.database.read() as reading:
-            every = reading.revocations.load()
+            every, runs = reading.revocations.load(), load_run_times(reading)
+            waiting = [c.subject for c in reading.conditions.load() if c.kind is ConditionKind.SIGN_IN_NEEDED]
         rows = _select(status_from(installation.database, installation.policy, now, settle=settle), names, states)
         accounts = _load_sign_ins(cli, installation, now) if cli.as_json else []
+        oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
     shown = {row.name for row in rows}
     pending = [item for item in every if (item.name in shown and not item.is_detached) or not (names or states)]
     if cli.as_json:
-        print_json(make_status_document(rows, accounts, now, pending))
+        print_json(make_status_document(rows, accounts, now, runs, pending))
     else:
+        say(cli, render_status_head(runs, waiting, now))
         _print(cli, rows, pending, now, is_filtered=bool(names or states))
-    needs_person = any(row.state in ATTENTION for row in rows) or any(item.is_overdue(now) for item in pending)
-    return exit_codes.ATTENTION if check and needs_person else exit_codes.DONE
+    return find_code_of_alarm(find_alarm(rows, pending, waiting, runs, now, oldest)) if check else 0
 
 
 def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
+from rotator.domain.job_run import RunTimes
 from rotator.engine.status import NextAction, PatState, PatStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
@@ -22,6 +23,20 @@ _NEXT = {
     NextAction.SIGN_IN: "sign in",
 }
 _BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
+
+
+def render_status_head(runs: RunTimes, sign_ins: Sequence[str], now: datetime) -> str:
+    """The sentence that matters: when a run last succeeded, and who must sign in again."""
+    if runs.succeeded_at is None:
+        said = "No run has succeeded yet"
+    else:
+        said = f"Last successful run {_say_ago(runs.succeeded_at, now)}"
+    said += "".join(f"; {clean(account)} must sign in again" for account in sign_ins)
+    return f"{said}."
+
+
+def _say_ago(moment: datetime, now: datetime) -> str:
+    return "just now" if (said := say_in(moment, now)) == "now" else said
 
 
 def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import inventory, places, revocations, rotations
+from rotator.domain.events import daemon, inventory, places, revocations, rotations
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -87,6 +87,7 @@ EVENTS: tuple[type[Event], ...] = (
     places.ScanStarted,
     places.AnchorRead,
     places.SecretRead,
+    daemon.RunUnrecorded,
 )
 
 CATALOGUE = {event.type.name: event for event in EVENTS}

@@ -33,6 +33,7 @@ class SubjectKind(StrEnum):
     POLICY = auto()
     TOKEN_CACHE = auto()
     CLOCK = auto()
+    JOB = auto()
 
     @property
     def key(self) -> str:

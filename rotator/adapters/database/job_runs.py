@@ -1,0 +1,88 @@
+"""What ran when: a row for each run of a job and its period, and one for each daemon, written in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.records import JOB_RUN_COLUMNS, list_job_run, make_job_run
+from rotator.adapters.database.schema import heartbeat, job_run
+from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
+
+
+class SqlJobRunsReader:
+    """The port JobRunsReader."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def find_last(self, job: JobName, until: datetime, outcome: JobOutcome | None = None) -> JobRun | None:
+        """See the port."""
+        wanted = [job_run.c.job == job, job_run.c.period <= until]
+        if outcome is not None:
+            wanted.append(job_run.c.outcome == outcome)
+        query = select(*JOB_RUN_COLUMNS).where(*wanted).order_by(job_run.c.period.desc()).limit(1)
+        row = self._connection.execute(query).first()
+        return None if row is None else make_job_run(row)
+
+    def load_heartbeats(self) -> tuple[Heartbeat, ...]:
+        """See the port."""
+        rows = self._connection.execute(select(heartbeat).order_by(heartbeat.c.beat_at.desc(), heartbeat.c.holder))
+        return tuple(Heartbeat(**row._mapping) for row in rows)
+
+
+class SqlJobRuns(SqlJobRunsReader):
+    """The port JobRuns. `is_gone` says whether the process behind a holder has certainly ended."""
+
+    def __init__(self, connection: Connection, is_gone: Callable[[str], bool]) -> None:
+        super().__init__(connection)
+        self._is_gone = is_gone
+
+    def begin(self, run: JobRun) -> bool:
+        """See the port. The row stays locked to the end of the transaction, so that one process alone is told yes."""
+        values = list_job_run(run)
+        insert = postgresql.insert(job_run) if is_postgresql(self._connection) else sqlite.insert(job_run)
+        if self._connection.execute(insert.values(values).on_conflict_do_nothing()).rowcount > 0:
+            return True
+        mine = (job_run.c.job == run.job, job_run.c.period == run.period)
+        found = self._connection.execute(select(*JOB_RUN_COLUMNS).where(*mine).with_for_update()).one()
+        if not may_begin(make_job_run(found), run, self._is_gone):
+            return False
+        self._connection.execute(job_run.update().where(*mine).values(values))
+        return True
+
+    def end(self, run: JobRun) -> None:
+        """See the port."""
+        values = list_job_run(run)
+        insert = postgresql.insert(job_run) if is_postgresql(self._connection) else sqlite.insert(job_run)
+        keys = [job_run.c.job, job_run.c.period]
+        self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))
+        before = run.period - KEPT_FOR
+        succeeded = job_run.c.outcome == JobOutcome.SUCCEEDED
+        newest = select(func.coalesce(func.max(job_run.c.period), before)).where(job_run.c.job == run.job, succeeded)
+        old = (job_run.c.job == run.job, job_run.c.period < before, job_run.c.period < newest.scalar_subquery())
+        self._connection.execute(delete(job_run).where(*old))
+
+    def beat(self, beat: Heartbeat) -> None:
+        """See the port."""
+        values = vars(beat)
+        insert = postgresql.insert(heartbeat) if is_postgresql(self._connection) else sqlite.insert(heartbeat)
+        keys = [heartbeat.c.holder]
+        self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))
+
+    def forget_heartbeats(self, before: datetime) -> None:
+        """See the port."""
+        self._connection.execute(delete(heartbeat).where(heartbeat.c.beat_at < before))
+
+
+def may_begin(found: JobRun, run: JobRun, is_gone: Callable[[str], bool]) -> bool:
+    """Whether a period that was begun before may be begun by this run."""
+    if found.holder == run.holder:
+        return True
+    if found.outcome is None:
+        return is_gone(found.holder)
+    return found.outcome is not JobOutcome.SUCCEEDED

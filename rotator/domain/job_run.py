@@ -1,0 +1,79 @@
+"""Jobs: what is done again and again, one run of one, and the heartbeat of the process that does them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum, auto
+
+from rotator.domain.managed_pat import Failure, check_aware
+
+KEPT_FOR = timedelta(days=30)
+"""How long it is remembered what ran when. The newest success of a job is kept for longer."""
+
+
+class JobName(StrEnum):
+    """What is done again and again. `work` is what `rotator once` does."""
+
+    WORK = auto()
+    REFRESH = auto()
+    VERIFY_AUDIT = auto()
+    HEARTBEAT = auto()
+
+
+class JobOutcome(StrEnum):
+    """How a job ended. Work succeeded when every account and organization could be worked with."""
+
+    SUCCEEDED = auto()
+    FAILED = auto()
+    STOPPED = auto()
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of a job, for one period; work has as many periods as runs, each named by its beginning.
+
+    `holder` is the process that does it, as claims name it. `counts` is what came of it: how many of which outcome.
+    """
+
+    job: JobName
+    period: datetime
+    holder: str
+    began_at: datetime
+    ended_at: datetime | None = None
+    outcome: JobOutcome | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        check_aware(self.period)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A daemon as it says of itself: since when it runs, when it last beat, when it last worked and last succeeded.
+
+    Work that found nothing to do leaves no other trace.
+    """
+
+    holder: str
+    began_at: datetime
+    beat_at: datetime
+    work_began_at: datetime | None = None
+    work_succeeded_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RunTimes:
+    """When work last began, when it last succeeded, and whether a daemon did that. None: never, as far as we know."""
+
+    started_at: datetime | None = None
+    succeeded_at: datetime | None = None
+    by_daemon: bool = False
+
+
+def make_period(moment: datetime, interval: timedelta) -> datetime:
+    """Return the beginning of the period of that length which a moment lies in; periods begin with 1970."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + (moment - epoch) // interval * interval

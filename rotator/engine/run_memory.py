@@ -1,0 +1,84 @@
+"""Run memory: when work began, how it ended and what came of it, so that the outside can see when it last succeeded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from rotator.domain.events.daemon import RunUnrecorded
+from rotator.domain.job_run import JobName, JobOutcome, JobRun, RunTimes
+from rotator.domain.managed_pat import Failure
+from rotator.engine.context import RunContext
+from rotator.engine.report import RunReport
+from rotator.engine.waiting import keep_books
+from rotator.errors import DatabaseError, RotatorError
+from rotator.ports.database import Reading
+
+
+def run_and_remember(run: RunContext, act: Callable[[RunContext], RunReport]) -> RunReport:
+    """Do a run, noted before it begins and when it ended. What it raises is noted and passes through."""
+    began = begin_work(run)
+
+    def write() -> None:
+        with run.services.database.begin() as work:
+            work.job_runs.end(began)
+
+    keep_books(run.services, write)
+    try:
+        report = act(run)
+    except RotatorError as error:
+        save_end(run, fail_run(run, began, error))
+        raise
+    save_end(run, end_work(run, began, report))
+    return report
+
+
+def begin_work(run: RunContext) -> JobRun:
+    """Return the run of work that begins now."""
+    now = run.services.clock.now()
+    return JobRun(JobName.WORK, now, run.claimant, now)
+
+
+def end_work(run: RunContext, began: JobRun, report: RunReport) -> JobRun:
+    """Return a run of work with what came of it."""
+    outcome = JobOutcome.FAILED if report.is_down else JobOutcome.SUCCEEDED
+    counts = Counter(found.kind.value for found in report.outcomes)
+    return replace(
+        began,
+        ended_at=run.services.clock.now(),
+        outcome=JobOutcome.STOPPED if report.is_stopped else outcome,
+        counts=dict(counts),
+    )
+
+
+def fail_run(run: RunContext, began: JobRun, error: RotatorError) -> JobRun:
+    """Return a job's run that an error ended."""
+    now = run.services.clock.now()
+    return replace(began, ended_at=now, outcome=JobOutcome.FAILED, failure=Failure.of(error))
+
+
+def save_end(run: RunContext, ended: JobRun) -> None:
+    """Note how a job's run ended, after a stop too. Where that cannot be written, it is told: the work is done."""
+    try:
+        with run.services.closing_database.begin() as work:
+            work.job_runs.end(ended)
+    except DatabaseError as error:
+        run.progress(RunUnrecorded(code=error.code), ended.job.value)
+
+
+def load_run_times(reading: Reading) -> RunTimes:
+    """Return when work last began and last succeeded, by `once` or by a daemon. What lies ahead of now is left out."""
+    now = reading.now()
+    last = reading.job_runs.find_last(JobName.WORK, now)
+    done = reading.job_runs.find_last(JobName.WORK, now, JobOutcome.SUCCEEDED)
+    beats = [beat for beat in reading.job_runs.load_heartbeats() if beat.beat_at <= now]
+    started = [beat.work_began_at for beat in beats if beat.work_began_at is not None]
+    succeeded = [beat.work_succeeded_at for beat in beats if beat.work_succeeded_at is not None]
+    own_start = last.began_at if last is not None else None
+    own_success = done.ended_at if done is not None else None
+    return RunTimes(
+        started_at=max([*started, *([own_start] if own_start else [])], default=None),
+        succeeded_at=max([*succeeded, *([own_success] if own_success else [])], default=None),
+        by_daemon=bool(succeeded) and (own_success is None or max(succeeded) >= own_success),
+    )

@@ -1,0 +1,37 @@
+"""What ran when: the runs of jobs, and the heartbeats of daemons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
+
+
+class JobRunsReader(Protocol):
+    """What ran when. `until` leaves out what a clock that was ahead has written."""
+
+    def find_last(self, job: JobName, until: datetime, outcome: JobOutcome | None = None) -> JobRun | None:
+        """Return the newest run of a job that began by then, of any outcome or of this one; None when there is none."""
+
+    def load_heartbeats(self) -> tuple[Heartbeat, ...]:
+        """Return the last heartbeat of each daemon, the newest first."""
+
+
+class JobRuns(JobRunsReader, Protocol):
+    """The same, with the means to write it. No claim is needed."""
+
+    def begin(self, run: JobRun) -> bool:
+        """Note that a job begins. False when another process has done its period, or is at it: then nothing is written.
+
+        A period that was begun and not done by a process that is gone, or that failed, is begun anew.
+        """
+
+    def end(self, run: JobRun) -> None:
+        """Note how a run ended, whether its beginning was noted or not; forget older ones than `KEPT_FOR`."""
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Replace the heartbeat of its holder, in place."""
+
+    def forget_heartbeats(self, before: datetime) -> None:
+        """Forget the daemons that did not beat since then."""

@@ -1,0 +1,169 @@
+"""What a run leaves for those who look from outside, and what makes a check red."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+
+from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
+from rotator.engine.alarm import Alarm, find_alarm, find_max_age
+from rotator.engine.context import RunContext
+from rotator.engine.report import RunReport
+from rotator.engine.run import run_once
+from rotator.engine.run_memory import load_run_times, run_and_remember
+from rotator.errors import RotatorError, SignInRequiredError
+from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.engine_fakes import CommitFault
+from tests.support.records import NOW
+
+REMEMBER = partial(run_and_remember, act=run_once)
+HOUR = timedelta(hours=1)
+
+
+def find_last(world: EngineWorld) -> JobRun | None:
+    """The newest run of work."""
+    with world.database.read() as reading:
+        return reading.job_runs.find_last(JobName.WORK, world.clock.now())
+
+
+def load_times(world: EngineWorld) -> RunTimes:
+    """When work began and succeeded."""
+    with world.database.read() as reading:
+        return load_run_times(reading)
+
+
+def test_run_leaves_its_beginning_its_end_and_what_came_of_it() -> None:
+    world = make_world()
+    began = world.clock.now()
+    assert load_times(world) == RunTimes()
+    seen: list[JobRun | None] = []
+
+    def act(run: RunContext) -> RunReport:
+        seen.append(find_last(world))
+        world.advance(seconds=20)
+        return run_once(run)
+
+    run_and_remember(world.make_run(), act)
+    assert seen == [JobRun(JobName.WORK, began, "run-1", began)]
+    ended = find_last(world)
+    assert ended is not None
+    assert (ended.ended_at, ended.outcome) == (world.clock.now(), JobOutcome.SUCCEEDED)
+    assert ended.counts == {"rotated": 1}
+    assert load_times(world) == RunTimes(began, world.clock.now())
+
+
+def test_run_is_no_success_when_an_account_could_not_be_worked_with() -> None:
+    """Although the PATs of others were rotated. One PAT's own failure does not count against the run."""
+    world = make_world(NAME)
+    world.add_managed("other", account="release-bot")
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("it lapsed", account=ACCOUNT)
+    REMEMBER(world.make_run())
+    ended = find_last(world)
+    assert ended is not None
+    assert (ended.outcome, ended.counts) == (JobOutcome.FAILED, {"rotated": 1, "failed": 2})
+    assert load_times(world).succeeded_at is None
+    world.sign_in.refusals.clear()
+    world.advance(hours=1)
+    world.secrets.denied.add("set")
+    REMEMBER(world.make_run())
+    assert load_times(world).succeeded_at == world.clock.now()
+
+
+def test_run_that_an_error_ends_leaves_it_and_raises_it() -> None:
+    world = make_world()
+
+    def fail(_: RunContext) -> RunReport:
+        raise RotatorError("nothing works", code="broken", fix="Mend it.")
+
+    with pytest.raises(RotatorError, match="nothing works"):
+        run_and_remember(world.make_run(), fail)
+    ended = find_last(world)
+    assert ended is not None
+    assert ended.failure is not None
+    assert (ended.outcome, ended.failure.code) == (JobOutcome.FAILED, "broken")
+
+
+def test_run_that_is_stopped_leaves_its_end_all_the_same() -> None:
+    world = make_world()
+
+    def stop(run: RunContext) -> RunReport:
+        world.stop.set()
+        return run_once(run)
+
+    report = run_and_remember(world.make_run(), stop)
+    assert report.is_stopped
+    ended = find_last(world)
+    assert ended is not None
+    assert ended.outcome is JobOutcome.STOPPED
+
+
+def test_run_is_reported_when_its_end_cannot_be_written() -> None:
+    """The work is done: the database's fault is told, and the report is not lost."""
+    world = make_world()
+
+    def act(run: RunContext) -> RunReport:
+        report = run_once(run)
+        world.database.faults[world.database.begun + 1] = CommitFault.DROPPED
+        return report
+
+    report = run_and_remember(world.make_run(), act)
+    assert [outcome.kind.value for outcome in report.outcomes] == ["rotated"]
+    assert ("run_unrecorded", {"job": "work", "code": "database_unreachable"}) in world.told
+
+
+def test_times_are_the_later_of_a_run_and_a_daemons_heartbeat() -> None:
+    world = make_world()
+    REMEMBER(world.make_run())
+    first = world.clock.now()
+    world.advance(hours=2)
+    now = world.clock.now()
+    with world.database.begin() as work:
+        work.job_runs.beat(Heartbeat("a", first, now, now - HOUR, now - HOUR))
+        work.job_runs.beat(Heartbeat("ahead", first, now + HOUR, now + HOUR, now + HOUR))
+        work.job_runs.beat(Heartbeat("new", now, now))
+    assert load_times(world) == RunTimes(now - HOUR, now - HOUR, by_daemon=True)
+    REMEMBER(world.make_run())
+    assert load_times(world) == RunTimes(now, now)
+
+
+RECENT, OLD = NOW - timedelta(minutes=20), NOW - timedelta(hours=4)
+
+
+@pytest.mark.parametrize(
+    ("runs", "sign_ins", "expected"),
+    [
+        (RunTimes(RECENT, RECENT), [], Alarm.NONE),
+        (RunTimes(), [], Alarm.ATTENTION),
+        (RunTimes(RECENT, OLD), [], Alarm.ATTENTION),
+        (RunTimes(RECENT, None), [], Alarm.ATTENTION),
+        (RunTimes(RECENT, OLD), ["build-bot"], Alarm.SIGN_IN),
+        (RunTimes(RECENT, None), ["build-bot"], Alarm.SIGN_IN),
+        (RunTimes(OLD, OLD), ["build-bot"], Alarm.ATTENTION),
+    ],
+)
+def test_check_is_red_when_no_run_succeeded_lately(runs: RunTimes, sign_ins: list[str], expected: Alarm) -> None:
+    """A sign-in that is needed explains that none succeeded, not that none began."""
+    assert find_alarm([], [], sign_ins, runs, NOW, 3 * HOUR) is expected
+
+
+@pytest.mark.parametrize(
+    ("runs", "interval", "expected"),
+    [
+        (RunTimes(NOW, NOW), timedelta(minutes=1), 3 * HOUR),
+        (RunTimes(NOW, NOW, by_daemon=True), timedelta(minutes=1), timedelta(minutes=15)),
+        (RunTimes(NOW, NOW, by_daemon=True), HOUR, 3 * HOUR),
+    ],
+)
+def test_oldest_success_depends_on_who_worked_last(runs: RunTimes, interval: timedelta, expected: timedelta) -> None:
+    assert find_max_age(runs, interval) == expected
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "expected"), [(12, 0, (12, 0)), (12, 14, (12, 0)), (12, 15, (12, 15)), (23, 59, (23, 45))]
+)
+def test_period_begins_on_a_multiple_of_its_length(hour: int, minute: int, expected: tuple[int, int]) -> None:
+    moment = datetime(2026, 3, 1, hour, minute, 30, tzinfo=NOW.tzinfo)
+    period = make_period(moment, timedelta(minutes=15))
+    assert (period.hour, period.minute, period.second) == (*expected, 0)
