@@ -110,7 +110,7 @@ class People:
         world = self._world
         fake = world.add_human(world.spots[name], "by-hand", "vso.code", world.clock.now() + LIFETIME)
         world.secrets.write_foreign(world.location(name), fake.value)
-        world.written.add(name)
+        world.written.add(world.location(name).name)
         world.oracle.look()
 
     def write_something_else(self, name: str) -> None:
@@ -120,6 +120,7 @@ class People:
         place = SecretLocation(VAULT, world.random.choice(secrets), ACCOUNT)
         value = f"Server=tcp:db{len(world.something_else)};Password=of-nobody-here"
         world.something_else.add(world.secrets.write_foreign(place, value, {"owner": "another team"}))
+        world.written.add(place.name)
         world.oracle.look()
 
     def make_twins(self, name: str) -> None:
@@ -171,7 +172,7 @@ class People:
         world = self._world
         self._command(partial(self._forget, name))
         world.secrets.write_foreign(world.location(name), self._make(name, 10).value)
-        world.written.add(name)
+        world.written.add(world.location(name).name)
         world.oracle.look()
         self._command(partial(self._adopt_back, name))
 

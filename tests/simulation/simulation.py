@@ -107,7 +107,7 @@ def check_report(world: World, report: RunReport) -> None:
         code = outcome.failure.code if outcome.failure is not None else None
         if outcome.failure is not None and code == InternalError.code:
             world.oracle.breaks.append(outcome.failure.message)
-        if code == ForeignWriteError.code and outcome.name not in world.written:
+        if code == ForeignWriteError.code and not world.is_written_by_hand(outcome.name):
             world.oracle.breaks.append(f"{outcome.name} is frozen for a write of somebody else that nobody made")
 
 

@@ -51,6 +51,14 @@ def test_only_a_managed_pat_of_a_denied_organization_stays_one_that_nobody_can_w
     assert world.spoiled == {"npm-feed", "npm-feed-new"}
 
 
+def test_a_write_by_hand_stays_one_when_its_managed_pat_is_renamed() -> None:
+    world = World(random.Random(1))
+    world.make_calm()
+    People(world, History(1)).write_secret("ci-build")
+    rename(world.make_run(Life(), is_person=True), "ci-build", "moved")
+    assert [world.is_written_by_hand(name) for name in ("moved", "npm-feed", "ci-build")] == [True, False, False]
+
+
 @pytest.mark.parametrize(("secret", "is_broken"), [("moved", False), ("contoso-ci-build", True)])
 def test_consumers_are_given_up_only_where_a_person_moved_their_pat_to_another_secret(
     secret: str, is_broken: bool

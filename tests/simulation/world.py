@@ -103,7 +103,7 @@ class World:
     `adopted` are the ManagedPats that a person has adopted, `renamed` are new names of
     others, `condemned` the PATs that a person names to be revoked,
     and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
-    `written` are the ManagedPats whose secret a person has written.
+    `written` are the secrets that a person has written.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
@@ -239,6 +239,11 @@ class World:
         """What the inventory says."""
         with self.database.read() as reading:
             return reading.inventory.load(name)
+
+    def is_written_by_hand(self, name: str) -> bool:
+        """Whether a person has written the secret of that record, under whatever name it had then."""
+        record = self.load_record(name)
+        return record is not None and record.secret_name in self.written
 
     def find_newest(self, location: SecretLocation) -> str | None:
         """The id of a secret's newest version."""
