@@ -24,6 +24,8 @@ MOST_CYCLES = 40
 MOST_HELP = 3
 REST = timedelta(days=3)
 """A PAT that lives longer than this need not be rotated soon."""
+OFFSET = timedelta(minutes=10)
+"""Up to so much less than it may live is asked for each PAT, to tell it from others."""
 LEASE = timedelta(minutes=6)
 """After this the claims of dead processes are over."""
 _FAULTY = ("fetch_pats", "fetch_pat", "fetch_identity", "verify", "mint", "revoke")
@@ -219,9 +221,7 @@ def _is_at_rest(world: World) -> bool:
         records, unfinished = reading.inventory.load_all(), reading.journal.load_open()
         pending = {item.name for item in reading.revocations.load()}
     now = world.clock.now()
-    if any(rotation.name not in world.adopted | world.spoiled for rotation in unfinished):
-        return False
-    if any(not rotation.has_predecessor and rotation.name not in world.spoiled for rotation in unfinished):
+    if any(rotation.name not in world.spoiled for rotation in unfinished):
         return False
     if any(_is_awaited(pat) and pat.name not in world.spoiled for pat in records):
         return False
@@ -239,7 +239,8 @@ def _find_short_end(world: World) -> datetime:
     """Until when a PAT may live for which so short a life was asked, because of a maximum, that it is never at rest."""
     with world.database.read() as reading:
         limits = reading.limits.load().values()
-    return max((limit.learned_at + 2 * limit.longest for limit in limits if limit.longest <= REST), default=LONG_AGO)
+    short = (limit for limit in limits if limit.longest - OFFSET <= REST)
+    return max((limit.learned_at + 2 * limit.longest for limit in short), default=LONG_AGO)
 
 
 def _is_awaited(pat: ManagedPat) -> bool:
