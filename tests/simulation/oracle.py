@@ -12,6 +12,8 @@ that died while it was held is a break of the promise, with these causes as the 
   undisturbed run, and not beyond it (where the secret never held a PAT that lived, there is nothing to put back: it
   stays until the first PAT is made);
 - a PAT expired whose rotation a person kept from happening;
+- a PAT of three days expired, and no run of its last day, in which it is due, could work on it: each was killed, found
+  the database failing, or had a wrong clock;
 - a person named a PAT, gave it another secret, and left its consumers with one that no record names.
 """
 
@@ -24,6 +26,9 @@ from typing import Protocol
 
 SETTLE = timedelta(minutes=10)
 """How long after it was sent a request may take effect, as the product promises to wait."""
+
+LAST_DAY = timedelta(days=1)
+"""In which a PAT that may live no longer than three days is due."""
 
 Place = tuple[str, str]
 """A vault and the name of a secret in it."""
@@ -102,6 +107,7 @@ class Oracle:
         self._kept_apart: set[Place] = set()
         self._served: set[Place] = set()
         self._left: set[tuple[str, Place]] = set()
+        self._runs: list[tuple[Place, datetime, bool]] = []
 
     # What the world tells.
 
@@ -131,6 +137,10 @@ class Oracle:
     def note_neglected(self, place: Place) -> None:
         """A person keeps the PAT of that secret from being rotated in time."""
         self._neglected.add(place)
+
+    def note_run(self, place: Place, *, is_able: bool) -> None:
+        """A run ended that could work on the PAT of that secret, or could not; told only where lives are three days."""
+        self._runs.append((place, self._world.now(), is_able))
 
     def note_short(self, authorization_id: str) -> None:
         """That PAT has not much more than an overlap left: who still holds its value when it expires is no surprise."""
@@ -302,8 +312,17 @@ class Oracle:
             return True
         is_expired = self._world.show_end(owner) > self._world.now() - timedelta(days=10_000)
         return is_expired and (
-            stretch.place in self._neglected or self.is_foreign(owner) or (is_held and owner in self._short)
+            self._was_out_of_reach(stretch.place, owner)
+            or stretch.place in self._neglected
+            or self.is_foreign(owner)
+            or (is_held and owner in self._short)
         )
+
+    def _was_out_of_reach(self, place: Place, owner: str) -> bool:
+        """Whether there were runs in the last day of that PAT, and none of them could work on it."""
+        end = self._world.show_end(owner)
+        runs = [is_able for found, at, is_able in self._runs if found == place and end - LAST_DAY < at < end]
+        return bool(runs) and not any(runs)
 
 
 def _rows_of(status: Mapping[str, object]) -> Sequence[Mapping[str, object]]:

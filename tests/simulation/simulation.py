@@ -11,10 +11,20 @@ from datetime import datetime, timedelta
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.clocks import URGENT
 from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
-from rotator.errors import ForeignWriteError, InternalError, RotatorError, TransientError, VerificationError
+from rotator.errors import (
+    ClockSkewError,
+    DatabaseLockedError,
+    DatabaseUnreachableError,
+    ForeignWriteError,
+    InternalError,
+    RotatorError,
+    TransientError,
+    VerificationError,
+)
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
 from tests.simulation.people import OVERLAPS, People
@@ -107,6 +117,8 @@ def check_report(world: World, report: RunReport) -> None:
     """No bug of ours hides behind the failure of one PAT, and none is frozen for a write that nobody made."""
     for outcome in report.outcomes:
         code = outcome.failure.code if outcome.failure is not None else None
+        if code in (DatabaseLockedError.code, DatabaseUnreachableError.code):
+            world.failed_by_database.add(outcome.name)
         if outcome.failure is not None and code == InternalError.code:
             world.oracle.breaks.append(outcome.failure.message)
         if code == ForeignWriteError.code and not world.is_written_by_hand(outcome.name):
@@ -285,10 +297,27 @@ def _live_shortly(history: History) -> None:
         for organization in world.pats.organizations.values():
             organization.max_lifetime = longest
         for _ in range(96 if longest else 32):
-            run_process(world, history, _pick_point(randomness) if randomness.random() < 0.3 else None)
+            _run_shortly(world, history, _pick_point(randomness) if randomness.random() < 0.3 else None)
             world.oracle.judge_served(world.show_status())
             world.clock.advance(timedelta(hours=3))
     settle(world, history)
+
+
+def _run_shortly(world: World, history: History, at: int | None) -> None:
+    """A run, after which the oracle is told which PATs it could work on.
+
+    A wrong clock keeps it from none that is urgent.
+    """
+    crashes, notes = history.crashes, len(history.notes)
+    world.failed_by_database.clear()
+    run_process(world, history, at)
+    ended_by = set(history.notes[notes:])
+    is_dead = history.crashes > crashes or bool(ended_by - {ClockSkewError.code})
+    for name in world.names:
+        record, location = world.load_record(name), world.location(name)
+        is_urgent = record is not None and record.valid_to - world.clock.now() < URGENT
+        is_able = not is_dead and name not in world.failed_by_database and (is_urgent or not ended_by)
+        world.oracle.note_run((location.vault, location.name), is_able=is_able)
 
 
 def _live_through_outage(world: World, history: History) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -72,6 +73,25 @@ def test_consumers_are_given_up_only_where_a_person_moved_their_pat_to_another_s
         people.adopt_as(record.authorization_id, Choice("ci-build", place))
     world.pats.pats[record.authorization_id].revoked = True
     world.oracle.look()
+    assert bool(world.oracle.breaks) is is_broken
+
+
+@pytest.mark.parametrize(
+    ("runs", "is_broken"), [((), True), ((False, False), False), ((False, True), True), ((True, False), True)]
+)
+def test_an_expired_pat_is_given_up_only_when_each_run_of_its_last_day_could_not_work_on_it(
+    runs: tuple[bool, ...], is_broken: bool
+) -> None:
+    world = World(random.Random(1))
+    world.make_calm()
+    places = [(location.vault, location.name) for location in map(world.location, world.names)]
+    world.clock.advance(timedelta(days=2, hours=6))
+    for is_able in runs:
+        for place in places:
+            world.oracle.note_run(place, is_able=is_able)
+        world.clock.advance(timedelta(hours=6))
+    assert world.oracle.breaks == []
+    world.clock.advance(timedelta(days=1))
     assert bool(world.oracle.breaks) is is_broken
 
 

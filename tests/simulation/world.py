@@ -103,7 +103,8 @@ class World:
     `adopted` are the ManagedPats that a person has adopted, `renamed` are new names of
     others, `condemned` the PATs that a person names to be revoked,
     and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
-    `written` are the secrets that a person has written.
+    `written` are the secrets that a person has written, `failed_by_database` the ManagedPats that a fault of the
+    database kept the newest run from working on.
     `oracle` judges all of it from outside. `stop` is that of the newest run. `database_faults` counts how often the
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
@@ -144,6 +145,7 @@ class World:
         self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
         self.restored = False
+        self.failed_by_database: set[str] = set()
         self.database_faults = self.skews = 0
         self.are_clocks_right = self.is_database_sound = False
         self.database.clocks.boot = self.clock
