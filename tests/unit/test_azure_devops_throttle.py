@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.adapters.azure_devops.throttle import ThrottleGate, parse_retry_after, read_pause
+from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
 from rotator.adapters.clock import SystemClock
+from rotator.adapters.retry_after import parse_retry_after
 from rotator.adapters.stop import ProcessStop
 from rotator.errors import StoppedError
 from tests.support.clock import FakeClock

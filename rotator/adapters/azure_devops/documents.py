@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rotator.adapters.redaction import redact_text
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.domain.outside import find_id, make_canonical, make_harmless
@@ -14,6 +15,8 @@ from rotator.domain.secret_value import SecretValue
 from rotator.ports.pat_service import MintedPat, PatList
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
+_LONGEST_CODE = 80
+_LONGEST_MESSAGE = 300
 _ANONYMOUS_IDS = {_NO_ID, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"}
 
 
@@ -117,7 +120,10 @@ def find_refusal(document: object) -> PatRefusal | None:
     if error is None or error == "none" or not isinstance(document, Mapping):
         return None
     message = document.get("patTokenErrorMessage")
-    return PatRefusal(make_harmless(str(error)), make_harmless(message) if isinstance(message, str) else "")
+    return PatRefusal(
+        make_harmless(redact_text(str(error)))[:_LONGEST_CODE],  # redacted first: half a secret has no shape
+        make_harmless(redact_text(message))[:_LONGEST_MESSAGE] if isinstance(message, str) else "",
+    )
 
 
 def parse_identity(document: object) -> Identity | None:

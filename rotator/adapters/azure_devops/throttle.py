@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
+from rotator.adapters.retry_after import parse_retry_after
 from rotator.ports.clock import Clock
 from rotator.ports.stop import Stop
 
-LONGEST_HOLD = timedelta(hours=1)
-"""A longer `Retry-After` is cut: a mistake of the service must not stop an account for a year."""
 _LONGEST_RESET = timedelta(seconds=30)
-
-
-def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds of a `Retry-After` in either form (seconds, HTTP date), never negative; None if unreadable."""
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        return _parse_http_date(text, now)
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _parse_http_date(text: str, now: datetime) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())
 
 
 def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -44,7 +21,7 @@ def read_pause(headers: Mapping[str, str], now: datetime) -> float | None:
     """
     asked = parse_retry_after(headers.get("Retry-After"), now)
     if asked is not None:
-        return min(asked, LONGEST_HOLD.total_seconds())
+        return asked
     try:
         remaining = float(headers.get("X-RateLimit-Remaining", ""))
         reset = float(headers.get("X-RateLimit-Reset", ""))

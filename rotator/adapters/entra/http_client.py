@@ -9,12 +9,30 @@ from urllib.parse import urlsplit
 
 import requests
 
+from rotator.adapters.answer_ids import read_answer_ids
 from rotator.adapters.entra.refusals import find_number
 from rotator.adapters.http import explain_failure
+from rotator.adapters.retry_after import read_retry_after
 from rotator.errors import RotatorError, TransientError
 
 Fields: TypeAlias = Mapping[str, str | None] | None
 Headers: TypeAlias = Mapping[str, str] | None
+
+_TEXTS = frozenset(
+    {
+        *("access_token", "refresh_token", "id_token", "client_info", "token_type", "scope"),
+        *("user_code", "device_code", "verification_uri", "message"),
+        *("error", "suberror", "error_description"),
+    }
+)
+_SECONDS = frozenset({"expires_in", "ext_expires_in", "refresh_in", "interval"})
+_NEEDED = {
+    "access_token": ("access_token", "expires_in"),
+    "user_code": ("user_code", "device_code", "verification_uri", "expires_in"),
+    "error": ("error",),
+}
+"""What an answer with this field must have."""
+_MOST_SECONDS = 366 * 24 * 3600
 
 
 class EntraHttpClient:
@@ -45,7 +63,16 @@ class EntraHttpClient:
         self, url: str, *, params: Fields = None, data: Fields = None, headers: Headers = None
     ) -> requests.Response:
         """Return a token or device code answer; one that refuses is left to MSAL's caller."""
-        return self._send("POST", url, params, data, headers)[0]
+        response, document = self._send("POST", url, params, data, headers)
+        odd = _find_oddity(document)
+        if odd is not None:
+            raise self._failure(
+                "entra_unexpected",
+                f"{urlsplit(url).netloc} sent an unexpected response: {odd}",
+                "Usually passes on its own; if not, check entra.authority, and whether a proxy stands in between.",
+                response,
+            )
+        return response
 
     def close(self) -> None:
         """Close the session."""
@@ -86,18 +113,40 @@ class EntraHttpClient:
         return document
 
     def _failure(self, code: str, message: str, fix: str, response: requests.Response | None = None) -> TransientError:
-        headers = response.headers if response is not None else {}
-        wait = headers.get("Retry-After", "")
+        headers: Mapping[str, str] = response.headers if response is not None else {}
         return TransientError(
             message,
             service="entra",
             operation=self._operation,
             status=None if response is None else response.status_code,
-            request_id=headers.get("x-ms-request-id"),
-            retry_after=float(wait) if wait.isdecimal() else None,
+            request_id=read_answer_ids(headers, {"x-ms-request-id": "id"}).get("id"),
+            retry_after=read_retry_after(headers),
             code=code,
             fix=fix,
         )
+
+
+def _find_oddity(document: Mapping[str, object]) -> str | None:
+    """What no token or device code answer can hold; MSAL would take it into its cache, or stumble over it.
+
+    Names fields, and repeats nothing of their content.
+    """
+    needed = [name for answer, names in _NEEDED.items() if answer in document for name in names]
+    for name in needed:
+        if name not in document:
+            return f"no {name}"
+    for name, value in document.items():
+        if name in _TEXTS and not isinstance(value, str) and (value is not None or name in needed):
+            return f"{name} is not text"
+        if name in _SECONDS and not _is_span(value):
+            return f"{name} is not a number of seconds"
+    return None
+
+
+def _is_span(value: object) -> bool:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 12:
+        value = int(value)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_SECONDS
 
 
 def _parse(content: bytes) -> Mapping[str, object] | None:

@@ -41,6 +41,7 @@ FRESH = timedelta(minutes=5)
 USABLE = timedelta(seconds=30)
 """An access token with this much left is used when Entra cannot be asked."""
 _POLL_FAILURES = 5
+_LONGEST_POLL_PAUSE = 60
 _WAITING = ("authorization_pending", "slow_down")
 
 
@@ -178,7 +179,7 @@ class EntraSignIn:
         """Poll until the person has decided or the code has expired; a few failures in a row are tolerated."""
         failures = 0
         while True:
-            flow["interval"] = max(1, int(str(flow["interval"])))
+            flow["interval"] = min(max(1, int(str(flow["interval"]))), _LONGEST_POLL_PAUSE)
             self._stop.wait(float(str(flow["interval"])))
             if self._clock.now() >= expires_at:
                 return {"error": "expired_token"}
@@ -188,7 +189,8 @@ class EntraSignIn:
                 failures += 1
                 if failures > _POLL_FAILURES:
                     raise
-                self._stop.wait(error.retry_after or 0.0)
+                left = (expires_at - self._clock.now()).total_seconds()
+                self._stop.wait(max(0.0, min(error.retry_after or 0.0, left)))
                 continue
             failures = 0
             if result.get("error") not in _WAITING:

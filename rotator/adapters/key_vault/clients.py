@@ -60,6 +60,7 @@ class ClientPool:
     def _make_client(self, vault: str, credential: TokenCredential) -> SecretClient:
         from azure.keyvault.secrets import SecretClient
 
+        from rotator.adapters.key_vault.answers import check_answer
         from rotator.adapters.key_vault.transport import make_transport
 
         return SecretClient(
@@ -71,4 +72,5 @@ class ClientPool:
             retry_total=0,
             permit_redirects=False,
             logging_enable=False,
+            raw_response_hook=check_answer,
         )

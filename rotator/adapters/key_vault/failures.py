@@ -18,6 +18,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from rotator.adapters.answer_ids import read_answer_ids
 from rotator.adapters.http import explain_failure, was_not_sent
 from rotator.adapters.redaction import blank_out, redact_text
+from rotator.adapters.retry_after import read_retry_after
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
@@ -78,8 +79,7 @@ class _Answer:
 
     @property
     def retry_after(self) -> float | None:
-        seconds = self.headers.get("Retry-After", "")
-        return float(seconds) if seconds.isascii() and seconds.isdecimal() else None
+        return read_retry_after(self.headers)
 
 
 def make_failure(error: Exception, call: Call) -> RemoteError:

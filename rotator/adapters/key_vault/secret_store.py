@@ -17,6 +17,7 @@ from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretPropertie
 
 from rotator.adapters.answer_ids import read_answer_ids
 from rotator.adapters.http import HttpOptions
+from rotator.adapters.key_vault.answers import check_answer
 from rotator.adapters.key_vault.clients import ClientPool
 from rotator.adapters.key_vault.failures import (
     ANSWER_IDS,
@@ -74,12 +75,13 @@ class KeyVaultSecretStore:
         listing = self._make_call(location, "check_secret", "list")
         self._find(listing, location, lambda client: _fetch_first_page(client, location.name))
         reading = self._make_call(location, "check_secret", "get")
-        newest = self._find(reading, location, lambda client: client.get_secret(location.name))
+        newest = self._find(reading, location, lambda client: _read_properties(client, location.name, reading))
         writing = self._make_call(location, "check_secret", "set")
         if newest is None:
             self._check_creatable(location, writing)
             return None
-        tags = {**(newest.properties.tags or {}), **intent}
+        found, version = newest
+        tags = {**found, **intent}
         if len(tags) > MOST_TAGS:
             raise RejectedError(
                 f"{writing.place} has {len(tags) - len(intent)} tags that are not rotator's, and Key Vault allows "
@@ -89,20 +91,25 @@ class KeyVaultSecretStore:
                 service="key_vault",
                 operation=writing.operation,
             )
-        version = newest.properties.version
         self._repeat(
             writing,
             location,
-            lambda client: client.update_secret_properties(location.name, version, tags=tags),
+            lambda client: client.update_secret_properties(location.name, version.version, tags=tags),
         )
-        return _make_version(newest.properties, writing)
+        return version
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """Return the names of the vault's secrets whose newest version has a tag with that name, sorted."""
         location = SecretLocation(vault, "of any name", account)  # the name is for messages only
         call = self._make_call(location, "fetch_secret_names", "list")
-        found = self._repeat(call, location, lambda client: list(client.list_properties_of_secrets()))
-        return tuple(sorted(item.name for item in found if item.name and tag in (item.tags or {})))
+        found = self._repeat(
+            call,
+            location,
+            lambda client: [
+                item.name for item in client.list_properties_of_secrets() if item.name and tag in (item.tags or {})
+            ],
+        )
+        return tuple(sorted(found))
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """Return the newest version, as a consumer would read it; None if there is none.
@@ -110,14 +117,12 @@ class KeyVaultSecretStore:
         RejectedError `secret_disabled` when the newest is disabled: a consumer gets an error then too.
         """
         call = self._make_call(location, "fetch_secret", "get")
-        secret = self._find(call, location, lambda client: client.get_secret(location.name))
-        return None if secret is None else _make_stored(secret, call)
+        return self._find(call, location, lambda client: _make_stored(client.get_secret(location.name), call))
 
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
         """Return one version with its value; None if there is no such version. RejectedError when it is disabled."""
         call = self._make_call(location, "fetch_secret_version", "get")
-        secret = self._find(call, location, lambda client: client.get_secret(location.name, version))
-        return None if secret is None else _make_stored(secret, call)
+        return self._find(call, location, lambda client: _make_stored(client.get_secret(location.name, version), call))
 
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """Return all versions, the newest first; empty when there is no such secret.
@@ -127,9 +132,13 @@ class KeyVaultSecretStore:
         """
         call = self._make_call(location, "fetch_secret_versions", "list")
         found = self._find(
-            call, location, lambda client: list(client.list_properties_of_secret_versions(location.name))
+            call,
+            location,
+            lambda client: [
+                _make_version(item, call) for item in client.list_properties_of_secret_versions(location.name)
+            ],
         )
-        versions = sorted((_make_version(item, call) for item in found or ()), key=_age, reverse=True)
+        versions = sorted(found or (), key=_age, reverse=True)
         if len(versions) > 1 and versions[0].created_at == versions[1].created_at:
             newest = self._find_newest(location)
             versions.sort(key=lambda entry: newest is not None and entry.version != newest)
@@ -140,19 +149,19 @@ class KeyVaultSecretStore:
     ) -> WrittenVersion:
         """Write a new version, sent at most once. Returns its version id."""
         call, answer = self._make_call(location, "store_secret", "set", value), _Answer()
-        secret = self._ask(
-            call,
-            location,
-            lambda client: client.set_secret(
+
+        def write(client: SecretClient) -> SecretVersion:
+            secret = client.set_secret(
                 location.name,
                 value.reveal(),
                 expires_on=expires_at,
                 content_type=CONTENT_TYPE,
                 tags=tags,
                 raw_response_hook=answer.read,
-            ),
-        )
-        return WrittenVersion(_make_version(secret.properties, call).version, answer.ids)
+            )
+            return _make_version(secret.properties, call)
+
+        return WrittenVersion(self._ask(call, location, write).version, answer.ids)
 
     def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """Disable one version, so that nobody can read it; does nothing if it is disabled already."""
@@ -170,8 +179,7 @@ class KeyVaultSecretStore:
         """Return a secret of ours that is not a PAT, such as a client secret. RejectedError if it is missing."""
         location = SecretLocation(vault, name, account="")
         call = self._make_call(location, "fetch_secret", "get")
-        secret = self._repeat(call, location, lambda client: client.get_secret(name))
-        return _make_stored(secret, call).value
+        return self._repeat(call, location, lambda client: _make_stored(client.get_secret(name), call)).value
 
     def _check_creatable(self, location: SecretLocation, writing: Call) -> None:
         self._find(
@@ -229,7 +237,10 @@ class KeyVaultSecretStore:
         return self._ask(call, location, action)
 
     def _ask(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
-        """Do something once. The library's exception holds the request, so it is gone when ours is raised."""
+        """Do something once, and read what it gives: the library hands on parts of an answer that make no sense.
+
+        The library's exception holds the request, so it is gone when ours is raised.
+        """
         failure: RemoteError
         self._stop.check()
         with self._clients.borrow(location.vault, self._credential_for(location)) as client:
@@ -247,8 +258,9 @@ class _Answer:
         self.ids: AnswerIds = NO_IDS
 
     def read(self, response: PipelineResponse[object, HttpResponse]) -> None:
-        """Keep its ids."""
+        """Keep its ids, and check it: this hook stands in for the client's own."""
         self.ids = read_answer_ids(response.http_response.headers, ANSWER_IDS)
+        check_answer(response)
 
 
 def _fetch_first_page(client: SecretClient, name: str) -> None:
@@ -261,15 +273,23 @@ def _age(version: SecretVersion) -> tuple[float, bool]:
     return (version.created_at.timestamp() if version.created_at else 0.0, not version.enabled)
 
 
+def _read_properties(client: SecretClient, name: str, call: Call) -> tuple[dict[str, str], SecretVersion]:
+    """Return the newest version with its tags exactly as they are in the vault."""
+    properties = client.get_secret(name).properties
+    return dict(properties.tags or {}), _make_version(properties, call)
+
+
 def _make_stored(secret: KeyVaultSecret, call: Call) -> StoredSecret:
     version = _make_version(secret.properties, call)
-    if secret.value is None:
+    if not isinstance(secret.value, str):
         raise _make_unexpected(call)
     return StoredSecret(version, SecretValue(secret.value))
 
 
 def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
-    if not properties.version:
+    moments = (properties.created_on, properties.expires_on)
+    # The library hands on what it cannot read as it came.
+    if not properties.version or not all(moment is None or isinstance(moment, datetime) for moment in moments):
         raise _make_unexpected(call)
     return SecretVersion(
         version=properties.version,

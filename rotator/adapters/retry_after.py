@@ -1,0 +1,42 @@
+"""Reads how long an answer asks to wait."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+LONGEST_HOLD = timedelta(hours=1)
+"""A longer `Retry-After` is cut: a mistake of the service must not stop an account for a year."""
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that an answer asks to wait; a date is reckoned by the answer's own `Date`."""
+    now = _parse_http_date(headers.get("Date", ""))
+    return parse_retry_after(headers.get("Retry-After"), now or datetime.max.replace(tzinfo=UTC))
+
+
+def parse_retry_after(text: str | None, now: datetime) -> float | None:
+    """Return the seconds of a `Retry-After` in either form (seconds, HTTP date), never negative or above an hour.
+
+    None if it is unreadable.
+    """
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = _parse_http_date(text)
+        if moment is None:
+            return None
+        seconds = (moment - now).total_seconds()
+    return min(max(0.0, seconds), LONGEST_HOLD.total_seconds()) if math.isfinite(seconds) else None
+
+
+def _parse_http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
