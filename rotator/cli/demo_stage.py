@@ -18,6 +18,7 @@ import requests
 
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
+from rotator.wiring.children import start_own_command
 
 PATIENCE = 60.0
 """The seconds that a command may take before the demo ends it."""
@@ -146,15 +147,8 @@ class Stage:
 
     def _open(self, arguments: tuple[str, ...], stderr: int | IO[str]) -> subprocess.Popen[str]:
         # The same program under the same interpreter, as `rotator` would run it.
-        return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "rotator", *arguments],
-            cwd=self._directory,
-            env=_make_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+        command = [sys.executable, "-m", "rotator", *arguments]
+        return start_own_command(command, _make_environment(), self._directory, stderr)
 
     def _fetch(self, name: str) -> dict[str, object]:
         answer = self._person.get(f"{self._addresses['azure_devops_url']}/_sandbox/{name}", timeout=PATIENCE)

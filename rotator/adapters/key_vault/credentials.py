@@ -32,6 +32,7 @@ def make_credential(
     """
     from azure import identity
 
+    from rotator.adapters.key_vault.azure_cli import AzureCliCredential
     from rotator.adapters.key_vault.transport import make_transport
 
     network: dict[str, Any] = {
@@ -55,9 +56,9 @@ def make_credential(
             case "workload_identity":
                 return identity.WorkloadIdentityCredential(**entra, **network)
             case "azure_cli":
-                return identity.AzureCliCredential()
+                return AzureCliCredential()
             case "default":
-                return identity.DefaultAzureCredential(
+                chain = identity.DefaultAzureCredential(
                     exclude_shared_token_cache_credential=True,
                     exclude_visual_studio_code_credential=True,
                     exclude_developer_cli_credential=True,
@@ -66,6 +67,11 @@ def make_credential(
                     **entra,
                     **network,
                 )
+                chain.credentials = tuple(
+                    AzureCliCredential() if isinstance(credential, identity.AzureCliCredential) else credential
+                    for credential in chain.credentials
+                )
+                return chain
     except ValueError as error:
         problem = f"key_vault.credential: {kind} cannot be used: {_say_reason(error)}"
     raise ConfigError([problem], fix="Set what this credential needs, or choose another key_vault.credential.")

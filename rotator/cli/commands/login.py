@@ -14,6 +14,7 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
+from rotator.wiring.children import launch_browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,4 +86,4 @@ def show_prompt(cli: CliContext, prompt: DevicePrompt, now: datetime) -> None:
 def open_browser(cli: CliContext, url: str) -> None:
     """Open the sign-in page, and show its address in case no browser opens."""
     note(cli, f"Opening a browser. If none opens, open this address on this computer:\n{clean(url)}")
-    click.launch(url)
+    launch_browser(url)
