@@ -39,6 +39,7 @@ class PlanSummary(TypedDict):
     rotate: Annotated[int, "Due, the postponed ones included."]
     retire: Annotated[int, "Old PATs to revoke."]
     recover: Annotated[int, "Interrupted rotations to finish."]
+    adopt: Annotated[int, "To be taken over."]
     wait: Annotated[int, "Waiting for a time."]
     alert: Annotated[int, "To be replaced by hand."]
     blocked: Annotated[int, "Blocked until somebody acts."]
@@ -52,7 +53,7 @@ class PlanDocument(Document):
     generated_at: Annotated[Moment, "When the plan was made."]
     has_changes: Annotated[bool, "Whether a run would change anything."]
     summary: Annotated[PlanSummary, "How many PATs have each action."]
-    actions: Annotated[list[ActionDocument], "One for each managed PAT, the most urgent first."]
+    actions: Annotated[list[ActionDocument], "One for each managed PAT, and for each that a rule asks to take over."]
 
 
 def make_plan_document(plan: Plan) -> PlanDocument:
@@ -66,6 +67,7 @@ def make_plan_document(plan: Plan) -> PlanDocument:
             "rotate": len(plan.of_kind(ActionKind.ROTATE)),
             "retire": len(plan.of_kind(ActionKind.RETIRE)),
             "recover": len(plan.of_kind(ActionKind.RECOVER)),
+            "adopt": len(plan.of_kind(ActionKind.ADOPT)),
             "wait": len(plan.of_kind(ActionKind.WAIT)),
             "alert": len(plan.of_kind(ActionKind.ALERT)),
             "blocked": len(plan.of_kind(ActionKind.BLOCKED)),

@@ -21,7 +21,7 @@ class LeftBehindDocument(TypedDict):
 
     name: Annotated[str, "Name of the PAT whose rotation left it."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
-    kind: Annotated[LeftBehindKind, "Its rotation failed, it may be a lost mint, or its revocation had no effect."]
+    kind: Annotated[LeftBehindKind, "Its rotation failed or kept it, a mint was lost, or a revocation had no effect."]
     display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
     rotation_id: Annotated[str | None, "Id of the rotation that left it. Null: a person revoked it by hand."]
     fix: Annotated[str, "What a person can do."]

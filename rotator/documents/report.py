@@ -44,6 +44,7 @@ class ReportDocument(Document):
 
     run_id: Annotated[str, "Id of the run, as the audit log has it."]
     dry_run: Annotated[bool, "Whether nothing was done."]
+    adopted: Annotated[list[OutcomeDocument], "Taken over, because a rule with `adopt` matches them."]
     created: Annotated[list[OutcomeDocument], "Got their first PAT, which a person asked for with `rotator create`."]
     rotated: Annotated[list[OutcomeDocument], "Got a new PAT; the old one is valid until the overlap ends."]
     retired: Annotated[list[OutcomeDocument], "Old PATs that were revoked after their overlap."]
@@ -74,6 +75,7 @@ def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> 
         "schema_version": SCHEMA_VERSION,
         "run_id": report.run_id,
         "dry_run": False,
+        "adopted": make_list(OutcomeKind.ADOPTED),
         "created": make_list(OutcomeKind.CREATED),
         "rotated": make_list(OutcomeKind.ROTATED),
         "retired": make_list(OutcomeKind.RETIRED),
@@ -104,6 +106,7 @@ def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "dry_run": True,
+        "adopted": [_make_planned(action) for action in plan.of_kind(ActionKind.ADOPT)],
         "created": [_make_planned(action) for action in allowed if not action.pat.has_pat],
         "rotated": [_make_planned(action) for action in allowed if action.pat.has_pat],
         "retired": [_make_planned(action) for action in plan.of_kind(ActionKind.RETIRE)],

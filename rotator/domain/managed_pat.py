@@ -161,6 +161,8 @@ class ManagedPat:
     """What a person asked its next PAT to be called; None: as the current one. It is due until that PAT is stored."""
     wanted_scope: str | None = None
     wanted_lifetime: timedelta | None = None
+    taken_over: bool = False
+    """A rule took it over, and no rotation has replaced it since: who uses it may read no secret of ours."""
     epoch: int = 0
 
     def __post_init__(self) -> None:

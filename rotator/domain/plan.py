@@ -12,11 +12,12 @@ from rotator.domain.rotation import Rotation
 
 
 class ActionKind(StrEnum):
-    """What a run would do with one ManagedPat."""
+    """What a run would do with one ManagedPat, or with a PAT that a rule asks to take over."""
 
     ROTATE = "rotate"
     RETIRE = "retire"
     RECOVER = "recover"
+    ADOPT = "adopt"
     WAIT = "wait"
     ALERT = "alert"
     BLOCKED = "blocked"
@@ -24,6 +25,7 @@ class ActionKind(StrEnum):
 
 
 CHANGES = frozenset({ActionKind.ROTATE, ActionKind.RETIRE, ActionKind.RECOVER})
+"""What a run would do with ManagedPats; with those that it would take over, `adopt`."""
 
 
 class ActionReason(StrEnum):
@@ -39,6 +41,8 @@ class ActionReason(StrEnum):
     UNDER_THRESHOLD = "under_threshold"
     TO_BE_CREATED = "to_be_created"
     TO_BE_UPDATED = "to_be_updated"
+    TO_BE_ADOPTED = "to_be_adopted"
+    ADOPTION_BLOCKED = "adoption_blocked"
     EXPIRED = "expired"
     FORBIDDEN = "forbidden"
 
@@ -72,7 +76,7 @@ class Plan:
     @property
     def has_changes(self) -> bool:
         """Whether a run would change anything."""
-        return any(action.kind in CHANGES for action in self.actions)
+        return any(action.kind in CHANGES or action.kind is ActionKind.ADOPT for action in self.actions)
 
     def of_kind(self, kind: ActionKind) -> tuple[Action, ...]:
         """Return the actions of one kind, in order."""

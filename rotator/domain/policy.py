@@ -63,6 +63,11 @@ class Match:
             return False
         return self.scope is None or any(fnmatchcase(scope, self.scope) for scope in scopes)
 
+    def may_be_met(self, account: str, organization: str) -> bool:
+        """Return whether a PAT of this account and organization may match, whatever else it is."""
+        patterns = ((self.account, account), (self.organization, organization))
+        return all(pattern is None or fnmatchcase(value, pattern) for pattern, value in patterns)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -77,6 +82,8 @@ class Rule:
     vault: str
     secret_name: str
     disable_previous: bool = False
+    adopt: bool = False
+    """New PATs that it matches are taken over by a run, where nothing speaks against it."""
 
     def make_secret_name(self, *, organization: str, name: str, account: str) -> str:
         """Return the name of a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
@@ -134,6 +141,10 @@ class Policy:
             if rule.match.is_met(account=account, organization=organization, display_name=display_name, scopes=scopes):
                 return rule
         return None
+
+    def adopts_in(self, account: str, organization: str) -> bool:
+        """Return whether a rule may take over PATs of that account and organization."""
+        return any(rule.adopt and rule.match.may_be_met(account, organization) for rule in self.rules)
 
     def rule_for(self, pat: ManagedPat) -> Rule | None:
         """Return the rule that applies to an inventory record."""

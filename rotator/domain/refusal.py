@@ -13,8 +13,12 @@ class RefusalKind(StrEnum):
     """What is in the way. Those up to `changed` are about adopting, the others about a rebuild."""
 
     MANAGED = "managed"
+    MANAGED_BEFORE = "managed_before"
+    UNFIT = "unfit"
+    OCCUPIED = "occupied"
     ROTATING = "rotating"
     LEFT_BEHIND = "left_behind"
+    KEPT = "kept"
     SENT_MINT = "sent_mint"
     POSSIBLE_MINT = "possible_mint"
     REVOCATION_PENDING = "revocation_pending"
@@ -46,7 +50,7 @@ class Refusal:
 
     `name` is the ManagedPat in the way. `ids` are the PATs in question, `organizations` where each of them is.
     `secret_name` in `vault` is the secret in question, `other_secret` the one that it competes with, `sight` what it
-    holds. `failure` is what the inventory (CHANGED) or a service (UNREADABLE) said.
+    holds. `failure` is what the inventory (CHANGED), a service (UNREADABLE) or the policy (UNFIT) said.
     """
 
     kind: RefusalKind

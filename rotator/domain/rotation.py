@@ -139,6 +139,8 @@ class Rotation:
     ending: RotationEnding | None = None
     marked: bool = False
     """Its display name carries a mark that we made; what only looks like one is a person's."""
+    keeps_predecessor: bool = False
+    """Its old PAT was taken over by a rule: when the overlap is over, it is left behind for a person, not revoked."""
 
     def __post_init__(self) -> None:
         moments = (
@@ -169,6 +171,14 @@ class Rotation:
     def has_predecessor(self) -> bool:
         """Whether it replaces a PAT; False for the first one of a ManagedPat."""
         return bool(self.predecessor_id)
+
+    @property
+    def leaves_pats(self) -> bool:
+        """Whether it is closed, and a PAT of it may live for a person to judge.
+
+        Both may after it failed. One that is completed may have kept its old PAT.
+        """
+        return self.state is _S.FAILED or (self.state is _S.COMPLETED and self.keeps_predecessor)
 
     @property
     def stored_id(self) -> str | None:

@@ -24,9 +24,10 @@ class Holding(StrEnum):
 class Sight:
     """What one look at a secret showed.
 
-    `version` is the newest one, None where there is none. `expected` is the account's user, `user` who a value signed
-    in as, None where it was refused or, not being `pat_shaped`, was sent nowhere. `rotation_id` and `name` are those of
-    the tags. `dropped_tags` are others' tags for which a version that we write has no room.
+    `version` is the newest one, None where there is none, `authorization_id` the PAT that its tags name. `expected` is
+    the account's user, `user` who a value signed in as, None where it was refused or, not being `pat_shaped`, was sent
+    nowhere. `rotation_id` and `name` are those of the tags. `dropped_tags` are others' tags for which a version that we
+    write has no room.
     """
 
     holding: Holding
@@ -35,6 +36,7 @@ class Sight:
     user: str | None = None
     pat_shaped: bool = False
     rotation_id: str = ""
+    authorization_id: str = ""
     name: str = ""
     dropped_tags: tuple[str, ...] = ()
 

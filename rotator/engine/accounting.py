@@ -1,8 +1,9 @@
 """Who accounts for a PAT: the one answer that decides whether it may be adopted, revoked or called an orphan.
 
-A PAT is accounted for by the record that names it, by an open or failed rotation that replaces or made it, or by a mint
-that was sent and not answered, whose fingerprint it has. `load_keepers` asks by index. A decision that is acted on
-asks in the transaction that writes it, after the server was listed.
+A PAT is accounted for by the record that names it, by an open or failed rotation that replaces or made it, by a
+completed one that replaced it and let it live, or by a mint that was sent and not answered, whose fingerprint it has.
+`load_keepers` asks by index. A decision that is acted on asks in the transaction that writes it, after the server was
+listed.
 """
 
 from __future__ import annotations
@@ -21,18 +22,23 @@ from rotator.ports.database import Reading
 class KeeperKind(StrEnum):
     """How a PAT is accounted for.
 
-    `record`: it is the current PAT of a record. `rotation`: an open rotation replaces it or made it.
-    `failed_rotation`: a failed one does, or did. `sent_mint`: an unanswered mint certainly made it. `possible_mint`: an
-    unanswered mint may have made it, and so may a person.
+    `record`: it is the current PAT of a record. `rotation`: an open rotation replaces it or made it. `failed_rotation`:
+    a failed one does, or did. `completed_rotation`: one replaced it and let it live. `sent_mint`: an unanswered mint
+    certainly made it. `possible_mint`: an unanswered mint may have made it, and so may a person.
     """
 
     RECORD = "record"
     ROTATION = "rotation"
     FAILED_ROTATION = "failed_rotation"
+    COMPLETED_ROTATION = "completed_rotation"
     SENT_MINT = "sent_mint"
     POSSIBLE_MINT = "possible_mint"
 
 
+_CLOSED_KINDS = {
+    RotationState.FAILED: KeeperKind.FAILED_ROTATION,
+    RotationState.COMPLETED: KeeperKind.COMPLETED_ROTATION,
+}
 _MINT_KINDS = ((Likeness.OURS, KeeperKind.SENT_MINT), (Likeness.NEAR, KeeperKind.POSSIBLE_MINT))
 
 
@@ -69,7 +75,7 @@ class Keeper:
 class Keepers:
     """Everything that accounts for certain PATs, as one transaction saw it.
 
-    `rotations` are the open and failed ones that name them, `mints` those whose mint was sent and is not answered, the
+    `rotations` are the open ones and those that left PATs, `mints` those whose mint was sent and is not answered, the
     oldest first each; `minted_ids` are those of them that any rotation made. `names` are those of these rotations that
     have a record.
     """
@@ -91,12 +97,11 @@ class Keepers:
         for pat in self.pats:
             if pat.authorization_id == authorization_id:
                 return Keeper(KeeperKind.RECORD, pat.name, record=pat)
-        naming = [r for r in self.rotations if r.name != besides and authorization_id in get_ids(r)]
+        naming = [r for r in self.rotations if r.name != besides and authorization_id in list_kept_ids(r)]
         rotation = next((r for r in naming if r.is_open), naming[-1] if naming else None)
         if rotation is None:
             return None
-        kind = KeeperKind.ROTATION if rotation.is_open else KeeperKind.FAILED_ROTATION
-        return self._keep(kind, rotation)
+        return self._keep(_CLOSED_KINDS.get(rotation.state, KeeperKind.ROTATION), rotation)
 
     def find(
         self, pat: Pat, account: str, organization: str, organization_id: str | None = None, *, besides: str = ""
@@ -128,9 +133,11 @@ def get_ids(rotation: Rotation) -> tuple[str, ...]:
     return tuple(found for found in (rotation.predecessor_id, rotation.new_authorization_id) if found)
 
 
-def accounts_for_ids(rotation: Rotation) -> bool:
-    """Whether a rotation accounts for both of its PATs: it is not finished, or failed and left them as they were."""
-    return rotation.is_open or rotation.state is RotationState.FAILED
+def list_kept_ids(rotation: Rotation) -> tuple[str, ...]:
+    """The PATs that a rotation accounts for: both until it is completed, then the old one if it was let live."""
+    if rotation.is_open or rotation.state is RotationState.FAILED:
+        return get_ids(rotation)
+    return (rotation.predecessor_id,) if rotation.leaves_pats else ()
 
 
 def find_other_keeper(reading: Reading, authorization_id: str, name: str, now: datetime) -> Keeper | None:
@@ -151,7 +158,7 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
     pending = tuple(item for item in reading.revocations.load() if item.authorization_id in authorization_ids)
     return Keepers(
         pats=pats,
-        rotations=tuple(rotation for rotation in naming if accounts_for_ids(rotation)),
+        rotations=tuple(rotation for rotation in naming if list_kept_ids(rotation)),
         mints=mints,
         minted_ids=frozenset(r.new_authorization_id for r in naming if r.new_authorization_id is not None),
         names=reading.inventory.find_names({r.name for r in (*mints, *naming)}),

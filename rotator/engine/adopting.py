@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from rotator.domain.events.inventory import PatAdopted
+from rotator.domain.events.inventory import PatAdopted, PatTakenOver
 from rotator.domain.events.revocations import RevocationDropped
 from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -20,6 +20,7 @@ from rotator.engine.choices import Choice, Choices
 from rotator.engine.confirming import Managed, confirm, find_managed, look_again
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.newcomers import refuse_past
 from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals
 from rotator.engine.revoking import record_ending
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
@@ -87,10 +88,11 @@ def propose(
     return AdoptionPlan(tuple(seen), tuple(refusals), tuple(errors), tuple(managed))
 
 
-def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
-    """Write every proposal, in one transaction with one `pat_adopted` event each; return what was written.
+def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> AdoptionPlan:
+    """Write every proposal, in one transaction with one event each; return what was written.
 
-    A PAT that a record or a rotation accounts for by now is refused and not written.
+    A PAT that a record or a rotation accounts for by now is refused and not written; `by_rule` also one that was ever
+    managed.
     """
     now = run.services.clock.now()
     ids = [item.record.authorization_id for item in plan.proposals]
@@ -100,9 +102,10 @@ def adopt(run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
     with run.services.database.begin() as work:
         busy = _find_busy(run, work, ids)
         keepers = load_keepers(work, ids, now)
+        busy |= refuse_past(work, ids) if by_rule else {}
         for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
             pat = proposal.record
-            kept = _refuse_kept(proposal.listed, keepers, by_id=True)
+            kept = _refuse_kept(proposal.listed, keepers, by_id=not by_rule)
             refusal = kept or busy.get(pat.authorization_id) or _refuse_requested(run, pat, keepers, work.now())
             if refusal is None:
                 try:
@@ -135,20 +138,39 @@ def _confirm(run: RunContext, item: Managed, refusals: list[Refusal]) -> bool:
 
 def _record_adopted(run: RunContext, work: UnitOfWork, proposal: Proposal, now: datetime) -> None:
     pat = proposal.record
-    adopted = PatAdopted(
+    event = make_taken_over(proposal) if pat.taken_over else _make_adopted(proposal)
+    record(work, run, pat.name, event, now)
+    if pat.last_failure is not None:
+        blocked = RotationBlocked(code=pat.last_failure.code, message=pat.last_failure.message)
+        record(work, run, pat.name, blocked, now)
+
+
+def make_taken_over(proposal: Proposal) -> PatTakenOver:
+    """Return the event that tells of a PAT that a rule took over."""
+    pat = proposal.record
+    return PatTakenOver(
         account=pat.account,
         organization=pat.organization,
         authorization_id=pat.authorization_id,
         vault=pat.vault,
         secret_name=pat.secret_name,
         rule=proposal.rule.name,
-        secret_holds=proposal.sight.holding.value if proposal.sight is not None else None,
+        secret_holds=proposal.holding,
+    )
+
+
+def _make_adopted(proposal: Proposal) -> PatAdopted:
+    pat = proposal.record
+    return PatAdopted(
+        account=pat.account,
+        organization=pat.organization,
+        authorization_id=pat.authorization_id,
+        vault=pat.vault,
+        secret_name=pat.secret_name,
+        rule=proposal.rule.name,
+        secret_holds=proposal.holding,
         confirmed_version=pat.confirmed_version,
     )
-    record(work, run, pat.name, adopted, now)
-    if pat.last_failure is not None:
-        blocked = RotationBlocked(code=pat.last_failure.code, message=pat.last_failure.message)
-        record(work, run, pat.name, blocked, now)
 
 
 def _is_tracked(keeper: Keeper | None) -> bool:
@@ -184,6 +206,7 @@ _KEPT = {
     KeeperKind.RECORD: RefusalKind.MANAGED,
     KeeperKind.ROTATION: RefusalKind.ROTATING,
     KeeperKind.FAILED_ROTATION: RefusalKind.LEFT_BEHIND,
+    KeeperKind.COMPLETED_ROTATION: RefusalKind.KEPT,
     KeeperKind.SENT_MINT: RefusalKind.SENT_MINT,
     KeeperKind.POSSIBLE_MINT: RefusalKind.POSSIBLE_MINT,
 }

@@ -42,6 +42,8 @@ def explain_left_behind(left: LeftBehind) -> Failure:
         return Failure(LEFT_BEHIND, message, fix)
     if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a failed rotation of {name}"
+    elif left.kind is LeftBehindKind.KEPT_PREDECESSOR:
+        message = f"PAT {identifier} was taken over as {name} and replaced; whoever uses it may not read its secret yet"
     else:
         message = f"PAT {identifier} may be a lost mint for {name}, or a person's own: there is no proof"
     return Failure(LEFT_BEHIND, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
@@ -128,6 +130,16 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
             )
         case RefusalKind.ROTATING:
             return f"an unfinished rotation of {name} uses it", _RUN_FIRST
+        case RefusalKind.MANAGED_BEFORE:
+            return (
+                "it was managed before, and a person forgot it",
+                f"To manage it again: `rotator inventory adopt {identifier}`.",
+            )
+        case RefusalKind.KEPT:
+            return (
+                f"{name} was taken over with it, and replaced it since",
+                f"When nobody uses it any more: `rotator recover --revoke {identifier}`.",
+            )
         case RefusalKind.LEFT_BEHIND:
             return (
                 f"a failed rotation of {name} left it behind",
@@ -170,8 +182,13 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
         case RefusalKind.NAME_TAKEN:
             return f"the name {refusal.name} is taken", "Choose another one."
         case RefusalKind.PLACE_TAKEN:
+            whose = (
+                f"would be that of {', '.join(refusal.ids)} too"
+                if refusal.ids
+                else f"belongs to {refusal.name} already"
+            )
             return (
-                f"secret {refusal.secret_name} in {refusal.vault} belongs to {refusal.name} already",
+                f"secret {refusal.secret_name} in {refusal.vault} {whose}",
                 f"Make secret_name of rule {refusal.rule} distinct, with {{name}}, or choose one with --secret.",
             )
         case RefusalKind.ELSEWHERE:
@@ -192,6 +209,8 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
                 f"If it may be written over: `rotator inventory adopt {refusal.reference} --replace-foreign`; else "
                 "choose another secret with --secret NAME.",
             )
+        case RefusalKind.OCCUPIED:
+            return _say_occupied(refusal)
         case RefusalKind.SAME_NAME:
             return (
                 f'"{refusal.display_name}" would have the same name as {", ".join(refusal.ids)}, and nothing says '
@@ -200,6 +219,18 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             )
         case _:
             return None
+
+
+def _say_occupied(refusal: Refusal) -> tuple[str, str]:
+    sight = refusal.sight
+    holds = explain_sight(sight) if sight is not None else "something"
+    if sight is not None and sight.holding is Holding.OURS:
+        holds += f" for another PAT, {sight.authorization_id or 'which nothing names'}"
+    return (
+        f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
+        f"If it may be written over: `rotator inventory adopt {refusal.reference}`; else choose another secret with "
+        "--secret NAME.",
+    )
 
 
 def _say_rebuild(refusal: Refusal) -> tuple[str, str]:

@@ -111,7 +111,7 @@ def revoke_previous(run: RunContext, name: str) -> str:
     with claimed(run, name) as held:
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
         view.check_reachable(held.pat.account, held.pat.organization)
-        retire_predecessor(held, view)
+        retire_predecessor(held, view, is_asked=True)
     confirm_requested(run, view, began)
     return held.rotation.predecessor_id
 

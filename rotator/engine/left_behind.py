@@ -28,13 +28,21 @@ LEFT_BEHIND = "left_behind"
 class LeftBehindKind(StrEnum):
     """Why a PAT lives on.
 
-    `failed_rotation`: it is the old or the new one of that. `unproven_mint`: it looks like a lost mint of ours, without
+    `failed_rotation`: it is the old or the new one of that. `kept_predecessor`: a rule had taken it over, and the first
+    rotation replaced it and let it live. `unproven_mint`: it looks like a lost mint of ours, without
     proof. `pending_revocation`: it was to be revoked, and that had no effect.
     """
 
     FAILED_ROTATION = "failed_rotation"
+    KEPT_PREDECESSOR = "kept_predecessor"
     UNPROVEN_MINT = "unproven_mint"
     PENDING_REVOCATION = "pending_revocation"
+
+
+_KINDS = {
+    KeeperKind.FAILED_ROTATION: LeftBehindKind.FAILED_ROTATION,
+    KeeperKind.COMPLETED_ROTATION: LeftBehindKind.KEPT_PREDECESSOR,
+}
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,7 @@ def find_left_behind(
         if keeper is None or keeper.rotation is None or keeper.is_open:
             continue
         if (keeper.rotation.account, keeper.rotation.organization) == (account, organization):
-            is_failed = keeper.kind is KeeperKind.FAILED_ROTATION
-            kind = LeftBehindKind.FAILED_ROTATION if is_failed else LeftBehindKind.UNPROVEN_MINT
+            kind = _KINDS.get(keeper.kind, LeftBehindKind.UNPROVEN_MINT)
             found.append(LeftBehind(kind, pat, keeper.name, keeper.rotation.id, keeper.rotation))
     return tuple(found)
 
@@ -98,7 +105,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
     view, known, began = ServerView(run), load_known(run), run.services.clock.now()
     authorization_id = find_id(authorization_id) or authorization_id
     errors: list[RotatorError] = []
-    for account, organization in known.list_pairs(run.services.accounts):
+    for account, organization in known.list_pairs(run.services.accounts, run.policy):
         try:
             listing = view.fetch_listing(account, organization)
         except RotatorError as error:

@@ -43,6 +43,7 @@ def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
             scope=old.scope,
             valid_from=old.valid_from,
             valid_to=old.valid_to,
+            taken_over=rotation.keeps_predecessor,
         )
     failure = Failure.of(error)
     held.step(

@@ -229,11 +229,11 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             return SignInRestored() if kind is ConditionKind.SIGN_IN_NEEDED else AccountRestored()
         case ConditionKind.ORGANIZATION_DOWN | ConditionKind.LISTING_DAMAGED:
             is_down = kind is ConditionKind.ORGANIZATION_DOWN
-            if subject not in {name_organization((pat.account, pat.organization)) for pat in seen.pats}:
-                return OrganizationDropped() if is_down else ListingRepaired()
-            if subject not in map(name_organization, seen.looked):
+            if subject in map(name_organization, seen.looked):
+                return OrganizationRestored() if is_down else ListingRepaired()
+            if subject in {name_organization((pat.account, pat.organization)) for pat in seen.pats}:
                 return None
-            return OrganizationRestored() if is_down else ListingRepaired()
+            return OrganizationDropped() if is_down else ListingRepaired()
         case ConditionKind.VAULT_DOWN:
             stored = [standing for standing in standings.values() if name_vault(standing.pat) == subject]
             if not stored:
@@ -241,6 +241,8 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             return None if any(standing.is_retried for standing in stored) else VaultRestored()
         case ConditionKind.CLOCK_WRONG:
             return None  # the clock guard ends it itself: see `clocks`
+        case ConditionKind.ADOPTION_BLOCKED:
+            return None  # a run that takes PATs over ends it: see `taking_over`
         case _:
             return _ENDS[kind]()
 

@@ -58,6 +58,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         valid_from=rotation.new_valid_from,
         valid_to=rotation.new_valid_to,
         secret_version=latest.version.version,
+        taken_over=False,
     )
     meant = run.policy.find_meant_lifetime(held.pat, pat)
     pat = replace(pat, short_lived=run.policy.is_short(pat), meant_lifetime=meant)

@@ -13,7 +13,9 @@ from rotator.domain.urgency import LONGEST_RETRY, bound_wait
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision
 from rotator.engine.holds import is_called_missing
+from rotator.engine.newcomers import plan_newcomers
 from rotator.engine.pace import count_places
+from rotator.engine.records import known_in
 from rotator.ports.database import Database
 
 _URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
@@ -32,13 +34,14 @@ def make_plan(run: RunContext) -> Plan:
 
 
 def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
-    """Make one action for every ManagedPat: recoveries first, then by urgency and expiry."""
+    """Make one action for every ManagedPat, and for what a rule asks to take over, the most urgent first."""
     with database.read() as reading:
-        pats = [pat.as_of(now) for pat in reading.inventory.load_all()]
+        known = known_in(reading, now)
         limits = reading.limits.load()
-        rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
         places = count_places(reading, policy.guardrails, now)
-    actions = []
+        actions = plan_newcomers(reading, policy, known, now)
+    pats = [pat.as_of(now) for pat in known.pats]
+    rotations = {rotation.name: rotation for rotation in known.open_rotations}
     for pat in pats:
         longest = find_longest(limits, pat, now)
         actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))

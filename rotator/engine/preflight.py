@@ -118,6 +118,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         secret_name=pat.secret_name,
         overlap=rule.overlap,
         disable_previous=rule.disable_previous,
+        keeps_predecessor=pat.taken_over,
         created_at=now,
         updated_at=now,
     )

@@ -32,6 +32,11 @@ class Proposal:
     listed: Listed
     sight: Sight | None = None
 
+    @property
+    def holding(self) -> str | None:
+        """What its secret holds, in one word."""
+        return self.sight.holding.value if self.sight is not None else None
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -65,7 +70,7 @@ def make_proposals(
         if choice.name in taken.names:
             refusals.append(Refusal(RefusalKind.NAME_TAKEN, pat.authorization_id, name=choice.name or ""))
             continue
-        record = _make_record(listed, rule, frozenset(taken.names), choice)
+        record = make_record(listed, rule, frozenset(taken.names), choice)
         if record.place in taken.places:
             refusals.append(_refuse_place(record, rule, taken.places[record.place]))
             continue
@@ -103,7 +108,7 @@ def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:
     """For each PAT that would share its name with another, in one organization or one secret: the ids of both."""
     alike: dict[tuple[str, str], set[str]] = {}
     for listed, rule in covered:
-        plain = _make_record(listed, rule, frozenset(), Choice())
+        plain = make_record(listed, rule, frozenset(), Choice())
         for key in ((plain.name, plain.organization), (plain.name, plain.place)):
             alike.setdefault(key, set()).add(plain.authorization_id)
     contested: dict[str, set[str]] = {}
@@ -130,7 +135,8 @@ def _refuse_place(record: ManagedPat, rule: Rule, owner: str) -> Refusal:
     )
 
 
-def _make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choice) -> ManagedPat:
+def make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choice) -> ManagedPat:
+    """Make the record of a PAT, blocked where it cannot be cloned; `taken` are the names that others have."""
     listing, pat = listed
     name = choice.name or make_name(pat.display_name, listing.organization, taken)
     secret = rule.make_secret_name(organization=listing.organization, name=name, account=listing.account)

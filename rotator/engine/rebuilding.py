@@ -22,6 +22,7 @@ from rotator.engine.replacing import identify
 from rotator.engine.tags import (
     ACCOUNT_TAG,
     AUTHORIZATION_TAG,
+    KEPT_TAG,
     NAME_TAG,
     ORGANIZATION_TAG,
     PREDECESSOR_TAG,
@@ -108,10 +109,8 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
             work.claims.release(claim)
-            rebuilt = InventoryRebuilt(
-                authorization_id=item.record.authorization_id,
-                before=item.before.authorization_id if item.before else None,
-            )
+            before = item.before.authorization_id if item.before else None
+            rebuilt = InventoryRebuilt(authorization_id=item.record.authorization_id, before=before)
             record(work, run, item.record.name, rebuilt, now)
 
 
@@ -296,7 +295,7 @@ class _Look:
         It matches its clone, or, where an update made the clone another, it is one of `ours`.
         """
         old = listing.find(tags.get(PREDECESSOR_TAG))
-        if old is None or old.authorization_id == pat.authorization_id:
+        if old is None or old.authorization_id == pat.authorization_id or KEPT_TAG in tags:
             return None
         if self._is_foreign(old.authorization_id, name):
             return None
@@ -339,15 +338,17 @@ def _make_record(
         pat, name=name, account=account, organization=organization, vault=location.vault, secret_name=location.name
     )
     if before is not None:
+        same = before if before.authorization_id == record.authorization_id else record
         record = replace(
             record,
             state=before.state,
             epoch=before.epoch,
             secret_version=before.secret_version,
             confirmed_version=before.confirmed_version,
+            short_lived=same.short_lived,
+            meant_lifetime=same.meant_lifetime,
+            taken_over=same.taken_over,
         )
-        if before.authorization_id == record.authorization_id:
-            record = replace(record, short_lived=before.short_lived, meant_lifetime=before.meant_lifetime)
     return record if version is None else replace(record, secret_version=version.version)
 
 
@@ -395,4 +396,5 @@ def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotati
         new_authorization_id=tags.get(AUTHORIZATION_TAG),
         secret_version=version.version,
         tried_store=True,
+        keeps_predecessor=KEPT_TAG in tags,
     )

@@ -97,7 +97,7 @@ def _list_unlooked(run: RunContext, reading: Reading) -> list[Pair]:
     remembered = {(item.account, item.organization) for item in reading.inventory.load_untracked()}
     known = known_in(reading, run.services.clock.now())
     kept = {(item.account, item.organization) for item in known.pending}
-    return sorted(remembered - kept - set(known.list_pairs(run.services.accounts)))
+    return sorted(remembered - kept - set(known.list_pairs(run.services.accounts, run.policy)))
 
 
 def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:
@@ -127,7 +127,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
     now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
     found.revocations.gone += [p for p in known.pending if p.account not in accounts and p.valid_to <= now]
     found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
-    for pair in known.list_pairs(run.services.accounts):
+    for pair in known.list_pairs(run.services.accounts, run.policy):
         if (pair[0], "") in found.down:
             continue
         try:

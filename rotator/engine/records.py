@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from rotator.domain.account import Account
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import Keepers, load_keepers
 from rotator.engine.context import RunContext
@@ -26,7 +27,7 @@ class Known:
     pats: tuple[ManagedPat, ...]
     open_rotations: tuple[Rotation, ...]
     unconfirmed: tuple[Rotation, ...]
-    failed: tuple[Rotation, ...]
+    leaving: tuple[Rotation, ...]
     late_stores: tuple[Rotation, ...]
     minted_ids: frozenset[str]
     pending: tuple[PendingRevocation, ...] = ()
@@ -37,23 +38,25 @@ class Known:
         unanswered = (r for r in self.open_rotations if r.new_authorization_id is None and r.sent_at is not None)
         return Keepers(
             pats=self.pats,
-            rotations=(*self.failed, *self.open_rotations),
+            rotations=(*self.leaving, *self.open_rotations),
             mints=(*self.unconfirmed, *unanswered),
             minted_ids=self.minted_ids,
             names=frozenset(pat.name for pat in self.pats),
             pending=self.pending,
         )
 
-    def list_pairs(self, accounts: Iterable[Account]) -> list[tuple[str, str]]:
+    def list_pairs(self, accounts: Iterable[Account], policy: Policy) -> list[tuple[str, str]]:
         """Where to look: wherever there are managed PATs, and where something pending can still be looked for.
 
-        And wherever a mint was sent that may still take effect, as long as the settings name the place.
+        And wherever a mint was sent that may still take effect, or a rule may take PATs over, as long as the settings
+        name the place.
         """
         places = {account.name: account.organizations for account in accounts}
         managed = {(pat.account, pat.organization) for pat in self.pats}
         pending = {(item.account, item.organization) for item in self.pending if item.account in places}
         sent = {(r.account, r.organization) for r in self.unconfirmed if r.organization in places.get(r.account, ())}
-        return sorted(managed | pending | sent)
+        new = {(name, place) for name, named in places.items() for place in named if policy.adopts_in(name, place)}
+        return sorted(managed | pending | sent | new)
 
 
 def load_known(run: RunContext) -> Known:
@@ -74,7 +77,7 @@ def known_in(reading: Reading, now: datetime) -> Known:
         pats=reading.inventory.load_all(),
         open_rotations=reading.journal.load_open(),
         unconfirmed=reading.journal.load_unconfirmed(now),
-        failed=reading.journal.load_failed(),
+        leaving=reading.journal.load_leaving(),
         late_stores=reading.journal.load_late_stores(now - LATE_STORE_SPAN),
         minted_ids=reading.journal.load_minted_ids(),
         pending=reading.revocations.load(),

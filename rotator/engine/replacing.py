@@ -16,7 +16,7 @@ from rotator.domain.sight import Holding, Sight
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_newest
-from rotator.engine.tags import NAME_TAG, ROTATION_TAG, list_dropped
+from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG, list_dropped
 from rotator.errors import PlanRefusedError, VerificationError
 
 UNCONFIRMED = "secret_unconfirmed"
@@ -39,6 +39,7 @@ def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sigh
         expected.display_name,
         pat_shaped=is_pat_shaped(latest.value.reveal()),
         rotation_id=tags.get(ROTATION_TAG, ""),
+        authorization_id=tags.get(AUTHORIZATION_TAG, ""),
         name=tags.get(NAME_TAG, ""),
         dropped_tags=list_dropped(tags),
     )

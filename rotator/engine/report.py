@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self, TypedDict, Unpack
 
-from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Decision
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.errors import RotatorError, SignInRequiredError
@@ -17,9 +17,11 @@ from rotator.errors import RotatorError, SignInRequiredError
 class OutcomeKind(StrEnum):
     """What a run did with a ManagedPat, or why it did nothing.
 
-    `held`: another run is working on it. `settling`: a request whose answer was lost may still take effect.
+    `adopted`: a rule took it over. `held`: another run is working on it. `settling`: a request whose answer was lost
+    may still take effect.
     """
 
+    ADOPTED = "adopted"
     RECOVERED = "recovered"
     ABANDONED = "abandoned"
     CREATED = "created"
@@ -43,7 +45,9 @@ class OutcomeReason(StrEnum):
     REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
 
 
-DONE_KINDS = frozenset({OutcomeKind.CREATED, OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED})
+DONE_KINDS = frozenset(
+    {OutcomeKind.ADOPTED, OutcomeKind.CREATED, OutcomeKind.ROTATED, OutcomeKind.RETIRED, OutcomeKind.RECOVERED}
+)
 """What was brought to its end."""
 
 
@@ -109,6 +113,11 @@ class PatOutcome:
         """Make the outcome of a rotation that was closed because its record is gone."""
         place = (rotation.name, rotation.account, rotation.organization, rotation.predecessor_id)
         return cls(OutcomeKind.FAILED, *place, rotation_id=rotation.id, failure=rotation.failure)
+
+    @classmethod
+    def of_unread(cls, pat: Pat, account: str, organization: str, failure: Failure) -> Self:
+        """Make the outcome of a PAT that a rule asks to take over and that could not be looked at."""
+        return cls(OutcomeKind.FAILED, pat.display_name, account, organization, pat.authorization_id, failure=failure)
 
     @classmethod
     def of_down(cls, account: str, organization: str, error: RotatorError) -> Self:

@@ -9,6 +9,7 @@ from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.events.event import Event
 from rotator.domain.events.revocations import PatRevoked, RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import (
+    PredecessorKept,
     RotationCompleted,
     SecretVersionDisabled,
 )
@@ -41,11 +42,13 @@ from rotator.errors import (
 from rotator.ports.secret_store import StoredSecret
 
 
-def retire_predecessor(held: ClaimedPat, view: ServerView) -> bool:
-    """Revoke the old PAT once everything proves that nobody needs it. Return False when it was gone already.
+def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = False) -> bool:
+    """Revoke the old PAT once everything proves that nobody needs it. Return False when none was to be revoked.
 
-    A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with the answer,
-    and the revocation is pending until it is proven.
+    That is so when it was gone already, and when it was taken over by a rule: then it is left behind, because nobody
+    said that its users read the secret, unless a person asks for its end (`is_asked`). A run by hand ends the overlap
+    early; the rest of the guard still applies. The rotation is closed with the answer, and the revocation is pending
+    until it is proven.
     """
     rotation = held.rotation
     is_early = rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held)
@@ -54,6 +57,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView) -> bool:
     guard_revocation(held, view)
     if _is_gone_already(held, view):
         complete(held)
+        return False
+    if rotation.keeps_predecessor and rotation.state is RotationState.OVERLAPPING and not is_asked:
+        complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
         return False
     check_clocks(held.run, revokes=True)
     if rotation.state is RotationState.OVERLAPPING:

@@ -13,6 +13,7 @@ from rotator.domain.events.inventory import PatLeftBehind, UpdateDropped
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import CHANGES, ActionKind, Plan
+from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.engine.auditing import record_policy
@@ -30,6 +31,7 @@ from rotator.engine.planning import has_past_failure, make_plan
 from rotator.engine.reconciling import Reconciliation, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.revoking import confirm_requested, load_pending
+from rotator.engine.taking_over import take_over
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
@@ -147,6 +149,24 @@ class Run:
                 told = PatLeftBehind(name=left.name, kind=left.kind.value)
                 self.run.progress(told, left.pat.authorization_id)
 
+    def take_over(self, found: Reconciliation) -> None:
+        """Take over what a rule asks for. What goes wrong is reported, and stops no rotation but for the database's."""
+        try:
+            with naming_bugs():
+                taken = take_over(self.run, self.view, found)
+        except DatabaseError:
+            raise
+        except RotatorError as error:
+            self.report.add(PatOutcome(OutcomeKind.FAILED, "policy", "", "", failure=Failure.of(error)))
+            return
+        for proposal in taken.adopted:
+            decision = Decision(Verdict.NOT_DUE, proposal.rule)
+            self.report.add(PatOutcome.of(OutcomeKind.ADOPTED, proposal.record, decision=decision))
+        for (listing, pat), failure in taken.unreadable:
+            self.report.add(PatOutcome.of_unread(pat, listing.account, listing.organization, failure))
+        for (account, organization), down in taken.down.items():
+            self.report.add(PatOutcome.of_down(account, organization, down))
+
     def confirm_revocations(self, names: Collection[str] | None = None) -> None:
         """See what the revocations of this run came to; report those that are not proven, of `names` or of all."""
         with suppress(StoppedError):  # what was to be done here is done: after a stop the next run looks
@@ -244,6 +264,7 @@ def run_once(run: RunContext) -> RunReport:
         found = reconcile(run, this.view)
         this.note_down(found)
         this.check_clocks()
+        this.take_over(found)
         plan = make_plan(run)
         names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
         pending = {item.name for item in found.revocations.alive if not item.is_detached}

@@ -17,6 +17,7 @@ from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
 from rotator.engine.settling import is_settling, make_settled_at
 from rotator.ports.database import Database
+from rotator.ports.inventory import UntrackedPat
 
 
 class PatState(StrEnum):
@@ -76,7 +77,7 @@ class PatStatus:
 
 
 def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[PatStatus, ...]:
-    """List every ManagedPat by expiry, then what the last run saw untracked, with a warning if it was left behind.
+    """List every ManagedPat by expiry, then what the last run saw untracked, and why it was left behind or waits.
 
     `settle`: how long an unanswered mint or store may still take effect.
     """
@@ -98,7 +99,7 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)
             left = left_behind.get(item.pat.authorization_id)
-            rows.append(_make_untracked(item.account, item.organization, item.pat.as_of(now), left))
+            rows.append(_make_untracked(item, item.pat.as_of(now), left))
     rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
@@ -200,12 +201,12 @@ def _make_row(
     )
 
 
-def _make_untracked(account: str, organization: str, pat: Pat, left: LeftBehind | None) -> PatStatus:
+def _make_untracked(item: UntrackedPat, pat: Pat, left: LeftBehind | None) -> PatStatus:
     is_pending = left is not None and not left.needs_person
     return PatStatus(
         name=pat.display_name,
-        account=account,
-        organization=organization,
+        account=item.account,
+        organization=item.organization,
         authorization_id=pat.authorization_id,
         display_name=pat.display_name,
         scopes=pat.scopes,
@@ -219,5 +220,5 @@ def _make_untracked(account: str, organization: str, pat: Pat, left: LeftBehind 
         next_action=NextAction.CONFIRM_REVOCATION if is_pending else NextAction.NONE,
         vault=None,
         secret_name=None,
-        last_error=explain_left_behind(left) if left is not None else None,
+        last_error=explain_left_behind(left) if left is not None else item.waits,
     )

@@ -11,6 +11,7 @@ from rotator.ports.secret_store import MOST_TAGS
 ROTATION_TAG = "rotator-rotation-id"
 AUTHORIZATION_TAG = "rotator-authorization-id"
 PREDECESSOR_TAG = "rotator-predecessor-id"
+KEPT_TAG = "rotator-keeps-predecessor"
 NAME_TAG = "rotator-name"
 ACCOUNT_TAG = "rotator-account"
 ORGANIZATION_TAG = "rotator-organization"
@@ -24,6 +25,7 @@ OUR_TAGS = (
     ROTATION_TAG,
     AUTHORIZATION_TAG,
     PREDECESSOR_TAG,
+    KEPT_TAG,
     NAME_TAG,
     ACCOUNT_TAG,
     ORGANIZATION_TAG,
@@ -69,13 +71,18 @@ def make_tags(rotation: Rotation, head: AuditEvent | None, replaced: Mapping[str
 
     Others' tags on the version that is `replaced` are carried over, as far as there is room.
     """
-    return carry_tags(replaced) | {
-        ROTATION_TAG: rotation.id,
-        AUTHORIZATION_TAG: rotation.new_authorization_id or "",
-        PREDECESSOR_TAG: rotation.predecessor_id,
-        NAME_TAG: rotation.name,
-        ACCOUNT_TAG: rotation.account,
-        ORGANIZATION_TAG: rotation.organization,
-        RULE_TAG: rotation.rule,
-        AUDIT_HEAD_TAG: f"{head.sequence}:{head.hash}" if head is not None else "",
-    }
+    kept = {KEPT_TAG: "true"} if rotation.keeps_predecessor else {}
+    return (
+        carry_tags(replaced)
+        | kept
+        | {
+            ROTATION_TAG: rotation.id,
+            AUTHORIZATION_TAG: rotation.new_authorization_id or "",
+            PREDECESSOR_TAG: rotation.predecessor_id,
+            NAME_TAG: rotation.name,
+            ACCOUNT_TAG: rotation.account,
+            ORGANIZATION_TAG: rotation.organization,
+            RULE_TAG: rotation.rule,
+            AUDIT_HEAD_TAG: f"{head.sequence}:{head.hash}" if head is not None else "",
+        }
+    )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.ports.claims import Claim
 
 
 @dataclass(frozen=True)
 class UntrackedPat:
-    """A PAT that the server listed and the inventory does not hold, at the last look."""
+    """A PAT that the server listed and the inventory does not hold, at the last look.
+
+    `waits`: why no run takes it over, although a rule says so.
+    """
 
     account: str
     organization: str
     pat: Pat
+    waits: Failure | None = None
 
 
 class InventoryReader(Protocol):
@@ -60,4 +64,7 @@ class Inventory(InventoryReader, Protocol):
         """
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
-        """Replace the untracked PATs of one account and organization."""
+        """Replace the untracked PATs of one account and organization. Why those wait that stay is kept."""
+
+    def save_waits(self, account: str, organization: str, waits: Mapping[str, Failure]) -> None:
+        """Replace why the untracked PATs of one account and organization wait, by authorization id."""

@@ -33,8 +33,8 @@ class JournalReader(Protocol):
     def load_naming(self, authorization_ids: Collection[str]) -> tuple[Rotation, ...]:
         """Every rotation, open or closed, that was to replace one of these PATs or made it, the oldest first."""
 
-    def load_failed(self) -> tuple[Rotation, ...]:
-        """Return every failed rotation, the oldest first: what they minted or should have retired may still live."""
+    def load_leaving(self) -> tuple[Rotation, ...]:
+        """Return every closed rotation whose `leaves_pats` is true, the oldest first."""
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """Return the rotations whose `may_write_late` is true, last changed at or after `since`."""

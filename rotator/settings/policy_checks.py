@@ -68,6 +68,7 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
         vault=keys.vault or "",
         secret_name=keys.secret_name or DEFAULT_NAME_TEMPLATE,
         disable_previous=bool(keys.disable_previous),
+        adopt=isinstance(rule, RuleSection) and rule.adopt,
     )
 
 
@@ -107,6 +108,8 @@ def _find_rule_conflicts(
     section: RuleSection, location: Location, defaults: DefaultsSection, guardrails: GuardrailsSection | None
 ) -> Iterator[Finding]:
     rule = make_rule(section, defaults)
+    if rule.adopt and rule.action is RuleAction.IGNORE:
+        yield (*location, "adopt"), "takes over nothing: the action of this rule is ignore"
     if rule.action is not RuleAction.ROTATE:
         return
 

@@ -139,6 +139,13 @@ class RuleSection(RuleKeys):
     match: Filled[MatchSection] = Field(
         default={}, validate_default=True, description="The PATs that the rule applies to. Default: all."
     )
+    adopt: StrictBool = Field(
+        default=False,
+        description="Each run takes over new PATs that the rule matches, where their secret is absent or holds what "
+        "rotator wrote for a PAT that is gone. All others wait for a person. The first PAT that is replaced "
+        "is left behind, and not revoked.",
+        examples=[True],
+    )
 
 
 class GuardrailsSection(Section):

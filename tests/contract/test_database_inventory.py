@@ -283,6 +283,24 @@ def test_inventory_save_untracked_replaces_when_the_same_place_is_saved_again(da
         assert len(work.inventory.load_untracked()) == 1
 
 
+def test_inventory_keeps_why_an_untracked_pat_waits_until_it_is_gone_or_waits_no_more(database: Database) -> None:
+    """Of one place only, and never of what is not untracked there."""
+    first, second = Failure("same_name", "two have it", "Choose."), Failure("occupied", "it is in use")
+    with database.begin() as work:
+        work.inventory.save_untracked("bot", "contoso", (make_pat("1"), make_pat("2")))
+        work.inventory.save_untracked("bot", "fabrikam", (make_pat("1"),))
+        work.inventory.save_waits("bot", "contoso", {"1": first, "2": second, "3": first})
+        work.inventory.save_waits("bot", "fabrikam", {"1": second})
+    with database.begin() as work:
+        work.inventory.save_untracked("bot", "contoso", (make_pat("3"), make_pat("1")))
+    with database.read() as reading:
+        assert [item.waits for item in reading.inventory.load_untracked()] == [first, None, second]
+    with database.begin() as work:
+        work.inventory.save_waits("bot", "contoso", {"3": second})
+    with database.read() as reading:
+        assert [item.waits for item in reading.inventory.load_untracked()] == [None, second, second]
+
+
 def test_limits_load_gives_the_newest_when_learned_twice(database: Database) -> None:
     """By account and organization, exact to the microsecond."""
     with database.begin() as work:

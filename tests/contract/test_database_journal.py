@@ -258,7 +258,9 @@ def test_journal_load_late_stores_finds_unanswered_writes_when_nobody_waits_for_
         ]
 
 
-def test_journal_load_failed_finds_failed_rotations_the_oldest_first(database: Database, adopt: Adopt) -> None:
+def test_journal_load_leaving_finds_what_failed_or_kept_its_predecessor_the_oldest_first(
+    database: Database, adopt: Adopt
+) -> None:
     """Of every record, forgotten ones too, with all that they say."""
     failure = Failure("foreign_write", "somebody else wrote it", "find out who")
     first = replace(make_rotation("z", created_at=NOW), state=RotationState.FAILED, failure=failure)
@@ -268,16 +270,18 @@ def test_journal_load_failed_finds_failed_rotations_the_oldest_first(database: D
         replace(make_rotation(state.value), state=state)
         for state in (RotationState.ABANDONED, RotationState.COMPLETED, RotationState.ABANDONING)
     ]
+    kept = replace(others[1], id="kept", keeps_predecessor=True, created_at=NOW + 2 * DAY)
+    others.append(replace(others[0], id="gave up", keeps_predecessor=True))
     claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
     with database.begin() as work:
-        assert work.journal.load_failed() == ()
+        assert work.journal.load_leaving() == ()
         work.journal.insert(second, other)
-        for rotation in (third, first, *others):
+        for rotation in (third, first, kept, *others):
             work.journal.insert(rotation, claim)
-        assert work.journal.load_failed() == (first, third, second)
+        assert work.journal.load_leaving() == (first, third, second, kept)
         work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
-        assert [rotation.id for rotation in work.journal.load_failed()] == ["z", "x", "y"]
+        assert [rotation.id for rotation in work.journal.load_leaving()] == ["z", "x", "y", "kept"]
 
 
 def test_journal_finds_what_names_a_pat_and_what_sent_a_mint_when_open_or_closed(

@@ -42,14 +42,15 @@ lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
     claimed_by claimed_until hold all_organizations confirmed_version short_lived meant_lifetime
-    wanted_display_name wanted_scope wanted_lifetime claimed_at
+    wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name is_detached
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
-    failure_fix tried_store mint_begun_at kind ending overlap_began marked
+    failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
+    failure_code failure_message failure_fix
 """
 
 

@@ -34,7 +34,9 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
             broken[seed] = repr(error)
             continue
         totals.update(runs=1, crashes=history.crashes, faults=history.faults, thaws=history.thaws, stops=history.stops)
-        totals.update(adoptions=history.adoptions, commands=history.commands, outages=history.outages)
+        totals.update(
+            adoptions=history.adoptions, takeovers=history.takeovers, commands=history.commands, outages=history.outages
+        )
         totals.update(creations=history.creations, updates=history.updates)
         totals.update(short_lives=history.short_lives, wrong_clocks=history.wrong_clocks)
         totals.update(

@@ -15,6 +15,7 @@ class History:
     thaws: int = 0
     stops: int = 0
     adoptions: int = 0
+    takeovers: int = 0
     commands: int = 0
     creations: int = 0
     updates: int = 0

@@ -301,7 +301,12 @@ class People:
         with self._world.database.read() as reading:
             for rotation in reading.journal.load_for(name)[:1]:
                 self._world.oracle.note_ended_early(rotation.predecessor_id)
-        revoke_previous(run, name)
+                if rotation.keeps_predecessor:
+                    self._world.condemned.add(rotation.predecessor_id)
+        try:
+            revoke_previous(run, name)
+        finally:
+            self._world.condemned.clear()
 
     def _forget(self, name: str, run: RunContext) -> None:
         self._world.oracle.note_neglected(self._place(name))

@@ -47,6 +47,8 @@ def simulate(seed: int) -> History:
     randomness = random.Random(seed)
     has_outage = randomness.random() < 0.1
     world, history = _make_world(randomness, has_outage=has_outage), History(seed)
+    if random.Random(f"adopt {seed}").random() < 0.15:
+        world.adopt_by_rule()
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
@@ -110,6 +112,7 @@ def run_process(world: World, history: History, at: int | None, action: Callable
         world.oracle.breaks.append(error.message)
     except RotatorError as error:
         history.notes.append(error.code)
+    history.takeovers += world.note_taken_over()
     return life.executed
 
 
@@ -424,6 +427,7 @@ class _Writer:
         self._thread.join(60)
         if self._thread.is_alive():
             raise InvariantError("a frozen writer did not end")
+        self._world.note_taken_over()
 
     def _freeze(self) -> None:
         self._life.fall_asleep(self._world.clock.now())

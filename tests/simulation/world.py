@@ -180,6 +180,10 @@ class World:
         rule = replace(self.policy.rules[0], overlap=overlap, disable_previous=disable_previous, lifetime=lifetime)
         self.set_policy(replace(self.policy, rules=(rule,)))
 
+    def adopt_by_rule(self) -> None:
+        """Let the one rule ask for every new PAT that it matches."""
+        self.set_policy(replace(self.policy, rules=(replace(self.policy.rules[0], adopt=True),)))
+
     # What the oracle sees.
 
     def now(self) -> datetime:
@@ -256,12 +260,22 @@ class World:
         """Note which PATs persons have adopted; they may be rotated, and so revoked, from now on. Return how many."""
         with self.database.read() as reading:
             records = reading.inventory.load_all()
-        self.human_ids -= {record.authorization_id for record in records}
-        self.oracle.note_managed({pat.authorization_id: (pat.vault, pat.secret_name) for pat in records})
+        handed = [record for record in records if not record.taken_over]
+        self.human_ids -= {record.authorization_id for record in handed}
+        self.oracle.note_managed({pat.authorization_id: (pat.vault, pat.secret_name) for pat in handed})
         places = {self.location(name).name for name in self.names}
         strange = {record.name for record in records if record.name not in {*self.names, *self.adopted}}
         self.renamed |= {record.name for record in records if record.name in strange and record.secret_name in places}
         new = strange - self.renamed
+        self.adopted |= new
+        return len(new)
+
+    def note_taken_over(self) -> int:
+        """Note what rules have taken over: no person handed those PATs over. Return how many are new."""
+        with self.database.read() as reading:
+            found = {pat.name for pat in reading.inventory.load_all() if pat.taken_over}
+            rotations = (*reading.journal.load_open(), *reading.journal.load_leaving())
+        new = (found | {rotation.name for rotation in rotations if rotation.keeps_predecessor}) - self.adopted
         self.adopted |= new
         return len(new)
 
@@ -335,7 +349,8 @@ class World:
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
         with self.database.read() as reading:
-            names = sorted({*self.spots, *self.adopted, *self.renamed})
+            recorded = {pat.name for pat in reading.inventory.load_all()}
+            names = sorted({*self.spots, *self.adopted, *self.renamed, *recorded})
             found = [rotation for name in names for rotation in reading.journal.load_for(name)]
         return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
 

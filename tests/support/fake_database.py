@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,9 +19,9 @@ from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.limit import LifetimeLimit
-from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
@@ -56,6 +56,7 @@ class _Tables:
     claims: dict[str, Held] = field(default_factory=dict)
     rotations: dict[str, Rotation] = field(default_factory=dict)
     untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
+    waits: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     limits: dict[tuple[str, str], LifetimeLimit] = field(default_factory=dict)
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     revocations: dict[str, PendingRevocation] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class _Tables:
             dict(self.claims),
             dict(self.rotations),
             dict(self.untracked),
+            dict(self.waits),
             dict(self.limits),
             dict(self.conditions),
             dict(self.revocations),
@@ -106,7 +108,9 @@ class _MemoryInventoryReader:
 
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         found = {
-            (account, organization, pat.authorization_id): UntrackedPat(account, organization, pat)
+            (account, organization, pat.authorization_id): UntrackedPat(
+                account, organization, pat, self._tables.waits.get((account, organization, pat.authorization_id))
+            )
             for (account, organization), pats in self._tables.untracked.items()
             for pat in pats
         }
@@ -159,6 +163,18 @@ class _MemoryInventory(_MemoryInventoryReader):
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         self._tables.check_order()
         self._tables.untracked[account, organization] = pats
+        stay = {pat.authorization_id for pat in pats}
+        self._keep_waits(lambda key: key[:2] != (account, organization) or key[2] in stay)
+
+    def save_waits(self, account: str, organization: str, waits: Mapping[str, Failure]) -> None:
+        self._tables.check_order()
+        seen = {pat.authorization_id for pat in self._tables.untracked.get((account, organization), ())}
+        self._keep_waits(lambda key: key[:2] != (account, organization))
+        kept = {(account, organization, found): failure for found, failure in waits.items() if found in seen}
+        self._tables.waits.update(kept)
+
+    def _keep_waits(self, is_kept: Callable[[tuple[str, str, str]], bool]) -> None:
+        self._tables.waits = {key: waits for key, waits in self._tables.waits.items() if is_kept(key)}
 
     def _check_conflicts(self, pat: ManagedPat) -> None:
         for other in self._tables.pats.values():
@@ -207,8 +223,8 @@ class _MemoryJournalReader:
         wanted = set(authorization_ids)
         return tuple(r for r in self._sorted() if {r.predecessor_id, r.new_authorization_id} & wanted)
 
-    def load_failed(self) -> tuple[Rotation, ...]:
-        return tuple(rotation for rotation in self._sorted() if rotation.state is RotationState.FAILED)
+    def load_leaving(self) -> tuple[Rotation, ...]:
+        return tuple(rotation for rotation in self._sorted() if rotation.leaves_pats)
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         return tuple(

@@ -12,7 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import SubjectKind
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
-from rotator.domain.policy import Guardrails, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.status import PatState
@@ -92,6 +92,13 @@ def shorten(world: EngineWorld) -> None:
     world.advance(days=4)
 
 
+def ask_for_twins(world: EngineWorld) -> None:
+    """A rule asks to take over two PATs of one name."""
+    world.policy = make_policy(replace(RULE, match=Match(display_name="twin"), adopt=True), *ROTATING.rules)
+    for _ in range(2):
+        world.pats.add_pat(ACCOUNT, ORGANIZATION, "twin", SCOPE, world.clock.now() + timedelta(days=20))
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -110,6 +117,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
         world.sign_in, "damage", TokenCacheDamage("/token-cache", "it is cut")
     ),
     ConditionKind.LISTING_DAMAGED: damage_listing,
+    ConditionKind.ADOPTION_BLOCKED: ask_for_twins,
 }
 """How each condition begins at the next run."""
 
@@ -216,7 +224,10 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
 }
 """In which ways a subject gets well or goes away."""
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))
-CASES = [(kind, way) for kind in ConditionKind if kind not in LIVES for way in WAYS[SUBJECTS[kind]]]
+ASKED = (ConditionKind.ADOPTION_BLOCKED,)
+"""What a rule asks for, whoever else is managed."""
+CASES = [(kind, way) for kind in ConditionKind if kind not in (*LIVES, *ASKED) for way in WAYS[SUBJECTS[kind]]]
+CASES += [(kind, way) for kind in ASKED for way in (revoke_all, ignore, alert)]
 CASES += [(kind, way) for kind in LIVES for way in SHORT_WAYS]
 
 

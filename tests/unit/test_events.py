@@ -19,7 +19,7 @@ from tests.support.source_tree import load_product
 from tests.unit.events_page import PAGE, list_types, render_page
 
 MODULES = load_product()
-IRREGULAR = (" down", " left behind", " lost", " read", " found", " rebuilt")
+IRREGULAR = (" down", " left behind", " lost", " read", " found", " rebuilt", " kept", " taken over")
 """Past without -ed or -en, and `down`, for which English has no such form."""
 
 

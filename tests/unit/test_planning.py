@@ -160,6 +160,6 @@ def test_action_waits_with_the_reason_when_retiring_failed_before() -> None:
 def test_plan_has_changes_when_an_action_changes_something(kind: ActionKind) -> None:
     quiet, action = Action(ActionKind.NONE, PAT, ActionReason.NOT_DUE), Action(kind, PAT, ActionReason.PAUSED)
     made = Plan(NOW, (quiet, action, action))
-    assert made.has_changes is (kind.value in {"rotate", "retire", "recover"})
+    assert made.has_changes is (kind.value in {"rotate", "retire", "recover", "adopt"})
     assert made.of_kind(kind) == ((quiet, action, action) if kind is ActionKind.NONE else (action, action))
     assert not Plan(NOW, (quiet,)).has_changes

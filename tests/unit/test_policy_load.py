@@ -183,6 +183,8 @@ def test_policy_problem_says_what_was_expected_when_a_key_is_wrong(
         ("version: 1\nrules:\n- name: a\n",
          ['3:3 rules[0].vault: is missing: what is rotated by rule "a" must be written to a vault, for example '
           f"vault: {VAULT} (here or in defaults)"]),
+        (HEAD + "rules:\n- {name: a, adopt: true, action: ignore}\n",
+         ["4:20 rules[0].adopt: takes over nothing: the action of this rule is ignore"]),
         (HEAD + "rules:\n- {name: a, match: {scope: vso.code}}\n- {name: a}\n",
          ['5:10 rules[1].name: "a" is already the name of rules[0]']),
         (HEAD + 'rules:\n- {name: a, match: {account: "*"}}\n- {name: b}\n- {name: c}\n',

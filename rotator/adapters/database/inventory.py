@@ -6,23 +6,24 @@ it cannot overwrite what a run has saved in the meantime. `load_all` takes no lo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import (
     MANAGED_PAT_COLUMNS,
-    PAT_COLUMNS,
+    UNTRACKED_COLUMNS,
+    list_failure,
     list_managed_pat,
-    list_pat,
+    list_untracked,
     make_managed_pat,
-    make_pat,
+    make_untracked,
 )
 from rotator.adapters.database.schema import managed_pat, pending_revocation, rotation, untracked_pat
-from rotator.domain.managed_pat import ManagedPat, Pat
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.errors import UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.inventory import UntrackedPat
@@ -67,8 +68,7 @@ class SqlInventoryReader:
 
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         """See the port. By account, organization, display name and id."""
-        query = select(untracked_pat.c.account, untracked_pat.c.organization, *PAT_COLUMNS)
-        found = [UntrackedPat(row[0], row[1], make_pat(row[2:])) for row in self._connection.execute(query)]
+        found = [make_untracked(row) for row in self._connection.execute(select(*UNTRACKED_COLUMNS))]
         return tuple(sorted(found, key=order_untracked))
 
 
@@ -121,12 +121,25 @@ class SqlInventory(SqlInventoryReader):
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
         """See the port. Serialised per account and organization: two runs may replace the same rows."""
         lock_topic(self._connection, f"untracked:{account}:{organization}")
-        mine = and_(untracked_pat.c.account == account, untracked_pat.c.organization == organization)
+        mine = _is_untracked_in(account, organization)
+        before = map(make_untracked, self._connection.execute(select(*UNTRACKED_COLUMNS).where(mine)).all())
+        waits = {item.pat.authorization_id: item.waits for item in before}
         self._connection.execute(delete(untracked_pat).where(mine))
-        place = {"account": account, "organization": organization}
-        rows = list({pat.authorization_id: place | list_pat(pat) for pat in pats}.values())
-        if rows:
-            self._connection.execute(insert(untracked_pat), rows)
+        found = {
+            pat.authorization_id: UntrackedPat(account, organization, pat, waits.get(pat.authorization_id))
+            for pat in pats
+        }
+        if found:
+            self._connection.execute(insert(untracked_pat), [list_untracked(item) for item in found.values()])
+
+    def save_waits(self, account: str, organization: str, waits: Mapping[str, Failure]) -> None:
+        """See the port."""
+        lock_topic(self._connection, f"untracked:{account}:{organization}")
+        mine = _is_untracked_in(account, organization)
+        self._connection.execute(update(untracked_pat).where(mine).values(list_failure(None)))
+        for found, failure in waits.items():
+            of_one = and_(mine, untracked_pat.c.authorization_id == found)
+            self._connection.execute(update(untracked_pat).where(of_one).values(list_failure(failure)))
 
     def _find_same_name(self, pat: ManagedPat) -> str | None:
         return self._connection.scalar(select(managed_pat.c.name).where(managed_pat.c.name == pat.name))
@@ -143,6 +156,10 @@ class SqlInventory(SqlInventoryReader):
         query = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name != pat.name, or_(same_id, same_place))
         row = self._connection.execute(query.limit(1)).one_or_none()
         return error if row is None else make_conflict(pat, make_managed_pat(row))
+
+
+def _is_untracked_in(account: str, organization: str) -> ColumnElement[bool]:
+    return and_(untracked_pat.c.account == account, untracked_pat.c.organization == organization)
 
 
 def order_untracked(found: UntrackedPat) -> tuple[str, str, str, str]:

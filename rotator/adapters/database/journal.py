@@ -74,10 +74,11 @@ class SqlJournalReader:
                 }
         return tuple(sorted(found.values(), key=lambda rotation: (rotation.created_at, rotation.id)))
 
-    def load_failed(self) -> tuple[Rotation, ...]:
+    def load_leaving(self) -> tuple[Rotation, ...]:
         """See the port."""
-        failed = _select_rotations().where(table.c.state == RotationState.FAILED)
-        return self._load(failed.order_by(table.c.created_at, table.c.id))
+        keeping = and_(table.c.state == RotationState.COMPLETED, table.c.keeps_predecessor)
+        leaving = _select_rotations().where(or_(table.c.state == RotationState.FAILED, keeping))
+        return self._load(leaving.order_by(table.c.created_at, table.c.id))
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""

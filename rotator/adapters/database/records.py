@@ -13,6 +13,7 @@ from rotator.domain.job_run import JobRun
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
+from rotator.ports.inventory import UntrackedPat
 
 _FAILURE = ("failure_code", "failure_message", "failure_fix")
 
@@ -26,6 +27,9 @@ def _pick_columns(table: Table, record: type, failure: str | None = None) -> lis
 MANAGED_PAT_COLUMNS = _pick_columns(schema.managed_pat, ManagedPat, "last_failure")
 ROTATION_COLUMNS = _pick_columns(schema.rotation, Rotation, "failure")
 PAT_COLUMNS = _pick_columns(schema.untracked_pat, Pat)
+UNTRACKED_COLUMNS = [
+    schema.untracked_pat.c[name] for name in ("account", "organization", *(c.name for c in PAT_COLUMNS), *_FAILURE)
+]
 PENDING_REVOCATION_COLUMNS = _pick_columns(schema.pending_revocation, PendingRevocation)
 JOB_RUN_COLUMNS = _pick_columns(schema.job_run, JobRun, "failure")
 _MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[:-3]]
@@ -48,9 +52,10 @@ def make_rotation(row: Sequence[Any]) -> Rotation:
     return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=_make_failure(row[-3:]))
 
 
-def make_pat(row: Sequence[Any]) -> Pat:
-    """From a row of PAT_COLUMNS."""
-    return Pat(**dict(zip(_PAT_NAMES, row, strict=True)))
+def make_untracked(row: Sequence[Any]) -> UntrackedPat:
+    """From a row of UNTRACKED_COLUMNS."""
+    account, organization, *pat = row[:-3]
+    return UntrackedPat(account, organization, Pat(**dict(zip(_PAT_NAMES, pat, strict=True))), _make_failure(row[-3:]))
 
 
 def make_pending(row: Sequence[Any]) -> PendingRevocation:
@@ -68,18 +73,19 @@ def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
     values["authorization_id"] = pat.authorization_id or None
     values["location"] = pat.place
-    return values | _list_failure(pat.last_failure)
+    return values | list_failure(pat.last_failure)
 
 
 def list_rotation(rotation: Rotation) -> dict[str, object]:
     """Return the columns of a rotation."""
     values: dict[str, object] = {name: getattr(rotation, name) for name in _ROTATION_NAMES}
-    return values | _list_failure(rotation.failure)
+    return values | list_failure(rotation.failure)
 
 
-def list_pat(pat: Pat) -> dict[str, object]:
-    """Return the columns of a PAT's metadata."""
-    return {name: getattr(pat, name) for name in _PAT_NAMES}
+def list_untracked(found: UntrackedPat) -> dict[str, object]:
+    """Return the columns of an untracked PAT."""
+    values: dict[str, object] = {name: getattr(found.pat, name) for name in _PAT_NAMES}
+    return values | {"account": found.account, "organization": found.organization} | list_failure(found.waits)
 
 
 def list_pending(pending: PendingRevocation) -> dict[str, object]:
@@ -90,13 +96,14 @@ def list_pending(pending: PendingRevocation) -> dict[str, object]:
 def list_job_run(run: JobRun) -> dict[str, object]:
     """Return the columns of a job's run."""
     values: dict[str, object] = {name: getattr(run, name) for name in _JOB_RUN_NAMES}
-    return values | _list_failure(run.failure)
+    return values | list_failure(run.failure)
 
 
 def _make_failure(row: Sequence[Any]) -> Failure | None:
     return None if row[0] is None else Failure(*row)
 
 
-def _list_failure(failure: Failure | None) -> dict[str, object]:
+def list_failure(failure: Failure | None) -> dict[str, object]:
+    """Return the columns of a failure."""
     values = (None, None, None) if failure is None else (failure.code, failure.message, failure.fix)
     return dict(zip(_FAILURE, values, strict=True))

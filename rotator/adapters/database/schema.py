@@ -36,7 +36,7 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 18))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 19))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -78,6 +78,7 @@ managed_pat = Table(
     Column("wanted_scope", Text),
     Column("wanted_lifetime", Span),
     Column("claimed_at", Boot),
+    Column("taken_over", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
@@ -119,6 +120,7 @@ rotation = Table(
     Column("ending", Word(RotationEnding)),
     Column("overlap_began", Boot),
     Column("marked", Boolean, nullable=False, server_default=false()),
+    Column("keeps_predecessor", Boolean, nullable=False, server_default=false()),
     Index("rotation_by_name", "name", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
     Index("rotation_by_predecessor", "predecessor_id"),
@@ -137,6 +139,9 @@ untracked_pat = Table(
     Column("target_accounts", Texts),
     Column("valid_from", Moment, nullable=False),
     Column("valid_to", Moment, nullable=False),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
 )
 
 audit_event = Table(

@@ -15,6 +15,7 @@ _SIGNS = {
     ActionKind.ROTATE: "~",
     ActionKind.RETIRE: "-",
     ActionKind.RECOVER: "+",
+    ActionKind.ADOPT: "+",
     ActionKind.WAIT: ".",
     ActionKind.ALERT: "!",
     ActionKind.BLOCKED: "x",
@@ -61,6 +62,8 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
             return "revoke the old one"
         case ActionKind.RECOVER:
             return "finish what was interrupted"
+        case ActionKind.ADOPT:
+            return f"{left}, take it over"
         case ActionKind.ALERT:
             return f"{left}, replace it by hand"
         case ActionKind.BLOCKED:
@@ -81,7 +84,11 @@ def _say_reason(action: Action) -> str:
             return f"the overlap of {say_duration(action.rotation.overlap)} is over, the old one can be revoked"
         case ActionReason.OVERLAPPING if action.retires_at is not None:
             return f"rotated; the old one stays valid until {say_moment(action.retires_at)}"
-        case ActionReason.FAILED_BEFORE | ActionReason.FORBIDDEN if action.failure is not None:
+        case ActionReason.TO_BE_ADOPTED if action.decision is not None and action.decision.rule is not None:
+            return f"rule {action.decision.rule.name}: adopt"
+        case ActionReason.FAILED_BEFORE | ActionReason.FORBIDDEN | ActionReason.ADOPTION_BLOCKED if (
+            action.failure is not None
+        ):
             retry_at = action.pat.retry_at if action.reason is ActionReason.FAILED_BEFORE else None
             again = f"; tried again after {say_moment(retry_at)}" if retry_at else ""
             return action.failure.message + again
@@ -117,6 +124,7 @@ def _sum_up(plan: Plan) -> str:
     rotate = len(plan.of_kind(ActionKind.ROTATE)) - len(plan.postponed)
     counts = {
         "to finish": len(plan.of_kind(ActionKind.RECOVER)),
+        "to take over": len(plan.of_kind(ActionKind.ADOPT)),
         "to rotate": rotate,
         "to revoke": len(plan.of_kind(ActionKind.RETIRE)),
         "postponed": len(plan.postponed),

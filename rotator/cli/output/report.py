@@ -11,6 +11,7 @@ from rotator.domain.plan import ActionKind, Plan
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
 _WORDS = {
+    OutcomeKind.ADOPTED: "taken over",
     OutcomeKind.RECOVERED: "recovered",
     OutcomeKind.ABANDONED: "given up",
     OutcomeKind.CREATED: "created",
@@ -69,6 +70,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.ROTATED:
             until = outcome.overlap_until
             return f"the old one stays valid until {say_until(until, now)}" if until else ""
+        case OutcomeKind.ADOPTED:
+            return f"PAT {outcome.authorization_id}; nothing was changed but the inventory"
         case OutcomeKind.CREATED:
             return f"PAT {outcome.authorization_id}; its value is in the vault, seen by nobody"
         case OutcomeKind.RETIRED:

@@ -26,6 +26,39 @@ class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
     confirmed_version: str | None = None
 
 
+class PatTakenOver(Event, name="pat_taken_over", subject=SubjectKind.MANAGED_PAT):
+    """A run brought a PAT under management because its rule says so; `secret_holds` is as for `pat_adopted`."""
+
+    account: str
+    organization: str
+    authorization_id: str
+    vault: str
+    secret_name: str
+    rule: str
+    secret_holds: str | None = None
+
+
+class AdoptionBlocked(
+    Event,
+    name="adoption_blocked",
+    subject=SubjectKind.PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+    needs_person=True,
+    begins=ConditionKind.ADOPTION_BLOCKED,
+):
+    """A rule asks to take a PAT over, and something speaks against it: a person must decide."""
+
+    display_name: str
+    rule: str
+    code: str
+    message: str
+
+
+class AdoptionCleared(Event, name="adoption_cleared", subject=SubjectKind.PAT, ends=(ConditionKind.ADOPTION_BLOCKED,)):
+    """A PAT waits for nobody any more: it is managed or gone, or no rule asks to take it over."""
+
+
 class SecretConfirmed(Event, name="secret_confirmed", subject=SubjectKind.MANAGED_PAT):
     """A person looked at the secret of a ManagedPat: the next rotation may replace this version, which is not ours."""
 

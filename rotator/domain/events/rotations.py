@@ -104,7 +104,13 @@ class SecretVersionDisabled(Event, name="secret_version_disabled", subject=Subje
 
 
 class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """The rotation is closed: the old PAT is gone, or there was none."""
+    """The rotation is closed: the old PAT is to be gone or was kept, or there was none."""
+
+
+class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
+    """The overlap is over, and the PAT that a rule had taken over lives on: a person must decide, as its users may."""
+
+    authorization_id: str
 
 
 class RotationAbandoned(
