@@ -10,7 +10,7 @@ from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.engine.clocks import read_clocks
 from rotator.engine.context import RunContext
-from rotator.errors import DeniedError, RotatorError, SignInRequiredError, UnknownAccountError
+from rotator.errors import DeniedError, NotListedError, RotatorError, SignInRequiredError, UnknownAccountError
 from rotator.ports.pat_service import PatFilter
 
 
@@ -161,6 +161,20 @@ class ServerView:
             return Sighting(is_gone=True)
         listing = self.fetch_again(account, organization)
         return Sighting(listing.find(authorization_id), is_hidden=listing.may_hide(authorization_id))
+
+    def find_active(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """Return a PAT as the run's listing has it, or else as a closer look shows it; None when it is gone.
+
+        NotListedError when two listings lack it and nothing says that it is gone.
+        """
+        pat = self.fetch_listing(account, organization).find(authorization_id)
+        seen = Sighting(pat) if pat is not None else self.look_for(account, organization, authorization_id)
+        if seen.pat is None and not seen.is_gone:
+            raise NotListedError(
+                f"the server knows {authorization_id} and does not list it as active; nothing was decided about it",
+                fix="Try again: a later list may have it.",
+            )
+        return seen.pat
 
     def _is_expired(self, pat: Pat) -> bool:
         """Whether a PAT has expired, by a clock that is not known to be wrong."""

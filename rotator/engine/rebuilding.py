@@ -292,15 +292,15 @@ class _Look:
     ) -> Pat | None:
         """Return the old PAT that the tags name, if it lives and is certainly ours; any other is left alone.
 
-        It matches its clone, or, where an update made the clone another, it is one of `ours`.
+        It matches its clone, or, where an update made the clone another, it is one of `ours`. NotListedError while
+        nothing proves that it is gone: without it, nobody would ever retire it.
         """
-        old = listing.find(tags.get(PREDECESSOR_TAG))
-        if old is None or old.authorization_id == pat.authorization_id or KEPT_TAG in tags:
-            return None
-        if self._is_foreign(old.authorization_id, name):
+        old_id = "" if KEPT_TAG in tags else tags.get(PREDECESSOR_TAG, "")
+        old = self._view.find_active(listing.account, listing.organization, old_id) if old_id else None
+        if old is None or old_id == pat.authorization_id or self._is_foreign(old_id, name):
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes
-        return old if is_alike or old.authorization_id in ours else None
+        return old if is_alike or old_id in ours else None
 
 
 def _refuse(kind: RefusalKind, reference: str, location: SecretLocation, dead: str | None = None) -> Refusal:

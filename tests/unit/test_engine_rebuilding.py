@@ -49,7 +49,7 @@ from tests.support.engine_restores import (
     make_restored,
     make_restored_open,
 )
-from tests.support.engine_scenarios import make_busy
+from tests.support.engine_scenarios import make_busy, make_overlapping
 from tests.support.policies import make_policy
 
 
@@ -633,3 +633,23 @@ def test_renamed_record_keeps_its_name_when_the_vault_still_has_the_old_one() ->
     back_up()
     plan = do(world)
     assert ([item.record.name for item in plan.found], plan.news, plan.refusals) == ([NAME], (), ())
+
+
+@pytest.mark.parametrize("lists", [1, 2])
+def test_old_pat_is_still_retired_when_a_rebuild_in_its_overlap_met_lists_that_lack_it(lists: int) -> None:
+    """One list is asked for again; after two the secret is left as it is, and a later rebuild decides."""
+    world = make_overlapping(hours=1)
+    old, clone = world.live_ids()
+    latest = world.latest()
+    twice = world.secrets.write_foreign(world.location(), latest.value.reveal(), dict(latest.version.tags))
+    lacking = iter(range(lists))
+    world.pats.change_listed = lambda listed: tuple(
+        pat for pat in listed if pat.authorization_id != old or next(lacking, None) is None
+    )
+    plan = do(world)
+    assert [error.code for error in plan.errors] == ["not_listed"] * (lists - 1)
+    assert [item.record.secret_version for item in plan.news] == [twice] * (2 - lists)
+    do(world)
+    assert world.states() == ["overlapping"]
+    assert world.live_ids() == [old, clone]
+    world.finish()
