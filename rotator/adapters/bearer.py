@@ -9,7 +9,10 @@ from typing import Protocol
 from rotator.domain.secret_value import SecretValue
 
 AZURE_DEVOPS_SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default"
-KEY_VAULT_SCOPE = "https://vault.azure.net/.default"
+VAULT_SCOPES = frozenset(
+    f"https://{suffix}/.default" for suffix in ("vault.azure.net", "vault.usgovcloudapi.net", "vault.azure.cn")
+)
+"""What a vault of Azure's public cloud, of the one of the US government, or of China asks tokens for."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ RESOURCE_PREFIXES = {
     f"{AZURE_DEVOPS_ID}/": "azure_devops",
     "https://app.vssps.visualstudio.com/": "azure_devops",
     "https://vault.azure.net/": "key_vault",
+    "https://vault.usgovcloudapi.net/": "key_vault",
+    "https://vault.azure.cn/": "key_vault",
 }
 AUDIENCES = {
     "azure_devops": AZURE_DEVOPS_ID,

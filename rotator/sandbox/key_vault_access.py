@@ -11,7 +11,6 @@ from rotator.sandbox.key_vault_errors import KeyVaultRefusalError, forbidden
 from rotator.sandbox.messages import Request
 from rotator.sandbox.world import AccessToken, Vault, World
 
-RESOURCE = "https://vault.azure.net"
 WRITES = frozenset({"set", "delete", "recover", "purge"})
 
 
@@ -21,6 +20,8 @@ class KeyVaultState:
 
     authority_url: str = "https://login.microsoftonline.com"
     """The authority in the challenge. Clients read the tenant from it and do not call it."""
+    resource: str = "https://vault.azure.net"
+    """What the challenge wants a token for."""
     rbac_vaults: set[str] = field(default_factory=set)
     """The vaults that use roles: they refuse with ForbiddenByRbac, the others with ForbiddenByPolicy."""
     throttled_requests: int = 0
@@ -58,13 +59,13 @@ def _authenticate(world: World, state: KeyVaultState, request: Request) -> Acces
     if world.clock.now() >= token.expires_at:
         raise _challenge(world, state, "AKV10003: the bearer token has expired.", "invalid_token")
     if token.resource != "key_vault":
-        raise _challenge(world, state, f"AKV10022: the token is not meant for {RESOURCE}.", "invalid_token")
+        raise _challenge(world, state, f"AKV10022: the token is not meant for {state.resource}.", "invalid_token")
     return token
 
 
 def _challenge(world: World, state: KeyVaultState, message: str, error: str | None = None) -> KeyVaultRefusalError:
     tenant_id = next(iter(world.tenants), "common")
-    value = f'Bearer authorization="{state.authority_url}/{tenant_id}", resource="{RESOURCE}"'
+    value = f'Bearer authorization="{state.authority_url}/{tenant_id}", resource="{state.resource}"'
     if error is not None:
         value += f', error="{error}"'
     return KeyVaultRefusalError(401, "Unauthorized", message, None, {"WWW-Authenticate": value})

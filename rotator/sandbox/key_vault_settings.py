@@ -4,7 +4,8 @@
 {"throttled_requests": 2,          the next authorized requests get 429
  "retry_after_seconds": 1,         what their Retry-After says
  "rbac_vaults": ["contoso-kv"],    vaults whose refusals are ForbiddenByRbac
- "authority_url": "https://..."}   what the challenge names
+ "authority_url": "https://...",   what the challenge names
+ "resource": "https://..."}        what the challenge wants a token for
 ```
 Every key is optional.
 """
@@ -25,7 +26,7 @@ def configure_key_vault(world: World, state: KeyVaultState, document: Mapping[st
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name}: expected a whole number, not negative")
             changes[name] = value
-        elif name == "authority_url":
+        elif name in ("authority_url", "resource"):
             if not isinstance(value, str):
                 raise ValueError(f"{name}: expected a text")
             changes[name] = value.rstrip("/")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from ipaddress import IPv6Address
+from urllib.parse import unquote, urlsplit
+
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 def parse_service_url(value: object) -> str:
-    """An https URL of a host alone, without a slash at its end. ValueError says what is wrong."""
+    """An https URL of a host alone, in its one spelling. ValueError says what is wrong.
+
+    The host is in lower case, without escapes, the port 443 and the dot and slash at its end: two spellings of one
+    vault would look like two vaults.
+    """
     if not isinstance(value, str):
         raise ValueError("must be an https URL")
     try:
@@ -23,7 +30,25 @@ def parse_service_url(value: object) -> str:
         raise ValueError(f'"{value}" has no host')
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f'"{value}" must have nothing after the host: write https://{parts.netloc}')
-    return f"https://{parts.netloc}"
+    host = _make_host(unquote(parts.hostname))
+    if host is None:
+        raise ValueError(f'"{value}" has no valid host')
+    return f"https://{host}" if parts.port in (None, 443) else f"https://{host}:{parts.port}"
+
+
+def _make_host(text: str) -> str | None:
+    """The host in its one spelling; None if it cannot be one."""
+    try:
+        return f"[{IPv6Address(text)}]" if ":" in text else _check_name(text.encode("idna").decode().lower())
+    except ValueError:  # UnicodeError is one
+        return None
+
+
+def _check_name(name: str) -> str:
+    name = name.removesuffix(".")
+    if not _HOST.fullmatch(name):
+        raise ValueError("not the name of a host")
+    return name
 
 
 def parse_vault(value: object) -> str:

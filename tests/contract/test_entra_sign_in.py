@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, KEY_VAULT_SCOPE
+from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, VAULT_SCOPES
 from rotator.adapters.entra.credential import AccountCredential
 from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
@@ -41,6 +41,7 @@ from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, OTHER_USERNAME, TENANT_ID,
 from tests.support.signing_in import Stage, spell_out
 from tests.support.stop import make_stop_in_wait
 
+KEY_VAULT_SCOPE = "https://vault.azure.net/.default"
 ROOT = Path(__file__).parents[2]
 SECRET = "an-app-secret~0123456789"
 LONG = timedelta(seconds=20)
@@ -738,17 +739,20 @@ def test_log_shows_no_secret_when_everything_is_logged(stage: Stage, caplog: pyt
     assert not [secret for secret in seen if secret in caplog.text]
 
 
-def test_account_credential_gives_the_vault_token_when_asked_by_the_sdk(stage: Stage) -> None:
+@pytest.mark.parametrize("scope", sorted(VAULT_SCOPES))
+def test_account_credential_gives_the_vault_token_when_asked_by_the_sdk(stage: Stage, scope: str) -> None:
     stage.login()
     credential = AccountCredential(stage.sign_in, ACCOUNT)
-    token = credential.get_token(KEY_VAULT_SCOPE, enable_cae=True, tenant_id=TENANT_ID)
+    token = credential.get_token(scope, enable_cae=True, tenant_id=TENANT_ID)
     assert stage.world.access_tokens[token.token].resource == "key_vault"
     assert timedelta(0) < datetime.fromtimestamp(token.expires_on, UTC) - stage.clock.now() <= timedelta(hours=1)
-    assert credential.get_token_info(KEY_VAULT_SCOPE).token == token.token
-    assert credential.get_token_info(KEY_VAULT_SCOPE, options={"claims": "{}"}).token != token.token
+    assert credential.get_token_info(scope).token == token.token
+    assert credential.get_token_info(scope, options={"claims": "{}"}).token != token.token
 
 
-@pytest.mark.parametrize("scopes", [(AZURE_DEVOPS_SCOPE,), ("https://evil.example/.default",), ()])
+@pytest.mark.parametrize(
+    "scopes", [(AZURE_DEVOPS_SCOPE,), ("https://evil.example/.default",), (), (KEY_VAULT_SCOPE, AZURE_DEVOPS_SCOPE)]
+)
 def test_account_credential_refuses_when_the_server_asks_for_another_service(
     stage: Stage, scopes: tuple[str, ...]
 ) -> None:

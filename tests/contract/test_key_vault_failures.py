@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.credentials import AccessToken
+from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from rotator.adapters.http import HttpOptions
@@ -323,6 +323,43 @@ def test_denied_when_the_challenge_is_of_another_domain(vault: SandboxVault) -> 
     assert vault.versions() == []
 
 
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "https://management.azure.com",
+        "499b84ac-1321-427f-aa17-267ca6975798",
+        "https://vault.azure.net.evil.example",
+        "",
+    ],
+)
+def test_denied_when_the_challenge_wants_a_token_for_another_service(tmp_path: Path, resource: str) -> None:
+    asked: list[tuple[str, ...]] = []
+    with run_vault(tmp_path) as vault:
+        vault.start_over("contoso-ci")
+        vault.sandbox.key_vault.state.resource = resource
+        store = vault.make_store(credential=_Asked(vault.credential, asked), verify=False)
+        with pytest.raises(DeniedError) as caught:
+            store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+        assert caught.value.code == "challenge_refused"
+        assert asked == []
+        assert vault.requests("PUT") == []
+        vault.sandbox.key_vault.state.resource = "https://vault.azure.net"
+        assert store.fetch_latest(vault.location) is None, "one hostile challenge is not remembered"
+        store.close()
+
+
+@pytest.mark.parametrize("suffix", ["vault.azure.net", "vault.usgovcloudapi.net", "vault.azure.cn"])
+def test_vault_of_a_national_cloud_is_read_when_its_challenge_names_it(tmp_path: Path, suffix: str) -> None:
+    asked: list[tuple[str, ...]] = []
+    with run_vault(tmp_path) as vault:
+        vault.start_over("contoso-ci")
+        vault.sandbox.key_vault.state.resource = f"https://{suffix}"
+        store = vault.make_store(credential=_Asked(vault.credential, asked), verify=False)
+        assert store.fetch_latest(vault.location) is None
+        store.close()
+    assert asked == [(f"https://{suffix}/.default",)]
+
+
 def test_our_own_error_passes_unchanged_when_the_credential_raises_it(vault: SandboxVault) -> None:
     needed = SignInRequiredError("sign in", account="build-bot", fix="Run: rotator login build-bot")
     store = vault.make_store(credential=_Failing(needed))
@@ -543,6 +580,18 @@ class _Fixed:
 
     def get_token(self, *scopes: str, **options: object) -> AccessToken:
         return AccessToken(self._token, 2**31)
+
+
+class _Asked:
+    """A credential that notes what it is asked for."""
+
+    def __init__(self, inner: TokenCredential, asked: list[tuple[str, ...]]) -> None:
+        self._inner = inner
+        self._asked = asked
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        self._asked.append(scopes)
+        return self._inner.get_token(*scopes, **options)
 
 
 class _Failing:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 
-from rotator.adapters.bearer import KEY_VAULT_SCOPE, Bearer, BearerSource
-from rotator.errors import DeniedError
+from rotator.adapters.bearer import Bearer, BearerSource
+from rotator.adapters.key_vault.scopes import check_scopes
 
 
 class AccountCredential:
@@ -37,12 +37,5 @@ class AccountCredential:
         return AccessTokenInfo(bearer.value.reveal(), int(bearer.expires_at.timestamp()))
 
     def _fetch(self, scopes: tuple[str, ...], claims: str | None) -> Bearer:
-        if scopes != (KEY_VAULT_SCOPE,):
-            raise DeniedError(
-                f"the vault asked account {self._account} for a token for {' '.join(scopes)}, not for Key Vault",
-                service="key_vault",
-                operation="authenticate",
-                code="challenge_refused",
-                fix="Check the vault's address in the policy: it is not that of a vault in Azure's public cloud.",
-            )
-        return self._source.fetch_bearer(self._account, KEY_VAULT_SCOPE, claims=claims)
+        scope = check_scopes(scopes, f"account {self._account}")
+        return self._source.fetch_bearer(self._account, scope, claims=claims)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rotator.adapters.bearer import KEY_VAULT_SCOPE
+from rotator.adapters.bearer import VAULT_SCOPES
 from rotator.errors import SignInRequiredError, TransientError
 
 Answer = Mapping[str, object]
@@ -35,7 +35,7 @@ class Asked:
 
     def words(self) -> dict[str, str]:
         """Return the values for the placeholders in the table."""
-        service = "Azure Key Vault" if self.scope == KEY_VAULT_SCOPE else "Azure DevOps"
+        service = "Azure Key Vault" if self.scope in VAULT_SCOPES else "Azure DevOps"
         return {
             **vars(self),
             "service": service,

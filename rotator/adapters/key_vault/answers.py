@@ -1,13 +1,27 @@
-"""Looks at an answer of Key Vault before the Azure library reads it: that one makes text of whatever it finds."""
+"""Looks at an answer of Key Vault before the Azure library reads it.
+
+That one makes text of whatever it finds, and keeps a challenge for the rest of the process, a hostile one too.
+"""
 
 from __future__ import annotations
+
+import re
 
 from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpResponse
 
+from rotator.adapters.key_vault.scopes import check_scopes
+
+_PARAMETER = re.compile(r'(\w+)="?([^",\s]*)')
+
 
 def check_answer(response: PipelineResponse[object, HttpResponse]) -> None:
-    """ValueError when the answer holds something else where a secret's value, id or tags belong."""
+    """ValueError when the answer holds something else where a secret's value, id or tags belong.
+
+    DeniedError when it asks for a token for another service.
+    """
+    if response.http_response.status_code == 401:
+        _check_challenge(response.http_response.headers.get("WWW-Authenticate", ""))
     if response.http_response.status_code >= 300:
         return
     document = response.http_response.json() if response.http_response.content else {}
@@ -17,6 +31,13 @@ def check_answer(response: PipelineResponse[object, HttpResponse]) -> None:
     entries = page if isinstance(page, list) else [document]
     if not all(_is_sound(entry) for entry in entries):
         raise ValueError("an answer that is not a secret's")
+
+
+def _check_challenge(header: str) -> None:
+    found = {name.lower(): value for name, value in _PARAMETER.findall(header)}
+    # A claims challenge names no resource: it is about the token that was sent.
+    if header and "claims" not in found:
+        check_scopes((found.get("scope") or f"{found.get('resource', '')}/.default",), "rotator's identity")
 
 
 def _is_sound(entry: object) -> bool:

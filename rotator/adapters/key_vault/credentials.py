@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from rotator.adapters.http import HttpOptions
+from rotator.adapters.key_vault.scopes import check_scopes
 from rotator.adapters.redaction import redact_text
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
 
@@ -95,11 +96,12 @@ class GuardedCredential:
         enable_cae: bool = False,
         **options: object,
     ) -> AccessToken:
-        """Return a token for the scopes. DeniedError when there is none, TransientError when there is none now."""
+        """Return a token for Key Vault. DeniedError when there is none, TransientError when there is none now."""
         from azure.core.exceptions import AzureError
 
+        scope = check_scopes(scopes, "rotator's identity")
         try:
-            return self._inner.get_token(*scopes, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **options)
+            return self._inner.get_token(scope, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **options)
         except (AzureError, ValueError) as error:
             failure = self._explain(error)
         # Outside the handler: the library's error may carry the token request, and must not be our context.
