@@ -7,7 +7,12 @@ import pytest
 
 from tests.support import network
 
-pytest_plugins = ["tests.support.postgres", "tests.support.programs", "tests.support.proving"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.programs",
+    "tests.support.proving",
+    "tests.support.pgbouncer",
+]
 
 _FOREIGN_PREFIXES = ("ROTATOR_", "AZURE_", "MSAL_", "PG")
 _FOREIGN_NAMES = frozenset(

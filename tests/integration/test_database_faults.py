@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from rotator.adapters.database.engine import CONNECT_SECONDS, QUICK_CONNECT_SECONDS, QuickWhileAway
 from rotator.adapters.database.migrate import upgrade
+from rotator.adapters.database.postgresql import CONNECT_SECONDS, QUICK_CONNECT_SECONDS, QuickWhileAway
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.adapters.stop import ProcessStop
 from rotator.engine.anchoring import check_log

@@ -118,7 +118,13 @@ class PostgresServer:
             shutil.rmtree(self._room)
             raise
 
-    def _spawn(self, *command: str | Path) -> subprocess.Popen[str]:
+    @property
+    def room(self) -> Path:
+        """The folder with its socket; the server's user may write it."""
+        return self._room
+
+    def spawn(self, *command: str | Path) -> subprocess.Popen[str]:
+        """Start a program as the server's user."""
         account = self._account
         return subprocess.Popen(
             command,
@@ -139,7 +145,7 @@ class PostgresServer:
         if self._account:
             shutil.chown(self._room, self._account.pw_uid, self._account.pw_gid)
         data = self._room / "data"
-        initdb = self._spawn(
+        initdb = self.spawn(
             binaries / "initdb",
             "-D",
             data,
@@ -156,7 +162,7 @@ class PostgresServer:
         if initdb.returncode != 0:
             raise PostgresStartError(f"initdb failed:\n{output}")
         options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        process = self._spawn(binaries / "postgres", "-D", data, "-k", self._room, *options)
+        process = self.spawn(binaries / "postgres", "-D", data, "-k", self._room, *options)
         ready = threading.Event()
         threading.Thread(target=self._read_log, args=(process, ready), daemon=True).start()
         if not ready.wait(timeout=60) or process.poll() is not None:

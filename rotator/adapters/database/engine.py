@@ -7,8 +7,8 @@ began, and takes no lock that a writer needs. `synchronous=full` makes a commit 
 
 PostgreSQL: READ COMMITTED; what only reads is REPEATABLE READ, READ ONLY. What is read in order to be changed is read
 with FOR UPDATE, and what has no row to lock (the end of the audit chain) is serialised by an advisory lock that ends
-with the transaction. SERIALIZABLE would need a retry around every use case; a session-level
-advisory lock would leak into the pool.
+with the transaction (`postgresql` says why nothing else may be relied on). SERIALIZABLE would need a retry around every
+use case.
 
 The order of locks, the same in every transaction, so that none waits for one that waits for it:
 1. the records (managed_pat) that it claims, renews or loads to change, several in the order of their names;
@@ -21,30 +21,29 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, ExceptionContext, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import QueuePool
 
 from rotator.adapters.database.failures import explain
+from rotator.adapters.database.postgresql import (
+    STATEMENT_LIMIT,
+    begin_postgresql,
+    make_first_statements,
+    make_postgresql,
+)
 from rotator.errors import DatabaseError
 
 LOCK_WAIT = timedelta(seconds=10)
 """How long to wait for any lock before raising DatabaseLockedError."""
 
-CONNECT_SECONDS = 10
-QUICK_CONNECT_SECONDS = 2
-"""How long a try to connect may take, and how long soon after one that failed."""
-_AWAY_SECONDS = 15
 _READS_ONLY = "rotator_reads_only"
 
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
@@ -82,9 +81,21 @@ def is_postgresql(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT) -> Engine:
-    """Return an engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours."""
-    engine = _make_sqlite(url, lock_wait) if url.drivername == "sqlite" else _make_postgresql(url, lock_wait)
+def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT, statement_limit: timedelta = STATEMENT_LIMIT) -> Engine:
+    """Return an engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours.
+
+    `statement_limit` is for PostgreSQL; zero is none.
+    """
+    if url.drivername == "sqlite":
+        engine = _make_sqlite(url, lock_wait)
+    else:
+        engine = make_postgresql(url, lock_wait)
+        first = make_first_statements(lock_wait, statement_limit)
+
+        def begin(connection: Connection) -> None:
+            begin_postgresql(connection, first, reads_only=_reads_only(connection))
+
+        event.listen(engine, "begin", begin)
 
     def translate(context: ExceptionContext) -> BaseException:
         ours = explain(context.original_exception, url)
@@ -157,81 +168,5 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
-def _make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
-    try:
-        engine = create_engine(
-            url,
-            isolation_level="READ COMMITTED",
-            pool_pre_ping=True,
-            pool_timeout=lock_wait.total_seconds(),
-            hide_parameters=True,
-        )
-    except ImportError:
-        raise DatabaseError(
-            "PostgreSQL needs the package psycopg, which is not installed here",
-            code="dependency_missing",
-            fix="Install it with: pip install 'pat-rotator[postgres]'",
-        ) from None
-    event.listen(engine, "do_connect", QuickWhileAway())
-    event.listen(engine, "connect", partial(_set_session, lock_wait))
-    event.listen(engine, "begin", _begin_postgresql)
-    return engine
-
-
-class QuickWhileAway:
-    """Connects to PostgreSQL. Soon after a try that failed, the next ones wait for the server only briefly.
-
-    So a run of hundreds of PATs does not wait in full for each of them when the server is away; after a while a full
-    try follows, because a server that is merely slow would never be reached otherwise.
-    """
-
-    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._away_until = float("-inf")
-
-    def __call__(
-        self, dialect: Dialect, _record: ConnectionPoolEntry, args: list[str], options: dict[str, object]
-    ) -> DBAPIConnection:
-        """Connect as the library would, with a timeout."""
-        options["connect_timeout"] = timeout = self.find_timeout()
-        connection: DBAPIConnection | None = None
-        try:
-            connection = dialect.connect(*args, **options)
-            return connection
-        finally:
-            self.note(timeout, is_connected=connection is not None)
-
-    def find_timeout(self) -> int:
-        """How many seconds the next try may take."""
-        return QUICK_CONNECT_SECONDS if self._seconds() < self._away_until else CONNECT_SECONDS
-
-    def note(self, timeout: int, *, is_connected: bool) -> None:
-        """Learn how a try with that timeout ended."""
-        if is_connected:
-            self._away_until = float("-inf")
-        elif timeout == CONNECT_SECONDS:
-            self._away_until = self._seconds() + _AWAY_SECONDS
-
-
-def _begin_postgresql(connection: Connection) -> None:
-    # Not by the library's own option: that leaves the session READ WRITE, even if the server's default is READ ONLY.
-    if _reads_only(connection):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-
-
 def _reads_only(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get(_READS_ONLY, False))
-
-
-def _set_session(lock_wait: timedelta, connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"SET lock_timeout = {lock_wait // timedelta(milliseconds=1)}")
-    # A frozen process must not hold the audit chain for ever; its connection is closed and its work rolled back.
-    cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
-    cursor.execute("SET timezone = 'UTC'")
-    # An intent that a crash of the server can still lose is worth nothing.
-    cursor.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
-    cursor.close()
-    connection.commit()

@@ -32,7 +32,8 @@ _FULL = _Kind("database_full", "has no space left", "Free space on the disk that
 _READ_ONLY = _Kind(
     "database_read_only",
     "cannot be written",
-    "Let the user that runs rotator write the database and its folder, or point `database` at the primary server.",
+    "Let the user that runs rotator write the database and its folder, or point `database` at the primary server "
+    "(several hosts may be named: ?host=a&host=b).",
 )
 _CORRUPT = _Kind(
     "database_corrupt",
@@ -43,6 +44,16 @@ _UNREACHABLE = _Kind(
     "database_unreachable",
     "cannot be reached",
     "Check the `database` setting, that the server is running, and that this host may connect to it.",
+)
+_SLOW = _Kind(
+    "database_unreachable",
+    "did not answer in time",
+    "Find out what keeps the server busy: its load, its disk, and who holds locks (pg_stat_activity).",
+)
+_FROZEN = _Kind(
+    "database_unreachable",
+    "ended the session of a process that stood still in a transaction",
+    "Find out why this process was not running: a suspended host, or one without memory or processor time.",
 )
 _UNOPENED = _Kind(
     "database_unreachable",
@@ -85,7 +96,8 @@ _POSTGRES = {
     "08": _UNREACHABLE,
     "53": _UNREACHABLE,
     "57": _UNREACHABLE,
-    "25P03": _UNREACHABLE,
+    "57014": _SLOW,
+    "25P03": _FROZEN,
     "3D": _UNREACHABLE,
     "23": _CONSTRAINT,
 }
@@ -97,6 +109,8 @@ def describe(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return f"the database {url.database}"
     host = url.query.get("host", url.host) or "the local socket"
+    if not isinstance(host, str):
+        host = ", ".join(host)
     return f"the PostgreSQL database {url.database} on {host}" + (f":{url.port}" if url.port else "")
 
 
@@ -107,7 +121,7 @@ def explain(error: BaseException, url: URL) -> DatabaseError:
     message = f"{describe(url)} {kind.what}: {_find_reason(original, url)}"
     if kind is _LOCKED:
         return DatabaseLockedError(message, fix=kind.fix)
-    if kind in (_UNREACHABLE, _UNOPENED):
+    if kind.code == DatabaseUnreachableError.code:
         return DatabaseUnreachableError(message, fix=kind.fix)
     if kind is _CONSTRAINT:
         return ConstraintError(message, fix=kind.fix)
@@ -124,6 +138,8 @@ def _find_kind(error: BaseException) -> _Kind:
     if type(error).__name__ not in ("OperationalError", "ConnectionTimeout", "InterfaceError"):
         return _OTHER
     # psycopg: no SQLSTATE means that there never was a session, or that it broke.
+    if "session is read-only" in str(error):
+        return _READ_ONLY
     refused = any(words in str(error) for words in _DENIED_WORDS) and 'database "' not in str(error)
     return _DENIED if refused else _UNREACHABLE
 

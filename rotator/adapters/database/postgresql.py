@@ -1,0 +1,134 @@
+"""PostgreSQL as people run it: behind a pooler, beside a standby, over a network that loses its packets.
+
+A pooler such as PgBouncer in its transaction mode gives each transaction another session of the server. So a session
+is never relied on: what a transaction needs is set in it, for it alone; no statement is prepared; locks end with the
+transaction. Of several hosts in the URL the one that can be written is used, and a connection is dropped when its
+server turns out to be read-only, and when it has an age at which names may mean other servers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from rotator.errors import DatabaseError
+
+CONNECT_SECONDS = 10
+QUICK_CONNECT_SECONDS = 2
+"""How long a try to connect may take, and how long soon after one that failed."""
+_AWAY_SECONDS = 15
+
+OLDEST_CONNECTION = timedelta(minutes=10)
+"""A connection that is older is replaced before its next transaction: after a failover its name means another host."""
+
+STATEMENT_LIMIT = timedelta(minutes=1)
+"""How long one statement may take. The engine reads and writes in pages; whatever takes longer does not move."""
+
+IDLE_LIMIT = timedelta(minutes=1)
+"""A frozen process must not hold the audit chain for ever: the server then ends its session, and undoes its work."""
+
+_READ_ONLY_SERVER = "25006"
+_OPTIONS = {
+    "target_session_attrs": "read-write",
+    # A prepared statement belongs to a session.
+    "prepare_threshold": None,
+    # A server that is gone without a word is noticed within a minute.
+    "keepalives_idle": "20",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "40000",
+}
+"""What the driver is told where the URL says nothing else."""
+
+
+def make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
+    """Return an engine whose transactions are begun by `begin_postgresql`. Nothing is opened yet."""
+    try:
+        engine = create_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            pool_recycle=OLDEST_CONNECTION // timedelta(seconds=1),
+            pool_timeout=lock_wait.total_seconds(),
+            hide_parameters=True,
+            use_native_hstore=False,
+        )
+    except ImportError:
+        raise DatabaseError(
+            "PostgreSQL needs the package psycopg, which is not installed here",
+            code="dependency_missing",
+            fix="Install it with: pip install 'pat-rotator[postgres]'",
+        ) from None
+    event.listen(engine, "do_connect", QuickWhileAway())
+    event.listen(engine, "handle_error", _drop_read_only)
+    return engine
+
+
+def make_first_statements(lock_wait: timedelta, statement_limit: timedelta) -> str:
+    """Return what sets up one transaction, in one request: its limits (zero is none), and a commit that is on disk."""
+    limits = {
+        "lock_timeout": lock_wait,
+        "statement_timeout": statement_limit,
+        "idle_in_transaction_session_timeout": IDLE_LIMIT,
+    }
+    settings = [f"SET LOCAL {name} = {span // timedelta(milliseconds=1)}" for name, span in limits.items()]
+    # An intent that a crash of the server can still lose is worth nothing.
+    durable = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+    return "; ".join([*settings, "SET LOCAL timezone = 'UTC'", durable])
+
+
+def begin_postgresql(connection: Connection, first_statements: str, *, reads_only: bool) -> None:
+    """Set up the transaction that has just begun."""
+    if reads_only:
+        # Not by the library's own option: it leaves the session READ WRITE where the server's default is READ ONLY.
+        first_statements = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {first_statements}"
+    connection.exec_driver_sql(first_statements)
+
+
+def _drop_read_only(context: ExceptionContext) -> None:
+    """Drop every connection when a server refuses a write because it is read-only: the next ones find the primary."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_SERVER:
+        context.is_disconnect = True
+
+
+class QuickWhileAway:
+    """Connects to PostgreSQL. Soon after a try that failed, the next ones wait for the server only briefly.
+
+    So a run of hundreds of PATs does not wait in full for each of them when the server is away; after a while a full
+    try follows, because a server that is merely slow would never be reached otherwise.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._away_until = float("-inf")
+
+    def __call__(
+        self, dialect: Dialect, _record: ConnectionPoolEntry, args: list[str], options: dict[str, object]
+    ) -> DBAPIConnection:
+        """Connect as the library would, with a timeout."""
+        for name, value in _OPTIONS.items():
+            options.setdefault(name, value)
+        options["connect_timeout"] = timeout = self.find_timeout()
+        connection: DBAPIConnection | None = None
+        try:
+            connection = dialect.connect(*args, **options)
+            return connection
+        finally:
+            self.note(timeout, is_connected=connection is not None)
+
+    def find_timeout(self) -> int:
+        """How many seconds the next try may take."""
+        return QUICK_CONNECT_SECONDS if self._seconds() < self._away_until else CONNECT_SECONDS
+
+    def note(self, timeout: int, *, is_connected: bool) -> None:
+        """Learn how a try with that timeout ended."""
+        if is_connected:
+            self._away_until = float("-inf")
+        elif timeout == CONNECT_SECONDS:
+            self._away_until = self._seconds() + _AWAY_SECONDS
