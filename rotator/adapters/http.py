@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import certifi
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPHeaderDict, HTTPResponse
+from urllib3 import HTTPHeaderDict, HTTPResponse, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -31,13 +31,20 @@ from urllib3.exceptions import (
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
+    ProxyError,
     ReadTimeoutError,
 )
 from urllib3.util.ssl_ import create_urllib3_context
 
 from rotator.adapters.answer_limits import AnswerLimitError, read_body
 from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
+from rotator.adapters.proxy import bypasses_proxy
+from rotator.adapters.redaction import redact_text
+from rotator.domain.outside import make_harmless
+from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
+
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class HttpOptions:
     """`ca_bundle` is a PEM file that replaces the public CAs.
 
     `read_timeout` is for each read; `total_timeout` for a whole request, until the last byte of its answer.
+    `proxy` is an http or https address, with user and password if it wants them; `no_proxy` says what goes past it.
     `note_date` is told the `Date` of each answer.
     """
 
@@ -52,6 +60,8 @@ class HttpOptions:
     connect_timeout: timedelta = timedelta(seconds=3)
     read_timeout: timedelta = timedelta(seconds=15)
     total_timeout: timedelta = timedelta(seconds=60)
+    proxy: SecretValue | None = None
+    no_proxy: tuple[str, ...] = ()
     note_date: Callable[[str], None] | None = None
 
 
@@ -91,6 +101,14 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
     return context
 
 
+class ProxyRefusedError(NewConnectionError):
+    """The proxy answered, and made no connection; `reason` is its own first line."""
+
+    def __init__(self, connection: HTTPConnection, reason: str) -> None:
+        super().__init__(connection, reason)
+        self.reason = reason
+
+
 def was_not_sent(error: requests.RequestException) -> bool:
     """Return whether the service certainly saw no byte of the request: no connection, no TLS, no usable address."""
     if isinstance(error, _BAD_ADDRESS):
@@ -120,6 +138,18 @@ _BAD_ADDRESS = (
     requests.exceptions.MissingSchema,
 )
 _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
+    (
+        ProxyRefusedError,
+        "proxy_refused",
+        "the proxy did not connect to {host}: {reason}",
+        "Check http.proxy, its user and password, and what it may connect to; http.no_proxy names what goes past it.",
+    ),
+    (
+        ProxyError,
+        "proxy_failed",
+        "no connection to the proxy, for {host}",
+        "Check http.proxy and that this host can reach it; http.no_proxy names what goes past it.",
+    ),
     (
         ssl.SSLCertVerificationError,
         "tls_untrusted",
@@ -191,6 +221,8 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
 def _say_reason(cause: BaseException) -> str:
     if isinstance(cause, AnswerLimitError):
         return str(cause)
+    if isinstance(cause, ProxyRefusedError):
+        return make_harmless(redact_text(cause.reason))[:_LONGEST_REASON]
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
     if isinstance(cause, ssl.SSLError):
@@ -251,6 +283,10 @@ class _Connection(HTTPSConnection):
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "no TLS handshake in time") from error
         except OSError as error:  # ssl.SSLError is one
+            # What the standard library raises when a proxy answers CONNECT with a refusal.
+            _, refused, reason = str(error).partition("Tunnel connection failed: ")
+            if refused:
+                raise ProxyRefusedError(self, reason) from error
             raise NewConnectionError(self, str(error)) from error
 
 
@@ -264,6 +300,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext, options: HttpOptions) -> None:
         self._context = context
         self._note_date = options.note_date
+        self._options = options
         self._total = options.total_timeout.total_seconds()
         self._timeout = (options.connect_timeout.total_seconds(), options.read_timeout.total_seconds())
         super().__init__()
@@ -272,6 +309,20 @@ class _Adapter(HTTPAdapter):
         """Make pools whose connections obey the deadline, and tell a failed handshake from a failed answer."""
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **pool_kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _Pool}
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: object) -> ProxyManager:
+        """Make a proxy's pools as the others are."""
+        if proxy not in self.proxy_manager:
+            contexts = {"ssl_context": self._context, "proxy_ssl_context": self._context}
+            manager: ProxyManager = super().proxy_manager_for(proxy, **contexts, **proxy_kwargs)
+            manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _Pool}
+            return manager
+        kept: ProxyManager = self.proxy_manager[proxy]
+        return kept
+
+    def _choose_proxies(self, url: str) -> dict[str, str]:
+        proxy = self._options.proxy
+        return {} if proxy is None or bypasses_proxy(url, self._options.no_proxy) else {"https": proxy.reveal()}
 
     def cert_verify(
         self,
@@ -294,7 +345,8 @@ class _Adapter(HTTPAdapter):
     ) -> requests.Response:
         """Send as the library does, within the limits, and tell the date of the answer. The answer is read whole."""
         with deadline(self._total):
-            answer = super().send(request, True, timeout or self._timeout, verify, cert, proxies)
+            chosen = self._choose_proxies(request.url or "")
+            answer = super().send(request, True, timeout or self._timeout, verify, cert, chosen)
             with answer:
                 response = self._keep(request, answer)
         # An answer with an `Age` comes from a cache, and its date from long ago.

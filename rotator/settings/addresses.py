@@ -59,3 +59,17 @@ def parse_vault(value: object) -> str:
     if "_" in url:
         raise ValueError(f'"{value}" cannot be a vault: its name has letters, digits and hyphens only')
     return url
+
+
+def check_proxy(text: str) -> str:
+    """A proxy's address, with user and password if it has them. ValueError, never with the text in it."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its host or port cannot be parsed") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or _make_host(parts.hostname) is None:
+        raise ValueError("it is not a proxy's address: write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("it must have nothing after the host and the port; in a password write / as %2F, # as %23")
+    return text.rstrip("/")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 from pydantic import (
     BaseModel,
@@ -78,3 +79,11 @@ FilePath = Annotated[Path, PlainValidator(_parse_path), WithJsonSchema({"type": 
 OptionalFilePath = Annotated[
     Path | None, PlainValidator(_parse_optional_path), WithJsonSchema({"type": ["string", "null"]})
 ]
+
+
+def is_uuid(value: str) -> bool:
+    """Whether the text is a UUID, with hyphens."""
+    try:
+        return str(UUID(value)) == value.lower()
+    except ValueError:
+        return False

@@ -35,5 +35,8 @@ _VAULT = _object(key_vault=_object(vault=_TEXT, name=_TEXT))
 SECRET = WithJsonSchema({"anyOf": _LOCAL, "writeOnly": True})
 """Text or a reference to something on this host."""
 
+OPTIONAL_LOCAL_SECRET = WithJsonSchema({"anyOf": [*_LOCAL, {"type": "null"}], "writeOnly": True})
+"""The same, or nothing."""
+
 OPTIONAL_SECRET = WithJsonSchema({"anyOf": [*_LOCAL, _VAULT, {"type": "null"}], "writeOnly": True})
-"""The same, or a reference to a vault, or nothing."""
+"""Text or a reference, also to a vault, or nothing."""

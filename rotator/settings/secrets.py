@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
-from rotator.settings.addresses import parse_vault
+from rotator.settings.addresses import check_proxy, parse_vault
 from rotator.settings.database_url import make_database_url, mask_database_url
 from rotator.settings.words import say_alternatives
 
@@ -46,6 +46,7 @@ class SecretForm(StrEnum):
     FERNET_KEY = "fernet_key"
     CERTIFICATE = "certificate"
     DATABASE_URL = "database_url"
+    PROXY = "proxy"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _missing(reference: SecretReference, what: str, fix: str) -> ConfigError:
 def describe(reference: SecretReference) -> str:
     """The reference as it is written, a literal as `***`; of a database address all but the password."""
     if reference.literal is not None:
-        is_url = reference.form is SecretForm.DATABASE_URL
+        is_url = reference.form in (SecretForm.DATABASE_URL, SecretForm.PROXY)
         return mask_database_url(reference.literal.reveal()) if is_url else "***"
     if reference.source is SecretSource.KEY_VAULT:
         return f"{{key_vault: {{vault: {reference.vault}, name: {reference.name}}}}}"
@@ -185,6 +186,8 @@ def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretVal
             raise ValueError("it contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
         if "PRIVATE KEY-----" not in value:
             raise ValueError("it contains no private key in PEM form: put certificate and key into one text")
+    if form is SecretForm.PROXY:
+        return SecretValue(check_proxy(value.strip()))
     if form is SecretForm.DATABASE_URL:
         return SecretValue(make_database_url(value.strip(), folder))
     return secret

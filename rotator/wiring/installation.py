@@ -22,6 +22,7 @@ from rotator.engine.listing import make_unknown_account
 from rotator.engine.signing_in import AccountView, AppRegistration, SignInDesk, view_account
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
+from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
 
 if TYPE_CHECKING:
@@ -164,8 +165,26 @@ class Installation:
             connect_timeout=http.connect_timeout,
             read_timeout=http.read_timeout,
             total_timeout=http.total_timeout,
+            proxy=self._proxy,
+            no_proxy=http.no_proxy,
             note_date=note_date,
         )
+
+    @cached_property
+    def _proxy(self) -> SecretValue | None:
+        """The proxy of the settings; a warning, once, when the environment names one that is not used."""
+        from rotator.adapters.proxy import find_unused_proxy
+
+        http = self.settings.http
+        if http.proxy is not None:
+            return self._resolve(http.proxy)
+        unused = find_unused_proxy(self._origin.environment)
+        if unused is not None and "*" not in http.no_proxy:
+            warn(
+                f"the proxy of {unused} is not used: rotator takes no proxy from its environment",
+                "Set http.proxy in the settings, or http.no_proxy: ['*'] to say that none is wanted.",
+            )
+        return None
 
     @cached_property
     def database(self) -> SqlDatabase:
@@ -237,6 +256,7 @@ class Installation:
             key_vault.credential,
             authority=key_vault.authority,
             instance_discovery=key_vault.instance_discovery,
+            client_id=key_vault.client_id,
             http=self._make_http("entra"),
         )
         return self._make_store(lambda _: credential)

@@ -31,3 +31,10 @@ def redact(text: str) -> str:
     from rotator.adapters.redaction import redact_text
 
     return redact_text(text)
+
+
+def warn(problem: str, fix: str) -> None:
+    """Log a warning about how this process was started."""
+    import structlog
+
+    structlog.get_logger("rotator").warning(problem, fix=fix)

@@ -5,6 +5,7 @@ azure-identity costs 150 ms to import: only `make_credential` does, when it is c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -23,11 +24,12 @@ _LONGEST_REASON = 300
 
 
 def make_credential(
-    kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions
+    kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions, client_id: str | None = None
 ) -> TokenCredential:
     """Return the azure-identity credential of that name; it makes no request until a token is needed.
 
     `default` tries environment, workload identity, managed identity and the Azure CLI, in this order.
+    `client_id` is that of a user-assigned identity, else AZURE_CLIENT_ID is; without either, the host's own is used.
     `authority` is the https address of Entra; without `instance_discovery` it is trusted unchecked. ConfigError
     when the credential's own settings (its environment variables) are incomplete.
     """
@@ -44,6 +46,7 @@ def make_credential(
         "use_env_settings": False,
         "retry_total": 1,
     }
+    client_id = client_id or os.environ.get("AZURE_CLIENT_ID") or None
     entra: dict[str, Any] = {
         "authority": authority,
         "disable_instance_discovery": not instance_discovery,
@@ -53,9 +56,9 @@ def make_credential(
             case "environment":
                 return identity.EnvironmentCredential(**entra, **network)
             case "managed_identity":
-                return identity.ManagedIdentityCredential(**network)
+                return identity.ManagedIdentityCredential(client_id=client_id, **network)
             case "workload_identity":
-                return identity.WorkloadIdentityCredential(**entra, **network)
+                return identity.WorkloadIdentityCredential(client_id=client_id, **entra, **network)
             case "azure_cli":
                 return AzureCliCredential()
             case "default":
@@ -65,6 +68,7 @@ def make_credential(
                     exclude_developer_cli_credential=True,
                     exclude_powershell_credential=True,
                     exclude_broker_credential=True,
+                    managed_identity_client_id=client_id,
                     **entra,
                     **network,
                 )

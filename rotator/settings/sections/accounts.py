@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
-from uuid import UUID
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
-from rotator.settings.fields import Section, Text
+from rotator.settings.fields import Section, Text, is_uuid
 from rotator.settings.secret_fields import OPTIONAL_SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 
@@ -75,14 +74,14 @@ class AccountSettings(Section):
     def _check_tenant(cls, value: str) -> str:
         if value in ("common", "consumers"):
             raise ValueError(f'"{value}" includes personal accounts, which have no PATs: write organizations')
-        if value != "organizations" and not _is_uuid(value) and not _DOMAIN.fullmatch(value):
+        if value != "organizations" and not is_uuid(value) and not _DOMAIN.fullmatch(value):
             raise ValueError(f'"{value}" must be a tenant id, a domain such as contoso.com, or organizations')
         return value
 
     @field_validator("client_id")
     @classmethod
     def _check_client_id(cls, value: str) -> str:
-        if not _is_uuid(value):
+        if not is_uuid(value):
             raise ValueError(f'"{value}" must be an application id, such as 3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906')
         return value
 
@@ -104,10 +103,3 @@ class AccountSettings(Section):
         if len({name.casefold() for name in value}) != len(value):
             raise ValueError("duplicate organization")
         return value
-
-
-def _is_uuid(value: str) -> bool:
-    try:
-        return str(UUID(value)) == value.lower()
-    except ValueError:
-        return False

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
-from rotator.settings.fields import Duration, OptionalFilePath, Section
+from pydantic import Field, PlainValidator, ValidationInfo
+
+from rotator.settings.fields import Duration, OptionalFilePath, Section, Text
+from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, parse_secret
+from rotator.settings.secrets import SecretForm, SecretReference
+
+
+def _parse_proxy(value: object, info: ValidationInfo) -> SecretReference | None:
+    return None if value is None else parse_secret(value, info, setting="http.proxy", form=SecretForm.PROXY)
+
+
+_Proxy = Annotated[SecretReference | None, PlainValidator(_parse_proxy), OPTIONAL_LOCAL_SECRET]
 
 
 class HttpSettings(Section):
@@ -14,6 +25,18 @@ class HttpSettings(Section):
         default=None,
         description="A PEM file of certificates to trust instead of the usual ones, for a proxy that inspects TLS.",
         examples=["/etc/ssl/certs/ca-certificates.crt"],
+    )
+    proxy: _Proxy = Field(
+        default=None,
+        description="The proxy for all three services, with user and password if it wants them. Proxies in the "
+        "environment are not used. A reference keeps a password out of this file.",
+        examples=["http://proxy.contoso.com:3128", {"credential": "proxy"}],
+    )
+    no_proxy: tuple[Text, ...] = Field(
+        default=(),
+        description="What goes past the proxy: hosts, each with all below it; networks; `*` for everything. "
+        "This host's own identity service always does.",
+        examples=[["contoso-kv.vault.azure.net", "10.0.0.0/8"]],
     )
     connect_timeout: Duration = Field(
         default="3s", validate_default=True, description="How long opening a connection may take."

@@ -1,0 +1,245 @@
+"""All that is sent to the three services goes through the proxy of the settings, whichever library sends it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
+from rotator.adapters.http import HttpOptions
+from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
+from rotator.adapters.proxy import bypasses_proxy
+from rotator.domain.secret_value import SecretValue
+from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
+from tests.support.azure_devops import SandboxAzureDevOps
+from tests.support.proxy import PASSWORD, ConnectProxy, run_proxy
+from tests.support.signing_in import Stage, spell_out
+from tests.support.vault import SandboxVault, run_vault
+
+SECRET = "a-client-secret-of-the-sandbox"
+IDENTITY = "0b7f41c9-58d3-4c0e-b6a1-2e9d8c7f6a50"
+
+
+@dataclass
+class Behind:
+    """A sandbox, a proxy in front of it, and options that name the proxy."""
+
+    vault: SandboxVault
+    proxy: ConnectProxy
+    http: HttpOptions
+
+    def expect(self, url: str) -> None:
+        """Everything so far went to this service, through the proxy."""
+        assert set(self.proxy.targets) == {url.removeprefix("https://")}
+        self.proxy.targets.clear()
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[Behind]:
+    with run_proxy() as proxy, run_vault(tmp_path / "sandbox") as vault:
+        vault.start_over("contoso-ci")
+        yield Behind(vault, proxy, replace(vault.http, proxy=SecretValue(proxy.url)))
+
+
+@pytest.fixture
+def service_principal(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = behind.vault.world.apps[CLIENT_ID]
+    app.secret, app.public = SECRET, False
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT_ID)
+    monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", SECRET)
+
+
+def test_each_service_is_reached_through_the_proxy(behind: Behind, tmp_path: Path) -> None:
+    addresses = behind.vault.sandbox.addresses
+    stage = Stage(behind.vault.sandbox, tmp_path)
+    sign_in = stage.make_sign_in(http=behind.http)
+    sign_in.login_with_device_code(ACCOUNT, stage.approve())
+    stage.clock.sleep(3600)
+    sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    stage.close()
+    behind.expect(addresses.entra_url)
+    store = behind.vault.make_store(http=behind.http)
+    assert store.fetch_latest(behind.vault.location) is None
+    store.close()
+    behind.expect(addresses.key_vault_url)
+    azure_devops = SandboxAzureDevOps(behind.vault.sandbox)
+    service = azure_devops.make_service(http=behind.http)
+    service.fetch_identity(ACCOUNT, "contoso")
+    service.close()
+    azure_devops.service.close()
+    behind.expect(addresses.azure_devops_url)
+    assert behind.proxy.refused == 0
+
+
+@pytest.mark.parametrize("kind", ["environment", "default"])
+@pytest.mark.usefixtures("service_principal")
+def test_hosts_credential_asks_through_the_proxy(behind: Behind, kind: CredentialKind) -> None:
+    addresses = behind.vault.sandbox.addresses
+    credential = make_credential(kind, authority=addresses.entra_url, instance_discovery=False, http=behind.http)
+    store = behind.vault.make_store(credential=credential, http=replace(behind.http, proxy=None))
+    assert store.fetch_latest(behind.vault.location) is None
+    store.close()
+    behind.expect(addresses.entra_url)
+
+
+def test_request_goes_past_the_proxy_when_the_settings_say_so(behind: Behind) -> None:
+    store = behind.vault.make_store(http=replace(behind.http, no_proxy=("127.0.0.0/8",)))
+    assert store.fetch_latest(behind.vault.location) is None
+    store.close()
+    assert behind.proxy.targets == []
+
+
+@pytest.mark.parametrize(
+    ("url", "entry", "past"),
+    [
+        ("https://contoso-kv.vault.azure.net/secrets", "vault.azure.net", True),
+        ("https://contoso-kv.vault.azure.net/secrets", ".VAULT.azure.net", True),
+        ("https://contoso-kv.vault.azure.net/secrets", "*.azure.net", True),
+        ("https://contoso-kv.vault.azure.net/secrets", "*", True),
+        ("https://contoso-kv.vault.azure.net/secrets", "vault.azure.net:443", True),
+        ("https://contoso-kv.vault.azure.net/secrets", "vault.azure.net:8443", False),
+        ("https://contoso-kv.vault.azure.net/secrets", "ault.azure.net", False),
+        ("https://contoso-kv.vault.azure.net.evil.example/", "vault.azure.net", False),
+        ("https://10.1.2.3:8443/", "10.0.0.0/8", True),
+        ("https://10.1.2.3:8443/", "10.1.2.3", True),
+        ("https://11.1.2.3:8443/", "10.0.0.0/8", False),
+        ("https://[::1]:8443/", "::1", True),
+        ("https://contoso.example/", "", False),
+        ("http://169.254.169.254/metadata/identity", "none.example", True),
+        ("http://localhost:40342/metadata/identity", "none.example", True),
+        ("https://169.254.1.1/", "none.example", True),
+    ],
+)
+def test_no_proxy_matches_hosts_below_networks_and_this_hosts_identity(url: str, entry: str, past: bool) -> None:
+    assert bypasses_proxy(url, (entry,)) is past
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ("http://rotator:wrong-password@127.0.0.1:{}", "proxy_refused"),
+        ("http://127.0.0.1:{}", "proxy_refused"),
+        ("http://rotator:pw-canary@127.0.0.1:9", "proxy_failed"),
+    ],
+)
+def test_proxy_is_named_when_it_does_not_connect(behind: Behind, tmp_path: Path, wrong: str, code: str) -> None:
+    http = replace(behind.http, proxy=SecretValue(wrong.format(behind.proxy.server_address[1])))
+    store, stage = behind.vault.make_store(http=http), Stage(behind.vault.sandbox, tmp_path)
+    azure_devops = SandboxAzureDevOps(behind.vault.sandbox)
+    service = azure_devops.make_service(http=http)
+    errors: list[RotatorError] = []
+    for call in (
+        lambda: store.store(behind.vault.location, SecretValue("v"), expires_at=stage.clock.now(), tags={}),
+        lambda: stage.make_sign_in(http=http).login_with_device_code(ACCOUNT, stage.approve()),
+        lambda: service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444"),
+    ):
+        with pytest.raises(RotatorError) as caught:
+            call()
+        errors.append(caught.value)
+    for opened in (store, stage, service, azure_devops.service):
+        opened.close()
+    for error in errors:
+        assert isinstance(error, TransientError), "nothing was sent, so nothing is unknown"
+        assert not isinstance(error, UnknownOutcomeError)
+        assert (error.code, "http.proxy" in error.fix) == (code, True)
+        assert "wrong-password" not in spell_out(error)
+        assert "pw-canary" not in spell_out(error)
+        assert PASSWORD not in spell_out(error)
+    assert behind.vault.world.record.all() == []
+
+
+# User-assigned identities.
+
+
+class IdentityService(HTTPServer):
+    """What App Service gives its programs: tokens for the identity whose client id they name."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(("127.0.0.1", 0), _IdentityAnswer)
+        self.token = token
+        self.asked: list[str | None] = []
+
+
+class _IdentityAnswer(BaseHTTPRequestHandler):
+    server: IdentityService
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        self.server.asked.append(query.get("client_id", [None])[0])
+        body = json.dumps(
+            {"access_token": self.server.token, "expires_on": "4102444800", "resource": "x", "token_type": "Bearer"}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("kind", ["managed_identity", "default"])
+@pytest.mark.parametrize(
+    ("setting", "variable", "asked"),
+    [(IDENTITY, None, IDENTITY), (None, IDENTITY, IDENTITY), (IDENTITY, CLIENT_ID, IDENTITY), (None, None, None)],
+)
+def test_managed_identity_is_the_one_that_settings_or_environment_name(
+    behind: Behind,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: CredentialKind,
+    setting: str | None,
+    variable: str | None,
+    asked: str | None,
+) -> None:
+    world = behind.vault.world
+    token = world.issue_access_token(world.users[USER_ID], "key_vault", CLIENT_ID)
+    with IdentityService(token.value) as service:
+        thread = threading.Thread(target=service.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{service.server_address[1]}/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "a-header")
+        if variable is not None:
+            monkeypatch.setenv("AZURE_CLIENT_ID", variable)
+        credential = make_credential(
+            kind,
+            authority=behind.vault.sandbox.addresses.entra_url,
+            instance_discovery=False,
+            http=behind.http,
+            client_id=setting,
+        )
+        store = behind.vault.make_store(credential=credential)
+        assert store.fetch_latest(behind.vault.location) is None
+        store.close()
+        service.shutdown()
+        thread.join()
+    assert set(service.asked) == {asked}
+    assert behind.proxy.targets == [], "this host's identity is never asked through a proxy"
+
+
+# The whole command.
+
+
+@pytest.mark.parametrize(("no_proxy", "warned"), [("[]", True), ("['*']", False)])
+def test_command_warns_once_when_a_proxy_of_the_environment_is_not_used(
+    behind: Behind, tmp_path: Path, no_proxy: str, warned: bool
+) -> None:
+    settings = tmp_path / "sandbox" / "rotator.yaml"
+    settings.write_text(settings.read_text().replace("http:\n", f"http:\n  no_proxy: {no_proxy}\n"))
+    environment = {"HTTPS_PROXY": "http://u:pw-canary@127.0.0.1:9", "ROTATOR_CONFIG": str(settings)}
+    for arguments in (["db", "upgrade"], ["scan"]):
+        command = [sys.executable, "-m", "rotator", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.count("HTTPS_PROXY") == warned
+    assert "pw-canary" not in done.stderr + done.stdout

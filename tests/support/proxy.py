@@ -1,0 +1,81 @@
+"""A proxy on loopback that connects (CONNECT) whoever knows its password."""
+
+from __future__ import annotations
+
+import base64
+import select
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+USER, PASSWORD = "rotator", "p@ss/word#1"
+
+
+class ConnectProxy(socketserver.ThreadingTCPServer):
+    """`targets` are the hosts and ports that were connected to; `refused` counts those without the password."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Tunnel)
+        self.targets: list[str] = []
+        self.refused = 0
+
+    @property
+    def address(self) -> str:
+        """Without user and password."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        """With user and password."""
+        return f"http://{USER}:p%40ss%2Fword%231@127.0.0.1:{self.server_address[1]}"
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    server: ConnectProxy
+
+    def handle(self) -> None:
+        method, target, _ = self.rfile.readline().decode().split(" ", 2)
+        headers = {}
+        while line := self.rfile.readline().decode().strip():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if method != "CONNECT" or headers.get("proxy-authorization") != wanted:
+            self.server.refused += 1
+            self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        self.server.targets.append(target)
+        host, _, port = target.rpartition(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            _copy(self.connection, there)
+
+
+def _copy(one: socket.socket, other: socket.socket) -> None:
+    """Both ways, until either end closes."""
+    try:
+        while True:
+            ready, _, _ = select.select([one, other], [], [])
+            for source in ready:
+                data = source.recv(65536)
+                if not data:
+                    return
+                (other if source is one else one).sendall(data)
+    except OSError:
+        return
+
+
+@contextmanager
+def run_proxy() -> Iterator[ConnectProxy]:
+    """The proxy until the block ends."""
+    with ConnectProxy() as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield proxy
+        proxy.shutdown()
+        thread.join()
