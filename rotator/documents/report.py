@@ -21,6 +21,7 @@ from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.updating import Preview
 
 
 class OutcomeDocument(PatReference):
@@ -123,6 +124,17 @@ def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
 def make_draft_document(pat: ManagedPat, rule: str, run_id: str) -> ReportDocument:
     """Give what a creation would do, in the same lists."""
     return {**make_report_document(RunReport(run_id)), "dry_run": True, "created": [{**_begin(pat), "rule": rule}]}
+
+
+def make_preview_document(preview: Preview, run_id: str) -> ReportDocument:
+    """Give what an update would do, in the same lists."""
+    action, empty = preview.action, make_report_document(RunReport(run_id))
+    if action is None or action.decision is None or action.decision.rule is None:
+        return {**empty, "dry_run": True}
+    rotated: OutcomeDocument = {**_make_planned(action), "rule": action.decision.rule.name}
+    if action.retires_at is not None:
+        rotated["revoke_after"] = write_moment(action.retires_at)
+    return {**empty, "dry_run": True, "rotated": [rotated]}
 
 
 def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:

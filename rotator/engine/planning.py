@@ -80,6 +80,14 @@ def plan_one(
     )
 
 
+def plan_update(pat: ManagedPat, decision: Decision, now: datetime) -> Action:
+    """Choose the action for what a person wants of the next PAT of a ManagedPat, where the policy allows it."""
+    expires_at = None if decision.lifetime is None else now + decision.lifetime
+    retires_at = None if decision.rule is None else now + decision.rule.overlap
+    reason = ActionReason.TO_BE_UPDATED
+    return Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
+
+
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:
     """Whether an earlier failure says to leave it alone for now, or for good when a person has to act.
 

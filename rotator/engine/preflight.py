@@ -21,12 +21,12 @@ from rotator.domain.rotation import (
 )
 from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.context import RunMode
+from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import (
     Writer,
-    find_behind,
+    find_unknown_writer,
     load_provenance,
     make_occupied,
 )
@@ -138,7 +138,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         secrets, intent = run.services.secrets, {INTENT_TAG: rotation.id}
         seen = look_past_disabled(secrets, pat, lambda: secrets.prove_writable(held.location, intent))
         newest = find_newer(seen, versions)
-        _check_history(held, newest)
+        check_history(run, pat, newest)
     except ClaimLostError:
         raise
     except RotatorError as error:
@@ -151,28 +151,27 @@ def _check_unmarked(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> No
     """Before the first rotation: refuse what may not be replaced before the proof of writing marks it."""
     is_first = held.pat.secret_version is None and held.pat.hold is not Hold.FOREIGN_WRITE
     if is_first and versions and versions[0].enabled:
-        _check_history(held, versions[0])
+        check_history(held.run, held.pat, versions[0])
 
 
-def _check_history(held: ClaimedPat, newest: SecretVersion | None) -> None:
+def check_history(run: RunContext, pat: ManagedPat, newest: SecretVersion | None) -> None:
     """Refuse to write over a version that our journal cannot explain: a restored database, or another writer.
 
     A person may confirm another writer's version, and may overrule another writer in a secret that was ours; not a
     database that is behind the vault. Until then a secret that was frozen for it stays as it is, even when none of our
     own writes was ever confirmed. The first PAT of a ManagedPat writes over nothing but what is ours.
     """
-    pat = held.pat
-    behind = find_behind(held, newest)
+    behind = find_unknown_writer(run, pat, newest)
     if behind is not None:
         raise behind
-    is_foreign = load_provenance(held.run, pat).find_writer(newest) is Writer.FOREIGN
+    is_foreign = load_provenance(run, pat).find_writer(newest) is Writer.FOREIGN
     if newest is None or not is_foreign or newest.version == pat.confirmed_version:
         return
     if not pat.has_pat:
         raise make_occupied(pat)
     if pat.secret_version is None and pat.hold is not Hold.FOREIGN_WRITE:
         raise make_unconfirmed(pat)
-    if held.run.mode is not RunMode.BY_HAND:
+    if run.mode is not RunMode.BY_HAND:
         raise ForeignWriteError(
             f"secret {pat.secret_name} in {pat.vault} was written by somebody else since the last "
             "rotation; nothing was minted",

@@ -9,19 +9,23 @@ from rotator.domain.events.inventory import UpdateDropped, UpdateStarted
 from rotator.domain.managed_pat import ManagedPat, make_scopes
 from rotator.domain.marker import strip_mark
 from rotator.domain.outside import make_harmless
-from rotator.domain.policy import Verdict
-from rotator.domain.rotation import make_kept_lifetime
+from rotator.domain.plan import Action
+from rotator.domain.policy import Decision, Verdict
+from rotator.domain.rotation import Rotation, make_kept_lifetime
 from rotator.domain.words import say_duration
 from rotator.engine.auditing import record_policy
-from rotator.engine.claiming import ClaimedPat, claimed
+from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.creating import check_display_name, check_lifetime
 from rotator.engine.explaining import explain_decision
 from rotator.engine.listing import ServerView
+from rotator.engine.planning import plan_update
+from rotator.engine.preflight import check_history
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.report import RunReport
 from rotator.engine.run import HUMAN_ERRORS, Run, check_overlap
 from rotator.errors import PlanRefusedError, RotationError, UsageError
+from rotator.ports.secret_store import SecretLocation
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,37 @@ def make_change(name: str, *, display_name: str | None, scopes: tuple[str, ...],
     return Change(name, display_name, make_scopes(" ".join(scopes)) if scopes else None, lifetime)
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What an update would do with a ManagedPat: `wanted` is its record with what its next PAT is to have.
+
+    `action` is the rotation that makes it; None when the PAT is so already.
+    """
+
+    wanted: ManagedPat
+    action: Action | None
+
+
+def preview(run: RunContext, change: Change) -> Preview:
+    """Look at everything that can be checked without changing anything. Raise as `update` does, and as a rotation does.
+
+    NotManagedError without a record; ForeignWriteError, DatabaseBehindError for a secret that must not be written over.
+    """
+    run = replace(run, mode=RunMode.BY_HAND)
+    with run.services.database.read() as reading:
+        pat = check_managed(reading, change.name)
+        rotation = next((item for item in reading.journal.load_for(pat.name) if item.is_open), None)
+    _check_has_pat(pat)
+    wanted = _find_wanted(pat, change)
+    if not wanted.is_update_wanted:
+        return Preview(wanted, None)
+    _check_ready(run, pat.name, rotation)
+    decision = _check_allowed(run, ServerView(run), wanted)
+    versions = run.services.secrets.fetch_versions(SecretLocation.of(pat))
+    check_history(run, pat, versions[0] if versions else None)
+    return Preview(wanted, plan_update(wanted, decision, run.services.clock.now()))
+
+
 def update(run: RunContext, change: Change) -> RunReport:
     """Rotate to what is wanted; nothing is done when it is so already.
 
@@ -67,16 +102,12 @@ def update(run: RunContext, change: Change) -> RunReport:
 def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
     """Write down what is wanted, if that is anything else than what there is. Return whether it is."""
     with claimed(run, change.name) as held:
-        if not held.pat.has_pat:
-            raise UsageError(
-                f"{change.name} has no PAT yet: its first one is still to be made",
-                fix=f"`rotator once` makes it; `rotator inventory forget {change.name}` gives it up.",
-            )
+        _check_has_pat(held.pat)
         wanted = _find_wanted(held.pat, change)
         if wanted.is_update_wanted:
-            _check_ready(held)
+            _check_ready(run, held.pat.name, held.rotation if held.has_open_rotation else None)
             try:
-                _check_allowed(held, view, wanted)
+                _check_allowed(run, view, wanted)
             except HUMAN_ERRORS as error:
                 held.save(held.pat, UpdateDropped(code=error.code, message=error.message))
                 raise
@@ -90,12 +121,19 @@ def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
         return wanted.is_update_wanted
 
 
-def _check_ready(held: ClaimedPat) -> None:
-    name = held.pat.name
-    check_overlap(held.run, [name])
-    if held.has_open_rotation:
+def _check_has_pat(pat: ManagedPat) -> None:
+    if not pat.has_pat:
+        raise UsageError(
+            f"{pat.name} has no PAT yet: its first one is still to be made",
+            fix=f"`rotator once` makes it; `rotator inventory forget {pat.name}` gives it up.",
+        )
+
+
+def _check_ready(run: RunContext, name: str, rotation: Rotation | None) -> None:
+    check_overlap(run, [name])
+    if rotation is not None:
         raise RotationError(
-            f"{name} has a rotation that is not finished ({held.rotation.state.value})",
+            f"{name} has a rotation that is not finished ({rotation.state.value})",
             code="rotation_not_finished",
             fix="Run `rotator once` until it is, then update it.",
         )
@@ -114,9 +152,9 @@ def _find_wanted(pat: ManagedPat, change: Change) -> ManagedPat:
     )
 
 
-def _check_allowed(held: ClaimedPat, view: ServerView, wanted: ManagedPat) -> None:
-    """Raise what policy or server have against what is wanted."""
-    policy, now = held.run.policy, held.services.clock.now()
+def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Decision:
+    """Raise what policy or server have against what is wanted; else return what the policy decides."""
+    policy, now = run.policy, run.services.clock.now()
     if wanted.wanted_lifetime is not None:
         check_lifetime(policy, wanted.wanted_lifetime)
     decision = policy.decide_wanted(wanted, now=now, longest=None)
@@ -131,3 +169,4 @@ def _check_allowed(held: ClaimedPat, view: ServerView, wanted: ManagedPat) -> No
     listing = view.fetch_listing(wanted.account, wanted.organization)
     if wanted.wanted_display_name is not None:
         check_display_name(wanted.wanted_display_name, listing, besides=wanted.authorization_id)
+    return decision

@@ -43,6 +43,7 @@ STATUS_KEYS = {
     "last_error",
 }
 REPORT_LISTS = {
+    "adopted",
     "created",
     "rotated",
     "retired",

@@ -91,12 +91,18 @@ def _work(caller: Caller) -> None:
     [created] = caller.run(*new, "--lifetime", "30d")
     assert created["created"]
     caller.run(*new, "--lifetime", "30d", code=1)
+    [shown] = caller.run("update", "deploy", "--scope", "vso.release", "--dry-run")
+    assert shown["dry_run"]
+    assert shown["rotated"]
     [updated] = caller.run("update", "deploy", "--scope", "vso.release", "--display-name", "release")
     assert updated["rotated"]
     [same] = caller.run("update", "deploy", "--scope", "vso.release")
+    [same_dry] = caller.run("update", "deploy", "--scope", "vso.release", "--dry-run")
+    assert not same_dry["rotated"]
     assert same["rotated"] == []
     caller.run("update", "deploy", code=2)
     caller.run("update", "deploy", "--scope", "app_token", code=1)
+    caller.run("update", "deploy", "--scope", "app_token", "--dry-run", code=1)
     caller.run("inventory", "list")
     caller.run("inventory", "show", "npm-feed")
     caller.run("inventory", "pause", "docs-site")

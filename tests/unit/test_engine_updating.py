@@ -17,13 +17,16 @@ from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import known_in
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.status import NextAction, PatState
-from rotator.engine.updating import Change, make_change, update
+from rotator.engine.tags import ROTATION_TAG
+from rotator.engine.updating import Change, make_change, preview, update
 from rotator.errors import (
+    DatabaseBehindError,
     DeniedError,
     NotManagedError,
     PlanRefusedError,
     RejectedError,
     RotationError,
+    RotatorError,
     TransientError,
     UsageError,
 )
@@ -477,3 +480,44 @@ def test_rebuild_in_the_overlap_of_the_first_update_knows_the_old_pat_by_the_rec
     assert world.states()[-1] == "overlapping"
     end_overlap(world)
     check_updated(world)
+
+
+def test_preview_says_what_an_update_would_do_and_changes_nothing() -> None:
+    world = make_current()
+    before = world.database.dump()
+    seen = preview(world.make_run(), CHANGE)
+    assert (seen.wanted.wanted_display_name, seen.wanted.wanted_lifetime) == (OTHER, timedelta(days=20))
+    assert seen.action is not None
+    assert (seen.action.kind, seen.action.reason) == (ActionKind.ROTATE, ActionReason.TO_BE_UPDATED)
+    assert seen.action.expires_at == world.clock.now() + timedelta(days=20)
+    assert seen.action.retires_at == world.clock.now() + OVERLAP
+    assert world.database.dump() == before
+    assert not MUTATIONS & set(world.timeline)
+    same = make_change(NAME, display_name=NAME, scopes=(), lifetime=None)
+    assert preview(world.make_run(), same).action is None
+
+
+@pytest.mark.parametrize(
+    ("arrange", "error"),
+    [
+        (lambda world: world.forget(), NotManagedError),
+        (lambda world: world.rotate(NAME), RotationError),
+        (
+            lambda world: world.pats.add_pat(ACCOUNT, ORGANIZATION, OTHER, SCOPE, world.record().valid_to),
+            PlanRefusedError,
+        ),
+        (lambda world: setattr(world, "policy", make_policy()), PlanRefusedError),
+        (
+            lambda world: world.secrets.write_foreign(world.location(), "x", {ROTATION_TAG: "unknown"}),
+            DatabaseBehindError,
+        ),
+        (lambda world: world.pats.fail("fetch_pats"), TransientError),
+    ],
+)
+def test_preview_is_refused_as_the_update_would_be(arrange: Arrange, error: type[RotatorError]) -> None:
+    world = make_current()
+    arrange(world)
+    before = world.database.dump()
+    with pytest.raises(error):
+        preview(world.make_run(), CHANGE)
+    assert world.database.dump() == before

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+
+if TYPE_CHECKING:
+    from rotator.engine.updating import Change
+    from rotator.wiring.installation import Installation
 
 
 @click.command(
     epilog=examples(
         "rotator update npm-feed --scope vso.packaging --scope vso.code    exactly these scopes",
         "rotator update npm-feed --display-name npm-publish --lifetime 60d",
+        "rotator update npm-feed ... --dry-run    check everything, and change nothing",
     )
 )
 @click.argument("name")
@@ -23,10 +31,18 @@ from rotator.cli.context import CliContext, common_options, examples, reason_opt
 )
 @click.option("--display-name", metavar="TEXT", help="The name of the new one in Azure DevOps.")
 @click.option("--lifetime", metavar="SPAN", help="How long the new one lives, such as 30d.")
+@click.option("--dry-run", is_flag=True, help="Check everything, and change nothing.")
 @reason_option
 @common_options
 @click.pass_obj
-def update(cli: CliContext, name: str, scopes: tuple[str, ...], display_name: str | None, lifetime: str | None) -> int:
+def update(
+    cli: CliContext,
+    name: str,
+    scopes: tuple[str, ...],
+    display_name: str | None,
+    lifetime: str | None,
+    dry_run: bool,
+) -> int:
     """Rotate a PAT now to other scopes, another display name or another lifetime; the old one stays for the overlap.
 
     What policy, server or vault refuse leaves it as it is. A lifetime lasts until a rule of the policy says another.
@@ -43,12 +59,32 @@ def update(cli: CliContext, name: str, scopes: tuple[str, ...], display_name: st
         scopes=read_scopes(scopes),
         lifetime=None if lifetime is None else read_lifetime(lifetime),
     )
+    otherwise = f"{name} is so already. Nothing to do."
     with open_installation(cli) as installation:
+        if dry_run:
+            return _show(cli, installation, change, otherwise)
         return print_report(
-            cli,
-            installation,
-            lambda run: apply(run, change),
-            what="updating",
-            by_hand=True,
-            otherwise=f"{name} is so already. Nothing to do.",
+            cli, installation, lambda run: apply(run, change), what="updating", by_hand=True, otherwise=otherwise
         )
+
+
+def _show(cli: CliContext, installation: Installation, change: Change, otherwise: str) -> int:
+    from rotator.cli.console import clean, print_json, progress, say
+    from rotator.cli.exit_codes import DONE
+    from rotator.cli.output.plan import render_action
+    from rotator.documents.report import make_preview_document
+    from rotator.engine.updating import preview
+
+    run = installation.make_run(cli.reason)
+    with progress(cli, "asking Azure DevOps and Key Vault"):
+        seen = preview(run, change)
+    if cli.as_json:
+        print_json(make_preview_document(seen, run.run_id))
+    if seen.action is None:
+        say(cli, otherwise)
+    else:
+        pat = seen.wanted.as_wanted()
+        say(cli, render_action(replace(seen.action, pat=pat), run.services.clock.now()))
+        say(cli, clean(f"    display name {pat.display_name}"))
+    say(cli, "A dry run: nothing changed.")
+    return DONE
