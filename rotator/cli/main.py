@@ -31,6 +31,7 @@ COMMANDS = {
     "inventory": ("rotator.cli.commands.inventory", "inventory", "Adopt PATs; list, pause and forget them."),
     "plan": ("rotator.cli.commands.plan", "plan", "Show what a run would do now, and why. Changes nothing."),
     "once": ("rotator.cli.commands.once", "once", "Do one run, for cron and timers."),
+    "daemon": ("rotator.cli.commands.daemon", "daemon", "Run all the time, as a service."),
     "create": ("rotator.cli.commands.create", "create", "Create a PAT under management; nobody sees its value."),
     "update": ("rotator.cli.commands.update", "update", "Rotate a PAT to other scopes, name or lifetime."),
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),

@@ -35,7 +35,7 @@ def print_report(
 ) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
     run = installation.make_run(cli.reason)
-    with stop_on_signals(installation) as signals, progress(cli, what) as update:
+    with stop_on_signals(installation.stop) as signals, progress(cli, what) as update:
         report = act(replace(run, progress=_tell_both(run, update)))
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.

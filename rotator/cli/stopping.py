@@ -8,10 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -20,7 +20,6 @@ from rotator.errors import StoppedError
 
 if TYPE_CHECKING:
     from rotator.engine.report import RunReport
-    from rotator.wiring.installation import Installation
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ECHO_SECONDS = 1.0
@@ -78,25 +77,39 @@ class StopSignals:
                 os.close(nowhere)
 
 
-@contextmanager
-def stop_on_signals(installation: Installation) -> Iterator[StopSignals]:
-    """Inside, the first SIGINT, SIGTERM or SIGHUP stops the installation's work; a second one ends the process.
+class Stoppable(Protocol):
+    """The stop of a process."""
 
-    A use case that was stopped ends the command. Signals that are ignored stay so. Without a stop the handlers are put
-    back; after one they stay until the process ends, since the echo of a stop may come late.
+    def set(self) -> int:
+        """Stop all work. Returns how many threads hold a value that they may still bring to the vault."""
+
+
+def say_stop(number: int, finishing: int) -> None:
+    """Say on stderr that a signal stops the run, and how many rotations it still finishes."""
+    again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
+    click.echo(_describe(finishing) + again, err=True)
+
+
+@contextmanager
+def stop_on_signals(
+    stop: Stoppable, numbers: Sequence[int] = _SIGNALS, tell: Callable[[int, int], None] = say_stop
+) -> Iterator[StopSignals]:
+    """Inside, the first of these signals stops all work; a second one ends the process.
+
+    `tell` is called once work is stopped, with the signal's number and how many rotations are still finished. A use
+    case that was stopped ends the command. Signals that are ignored stay so. Without a stop the handlers are put back;
+    after one they stay until the process ends, since the echo of a stop may come late.
     """
-    signals, stop = StopSignals(), installation.stop
+    signals = StopSignals()
 
     def watch() -> None:
         number = signals.wait()
         if number is not None:
-            finishing = stop.set()
-            again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
-            click.echo(_describe(finishing) + again, err=True)
+            tell(number, stop.set())
 
     watcher = threading.Thread(target=watch, name="stop", daemon=True)
     watcher.start()
-    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, signals.receive) for number in handled}
     try:
         yield signals

@@ -10,8 +10,11 @@ from rotator.errors import InternalError, RotatorError
 
 
 @contextmanager
-def naming_bugs() -> Iterator[None]:
-    """Turn whatever is raised inside and is no RotatorError into an InternalError, which says where it happened."""
+def naming_bugs(others: str = "the other PATs were processed") -> Iterator[None]:
+    """Turn whatever is raised inside and is no RotatorError into an InternalError, which says where it happened.
+
+    `others` says what goes on all the same.
+    """
     try:
         yield
     except RotatorError:
@@ -20,6 +23,6 @@ def naming_bugs() -> Iterator[None]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
         raise InternalError(
-            f"a bug in rotator, {where}; the other PATs were processed",
+            f"a bug in rotator, {where}; {others}",
             fix="Report it with the log of this run; the journal holds where it stopped.",
         ) from error

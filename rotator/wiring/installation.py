@@ -22,6 +22,7 @@ from rotator.engine.listing import make_unknown_account
 from rotator.engine.signing_in import AccountView, AppRegistration, SignInDesk, view_account
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
+from rotator.settings.secrets import SecretSource
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
 
@@ -49,8 +50,9 @@ class Installation:
     Everything here outlives a run; `make_run` adds what one run needs.
     """
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Origin, stop: ProcessStop | None = None) -> None:
         self._origin = origin
+        self._given_stop = stop
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -110,7 +112,7 @@ class Installation:
         """The one stop of this process's work."""
         from rotator.adapters.stop import ProcessStop
 
-        return ProcessStop()
+        return self._given_stop or ProcessStop()
 
     @cached_property
     def sign_in_desk(self) -> SignInDesk:
@@ -134,13 +136,13 @@ class Installation:
         """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after."""
         from rotator.adapters.database.migrate import upgrade
 
-        return upgrade(self._resolve(self.settings.database).reveal())
+        return upgrade(self.database_url.reveal())
 
     def load_database_revision(self) -> Revision:
         """Return which schema the database has, and which one this version of rotator needs."""
         from rotator.adapters.database.migrate import current
 
-        return current(self._resolve(self.settings.database).reveal())
+        return current(self.database_url.reveal())
 
     @cached_property
     def boot_clock(self) -> SystemBootClock:
@@ -187,12 +189,33 @@ class Installation:
         return None
 
     @cached_property
+    def database_url(self) -> SecretValue:
+        """The address of the inventory database."""
+        return self._resolve(self.settings.database)
+
+    def check_secrets(self) -> None:
+        """Read every secret that is not in a vault. ConfigError names the first that is missing."""
+        for reference in self._list_secrets():
+            if reference.source is not SecretSource.KEY_VAULT:
+                self._resolve(reference)
+
+    def list_fixed_secrets(self) -> tuple[str, ...]:
+        """Return the settings whose values a process is given only at its start."""
+        fixed = (SecretSource.ENV, SecretSource.CREDENTIAL)
+        return tuple(reference.setting for reference in self._list_secrets() if reference.source in fixed)
+
+    def _list_secrets(self) -> list[SecretReference]:
+        settings = self.settings
+        own = [secret for a in settings.accounts for secret in (a.client_secret, a.client_certificate)]
+        return [settings.database, settings.token_cache.key, *filter(None, (settings.http.proxy, *own))]
+
+    @cached_property
     def database(self) -> SqlDatabase:
         """The inventory database; it connects when first used."""
         from rotator.adapters.database.unit_of_work import SqlDatabase
         from rotator.adapters.processes import is_gone
 
-        database = SqlDatabase(self._resolve(self.settings.database).reveal(), is_gone=is_gone, boot=self.boot_clock)
+        database = SqlDatabase(self.database_url.reveal(), is_gone=is_gone, boot=self.boot_clock)
         self._stack.callback(database.close)
         return database
 

@@ -109,7 +109,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """The schemas of what each command prints: `recover` has one of its own for --dry-run and --revoke."""
 
-NO_DOCUMENT = {"config schema": "prints a JSON Schema", "completion": "prints a shell script"}
+NO_DOCUMENT = {
+    "config schema": "prints a JSON Schema",
+    "completion": "prints a shell script",
+    "daemon": "prints nothing: its log goes to stderr",
+}
 """Commands whose output is no document of ours, and what it is."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

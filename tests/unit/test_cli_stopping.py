@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from rotator.cli.stopping import stop_on_signals
-from rotator.wiring.installation import Installation
 from tests.support.clock import FakeClock
 from tests.support.stop import make_stop
 
@@ -20,9 +17,8 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def test_echo_of_a_stop_is_ignored_when_it_comes_after_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A service manager may send SIGHUP after SIGTERM; a run that has nothing to finish is over by then."""
     before = {number: signal.getsignal(number) for number in HANDLED}
-    installation = cast(Installation, SimpleNamespace(stop=make_stop(FakeClock())))
     try:
-        with stop_on_signals(installation) as signals:
+        with stop_on_signals(make_stop(FakeClock())) as signals:
             os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.first == signal.SIGHUP
@@ -34,6 +30,6 @@ def test_echo_of_a_stop_is_ignored_when_it_comes_after_the_run(capsys: pytest.Ca
 
 def test_handlers_are_put_back_when_nothing_was_stopped() -> None:
     before = {number: signal.getsignal(number) for number in HANDLED}
-    with stop_on_signals(cast(Installation, SimpleNamespace(stop=make_stop(FakeClock())))):
+    with stop_on_signals(make_stop(FakeClock())):
         assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
     assert {number: signal.getsignal(number) for number in HANDLED} == before

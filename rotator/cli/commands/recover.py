@@ -56,7 +56,7 @@ def _recover(cli: CliContext, installation: Installation) -> int:
     from rotator.engine.recovery import recover_all
 
     run = installation.make_run(cli.reason)
-    with stop_on_signals(installation) as signals, progress(cli, "finishing what was interrupted"):
+    with stop_on_signals(installation.stop) as signals, progress(cli, "finishing what was interrupted"):
         recovery = recover_all(run)
     report = recovery.report
     if cli.as_json:
@@ -77,7 +77,7 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
     from rotator.engine.revoking import is_confirmed
 
     run = installation.make_run(cli.reason)
-    with stop_on_signals(installation):
+    with stop_on_signals(installation.stop):
         left = revoke_left_behind(run, authorization_id)
         confirmed = is_confirmed(run, left.pat.authorization_id)
     name, kind = left.name, left.kind.value

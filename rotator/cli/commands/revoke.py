@@ -45,7 +45,7 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
             return FAILED
-        with stop_on_signals(installation):
+        with stop_on_signals(installation.stop):
             revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
             confirmed = is_confirmed(run, revoked)
     if cli.as_json:

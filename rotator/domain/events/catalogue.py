@@ -91,6 +91,14 @@ EVENTS: tuple[type[Event], ...] = (
     places.ScanStarted,
     places.AnchorRead,
     places.SecretRead,
+    daemon.DaemonStarted,
+    daemon.DaemonReloaded,
+    daemon.ReloadRefused,
+    daemon.StopRequested,
+    daemon.DaemonStopped,
+    daemon.SchedulerRestarted,
+    daemon.JobFailed,
+    daemon.JobRestored,
     daemon.RunUnrecorded,
 )
 

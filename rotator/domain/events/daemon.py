@@ -6,6 +6,56 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
+class DaemonStarted(Event, name="daemon_started", subject=SubjectKind.DAEMON):
+    """The daemon begins to do its jobs."""
+
+    version: str
+
+
+class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
+    """Settings, policy and secrets were read anew, except those that a process is given only at its start."""
+
+    needs_restart: str
+
+
+class ReloadRefused(
+    Event, name="reload_refused", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.ERROR
+):
+    """The daemon was to read its settings anew and could not; it goes on with those that it had."""
+
+    code: str
+    message: str
+
+
+class StopRequested(Event, name="stop_requested", subject=SubjectKind.DAEMON):
+    """The daemon begins nothing new; so many rotations are finished whose value exists only in memory."""
+
+    finishing: int
+
+
+class DaemonStopped(Event, name="daemon_stopped", subject=SubjectKind.DAEMON):
+    """The daemon has stopped; its claims are given back."""
+
+
+class SchedulerRestarted(
+    Event, name="scheduler_restarted", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.ERROR
+):
+    """The thread that begins the jobs had died; another one does it now."""
+
+
+class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
+    """A job could not be done; it is tried again after so many seconds. `failures` counts those in a row."""
+
+    code: str
+    message: str
+    failures: int
+    retry_seconds: int
+
+
+class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):
+    """A job that had failed was done again."""
+
+
 class RunUnrecorded(
     Event, name="run_unrecorded", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):

@@ -34,6 +34,7 @@ class SubjectKind(StrEnum):
     TOKEN_CACHE = auto()
     CLOCK = auto()
     JOB = auto()
+    DAEMON = auto()
 
     @property
     def key(self) -> str:

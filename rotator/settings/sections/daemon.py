@@ -1,4 +1,4 @@
-"""`daemon`: how often it works, and how long a stop may take."""
+"""`daemon`: how often the daemon does each of its jobs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from rotator.settings.fields import Duration, Section
 
 
 class DaemonSettings(Section):
-    """How often the daemon works, and how long a stop may take."""
+    """How often the daemon does each of its jobs, and how long a stop may take."""
 
     work: Duration = Field(
         default="1m",
         validate_default=True,
         description="How often to look at the server and work on what is due. It also works at the very moment when "
         "something falls due, such as the end of an overlap.",
+    )
+    refresh: Duration = Field(
+        default="15m", validate_default=True, description="How often to refresh each account's sign-in."
+    )
+    verify_audit: Duration = Field(
+        default="24h", validate_default=True, description="How often to recompute the audit log's hash chain."
+    )
+    heartbeat: Duration = Field(
+        default="30s",
+        validate_default=True,
+        description="How often to note in the database that the daemon lives, and when it last worked.",
     )
     stop_within: Duration = Field(
         default="80s",

@@ -1,0 +1,52 @@
+"""One daemon for one SQLite database: a lock beside it, which the kernel gives back when its process ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rotator.domain.words import say_moment
+from rotator.errors import DatabaseError, DatabaseLockedError
+
+_LONGEST = 200
+
+
+@contextmanager
+def only_daemon(database: Path, now: datetime) -> Iterator[None]:
+    """Hold the lock of a database file. DatabaseLockedError `daemon_running`, which says who holds it, when it is held.
+
+    DatabaseError when the lock's file cannot be made.
+    """
+    path = database.with_name(f"{database.name}.daemon")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DatabaseError(
+            f"the lock file {path} cannot be opened: {error.strerror}",
+            code="daemon_lock",
+            fix="Give the user that runs rotator write access to the folder of the database.",
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _make_held(descriptor, database) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {say_moment(now)}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_held(descriptor: int, database: Path) -> DatabaseLockedError:
+    holder = os.pread(descriptor, _LONGEST, 0).decode(errors="replace") or "another process"
+    return DatabaseLockedError(
+        f"another daemon works on {database}: {holder}",
+        code="daemon_running",
+        fix="One daemon is enough for an SQLite database: end one of them. Several hosts need PostgreSQL.",
+    )

@@ -1,0 +1,33 @@
+"""The table of jobs. A new job is a line here and a use case in the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from rotator.daemon.job import Job
+from rotator.domain.job_run import JobName
+from rotator.engine.jobs import Pulse, beat, refresh_sign_ins, verify_audit, work_due
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How often each job is done."""
+
+    work: timedelta
+    refresh: timedelta
+    verify_audit: timedelta
+    heartbeat: timedelta
+
+
+def make_jobs(every: Intervals, pulse: Pulse) -> dict[JobName, Job]:
+    """Return the jobs, in the order in which a start begins them."""
+    minutes = timedelta(minutes=1)
+    table = (
+        Job(JobName.HEARTBEAT, every.heartbeat, 2 * minutes, False, partial(beat, pulse=pulse)),
+        Job(JobName.WORK, every.work, 15 * minutes, False, partial(work_due, pulse=pulse)),
+        Job(JobName.REFRESH, every.refresh, 10 * minutes, True, refresh_sign_ins),
+        Job(JobName.VERIFY_AUDIT, every.verify_audit, 60 * minutes, True, verify_audit),
+    )
+    return {job.name: job for job in table}

@@ -1,0 +1,151 @@
+"""The daemon as a whole: it starts, watches, reloads and stops, by requests that signals put into a queue."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from rotator.daemon.beats import Beats
+from rotator.daemon.job import Job, Workshop, Workshops
+from rotator.daemon.worker import GRACE, Worker
+from rotator.domain.events.daemon import (
+    DaemonReloaded,
+    DaemonStarted,
+    DaemonStopped,
+    ReloadRefused,
+    SchedulerRestarted,
+)
+from rotator.domain.events.event import Event
+from rotator.domain.job_run import JobName, JobOutcome
+from rotator.engine.isolating import naming_bugs
+from rotator.errors import DatabaseError, RotatorError
+from rotator.ports.progress import Progress
+from rotator.ports.scheduler import Scheduler
+from rotator.ports.service_host import ServiceHost
+
+LOOK_EVERY = timedelta(seconds=5)
+"""How often the supervisor looks after the jobs."""
+_SPREAD = timedelta(seconds=2)
+_LAST_CALLS = timedelta(seconds=30)
+"""What a stop needs beyond the rotations that it finishes: requests that are open."""
+
+
+class Request(Enum):
+    """What a signal asks of the daemon."""
+
+    STOP = auto()
+    RELOAD = auto()
+    WORK = auto()
+
+
+Requests = queue.SimpleQueue[Request]
+"""Made for signal handlers: a handler may put something in while its own thread waits for it."""
+
+
+class Supervisor:
+    """Runs the daemon in the thread that calls it. `build` makes a workshop from the settings as they are then."""
+
+    def __init__(
+        self,
+        shops: Workshops,
+        build: Callable[[], Workshop],
+        make_scheduler: Callable[[Callable[[JobName], timedelta]], Scheduler],
+        beats: Beats,
+        host: ServiceHost,
+        progress: Progress,
+        holder: str,
+        subject: str,
+    ) -> None:
+        self._shops, self._build, self._beats, self._host = shops, build, beats, host
+        self._worker = Worker(shops, beats, holder)
+        self._scheduler = make_scheduler(self._worker.do)
+        self._progress, self._subject = progress, subject
+
+    def run(self, requests: Requests, version: str) -> None:
+        """Do the jobs until a stop is asked for, and return when all is over."""
+        self._tell(DaemonStarted(version=version))
+        self._scheduler.start()
+        for place, (job, wait) in enumerate(self._plan_start()):
+            self._schedule(job.name, wait + place * _SPREAD)
+        self._host.tell_ready(self._describe())
+        while (request := self._wait(requests)) is not Request.STOP:
+            if request is Request.RELOAD:
+                self._reload()
+            elif request is Request.WORK:
+                self._schedule(JobName.WORK, timedelta(0))
+            self._look()
+        self._host.tell_stopping("Stopping", self._shops.current.stop_within + _LAST_CALLS)
+        self._scheduler.stop()
+        self._shops.close()
+        self._tell(DaemonStopped())
+
+    def _wait(self, requests: Requests) -> Request | None:
+        """Return what is asked for; None when it is time to look after the jobs."""
+        pause = min(LOOK_EVERY, self._host.watchdog / 2) if self._host.watchdog else LOOK_EVERY
+        try:
+            return requests.get(timeout=pause.total_seconds())
+        except queue.Empty:
+            return None
+
+    def _look(self) -> None:
+        """Look after the jobs, and prove that the daemon lives if every one of them does."""
+        if not self._scheduler.check():
+            self._tell(SchedulerRestarted())
+        if not self._beats.find_late():
+            self._host.tell_alive()
+        self._host.tell_status(self._describe())
+
+    def _plan_start(self) -> list[tuple[Job, timedelta]]:
+        """Return each job with the time until it is due: what was done lately waits, what was missed is done once."""
+        with self._shops.hold() as shop:
+            try:
+                with shop.make_run().services.database.read() as reading:
+                    now = reading.now()
+                    last = {
+                        name: found.began_at
+                        for name in shop.jobs
+                        if (found := reading.job_runs.find_last(name, now, JobOutcome.SUCCEEDED))
+                    }
+            except DatabaseError:
+                # The database is away: every job is tried, and tells so itself.
+                return [(job, timedelta(0)) for job in shop.jobs.values()]
+            return [(job, _find_wait(job, last.get(job.name), now)) for job in shop.jobs.values()]
+
+    def _reload(self) -> None:
+        """Build everything anew and go on with that; keep what there is, and say why, when that fails."""
+        self._host.tell_reloading()
+        try:
+            with naming_bugs("the daemon goes on as it was"):
+                new = self._build()
+        except RotatorError as error:
+            self._tell(ReloadRefused(code=error.code, message=error.message))
+        else:
+            before = self._shops.current.jobs
+            self._shops.swap(new)
+            self._tell(DaemonReloaded(needs_restart=", ".join(new.needs_restart)))
+            for name, job in new.jobs.items():
+                if name is JobName.WORK or job.interval != before[name].interval:
+                    self._schedule(name, timedelta(0))
+        self._host.tell_ready(self._describe())
+
+    def _schedule(self, job: JobName, after: timedelta) -> None:
+        self._beats.allow(job, after + GRACE)
+        self._scheduler.schedule(job, after)
+
+    def _describe(self) -> str:
+        """Return how things stand, in a line."""
+        late, failing = self._beats.find_late(), sorted(self._worker.failures)
+        if late:
+            return f"Stuck: {', '.join(late)}"
+        return f"Degraded: {', '.join(failing)} failing" if failing else "Working"
+
+    def _tell(self, event: Event) -> None:
+        self._progress(event, self._subject)
+
+
+def _find_wait(job: Job, last: datetime | None, now: datetime) -> timedelta:
+    if last is None or not job.is_shared:
+        return timedelta(0)
+    return max(timedelta(0), job.interval - (now - last))

@@ -1,0 +1,94 @@
+"""Does a job: whatever goes wrong is told, counted and tried again later, and keeps no other job from its work."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+
+from rotator.daemon.beats import Beats
+from rotator.daemon.job import Job, Workshops
+from rotator.domain.backoff import make_backoff
+from rotator.domain.events.daemon import JobFailed, JobRestored
+from rotator.domain.events.event import Event
+from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
+from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
+from rotator.engine.jobs import JobResult
+from rotator.engine.run_memory import fail_run, save_end
+from rotator.errors import InternalError, RotatorError, StoppedError
+
+FIRST_RETRY = timedelta(seconds=10)
+LONGEST_RETRY = timedelta(hours=1)
+LEAST_PAUSE = timedelta(seconds=2)
+"""Between two runs of a job, however soon there is something to do."""
+GRACE = timedelta(minutes=2)
+"""How late a job may begin before it counts as stuck."""
+
+
+class Worker:
+    """Does the jobs of the current workshop, in whatever thread it is called."""
+
+    def __init__(self, shops: Workshops, beats: Beats, holder: str) -> None:
+        self._shops, self._beats, self._holder = shops, beats, holder
+        self.failures: dict[JobName, int] = {}
+        """How often each job has failed in a row; none that works is in it."""
+
+    def do(self, name: JobName) -> timedelta:
+        """Do a job, and return the span after which it is to be done again."""
+        with self._shops.hold() as shop:
+            job, run = shop.jobs[name], shop.make_run()
+            self._beats.expect(name, job.budget)
+            try:
+                after = self._find_pause(job, run, self._do(job, self._watch(job, run)))
+            except StoppedError:
+                after = job.interval
+            except RotatorError as error:
+                after = self._note_failure(job, run, error)
+            else:
+                if self.failures.pop(name, 0):
+                    run.progress(JobRestored(), name.value)
+            self._beats.expect(name, after + GRACE)
+            return after
+
+    def _do(self, job: Job, run: RunContext) -> JobResult:
+        with naming_bugs("the other jobs go on"):
+            return self._do_shared(job, run) if job.is_shared else job.act(run)
+
+    def _do_shared(self, job: Job, run: RunContext) -> JobResult:
+        with run.services.database.begin() as work:
+            began = JobRun(job.name, make_period(work.now(), job.interval), self._holder, run.services.clock.now())
+            if not work.job_runs.begin(began):
+                return JobResult()
+        try:
+            result = job.act(run)
+        except RotatorError as error:
+            save_end(run, fail_run(run, began, error))
+            raise
+        ended_at = run.services.clock.now()
+        save_end(run, replace(began, ended_at=ended_at, outcome=JobOutcome.SUCCEEDED, counts=result.counts))
+        return result
+
+    def _watch(self, job: Job, run: RunContext) -> RunContext:
+        """Return the run with each event that it tells taken as a sign of life."""
+
+        def tell(event: Event, subject: str, /) -> None:
+            self._beats.expect(job.name, job.budget)
+            run.progress(event, subject)
+
+        return replace(run, progress=tell)
+
+    def _find_pause(self, job: Job, run: RunContext, result: JobResult) -> timedelta:
+        if result.next_at is None:
+            return job.interval
+        return min(job.interval, max(LEAST_PAUSE, result.next_at - run.services.clock.now()))
+
+    def _note_failure(self, job: Job, run: RunContext, error: RotatorError) -> timedelta:
+        failures = self.failures[job.name] = self.failures.get(job.name, 0) + 1
+        after = make_backoff(failures, first=min(FIRST_RETRY, job.interval), longest=min(LONGEST_RETRY, job.interval))
+        seconds = round(after.total_seconds())
+        failed = JobFailed(code=error.code, message=error.message, failures=failures, retry_seconds=seconds)
+        run.progress(failed, job.name.value)
+        if isinstance(error, InternalError):
+            logging.getLogger("rotator").error("traceback", exc_info=error.__cause__)
+        return after

@@ -1,0 +1,101 @@
+"""What each job of the daemon does, as a use case that says what came of it and when there is next something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobOutcome
+from rotator.engine.anchoring import check_log
+from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
+from rotator.engine.noticing import make_down_event
+from rotator.engine.run import run_once
+from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
+from rotator.engine.status import NextAction, PatStatus, status_from
+from rotator.errors import RotatorError
+
+_PROVEN_SOON = timedelta(minutes=1)
+_LOOK_AGAIN = timedelta(seconds=5)
+_BY_TIME = (NextAction.RETIRE, NextAction.SETTLE)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What came of a job: how many of what, and when there is next something to do, if that is known."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    next_at: datetime | None = None
+
+
+class Pulse:
+    """What a daemon says of itself with each heartbeat. Work notes here when it began and when it last succeeded."""
+
+    def __init__(self, holder: str, began_at: datetime) -> None:
+        self.holder, self.began_at = holder, began_at
+        self.work_began_at: datetime | None = None
+        self.work_succeeded_at: datetime | None = None
+
+
+def work_due(run: RunContext, pulse: Pulse) -> JobResult:
+    """Do what `rotator once` does. A run that found nothing to do leaves its time in the pulse, and nothing else."""
+    began = begin_work(run)
+    pulse.work_began_at = began.began_at
+    try:
+        report = run_once(run)
+    except RotatorError as error:
+        save_end(run, fail_run(run, began, error))
+        raise
+    ended = end_work(run, began, report)
+    if ended.outcome is JobOutcome.SUCCEEDED:
+        pulse.work_succeeded_at = ended.ended_at
+    if report.outcomes or ended.outcome is not JobOutcome.SUCCEEDED:
+        save_end(run, ended)
+    return JobResult(ended.counts) if report.is_stopped else JobResult(ended.counts, find_next_moment(run))
+
+
+def find_next_moment(run: RunContext) -> datetime | None:
+    """Return when there is next something to do for any ManagedPat, by our own records; None when it is not known.
+
+    What should be over and is not yet, by a clock that is a little behind, is looked at again within seconds.
+    """
+    services, now = run.services, run.services.clock.now()
+    rows = status_from(services.database, run.policy, now, settle=services.timing.settle)
+    return min(filter(None, (_find_moment(row, now) for row in rows)), default=None)
+
+
+def _find_moment(row: PatStatus, now: datetime) -> datetime | None:
+    if row.next_at is None or row.next_action is NextAction.REPLACE_BY_HAND:
+        return None
+    if row.next_at > now:
+        return row.next_at
+    is_just_over = row.next_action in _BY_TIME and now - row.next_at < _PROVEN_SOON
+    return now + _LOOK_AGAIN if is_just_over else None
+
+
+def refresh_sign_ins(run: RunContext) -> JobResult:
+    """Refresh each account's sign-in, so that none ends because nobody used it. Those that cannot be are told."""
+    failed = 0
+    for account in run.services.accounts:
+        try:
+            with naming_bugs("the other accounts were refreshed"):
+                run.services.sign_in.refresh(account.name)
+        except RotatorError as error:
+            failed += 1
+            run.progress(*make_down_event((account.name, ""), error))
+    return JobResult({"refreshed": len(run.services.accounts) - failed, "failed": failed})
+
+
+def verify_audit(run: RunContext) -> JobResult:
+    """Recompute the audit log's hash chain. AuditChainError names the first event that is wrong."""
+    return JobResult({"events": check_log(run.services.database).events})
+
+
+def beat(run: RunContext, pulse: Pulse) -> JobResult:
+    """Note that the daemon lives, in place; forget the daemons of long ago."""
+    now = run.services.clock.now()
+    with run.services.database.begin() as work:
+        work.job_runs.beat(Heartbeat(pulse.holder, pulse.began_at, now, pulse.work_began_at, pulse.work_succeeded_at))
+        work.job_runs.forget_heartbeats(now - KEPT_FOR)
+    return JobResult()

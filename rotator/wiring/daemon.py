@@ -1,0 +1,121 @@
+"""The daemon, put together: one process, whose workshop is built from the settings at the start and at each reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rotator import __version__
+from rotator.adapters.clock import SystemBootClock, SystemClock
+from rotator.adapters.daemon_lock import only_daemon
+from rotator.adapters.database.engine import parse_url
+from rotator.adapters.logs import make_progress
+from rotator.adapters.processes import make_claimant
+from rotator.adapters.scheduler import JobScheduler
+from rotator.adapters.stop import ProcessStop
+from rotator.adapters.systemd import SystemdHost
+from rotator.daemon.beats import Beats
+from rotator.daemon.job import Workshop, Workshops
+from rotator.daemon.jobs import Intervals, make_jobs
+from rotator.daemon.supervisor import Requests, Supervisor
+from rotator.domain.events.daemon import StopRequested
+from rotator.domain.job_run import JobName
+from rotator.engine.jobs import Pulse
+from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError
+from rotator.wiring.installation import Installation, make_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from rotator.wiring.origin import Origin
+
+
+class Daemon:
+    """The process: its one stop, and what it is told by the service manager's environment."""
+
+    def __init__(self, origin: Origin, environment: MutableMapping[str, str]) -> None:
+        self._origin = origin
+        self._host = SystemdHost(environment)
+        self._clock, self._boot = SystemClock(), SystemBootClock()
+        self._progress = make_progress()
+        self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now())
+        self.stop = ProcessStop()
+
+    def run(self, requests: Requests) -> None:
+        """Run until a stop is asked for. What keeps it from starting is told to the service manager, and raised."""
+        try:
+            self._run(requests)
+        except RotatorError as error:
+            self._host.tell_status(error.message)
+            raise
+
+    def tell_stop(self, finishing: int) -> None:
+        """Log that a stop was asked for."""
+        self._progress(StopRequested(finishing=finishing), Installation(self._origin).actor)
+
+    def _run(self, requests: Requests) -> None:
+        first = self._open()
+        url = first.database_url.reveal()
+        with self._alone(url):
+            shops, beats = Workshops(self._make_workshop(first)), Beats(self._boot)
+            supervisor = Supervisor(
+                shops,
+                lambda: self._rebuild(url),
+                self._make_scheduler,
+                beats,
+                self._host,
+                self._progress,
+                self._pulse.holder,
+                first.actor,
+            )
+            supervisor.run(requests, __version__)
+
+    def _open(self) -> Installation:
+        """Open an installation with everything read that it needs. ConfigError for what is missing.
+
+        A database of another schema is refused. One that is away is waited for: each job tells of it.
+        """
+        installation = Installation(self._origin, self.stop)
+        try:
+            installation.check_secrets()
+            installation.make_run()
+            with suppress(DatabaseUnreachableError, DatabaseLockedError), installation.database.read():
+                pass
+        except BaseException:
+            installation.close()
+            raise
+        return installation
+
+    def _rebuild(self, url: str) -> Workshop:
+        installation = self._open()
+        if installation.database_url.reveal() != url:
+            installation.close()
+            raise ConfigError(["database: was changed"], fix="Restart the daemon: its database is chosen at the start.")
+        return self._make_workshop(installation)
+
+    def _make_workshop(self, installation: Installation) -> Workshop:
+        daemon = installation.settings.daemon
+        every = Intervals(daemon.work, daemon.refresh, daemon.verify_audit, daemon.heartbeat)
+        return Workshop(
+            jobs=make_jobs(every, self._pulse),
+            make_run=installation.make_run,
+            close=installation.close,
+            stop_within=daemon.stop_within,
+            needs_restart=installation.list_fixed_secrets(),
+        )
+
+    def _make_scheduler(self, act: Callable[[JobName], timedelta]) -> JobScheduler:
+        return JobScheduler(self._clock, self._boot, act)
+
+    @contextmanager
+    def _alone(self, url: str) -> Iterator[None]:
+        """Keep other daemons from an SQLite database; on PostgreSQL several share the work by claims."""
+        place = parse_url(url)
+        if place.drivername != "sqlite":
+            yield
+            return
+        with only_daemon(Path(place.database or ""), self._clock.now()):
+            yield

@@ -1,0 +1,197 @@
+"""The daemon as a process on the sandbox: it works, is told things by signals, and ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
+from tests.support.killing import CHANGES, Stage, open_stage
+from tests.support.proving import with_sample
+
+_MINT, _STORE, _REVOKE = CHANGES
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Prepare a stage: signed in, with one PAT adopted."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Iterator[Stage]:
+    """Reset the stage, with a lease that outlasts the test; put its policy back."""
+    policy = prepared.sandbox.addresses.policy_path
+    before = policy.read_text(encoding="utf-8")
+    prepared.reset(lease="1h")
+    yield prepared
+    prepared.end()
+    policy.write_text(before, encoding="utf-8")
+
+
+def is_rotated(stage: Stage) -> bool:
+    """Whether the one PAT was rotated, and all is at rest."""
+    return "rotation_completed" in stage.find_events() and not stage.find_open_states() and not stage.find_claims()
+
+
+def test_daemon_rotates_what_is_due_and_ends_with_0_when_it_is_stopped(stage: Stage) -> None:
+    """Its log is JSON, and status knows from its heartbeat that it works."""
+    daemon = start_daemon(stage, heartbeat="1s")
+    daemon.wait_until(lambda: is_rotated(stage))
+    daemon.wait_until(lambda: read_status(stage)["runs"]["last_succeeded_at"] is not None)
+    assert daemon.stop() == 0, daemon.run.read()
+    events = daemon.list_events()
+    assert (events[0], events[-2:]) == ("daemon_started", ["stop_requested", "daemon_stopped"])
+    assert not {"job_failed", "traceback"} & set(events)
+    assert daemon.run.output.read_bytes() == b""
+    stage.check_end()
+
+
+def read_status(stage: Stage) -> dict[str, dict[str, str | None]]:
+    """What `rotator status --json` prints."""
+    run = stage.start("status", "--json")
+    assert run.wait() == 0, run.read()
+    document: dict[str, dict[str, str | None]] = json.loads(run.output.read_text(encoding="utf-8"))
+    return document
+
+
+def test_daemon_revokes_at_the_moment_when_the_overlap_ends(stage: Stage) -> None:
+    """Long before the next regular look."""
+    set_overlap(stage, "3s")
+    daemon = start_daemon(stage, work="30m")
+    daemon.wait_for("rotation_completed")
+    assert daemon.stop() == 0
+    log = {line["event"]: line for line in daemon.read_log()}
+    assert log["overlap_started"]["timestamp"] < log["revoke_started"]["timestamp"]
+    stage.check_end()
+
+
+PHASES = {
+    "mint": (_MINT, ["overlapping"], 1),
+    "store": (_STORE, ["overlapping"], 1),
+    "revoke": (_REVOKE, ["retiring"], 0),
+}
+
+
+STOPS = {
+    f"{number.name}-{phase}": (phase, number, code)
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130))
+    for phase in PHASES
+}
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("phase", "number", "code"), with_sample(STOPS, ["SIGTERM-mint", "SIGINT-store"]))
+def test_daemon_finishes_what_exists_only_in_memory_when_it_is_stopped(
+    stage: Stage, phase: str, number: signal.Signals, code: int
+) -> None:
+    request, states, finishing = PHASES[phase]
+    stage.postpone(*request)
+    daemon = start_daemon(stage)
+    daemon.wait_until(stage.faults.struck.is_set)
+    daemon.send(number)
+    daemon.wait_for("stop_requested")
+    stage.faults.close()
+    assert daemon.run.wait() == code, daemon.run.read()
+    assert (stage.find_open_states(), stage.find_claims()) == (states, [])
+    [asked] = [line for line in daemon.read_log() if line["event"] == "stop_requested"]
+    assert asked["finishing"] == finishing
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_ends_the_daemon_at_once(stage: Stage, number: signal.Signals) -> None:
+    stage.postpone(*_MINT)
+    daemon = start_daemon(stage)
+    daemon.wait_until(stage.faults.struck.is_set)
+    daemon.send(number)
+    daemon.wait_for("stop_requested")
+    while daemon.run.process.poll() is None:
+        daemon.send(number)
+        try:
+            daemon.run.process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            continue
+    assert daemon.run.process.returncode == 128 + number
+    assert stage.find_open_states() == ["minting"]
+    stage.land()
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def test_daemon_works_at_once_when_it_is_told_to(stage: Stage) -> None:
+    daemon = start_settled(stage)
+    looks = count_looks(stage)
+    daemon.send(signal.SIGUSR1)
+    daemon.wait_until(lambda: count_looks(stage) > looks)
+    assert daemon.stop() == 0
+
+
+def start_settled(stage: Stage) -> RunningDaemon:
+    """Start a daemon that has done all there is to do, and looks again in an hour."""
+    daemon = start_daemon(stage, work="1h")
+    daemon.wait_until(lambda: is_rotated(stage))
+    daemon.wait_for("pat_revoked")
+    return daemon
+
+
+def count_looks(stage: Stage) -> int:
+    """How often the server's list was asked for."""
+    return sum(entry.path.endswith("/tokens/pats") and entry.method == "GET" for entry in stage.world.record.all())
+
+
+def test_daemon_goes_on_with_new_settings_when_it_reloads(stage: Stage) -> None:
+    """A policy that ignores everything is in force after it; the log says what only a restart renews."""
+    daemon = start_settled(stage)
+    policy = stage.sandbox.addresses.policy_path
+    policy.write_text(policy.read_text(encoding="utf-8") + "\n# another digest\n", encoding="utf-8")
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("daemon_reloaded")
+    daemon.wait_until(lambda: stage.find_events().count("policy_changed") == 2)
+    assert daemon.stop() == 0
+    assert "reload_refused" not in daemon.list_events()
+
+
+def test_daemon_goes_on_as_it_was_when_a_reload_is_refused(stage: Stage) -> None:
+    """Settings that cannot be read, a key that is missing, another database: each is told, and it works on."""
+    daemon = start_settled(stage)
+    path = stage.sandbox.addresses.config_path
+    before = path.read_text(encoding="utf-8")
+    broken = (before + "zzz: 1\n", before.replace("token-cache.key", "gone.key"), before.replace("rotator.db", "o.db"))
+    for count, text in enumerate(broken, 1):
+        path.write_text(text, encoding="utf-8")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reload_refused", count)
+    told = [line["message"] for line in daemon.read_log() if line["event"] == "reload_refused"]
+    assert ["zzz" in told[0], "gone.key" in told[1], "database" in told[2]] == [True, True, True]
+    looks = count_looks(stage)
+    daemon.send(signal.SIGUSR1)
+    daemon.wait_until(lambda: count_looks(stage) > looks)
+    path.write_text(before, encoding="utf-8")
+    assert daemon.stop() == 0
+
+
+def test_second_daemon_is_told_who_works_on_the_database(stage: Stage) -> None:
+    daemon = start_settled(stage)
+    second = stage.start("daemon")
+    assert second.wait() == 11
+    assert f"process {daemon.run.process.pid} on " in second.read()
+    assert daemon.stop() == 0
+    third = start_daemon(stage)
+    assert third.stop() == 0
+
+
+@pytest.mark.parametrize(("old", "new"), [("token-cache.key", "gone.key"), ("policy.yaml", "gone.yaml")])
+def test_daemon_does_not_start_when_something_is_missing(stage: Stage, old: str, new: str) -> None:
+    write_settings(stage)
+    path = stage.sandbox.addresses.config_path
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    run = stage.start("daemon")
+    assert run.wait() == 2
+    assert new in run.read()

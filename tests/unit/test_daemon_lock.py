@@ -1,0 +1,32 @@
+"""One daemon for one SQLite database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rotator.adapters.daemon_lock import only_daemon
+from rotator.errors import DatabaseError, DatabaseLockedError
+from tests.support.records import NOW
+
+
+def test_second_daemon_is_told_who_holds_the_database(tmp_path: Path) -> None:
+    """And may hold it afterwards. The lock's file is nobody else's to read."""
+    database = tmp_path / "rotator.db"
+    with only_daemon(database, NOW):
+        said = rf"process {os.getpid()} on .* since 2026-03-01"
+        with pytest.raises(DatabaseLockedError, match=said) as held, only_daemon(database, NOW):
+            pytest.fail("two hold it")
+        assert (held.value.code, held.value.exit_code) == ("daemon_running", 11)
+        with only_daemon(tmp_path / "other.db", NOW):
+            assert (tmp_path / "rotator.db.daemon").stat().st_mode & 0o777 == 0o600
+    with only_daemon(database, NOW):
+        pass
+
+
+def test_daemon_is_refused_when_the_folder_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="cannot be opened") as refused, only_daemon(tmp_path / "no" / "r.db", NOW):
+        pytest.fail("it is held")
+    assert refused.value.exit_code == 1

@@ -1,0 +1,150 @@
+"""The daemon as a whole, by its requests: start, look, reload, stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.daemon.beats import Beats
+from rotator.daemon.job import Workshop, Workshops
+from rotator.daemon.jobs import Intervals, make_jobs
+from rotator.daemon.supervisor import Request, Requests, Supervisor
+from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.engine.jobs import Pulse
+from rotator.errors import ConfigError
+from tests.support.engine import make_world
+from tests.support.scheduling import NotedHost, NotedScheduler
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+EVERY = Intervals(MINUTE, 15 * MINUTE, 24 * HOUR, timedelta(seconds=30))
+
+
+class House:
+    """A daemon in memory. `build` is what a reload does."""
+
+    def __init__(self) -> None:
+        self.world = make_world()
+        self.pulse = Pulse("daemon-1", self.world.clock.now())
+        self.closed: list[str] = []
+        self.build: Callable[[], Workshop] = lambda: self.make_shop("second")
+        self.host = NotedHost()
+        self.beats = Beats(self.world.clock)
+        self.shops = Workshops(self.make_shop("first"))
+        self.supervisor = Supervisor(
+            self.shops,
+            lambda: self.build(),
+            self._make_scheduler,
+            self.beats,
+            self.host,
+            lambda event, subject: self.world.told.append((event.type.name, event.make_line(subject))),
+            "daemon-1",
+            "rotator@host",
+        )
+
+    def make_shop(self, name: str, every: Intervals = EVERY) -> Workshop:
+        """All that the jobs work with."""
+        jobs = make_jobs(every, self.pulse)
+        return Workshop(jobs, self.world.make_run, lambda: self.closed.append(name), 80 * MINUTE / 60, ("database",))
+
+    def run(self, *requests: Request) -> None:
+        """Run it through these requests, and the stop."""
+        asked = Requests()
+        for request in (*requests, Request.STOP):
+            asked.put(request)
+        self.supervisor.run(asked, "1.0")
+
+    def list_told(self) -> list[str]:
+        """The names of what was told."""
+        return [event for event, _ in self.world.told]
+
+    def _make_scheduler(self, act: Callable[[JobName], timedelta]) -> NotedScheduler:
+        self.scheduler = NotedScheduler(act)
+        return self.scheduler
+
+
+def test_daemon_starts_every_job_and_stops_in_order() -> None:
+    house = House()
+    house.run()
+    assert house.scheduler.calls == ["start", "stop"]
+    assert [job for job, _ in house.scheduler.scheduled] == list(house.shops.current.jobs)
+    assert house.host.told == ["ready: Working", "stopping within 110 s"]
+    assert (house.list_told(), house.closed) == (["daemon_started", "daemon_stopped"], ["first"])
+
+
+def test_start_after_three_weeks_does_each_job_once_and_spread() -> None:
+    """What was done lately waits until its interval is over."""
+    house = House()
+    now = house.world.clock.now()
+    done = JobRun(JobName.REFRESH, now, "daemon-0", now, now, JobOutcome.SUCCEEDED)
+    with house.world.database.begin() as work:
+        work.job_runs.end(replace(done, period=now - 21 * 24 * HOUR, began_at=now - 21 * 24 * HOUR))
+        work.job_runs.end(replace(done, job=JobName.VERIFY_AUDIT, period=now - HOUR, began_at=now - HOUR))
+        work.job_runs.end(replace(done, job=JobName.WORK))
+    house.run()
+    waits = dict(house.scheduler.scheduled)
+    assert max(waits[name] for name in waits if name is not JobName.VERIFY_AUDIT) < timedelta(seconds=10)
+    assert len(set(waits.values())) == len(waits)
+    assert 23 * HOUR <= waits[JobName.VERIFY_AUDIT] < 23 * HOUR + MINUTE
+
+
+def test_start_tries_every_job_when_the_database_is_away() -> None:
+    house = House()
+    house.world.database.lost_reads = 1
+    house.run()
+    assert max(wait for _, wait in house.scheduler.scheduled) < timedelta(seconds=10)
+
+
+def test_daemon_works_at_once_when_asked() -> None:
+    house = House()
+    house.run(Request.WORK)
+    assert house.scheduler.scheduled[-1] == (JobName.WORK, timedelta(0))
+
+
+def test_daemon_proves_that_it_lives_only_while_every_job_does() -> None:
+    house = House()
+    house.run(Request.WORK)
+    assert house.host.told[1:3] == ["alive", "Working"]
+    house = House()
+    house.scheduler.meanwhile = lambda: house.world.advance(hours=1)
+    house.run(Request.WORK)
+    assert "alive" not in house.host.told
+    assert house.host.told[1].startswith("Stuck: heartbeat, work, refresh")
+
+
+def test_daemon_tells_when_the_thread_that_begins_the_jobs_had_died() -> None:
+    house = House()
+    house.scheduler.is_alive = False
+    house.run(Request.WORK)
+    assert house.list_told() == ["daemon_started", "scheduler_restarted", "daemon_stopped"]
+
+
+def test_reload_swaps_everything_and_begins_what_has_another_interval() -> None:
+    house = House()
+    house.build = lambda: house.make_shop("second", replace(EVERY, refresh=MINUTE))
+    house.run(Request.RELOAD)
+    assert house.host.told[:3] == ["ready: Working", "reloading", "ready: Working"]
+    again = house.scheduler.scheduled[len(house.shops.current.jobs) :]
+    assert [job for job, _ in again] == [JobName.WORK, JobName.REFRESH]
+    assert house.world.told[1] == ("daemon_reloaded", {"daemon": "rotator@host", "needs_restart": "database"})
+    assert house.closed == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(ConfigError(["policy.yaml:3: no"]), "config_invalid", "no"), (KeyError("x"), "internal", "goes on as it was")],
+)
+def test_reload_that_fails_keeps_everything_and_says_why(error: Exception, code: str, said: str) -> None:
+    house = House()
+
+    def refuse() -> Workshop:
+        raise error
+
+    house.build = refuse
+    house.run(Request.RELOAD)
+    name, line = house.world.told[1]
+    assert (name, line["code"]) == ("reload_refused", code)
+    assert said in str(line["message"])
+    assert (house.host.told[2], house.closed) == ("ready: Working", ["first"])

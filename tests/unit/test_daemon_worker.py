@@ -1,0 +1,190 @@
+"""One job of the daemon: what goes wrong is told, counted and tried again, and what it works with stays open."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.daemon.beats import Beats
+from rotator.daemon.job import Job, Workshop, Workshops
+from rotator.daemon.worker import LEAST_PAUSE, Worker
+from rotator.domain.events.places import ScanStarted
+from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.engine.context import RunContext
+from rotator.engine.jobs import JobResult
+from rotator.errors import DatabaseError, DatabaseUnreachableError, StoppedError
+from tests.support.engine import EngineWorld, make_world
+
+MINUTE = timedelta(minutes=1)
+WORK, REFRESH = JobName.WORK, JobName.REFRESH
+
+
+class Bench:
+    """A worker with one job, whose act can be replaced."""
+
+    def __init__(self, name: JobName = WORK, *, is_shared: bool = False) -> None:
+        self.world: EngineWorld = make_world()
+        self.act: Callable[[RunContext], JobResult] = lambda run: JobResult()
+        self.done = 0
+        self.closed: list[str] = []
+        self.job = Job(name, MINUTE, 5 * MINUTE, is_shared, self._do)
+        self.beats = Beats(self.world.clock)
+        self.shops = Workshops(self.make_shop("first"))
+        self.worker = Worker(self.shops, self.beats, "daemon-1")
+
+    def make_shop(self, name: str) -> Workshop:
+        """All that the job works with."""
+        make_run = self.world.make_run
+        return Workshop({self.job.name: self.job}, make_run, lambda: self.closed.append(name), MINUTE)
+
+    def do(self) -> timedelta:
+        """Do the job."""
+        return self.worker.do(self.job.name)
+
+    def fail(self, error: BaseException) -> None:
+        """Let the job raise that."""
+
+        def raise_it(_: RunContext) -> JobResult:
+            raise error
+
+        self.act = raise_it
+
+    def list_told(self, name: str) -> list[dict[str, object]]:
+        """What was told under that name."""
+        return [dict(line) for event, line in self.world.told if event == name]
+
+    def find_last(self) -> JobRun | None:
+        """The newest run of the job in the database."""
+        with self.world.database.read() as reading:
+            return reading.job_runs.find_last(self.job.name, self.world.clock.now())
+
+    def _do(self, run: RunContext) -> JobResult:
+        self.done += 1
+        return self.act(run)
+
+
+def test_job_is_done_again_after_its_interval() -> None:
+    bench = Bench()
+    assert bench.do() == MINUTE
+    assert (bench.done, bench.worker.failures) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"), [(20, timedelta(seconds=20)), (900, MINUTE), (0, LEAST_PAUSE), (-50, LEAST_PAUSE)]
+)
+def test_job_is_done_again_when_there_is_something_to_do(ahead: int, expected: timedelta) -> None:
+    """Never later than its interval, and never without a pause."""
+    bench = Bench()
+    next_at = bench.world.clock.now() + timedelta(seconds=ahead)
+    bench.act = lambda run: JobResult(next_at=next_at)
+    assert bench.do() == expected
+
+
+def test_job_that_fails_is_told_and_tried_again_at_growing_intervals_until_it_works() -> None:
+    bench = Bench()
+    bench.fail(DatabaseUnreachableError("the database is away"))
+    assert [bench.do().total_seconds() for _ in range(4)] == [10, 20, 40, 60]
+    told = bench.list_told("job_failed")
+    assert [line["failures"] for line in told] == [1, 2, 3, 4]
+    assert told[0] == {
+        "job": "work",
+        "code": "database_unreachable",
+        "message": "the database is away",
+        "failures": 1,
+        "retry_seconds": 10,
+    }
+    assert bench.worker.failures == {WORK: 4}
+    bench.act = lambda run: JobResult()
+    assert (bench.do(), bench.do()) == (MINUTE, MINUTE)
+    assert bench.list_told("job_restored") == [{"job": "work"}]
+    assert bench.worker.failures == {}
+
+
+def test_exception_of_ours_or_not_is_named_when_nobody_expected_it(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.fail(ZeroDivisionError("no"))
+    with caplog.at_level(logging.ERROR, "rotator"):
+        assert bench.do() == timedelta(seconds=10)
+    [told] = bench.list_told("job_failed")
+    assert told["code"] == "internal"
+    assert "ZeroDivisionError at " in str(told["message"])
+    assert "the other jobs go on" in str(told["message"])
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_job_that_is_stopped_has_not_failed() -> None:
+    bench = Bench()
+    bench.fail(StoppedError())
+    assert bench.do() == MINUTE
+    assert (bench.world.told, bench.worker.failures) == ([], {})
+
+
+def test_shared_job_leaves_its_run() -> None:
+    bench = Bench(REFRESH, is_shared=True)
+    bench.act = lambda run: JobResult({"refreshed": 2})
+    assert bench.do() == MINUTE
+    now = bench.world.clock.now()
+    done = JobRun(REFRESH, now, "daemon-1", now, now, JobOutcome.SUCCEEDED, {"refreshed": 2})
+    assert bench.find_last() == done
+    bench.world.advance(minutes=1)
+    bench.fail(DatabaseError("no space", code="database_full"))
+    bench.do()
+    failed = bench.find_last()
+    assert failed is not None
+    assert failed.failure is not None
+    assert (failed.outcome, failed.failure.code) == (JobOutcome.FAILED, "database_full")
+
+
+def test_shared_job_is_left_alone_when_another_daemon_does_its_period() -> None:
+    bench = Bench(REFRESH, is_shared=True)
+    now = bench.world.clock.now()
+    with bench.world.database.begin() as work:
+        work.job_runs.begin(JobRun(REFRESH, now, "daemon-2", now))
+    assert (bench.do(), bench.done) == (MINUTE, 0)
+    bench.world.advance(minutes=1)
+    assert (bench.do(), bench.done) == (MINUTE, 1)
+
+
+def test_job_is_late_when_it_makes_no_progress_within_its_budget() -> None:
+    """Each event that it tells is progress."""
+    bench = Bench()
+    seen: list[tuple[JobName, ...]] = []
+
+    def crawl(run: RunContext) -> JobResult:
+        bench.world.advance(minutes=4)
+        run.progress(ScanStarted(), "build-bot/contoso")
+        for _ in range(2):
+            bench.world.advance(minutes=4)
+            seen.append(bench.beats.find_late())
+        return JobResult()
+
+    bench.act = crawl
+    bench.do()
+    assert seen == [(), (WORK,)]
+    assert bench.beats.find_late() == ()
+    bench.world.advance(minutes=4)
+    assert bench.beats.find_late() == (WORK,)
+
+
+def test_workshop_stays_open_until_the_job_is_over_when_another_takes_its_place() -> None:
+    bench = Bench()
+    second = replace(bench.make_shop("second"))
+
+    def swap(_: RunContext) -> JobResult:
+        bench.shops.swap(second)
+        assert bench.closed == []
+        return JobResult()
+
+    bench.act = swap
+    bench.do()
+    assert (bench.closed, bench.shops.current) == (["first"], second)
+    bench.act = lambda run: JobResult()
+    bench.do()
+    bench.shops.swap(bench.make_shop("third"))
+    assert bench.closed == ["first", "second"]
+    bench.shops.close()
+    assert bench.closed == ["first", "second", "third"]

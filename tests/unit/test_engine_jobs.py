@@ -1,0 +1,108 @@
+"""What each job of the daemon does, on the fakes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
+from rotator.engine.jobs import JobResult, Pulse, beat, find_next_moment, refresh_sign_ins, verify_audit, work_due
+from rotator.errors import SignInRequiredError, StoppedError
+from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+
+
+def make_pulse(world: EngineWorld) -> Pulse:
+    """The pulse of a daemon that starts now."""
+    return Pulse("daemon-1", world.clock.now())
+
+
+def load_runs(world: EngineWorld) -> list[JobRun]:
+    """The newest run of work, and the newest that succeeded."""
+    with world.database.read() as reading:
+        now = world.clock.now()
+        found = [reading.job_runs.find_last(JobName.WORK, now, outcome) for outcome in (None, JobOutcome.SUCCEEDED)]
+    return [run for run in found if run is not None]
+
+
+def test_work_leaves_its_run_when_it_did_something_and_only_its_time_when_it_did_not() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    assert work_due(world.make_run(), pulse).counts == {"rotated": 1}
+    [last, success] = load_runs(world)
+    assert (last, last.counts) == (success, {"rotated": 1})
+    world.advance(minutes=5)
+    before = world.database.dump()
+    assert work_due(world.make_run(), pulse).counts == {}
+    assert world.database.dump() == before
+    assert (pulse.work_began_at, pulse.work_succeeded_at) == (world.clock.now(), world.clock.now())
+
+
+def test_work_is_no_success_when_an_account_is_down() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    world.sign_in.refusals["release-bot"] = SignInRequiredError("it lapsed", account="release-bot")
+    work_due(world.make_run(), pulse)
+    assert (pulse.work_began_at, pulse.work_succeeded_at) == (world.clock.now(), None)
+    assert [run.outcome for run in load_runs(world)] == [JobOutcome.FAILED]
+
+
+def test_work_that_is_stopped_names_no_next_moment() -> None:
+    world = make_world()
+    world.stop.set()
+    pulse = make_pulse(world)
+    assert work_due(world.make_run(), pulse) == JobResult()
+    assert pulse.work_succeeded_at is None
+    assert [run.outcome for run in load_runs(world)] == [JobOutcome.STOPPED]
+
+
+def test_next_moment_is_the_earliest_at_which_something_falls_due() -> None:
+    world = make_world(NAME, "ci-build")
+    assert find_next_moment(world.make_run()) is None  # both are due now, and nothing else is ahead
+    work_due(world.make_run(), make_pulse(world))
+    ends_at = world.rotations()[0].overlap_until
+    assert find_next_moment(world.make_run()) == ends_at
+    world.clock.advance(OVERLAP)
+    assert find_next_moment(world.make_run()) == world.clock.now() + timedelta(seconds=5)
+    world.advance(seconds=61)
+    assert find_next_moment(world.make_run()) is None
+    work_due(world.make_run(), make_pulse(world))
+    rotated = world.record()
+    next_at = find_next_moment(world.make_run())
+    assert next_at is not None
+    assert rotated.valid_from < next_at < rotated.valid_to
+
+
+def test_next_moment_is_not_that_of_what_a_person_has_to_do() -> None:
+    world = make_world(policy=make_policy(replace(RULE, action=type(RULE.action)("alert"))))
+    assert find_next_moment(world.make_run()) is None
+
+
+def test_sign_ins_are_refreshed_each_and_what_is_refused_is_told() -> None:
+    world = make_world()
+    world.sign_in.refusals["build-bot"] = SignInRequiredError("it lapsed", account="build-bot")
+    assert refresh_sign_ins(world.make_run()).counts == {"refreshed": 1, "failed": 1}
+    assert world.told == [("sign_in_lapsed", {"account": "build-bot", "code": "sign_in_required"})]
+    world.stop.set()
+    with pytest.raises(StoppedError):
+        refresh_sign_ins(world.make_run())
+
+
+def test_audit_is_verified_and_the_daemon_says_that_it_lives() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    began = world.clock.now()
+    work_due(world.make_run(), pulse)
+    with world.database.read() as reading:
+        events = reading.audit.load_newest_number()
+    assert verify_audit(world.make_run()).counts == {"events": events}
+    world.advance(days=31)
+    with world.database.begin() as work:
+        work.job_runs.beat(Heartbeat("daemon-0", began, began))
+    beat(world.make_run(), pulse)
+    with world.database.read() as reading:
+        assert reading.job_runs.load_heartbeats() == (
+            Heartbeat("daemon-1", began, world.clock.now(), began, pulse.work_succeeded_at),
+        )
