@@ -11,7 +11,8 @@ that died while it was held is a break of the promise, with these causes as the 
 - a write took effect later than any answer is waited for: then consumers may read a dead PAT until the next
   undisturbed run, and not beyond it (where the secret never held a PAT that lived, there is nothing to put back: it
   stays until the first PAT is made);
-- a PAT expired whose rotation a person kept from happening;
+- a PAT expired whose rotation a person kept from happening, or (for those that hold it) which a person had managed by a
+  rule that replaces it with less than an overlap to go;
 - a PAT of three days expired, and no run of its last day, in which it is due, could work on it: each was killed, found
   the database failing, or had a wrong clock;
 - a person named a PAT, gave it another secret, and left its consumers with one that no record names.
@@ -103,6 +104,7 @@ class Oracle:
         self._ended_early: set[str] = set()
         self._neglected: set[Place] = set()
         self._short: set[str] = set()
+        self._fleeting: set[Place] = set()
         self._untold: set[str] = set()
         self._kept_apart: set[Place] = set()
         self._served: set[Place] = set()
@@ -145,6 +147,10 @@ class Oracle:
     def note_short(self, authorization_id: str) -> None:
         """That PAT has not much more than an overlap left: who still holds its value when it expires is no surprise."""
         self._short.add(authorization_id)
+
+    def note_fleeting(self, place: Place) -> None:
+        """A person put a PAT of so short a life there that the rule replaces it with less than an overlap to go."""
+        self._fleeting.add(place)
 
     def note_consumers_of(self, place: Place) -> None:
         """Whoever reads that secret means the PAT that is in it now, and no other of the same display name."""
@@ -240,6 +246,8 @@ class Oracle:
                 self._judge_record(row)
         told = {row["authorization_id"] for row in rows if row["state"] == "untracked" and row["last_error"]}
         used = {stretch.owner for stretch in self._stretches.values()} | {row["authorization_id"] for row in managed}
+        overlapping = {(row["vault"], row["secret_name"]) for row in managed if row["state"] == "overlapping"}
+        used |= {stretch.owner for stretch in self._held if stretch.place in overlapping & self._fleeting}
         for found in self._world.show_live():
             if not self.is_foreign(found) and found not in used | told | self._untold:
                 self.breaks.append(f"I2: {found} is ours and lives, and nobody uses or reports it")
@@ -315,7 +323,7 @@ class Oracle:
             self._was_out_of_reach(stretch.place, owner)
             or stretch.place in self._neglected
             or self.is_foreign(owner)
-            or (is_held and owner in self._short)
+            or (is_held and (owner in self._short or stretch.place in self._fleeting))
         )
 
     def _was_out_of_reach(self, place: Place, owner: str) -> bool:

@@ -200,11 +200,18 @@ def _is_unconfirmed(pat: ManagedPat | None) -> bool:
     return pat is not None and pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED
 
 
+def _make_pause(world: World) -> timedelta:
+    """How long after a run the next one begins, once the faults have ended."""
+    return max(timedelta(hours=1), world.oracle.overlap / 8)
+
+
 def _run_until_at_rest(world: World, history: History) -> None:
-    """Runs some hours apart, and one more at the end."""
-    pause = max(timedelta(hours=1), world.oracle.overlap / 8)
-    cycles, short_end = 0, LONG_AGO
-    while cycles == 0 or not _is_at_rest(world):
+    """Runs some hours apart, until one has found everything at rest and left it so."""
+    cycles, pause, short_end = 0, _make_pause(world), LONG_AGO
+    while True:
+        for pat in world.load_fleeting(pause):
+            world.oracle.note_fleeting((pat.vault, pat.secret_name))
+        was_at_rest = cycles > 0 and _is_at_rest(world)
         short_end = max(short_end, _find_short_end(world))
         if cycles >= (MOST_CYCLES * 4 if world.clock.now() < short_end else MOST_CYCLES):
             raise InvariantError(
@@ -212,9 +219,10 @@ def _run_until_at_rest(world: World, history: History) -> None:
             )
         run_process(world, history, None)
         world.oracle.judge_served(world.show_status())
+        if was_at_rest and _is_at_rest(world):
+            break
         world.clock.advance(pause)
         cycles += 1
-    run_process(world, history, None)
     check_breaks(world)
 
 
@@ -236,7 +244,8 @@ def _is_at_rest(world: World) -> bool:
         records, unfinished = reading.inventory.load_all(), reading.journal.load_open()
         pending = {item.name for item in reading.revocations.load()}
     now = world.clock.now()
-    if any(rotation.name not in world.spoiled for rotation in unfinished):
+    fleeting = {pat.name for pat in world.load_fleeting(_make_pause(world))}
+    if any(rotation.name not in world.spoiled | fleeting for rotation in unfinished):
         return False
     if any(_is_awaited(pat) and pat.name not in world.spoiled for pat in records):
         return False

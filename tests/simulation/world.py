@@ -45,6 +45,8 @@ ACCOUNTS = (
 STALE = 0.05
 """The share of reads of the vault, but for those by version id, that are one version old."""
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
+ROTATED_AT = 1 / 3
+"""The share of its life that a PAT has left when it is due."""
 NAMES = ("ci-build", "npm-feed")
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -251,6 +253,12 @@ class World:
         record = self.load_record(name)
         return record is not None and record.secret_name in self.written
 
+    def load_fleeting(self, pause: timedelta) -> list[ManagedPat]:
+        """What a person has adopted although its rule begins a rotation with less than an overlap and a pause to go."""
+        with self.database.read() as reading:
+            adopted = [pat for pat in reading.inventory.load_all() if pat.name in self.adopted]
+        return [pat for pat in adopted if (pat.valid_to - pat.valid_from) * ROTATED_AT < self.oracle.overlap + pause]
+
     def find_newest(self, location: SecretLocation) -> str | None:
         """The id of a secret's newest version."""
         versions = self.secrets.versions_of(location)
@@ -450,7 +458,15 @@ class World:
 def make_policy() -> Policy:
     """Due under a third, two hours of overlap."""
     rule = Rule(
-        "all", Match(), RuleAction.ROTATE, Threshold(share=1 / 3), None, OVERLAP, VAULT, "{organization}-{name}", False
+        "all",
+        Match(),
+        RuleAction.ROTATE,
+        Threshold(share=ROTATED_AT),
+        None,
+        OVERLAP,
+        VAULT,
+        "{organization}-{name}",
+        False,
     )
     return Policy((rule,), Guardrails(), "0" * 64)
 
