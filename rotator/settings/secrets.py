@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,9 @@ from rotator.settings.words import say_alternatives
 
 FetchFromVault = Callable[[str, str], SecretValue]
 """(vault URL, secret name) -> its current value."""
+
+Warn = Callable[[str, str], None]
+"""Told a problem that is no error, and its fix."""
 
 MAKE_KEY = "openssl rand -base64 32 | tr '+/' '-_'"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,6 +51,9 @@ class SecretForm(StrEnum):
     CERTIFICATE = "certificate"
     DATABASE_URL = "database_url"
     PROXY = "proxy"
+
+
+_KEYS = frozenset({SecretForm.FERNET_KEY, SecretForm.CERTIFICATE})
 
 
 @dataclass(frozen=True)
@@ -109,14 +116,23 @@ def _read_vault_reference(value: object) -> tuple[str, str]:
     return parse_vault(value["vault"]), name
 
 
+def _say_nothing(problem: str, fix: str) -> None:
+    """Keep it to ourselves."""
+
+
 def resolve(
-    reference: SecretReference, environ: Mapping[str, str], fetch_from_vault: FetchFromVault | None
+    reference: SecretReference,
+    environ: Mapping[str, str],
+    fetch_from_vault: FetchFromVault | None,
+    warn: Warn = _say_nothing,
 ) -> SecretValue:
     """The secret itself, in the form it must have; a database URL comes with an absolute SQLite path.
 
+    `warn` is told of a file that too many can read.
+
     ConfigError names the setting, what is missing and what to do. Errors of `fetch_from_vault` pass through.
     """
-    secret = _fetch(reference, environ, fetch_from_vault)
+    secret = _fetch(reference, environ, fetch_from_vault, warn)
     if not secret.reveal().strip():
         raise _missing(reference, f"{describe(reference)} is empty", "Put the secret there")
     try:
@@ -127,7 +143,7 @@ def resolve(
 
 
 def _fetch(
-    reference: SecretReference, environ: Mapping[str, str], fetch_from_vault: FetchFromVault | None
+    reference: SecretReference, environ: Mapping[str, str], fetch_from_vault: FetchFromVault | None, warn: Warn
 ) -> SecretValue:
     name = reference.name
     if reference.literal is not None:
@@ -137,6 +153,7 @@ def _fetch(
             raise _missing(reference, f"the environment variable {name} is not set", f"Set {name}")
         return SecretValue(environ[name].strip("\r\n"))
     if reference.source is SecretSource.FILE:
+        _check_mode(reference, Path(name), warn)
         return _read_file(reference, Path(name), "Create it, readable by the user rotator runs as")
     if reference.source is SecretSource.CREDENTIAL:
         folder = environ.get("CREDENTIALS_DIRECTORY")
@@ -150,6 +167,20 @@ def _fetch(
     if fetch_from_vault is None:
         raise _missing(reference, "secrets in Key Vault cannot be used here", "Give it as {env: NAME} or {file: PATH}")
     return fetch_from_vault(reference.vault, name)
+
+
+def _check_mode(reference: SecretReference, path: Path, warn: Warn) -> None:
+    """Refuse a key that every user of this host can read, and tell of other secrets that somebody else can."""
+    try:
+        mode = path.stat().st_mode  # of the file itself: Kubernetes mounts secrets as links
+    except OSError:
+        return  # reading it says what is wrong
+    fix = f"Run: chmod 600 {path} (in Kubernetes, set the volume's defaultMode to 0400 or 0440)"
+    if mode & stat.S_IROTH and reference.form in _KEYS:
+        raise ConfigError([f"{reference.setting}: every user of this host can read {path}"], fix=fix)
+    if mode & (stat.S_IROTH | stat.S_IRGRP):
+        who = "every user of this host" if mode & stat.S_IROTH else "its group"
+        warn(f"{reference.setting}: {who} can read {path}", fix)
 
 
 def _read_file(reference: SecretReference, path: Path, fix: str) -> SecretValue:

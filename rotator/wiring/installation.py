@@ -54,6 +54,7 @@ class Installation:
         self._origin = origin
         self._given_stop = stop
         self._stack = ExitStack()
+        self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +183,7 @@ class Installation:
             return self._resolve(http.proxy)
         unused = find_unused_proxy(self._origin.environment)
         if unused is not None and "*" not in http.no_proxy:
-            warn(
+            self._warn_once(
                 f"the proxy of {unused} is not used: rotator takes no proxy from its environment",
                 "Set http.proxy in the settings, or http.no_proxy: ['*'] to say that none is wanted.",
             )
@@ -228,7 +229,10 @@ class Installation:
 
         settings = self.settings
         cache = EncryptedTokenCache(
-            settings.token_cache.path, self._resolve(settings.token_cache.key), progress=make_progress()
+            settings.token_cache.path,
+            self._resolve(settings.token_cache.key),
+            previous_keys=[self._resolve(key) for key in settings.token_cache.previous_keys],
+            progress=make_progress(),
         )
         accounts = [self._make_entra_account(account) for account in settings.accounts]
         entra = settings.entra
@@ -366,8 +370,16 @@ class Installation:
         from rotator.settings.secrets import resolve
 
         return resolve(
-            reference, self._origin.environment, lambda vault, name: self._host_store.fetch_plain_secret(vault, name)
+            reference,
+            self._origin.environment,
+            lambda vault, name: self._host_store.fetch_plain_secret(vault, name),
+            self._warn_once,
         )
+
+    def _warn_once(self, problem: str, fix: str) -> None:
+        if problem not in self._warned:
+            self._warned.add(problem)
+            warn(problem, fix)
 
 
 def make_run_id() -> str:

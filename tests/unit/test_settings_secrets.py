@@ -153,6 +153,7 @@ def test_cache_key_is_refused_with_the_command_that_makes_one_when_it_is_no_key(
 )
 def test_certificate_is_refused_when_a_part_is_missing(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "client.pem").write_text(text)
+    (tmp_path / "client.pem").chmod(0o600)
     error = failure(make({"file": "client.pem"}, tmp_path, SecretForm.CERTIFICATE), {})
     assert expected in str(error)
     assert CANARY not in str(error)
@@ -161,6 +162,7 @@ def test_certificate_is_refused_when_a_part_is_missing(tmp_path: Path, text: str
 def test_certificate_is_accepted_when_certificate_and_key_are_there(tmp_path: Path) -> None:
     text = "-----BEGIN PRIVATE KEY-----\nx\n-----BEGIN CERTIFICATE-----\ny"
     (tmp_path / "client.pem").write_text(text)
+    (tmp_path / "client.pem").chmod(0o600)
     reference = make({"file": "client.pem"}, tmp_path, SecretForm.CERTIFICATE)
     assert resolve(reference, {}, None).reveal() == text
 

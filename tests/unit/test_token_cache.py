@@ -320,3 +320,73 @@ def test_cache_keeps_old_or_new_content_when_killed_at_each_step_of_a_write(tmp_
         known = set(after)
     assert f"step{len(outcomes)}" in known
     assert not (tmp_path / "cache.bin.new").exists()
+
+
+# ---- keys that age
+
+
+def open_with(folder: Path, key: str, *previous: str) -> EncryptedTokenCache:
+    keys = [SecretValue(old) for old in previous]
+    return EncryptedTokenCache(folder / "cache.bin", SecretValue(key), previous_keys=keys)
+
+
+def test_cache_is_encrypted_with_the_new_key_when_it_is_next_written(tmp_path: Path, key: str) -> None:
+    oldest, old, new = Fernet.generate_key().decode(), key, Fernet.generate_key().decode()
+    put(open_cache(tmp_path, oldest), "a")
+    put(open_with(tmp_path, old, oldest), "b")
+    cache = open_with(tmp_path, new, old)
+    assert names(cache) == {"a", "b"}
+    with pytest.raises(TokenCacheKeyError):
+        names(open_with(tmp_path, new))
+    put(cache, "c")
+    for name in ("cache.bin", "cache.bin.previous"):
+        assert Fernet(new).decrypt((tmp_path / name).read_bytes()), f"{name} needs no older key"
+    (tmp_path / "cache.bin").write_bytes(b"rubbish")
+    assert names(open_with(tmp_path, new)) == {"a", "b"}
+
+
+def test_cache_names_the_setting_when_a_previous_key_is_no_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(TokenCacheKeyError, match=r"token_cache\.previous_keys") as refused:
+        open_with(tmp_path, key, CANARY)
+    assert CANARY not in str(refused.value) + refused.value.fix
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_cache_is_refused_when_it_is_a_link(tmp_path: Path, key: str, is_there: bool) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if is_there:
+        put(open_cache(elsewhere, key), "a")
+    (tmp_path / "cache.bin").symlink_to(elsewhere / "cache.bin")
+    for use in (names, lambda cache: put(cache, "b")):
+        with pytest.raises(RotatorError, match="is a link") as refused:
+            use(open_cache(tmp_path, key))
+        assert "token_cache.path" in refused.value.fix
+    assert (tmp_path / "cache.bin").is_symlink()
+    assert (elsewhere / "cache.bin").exists() == is_there
+
+
+def test_cache_files_stay_their_owners_when_root_writes_them(tmp_path: Path, key: str) -> None:
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65534, 65533)
+    owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
+    put(open_cache(tmp_path, key), "a")
+    put(open_cache(tmp_path, key), "b")
+    for path in tmp_path.iterdir():
+        assert (path.stat().st_uid, path.stat().st_gid) == owner, path
+        assert mode(path) == 0o600
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_lock_gives_nothing_away_that_was_there_before(tmp_path: Path, key: str) -> None:
+    """Else the owner of the folder could have root give him any file, by a link."""
+    of_root = tmp_path / "of-root"
+    of_root.write_text("")
+    before = of_root.stat().st_uid
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "cache.bin.lock").hardlink_to(of_root)
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65533)
+    put(open_cache(folder, key), "a")
+    assert of_root.stat().st_uid == before

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.revision import HEAD, load_revision
+from rotator.adapters.ownership import hand_over
 from rotator.errors import DatabaseError, DatabaseLockedError
 
 
@@ -128,7 +129,11 @@ def _try_lock(handle: int) -> bool:
 def _create_file(path: Path) -> None:
     """Create a database file with mode 0600 and WAL; its journals inherit the mode. An existing one stays as it is."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            hand_over(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
     except FileExistsError:
         if path.stat().st_size:
             return

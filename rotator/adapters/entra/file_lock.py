@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
+from rotator.adapters.ownership import hand_over
 from rotator.errors import RotatorError, TransientError
 
 _PAUSE_SECONDS = 0.02
@@ -60,7 +61,7 @@ class FileLock:
 
     def _lock_file(self, deadline: float) -> int:
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = _open(self._path)
         except OSError as error:
             raise RotatorError(
                 f"the lock file {self._path} cannot be opened: {error.strerror}",
@@ -85,6 +86,20 @@ class FileLock:
             code="token_cache_locked",
             fix="Wait for the other rotator process, or end it if it hangs.",
         )
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags, 0o600)
+    try:
+        hand_over(descriptor, path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import msal
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from rotator.adapters.entra.file_lock import FileLock
+from rotator.adapters.ownership import hand_over
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import TokenCacheDamaged, TokenCacheRecovered
 from rotator.domain.secret_value import SecretValue
@@ -73,12 +74,13 @@ class MemoryTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]
 
 
 class EncryptedTokenCache(MemoryTokenCache):
-    """MSAL's cache in a file of mode 0600, encrypted with a Fernet key.
+    """MSAL's cache in a file of mode 0600, encrypted with a Fernet key; `previous_keys` can still decrypt it.
 
     Every look-up sees what other processes wrote; every change is made under a lock on `PATH.lock` and is on the disk
     when the call returns. The previous generation is kept as `PATH.previous`. If the file cannot be read, that is used
     and `token_cache_recovered` is reported; if neither can be read, the cache is empty, `damage` says why, and
-    `token_cache_damaged` is reported. Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
+    `token_cache_damaged` is reported. A link in place of the file is refused.
+    Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
     `token_cache_unreadable`, `token_cache_unwritable`).
     """
 
@@ -87,6 +89,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         path: Path,
         key: SecretValue,
         *,
+        previous_keys: Sequence[SecretValue] = (),
         now: Callable[[], float] = time.time,
         progress: Progress | None = None,
     ) -> None:
@@ -95,7 +98,9 @@ class EncryptedTokenCache(MemoryTokenCache):
         self.damage: str | None = None
         self.key_makers[SIGN_IN] = _make_sign_in_key
         self._previous_path = path.with_name(path.name + ".previous")
-        self._fernet = _make_fernet(key)
+        fernets = [_make_fernet(key, "token_cache.key")]
+        fernets += [_make_fernet(previous, "token_cache.previous_keys") for previous in previous_keys]
+        self._fernet = MultiFernet(fernets)
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
         self._progress = progress
         self._depth = 0
@@ -202,8 +207,8 @@ class EncryptedTokenCache(MemoryTokenCache):
         if _Unreadable.OTHER_KEY in (reason, previous):
             raise TokenCacheKeyError(
                 [f"token_cache.key cannot decrypt {self.path}: it was written with another key, or damaged"],
-                fix="Set token_cache.key to the key that the file was written with, or remove "
-                f"{self.path} and {self._previous_path} and sign in again.",
+                fix="Set token_cache.key to the key that the file was written with, or add that one to "
+                f"token_cache.previous_keys, or remove {self.path} and {self._previous_path} and sign in again.",
             )
         self._tell(TokenCacheDamaged(damage=reason.value))
         return {}, f"the token cache {self.path} is {reason.value} and its previous generation is {previous.value}"
@@ -220,6 +225,12 @@ class EncryptedTokenCache(MemoryTokenCache):
                 f"the folder of the token cache {self.path} does not exist",
                 code="token_cache_folder",
                 fix=f"Create {self.path.parent}, or correct token_cache.path.",
+            )
+        if path.is_symlink():
+            raise RotatorError(
+                f"the token cache {path} is a link, and rotator replaces its files whole",
+                code="token_cache_unreadable",
+                fix="Write into token_cache.path where the file itself is, and remove the link.",
             )
         try:
             raw = path.read_bytes()
@@ -242,7 +253,8 @@ class EncryptedTokenCache(MemoryTokenCache):
     def _save(self) -> None:
         try:
             if self._is_intact and self._stat() is not None:
-                _write_whole(self._previous_path, self.path.read_bytes())
+                # With the key of now: once this is done twice, the previous keys are no longer needed.
+                _write_whole(self._previous_path, self._fernet.rotate(self.path.read_bytes()) + b"\n")
             _write_whole(self.path, self._fernet.encrypt(json.dumps(self._cache).encode()) + b"\n")
         except OSError as error:
             raise RotatorError(
@@ -264,11 +276,11 @@ class EncryptedTokenCache(MemoryTokenCache):
             self._progress(event, str(self.path))
 
 
-def _make_fernet(key: SecretValue) -> Fernet:
+def _make_fernet(key: SecretValue, setting: str) -> Fernet:
     try:
         return Fernet(key.reveal().strip().encode())
     except ValueError:
-        problem = "token_cache.key is not a Fernet key (32 bytes in URL-safe base64, 44 characters)"
+        problem = f"{setting} is not a Fernet key (32 bytes in URL-safe base64, 44 characters)"
     # Outside the `except`: the library's error holds the key.
     raise TokenCacheKeyError(
         [problem],
@@ -297,6 +309,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        hand_over(descriptor, path)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

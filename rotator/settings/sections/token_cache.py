@@ -13,6 +13,8 @@ from rotator.settings.secrets import SecretForm, SecretReference
 
 _parse_key = partial(parse_secret, setting="token_cache.key", form=SecretForm.FERNET_KEY)
 _CacheKey = Annotated[SecretReference, PlainValidator(_parse_key), SECRET]
+_parse_previous = partial(parse_secret, setting="token_cache.previous_keys", form=SecretForm.FERNET_KEY)
+_PreviousKey = Annotated[SecretReference, PlainValidator(_parse_previous), SECRET]
 
 
 class TokenCacheSettings(Section):
@@ -27,4 +29,9 @@ class TokenCacheSettings(Section):
         description="The Fernet key that encrypts the file: 44 characters of URL-safe base64. "
         "`rotator init` creates one; so does `openssl rand -base64 32 | tr '+/' '-_'`.",
         examples=[{"file": "token-cache.key"}],
+    )
+    previous_keys: tuple[_PreviousKey, ...] = Field(
+        default=(),
+        description="Keys that the file may still be encrypted with. When it is next written, `key` encrypts it.",
+        examples=[[{"file": "token-cache-2025.key"}]],
     )
