@@ -22,7 +22,8 @@ class SystemdHost:
         microseconds, process = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         is_ours = process in ("", str(os.getpid()))
-        self._watchdog = timedelta(microseconds=int(microseconds)) if is_ours and microseconds.isdecimal() else None
+        span = timedelta(microseconds=int(microseconds)) if is_ours and microseconds.isdecimal() else None
+        self._watchdog = span or None
         self._status = ""
 
     @property

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Job, Workshop, Workshops
-from rotator.daemon.worker import GRACE, Worker
+from rotator.daemon.worker import Worker
 from rotator.domain.events.daemon import (
     DaemonReloaded,
     DaemonStarted,
@@ -131,7 +131,7 @@ class Supervisor:
         self._host.tell_ready(self._describe())
 
     def _schedule(self, job: JobName, after: timedelta) -> None:
-        self._beats.allow(job, after + GRACE)
+        self._beats.allow_start(job, after)
         self._scheduler.schedule(job, after)
 
     def _describe(self) -> str:

@@ -22,8 +22,6 @@ FIRST_RETRY = timedelta(seconds=10)
 LONGEST_RETRY = timedelta(hours=1)
 LEAST_PAUSE = timedelta(seconds=2)
 """Between two runs of a job, however soon there is something to do."""
-GRACE = timedelta(minutes=2)
-"""How late a job may begin before it counts as stuck."""
 
 
 class Worker:
@@ -48,7 +46,7 @@ class Worker:
             else:
                 if self.failures.pop(name, 0):
                     run.progress(JobRestored(), name.value)
-            self._beats.expect(name, after + GRACE)
+            self._beats.expect_start(name, after)
             return after
 
     def _do(self, job: Job, run: RunContext) -> JobResult:

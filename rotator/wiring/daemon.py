@@ -60,7 +60,7 @@ class Daemon:
         first = self._open()
         url = first.database_url.reveal()
         with self._alone(url):
-            shops, beats = Workshops(self._make_workshop(first)), Beats(self._boot)
+            shops, beats = Workshops(self._make_workshop(first)), Beats(self._boot, self._host.watchdog)
             supervisor = Supervisor(
                 shops,
                 lambda: self._rebuild(url),

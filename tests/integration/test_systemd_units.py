@@ -7,18 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from rotator.settings.durations import parse_duration
+from rotator.settings.sections.daemon import DaemonSettings
 from tests.support.programs import need
 from tests.support.source_tree import ROOT
 
 _UNITS = ROOT / "systemd"
-_HIGHEST_EXPOSURE = 20  # tenths: 2.0 of 10
+_NAMES = ("rotator.service", "rotator-once.service", "rotator-once.timer")
+_SERVICES = _NAMES[:2]
+_HIGHEST_EXPOSURE = 12  # tenths: 1.2 of 10
 _HARDENING = {
     "CapabilityBoundingSet": "",
-    "DynamicUser": "yes",
     "LockPersonality": "yes",
     "MemoryDenyWriteExecute": "yes",
     "NoNewPrivileges": "yes",
     "PrivateDevices": "yes",
+    "PrivateMounts": "yes",
     "PrivateTmp": "yes",
     "ProtectHome": "yes",
     "ProtectKernelTunables": "yes",
@@ -26,6 +30,8 @@ _HARDENING = {
     "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
     "RestrictNamespaces": "yes",
     "SystemCallArchitectures": "native",
+    "UMask": "0077",
+    "User": "rotator",
 }
 
 
@@ -40,10 +46,10 @@ def _read(name: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def installed_units(tmp_path: Path) -> Path:
-    """A folder with both units, whose command is one that exists here."""
+    """A folder with the units, whose command is one that exists here."""
     program = shutil.which("true")
     assert program
-    for unit in ("rotator.service", "rotator.timer"):
+    for unit in _NAMES:
         text = (_UNITS / unit).read_text(encoding="utf-8")
         (tmp_path / unit).write_text(text.replace("/opt/rotator/bin/rotator", program), encoding="utf-8")
     return tmp_path
@@ -54,43 +60,87 @@ def _analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_units_are_accepted_when_systemd_verifies_them(installed_units: Path) -> None:
-    answer = _analyze("verify", installed_units / "rotator.service", installed_units / "rotator.timer")
+    answer = _analyze("verify", *(installed_units / name for name in _NAMES))
     assert answer.returncode == 0, answer.stderr
-    assert [line for line in answer.stderr.splitlines() if "rotator." in line] == []
+    assert [line for line in answer.stderr.splitlines() if "rotator" in line] == []
 
 
 def test_units_have_their_section_and_only_settings_when_read_as_text() -> None:
-    for unit, section in (("rotator.service", "[Service]"), ("rotator.timer", "[Timer]")):
+    for unit in _NAMES:
+        section = "[Timer]" if unit.endswith(".timer") else "[Service]"
         lines = (_UNITS / unit).read_text(encoding="utf-8").splitlines()
         assert section in lines
         assert [line for line in lines if line and not re.match(r"#|\[\w+\]$|[A-Z]\w+=", line)] == []
 
 
-def test_service_is_hardened_when_its_exposure_is_measured(installed_units: Path) -> None:
-    unit = installed_units / "rotator.service"
-    answer = _analyze("security", "--offline=true", f"--threshold={_HIGHEST_EXPOSURE}", unit)
+@pytest.mark.parametrize("name", _SERVICES)
+def test_service_is_hardened_when_its_exposure_is_measured(installed_units: Path, name: str) -> None:
+    answer = _analyze("security", "--offline=true", f"--threshold={_HIGHEST_EXPOSURE}", installed_units / name)
     assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr
 
 
-def test_service_has_every_hardening_when_read_as_text() -> None:
-    settings = _read("rotator.service")
-    assert {name: settings.get(name) for name in _HARDENING} == {name: [value] for name, value in _HARDENING.items()}
+@pytest.mark.parametrize("name", _SERVICES)
+def test_service_has_every_hardening_when_read_as_text(name: str) -> None:
+    """All but a /proc without the boot's id, by which the boot clock knows its boot."""
+    settings = _read(name)
+    assert {key: settings.get(key) for key in _HARDENING} == {key: [value] for key, value in _HARDENING.items()}
     assert settings["SystemCallFilter"][0] == "@system-service"
+    assert "ProcSubset" not in settings
 
 
-def test_service_runs_one_cycle_with_state_and_key_of_its_own() -> None:
-    settings = _read("rotator.service")
-    assert settings["Type"] == ["oneshot"]
-    assert settings["ExecStart"][0].endswith("/rotator once")
-    assert settings["StateDirectory"] == ["rotator"]
+@pytest.mark.parametrize("name", _SERVICES)
+def test_service_has_state_and_key_of_its_own(name: str) -> None:
+    """The state is the group's to read, too."""
+    settings = _read(name)
+    assert (settings["StateDirectory"], settings["StateDirectoryMode"]) == (["rotator"], ["0750"])
     credential, source = settings["LoadCredential"][0].split(":")
     readme = (_UNITS / "README.md").read_text(encoding="utf-8")
     assert f"key: {{credential: {credential}}}" in readme
     assert source in readme
 
 
+def test_daemon_is_watched_reloaded_and_started_anew() -> None:
+    settings = _read("rotator.service")
+    assert {key: settings[key] for key in ("Type", "Restart", "RestartSec", "RestartPreventExitStatus")} == {
+        "Type": ["notify"],
+        "Restart": ["on-failure"],
+        "RestartSec": ["30s"],
+        "RestartPreventExitStatus": ["2 11"],
+    }
+    assert settings["ExecStart"][0].endswith("/rotator daemon")
+    assert settings["ExecReload"] == ["kill -HUP $MAINPID"]
+    assert settings["StartLimitIntervalSec"] == ["0"]
+    assert "WatchdogSec" in settings
+
+
+def test_daemon_has_time_to_finish_a_rotation_when_it_is_stopped() -> None:
+    [limit] = _read("rotator.service")["TimeoutStopSec"]
+    assert parse_duration(limit.replace("min", "m")) > DaemonSettings().stop_within
+
+
 def test_timer_makes_up_for_missed_hours() -> None:
-    settings = _read("rotator.timer")
+    settings = _read("rotator-once.timer")
     assert settings["OnCalendar"] == ["hourly"]
     assert settings["Persistent"] == ["yes"]
     assert "RandomizedDelaySec" in settings
+    once = _read("rotator-once.service")
+    assert (once["Type"], once["ExecStart"][0].rpartition("/")[2]) == (["oneshot"], "rotator once")
+
+
+def test_user_and_modes_are_accepted_by_systemd(tmp_path: Path) -> None:
+    """The user is made; the group may read the database and not the sign-ins."""
+    for folder in ("etc", "var/lib/rotator"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("rotator.db", "token-cache.bin"):
+        (tmp_path / "var/lib/rotator" / name).write_bytes(b"")
+    program = need("systemd-sysusers", "systemd")
+    made = subprocess.run(
+        [program, f"--root={tmp_path}", _UNITS / "rotator.sysusers"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    assert "rotator:" in (tmp_path / "etc/passwd").read_text(encoding="utf-8")
+    lines = (_UNITS / "rotator.tmpfiles").read_text(encoding="utf-8").splitlines()
+    modes = {line.split()[1]: line.split()[2] for line in lines if not line.startswith("#")}
+    assert modes["/var/lib/rotator"] == "0750"
+    assert modes["/var/lib/rotator/rotator.db"] == "0640"
+    assert modes["/var/lib/rotator/token-cache.bin"] == "0600"

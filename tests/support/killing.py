@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -200,8 +200,10 @@ class Stage:
         """Hold the next such request; when it is released, it takes effect and is answered."""
         self.faults.add(Fault(service, "latency", method=method, path=path, skip=skip, seconds=3600))
 
-    def start(self, *arguments: str, dying: tuple[str, int] | None = None) -> Run:
-        """Start the installed command, or one that kills itself at a commit."""
+    def start(
+        self, *arguments: str, dying: tuple[str, int] | None = None, environment: Mapping[str, str] | None = None
+    ) -> Run:
+        """Start the installed command, or one that kills itself at a commit; `environment` is added to ours."""
         number = len(self._runs)
         output, errors = self.folder / f"run-{number}.out", self.folder / f"run-{number}.err"
         command: list[str | Path] = [COMMAND]
@@ -213,7 +215,7 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "ROTATOR_CONFIG": config_of(self.sandbox)},
+                env={**os.environ, "ROTATOR_CONFIG": config_of(self.sandbox), **(environment or {})},
                 cwd=self.folder,
             )
         run = Run(process, output, errors)

@@ -161,8 +161,13 @@ class PostgresServer:
         output, _ = initdb.communicate()
         if initdb.returncode != 0:
             raise PostgresStartError(f"initdb failed:\n{output}")
+        self._binaries = binaries
+        return self._serve()
+
+    def _serve(self) -> subprocess.Popen[str]:
+        """Start the server on its data."""
         options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        process = self.spawn(binaries / "postgres", "-D", data, "-k", self._room, *options)
+        process = self.spawn(self._binaries / "postgres", "-D", self._room / "data", "-k", self._room, *options)
         ready = threading.Event()
         threading.Thread(target=self._read_log, args=(process, ready), daemon=True).start()
         if not ready.wait(timeout=60) or process.poll() is not None:
@@ -199,14 +204,22 @@ class PostgresServer:
         with psycopg.connect(host=str(self._room), user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
-    def stop(self) -> None:
-        """Stop the server that we started, by its own process id, and remove its folder."""
+    def resume(self) -> None:
+        """Start the server again after `halt`."""
+        self._process = self._serve()
+
+    def halt(self) -> None:
+        """Stop the server that we started, by its own process id; its data stay."""
         self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def stop(self) -> None:
+        """Stop the server, and remove its folder."""
+        self.halt()
         shutil.rmtree(self._room)
 
 

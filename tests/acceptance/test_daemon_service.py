@@ -1,0 +1,126 @@
+"""The daemon as a service: what it tells its service manager, and how it outlives a database that is away."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import RunningDaemon, start_daemon
+from tests.support.killing import MUTATING, Stage, open_stage
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Prepare a stage with one PAT that is due."""
+    with open_stage(tmp_path / "stage") as stage:
+        stage.reset(lease="1h")
+        yield stage
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket of a service manager."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.setblocking(False)
+        yield receiver
+
+
+class Manager:
+    """What a service manager hears of a daemon."""
+
+    def __init__(self, receiver: socket.socket) -> None:
+        self._receiver = receiver
+        self.heard: list[str] = []
+
+    def has_heard(self, line: str, count: int = 1) -> bool:
+        """Whether so many messages had that line until now."""
+        while True:
+            try:
+                self.heard.append(self._receiver.recv(1000).decode())
+            except BlockingIOError:
+                break
+        return sum(line in message.splitlines() for message in self.heard) >= count
+
+
+def test_service_manager_hears_how_the_daemon_is(stage: Stage, manager: socket.socket) -> None:
+    """It is ready, gives proof of life again and again, reloads, stops. No child could speak for it."""
+    address = manager.getsockname()
+    environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000"}
+    daemon, listening = start_daemon(stage, environment, work="2s", heartbeat="2s"), Manager(manager)
+    daemon.wait_until(lambda: listening.has_heard("READY=1"))
+    daemon.wait_until(lambda: listening.has_heard("WATCHDOG=1", 3))
+    daemon.send(signal.SIGHUP)
+    daemon.wait_until(lambda: listening.has_heard("RELOADING=1"))
+    daemon.wait_until(lambda: listening.has_heard("READY=1", 2))
+    assert daemon.stop() == 0
+    assert listening.has_heard("STOPPING=1")
+    assert listening.heard[0].splitlines()[0] == "READY=1"
+    reloading = next(message for message in listening.heard if message.startswith("RELOADING=1"))
+    assert "MONOTONIC_USEC=" in reloading
+
+
+def test_service_manager_hears_why_the_daemon_does_not_start(stage: Stage, manager: socket.socket) -> None:
+    (stage.folder / "token-cache.key").unlink()
+    run = stage.start("daemon", environment={"NOTIFY_SOCKET": manager.getsockname()})
+    assert run.wait() == 2
+    [told] = [message for message in hear_all(manager) if message.startswith("STATUS=")]
+    assert "token-cache.key" in told
+    assert "token-cache.key" in run.errors.read_text(encoding="utf-8")
+
+
+def hear_all(manager: socket.socket) -> list[str]:
+    """Every message so far."""
+    listening = Manager(manager)
+    listening.has_heard("")
+    return listening.heard
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A server of its own, which may be halted."""
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+def test_daemon_outlives_a_database_that_is_away_and_changes_nothing_meanwhile(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    """It starts while the database is away, too, and works as soon as it is back."""
+    with open_stage(tmp_path / "stage", server) as stage:
+        stage.reset(lease="1h")
+        server.halt()
+        daemon = start_daemon(stage, work="1s", heartbeat="1s")
+        daemon.wait_for("job_failed", 2)
+        server.resume()
+        daemon.wait_until(lambda: "rotation_completed" in daemon.list_events())
+        daemon.wait_for("job_restored")
+        count = len(stage.world.record.all())
+        server.halt()
+        failed = daemon.list_events().count("job_failed")
+        daemon.wait_for("job_failed", failed + 2)
+        assert [entry for entry in stage.world.record.all()[count:] if is_change(entry.service, entry.method)] == []
+        restored = daemon.list_events().count("job_restored")
+        server.resume()
+        daemon.wait_for("job_restored", restored + 1)
+        check_failures(daemon)
+        assert daemon.stop() == 0
+        stage.check_end()
+
+
+def is_change(service: str, method: str) -> bool:
+    """Whether a request like this changes something."""
+    return service != "entra" and method in MUTATING
+
+
+def check_failures(daemon: RunningDaemon) -> None:
+    """Every failure is the database's, and no secret is in what is said of it."""
+    codes = {line["code"] for line in daemon.read_log() if line["event"] == "job_failed"}
+    assert codes <= {"database_unreachable", "database_locked"}, json.dumps(sorted(codes))
