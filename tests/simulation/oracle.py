@@ -106,6 +106,7 @@ class Oracle:
         self._short: set[str] = set()
         self._fleeting: set[Place] = set()
         self._untold: set[str] = set()
+        self._unowned: set[Place] = set()
         self._kept_apart: set[Place] = set()
         self._served: set[Place] = set()
         self._left: set[tuple[str, Place]] = set()
@@ -120,6 +121,7 @@ class Oracle:
     def note_managed(self, places: Mapping[str, Place]) -> None:
         """A person took these PATs under management, each with the secret that its record names."""
         self._managed |= places.keys()
+        self._unowned -= set(places.values())
         self._returned -= places.keys()
         self._left -= set(places.items())
 
@@ -156,12 +158,13 @@ class Oracle:
         """Whoever reads that secret means the PAT that is in it now, and no other of the same display name."""
         self._kept_apart.add(place)
 
-    def note_lost(self, authorization_ids: Iterable[str]) -> None:
-        """The database that knew of these PATs was replaced by an older one.
+    def note_lost(self, authorization_ids: Iterable[str], places: Iterable[Place]) -> None:
+        """The database that knew of these PATs, and of who has these secrets, was replaced by an older one.
 
         With it went what the policy said before: consumers are taken to hold values for no longer than it says now.
         """
         self._untold.update(authorization_ids)
+        self._unowned.update(places)
         for stretch in self._held:
             if stretch.held_until is not None and stretch.ended_at is not None:
                 stretch.held_until = min(stretch.held_until, stretch.ended_at + self.overlap)
@@ -231,7 +234,7 @@ class Oracle:
         ]
         told = {(row["vault"], row["secret_name"]) for row in waiting}
         for place, stretch in self._stretches.items():
-            if place not in self._served - told or not stretch.is_late:
+            if place not in self._served - told - self._unowned or not stretch.is_late:
                 continue
             if self._is_dead(stretch, self._world.now()):
                 self.breaks.append(f"I1: a late write to {place[1]} was not undone by an undisturbed run")

@@ -220,10 +220,12 @@ class World:
         return [fake.pat.authorization_id for fake in self.pats.live_pats()]
 
     def lose_knowledge(self) -> None:
-        """Tell the oracle what no database knows any more: what was minted or adopted until now."""
+        """Tell the oracle what no database knows any more: which PATs were minted or adopted, and whose secrets are."""
         with self.database.read() as reading:
-            recorded = {pat.authorization_id for pat in reading.inventory.load_all()}
-        self.oracle.note_lost(found for found in self.pats.pats if found not in recorded)
+            records = reading.inventory.load_all()
+        recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
+        lost = [found for found in self.pats.pats if found not in recorded]
+        self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
 
     def show_status(self) -> StatusDocument:
         """The JSON of `rotator status`."""
