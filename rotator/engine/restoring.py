@@ -63,16 +63,17 @@ def restore_committed(held: ClaimedPat) -> bool:
 def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | None) -> bool:
     """Do what `restore_committed` does, where a late write may stand in the way of the rotation at hand.
 
-    `latest` is what consumers were seen to read.
-
-    CloneLostError when its clone is proven gone; VerificationError `late_write_kept` when what should be put back was
-    not seen to authenticate. Neither is a sight of another writer.
+    `latest` is what consumers were seen to read. CloneLostError when a write of ours is, and the clone is proven gone;
+    VerificationError `late_write_kept` when what should be put back over a late one was not seen to authenticate.
+    Neither is a sight of another writer.
     """
-    if latest is None or not _is_late(held.run, held.pat, latest):
-        return False
-    if restore_committed(held):
+    writer = load_provenance(held.run, held.pat).find_writer(latest.version if latest is not None else None)
+    if writer is Writer.LATE and restore_committed(held):
         return True
-    return_if_clone_lost(held, view)
+    if writer in (Writer.LATE, Writer.OURS):
+        return_if_clone_lost(held, view)
+    if writer is not Writer.LATE:
+        return False
     raise VerificationError(
         f"a late write of ours is the newest version of secret {held.pat.secret_name} in {held.pat.vault}, and the "
         "value to put back over it was not seen to sign in; nothing was revoked",

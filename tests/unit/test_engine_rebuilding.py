@@ -653,3 +653,20 @@ def test_old_pat_is_still_retired_when_a_rebuild_in_its_overlap_met_lists_that_l
     assert world.states() == ["overlapping"]
     assert world.live_ids() == [old, clone]
     world.finish()
+
+
+def test_old_pat_is_current_again_when_the_put_back_value_is_newer_than_the_restored_database() -> None:
+    """The clone was revoked by hand and the old value put back; the database is from before that."""
+    world = make_overlapping(hours=1)
+    restore = world.database.back_up()
+    old, clone = world.live_ids()
+    world.pats.pats[clone].revoked = True
+    world.pats.fail("mint", make_busy("mint", "azure_devops"))
+    world.run()
+    assert world.latest().value.reveal() == world.pats.pats[old].value
+    restore()
+    world.advance(hours=1)
+    assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
+    assert world.states() == ["failed", "overlapping"]
+    assert world.rotations()[1].predecessor_id == old
+    world.finish()
