@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunContext
 from rotator.engine.provenance import is_written_by
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import Patience
@@ -17,6 +18,8 @@ T = TypeVar("T")
 DISABLED = "secret_disabled"
 """The code of the refusal to show a version that is disabled."""
 _LOOKS = 3
+_BETWEEN_LOOKS = 1.0
+"""In seconds."""
 
 
 def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[SecretVersion, ...]:
@@ -31,6 +34,18 @@ def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[Secre
     if latest is None or _is_in(latest.version, versions):
         return versions
     return (latest.version, *versions)
+
+
+def look_twice(run: RunContext, look: Callable[[], T | None]) -> T | None:
+    """Return what a look finds, or else what it finds a moment later: one moment's reads may all be old.
+
+    For what is about to be called absent, and would be found too late by the next run. StoppedError on a stop.
+    """
+    found = look()
+    if found is None:
+        run.services.stop.wait(_BETWEEN_LOOKS)
+        found = look()
+    return found
 
 
 def fetch_newest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:

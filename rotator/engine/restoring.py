@@ -14,14 +14,11 @@ from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.provenance import Writer, is_written_by, load_provenance
-from rotator.engine.reading import fetch_newest
+from rotator.engine.reading import fetch_newest, look_twice
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
-
-_BETWEEN_LOOKS = 1.0
-"""In seconds."""
 
 
 def restore_committed(held: ClaimedPat) -> bool:
@@ -112,20 +109,13 @@ def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
 
     Reads may be old, and nothing tells when such a write takes effect: the vault is looked at twice, a moment apart.
     """
-    found = _look_for_late(run, pat)
-    if found is None:
-        run.services.stop.wait(_BETWEEN_LOOKS)
-        found = _look_for_late(run, pat)
-    return found
+    return look_twice(run, lambda: _look_for_late(run, pat))
 
 
 def _look_for_late(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     latest = fetch_newest(run.services.secrets, pat)
-    return latest if latest is not None and _is_late(run, pat, latest) else None
-
-
-def _is_late(run: RunContext, pat: ManagedPat, latest: StoredSecret) -> bool:
-    return load_provenance(run, pat).find_writer(latest.version) is Writer.LATE
+    is_late = latest is not None and load_provenance(run, pat).find_writer(latest.version) is Writer.LATE
+    return latest if is_late else None
 
 
 def _find_current(held: ClaimedPat) -> str:

@@ -20,7 +20,7 @@ from rotator.engine.overlapping import confirm_stored
 from rotator.engine.provenance import (
     is_written_by,
 )
-from rotator.engine.reading import fetch_history
+from rotator.engine.reading import fetch_history, look_twice
 from rotator.engine.settling import is_settled
 from rotator.engine.tags import list_dropped, make_tags
 from rotator.engine.waiting import Patience
@@ -70,11 +70,12 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
 
 def recover_store(held: ClaimedPat, view: ServerView) -> None:
     """Look for the write whose answer was lost: it is there, or it may still take effect, or the clone is given up."""
-    version = find_version(held)
+    has_settled = is_settled(held)
+    version = look_twice(held.run, lambda: find_version(held)) if has_settled else find_version(held)
     if version is not None:
         journal_stored(held, version, may_write_again=True)
         confirm_stored(held, view, None)
-    elif is_settled(held):
+    elif has_settled:
         abandon(held, LOST_VALUE)
 
 

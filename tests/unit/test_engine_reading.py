@@ -299,3 +299,20 @@ def test_late_write_is_undone_by_the_first_run_when_looks_at_the_vault_are_old(l
     world.check_served()
     assert world.clock.slept[waits:] == ([1.0] if looks > 1 else [])
     world.finish()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_stored_value_is_found_when_recovery_reads_old_versions_after_the_settle_time(looks: int) -> None:
+    """Given up now, its clone would be revoked although consumers read it."""
+    world = make_world()
+    world.secrets.fail("store", after_effect=True)
+    world.secrets.fail("store", times=30)
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), skip=1, times=30)
+    world.run()
+    assert world.states() == ["storing"]
+    world.heal()
+    world.advance(minutes=11)
+    world.secrets.is_stale = make_stale(looks)
+    world.run()
+    assert world.states() == ["overlapping"]
+    world.finish()
