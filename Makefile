@@ -32,7 +32,7 @@ check: $(INSTALLED) ## formatting, lint, types
 bench: $(INSTALLED) ## timings, side by side with the bare minimum
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-simulate: $(INSTALLED) ## every crash point of a rotation, and RUNS=2000 random histories
+simulate: $(INSTALLED) ## every crash point of a rotation, create and update, and RUNS=2000 random histories
 	@$(BIN)/python -m tests.simulation --everywhere --runs $(or $(RUNS),2000) $(ARGS)
 
 mutate: $(INSTALLED) ## change the engine a little, many times: do the tests notice?

@@ -54,7 +54,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0, help="the first seed; repeat a history with --runs 1 --seed N")
-    parser.add_argument("--everywhere", action="store_true", help="also every single crash point of a rotation")
+    parser.add_argument(
+        "--everywhere", action="store_true", help="also every single crash point of a rotation, create, update"
+    )
     options = parser.parse_args()
     began, jobs = time.monotonic(), os.cpu_count() or 1
     totals: Counter[str] = Counter()

@@ -26,7 +26,7 @@ from tests.simulation.history import History
 from tests.simulation.world import ACCOUNT, LIFETIME, LIKE_A_MARK, VAULT, Spot, World
 from tests.support.fake_pat_service import FakePat
 
-Act = Callable[[], None]
+Act = Callable[[], object]
 NEW_NAMES = ("deploy", "release")
 """What a person may have created."""
 OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1))
@@ -56,7 +56,7 @@ class People:
         latest = randomness.choice((4_000, 12_000))
         return partial(command, at=randomness.randint(1, latest) if randomness.random() < 0.3 else None)
 
-    def pick_command(self) -> Callable[..., None]:
+    def pick_command(self) -> Callable[..., object]:
         """Draw one of rotator's commands."""
         world = self._world
         name = world.random.choice(sorted(world.spots))
@@ -163,6 +163,19 @@ class People:
         """`rotator inventory adopt ID --replace-foreign` for what is managed already."""
         self._command(partial(self._confirm, reference))
 
+    def create(self, name: str, at: int | None) -> int:
+        """`rotator create NAME`, killed before its bytecode `at`; how many it executed."""
+        self._world.spots[name] = spot = Spot()
+        order = make_order(name, spot.account, spot.organization, ("vso.code",), LIFETIME)
+        return self._command(lambda run: create(run, order), at)
+
+    def update(self, name: str, at: int | None) -> int:
+        """`rotator update NAME` to all that can be wanted, killed before its bytecode `at`; how many it executed."""
+        change = make_change(
+            name, display_name=f"{name}-2", scopes=("vso.code", "vso.build"), lifetime=timedelta(days=9)
+        )
+        return self._command(lambda run: update(run, change), at)
+
     def rotate(self, name: str) -> None:
         """`rotator rotate NAME`."""
         self._command(partial(self._rotate, name))
@@ -188,8 +201,8 @@ class People:
         """`rotator inventory rebuild`."""
         self._command(self._rebuild)
 
-    def _command(self, act: Callable[[RunContext], object], at: int | None = None) -> None:
-        """One command in a process of its own, killed before its bytecode `at`."""
+    def _command(self, act: Callable[[RunContext], object], at: int | None = None) -> int:
+        """One command in a process of its own, killed before its bytecode `at`; how many it executed."""
         life = Life(at)
         run = self._world.make_run(life, is_person=True)
         self._history.commands += 1
@@ -201,6 +214,7 @@ class People:
         except RotatorError as error:
             self._history.notes.append(error.code)
         self._history.adoptions += self._world.note_adopted()
+        return life.executed
 
     def _adopt_all(self, run: RunContext) -> None:
         self._adopt(run, [], None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum, auto
 
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Threshold
@@ -471,29 +472,56 @@ def _run_several(world: World, history: History, frozen: int) -> None:
         history.notes.extend(writer.notes)
 
 
-def crash_everywhere(part: int, parts: int) -> int:
-    """Every single crash point of a rotation, and of the retirement after its overlap, each once; how many.
+class Story(StrEnum):
+    """What is killed before each of its bytecodes. All of them begin with one ManagedPat."""
+
+    ROTATION = auto()
+    RETIREMENT = auto()
+    CREATION = auto()
+    UPDATE = auto()
+
+
+def crash_everywhere(part: int, parts: int, stories: Iterable[Story] = tuple(Story)) -> int:
+    """Live through every single crash point of these stories, each once; return how many there were.
 
     `part` of `parts` equal shares, so that several processes can do it.
     """
     points = 0
-    for runs_before in (0, 1):
-        last = _run_to(runs_before, None)
-        for at in range(1 + part, last + 1, parts):
-            _run_to(runs_before, at)
+    for story in stories:
+        for at in range(1 + part, _crash_at(story, None) + 1, parts):
+            _crash_at(story, at)
             points += 1
     return points
 
 
-def _run_to(runs_before: int, at: int | None) -> int:
-    world, history = World(random.Random(1), names=("ci-build",)), History(1)
+def _crash_at(story: Story, at: int | None) -> int:
+    """Die before one bytecode of a story, come to rest, and check the rest. Return how many were executed."""
+    is_due = story is not Story.UPDATE
+    world, history = World(random.Random(1), names=("ci-build",), days_left=3 if is_due else 9), History(1)
     world.is_database_sound = world.are_clocks_right = True
-    for _ in range(runs_before):
+    if story is Story.RETIREMENT:
         run_process(world, history, None)
         world.clock.advance(timedelta(hours=3))
-    executed = run_process(world, history, at)
+    people = People(world, history)
+    match story:
+        case Story.CREATION:
+            executed = people.create("deploy", at)
+        case Story.UPDATE:
+            executed = people.update("ci-build", at)
+        case _:
+            executed = run_process(world, history, at)
     try:
         settle(world, history)
+        if at is None:
+            _check_told(world, story)
     except InvariantError as error:
-        raise InvariantError(f"crash before bytecode {at} of run {runs_before + 1}: {error}") from error
+        raise InvariantError(f"crash before bytecode {at} of a {story.value}: {error}") from error
     return executed
+
+
+def _check_told(world: World, story: Story) -> None:
+    """Undisturbed, a story ends with what a person asked for."""
+    name = "deploy" if story is Story.CREATION else "ci-build"
+    record = world.load_record(name)
+    if record is None or not record.has_pat or (story is Story.UPDATE and record.display_name != "ci-build-2"):
+        raise InvariantError(f"{name} is not as it was asked for: {record}")

@@ -15,12 +15,13 @@ from rotator.engine.keeping import rename
 from tests.simulation.crashing import Life
 from tests.simulation.history import History
 from tests.simulation.people import People
-from tests.simulation.simulation import crash_everywhere, simulate
+from tests.simulation.simulation import Story, crash_everywhere, simulate
 from tests.simulation.world import ACCOUNT, Spot, World
 from tests.support.proving import with_sample
 from tests.support.source_tree import ROOT
 
 RUNS = {"short": (300,), "long": (2000,)}
+_PARTS = 4
 
 
 @pytest.mark.prove
@@ -95,12 +96,20 @@ def test_an_expired_pat_is_given_up_only_when_each_run_of_its_last_day_could_not
     assert bool(world.oracle.breaks) is is_broken
 
 
-@pytest.mark.timeout(300)
+SHARES = {"a hundredth": (0, 100)} | {f"share {part + 1} of {_PARTS}": (part, _PARTS) for part in range(_PARTS)}
+POINTS = {f"{story.value}, {name}": (story, *share) for story in Story for name, share in SHARES.items()}
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings(r"ignore:Exception ignored in. <generator object:pytest.PytestUnraisableExceptionWarning")
-def test_promise_holds_when_the_process_dies_once_anywhere() -> None:
-    """Die at a share of all bytecodes; `make simulate` takes every one.
+@pytest.mark.parametrize(
+    ("story", "part", "parts"), with_sample(POINTS, [f"{story.value}, a hundredth" for story in Story])
+)
+def test_promise_holds_when_the_process_dies_once_anywhere(story: Story, part: int, parts: int) -> None:
+    """Die before every bytecode of a story; a hundredth of them in the sample.
 
     A death between the end of a `with` block and its exit leaves the generator behind to the garbage collection, which
     finds the process dead.
     """
-    assert crash_everywhere(0, 60) > 100
+    assert crash_everywhere(part, parts, [story]) > 10_000 / parts
