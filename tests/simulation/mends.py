@@ -10,17 +10,35 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
+from rotator.domain import policy
 from rotator.domain.account import Identity
+from rotator.domain.clocks import Verdict
+from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.engine import adopting, losses, minting, preflight, proposing, proving, reconciling, run
+from rotator.domain.rotation import Rotation, RotationKind
+from rotator.engine import (
+    adopting,
+    losses,
+    minting,
+    overlapping,
+    planning,
+    preflight,
+    proposing,
+    proving,
+    reconciling,
+    retiring,
+    run,
+    working,
+)
 from rotator.engine.accounting import Keepers, load_keepers
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
@@ -30,6 +48,7 @@ from rotator.engine.working import PatWork
 from rotator.errors import ClaimHeldError, PatGoneError, RejectedError, RotatorError, UnknownOutcomeError
 from rotator.ports.database import Reading
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.secret_store import StoredSecret
 from tests.simulation import people
 from tests.simulation.crashing import Crash
 from tests.simulation.simulation import simulate
@@ -39,6 +58,7 @@ from tests.support.fake_database import _MemoryInventory, _MemoryRevocations
 TABLE = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- mends: begin -->\n", "<!-- mends: end -->\n"
 MOST_TRIES = 2_000
+_MAY_WRITE_LATE = cast(Callable[[Rotation], bool], vars(Rotation)["may_write_late"].fget)
 
 
 @dataclass(frozen=True)
@@ -154,6 +174,26 @@ def _forget_at_once(context: RunContext, name: str) -> None:
         work.inventory._tables.pats.pop(name, None)
 
 
+def _call_no_restore_late(attempt: Rotation) -> bool:
+    """Nobody looks for the write of a restore that was not answered."""
+    return attempt.kind is not RotationKind.RESTORE and _MAY_WRITE_LATE(attempt)
+
+
+def _believe_for_ever(
+    limits: Mapping[tuple[str, str], LifetimeLimit], pat: ManagedPat, now: datetime
+) -> timedelta | None:
+    limit = limits.get((pat.account, pat.organization))
+    return None if limit is None else limit.longest
+
+
+def _read_once(held: ClaimedPat, *, twice: bool = False) -> StoredSecret | None:
+    return held.services.secrets.fetch_latest(held.location)
+
+
+def _read_host_only(held: ClaimedPat) -> list[datetime]:
+    return [held.services.clock.now()]
+
+
 MENDS = {
     mend.name: mend
     for mend in (
@@ -164,6 +204,12 @@ MENDS = {
             ((adopting, "load_keepers", _keep_records_only),),
         ),
         Mend(2, "answer-of-another-request", "a mint's answer is proven", ((minting, "prove_answer", _believe),)),
+        Mend(
+            3,
+            "late-restore",
+            "the write that puts a value back is looked for when it is late",
+            ((Rotation, "may_write_late", property(_call_no_restore_late)),),
+        ),
         Mend(4, "odd-entry", "an entry that cannot be read harms itself only", ((ServerView, "_list", _list_whole),)),
         Mend(
             4,
@@ -179,6 +225,16 @@ MENDS = {
             "brake-lets-expire",
             "the brake on lost clones is bounded by the time left",
             ((losses, "bound_wait", lambda wanted, left: wanted), (losses, "is_explained", lambda rotation: False)),
+        ),
+        Mend(
+            6,
+            "short-life-near-the-end",
+            "near an expiry a short life is better than none, and what was learned is doubted",
+            (
+                (policy, "is_near_expiry", lambda valid_from, valid_to, now: False),
+                (planning, "find_longest", _believe_for_ever),
+                (working, "find_longest", _believe_for_ever),
+            ),
         ),
         Mend(
             7,
@@ -205,16 +261,37 @@ MENDS = {
             ((_MemoryRevocations, "save", lambda revocations, pending, claim: None),),
         ),
         Mend(
+            11,
+            "clock-guard",
+            "a wrong clock mints and revokes nothing",
+            ((Verdict, "is_wrong", property(lambda verdict: False)), (overlapping, "list_moments", _read_host_only)),
+        ),
+        Mend(
             13,
             "forgetting-beside-a-run",
             "forgetting needs the claim, and what is open without a record is closed",
             ((people, "forget", _forget_at_once), (run, "close_forgotten", lambda context: ())),
         ),
         Mend(
+            14,
+            "any-secret-written-over",
+            "the first rotation writes over nothing that no person gave up",
+            (
+                (proposing, "refuse_sight", lambda pat, sight, choice: None),
+                (preflight, "check_history", lambda context, pat, newest: None),
+            ),
+        ),
+        Mend(
             15,
             "namesakes",
             "of two PATs of one name none is adopted without a choice",
             ((proposing, "_find_contested", lambda covered: {}),),
+        ),
+        Mend(
+            16,
+            "stale-reads",
+            "a rotation is frozen only when somebody else's version is seen above ours",
+            ((overlapping, "fetch_served", _read_once), (retiring, "fetch_served", _read_once)),
         ),
     )
 }
