@@ -234,15 +234,13 @@ class _Look:
         if pat is None or kind is not None:
             return _refuse(kind or RefusalKind.PAT_GONE, name, location, versions[0].tags.get(AUTHORIZATION_TAG))
         record = _make_record(name, location, listing, pat, version, before)
+        policy, tags = self._run.policy, {} if version is None else version.tags
         if version is not None and (before is None or before.authorization_id != record.authorization_id):
-            record = replace(record, short_lived=self._run.policy.is_short(record))
-        rule = self._run.policy.rule_for(record)
+            meant = None if before is None else policy.find_meant_lifetime(before, record)
+            record = replace(record, short_lived=policy.is_short(record), meant_lifetime=meant)
+        rule = policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
-        old = (
-            self._find_predecessor(name, listing, version.tags, pat, _list_ours(versions, before))
-            if version is not None
-            else None
-        )
+        old = self._find_predecessor(name, listing, tags, pat, _list_ours(versions, before))
         return self._find_conflict(record) or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:

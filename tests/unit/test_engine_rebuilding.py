@@ -670,3 +670,15 @@ def test_old_pat_is_current_again_when_the_put_back_value_is_newer_than_the_rest
     assert world.states() == ["failed", "overlapping"]
     assert world.rotations()[1].predecessor_id == old
     world.finish()
+
+
+def test_clones_grow_again_when_a_rebuild_found_one_that_a_maximum_had_shortened() -> None:
+    world = make_world()
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=10)
+    restore = world.database.back_up()
+    world.run()
+    meant = world.record().meant_lifetime
+    assert meant == timedelta(days=30)
+    restore()
+    do(world)
+    assert world.record().meant_lifetime == meant
