@@ -21,6 +21,8 @@ from rotator.ports.progress import Progress
 
 LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
 """Logged from WARNING on, unless the level is DEBUG."""
+_TALKATIVE = ("azure", "msal")
+"""Not logged at all at the default level: they warn, with tracebacks, of what we handle and say in our own words."""
 
 _MULTILINE = frozenset({"exception", "stack"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -67,8 +69,14 @@ def configure_logging(*, stream: TextIO, level: str, as_json: bool) -> None:
     threshold = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(threshold)
     for name in LIBRARIES:
-        logging.getLogger(name).setLevel(logging.NOTSET if threshold <= logging.DEBUG else logging.WARNING)
+        logging.getLogger(name).setLevel(_choose_level(name, threshold))
     logging.captureWarnings(True)
+
+
+def _choose_level(library: str, threshold: int) -> int:
+    if threshold <= logging.DEBUG:
+        return logging.NOTSET
+    return logging.CRITICAL + 1 if library in _TALKATIVE and threshold > logging.INFO else logging.WARNING
 
 
 def reset_logging() -> None:

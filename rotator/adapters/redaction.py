@@ -88,6 +88,14 @@ def redact_value(value: object, *, key: object = None, clean: Callable[[str], st
     return clean(str(value) if isinstance(value, BaseException) else repr(value))
 
 
+def shorten(text: str, longest: int) -> str:
+    """Return a redacted text without its middle, if it is longer: what matters comes first or last."""
+    if len(text) <= longest:
+        return text
+    head = longest // 3
+    return f"{text[:head]} ... {text[len(text) - (longest - head - 5) :]}"
+
+
 def _shorten(text: str) -> str:
     if len(text) <= LONGEST_TEXT:
         return text

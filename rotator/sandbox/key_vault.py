@@ -92,7 +92,7 @@ class KeyVaultService:
             case "GET", ["deletedsecrets"]:
                 return Response.of_json(200, self._list_deleted(vault, request))
             case "GET", ["deletedsecrets", name]:
-                return Response.of_json(200, make_deleted_bundle(request.base_url, _find_deleted(vault, name)))
+                return Response.of_json(200, _show_deleted(vault, request.base_url, name))
             case "POST", ["deletedsecrets", name, "recover"]:
                 return Response.of_json(200, self._recover(vault, request.base_url, name))
             case _:  # DELETE deletedsecrets/name: the only operation left
@@ -233,6 +233,13 @@ def _find_deleted(vault: Vault, name: str) -> Secret:
     if secret is None or secret.deleted_at is None:
         raise not_found(name)
     return secret
+
+
+def _show_deleted(vault: Vault, url: str, name: str) -> Document:
+    secret = _find_deleted(vault, name)
+    if not secret.versions[-1].enabled:
+        raise forbidden("SecretDisabled", "Operation getDeletedSecret is not allowed on a disabled secret.")
+    return make_deleted_bundle(url, secret)
 
 
 def _list_shown(secret: Secret, request: Request) -> list[SecretVersion]:

@@ -60,6 +60,11 @@ _UNOPENED = _Kind(
     "cannot be opened",
     "Check that the user that runs rotator may read and write the file and its folder.",
 )
+_DISK = _Kind(
+    "database_unreachable",
+    "cannot be read or written",
+    "Look at the disk that holds the file: its free space, its health, and whether it is still mounted.",
+)
 _DENIED = _Kind(
     "database_denied",
     "refused the user or its password",
@@ -79,7 +84,7 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _CORRUPT,
     sqlite3.SQLITE_CANTOPEN: _UNOPENED,
     sqlite3.SQLITE_PERM: _UNOPENED,
-    sqlite3.SQLITE_IOERR: _UNOPENED,
+    sqlite3.SQLITE_IOERR: _DISK,
     sqlite3.SQLITE_CONSTRAINT: _CONSTRAINT,
 }
 # Keyed by SQLSTATE, or by its class (the first two characters) where the whole class means one thing.

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.revision import HEAD, load_revision
+from rotator.adapters.disk import choose_fix
 from rotator.adapters.ownership import hand_over
 from rotator.errors import DatabaseError, DatabaseLockedError
 
@@ -142,7 +143,11 @@ def _create_file(path: Path) -> None:
         raise DatabaseError(
             f"the database {path} cannot be created: {error.strerror}",
             code="database_unreachable",
-            fix="Give the user that runs rotator write access to the folder, or correct the `database` setting.",
+            fix=choose_fix(
+                error,
+                path,
+                "Give the user that runs rotator write access to the folder, or correct the `database` setting.",
+            ),
         ) from error
     with closing(sqlite3.connect(path, timeout=LOCK_WAIT.total_seconds(), isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = wal")

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
+from rotator.adapters.disk import choose_fix
 from rotator.adapters.ownership import hand_over
 from rotator.errors import RotatorError, TransientError
 
@@ -66,7 +67,11 @@ class FileLock:
             raise RotatorError(
                 f"the lock file {self._path} cannot be opened: {error.strerror}",
                 code="token_cache_unwritable",
-                fix="Create the folder of token_cache.path and make it writable for the user that runs rotator.",
+                fix=choose_fix(
+                    error,
+                    self._path,
+                    "Create the folder of token_cache.path and make it writable for the user that runs rotator.",
+                ),
             ) from error
         try:
             while not _try_lock(descriptor):

@@ -13,7 +13,7 @@ import msal
 import requests
 
 from rotator.adapters.entra.http_client import EntraHttpClient
-from rotator.adapters.entra.refusals import Asked, make_refusal
+from rotator.adapters.entra.refusals import Asked
 from rotator.adapters.entra.token_cache import MemoryTokenCache
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.domain.account import Account
@@ -71,7 +71,7 @@ class Conversation:
         credential = _make_credential(known)
         # MSAL trusts these hosts anyway; with discovery on it would still look for their aliases after each refusal.
         trusted = urlsplit(asked.authority).hostname in msal.authority.WELL_KNOWN_AUTHORITY_HOSTS
-        self._client = EntraHttpClient(make_session(http), lambda answer: make_refusal(answer, asked), asked.operation)
+        self._client = EntraHttpClient(make_session(http), asked)
         try:
             self._app = self._ask(
                 lambda: msal.ClientApplication(

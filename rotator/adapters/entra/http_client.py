@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import requests
 
 from rotator.adapters.answer_ids import read_answer_ids
-from rotator.adapters.entra.refusals import find_number
+from rotator.adapters.entra.refusals import Asked, find_number, make_no_refresh_token, make_refusal
 from rotator.adapters.http import explain_failure
 from rotator.adapters.retry_after import read_retry_after
-from rotator.errors import RotatorError, TransientError
+from rotator.errors import TransientError
 
 Fields: TypeAlias = Mapping[str, str | None] | None
 Headers: TypeAlias = Mapping[str, str] | None
@@ -36,7 +36,7 @@ _MOST_SECONDS = 366 * 24 * 3600
 
 
 class EntraHttpClient:
-    """Raises TransientError for no answer, 429, 5xx and HTML pages; `refuse` makes the error for a refused discovery.
+    """Raises TransientError for no answer, 429, 5xx and HTML pages, and what a refused discovery means.
 
     MSAL would let the library's exceptions through, which hold the tokens that were sent, and would log the text of
     an answer that it cannot parse, which may hold the tokens that were received.
@@ -45,18 +45,16 @@ class EntraHttpClient:
     def __init__(
         self,
         session: requests.Session,
-        refuse: Callable[[Mapping[str, object]], RotatorError],
-        operation: str,
+        asked: Asked,
     ) -> None:
         self._session = session
-        self._refuse = refuse
-        self._operation = operation
+        self._asked = asked
 
     def get(self, url: str, *, params: Fields = None, headers: Headers = None) -> requests.Response:
         """Return a discovery document."""
         response, document = self._send("GET", url, params, None, headers)
         if response.status_code >= 400 or "error" in document:
-            raise self._refuse(document)
+            raise make_refusal(document, self._asked)
         return response
 
     def post(
@@ -72,6 +70,9 @@ class EntraHttpClient:
                 "Usually passes on its own; if not, check entra.authority, and whether a proxy stands in between.",
                 response,
             )
+        # Without an id token it is nobody's sign-in, which the caller tells.
+        if self._asked.is_login and document.get("id_token") and not document.get("refresh_token"):
+            raise make_no_refresh_token(self._asked)
         return response
 
     def close(self) -> None:
@@ -100,7 +101,7 @@ class EntraHttpClient:
             raise self._failure(
                 "entra_busy",
                 f"{host} answered HTTP {status}{trace}",
-                "Nothing to do: rotator tries again later.",
+                self._asked.try_later,
                 response,
             )
         if document is None:
@@ -117,7 +118,7 @@ class EntraHttpClient:
         return TransientError(
             message,
             service="entra",
-            operation=self._operation,
+            operation=self._asked.operation,
             status=None if response is None else response.status_code,
             request_id=read_answer_ids(headers, {"x-ms-request-id": "id"}).get("id"),
             retry_after=read_retry_after(headers),

@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rotator.adapters.bearer import VAULT_SCOPES
+from rotator.adapters.redaction import redact_text
+from rotator.domain.outside import make_harmless
 from rotator.errors import SignInRequiredError, TransientError
 
 Answer = Mapping[str, object]
+
+_LONGEST_CODE = 60
+_LONGEST_NAME = 113
+_LONGEST_SENTENCE = 600
 
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error"})
 _TRANSIENT_NUMBERS = frozenset({90006, 90012, 90024, 90033, 90055})
@@ -32,6 +38,18 @@ class Asked:
     authority: str
     scope: str
     operation: str
+
+    @property
+    def is_login(self) -> bool:
+        """Whether a person waits for it: then nothing is tried again by itself."""
+        return self.operation != "refresh_token"
+
+    @property
+    def try_later(self) -> str:
+        """The fix when Entra cannot be asked now."""
+        if self.is_login:
+            return f"Wait a minute, then run: rotator login {self.account}"
+        return "Nothing to do: rotator tries again later."
 
     def words(self) -> dict[str, str]:
         """Return the values for the placeholders in the table."""
@@ -88,7 +106,7 @@ _IDLE = Meaning(
 _EXPIRED = Meaning("sign_in_expired", "the sign-in of {username} has expired", "{username} must sign in again: {login}")
 _DECLINED = Meaning(
     "sign_in_declined",
-    "the sign-in was refused on the sign-in page",
+    "the person declined the sign-in on the sign-in page",
     "Run: {login} (and approve the request on the page)",
 )
 _CODE = Meaning(
@@ -114,6 +132,13 @@ _CLIENT_UNKNOWN = Meaning(
     "Correct client_id or tenant of account {account} in the settings",
 )
 
+_DECISIVE: dict[str, Meaning] = {
+    "authorization_declined": _DECLINED,
+    "expired_token": _CODE,
+    "code_expired": _CODE,
+    "consent_required": _CONSENT,
+}
+"""Words that leave nothing open: a number beside them, which may be any, changes nothing."""
 _BY_NUMBER: dict[int, Meaning] = {
     **dict.fromkeys((65001, 90094, 90095), _CONSENT),
     **dict.fromkeys((50074, 50076, 50078, 50158), _MFA),
@@ -205,11 +230,7 @@ _BY_SUBERROR: dict[str, Meaning] = {
     "protection_policy_required": _ACCESS,
 }
 _BY_ERROR: dict[str, Meaning] = {
-    "consent_required": _CONSENT,
-    "authorization_declined": _DECLINED,
     "access_denied": _DECLINED,
-    "expired_token": _CODE,
-    "code_expired": _CODE,
     "bad_verification_code": _CODE,
     "invalid_client": _CLIENT_INVALID,
     "unauthorized_client": _CLIENT_UNKNOWN,
@@ -232,16 +253,16 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
     sentence where we have none.
     """
     error, number = str(answer.get("error", "")), find_number(answer)
-    trace = f"AADSTS{number}" if number else error or "no error code"
+    trace = f"AADSTS{number}" if number else make_harmless(redact_text(error))[:_LONGEST_CODE] or "no error code"
     if correlation := answer.get("correlation_id"):
-        trace += f", correlation id {str(correlation)[:40]}"
-    if error in _TRANSIENT_ERRORS or number in _TRANSIENT_NUMBERS:
+        trace += f", correlation id {make_harmless(redact_text(str(correlation)))[:40]}"
+    if error in _TRANSIENT_ERRORS or (number in _TRANSIENT_NUMBERS and error not in _DECISIVE):
         return TransientError(
             f"account {asked.account}: Entra is busy for the moment ({trace})",
             service="entra",
             operation=asked.operation,
             code="entra_busy",
-            fix="Nothing to do: rotator tries again later.",
+            fix=asked.try_later,
         )
     if not error and number is None:
         return TransientError(
@@ -275,11 +296,25 @@ def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
 def make_wrong_user(asked: Asked, found: str) -> SignInRequiredError:
     """Return the error when somebody other than the user in the settings signed in."""
     return SignInRequiredError(
-        f"account {asked.account}: {found} signed in, but the account is for {asked.username}; nothing was kept",
+        f"account {asked.account}: {make_harmless(redact_text(found))[:_LONGEST_NAME]} signed in, but the account is "
+        f"for {asked.username}; nothing was kept",
         account=asked.account,
         code="wrong_user",
         fix=f"Run: rotator login {asked.account} (and choose {asked.username} on the sign-in page), "
         f"or correct username of account {asked.account} in the settings.",
+    )
+
+
+def make_no_refresh_token(asked: Asked) -> SignInRequiredError:
+    """Return the error for a sign-in without a refresh token: in an hour it would be over."""
+    words = asked.words()
+    return SignInRequiredError(
+        f"account {asked.account}: Entra sent no refresh token, so nothing was kept: the sign-in of {asked.username} "
+        "could not be kept fresh",
+        account=asked.account,
+        code="no_refresh_token",
+        fix="Ask an administrator of tenant {tenant} whether application {client_id} may have offline_access, and "
+        "which policy keeps refresh tokens from it, then run: {login}".format(**words),
     )
 
 
@@ -305,6 +340,8 @@ def find_number(answer: Answer) -> int | None:
 
 def _find_meaning(answer: Answer, error: str, number: int | None, asked: Asked) -> Meaning:
     suberror = str(answer.get("suberror") or answer.get("error_subcode") or "")
+    if error in _DECISIVE:
+        return _DECISIVE[error]
     found = _BY_NUMBER.get(number or 0) or _BY_SUBERROR.get(suberror)
     if found is None and error == "invalid_grant" and asked.operation != "refresh_token":
         return _UNKNOWN
@@ -323,4 +360,5 @@ _MFA_BY_BROWSER = Meaning(_MFA.code, _MFA.why, "{username} must sign in with a b
 def _say(answer: Answer) -> str:
     """Entra's sentence without its ids and times."""
     text = str(answer.get("error_description") or answer.get("error") or "no reason given")
-    return re.split(r"\s*Trace ID:", " ".join(text.split()))[0][:300]
+    # Redacted before it is cut: half a secret has no shape.
+    return make_harmless(redact_text(re.split(r"\s*Trace ID:", " ".join(text.split()))[0]))[:_LONGEST_SENTENCE]

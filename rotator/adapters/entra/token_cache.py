@@ -20,6 +20,7 @@ from typing import TypeAlias
 import msal
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from rotator.adapters.disk import choose_fix
 from rotator.adapters.entra.file_lock import FileLock
 from rotator.adapters.ownership import hand_over
 from rotator.domain.events.event import Event
@@ -260,7 +261,7 @@ class EncryptedTokenCache(MemoryTokenCache):
             raise RotatorError(
                 f"the token cache {self.path} cannot be written: {error.strerror}",
                 code="token_cache_unwritable",
-                fix="Free space on the disk, or make the folder writable for the user that runs rotator.",
+                fix=choose_fix(error, self.path, "Make the folder writable for the user that runs rotator."),
             ) from error
         self._take(self._stat(), self._cache)
 

@@ -6,13 +6,14 @@ azure-identity costs 150 ms to import: only `make_credential` does, when it is c
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.scopes import check_scopes
-from rotator.adapters.redaction import redact_text
+from rotator.adapters.redaction import redact_text, shorten
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 CredentialKind = Literal["default", "environment", "managed_identity", "workload_identity", "azure_cli"]
 
-_LONGEST_REASON = 300
+_LONGEST_REASON = 900
+_LONGEST_LINE = 250
+_ADVERTS = re.compile(r"(?:Visit|To mitigate this issue, please refer to)[^\n]*?https://aka\.ms/\S+[^\n]*")
 
 
 def make_credential(
@@ -147,6 +150,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _say_reason(error: Exception) -> str:
-    """Return the error's text in one line, cut, without anything that looks like a secret."""
-    text = " ".join(redact_text(str(error)).split())
-    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "..."
+    """Return the error's text in one line, without anything that looks like a secret.
+
+    Each credential that was tried has its own line, and what a program printed last says most: long ones lose their
+    middle.
+    """
+    lines = [" ".join(line.split()) for line in _ADVERTS.sub("", redact_text(str(error))).splitlines()]
+    return shorten(" ".join(shorten(line, _LONGEST_LINE) for line in lines if line), _LONGEST_REASON)

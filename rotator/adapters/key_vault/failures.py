@@ -6,6 +6,7 @@ a cleaned text are taken from them, and they must not become the context of what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypedDict
@@ -27,9 +28,13 @@ from rotator.errors import DeniedError, RejectedError, RemoteError, TransientErr
 SDK_FAILURES = (AzureError, ValueError, TypeError, AttributeError, LookupError)
 """The library reads answers without checking their shape: an unexpected one raises whatever it runs into."""
 
-_LONGEST_TEXT = 200
+_LONGEST_TEXT = 700
+"""A refusal names the caller and the action it lacks at its end, after some 400 characters."""
 ANSWER_IDS = {"x-ms-request-id": "request_id"}
 """The header that identifies an answer, and the audit log's name for it."""
+
+
+_READ_ONLY = re.compile(r"read[- ]?only", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,19 @@ def make_soft_deleted_failure(call: Call, *, status: int, answer_ids: AnswerIds 
     )
 
 
+def make_deleted_and_disabled_failure(call: Call) -> RejectedError:
+    """Return the error for a deleted secret that was disabled before: Key Vault shows it to nobody until recovered."""
+    return RejectedError(
+        f"the {call.place} is deleted (and was disabled before) but recoverable, so its name cannot be used",
+        code="secret_soft_deleted",
+        fix=f"Run: az keyvault secret recover --vault-name {call.vault_name} --name {call.name} , then enable it with: "
+        f"az keyvault secret set-attributes --vault-name {call.vault_name} --name {call.name} --enabled true",
+        service="key_vault",
+        operation=call.operation,
+        status=403,
+    )
+
+
 def make_disabled_failure(call: Call, *, status: int, answer_ids: AnswerIds = NO_IDS) -> RejectedError:
     """Return the error when the version that consumers read is disabled: somebody must have meant that."""
     return RejectedError(
@@ -179,7 +197,8 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
                 "--ip-address ADDRESS, or run rotator inside the vault's network.",
                 **origin,
             )
-    if "readonly" in (answer.code + answer.text).lower().replace("-", "").replace(" ", ""):
+    about_the_vault = f"{answer.code} {_leave_out(answer.text, call)}"
+    if not answer.code.startswith("ForbiddenBy") and _READ_ONLY.search(about_the_vault):
         return TransientError(
             f"{call.host} accepts no writes for now, as during a failover to another region ({said})",
             code="vault_read_only",
@@ -197,8 +216,23 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
     )
 
 
+def _leave_out(text: str, call: Call) -> str:
+    """Return the service's words without the names in them, which people choose."""
+    for name in (call.name, call.vault_name):
+        text = re.sub(re.escape(name), "", text, flags=re.IGNORECASE)
+    return text
+
+
 def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
-    if answer.code in ("ObjectIsDeletedButRecoverable", "ObjectIsBeingDeleted"):
+    if answer.code == "ObjectIsBeingDeleted":
+        return TransientError(
+            f"{call.place} is being deleted ({said})",
+            code="vault_conflict",
+            retry_after=answer.retry_after,
+            fix="Usually passes on its own within minutes; then recover the secret, or give the PAT another one.",
+            **origin,
+        )
+    if answer.code == "ObjectIsDeletedButRecoverable":
         return make_soft_deleted_failure(call, status=answer.status, answer_ids=origin["answer_ids"])
     return TransientError(
         f"{call.place} is being changed by somebody else ({said})",

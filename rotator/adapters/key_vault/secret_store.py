@@ -23,6 +23,7 @@ from rotator.adapters.key_vault.failures import (
     ANSWER_IDS,
     SDK_FAILURES,
     Call,
+    make_deleted_and_disabled_failure,
     make_failure,
     make_soft_deleted_failure,
 )
@@ -188,7 +189,12 @@ class KeyVaultSecretStore:
             lambda client: client.update_secret_properties(location.name, _NO_SUCH_VERSION, tags={}),
         )
         reading = self._make_call(location, "check_secret", "get")
-        deleted = self._find(reading, location, lambda client: client.get_deleted_secret(location.name).name)
+        try:
+            deleted = self._find(reading, location, lambda client: client.get_deleted_secret(location.name).name)
+        except RejectedError as error:
+            if error.code != "secret_disabled":
+                raise
+            raise make_deleted_and_disabled_failure(writing) from error
         if deleted is not None:
             raise make_soft_deleted_failure(writing, status=200)
 
