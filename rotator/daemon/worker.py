@@ -16,7 +16,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.run_memory import fail_run, save_end
-from rotator.errors import InternalError, RotatorError, StoppedError
+from rotator.errors import AuditChainError, InternalError, RotatorError, StoppedError
 
 FIRST_RETRY = timedelta(seconds=10)
 LONGEST_RETRY = timedelta(hours=1)
@@ -83,7 +83,9 @@ class Worker:
 
     def _note_failure(self, job: Job, run: RunContext, error: RotatorError) -> timedelta:
         failures = self.failures[job.name] = self.failures.get(job.name, 0) + 1
-        after = make_backoff(failures, first=min(FIRST_RETRY, job.interval), longest=min(LONGEST_RETRY, job.interval))
+        # Time does not mend a broken chain, and recomputing it is work.
+        first = LONGEST_RETRY if isinstance(error, AuditChainError) else FIRST_RETRY
+        after = make_backoff(failures, first=min(first, job.interval), longest=min(LONGEST_RETRY, job.interval))
         seconds = round(after.total_seconds())
         failed = JobFailed(code=error.code, message=error.message, failures=failures, retry_seconds=seconds)
         run.progress(failed, job.name.value)

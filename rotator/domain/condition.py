@@ -25,6 +25,7 @@ class ConditionKind(StrEnum):
     TOKEN_CACHE_DAMAGED = auto()
     LISTING_DAMAGED = auto()
     REVOCATION_PENDING = auto()
+    AUDIT_BROKEN = auto()
     ADOPTION_BLOCKED = auto()
 
 

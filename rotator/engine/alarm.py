@@ -1,11 +1,13 @@
-"""What makes `status --check` red: a PAT in trouble, a revocation that is overdue, a sign-in, no recent success."""
+"""What makes `status --check` red: a PAT in trouble, what lasts until a person acts, a sign-in, no recent success."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
+from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.job_run import RunTimes
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.status import ATTENTION, PatStatus
@@ -13,6 +15,10 @@ from rotator.engine.status import ATTENTION, PatStatus
 LEAST_AGE = timedelta(minutes=15)
 AGE_BY_HAND = timedelta(hours=3)
 """How old the last success may be: of a daemon at least, and where cron or a timer starts each run."""
+
+
+_FOR_PERSONS = {event.type.begins for event in EVENTS if event.type.needs_person} - {None}
+"""What lasts until a person acts."""
 
 
 class Alarm(StrEnum):
@@ -26,20 +32,23 @@ class Alarm(StrEnum):
 def find_alarm(
     rows: Iterable[PatStatus],
     pending: Iterable[PendingRevocation],
-    sign_ins: Collection[str],
+    conditions: Iterable[Condition],
     runs: RunTimes,
     now: datetime,
     max_age: timedelta,
 ) -> Alarm:
-    """Return what is wrong; `sign_ins` are the accounts that a person must sign in.
+    """Return what is wrong, by what `rows` and `pending` show and by the conditions that last.
 
-    While one of them waits no run succeeds: then it is enough that runs begin.
+    While an account waits for its sign-in no run succeeds: then it is enough that runs begin.
     """
-    moment = runs.started_at if sign_ins else runs.succeeded_at
+    for_persons = {found.kind for found in conditions if found.kind in _FOR_PERSONS}
+    needs_sign_in = ConditionKind.SIGN_IN_NEEDED in for_persons
+    moment = runs.started_at if needs_sign_in else runs.succeeded_at
     is_stale = moment is None or now - moment > max_age
-    if is_stale or any(row.state in ATTENTION for row in rows) or any(item.is_overdue(now) for item in pending):
+    is_wrong = any(row.state in ATTENTION for row in rows) or any(item.is_overdue(now) for item in pending)
+    if is_stale or is_wrong or for_persons - {ConditionKind.SIGN_IN_NEEDED}:
         return Alarm.ATTENTION
-    return Alarm.SIGN_IN if sign_ins else Alarm.NONE
+    return Alarm.SIGN_IN if needs_sign_in else Alarm.NONE
 
 
 def find_max_age(runs: RunTimes, interval: timedelta) -> timedelta:

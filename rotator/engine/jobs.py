@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rotator.domain.clocks import AUDIT_LOG
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobOutcome
 from rotator.engine.anchoring import check_log
+from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import make_down_event
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
 from rotator.engine.status import NextAction, PatStatus, status_from
-from rotator.errors import RotatorError
+from rotator.engine.waiting import keep_books
+from rotator.errors import AuditChainError, RotatorError
 
 _PROVEN_SOON = timedelta(minutes=1)
 _LOOK_AGAIN = timedelta(seconds=5)
@@ -88,8 +94,30 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
 
 
 def verify_audit(run: RunContext) -> JobResult:
-    """Recompute the audit log's hash chain. AuditChainError names the first event that is wrong."""
-    return JobResult({"events": check_log(run.services.database).events})
+    """Recompute the audit log's hash chain. AuditChainError names the first event that is wrong.
+
+    That it is broken is a condition, which lasts until it is verified again.
+    """
+    try:
+        summary = check_log(run.services.database)
+    except AuditChainError as error:
+        _note_chain(run, AuditBroken(sequence=error.sequence), is_broken=True)
+        raise
+    _note_chain(run, AuditVerified(), is_broken=False)
+    return JobResult({"events": summary.events})
+
+
+def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:
+    """Record that the chain is broken, or holds again, if that is news."""
+
+    def write() -> None:
+        with run.services.database.begin() as work:
+            was_broken = any(found.kind is ConditionKind.AUDIT_BROKEN for found in work.conditions.load())
+            if was_broken != is_broken:
+                record(work, run, AUDIT_LOG, event, run.services.clock.now())
+                run.progress(event, AUDIT_LOG)
+
+    keep_books(run.services, write)
 
 
 def beat(run: RunContext, pulse: Pulse) -> JobResult:

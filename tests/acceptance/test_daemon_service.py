@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -124,3 +125,20 @@ def check_failures(daemon: RunningDaemon) -> None:
     """Every failure is the database's, and no secret is in what is said of it."""
     codes = {line["code"] for line in daemon.read_log() if line["event"] == "job_failed"}
     assert codes <= {"database_unreachable", "database_locked"}, json.dumps(sorted(codes))
+
+
+def test_daemon_changes_nothing_while_its_disk_is_full_and_works_afterwards(stage: Stage) -> None:
+    """The kernel lets no file of the process grow beyond the limit, as on a disk without space."""
+    stage.postpone("azure_devops", "GET", "/connectionData")
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_until(stage.faults.struck.is_set)
+    grown = (stage.folder / "rotator.db-wal").stat().st_size
+    resource.prlimit(daemon.run.process.pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
+    stage.faults.close()
+    daemon.wait_for("job_failed", 3)
+    assert [entry for entry in stage.world.record.all() if is_change(entry.service, entry.method)] == []
+    resource.prlimit(daemon.run.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    daemon.wait_for("rotation_completed")
+    daemon.wait_for("pat_revoked")
+    assert daemon.stop() == 0
+    stage.check_end()

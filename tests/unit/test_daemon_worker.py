@@ -16,7 +16,7 @@ from rotator.domain.events.places import ScanStarted
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult
-from rotator.errors import DatabaseError, DatabaseUnreachableError, StoppedError
+from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError
 from tests.support.engine import EngineWorld, make_world
 
 MINUTE = timedelta(minutes=1)
@@ -102,6 +102,14 @@ def test_job_that_fails_is_told_and_tried_again_at_growing_intervals_until_it_wo
     assert (bench.do(), bench.do()) == (MINUTE, MINUTE)
     assert bench.list_told("job_restored") == [{"job": "work"}]
     assert bench.worker.failures == {}
+
+
+def test_broken_chain_is_not_recomputed_every_few_seconds() -> None:
+    bench = Bench()
+    bench.job = replace(bench.job, interval=timedelta(days=1))
+    bench.shops.swap(bench.make_shop("second"))
+    bench.fail(AuditChainError("it was altered", sequence=2, expected="a", found="b"))
+    assert bench.do() == timedelta(hours=1)
 
 
 def test_exception_of_ours_or_not_is_named_when_nobody_expected_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,9 +14,10 @@ from rotator.domain.events.event import SubjectKind
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
+from rotator.engine.jobs import verify_audit
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.status import PatState
-from rotator.errors import DeniedError, SignInRequiredError, VerificationError
+from rotator.errors import AuditChainError, DeniedError, SignInRequiredError, VerificationError
 from rotator.ports.pat_service import PatList
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
@@ -99,6 +100,18 @@ def ask_for_twins(world: EngineWorld) -> None:
         world.pats.add_pat(ACCOUNT, ORGANIZATION, "twin", SCOPE, world.clock.now() + timedelta(days=20))
 
 
+def break_chain(world: EngineWorld) -> None:
+    """An event was altered when the audit log was verified, and was put back since."""
+    world.run()
+    with world.database.read() as reading:
+        event = reading.audit.load(2)
+    assert event is not None
+    world.database.alter(replace(event, hash="0" * 64))
+    with pytest.raises(AuditChainError):
+        verify_audit(world.make_run())
+    world.database.alter(event)
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -118,6 +131,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ),
     ConditionKind.LISTING_DAMAGED: damage_listing,
     ConditionKind.ADOPTION_BLOCKED: ask_for_twins,
+    ConditionKind.AUDIT_BROKEN: break_chain,
 }
 """How each condition begins at the next run."""
 
@@ -212,6 +226,11 @@ def hear_nobody(world: EngineWorld) -> None:
     world.witnesses.ahead.clear()
 
 
+def verify_again(world: EngineWorld) -> None:
+    """The audit log is verified, and holds."""
+    verify_audit(world.make_run())
+
+
 RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
 WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.ACCOUNT: (get_well, drop_account),
@@ -221,6 +240,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.PAT: (revoke_all, forget_all, lose_record),
     SubjectKind.TOKEN_CACHE: (get_well, move_cache),
     SubjectKind.CLOCK: (set_clocks, hear_nobody),
+    SubjectKind.AUDIT_LOG: (verify_again,),
 }
 """In which ways a subject gets well or goes away."""
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
 from rotator.engine.jobs import JobResult, Pulse, beat, find_next_moment, refresh_sign_ins, verify_audit, work_due
-from rotator.errors import SignInRequiredError, StoppedError
+from rotator.engine.run import run_once
+from rotator.errors import AuditChainError, SignInRequiredError, StoppedError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -88,6 +90,31 @@ def test_sign_ins_are_refreshed_each_and_what_is_refused_is_told() -> None:
     world.stop.set()
     with pytest.raises(StoppedError):
         refresh_sign_ins(world.make_run())
+
+
+def test_audit_log_that_was_altered_is_a_condition_until_it_holds_again() -> None:
+    world = make_world()
+    work_due(world.make_run(), make_pulse(world))
+    with world.database.begin() as work:
+        event = work.audit.load(2)
+    assert event is not None
+    world.database.alter(replace(event, hash="0" * 64))
+    for _ in range(2):
+        with pytest.raises(AuditChainError):
+            verify_audit(world.make_run())
+    assert world.events("audit_log") == ["audit_broken failed"]
+    assert world.told[-1] == ("audit_broken", {"audit_log": "audit_log", "sequence": 2})
+    with world.database.read() as reading:
+        assert [found.kind for found in reading.conditions.load()] == [ConditionKind.AUDIT_BROKEN]
+    run_once(world.make_run())  # a look at the server does not end it
+    with world.database.read() as reading:
+        assert [found.kind for found in reading.conditions.load()] == [ConditionKind.AUDIT_BROKEN]
+    world.database.alter(event)
+    for _ in range(2):
+        verify_audit(world.make_run())
+    assert world.events("audit_log") == ["audit_broken failed", "audit_verified succeeded"]
+    with world.database.read() as reading:
+        assert reading.conditions.load() == ()
 
 
 def test_audit_is_verified_and_the_daemon_says_that_it_lives() -> None:

@@ -7,6 +7,8 @@ from functools import partial
 
 import pytest
 
+from rotator.cli.output.status import render_status_head
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
 from rotator.engine.alarm import Alarm, find_alarm, find_max_age
 from rotator.engine.context import RunContext
@@ -128,24 +130,46 @@ def test_times_are_the_later_of_a_run_and_a_daemons_heartbeat() -> None:
     assert load_times(world) == RunTimes(now, now)
 
 
+SIGN_IN = ConditionKind.SIGN_IN_NEEDED
 RECENT, OLD = NOW - timedelta(minutes=20), NOW - timedelta(hours=4)
 
 
 @pytest.mark.parametrize(
-    ("runs", "sign_ins", "expected"),
+    ("runs", "kinds", "expected"),
     [
         (RunTimes(RECENT, RECENT), [], Alarm.NONE),
         (RunTimes(), [], Alarm.ATTENTION),
         (RunTimes(RECENT, OLD), [], Alarm.ATTENTION),
         (RunTimes(RECENT, None), [], Alarm.ATTENTION),
-        (RunTimes(RECENT, OLD), ["build-bot"], Alarm.SIGN_IN),
-        (RunTimes(RECENT, None), ["build-bot"], Alarm.SIGN_IN),
-        (RunTimes(OLD, OLD), ["build-bot"], Alarm.ATTENTION),
+        (RunTimes(RECENT, OLD), [SIGN_IN], Alarm.SIGN_IN),
+        (RunTimes(RECENT, None), [SIGN_IN], Alarm.SIGN_IN),
+        (RunTimes(OLD, OLD), [SIGN_IN], Alarm.ATTENTION),
+        (RunTimes(RECENT, RECENT), [ConditionKind.AUDIT_BROKEN], Alarm.ATTENTION),
+        (RunTimes(RECENT, RECENT), [ConditionKind.CLOCK_WRONG], Alarm.ATTENTION),
+        (RunTimes(RECENT, RECENT), [ConditionKind.PAT_LEFT_BEHIND, SIGN_IN], Alarm.ATTENTION),
+        (RunTimes(RECENT, RECENT), [ConditionKind.VAULT_DOWN, ConditionKind.ROTATION_FAILING], Alarm.NONE),
     ],
 )
-def test_check_is_red_when_no_run_succeeded_lately(runs: RunTimes, sign_ins: list[str], expected: Alarm) -> None:
+def test_check_is_red_when_something_waits_for_a_person_or_no_run_succeeded_lately(
+    runs: RunTimes, kinds: list[ConditionKind], expected: Alarm
+) -> None:
     """A sign-in that is needed explains that none succeeded, not that none began."""
-    assert find_alarm([], [], sign_ins, runs, NOW, 3 * HOUR) is expected
+    assert find_alarm([], [], [Condition(kind, "x", NOW) for kind in kinds], runs, NOW, 3 * HOUR) is expected
+
+
+@pytest.mark.parametrize(
+    ("runs", "kinds", "expected"),
+    [
+        (RunTimes(), [], "No run has succeeded yet."),
+        (RunTimes(OLD, OLD), [ConditionKind.VAULT_DOWN], "Last successful run 4 h ago."),
+        (RunTimes(NOW, NOW), [SIGN_IN], "Last successful run just now; x must sign in again."),
+        (RunTimes(NOW, NOW), [ConditionKind.AUDIT_BROKEN], "Last successful run just now; the audit log was altered."),
+    ],
+)
+def test_status_begins_with_the_sentence_that_matters(
+    runs: RunTimes, kinds: list[ConditionKind], expected: str
+) -> None:
+    assert render_status_head(runs, [Condition(kind, "x", NOW) for kind in kinds], NOW) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.domain.condition import ConditionKind
 from rotator.engine.status import PatState, PatStatus
 from rotator.errors import RotatorError, UsageError
 
@@ -47,8 +46,8 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str 
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 4 if a PAT shown is expired, failed, blocked, or not revoked as it should, or if the last success "
-    "is too old; with 10 if only a sign-in is needed.",
+    help="Exit with 4 if a PAT shown is expired, failed, blocked, or not revoked as it should, if something else waits "
+    "for a person, or if the last success is too old; with 10 if only a sign-in is needed.",
 )
 @click.option(
     "--max-age",
@@ -80,7 +79,7 @@ def status(
         settle = installation.settings.rotation.settle
         with installation.database.read() as reading:
             every, runs = reading.revocations.load(), load_run_times(reading)
-            waiting = [c.subject for c in reading.conditions.load() if c.kind is ConditionKind.SIGN_IN_NEEDED]
+            conditions = reading.conditions.load()
         rows = _select(status_from(installation.database, installation.policy, now, settle=settle), names, states)
         accounts = _load_sign_ins(cli, installation, now) if cli.as_json else []
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
@@ -89,9 +88,9 @@ def status(
     if cli.as_json:
         print_json(make_status_document(rows, accounts, now, runs, pending))
     else:
-        say(cli, render_status_head(runs, waiting, now))
+        say(cli, render_status_head(runs, conditions, now))
         _print(cli, rows, pending, now, is_filtered=bool(names or states))
-    return find_code_of_alarm(find_alarm(rows, pending, waiting, runs, now, oldest)) if check else 0
+    return find_code_of_alarm(find_alarm(rows, pending, conditions, runs, now, oldest)) if check else 0
 
 
 def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:

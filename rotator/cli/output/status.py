@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.engine.status import NextAction, PatState, PatStatus
 
@@ -22,16 +23,23 @@ _NEXT = {
     NextAction.REPLACE_BY_HAND: "replace by hand",
     NextAction.SIGN_IN: "sign in",
 }
+_WHOLE = {
+    ConditionKind.SIGN_IN_NEEDED: "{} must sign in again",
+    ConditionKind.CLOCK_WRONG: "the clock of {} is wrong",
+    ConditionKind.TOKEN_CACHE_DAMAGED: "the token cache {} is damaged",
+    ConditionKind.AUDIT_BROKEN: "the audit log was altered",
+}
+"""What is wrong with no single PAT, and waits for a person."""
 _BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
-def render_status_head(runs: RunTimes, sign_ins: Sequence[str], now: datetime) -> str:
-    """The sentence that matters: when a run last succeeded, and who must sign in again."""
+def render_status_head(runs: RunTimes, conditions: Iterable[Condition], now: datetime) -> str:
+    """The sentence that matters: when a run last succeeded, who must sign in again, and what is wrong as a whole."""
     if runs.succeeded_at is None:
         said = "No run has succeeded yet"
     else:
         said = f"Last successful run {_say_ago(runs.succeeded_at, now)}"
-    said += "".join(f"; {clean(account)} must sign in again" for account in sign_ins)
+    said += "".join(f"; {_WHOLE[c.kind].format(clean(c.subject))}" for c in conditions if c.kind in _WHOLE)
     return f"{said}."
 
 

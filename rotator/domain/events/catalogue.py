@@ -67,6 +67,8 @@ EVENTS: tuple[type[Event], ...] = (
     places.LimitForgotten,
     places.ClockDoubted,
     places.ClockConfirmed,
+    places.AuditBroken,
+    places.AuditVerified,
     places.SignInStarted,
     places.SignInRefused,
     places.SignInCompleted,

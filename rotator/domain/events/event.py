@@ -33,6 +33,7 @@ class SubjectKind(StrEnum):
     POLICY = auto()
     TOKEN_CACHE = auto()
     CLOCK = auto()
+    AUDIT_LOG = auto()
     JOB = auto()
     DAEMON = auto()
 

@@ -41,6 +41,24 @@ class ClockConfirmed(Event, name="clock_confirmed", subject=SubjectKind.CLOCK, e
     """A clock that differed from the others agrees with them, or is not listened to any more."""
 
 
+class AuditBroken(
+    Event,
+    name="audit_broken",
+    subject=SubjectKind.AUDIT_LOG,
+    outcome=Outcome.FAILED,
+    severity=Severity.CRITICAL,
+    needs_person=True,
+    begins=ConditionKind.AUDIT_BROKEN,
+):
+    """An event of the audit log was altered, removed or moved since it was written: the first one is named."""
+
+    sequence: int
+
+
+class AuditVerified(Event, name="audit_verified", subject=SubjectKind.AUDIT_LOG, ends=(ConditionKind.AUDIT_BROKEN,)):
+    """The hash chain of the audit log, which was broken, holds again."""
+
+
 class SignInStarted(Event, name="sign_in_started", subject=SubjectKind.ACCOUNT, outcome=Outcome.INTENDED):
     """A person begins to sign an account in."""
 
