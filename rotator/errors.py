@@ -26,6 +26,7 @@
       DatabaseError                 cannot be read or written, wrong version, not ours
         DatabaseLockedError         another process holds it; had no effect              exit 11
         DatabaseUnreachableError    no connection, or it broke: a COMMIT may have taken effect
+        FailoverError               its server was replaced, and commits may be lost: look first
         ClaimHeldError              this ManagedPat is already claimed                   exit 11
         ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
@@ -270,6 +271,12 @@ class DatabaseUnreachableError(DatabaseError):
     """
 
     code = "database_unreachable"
+
+
+class FailoverError(DatabaseError):
+    """The database's server was replaced or restored since the last look, and may have lost commits: look first."""
+
+    code = "database_failed_over"
 
 
 class ClaimHeldError(DatabaseError):

@@ -21,6 +21,7 @@ class ConditionKind(StrEnum):
     CLONES_ABANDONED = auto()
     LIFETIME_SHORTENED = auto()
     CLOCK_WRONG = auto()
+    TIMELINE_CHANGED = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
     LISTING_DAMAGED = auto()

@@ -13,6 +13,7 @@ from rotator.domain.words import say_duration
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
+from rotator.engine.failover import check_timeline
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError
 from rotator.ports.clock import Clock
@@ -54,9 +55,11 @@ def list_moments(held: ClaimedPat) -> list[datetime]:
 def check_clocks(run: RunContext, *, revokes: bool) -> None:
     """Raise ClockSkewError when the host's clock is wrong. Call it right before a mint or a revocation.
 
+    FailoverError when the database's server was replaced since the records were compared with their secrets.
     In a run that is reckoned by the witnesses only a mint may be sent.
     """
     with run.services.database.read() as reading:
+        check_timeline(reading)
         verdict = read_clocks(run, reading)
     if verdict.is_wrong or (revokes and run.is_reckoned):
         raise make_skew_error(verdict)

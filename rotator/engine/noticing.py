@@ -239,8 +239,8 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             if not stored:
                 return VaultDropped()
             return None if any(standing.is_retried for standing in stored) else VaultRestored()
-        case ConditionKind.CLOCK_WRONG | ConditionKind.AUDIT_BROKEN:
-            return None  # ended where they are found: by the clock guard (`clocks`), by `jobs.verify_audit`
+        case ConditionKind.CLOCK_WRONG | ConditionKind.AUDIT_BROKEN | ConditionKind.TIMELINE_CHANGED:
+            return None  # ended where they are found: by `clocks`, `jobs.verify_audit`, `failover`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

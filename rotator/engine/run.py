@@ -20,6 +20,7 @@ from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold, find_next_hold
 from rotator.engine.isolating import naming_bugs
@@ -118,6 +119,10 @@ class Run:
             other.report = self.report
             other.work_on(chosen, Reconciliation())
         raise make_skew_error(verdict)
+
+    def reconcile_timeline(self) -> None:
+        """After a failover of the database, see which records are older than their secrets, and report those."""
+        reconcile_timeline(self.run, self._note_failure)
 
     def listen(self, names: Sequence[str]) -> None:
         """Ask the services about these ManagedPats' accounts, so that their clocks are heard.
@@ -263,6 +268,7 @@ def run_once(run: RunContext) -> RunReport:
         this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
+        this.reconcile_timeline()
         this.check_clocks()
         this.take_over(found)
         plan = make_plan(run)
@@ -290,6 +296,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
         this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
+        this.reconcile_timeline()
         this.check_clocks([])
         names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
         pending = {item.name for item in found.revocations.alive if not item.is_detached}

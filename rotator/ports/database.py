@@ -53,6 +53,9 @@ class Reading(Protocol):
     def find_clock(self) -> datetime | None:
         """Return the time by the database server's own clock; None for SQLite, which has none."""
 
+    def find_timeline(self) -> str | None:
+        """Return what changes when the server is replaced by a standby or restored; None where nobody can tell."""
+
 
 class UnitOfWork(Reading, Protocol):
     """One transaction that may write. Leaving the `with` block commits it; an exception rolls it back."""

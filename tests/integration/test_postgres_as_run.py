@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,11 +15,17 @@ from sqlalchemy.engine import make_url
 from rotator.adapters.database.engine import make_engine, make_reader
 from rotator.adapters.database.failures import describe
 from rotator.adapters.database.migrate import upgrade
-from rotator.adapters.database.postgresql import OLDEST_CONNECTION
+from rotator.adapters.database.postgresql import OLDEST_CONNECTION, find_timeline
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.engine.auditing import load_events
+from rotator.engine.failover import DATABASE
+from rotator.engine.report import OutcomeKind
+from rotator.engine.run import run_once
 from rotator.errors import DatabaseError, DatabaseUnreachableError
-from tests.integration.test_database_faults import check_rotated, make_database
-from tests.support.engine import make_world
+from rotator.ports.audit_log import AuditFilter
+from tests.integration.test_database_faults import check_rotated, make_database, make_run
+from tests.support.engine import codes_of, make_world
+from tests.support.postgres import PostgresServer
 
 LIMITS = {
     "lock_timeout": "7s",
@@ -152,3 +159,52 @@ def test_statement_is_cut_short_when_the_server_is_slow(postgres_url: str) -> No
 def test_hosts_are_all_named_when_the_url_has_several() -> None:
     url = make_url("postgresql+psycopg://bot@/rotator?host=one.invalid&host=two.invalid:6432")
     assert "one.invalid, two.invalid:6432" in describe(url)
+
+
+def test_record_is_blocked_when_a_promoted_standby_lost_its_rotation(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """Named beside the old server, it is used as soon as it can be written; the next run sees what it lacks."""
+    upgrade(postgres_url)
+    world = make_world()
+    database = make_database(postgres_url, world)
+    world.clock.advance(timedelta(days=-15))
+    run_once(make_run(world, database))
+    standby = postgres_server.start_standby()
+    address, _, room = postgres_url.partition("?host=")
+    both = SqlDatabase(f"{address}?host={room}:{standby}&host={room}:5432")
+    with pytest.raises(DatabaseError, match="read-only"), SqlDatabase(f"{postgres_url}&port={standby}").read():
+        pytest.fail("a transaction began")
+    world.clock.advance(timedelta(days=15))
+    check_rotated(world, both)
+    both.close()
+    database.close()
+    postgres_server.promote(standby)
+    promoted = SqlDatabase(f"{postgres_url}&port={standby}", host_now=world.clock.now)
+    report = run_once(make_run(world, promoted))
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["database_behind"]
+    assert world.count("mint") == 1
+    assert world.count("revoke") == 0
+    events = [event.entry.event for event in load_events(promoted, AuditFilter(subject=DATABASE))]
+    assert events == ["timeline_reconciled", "timeline_changed"]
+    promoted.close()
+
+
+def test_timeline_is_told_to_a_user_without_rights_and_is_unknown_when_it_is_hidden(postgres_url: str) -> None:
+    """A managed server may keep such functions to itself; work goes on."""
+    with open_engine(postgres_url) as engine:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE ROLE plain"))
+        with engine.connect() as connection, connection.begin() as transaction:
+            connection.execute(text("SET LOCAL ROLE plain"))
+            found = find_timeline(connection)
+            connection.execute(text("RESET ROLE"))
+            connection.execute(text("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"))
+            connection.execute(text("SET LOCAL ROLE plain"))
+            hidden = find_timeline(connection)
+            assert connection.scalar(text("SELECT 1")) == 1
+            transaction.rollback()
+        with engine.begin() as connection:
+            connection.execute(text("DROP ROLE plain"))
+    assert re.fullmatch("[0-9a-f]{16}/1", found or "")
+    assert hidden is None

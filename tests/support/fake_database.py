@@ -37,10 +37,14 @@ from rotator.ports.revocations import Revocations, RevocationsReader
 
 @dataclass
 class Clocks:
-    """What time it is: by the host or the server, whether that is the database's own clock, and by the boot clock."""
+    """What time it is: by the host or the server, whether that is the database's own clock, and by the boot clock.
+
+    And the server's timeline, if it has one.
+    """
 
     host_now: Callable[[], datetime]
     has_clock: bool = False
+    timeline: str | None = None
     boot: BootClock | None = None
 
     def read_boot(self) -> BootMoment | None:
@@ -455,6 +459,9 @@ class _MemoryReading:
     def find_clock(self) -> datetime | None:
         return self._clocks.host_now() if self._clocks.has_clock else None
 
+    def find_timeline(self) -> str | None:
+        return self._clocks.timeline
+
 
 class _MemoryUnitOfWork:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
@@ -473,6 +480,9 @@ class _MemoryUnitOfWork:
 
     def find_clock(self) -> datetime | None:
         return self._clocks.host_now() if self._clocks.has_clock else None
+
+    def find_timeline(self) -> str | None:
+        return self._clocks.timeline
 
 
 class MemoryDatabase:

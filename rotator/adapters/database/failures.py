@@ -70,6 +70,12 @@ _DENIED = _Kind(
     "refused the user or its password",
     "Check the user and the password in the `database` setting, and the user's rights on the database.",
 )
+UNSUPPORTED = "database_unsupported"
+_UNSUPPORTED = _Kind(
+    UNSUPPORTED,
+    "does not support a statement",
+    "Use PostgreSQL itself: a database that is merely like it may lack what rotator needs.",
+)
 _CONSTRAINT = _Kind("database_constraint", "refused a write that breaks its rules", "")
 _OTHER = _Kind(
     "database", "could not carry out a statement", "Run `rotator db current`; if that works, report this as a bug."
@@ -90,6 +96,8 @@ _SQLITE = {
 # Keyed by SQLSTATE, or by its class (the first two characters) where the whole class means one thing.
 _POSTGRES = {
     "55P03": _LOCKED,
+    "0A": _UNSUPPORTED,
+    "42883": _UNSUPPORTED,
     "40P01": _LOCKED,
     "40001": _LOCKED,
     "53100": _FULL,

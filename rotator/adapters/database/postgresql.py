@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from rotator.adapters.database.failures import UNSUPPORTED
 from rotator.errors import DatabaseError
 
 CONNECT_SECONDS = 10
@@ -33,6 +34,10 @@ STATEMENT_LIMIT = timedelta(minutes=1)
 IDLE_LIMIT = timedelta(minutes=1)
 """A frozen process must not hold the audit chain for ever: the server then ends its session, and undoes its work."""
 
+_TIMELINE = """
+    SELECT to_hex(system_identifier) || '/' || ltrim(left(pg_walfile_name(pg_current_wal_lsn()), 8), '0')
+    FROM pg_control_system()
+"""
 _READ_ONLY_SERVER = "25006"
 _OPTIONS = {
     "target_session_attrs": "read-write",
@@ -89,6 +94,22 @@ def begin_postgresql(connection: Connection, first_statements: str, *, reads_onl
         # Not by the library's own option: it leaves the session READ WRITE where the server's default is READ ONLY.
         first_statements = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {first_statements}"
     connection.exec_driver_sql(first_statements)
+
+
+def find_timeline(connection: Connection) -> str | None:
+    """Return which server this is, and its timeline: both in hexadecimal digits as its log files name them.
+
+    A promoted standby begins a new timeline, and so does a server that was restored to a moment. None where a service
+    that is merely like PostgreSQL, or its administrator, does not let us ask.
+    """
+    try:
+        with connection.begin_nested():
+            found = connection.exec_driver_sql(_TIMELINE).scalar_one()
+    except DatabaseError as error:
+        if error.code in ("database_denied", UNSUPPORTED):
+            return None
+        raise
+    return str(found)
 
 
 def _drop_read_only(context: ExceptionContext) -> None:

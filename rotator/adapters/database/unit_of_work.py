@@ -20,6 +20,7 @@ from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
+from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.errors import DatabaseError, DatabaseLockedError
@@ -75,6 +76,10 @@ class SqlReading:
         """See the port."""
         return find_clock(self._connection)
 
+    def find_timeline(self) -> str | None:
+        """See the port."""
+        return find_timeline(self._connection) if is_postgresql(self._connection) else None
+
 
 class SqlUnitOfWork:
     """The port UnitOfWork on one open connection."""
@@ -104,6 +109,10 @@ class SqlUnitOfWork:
     def find_clock(self) -> datetime | None:
         """See the port."""
         return find_clock(self._connection)
+
+    def find_timeline(self) -> str | None:
+        """See the port."""
+        return find_timeline(self._connection) if is_postgresql(self._connection) else None
 
 
 class SqlDatabase:

@@ -69,6 +69,8 @@ EVENTS: tuple[type[Event], ...] = (
     places.ClockConfirmed,
     places.AuditBroken,
     places.AuditVerified,
+    places.TimelineChanged,
+    places.TimelineReconciled,
     places.SignInStarted,
     places.SignInRefused,
     places.SignInCompleted,

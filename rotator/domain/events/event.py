@@ -34,6 +34,7 @@ class SubjectKind(StrEnum):
     TOKEN_CACHE = auto()
     CLOCK = auto()
     AUDIT_LOG = auto()
+    DATABASE = auto()
     JOB = auto()
     DAEMON = auto()
 

@@ -59,6 +59,30 @@ class AuditVerified(Event, name="audit_verified", subject=SubjectKind.AUDIT_LOG,
     """The hash chain of the audit log, which was broken, holds again."""
 
 
+class TimelineChanged(
+    Event,
+    name="timeline_changed",
+    subject=SubjectKind.DATABASE,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+    begins=ConditionKind.TIMELINE_CHANGED,
+):
+    """The server of the database was replaced or restored, so commits may be lost; so many records are behind."""
+
+    timeline: str
+    previous: str
+    behind: int
+    unread: int
+
+
+class TimelineReconciled(
+    Event, name="timeline_reconciled", subject=SubjectKind.DATABASE, ends=(ConditionKind.TIMELINE_CHANGED,)
+):
+    """No record is older than its secret on this timeline of the database's server, or it is the first one seen."""
+
+    timeline: str
+
+
 class SignInStarted(Event, name="sign_in_started", subject=SubjectKind.ACCOUNT, outcome=Outcome.INTENDED):
     """A person begins to sign an account in."""
 

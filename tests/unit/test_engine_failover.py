@@ -1,0 +1,121 @@
+"""A promoted standby that may have lost commits: every secret is looked at before anything is minted or revoked."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.engine.failover import DATABASE
+from rotator.engine.keeping import revoke_current
+from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.report import OutcomeKind
+from rotator.engine.run import recover_interrupted
+from rotator.errors import FailoverError
+from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine_scenarios import make_busy
+
+FIRST = "timeline_reconciled succeeded"
+CHANGED = "timeline_changed unknown"
+
+
+def make_seen(*names: str) -> EngineWorld:
+    """A world whose database is on timeline 1, and a run has seen that; nothing was due."""
+    world = make_world(*names)
+    world.database.clocks.timeline = "a1/1"
+    return world
+
+
+def promote(world: EngineWorld, timeline: str = "a1/2") -> None:
+    """Another server takes over."""
+    world.database.clocks.timeline = timeline
+
+
+def list_lasting(world: EngineWorld) -> list[str]:
+    """The subjects of the condition that a failover begins."""
+    with world.database.read() as reading:
+        return [c.subject for c in reading.conditions.load() if c.kind is ConditionKind.TIMELINE_CHANGED]
+
+
+def test_timeline_is_noted_when_it_is_first_seen() -> None:
+    world = make_seen()
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
+    world.run()
+    assert world.events(DATABASE) == [FIRST]
+
+
+def test_run_goes_on_when_a_failover_lost_nothing() -> None:
+    """It says so, after a look at every secret."""
+    world = make_seen()
+    world.run()
+    world.advance(hours=24)
+    promote(world)
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST]
+    assert list_lasting(world) == []
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+def test_record_is_blocked_when_a_failover_lost_its_rotation(recovers: bool) -> None:
+    """At once, although it is not due; a rebuild from the vault puts it right, and the condition ends."""
+    world = make_seen("other")
+    world.add_managed(NAME, days_left=20)
+    world.run()
+    lose = world.database.back_up()
+    world.rotate(NAME)
+    lose()
+    promote(world)
+    report = recover_interrupted(world.make_run()) if recovers else world.run()
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["database_behind"]
+    assert (world.record().blocked, world.revoked_ids(), world.count("mint")) == (True, [], 2)
+    assert list_lasting(world) == [DATABASE]
+    world.run()
+    assert world.events(DATABASE) == [FIRST, CHANGED]
+    assert world.events().count("rotation_blocked failed") == 1
+    rebuild(world.make_run(), look(world.make_run()))
+    world.run()
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST]
+    assert (world.record().blocked, list_lasting(world)) == (False, [])
+
+
+def test_others_are_rotated_when_a_secret_cannot_be_read_after_a_failover() -> None:
+    world = make_seen("other")
+    world.run()
+    world.add_managed(NAME)
+    promote(world)
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"))
+    assert NAME in names_of(world.run(), OutcomeKind.ROTATED)
+    assert list_lasting(world) == [DATABASE]
+    world.run()
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST]
+
+
+def test_nothing_is_minted_by_hand_when_nobody_has_looked_since_a_failover() -> None:
+    world = make_seen()
+    world.run()
+    promote(world)
+    world.advance(hours=25)
+    world.add_managed("other", days_left=20)
+    report = world.rotate("other")
+    assert codes_of(report, OutcomeKind.FAILED) == [FailoverError.code]
+    assert (world.count("mint"), world.record("other").failures) == (1, 0)
+    world.run()
+    assert names_of(world.rotate("other"), OutcomeKind.ROTATED) == ["other"]
+
+
+def test_nothing_is_revoked_when_a_failover_comes_after_the_look() -> None:
+    world = make_seen()
+    world.run()
+    world.advance(hours=24)
+
+    def read() -> bool:
+        promote(world)
+        return False
+
+    world.secrets.is_stale = read
+    report = world.run()
+    assert codes_of(report, OutcomeKind.FAILED) == [FailoverError.code]
+    assert world.revoked_ids() == []
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+    promote(world, "a1/3")
+    with pytest.raises(FailoverError):
+        revoke_current(world.make_run(), NAME)
