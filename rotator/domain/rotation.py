@@ -101,7 +101,8 @@ class Rotation:
     case, that the server listed before the mint, "" for each entry whose id could not be read; none once the clone is
     known by its own, and of a refused mint only those of that display name.
     `planned_valid_to` is whole-second and unique among our own: the fingerprint of this attempt.
-    `sent_at` is when the latest request whose answer may be lost (mint or store) was about to be sent;
+    `sent_at` is when the latest request whose answer may be lost (mint or store) was about to be sent, or when it was
+    found that a run may have sent one of which the database knows nothing any more;
     `mint_begun_at` is the same for the mint, and no later request overwrites it.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.rotations import (
     MintStarted,
     MintUnanswered,
@@ -20,7 +21,6 @@ from rotator.domain.rotation import (
     RotationEnding,
     RotationState,
     compare_mint,
-    make_offset_range,
 )
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import LOST_ANSWER, abandon, abandon_unusable, explain_failure
@@ -55,16 +55,15 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
     run, now = held.run, held.services.clock.now()
     try:
         check_clocks(run, revokes=False)
+        _check_not_moved(held, now)
     except ClockSkewError as error:
         close_unminted(held, error)
         raise
-    planned = _plan_expiry(held, source, now)
     try:
         held.step(
             RotationState.MINTING,
-            MintStarted(planned_valid_to=planned),
+            MintStarted(planned_valid_to=_get_planned(held)),
             admit=None if run.mode is RunMode.BY_HAND else partial(check_pace, run.policy.guardrails, now),
-            planned_valid_to=planned,
             known_ids=source.listing.ids,
             sent_at=now,
             mint_begun_at=now,
@@ -74,12 +73,25 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
         raise
 
 
+def _check_not_moved(held: ClaimedPat, now: datetime) -> None:
+    """Raise ClockSkewError when the clock was set since the expiry was planned: that may be far from what is meant."""
+    if not -MOST_SKEW <= now - held.rotation.created_at <= held.services.timing.lease:
+        raise ClockSkewError(
+            "this host's clock was set while a mint was prepared; nothing was minted",
+            fix="Nothing to do: the next run tries again.",
+        )
+
+
+def _get_planned(held: ClaimedPat) -> datetime:
+    planned = held.rotation.planned_valid_to
+    if planned is None:
+        raise RotationError("a mint without its intent", code="internal")
+    return planned
+
+
 def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
     """Ask for the clone once, and journal the answer. Return its value, which exists only in memory."""
     run, rotation = held.run, held.rotation
-    planned = rotation.planned_valid_to
-    if planned is None:
-        raise RotationError("a mint without its intent", code="internal")
     held.check_claim()
     try:
         minted = run.services.pats.mint(
@@ -87,7 +99,7 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
             rotation.organization,
             display_name=rotation.display_name,
             scope=rotation.scope,
-            valid_to=planned,
+            valid_to=_get_planned(held),
         )
     except UnknownOutcomeError as error:
         held.note_answer(error.answer_ids)
@@ -132,24 +144,6 @@ def recover_mint(held: ClaimedPat, view: ServerView) -> None:
         raise error
     elif is_settled(held):
         _close_as_not_created(held, listing)
-
-
-def _plan_expiry(held: ClaimedPat, source: Source, now: datetime) -> datetime:
-    """Return a whole second that no PAT of that display name has and no other rotation of ours has asked for."""
-    rotation, entropy = held.rotation, held.services.entropy
-    with held.services.database.read() as reading:
-        others = {
-            other.planned_valid_to
-            for other in (*reading.journal.load_open(), *reading.journal.load_for(rotation.name))
-            if other.organization == rotation.organization and other.display_name == rotation.display_name
-        }
-    taken = others | {pat.valid_to for pat in source.listing.pats if pat.display_name == rotation.display_name}
-    latest = (now + source.lifetime).replace(microsecond=0)
-    low, high = make_offset_range(source.lifetime)
-    planned = latest - timedelta(seconds=entropy.pick(low, high))
-    while planned in taken:
-        planned -= timedelta(seconds=1)
-    return planned
 
 
 def _journal_mint(held: ClaimedPat, pat: Pat, source: Source) -> None:

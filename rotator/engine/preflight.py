@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Unpack
 
 from rotator.domain.events.rotations import (
@@ -18,11 +18,13 @@ from rotator.domain.rotation import (
     Rotation,
     RotationChanges,
     RotationState,
+    make_offset_range,
 )
 from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_obstacle
+from rotator.engine.intents import enter_unknown, make_intent_tags
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import (
     Writer,
@@ -32,7 +34,6 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.reading import fetch_known_history, find_newer, look_past_disabled
 from rotator.engine.replacing import make_unconfirmed
-from rotator.engine.tags import INTENT_TAG
 from rotator.errors import (
     ClaimLostError,
     ForeignWriteError,
@@ -103,12 +104,13 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
     pat, rule, run = held.pat, source.rule, held.run
     now, rotation_id = run.services.clock.now(), run.services.entropy.make_id()
     name, key = strip_mark(source.pat.display_name), run.services.marker_key
+    display_name = name if key is None else make_marked_name(name, rotation_id, key)
     rotation = Rotation(
         id=rotation_id,
         name=pat.name,
         account=pat.account,
         organization=pat.organization,
-        display_name=name if key is None else make_marked_name(name, rotation_id, key),
+        display_name=display_name,
         marked=key is not None,
         scope=source.pat.scope,
         predecessor_id=pat.authorization_id,
@@ -121,6 +123,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         keeps_predecessor=pat.taken_over,
         created_at=now,
         updated_at=now,
+        planned_valid_to=_plan_expiry(held, source, display_name, now),
     )
     held.begin(
         rotation,
@@ -134,8 +137,9 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
     try:
         versions = fetch_known_history(held)
         _check_unmarked(held, versions)
+        enter_unknown(held, versions, source.listing.pats)
+        secrets, intent = run.services.secrets, make_intent_tags(held, versions)
         held.check_claim()
-        secrets, intent = run.services.secrets, {INTENT_TAG: rotation.id}
         seen = look_past_disabled(secrets, pat, lambda: secrets.prove_writable(held.location, intent))
         newest = find_newer(seen, versions)
         check_history(run, pat, newest)
@@ -177,6 +181,23 @@ def check_history(run: RunContext, pat: ManagedPat, newest: SecretVersion | None
             "rotation; nothing was minted",
             fix=f"Find out who writes this secret, stop that, then `rotator rotate {pat.name}`.",
         )
+
+
+def _plan_expiry(held: ClaimedPat, source: Source, display_name: str, now: datetime) -> datetime:
+    """Return a whole second that no PAT of that display name has and no other rotation of ours has asked for."""
+    pat, entropy = held.pat, held.services.entropy
+    with held.services.database.read() as reading:
+        taken = {
+            other.planned_valid_to
+            for other in (*reading.journal.load_open(), *reading.journal.load_for(pat.name))
+            if other.organization == pat.organization and other.display_name == display_name
+        }
+    taken |= {listed.valid_to for listed in source.listing.pats if listed.display_name == display_name}
+    low, high = make_offset_range(source.lifetime)
+    planned = (now + source.lifetime).replace(microsecond=0) - timedelta(seconds=entropy.pick(low, high))
+    while planned in taken:
+        planned -= timedelta(seconds=1)
+    return planned
 
 
 def close_unminted(

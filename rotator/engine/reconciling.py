@@ -8,6 +8,7 @@ from functools import partial
 
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.marker import strip_mark
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
@@ -39,9 +40,10 @@ class Reconciliation:
     """What a look at the server found. `changed` are the names of records that need work because of it.
 
     `late` are PATs of ours that appeared after their rotation was closed; `left_behind` are those that are revoked only
-    when a person says so; `late_stores` are the names whose earlier write to the vault may still take effect. `down`
-    are the pairs of account and organization that could not be looked at. `revocations` is what was seen of those that
-    are pending.
+    when a person says so; `late_stores` are the names whose earlier write to the vault may still take effect; `alike`
+    are untracked PATs that look like that of a record: a mint that the database has lost may have made them. `down` are
+    the pairs of account and organization that could not be looked at. `revocations` is what was seen of those that are
+    pending.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Reconciliation:
     late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
     left_behind: list[LeftBehind] = field(default_factory=list)
     late_stores: set[str] = field(default_factory=set)
+    alike: dict[str, list[Pat]] = field(default_factory=dict)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
     revocations: Sightings = field(default_factory=Sightings)
 
@@ -175,10 +178,21 @@ def _note(known: Known, comparison: Comparison, found: Reconciliation, now: date
         if entry.kind is ScanKind.LATE and entry.rotation is not None and entry.pat is not None:
             found.late.setdefault(entry.rotation.name, []).append((entry.rotation, entry.pat))
             found.changed.add(entry.rotation.name)
+        elif entry.kind is ScanKind.UNTRACKED and entry.pat is not None:
+            _note_alike(known, entry, entry.pat, found)
         elif entry.kind in (ScanKind.LEFT_BEHIND, ScanKind.PENDING_REVOCATION) and entry.left is not None:
             found.left_behind.append(entry.left)
         elif entry.record is not None and entry.record.name not in rotating and _needs_work(entry, entry.record, now):
             found.changed.add(entry.record.name)
+
+
+def _note_alike(known: Known, entry: ScanEntry, pat: Pat, found: Reconciliation) -> None:
+    name, pair = strip_mark(pat.display_name), (entry.account, entry.organization)
+    for record in known.pats:
+        is_here = (record.account, record.organization) == pair
+        if is_here and strip_mark(record.display_name) == name and record.scopes == pat.scopes:
+            found.alike.setdefault(record.name, []).append(pat)
+            found.changed.add(record.name)
 
 
 def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:

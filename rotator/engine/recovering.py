@@ -26,7 +26,7 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
     """
     match held.rotation.state:
         case RotationState.PLANNED:
-            close_unminted(held, RotationError("the run ended before anything was sent", code="interrupted"))
+            _close_planned(held)
         case RotationState.MINTING:
             recover_mint(held, view)
         case RotationState.MINTED | RotationState.VERIFIED:
@@ -39,3 +39,9 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
             revoke_clone(held)
         case RotationState.RETIRING:
             recover_retirement(held, view)
+
+
+def _close_planned(held: ClaimedPat) -> None:
+    """Nothing was sent, by this database. It may be behind the run that planned it: what it planned is looked for."""
+    error = RotationError("the run ended before anything was sent", code="interrupted")
+    close_unminted(held, error, sent_at=held.services.clock.now())

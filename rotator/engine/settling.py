@@ -12,6 +12,7 @@ from rotator.domain.rotation import (
 )
 from rotator.domain.urgency import bound_wait
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import Services
 
 
 def is_settling(rotation: Rotation) -> bool:
@@ -27,6 +28,15 @@ def is_settled(held: ClaimedPat) -> bool:
         held.learn(sent_at=now)
     settled_at = make_settled_at(held.rotation, held.pat, held.services.timing.settle)
     return settled_at is None or now >= settled_at
+
+
+def is_late_settled(rotation: Rotation, services: Services) -> bool:
+    """Whether what the mint of a closed rotation made can no longer be written to the vault, whoever sent it.
+
+    What a wrong clock has dated in the future is not waited for.
+    """
+    now, sent_at = services.clock.now(), rotation.sent_at
+    return sent_at is None or sent_at > now + MOST_SKEW or now >= sent_at + services.timing.settle
 
 
 def make_settled_at(rotation: Rotation, pat: ManagedPat, settle: timedelta) -> datetime | None:

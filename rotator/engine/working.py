@@ -11,6 +11,7 @@ from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
+from rotator.engine.intents import enter_unknown
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.losses import check_attempts
@@ -32,7 +33,7 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 from rotator.engine.restoring import restore_committed
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import revoke_again
-from rotator.engine.settling import is_settling, make_settled_at
+from rotator.engine.settling import is_late_settled, is_settling, make_settled_at
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
 from rotator.errors import (
@@ -151,9 +152,15 @@ class PatWork:
                 self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 
     def _undo_late(self, held: ClaimedPat) -> None:
-        """Revoke what late mints created, and put back what late writes replaced."""
+        """Revoke what late mints created, and put back what late writes replaced.
+
+        Not while whoever sent such a mint, and whom this database may have forgotten, can still write its value.
+        """
+        alike = self._found.alike.get(held.pat.name)
+        if alike:
+            enter_unknown(held, self.run.services.secrets.fetch_versions(held.location), alike)
         for rotation, late_pat in self._found.late.get(held.pat.name, []):
-            if not held.has_open_rotation:
+            if not held.has_open_rotation and is_late_settled(rotation, self.run.services):
                 revoke_left_pat(held, rotation, late_pat, "late")
                 reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))

@@ -33,6 +33,9 @@ class JournalReader(Protocol):
     def load_naming(self, authorization_ids: Collection[str]) -> tuple[Rotation, ...]:
         """Every rotation, open or closed, that was to replace one of these PATs or made it, the oldest first."""
 
+    def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the ids that are in the journal, whatever ManagedPat they belong to."""
+
     def load_leaving(self) -> tuple[Rotation, ...]:
         """Return every closed rotation whose `leaves_pats` is true, the oldest first."""
 

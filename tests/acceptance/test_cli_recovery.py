@@ -325,6 +325,24 @@ def test_nothing_that_lives_is_revoked_when_the_restored_database_has_an_older_o
     stage.check_end()
 
 
+def test_mint_is_revoked_when_the_database_was_replaced_by_a_copy_from_before_it(stage: Stage) -> None:
+    """The process died after the POST, and the file that knew of it is gone: the vault's tag tells of the mint."""
+    backup = stage.folder / "backup.db"
+    _copy_database(database_path(stage), backup)
+    original = find_original(stage)
+    service, method, path = CHANGES[0]
+    stage.hold(service, method, path, effect=True)
+    stage.start_and_hold().kill()
+    [lost] = set(list_alive(stage)) - {original}
+    _restore_database(stage, backup)
+    stage.faults.close()
+
+    stage.run_until_at_rest()
+    assert not {lost, original} & set(list_alive(stage))
+    assert "unknown_intent_found" in stage.find_events()
+    stage.check_end()
+
+
 # What somebody did to the log, and the event that is named.
 TAMPERINGS = {
     "altered": ("UPDATE audit_event SET actor = 'mallory@host' WHERE sequence = 3", 3),

@@ -284,6 +284,17 @@ def test_journal_load_leaving_finds_what_failed_or_kept_its_predecessor_the_olde
         assert [rotation.id for rotation in work.journal.load_leaving()] == ["z", "x", "y", "kept"]
 
 
+def test_journal_finds_known_rotations_when_their_record_is_another_or_gone(database: Database, adopt: Adopt) -> None:
+    claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
+    with database.begin() as work:
+        work.journal.insert(make_rotation("x"), claim)
+        work.journal.insert(make_rotation("y", "other"), other)
+        work.inventory.remove("npm-feed", claim)
+    with database.read() as reading:
+        assert reading.journal.find_known(["x", "y", "z"]) == {"x", "y"}
+        assert reading.journal.find_known([]) == frozenset()
+
+
 def test_journal_finds_what_names_a_pat_and_what_sent_a_mint_when_open_or_closed(
     database: Database, adopt: Adopt
 ) -> None:

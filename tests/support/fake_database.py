@@ -227,6 +227,9 @@ class _MemoryJournalReader:
         wanted = set(authorization_ids)
         return tuple(r for r in self._sorted() if {r.predecessor_id, r.new_authorization_id} & wanted)
 
+    def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(rotation_ids) & self._tables.rotations.keys()
+
     def load_leaving(self) -> tuple[Rotation, ...]:
         return tuple(rotation for rotation in self._sorted() if rotation.leaves_pats)
 

@@ -667,8 +667,9 @@ def test_old_pat_is_current_again_when_the_put_back_value_is_newer_than_the_rest
     restore()
     world.advance(hours=1)
     assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == []
-    assert world.states() == ["failed", "overlapping"]
-    assert world.rotations()[1].predecessor_id == old
+    assert world.states() == ["failed", "abandoned", "overlapping"]
+    assert world.codes()[-1] == "unknown_intent"
+    assert world.rotations()[2].predecessor_id == old
     world.finish()
 
 

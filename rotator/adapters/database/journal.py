@@ -74,6 +74,11 @@ class SqlJournalReader:
                 }
         return tuple(sorted(found.values(), key=lambda rotation: (rotation.created_at, rotation.id)))
 
+    def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
+        """See the port."""
+        shares = (select(table.c.id).where(table.c.id.in_(share)) for share in make_shares(rotation_ids))
+        return frozenset(found for query in shares for found in self._connection.scalars(query))
+
     def load_leaving(self) -> tuple[Rotation, ...]:
         """See the port."""
         keeping = and_(table.c.state == RotationState.COMPLETED, table.c.keeps_predecessor)

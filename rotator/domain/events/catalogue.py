@@ -38,6 +38,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.LifetimeRestored,
     rotations.SettlingContinued,
     rotations.UnprovenMintFound,
+    rotations.UnknownIntentFound,
     rotations.RestoreStarted,
     rotations.SecretRestored,
     rotations.FailureCleared,

@@ -251,6 +251,19 @@ class UnprovenMintFound(
     authorization_ids: str
 
 
+class UnknownIntentFound(
+    Event,
+    name="unknown_intent_found",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+):
+    """The vault names a rotation that the database does not know; the PAT that it may have made is looked for."""
+
+    lost_rotation_id: str
+    planned_valid_to: datetime
+
+
 class RestoreStarted(Event, name="restore_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
     """A late write replaced the current value in the vault; the current value is about to be written again."""
 

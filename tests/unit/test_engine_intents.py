@@ -1,0 +1,261 @@
+"""A mint that the database has lost: recognised by the intent in the vault, and revoked only when nobody can use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.intent import LONGEST_TEXT, Intent, read_intents, write_intents
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.tags import INTENT_TAG
+from rotator.engine.updating import make_change, update
+from rotator.ports.secret_store import SecretVersion, StoredSecret
+from tests.support.engine import NAME, EngineWorld, make_world
+
+SETTLE = {"minutes": 11}
+FOUND = "unknown_intent_found unknown"
+
+
+def make_lost_mint(arrange: Callable[[EngineWorld], object] = lambda world: None) -> tuple[EngineWorld, str]:
+    """A database from before a mint whose answer was lost too; the id of what that made."""
+    world = make_world()
+    arrange(world)
+    restore = world.database.back_up()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    lost = world.pats.live_pats()[-1].pat.authorization_id
+    restore()
+    return world, lost
+
+
+def read_tag(world: EngineWorld) -> list[str]:
+    """The ids of the intents on the newest version that has any."""
+    texts = [stored.version.tags.get(INTENT_TAG) for stored in world.secrets.versions_of(world.location())]
+    return [intent.rotation_id for intent in read_intents(next(text for text in texts if text))]
+
+
+def retag(world: EngineWorld, text: str) -> None:
+    """Somebody writes another intent beside the newest version."""
+    secret = world.secrets._secrets[world.location().vault, world.location().name]
+    newest = secret.versions[-1]
+    version: SecretVersion = replace(newest.version, tags={**newest.version.tags, INTENT_TAG: text})
+    secret.versions[-1] = StoredSecret(version, newest.value)
+
+
+def test_mint_is_revoked_when_the_database_that_knew_of_it_was_replaced() -> None:
+    world, lost = make_lost_mint()
+    world.run()
+    assert FOUND in world.events()
+    assert lost not in world.revoked_ids()
+    world.finish()
+    assert world.revoked_ids().count(lost) == 1
+
+
+def test_mint_is_revoked_when_nothing_is_due_any_more() -> None:
+    """A person asked for that rotation; the older database does not."""
+    world = make_world()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    restore = world.database.back_up()
+    world.pats.fail("mint", after_effect=True)
+    world.rotate(NAME)
+    lost = world.live_ids()[-1]
+    restore()
+    world.run()
+    assert lost not in world.revoked_ids()
+    world.advance(**SETTLE)
+    world.run()
+    assert world.revoked_ids()[-1] == lost
+    world.finish()
+    assert world.count("mint") == 2
+
+
+def test_mint_that_lands_late_is_revoked_when_the_database_was_replaced() -> None:
+    world = make_world()
+    restore = world.database.back_up()
+    world.pats.postpone_mint()
+    world.run()
+    restore()
+    world.run()
+    world.pats.apply_late()
+    late = world.live_ids()[-1]
+    world.finish()
+    assert late in world.revoked_ids()
+
+
+def test_every_mint_is_revoked_when_the_database_has_lost_several() -> None:
+    """The second one's intent is written beside the first one's, not over it."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(**SETTLE)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    world.pats.apply_late()
+    lost = set(world.live_ids()[1:])
+    assert len(lost) == 2
+    restore()
+    world.run()
+    assert world.events().count(FOUND) == 2
+    world.finish()
+    assert lost <= set(world.revoked_ids())
+
+
+def test_intents_are_left_out_of_the_tag_when_nothing_can_come_of_them() -> None:
+    """The second one's clone is known, and revoked; of the first and the third a PAT may still come, late."""
+    world = make_world()
+    world.pats.organizations["contoso"].mint_error = "invalidScope"
+    world.run()
+    world.heal()
+    world.pats.fail("mint", after_effect=True)
+    world.rotate(NAME)
+    world.run()
+    world.pats.fail("mint")
+    world.rotate(NAME)
+    world.advance(**SETTLE)
+    world.rotate(NAME)
+    first, second, third, last = world.rotations()[0], *world.rotations()[-3:]
+    assert [r.new_authorization_id is None for r in (first, second, third, last)] == [True, False, True, False]
+    assert read_tag(world) == [last.id, third.id, first.id]
+
+
+def test_nothing_is_revoked_when_the_vault_hands_out_what_was_minted() -> None:
+    """Its write lands after the intent was noticed: then the database is behind, which a rebuild mends."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    minted = world.live_ids()[-1]
+    world.heal()
+    restore()
+    world.run()
+    world.secrets.apply_late()
+    world.advance(hours=25)
+    for _ in range(3):
+        world.run()
+        world.advance(**SETTLE)
+    assert minted not in world.revoked_ids()
+    assert world.is_live()
+    replacement = world.record().authorization_id
+    run = world.make_run()
+    rebuild(run, look(run))
+    world.finish(besides=(replacement,))
+    assert world.record().authorization_id == minted
+
+
+def test_lookalike_of_a_person_is_left_alone_when_the_database_has_lost_a_mint() -> None:
+    """Of the name and the scopes, with an expiry beside the planned second."""
+    world, lost = make_lost_mint()
+    theirs = world.add_lookalike(world.pats.pats[lost].pat.valid_to - timedelta(seconds=1)).pat.authorization_id
+    world.finish(besides=(theirs,))
+    assert lost in world.revoked_ids()
+    assert theirs not in world.revoked_ids()
+
+
+def test_neither_is_revoked_when_two_have_the_look_of_a_mint_that_was_lost() -> None:
+    world, lost = make_lost_mint()
+    theirs = world.add_lookalike(world.pats.pats[lost].pat.valid_to).pat.authorization_id
+    world.finish(besides=(theirs, lost))
+    assert not {lost, theirs} & set(world.revoked_ids())
+    told = {row.authorization_id for row in world.show_status() if row.last_error is not None}
+    assert {lost, theirs} <= told
+
+
+def test_mint_is_reported_when_the_server_shortened_its_life() -> None:
+    def shorten(world: EngineWorld) -> None:
+        world.pats.organizations["contoso"].max_lifetime = timedelta(days=20)
+
+    world, lost = make_lost_mint(shorten)
+    world.finish(besides=(lost,))
+    assert lost not in world.revoked_ids()
+    assert any("left_behind" in event and values.get("authorization_id") == lost for event, values in world.told)
+
+
+def test_mint_is_revoked_when_its_display_name_was_marked() -> None:
+    def mark(world: EngineWorld) -> None:
+        world.marker_key = SecretValue("a key")
+
+    world, lost = make_lost_mint(mark)
+    assert " #rot-" in world.pats.pats[lost].pat.display_name
+    for _ in range(3):
+        world.run()
+        world.advance(hours=25)
+    assert lost in world.revoked_ids()
+
+
+def test_mint_of_an_update_is_revoked_when_the_database_does_not_know_what_was_wanted() -> None:
+    world = make_world()
+    restore = world.database.back_up()
+    world.pats.fail("mint", after_effect=True)
+    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
+    world.watch(lambda: update(world.make_run(), change))
+    [lost] = world.live_ids("npm-publish")
+    restore()
+    world.finish()
+    assert lost in world.revoked_ids()
+
+
+def test_mint_is_found_when_the_older_database_holds_its_rotation_as_planned() -> None:
+    world = make_world()
+    restores: list[Callable[[], None]] = []
+    world.database.interrupts["prove_writable"] = lambda: None
+    world.database.interrupts["planned"] = lambda: restores.append(world.database.back_up())
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    lost = world.live_ids()[-1]
+    restores[0]()
+    world.advance(minutes=6)
+    world.finish()
+    assert lost in world.revoked_ids()
+
+
+@pytest.mark.parametrize("text", ["id-9", "id-9:1:2", "::", "id-9:1:9999999999:zz", "a " * 100])
+def test_tag_of_somebody_else_changes_nothing_when_it_is_no_intent(text: str) -> None:
+    world = make_world()
+    retag(world, text)
+    world.run()
+    assert world.states() == ["overlapping"]
+    assert FOUND not in world.events()
+
+
+def test_intent_is_forgotten_when_its_expiry_is_over() -> None:
+    world, lost = make_lost_mint()
+    world.pats.pats[lost].revoked = True
+    tag = world.latest().version.tags[INTENT_TAG]
+    retag(world, tag.replace(tag.split(":")[2], str(int(world.clock.now().timestamp()) - 1)))
+    world.run()
+    assert FOUND not in world.events()
+
+
+def test_intent_is_known_when_its_rotation_belongs_to_another_record() -> None:
+    """The secret was given to a ManagedPat that was forgotten since; its rotations keep their name."""
+    world = make_world()
+    world.pats.fail("mint")
+    world.run()
+    record = world.record()
+    world.forget()
+    with world.database.begin() as work:
+        work.inventory.add(replace(record, name="npm-again", last_failure=None, retry_at=None, failures=0))
+    world.run()
+    assert [event for event in world.events(None) if event == FOUND] == []
+    assert world.states("npm-again") == ["overlapping"]
+
+
+def test_tag_keeps_the_newest_intents_when_there_is_no_room_for_all() -> None:
+    world, _ = make_lost_mint()
+    [intent, *_] = read_intents(world.latest().version.tags[INTENT_TAG])
+    many = [
+        replace(intent, rotation_id=f"{number:032x}", planned_at=intent.planned_at + timedelta(minutes=number))
+        for number in range(9)
+    ]
+    text = write_intents(many)
+    assert len(text) <= LONGEST_TEXT
+    assert read_intents(text) == tuple(reversed(many))[:4]
+    assert isinstance(intent, Intent)
