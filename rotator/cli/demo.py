@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from rotator.domain.secret_value import SecretValue
 PARTLY_FAILED = 3
 OBSERVED = "team-feed"
 """The PAT whose consumers the demo simulates."""
+KEPT = "deploy-feed"
+"""The PAT that the daemon takes care of, from its adoption to the end of its overlap."""
 ROTATED = ("ci-build", "npm-feed", "release-notes", OBSERVED)
 REAL_LIFE = """\
 Now for a real organization:
@@ -31,7 +34,8 @@ Now for a real organization:
   4. rotator scan                     only reads
      rotator inventory adopt --all    writes to rotator's database only
      rotator plan                     changes nothing
-  5. Add an hourly line to your crontab; rotator then keeps the PATs alive:
+  5. rotator daemon                   keeps the PATs alive, as a systemd service:
+                                      see systemd/README.md. Or with cron:
      17 * * * *  /opt/rotator/bin/rotator once --quiet
 """
 
@@ -81,8 +85,8 @@ class Story:
         self._before: dict[str, list[str]] = {}
 
     def tell_all(self) -> None:
-        """Tell every step, from the sign-in to the verified audit log."""
-        for step in (self.sign_in, self.adopt, self.rotate, self.overlap, self.revoke, self.prove):
+        """Tell every step, from the sign-in to the daemon at work."""
+        for step in (self.sign_in, self.adopt, self.rotate, self.overlap, self.revoke, self.prove, self.keep):
             step()
 
     def sign_in(self) -> None:
@@ -171,6 +175,39 @@ class Story:
             "Every sign-in, adoption, intent and result is one event of this log, and each event holds a hash of the "
             "one before it. If an event had been changed or removed, this command would name it."
         )
+
+    def keep(self) -> None:
+        """Let the daemon take care of one more PAT, and stop it."""
+        self._head("7. Let it run")
+        old = self._stage.create_pat(KEPT, "vso.packaging")
+        note_start(self._cli, "rotator daemon  &")
+        with self._stage.run_daemon() as daemon:
+            log = daemon.follow()
+            self._follow(log, "daemon_started")
+            self._tell(f"Meanwhile a person adopts a PAT that expires in three days, {KEPT}.")
+            self._run("inventory", "adopt", KEPT)
+            note_start(self._cli, "kill -USR1 %1")
+            daemon.work_now()
+            self._follow(log, "rotation_completed")
+            self._tell(
+                "The signal only saved the time until its next look, within a minute. It woke again "
+                "as soon as the overlap was over. A stop finishes what is under way:"
+            )
+            note_start(self._cli, "kill %1")
+            self._expect(daemon.stop(), (0,), "`rotator daemon`")
+        new = self._stage.read_vault(f"{self._stage.organization}-{KEPT}")
+        self._check(self._stage.is_accepted(new), f"the new value of {KEPT} works")
+        self._check(not self._stage.is_accepted(old), f"the old value of {KEPT} is refused")
+
+    def _follow(self, log: Iterator[dict[str, str]], last: str) -> None:
+        """Show what the daemon says of the PAT and of itself, up to that event."""
+        say(self._cli)
+        for line in log:
+            if line.get("name") == KEPT or "daemon" in line:
+                say(self._cli, f"  {line['timestamp'][11:19]}  {line['event'].replace('_', ' ')}")
+            if line["event"] == last:
+                return
+        raise make_failure(f"the daemon ended before {last}")
 
     def _head(self, text: str) -> None:
         say(self._cli)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +32,32 @@ def make_failure(what: str) -> RotatorError:
         code="demo_failed",
         fix="Report this with the output above: the demo should work on every computer.",
     )
+
+
+class DaemonProcess:
+    """The daemon while it runs."""
+
+    def __init__(self, process: subprocess.Popen[str], output: IO[str]) -> None:
+        self._process, self._output = process, output
+
+    def follow(self) -> Iterator[dict[str, str]]:
+        """Yield each line of its log as it comes, until it ends."""
+        for line in self._output:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise make_failure(f"the daemon said: {line[:300].strip()}") from error
+
+    def work_now(self) -> None:
+        """Tell it to work now."""
+        self._process.send_signal(signal.SIGUSR1)
+
+    def stop(self) -> int:
+        """Stop it as a service manager would, and return its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        for _ in self._output:
+            pass  # a pipe that nobody reads would hold it up
+        return self._process.wait()
 
 
 class Stage:
@@ -68,6 +95,17 @@ class Stage:
                 for line in output:
                     hear(line.rstrip("\n"))
                 return process.wait()
+            finally:
+                process.kill()
+                process.wait()
+
+    @contextmanager
+    def run_daemon(self) -> Iterator[DaemonProcess]:
+        """Run the daemon inside; whatever happens, it ends with the block."""
+        process = self._open(("daemon",), stderr=subprocess.STDOUT)
+        with _limited(process), _output(process) as output:
+            try:
+                yield DaemonProcess(process, output)
             finally:
                 process.kill()
                 process.wait()

@@ -24,6 +24,8 @@ from rotator.errors import AuditChainError, RotatorError
 
 _PROVEN_SOON = timedelta(minutes=1)
 _LOOK_AGAIN = timedelta(seconds=5)
+_SURELY = timedelta(seconds=1)
+"""An overlap is over when every clock says so, and those of services may be half a second behind."""
 _BY_TIME = (NextAction.RETIRE, NextAction.SETTLE)
 
 
@@ -74,9 +76,11 @@ def find_next_moment(run: RunContext) -> datetime | None:
 def _find_moment(row: PatStatus, now: datetime) -> datetime | None:
     if row.next_at is None or row.next_action is NextAction.REPLACE_BY_HAND:
         return None
-    if row.next_at > now:
-        return row.next_at
-    is_just_over = row.next_action in _BY_TIME and now - row.next_at < _PROVEN_SOON
+    by_time = row.next_action in _BY_TIME
+    due = row.next_at + _SURELY if by_time else row.next_at
+    if due > now:
+        return due
+    is_just_over = by_time and now - due < _PROVEN_SOON
     return now + _LOOK_AGAIN if is_just_over else None
 
 

@@ -21,6 +21,10 @@ COMMANDS = [
     "rotator once",
     "rotator status",
     "rotator audit verify",
+    "rotator daemon  &",
+    "rotator inventory adopt deploy-feed",
+    "kill -USR1 %1",
+    "kill %1",
 ]
 PAT_VALUE = re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|eyJ[\w-]{10}")
 
@@ -38,6 +42,8 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
         assert re.search(rf"^rotated +{name}\b", told, re.MULTILINE), name
         assert re.search(rf"^revoked +{name}\b", told, re.MULTILINE), name
     assert "The audit log is intact" in told
+    steps = ("daemon started", "pat minted", "secret stored", "overlap started", "rotation completed")
+    assert re.search(r"\n.*".join(rf"^  [0-9:]{{8}}  {step}$" for step in steps), told, re.MULTILINE | re.DOTALL)
     assert "Now for a real organization" in told
     assert max(map(len, told.splitlines())) <= 80
     assert "Traceback" not in told + demo.stderr

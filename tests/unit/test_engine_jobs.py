@@ -65,8 +65,9 @@ def test_next_moment_is_the_earliest_at_which_something_falls_due() -> None:
     assert find_next_moment(world.make_run()) is None  # both are due now, and nothing else is ahead
     work_due(world.make_run(), make_pulse(world))
     ends_at = world.rotations()[0].overlap_until
-    assert find_next_moment(world.make_run()) == ends_at
-    world.clock.advance(OVERLAP)
+    assert ends_at is not None
+    assert find_next_moment(world.make_run()) == ends_at + timedelta(seconds=1)
+    world.clock.advance(OVERLAP + timedelta(seconds=1))
     assert find_next_moment(world.make_run()) == world.clock.now() + timedelta(seconds=5)
     world.advance(seconds=61)
     assert find_next_moment(world.make_run()) is None
