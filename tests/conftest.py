@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.programs",
     "tests.support.proving",
     "tests.support.pgbouncer",
+    "tests.support.other_user",
 ]
 
 _FOREIGN_PREFIXES = ("ROTATOR_", "AZURE_", "MSAL_", "PG")

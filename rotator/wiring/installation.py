@@ -218,6 +218,10 @@ class Installation:
 
         database = SqlDatabase(self.database_url.reveal(), is_gone=is_gone, boot=self.boot_clock)
         self._stack.callback(database.close)
+        if share := database.find_share():
+            self._warn_once(
+                f"the database is on a network share ({share})", "Move it to a local disk: there it is safe."
+            )
         return database
 
     @cached_property

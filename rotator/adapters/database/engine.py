@@ -20,17 +20,13 @@ The order of locks, the same in every transaction, so that none waits for one th
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from pathlib import Path
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import QueuePool
 
 from rotator.adapters.database.failures import explain
 from rotator.adapters.database.postgresql import (
@@ -39,6 +35,7 @@ from rotator.adapters.database.postgresql import (
     make_first_statements,
     make_postgresql,
 )
+from rotator.adapters.database.sqlite import begin_sqlite, make_sqlite
 from rotator.errors import DatabaseError
 
 LOCK_WAIT = timedelta(seconds=10)
@@ -87,15 +84,17 @@ def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT, statement_limit: tim
     `statement_limit` is for PostgreSQL; zero is none.
     """
     if url.drivername == "sqlite":
-        engine = _make_sqlite(url, lock_wait)
+        engine, first = make_sqlite(url, lock_wait), ""
     else:
-        engine = make_postgresql(url, lock_wait)
-        first = make_first_statements(lock_wait, statement_limit)
+        engine, first = make_postgresql(url, lock_wait), make_first_statements(lock_wait, statement_limit)
 
-        def begin(connection: Connection) -> None:
+    def begin(connection: Connection) -> None:
+        if is_postgresql(connection):
             begin_postgresql(connection, first, reads_only=_reads_only(connection))
+        else:
+            begin_sqlite(connection, reads_only=_reads_only(connection))
 
-        event.listen(engine, "begin", begin)
+    event.listen(engine, "begin", begin)
 
     def translate(context: ExceptionContext) -> BaseException:
         ours = explain(context.original_exception, url)
@@ -132,40 +131,6 @@ def make_shares(values: Collection[str]) -> Iterator[list[str]]:
     every = sorted(set(values))
     for start in range(0, len(every), 500):
         yield every[start : start + 500]
-
-
-def _make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
-    path = Path(url.database or "")
-    if not path.absolute().parent.is_dir():
-        raise DatabaseError(
-            f"the folder {path.absolute().parent} for {url.database} does not exist",
-            code="database_unreachable",
-            fix="Create the folder, or correct the `database` setting.",
-        )
-    engine = create_engine(url, creator=_sqlite_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _sqlite_creator(path: Path, lock_wait: timedelta) -> Callable[[], sqlite3.Connection]:
-    # mode=rw never creates the file: only an upgrade does, with the right permissions.
-    address = f"file:{quote(str(path.absolute()))}?mode=rw"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=lock_wait.total_seconds(), isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA foreign_keys = on")
-        connection.execute("PRAGMA synchronous = full")
-        return connection
-
-    return connect
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    reads_only = _reads_only(connection)
-    connection.exec_driver_sql(f"PRAGMA query_only = {reads_only:d}")
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
 def _reads_only(connection: Connection) -> bool:

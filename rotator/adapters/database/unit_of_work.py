@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +22,7 @@ from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimit
 from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
+from rotator.adapters.database.sqlite import find_path, find_share, reading_unchanged
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
@@ -156,8 +156,12 @@ class SqlDatabase:
         """See the port. May run inside a `begin` of the same thread, and does not see its uncommitted changes."""
         with self._translated():
             _, reader = self._open()
-            with reader.begin() as connection:
+            with self._watched(), reader.begin() as connection:
                 yield SqlReading(connection, self._host_now)
+
+    def find_share(self) -> str | None:
+        """Return the kind of network share that the file is on, where SQLite's locks do not hold; else None."""
+        return find_share(find_path(self._url)) if self._turn is not None else None
 
     def close(self) -> None:
         """Close every connection; a later transaction opens again."""
@@ -183,8 +187,11 @@ class SqlDatabase:
                 self._engines = engine, reader
             return self._engines
 
+    def _watched(self) -> AbstractContextManager[None]:
+        return reading_unchanged(find_path(self._url)) if self._turn is not None else nullcontext()
+
     def _check_file(self) -> None:
-        path = Path(self._url.database or "").absolute()
+        path = find_path(self._url)
         if path.parent.is_dir() and not path.exists():
             raise make_not_initialised(self._url)
 
