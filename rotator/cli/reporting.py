@@ -43,10 +43,11 @@ def print_report(
         print_json(make_report_document(report, blocked))
     else:
         done = list(render_done(report, run.services.clock.now()))
-        print_lines(cli, report, done, otherwise=otherwise)
-        if not (by_hand or report.outcomes or report.is_stopped or cli.quiet):
-            for line in render_standing(make_plan(run)):
-                say(cli, line)
+        is_idle = not (by_hand or report.outcomes or report.is_stopped or cli.quiet)
+        standing = list(render_standing(make_plan(run))) if is_idle else []
+        print_lines(cli, report, done, otherwise="Nothing was done." if standing else otherwise)
+        for line in standing:
+            say(cli, line)
     note_stop(cli, report)
     return signals.choose_exit_code(report, by_hand=by_hand)
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 from rotator.domain.events.inventory import PatReappeared
 from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.words import say_moment
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import list_moments
 from rotator.engine.holds import is_called_missing
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import is_waiting
@@ -42,6 +44,11 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
         raise RevokedByHandError(
             "it was revoked with `rotator revoke`, which did not see the answer",
             fix=f"{way_on}, `rotator inventory forget {pat.name}` drops it.",
+        )
+    if gone and pat.valid_to <= max(list_moments(held)):
+        raise PatGoneError(
+            f"it expired on {say_moment(pat.valid_to)}, by a clock that is ahead of this host's",
+            fix=f"If consumers still need it, {way_on}; and set the clock of this host.",
         )
     if gone:
         raise PatGoneError(

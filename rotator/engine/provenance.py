@@ -114,7 +114,14 @@ def make_occupied(pat: ManagedPat) -> ForeignWriteError:
 def make_foreign(held: ClaimedPat, latest: StoredSecret | None) -> RotatorError:
     """Make the error for when consumers no longer read what the rotation at hand wrote."""
     rotation = held.rotation
-    return find_behind(held, latest.version if latest is not None else None) or ForeignWriteError(
+    if latest is None:
+        return ForeignWriteError(
+            f"secret {rotation.secret_name} in {rotation.vault} is gone: somebody deleted it; rotator revoked neither "
+            f"{rotation.predecessor_id} nor {rotation.new_authorization_id}",
+            fix="Find out who deleted it and recover it in the vault, or purge it; "
+            f"then `rotator rotate {held.pat.name}` writes a new value.",
+        )
+    return find_behind(held, latest.version) or ForeignWriteError(
         f"secret {rotation.secret_name} in {rotation.vault} was written by somebody else "
         f"since; rotator revoked neither {rotation.predecessor_id} nor {rotation.new_authorization_id}",
         fix=f"Find out who writes this secret, stop that, then `rotator rotate {held.pat.name}`.",

@@ -254,15 +254,19 @@ def test_times_in_the_details_of_an_event_end_in_z_and_its_hash_stays() -> None:
 
 
 def test_run_says_what_waits_for_a_person_when_it_had_nothing_to_do() -> None:
-    def render(blocked: int, by_hand: int) -> list[str]:
+    def render(blocked: int, by_hand: int, retried: int = 0) -> list[str]:
         kinds = [ActionKind.BLOCKED] * blocked + [ActionKind.ALERT] * by_hand
-        actions = tuple(Action(kind, PAT, ActionReason.FORBIDDEN) for kind in kinds)
-        return list(render_standing(Plan(NOW, actions, ())))
+        actions = [Action(kind, PAT, ActionReason.FORBIDDEN) for kind in kinds]
+        actions += [Action(ActionKind.WAIT, PAT, ActionReason.FAILED_BEFORE)] * retried
+        actions += [Action(ActionKind.WAIT, PAT, ActionReason.OVERLAPPING)]
+        return list(render_standing(Plan(NOW, tuple(actions), ())))
 
-    assert render(2, 1) == ["2 PATs are blocked and 1 waits to be replaced by hand: see `rotator status`."]
-    assert render(1, 2) == ["1 PAT is blocked and 2 wait to be replaced by hand: see `rotator status`."]
+    assert render(2, 1) == ["2 PATs are blocked, 1 waits to be replaced by hand: see `rotator status`."]
+    assert render(1, 2) == ["1 PAT is blocked, 2 wait to be replaced by hand: see `rotator status`."]
     assert render(0, 1) == ["1 PAT waits to be replaced by hand: see `rotator status`."]
     assert render(0, 0) == []
+    assert render(0, 0, 2) == ["2 PATs wait to be tried again: see `rotator status`."]
+    assert render(1, 0, 1) == ["1 PAT is blocked, 1 waits to be tried again: see `rotator status`."]
 
 
 def test_exported_events_can_be_hashed_again_when_read_back() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.managed_pat import Hold
 from rotator.domain.policy import RuleAction
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.report import OutcomeKind
@@ -75,6 +76,19 @@ def test_refusal_names_the_pat_when_the_server_has_forgotten_it() -> None:
     (entry,) = world.run().of_kind(OutcomeKind.BLOCKED)
     assert entry.failure is not None
     assert (entry.name, entry.failure.message.partition(":")[0]) == (NAME, "it was revoked outside rotator")
+
+
+def test_refusal_says_expired_when_the_hosts_clock_lags_behind_the_servers() -> None:
+    """By less than what the clock guard minds. The server forgets what has expired."""
+    world = make_world("other")
+    record = world.add_managed(NAME, days_left=60 / 86400)
+    world.host_clock.ahead = timedelta(seconds=-50)
+    world.advance(seconds=62)
+    del world.pats.pats[record.authorization_id]
+    (entry,) = world.run().of_kind(OutcomeKind.BLOCKED)
+    assert entry.failure is not None
+    assert entry.failure.message.startswith("it expired on")
+    assert world.record().hold is Hold.REVOKED_ELSEWHERE
 
 
 def test_rotation_is_dated_when_it_is_planned() -> None:

@@ -147,3 +147,17 @@ def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:
     assert "predecessor_in_use" in codes_of(report, OutcomeKind.BLOCKED)
     assert world.states() == ["failed"]
     assert {old, new} <= set(world.live_ids())
+
+
+def test_rotation_is_frozen_and_says_so_when_its_secret_is_deleted_during_the_overlap() -> None:
+    """Nobody wrote anything: what helps is another thing."""
+    world = make_overlapping()
+    old, new = world.live_ids()
+    world.secrets.soft_delete(world.location())
+    (entry,) = world.run().of_kind(OutcomeKind.BLOCKED)
+    assert entry.failure is not None
+    assert (entry.failure.code, world.revoked_ids(), world.live_ids()) == ("foreign_write", [], [old, new])
+    assert "somebody deleted it" in entry.failure.message
+    assert "recover it in the vault" in entry.failure.fix
+    world.secrets.recover(world.location())
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.words import say_pats, say_until
-from rotator.domain.plan import ActionKind, Plan
+from rotator.domain.plan import ActionKind, ActionReason, Plan
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
 _WORDS = {
@@ -46,16 +46,20 @@ def render_failures(report: RunReport) -> Iterator[str]:
 
 
 def render_standing(plan: Plan) -> Iterator[str]:
-    """Say what a run left alone because a person has to act; nothing when there is no such PAT."""
+    """Say what a run left alone: a person has to act, or it is tried later; nothing when there is no such PAT."""
     blocked, by_hand = len(plan.of_kind(ActionKind.BLOCKED)), len(plan.of_kind(ActionKind.ALERT))
+    retried = sum(action.reason is ActionReason.FAILED_BEFORE for action in plan.of_kind(ActionKind.WAIT))
     said = []
     if blocked:
         said.append(f"{say_pats(blocked)} {'is' if blocked == 1 else 'are'} blocked")
     if by_hand:
         waiting = str(by_hand) if blocked else say_pats(by_hand)
         said.append(f"{waiting} {'waits' if by_hand == 1 else 'wait'} to be replaced by hand")
+    if retried:
+        waiting = str(retried) if said else say_pats(retried)
+        said.append(f"{waiting} {'waits' if retried == 1 else 'wait'} to be tried again")
     if said:
-        yield f"{' and '.join(said)}: see `rotator status`."
+        yield f"{', '.join(said)}: see `rotator status`."
 
 
 def _say(outcome: PatOutcome, text: str) -> str:
