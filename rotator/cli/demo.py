@@ -34,7 +34,7 @@ Now for a real organization:
   4. rotator scan                     only reads
      rotator inventory adopt --all    writes to rotator's database only
      rotator plan                     changes nothing
-  5. rotator daemon                   keeps the PATs alive, as a systemd service:
+  5. rotator daemon                   keeps the PATs alive, as a service:
                                       see systemd/README.md. Or with cron:
      17 * * * *  /opt/rotator/bin/rotator once --quiet
 """
