@@ -189,3 +189,29 @@ def test_listing_is_read_when_it_is_compressed_and_full_of_brackets(services: Se
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     services.vault.world.faults.add(Fault("azure_devops", "status", status=200, body=body, headers=headers))
     assert len(services.pats.fetch_pats(ACCOUNT, "contoso", PatFilter.ACTIVE)) == 100
+
+
+@pytest.mark.parametrize("kind", ["endless"])
+@pytest.mark.parametrize("is_empty", [True, False])
+@pytest.mark.parametrize("ask", ["versions", "names", "prove"])
+def test_vaults_list_ends_when_each_page_names_itself_as_the_next(
+    services: Services, kind: str, ask: str, is_empty: bool
+) -> None:
+    vault, store, location = services.vault, services.vault.store, services.vault.location
+    version = {"id": f"{location.vault}/secrets/contoso-ci/{'0' * 32}", "attributes": {"enabled": True, "created": 1}}
+    page = {
+        "value": [] if is_empty else [version],
+        "nextLink": f"{location.vault}/secrets?api-version=7.6&$skiptoken=x",
+    }
+    calls: dict[str, Callable[[], object]] = {
+        "versions": lambda: store.fetch_versions(location),
+        "names": lambda: store.fetch_names(location.vault, "", "rotator-attempt"),
+        "prove": lambda: store.prove_writable(location, {}),
+    }
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps(page)
+    fault = Fault("key_vault", "status", "GET", "secrets", None, status=200, body=body, headers=headers)
+    error = fail(services, fault, calls[ask], 6)
+    assert isinstance(error, TransientError)
+    assert error.code == "vault_answer"
+    vault.world.record.clear()

@@ -329,6 +329,7 @@ def test_denied_when_the_challenge_is_of_another_domain(vault: SandboxVault) -> 
         "https://management.azure.com",
         "499b84ac-1321-427f-aa17-267ca6975798",
         "https://vault.azure.net.evil.example",
+        'https://evil.example", claims="e30=',
         "",
     ],
 )

@@ -35,9 +35,9 @@ def check_answer(response: PipelineResponse[object, HttpResponse]) -> None:
 
 def _check_challenge(header: str) -> None:
     found = {name.lower(): value for name, value in _PARAMETER.findall(header)}
-    # A claims challenge names no resource: it is about the token that was sent.
-    if header and "claims" not in found:
-        check_scopes((found.get("scope") or f"{found.get('resource', '')}/.default",), "rotator's identity")
+    if not header or ("claims" in found and not found.keys() & {"scope", "resource"}):
+        return  # a claims challenge is about the token that was sent
+    check_scopes((found.get("scope") or f"{found.get('resource', '')}/.default",), "rotator's identity")
 
 
 def _is_sound(entry: object) -> bool:

@@ -6,11 +6,12 @@ out by the tags what became of it. Importing this module loads the Azure librari
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
 from azure.core.credentials import TokenCredential
+from azure.core.paging import ItemPaged
 from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpResponse
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
@@ -35,6 +36,8 @@ from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion,
 from rotator.ports.stop import Stop
 
 CONTENT_TYPE = "application/vnd.azure-devops.pat"
+MOST_PAGES = 1000
+"""Of a list; the vault puts 25 entries on a page."""
 _TRIES = 3
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
@@ -107,7 +110,9 @@ class KeyVaultSecretStore:
             call,
             location,
             lambda client: [
-                item.name for item in client.list_properties_of_secrets() if item.name and tag in (item.tags or {})
+                item.name
+                for item in _read_all(client.list_properties_of_secrets())
+                if item.name and tag in (item.tags or {})
             ],
         )
         return tuple(sorted(found))
@@ -136,7 +141,8 @@ class KeyVaultSecretStore:
             call,
             location,
             lambda client: [
-                _make_version(item, call) for item in client.list_properties_of_secret_versions(location.name)
+                _make_version(item, call)
+                for item in _read_all(client.list_properties_of_secret_versions(location.name))
             ],
         )
         versions = sorted(found or (), key=_age, reverse=True)
@@ -271,7 +277,18 @@ class _Answer:
 
 def _fetch_first_page(client: SecretClient, name: str) -> None:
     """Ask for one version, to see that listing is allowed. An unknown secret is an empty page or a 404."""
-    next(client.list_properties_of_secret_versions(name, max_page_size=1), None)
+    next(_read_all(client.list_properties_of_secret_versions(name, max_page_size=1)), None)
+
+
+def _read_all(found: ItemPaged[SecretProperties]) -> Iterator[SecretProperties]:
+    """Yield what is on all pages. ValueError when they do not end: when one names a page that was read, or too many."""
+    pages, seen = found.by_page(), set[object]()
+    for page in pages:
+        yield from page
+        token = getattr(pages, "continuation_token", None)
+        if token in seen or len(seen) >= MOST_PAGES:
+            raise ValueError("a list that does not end")
+        seen.add(token)
 
 
 def _age(version: SecretVersion) -> tuple[float, bool]:
