@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, start_device_login
+from tests.acceptance.test_stop import LEAD_A_SESSION
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
 from tests.support.killing import CHANGES, Stage, open_stage
 from tests.support.proving import with_sample
@@ -175,6 +179,45 @@ def test_daemon_goes_on_as_it_was_when_a_reload_is_refused(stage: Stage) -> None
     daemon.wait_until(lambda: count_looks(stage) > looks)
     path.write_text(before, encoding="utf-8")
     assert daemon.stop() == 0
+
+
+def test_login_on_the_host_heals_the_running_daemon(stage: Stage) -> None:
+    """Nothing is restarted or reloaded."""
+    out = stage.start("logout", "build-bot")
+    assert out.wait() == 0, out.read()
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_for("sign_in_lapsed")
+    check = stage.start("status", "--check")
+    assert check.wait() == 10, check.read()
+    assert "build-bot must sign in again" in check.read()
+    process, prompt = start_device_login(stage.sandbox)
+    approve(stage.sandbox, prompt)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output + errors
+    daemon.wait_until(lambda: is_rotated(stage))
+    assert daemon.stop() == 0
+    stage.check_end()
+
+
+def test_end_of_its_terminal_stops_the_daemon(stage: Stage) -> None:
+    """Where it has one, SIGHUP is no reload: nobody could read its log any more."""
+    write_settings(stage)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEAD_A_SESSION, COMMAND, "daemon"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox), "TERM": "xterm"},
+        cwd=stage.folder,
+    )
+    os.close(theirs)
+    said = b""
+    while b"rotation_completed" not in said:
+        said += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait(PATIENCE) == 0
+    assert (stage.find_open_states(), stage.find_claims()) == ([], [])
 
 
 def test_second_daemon_is_told_who_works_on_the_database(stage: Stage) -> None:

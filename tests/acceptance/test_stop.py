@@ -23,7 +23,7 @@ _IDENTITY = ("azure_devops", "GET", "/connectionData")
 _READ = ("key_vault", "GET", r"/secrets/[^/]+/\?")
 _TAG = ("key_vault", "PATCH", "/secrets/")
 _MINT, _STORE, _REVOKE = CHANGES
-_LEAD_A_SESSION = """
+LEAD_A_SESSION = """
 import fcntl, os, sys, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -141,7 +141,7 @@ def test_run_finishes_what_it_must_when_its_terminal_is_gone(stage: Stage) -> No
     stage.postpone(*_MINT)
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", _LEAD_A_SESSION, COMMAND, "once"],
+        [sys.executable, "-c", LEAD_A_SESSION, COMMAND, "once"],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
