@@ -22,10 +22,13 @@ from rotator.ports.database import Reading
 
 
 def pause(run: RunContext, name: str) -> ManagedPat:
-    """Keep a ManagedPat and stop rotating it; an open rotation is still finished."""
+    """Keep a ManagedPat and stop rotating it; an open rotation is still finished.
+
+    What blocks it now is no longer told; what blocks it later, because that rotation froze, is.
+    """
     with claimed(run, name) as held:
-        if held.pat.state is not ManagedPatState.PAUSED:
-            held.save(replace(held.pat, state=ManagedPatState.PAUSED), PatPaused())
+        if held.pat.state is not ManagedPatState.PAUSED or held.pat.blocked:
+            held.save(replace(held.pat, state=ManagedPatState.PAUSED, blocked=False), PatPaused())
         return held.pat
 
 

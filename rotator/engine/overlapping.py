@@ -14,7 +14,7 @@ from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import list_moments
+from rotator.engine.clocks import list_moments, read_clocks
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
@@ -126,6 +126,22 @@ def is_overlap_over(held: ClaimedPat) -> bool:
         return False
     passed = held.services.boot.read_boot().since(rotation.overlap_began)
     return passed is None or passed >= rotation.overlap
+
+
+def is_predecessor_expired(held: ClaimedPat, view: ServerView) -> bool:
+    """Whether the old PAT has expired: by every clock at hand, none of them doubted, and two listings lack it.
+
+    Then there is nothing to wait for, and nothing to revoke.
+    """
+    rotation, end = held.rotation, held.rotation.predecessor_valid_to
+    if held.services.clock.now() < end or min(list_moments(held)) < end:
+        return False
+    if held.load(lambda reading: read_clocks(held.run, reading)).is_wrong:
+        return False
+    place = (rotation.account, rotation.organization)
+    listings = (view.fetch_listing(*place), view.fetch_again(*place))
+    old = rotation.predecessor_id
+    return not any(listing.find(old) or listing.may_hide(old) for listing in listings)
 
 
 def make_overlap_error(name: str) -> RotationError:

@@ -126,4 +126,6 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     if now >= until:
         return Action(ActionKind.RETIRE, pat, ActionReason.OVERLAP_OVER, rotation=rotation, retires_at=until)
+    if now >= rotation.predecessor_valid_to:
+        return Action(ActionKind.RETIRE, pat, ActionReason.EXPIRED, rotation=rotation, retires_at=until)
     return Action(ActionKind.WAIT, pat, ActionReason.OVERLAPPING, rotation=rotation, retires_at=until)

@@ -9,6 +9,7 @@ from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.events.event import Event
 from rotator.domain.events.revocations import PatRevoked, RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import (
+    PredecessorExpired,
     PredecessorKept,
     RotationCompleted,
     SecretVersionDisabled,
@@ -24,7 +25,7 @@ from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.overlapping import identify_current, is_overlap_over
+from rotator.engine.overlapping import identify_current, is_overlap_over, is_predecessor_expired
 from rotator.engine.provenance import (
     Writer,
     find_behind,
@@ -45,20 +46,25 @@ from rotator.ports.secret_store import StoredSecret
 def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = False) -> bool:
     """Revoke the old PAT once everything proves that nobody needs it. Return False when none was to be revoked.
 
-    That is so when it was gone already, and when it was taken over by a rule: then it is left behind, because nobody
-    said that its users read the secret, unless a person asks for its end (`is_asked`). A run by hand ends the overlap
-    early; the rest of the guard still applies. The rotation is closed with the answer, and the revocation is pending
-    until it is proven.
+    That is so when it has expired, which ends the overlap, when it was gone already, and when it was taken over by a
+    rule: then it is left behind, because nobody said that its users read the secret, unless a person asks for its end
+    (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with
+    the answer, and the revocation is pending until it is proven.
     """
     rotation = held.rotation
-    is_early = rotation.state is RotationState.OVERLAPPING and not is_overlap_over(held)
+    is_overlapping = rotation.state is RotationState.OVERLAPPING
+    is_expired = is_overlapping and is_predecessor_expired(held, view)
+    is_early = is_overlapping and not is_expired and not is_overlap_over(held)
     if is_early and held.run.mode is not RunMode.BY_HAND:
         raise RotationError("the overlap is not over", code="overlap_not_over")
     guard_revocation(held, view)
+    if is_expired:
+        complete(held, PredecessorExpired(authorization_id=rotation.predecessor_id))
+        return False
     if _is_gone_already(held, view):
         complete(held)
         return False
-    if rotation.keeps_predecessor and rotation.state is RotationState.OVERLAPPING and not is_asked:
+    if rotation.keeps_predecessor and is_overlapping and not is_asked:
         complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
         return False
     check_clocks(held.run, revokes=True)

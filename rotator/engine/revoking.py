@@ -30,7 +30,7 @@ from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
 from rotator.engine.accounting import find_other_keeper, get_ids
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import check_clocks
+from rotator.engine.clocks import check_clocks, read_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Writer, load_provenance
@@ -99,7 +99,8 @@ def sort_pending(
     """Look for pending revocations of one account and organization, more closely where its list lacks their PATs.
 
     A PAT is gone when the server calls it revoked or expired, or when two looks, with time between them, found it in no
-    list: a server that does not know its id may be behind.
+    list: a server that does not know its id may be behind. By a clock that is wrong no time has passed between two
+    looks, and the first one is not dated.
     """
     now, absent = run.services.clock.now(), []
     for item in pending:
@@ -109,13 +110,26 @@ def sort_pending(
             absent.append(item)
     place = (listing.account, listing.organization)
     sightings = view.look_for_revoked(*place, [item.authorization_id for item in absent]) if absent else {}
+    is_dated = bool(absent) and not _is_clock_wrong(run)
     for item in absent:
         seen = sightings[item.authorization_id]
-        was_missed = item.missed_at is not None and now - item.missed_at >= run.services.timing.settle
+        was_missed = is_dated and _was_missed(item, now, run.services.timing.settle)
         if seen.is_proven or (was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)):
             into.gone.append(item)
-        else:
-            (into.missed if seen.pat is None else into.alive).append(item)
+        elif seen.pat is not None:
+            into.alive.append(item)
+        elif is_dated:
+            into.missed.append(item)
+
+
+def _is_clock_wrong(run: RunContext) -> bool:
+    with run.services.database.read() as reading:
+        return read_clocks(run, reading).is_wrong
+
+
+def _was_missed(item: PendingRevocation, now: datetime, settle: timedelta) -> bool:
+    """Whether a look so long ago did not find it either."""
+    return item.missed_at is not None and now - item.missed_at >= settle
 
 
 def _is_hidden(is_hidden: bool, listing: Listing, item: PendingRevocation) -> bool:

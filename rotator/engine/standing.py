@@ -46,7 +46,8 @@ class Standing:
         """
         refusal, failure = self._find_refusal(), self.pat.last_failure
         is_ignored = self.decision.verdict is Verdict.IGNORED and not self.is_rotating
-        if self.pat.state is ManagedPatState.PAUSED or is_ignored:
+        is_left = self.pat.state is ManagedPatState.PAUSED and not self.pat.blocked
+        if is_left or is_ignored:
             return None
         if refusal is not None:
             return RotationBlocked(code=refusal.code, message=refusal.message)

@@ -128,7 +128,7 @@ def _put_first(row: PatStatus, pending: PendingRevocation | None) -> PatStatus:
 def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
     if pat.valid_to <= now and pat.has_pat:
         return PatState.EXPIRED
-    if pat.state is ManagedPatState.PAUSED:
+    if pat.state is ManagedPatState.PAUSED and not pat.blocked:
         return PatState.PAUSED
     if pat.blocked or decision.verdict is Verdict.BLOCKED:
         return PatState.BLOCKED
@@ -164,7 +164,8 @@ def _find_next_step(
     if rotation.state is RotationState.OVERLAPPING:
         if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
             return NextAction.RETRY, pat.retry_at
-        return NextAction.RETIRE, rotation.overlap_until
+        ends = [moment for moment in (rotation.overlap_until, rotation.predecessor_valid_to) if moment is not None]
+        return NextAction.RETIRE, min(ends)
     if rotation.state is RotationState.RETIRING:
         return NextAction.CONFIRM_REVOCATION, rotation.updated_at
     if is_settling(rotation) and rotation.sent_at is not None:

@@ -21,6 +21,7 @@ from rotator.engine.overlapping import (
     confirm_stored,
     is_overlap_over,
     is_predecessor_dead,
+    is_predecessor_expired,
     make_overlap_error,
     restart_if_misdated,
 )
@@ -215,7 +216,7 @@ class PatWork:
         is_open = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
         if is_open:
             restart_if_misdated(held)
-        if not is_open or not is_overlap_over(held):
+        if not is_open or not (is_overlap_over(held) or is_predecessor_expired(held, self.view)):
             return
         try:
             is_revoked = retire_predecessor(held, self.view)

@@ -28,8 +28,9 @@ def _make_pat(name: str, *, left: int, scope: str = "vso.packaging") -> ManagedP
 
 def _make_rotation(pat: ManagedPat, state: RotationState, overlap_until: datetime | None = None) -> Rotation:
     return Rotation(
-        "a" * 32, pat.name, pat.account, pat.organization, pat.display_name, pat.scope, "id-old", NOW, "ci",
-        pat.vault, pat.secret_name, timedelta(days=1), False, NOW, NOW, state, overlap_until=overlap_until,
+        "a" * 32, pat.name, pat.account, pat.organization, pat.display_name, pat.scope,
+        "id-old", NOW + timedelta(days=5), "ci", pat.vault, pat.secret_name, timedelta(days=1),
+        False, NOW, NOW, state, overlap_until=overlap_until,
     )  # fmt: skip
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from rotator.domain.condition import ConditionKind
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand
+from rotator.engine.status import PatState
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
+from tests.support.policies import RULE, make_policy
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
 """Spans that outlast a dead run's claim, and the time in which an unanswered request may still take effect."""
@@ -161,3 +165,44 @@ def test_rotation_is_frozen_and_says_so_when_its_secret_is_deleted_during_the_ov
     assert "recover it in the vault" in entry.failure.fix
     world.secrets.recover(world.location())
     assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
+
+
+def test_overlap_is_over_and_told_when_the_old_pat_has_expired() -> None:
+    world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(days=20))))
+    world.run()
+    expiry = world.rotations()[0].predecessor_valid_to
+    assert world.show_status()[0].next_at == expiry
+    world.advance(days=5, minutes=1)
+    world.run()
+    assert world.states() == ["completed"]
+    assert "predecessor_expired succeeded" in world.events()
+    assert world.count("revoke") == 0
+
+
+def test_overlap_goes_on_when_the_old_pat_has_expired_by_one_clock_only() -> None:
+    world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(days=20))))
+    world.run()
+    world.advance(days=4, hours=23, minutes=59, seconds=30)
+    world.host_clock.ahead = timedelta(seconds=45)
+    world.run()
+    assert world.states() == ["overlapping"]
+
+
+def test_paused_pat_is_blocked_and_told_when_its_open_rotation_freezes() -> None:
+    world = make_overlapping(hours=1)
+    pause(world.make_run(), NAME)
+    assert world.show_status()[0].state is PatState.PAUSED
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(hours=24)
+    world.run()
+    assert world.show_status()[0].state is PatState.BLOCKED
+    for _ in range(2):
+        world.advance(hours=7)
+        world.run()
+    with world.database.read() as reading:
+        assert ConditionKind.ROTATION_BLOCKED in {item.kind for item in reading.conditions.load()}
+    pause(world.make_run(), NAME)
+    assert world.show_status()[0].state is PatState.PAUSED
+    world.run()
+    with world.database.read() as reading:
+        assert ConditionKind.ROTATION_BLOCKED not in {item.kind for item in reading.conditions.load()}

@@ -746,3 +746,18 @@ def test_pat_that_lives_stays_pending_when_a_fast_clock_calls_it_expired_and_one
     world.run()
     assert pending_ids(world) == []
     assert old not in world.live_ids()
+
+
+def test_two_looks_are_no_proof_when_a_wrong_clock_dates_one_of_them() -> None:
+    world, old = make_ignored(times=9)
+    hide(world, old)
+    world.host_clock.ahead = timedelta(days=-2)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert [item.missed_at for item in load_pending(world)] == [None]
+    world.host_clock.ahead = timedelta(0)
+    world.run()
+    world.host_clock.ahead = timedelta(days=2)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert pending_ids(world) == [old]

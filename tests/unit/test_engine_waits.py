@@ -76,7 +76,7 @@ def test_expired_pat_is_tried_again_soon_when_it_has_just_expired() -> None:
     run_for(world, 25)
     world.heal()
     run_for(world, 0.25)
-    assert world.states(NAME)[-1] == "overlapping"
+    assert world.states(NAME)[-1] == "completed"
 
 
 def test_brake_yields_when_the_pat_would_expire_meanwhile() -> None:

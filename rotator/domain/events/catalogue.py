@@ -27,6 +27,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.SecretVersionDisabled,
     rotations.RotationCompleted,
     rotations.PredecessorKept,
+    rotations.PredecessorExpired,
     rotations.RotationAbandoned,
     rotations.RotationFailed,
     rotations.RotationClosed,

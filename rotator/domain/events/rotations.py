@@ -113,6 +113,12 @@ class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGE
     authorization_id: str
 
 
+class PredecessorExpired(Event, name="predecessor_expired", subject=SubjectKind.MANAGED_PAT):
+    """The old PAT has expired: the overlap is over, and nothing is revoked."""
+
+    authorization_id: str
+
+
 class RotationAbandoned(
     Event,
     name="rotation_abandoned",
