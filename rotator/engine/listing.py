@@ -152,15 +152,20 @@ class ServerView:
         return self._list(account, organization, self.fetch_identity(account, organization))
 
     def look_for(self, account: str, organization: str, authorization_id: str) -> Sighting:
-        """Look closer for a PAT that a listing lacks: ask for it by id, among the revoked ones, and list once more."""
+        """Look closer for a PAT that a listing lacks: ask for it by id, among the revoked ones, and list once more.
+
+        That the server does not know its id is one answer, which may be behind: the list of now must lack it as well.
+        """
         self.check_reachable(account, organization)
         found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
-        if found is None or self._is_expired(found):
-            return Sighting(is_gone=True, is_unknown=found is None)
+        if found is not None and self._is_expired(found):
+            return Sighting(is_gone=True)
         if authorization_id in self._fetch_revoked(account, organization):
             return Sighting(is_gone=True)
         listing = self.fetch_again(account, organization)
-        return Sighting(listing.find(authorization_id), is_hidden=listing.may_hide(authorization_id))
+        listed, is_hidden = listing.find(authorization_id), listing.may_hide(authorization_id)
+        is_unknown = found is None and listed is None and not is_hidden
+        return Sighting(listed, is_gone=is_unknown, is_hidden=is_hidden, is_unknown=is_unknown)
 
     def find_active(self, account: str, organization: str, authorization_id: str) -> Pat | None:
         """Return a PAT as the run's listing has it, or else as a closer look shows it; None when it is gone.

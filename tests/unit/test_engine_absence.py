@@ -13,6 +13,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import forget
 from rotator.engine.report import OutcomeKind
+from rotator.errors import VerificationError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, codes_of, make_world, names_of
@@ -133,6 +134,28 @@ def test_pat_is_not_called_revoked_when_the_server_does_not_know_it_and_its_valu
     world.heal()
     world.run()
     world.check_rest()
+
+
+@pytest.mark.parametrize("is_hidden", [False, True], ids=["it is listed", "an entry that cannot be read may be it"])
+def test_clone_is_not_called_lost_when_the_server_does_not_know_its_id_once(
+    monkeypatch: pytest.MonkeyPatch, is_hidden: bool
+) -> None:
+    """Its value is refused for a while too: one answer that is behind must not make the old PAT current again."""
+    world = make_overlapping(hours=25)
+    clone, old = world.record().authorization_id, world.rotations()[-1].predecessor_id
+    refused = VerificationError("the probe was refused", code="verification_failed")
+    world.pats.fail("verify", refused, times=300)
+    if is_hidden:
+        others = [fake.pat for fake in world.pats.live_pats() if fake.pat.authorization_id != clone]
+        world.pats.change_listed = lambda pats: PatList(others, [""])
+    with monkeypatch.context() as patch:
+        patch.setattr(world.pats, "fetch_pat", lambda account, organization, authorization_id: None)
+        world.run()
+    assert (world.record().authorization_id, world.states()) == (clone, ["overlapping"])
+    assert world.revoked_ids() == []
+    world.heal()
+    world.finish()
+    assert world.revoked_ids() == [old]
 
 
 @pytest.mark.parametrize("spoil", ["the value is refused", "the version is disabled", "the version is gone"])
