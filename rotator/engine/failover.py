@@ -75,8 +75,8 @@ def reconcile_timeline(run: RunContext, note: NoteFailure) -> None:
 
 
 def _is_changed(reading: Reading) -> bool:
-    current = reading.find_timeline()
-    return current is not None and current != _load_known(reading)
+    current, known = reading.find_timeline(), _load_known(reading)
+    return current is not None and known is not None and current != known
 
 
 def _load_known(reading: Reading) -> str | None:

@@ -43,6 +43,13 @@ def test_timeline_is_noted_when_it_is_first_seen() -> None:
     assert world.events(DATABASE) == [FIRST]
 
 
+def test_command_by_hand_is_the_first_one_when_no_run_has_seen_the_timeline() -> None:
+    world = make_seen()
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
+    world.run()
+    assert world.events(DATABASE) == [FIRST]
+
+
 def test_run_goes_on_when_a_failover_lost_nothing() -> None:
     """It says so, after a look at every secret."""
     world = make_seen()
