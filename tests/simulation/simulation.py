@@ -27,6 +27,7 @@ from rotator.errors import (
     VerificationError,
 )
 from tests.simulation.crashing import Crash, Life
+from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.history import History
 from tests.simulation.people import OVERLAPS, People
 from tests.simulation.world import ACCOUNTS, LONG_AGO, InvariantError, Spot, World
@@ -43,11 +44,11 @@ _FAULTY = ("fetch_pats", "fetch_pat", "fetch_identity", "verify", "mint", "revok
 _FAULTY_VAULT = ("prove_writable", "fetch_latest", "fetch_version", "fetch_versions", "store", "disable")
 
 
-def simulate(seed: int) -> History:
+def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     """Live through one random history; InvariantError when the promise is broken."""
     randomness = random.Random(seed)
     has_outage = randomness.random() < 0.1
-    world, history = _make_world(randomness, has_outage=has_outage), History(seed)
+    world, history = _make_world(randomness, make_database, has_outage=has_outage), History(seed)
     if random.Random(f"adopt {seed}").random() < 0.15:
         world.adopt_by_rule()
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
@@ -84,12 +85,13 @@ def simulate(seed: int) -> History:
     return history
 
 
-def _make_world(randomness: random.Random, *, has_outage: bool) -> World:
+def _make_world(randomness: random.Random, make_database: MakeDatabase, *, has_outage: bool) -> World:
     """Two ManagedPats of one account and organization or of several; in a third of the histories another overlap."""
     spots = [Spot(account.name, organization) for account in ACCOUNTS for organization in account.organizations]
     others = (spots[0], spots[0], *spots)
     days_left = 1 if has_outage else randomness.choice((1, 3))
-    world = World(randomness, spots=(spots[0], randomness.choice(others)), days_left=days_left)
+    spots = [spots[0], randomness.choice(others)]
+    world = World(randomness, spots=(spots[0], spots[1]), days_left=days_left, make_database=make_database)
     world.has_odd_entry = randomness.random() < 0.2
     if randomness.random() < 0.1:
         world.spoil()

@@ -28,6 +28,7 @@ from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.sign_in import SignInStatus
 from tests.simulation.crashing import Life
+from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.oracle import Oracle, Place
 from tests.support.clock import FakeClock
 from tests.support.engine import check_conditions
@@ -121,6 +122,7 @@ class World:
         names: tuple[str, ...] = NAMES,
         spots: tuple[Spot, ...] = (Spot(), Spot()),
         days_left: int = 3,
+        make_database: MakeDatabase = make_memory,
     ) -> None:
         self.random = randomness
         self.something_else: set[str] = set()
@@ -132,7 +134,7 @@ class World:
         self.clock = WatchedClock()
         self.pats = FakePatService(self.clock)
         self.secrets = FakeSecretStore(self.clock)
-        self.database = MemoryDatabase(host_now=self.clock.now, lock_timeout=0.01)
+        self.database = make_database(self.clock.now, self.clock)
         self.policy = make_policy()
         self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
@@ -150,8 +152,9 @@ class World:
         self.failed_by_database: set[str] = set()
         self.database_faults = self.skews = 0
         self.are_clocks_right = self.is_database_sound = False
-        self.database.clocks.boot = self.clock
-        self.database.clocks.has_clock = randomness.random() < 0.5
+        has_clock = randomness.random() < 0.5
+        if isinstance(self.database, MemoryDatabase):  # a real one has a clock, or has none
+            self.database.clocks.has_clock = has_clock
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
         self.set_policy(self.policy)
@@ -553,11 +556,13 @@ class MortalDatabase:
 
     def __init__(self, world: World, life: Life, host: HostClock) -> None:
         self._world, self._life, self._host = world, life, host
+        self._database = world.database.open()
 
     def _tell_time(self) -> None:
         """A file has no clock but the host's of whoever opens it; a server has one of its own, which is right."""
         clocks = self._world.database.clocks
         clocks.host_now = self._world.clock.now if clocks.has_clock else self._host.now
+        self._world.database.tell_time()
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -566,7 +571,9 @@ class MortalDatabase:
         fault = self._world.pick_database_fault()
         if fault is CommitFault.LOCKED:
             raise fault.make_error()
-        with self._world.database.begin() as work:
+        if fault is not None and self._world.database.cut_commit(keep=fault is CommitFault.KEPT):
+            fault = None  # the connection really breaks
+        with self._database.begin() as work:
             self._tell_time()
             work.claims = StuckClaims(work.claims, self._world.stuck)
             yield work
@@ -580,7 +587,7 @@ class MortalDatabase:
     def read(self) -> Iterator[Reading]:
         """See the port."""
         self._life.check()
-        with self._world.database.read() as reading:
+        with self._database.read() as reading:
             self._tell_time()
             yield reading
 
