@@ -21,10 +21,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 
 from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
-from rotator.adapters.database.records import list_managed_pat, list_rotation
+from rotator.adapters.database.records import list_managed_pat, list_pending, list_rotation
 from rotator.adapters.database.schema import REVISIONS, metadata
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.managed_pat import Failure
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
 from rotator.errors import DatabaseError
@@ -202,6 +203,37 @@ def test_upgrade_turns_failure_codes_into_fields_when_the_columns_are_new(url: s
         ("stray", "revocation", None, "left_behind"),
         ("vault_failed", "rotation", None, "vault_failed"),
     ]
+
+
+def test_upgrade_gives_pending_revocations_the_secret_of_their_record_when_the_columns_are_new(url: str) -> None:
+    """What belongs to no record any more, or to another one of that name, is detached: it is never asked for again."""
+    record = make_managed_pat("npm-feed")
+    owned = PendingRevocation(
+        authorization_id="owned",
+        name=record.name,
+        account=record.account,
+        organization=record.organization,
+        vault="",
+        secret_name="",
+        kind=RevocationKind.ROTATED,
+        valid_to=NOW,
+        since=NOW,
+        requested_at=NOW,
+    )
+    strays = [
+        replace(owned, authorization_id="forgotten", name="forgotten"),
+        replace(owned, authorization_id="moved", organization="elsewhere"),
+        replace(owned, authorization_id="theirs", account="another-bot"),
+    ]
+    rows = [("pending_revocation", list_pending(item)) for item in (owned, *strays)]
+    _build(url, "0015", ("managed_pat", list_managed_pat(record)), *rows)
+    assert upgrade(url) == ("0015", HEAD)
+    database = SqlDatabase(url)
+    with database.read() as reading:
+        found = {item.authorization_id: item for item in reading.revocations.load()}
+    database.close()
+    assert found.pop("owned") == replace(owned, vault=record.vault, secret_name=record.secret_name)
+    assert found == {item.authorization_id: replace(item, is_detached=True) for item in strays}
 
 
 def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:
