@@ -36,6 +36,9 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     if cli.as_json:
         print_json(make_error_document("usage", error.format_message(), fix), in_one_line=True)
         return
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)  # the help, whole
+        return
     click.echo(f"error: {error.format_message()}", err=True)
     click.echo(f"fix: {fix}", err=True)
 

@@ -60,12 +60,12 @@ def check_revision(connection: Connection) -> None:
         raise DatabaseError(
             f"{describe(url)} has schema {found}, older than {HEAD}, which this version of rotator needs",
             code="database_older",
-            fix="Run: rotator db upgrade",
+            fix="Run `rotator db upgrade`.",
         )
 
 
 def make_not_initialised(url: URL) -> DatabaseError:
     """Return the error for a database without tables, or an SQLite file that does not exist."""
     return DatabaseError(
-        f"{describe(url)} is not initialised", code="database_not_initialised", fix="Run: rotator db upgrade"
+        f"{describe(url)} has no tables yet", code="database_not_initialised", fix="Run `rotator db upgrade`."
     )

@@ -17,8 +17,27 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
-_COUNT = click.IntRange(min=1, max=2**63 - 1)
+_MOST = 2**63 - 1
 """What a database can count to."""
+
+
+class _Count(click.ParamType[int]):
+    """A number that a database can count to, from 1 on."""
+
+    name = "number"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; a usage error when it is none."""
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if not 1 <= number <= _MOST:
+            self.fail(f"{value!r} is not a whole number from 1 to {_MOST}", param, ctx)
+        return number
+
+
+_COUNT = _Count()
 
 
 @click.group(
@@ -33,10 +52,22 @@ def audit() -> None:
     """List, show, verify and export the audit log."""
 
 
+def _check_event(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """The name of an event, which the catalogue must have: a typing error must not look like a log without it."""
+    from rotator.domain.events.catalogue import CATALOGUE
+    from rotator.settings.words import say_did_you_mean
+
+    if name is not None and name not in CATALOGUE:
+        raise click.BadParameter(f'there is no event "{name}"{say_did_you_mean(name, CATALOGUE)}')
+    return name
+
+
 def _filters(command: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
-        click.option("--event", metavar="EVENT", help="Only events of this kind, such as pat_minted."),
+        click.option(
+            "--event", metavar="EVENT", callback=_check_event, help="Only events of this kind, such as pat_minted."
+        ),
         click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its name in rotator."),
         click.option(
             "--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z)."
@@ -55,7 +86,7 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     ),
 )
 @_filters
-@click.option("--limit", type=_COUNT, default=100, show_default=True, help="Show the newest events, at most this many.")
+@click.option("--limit", type=_COUNT, default=100, help="Show the newest events, at most this many. Default: 100.")
 @common_options
 @click.pass_obj
 def list_events(
@@ -144,10 +175,11 @@ def verify(cli: CliContext, anchors: bool) -> int:
 
 
 @audit.command(
+    short_help="Write events to stdout or a file, hashes included.",
     epilog=examples(
         "rotator audit export --output audit.jsonl    one event per line, readable by you alone",
         "rotator audit export --format csv --since 30d > audit.csv",
-    )
+    ),
 )
 @_filters
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)

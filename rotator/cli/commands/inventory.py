@@ -160,7 +160,7 @@ def adopt(
     )
 
 
-@inventory.command(epilog=examples("rotator inventory pause npm-feed"))
+@inventory.command(short_help="Keep a PAT but stop rotating it.", epilog=examples("rotator inventory pause npm-feed"))
 @click.argument("name")
 @reason_option
 @common_options
@@ -221,6 +221,7 @@ def forget(cli: CliContext, name: str, yes: bool) -> int:
 
 @inventory.command(
     "forget-limits",
+    short_help="Forget the longest lifetimes that were granted.",
     epilog=examples(
         "rotator inventory forget-limits                          everything that was learned",
         "rotator inventory forget-limits --organization contoso   of one organization",
@@ -271,10 +272,11 @@ def _change(
 
 
 @inventory.command(
+    short_help="Rebuild it after a database was lost or restored.",
     epilog=examples(
         "rotator inventory rebuild --dry-run    compare the vaults and the server with the database",
         "rotator inventory rebuild              correct the inventory",
-    )
+    ),
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @reason_option

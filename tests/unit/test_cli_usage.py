@@ -1,0 +1,65 @@
+"""Typing errors on the command line: what is said when a command is missing, mistyped or unknown."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from rotator.cli.main import COMMANDS, main, rotator
+
+
+@pytest.fixture(autouse=True)
+def process() -> Iterator[None]:
+    """What the command line changes of this process is undone."""
+    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
+    yield
+    sys.excepthook = hook
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.parametrize("words", [[], ["inventory"], ["audit"]])
+def test_help_is_shown_and_not_as_an_error_when_no_command_is_given(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Usage: rotator")
+    assert "Commands:" in said.err
+    assert "error:" not in said.err
+    assert "fix:" not in said.err
+
+
+def test_command_is_suggested_when_it_is_mistyped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["onec"]) == 2
+    assert "Did you mean 'once'?" in capsys.readouterr().err
+
+
+def test_line_of_each_command_is_whole_when_a_group_shows_its_help_at_80_columns() -> None:
+    context = click.Context(rotator, terminal_width=80)
+    for name in COMMANDS:
+        command = rotator.get_command(context, name)
+        if isinstance(command, click.Group):
+            shown = click.Context(command, context, name, terminal_width=80)
+            assert "..." not in command.get_help(shown).split("Commands:")[1].split("Examples:")[0], name
+
+
+@pytest.mark.parametrize("words", [["audit", "list"], ["audit", "export"]])
+def test_event_is_refused_with_the_nearest_when_there_is_none_of_that_name(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--event", "pat_mintd"]) == 2
+    assert 'there is no event "pat_mintd", did you mean "pat_minted"?' in capsys.readouterr().err
+
+
+def test_number_is_asked_for_in_words_when_the_argument_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "show", "x"]) == 2
+    assert "'x' is not a whole number from 1 to" in capsys.readouterr().err
+    assert main(["audit", "list", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--limit NUMBER" in shown
+    assert "9223372036854775807" not in shown
