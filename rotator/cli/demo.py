@@ -27,7 +27,7 @@ Now for a real organization:
   1. In Entra, register an application: allow public client flows, add the
      delegated permission Azure DevOps > user_impersonation, and have an
      administrator consent to it.
-  2. rotator init                     asks six questions, writes two files
+  2. rotator init                     asks six questions, writes the settings
      rotator config check             shows every problem with its line
      rotator db upgrade               creates the inventory database
   3. rotator login build-bot          sign in once; no password is stored
