@@ -70,15 +70,14 @@ class Supervisor:
         for place, (job, wait) in enumerate(self._plan_start()):
             self._schedule(job.name, wait + place * _SPREAD)
         self._host.tell_ready(self._describe())
-        while (request := self._wait(requests)) is not Request.STOP:
-            if request is Request.RELOAD:
-                self._reload()
-            elif request is Request.WORK:
-                self._schedule(JobName.WORK, timedelta(0))
-            self._look()
-        self._host.tell_stopping("Stopping", self._shops.current.stop_within + _LAST_CALLS)
-        self._scheduler.stop()
-        self._shops.close()
+        try:
+            while (request := self._wait(requests)) is not Request.STOP:
+                self._answer(request)
+                self._look()
+        finally:
+            self._host.tell_stopping("Stopping", self._shops.current.stop_within + _LAST_CALLS)
+            self._scheduler.stop()
+            self._shops.close()
         self._tell(DaemonStopped())
 
     def _wait(self, requests: Requests) -> Request | None:
@@ -88,6 +87,12 @@ class Supervisor:
             return requests.get(timeout=pause.total_seconds())
         except queue.Empty:
             return None
+
+    def _answer(self, request: Request | None) -> None:
+        if request is Request.RELOAD:
+            self._reload()
+        elif request is Request.WORK:
+            self._schedule(JobName.WORK, timedelta(0))
 
     def _look(self) -> None:
         """Look after the jobs, and prove that the daemon lives if every one of them does."""

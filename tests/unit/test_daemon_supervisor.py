@@ -114,6 +114,20 @@ def test_daemon_proves_that_it_lives_only_while_every_job_does() -> None:
     assert house.host.told[1].startswith("Stuck: heartbeat, work, refresh")
 
 
+def test_daemon_ends_in_order_when_it_meets_a_bug_of_its_own() -> None:
+    """No job goes on in a process that nobody looks after."""
+    house = House()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    house.scheduler.meanwhile = fail
+    with pytest.raises(ZeroDivisionError):
+        house.run(Request.WORK)
+    assert (house.scheduler.calls, house.closed) == (["start", "stop"], ["first"])
+    assert house.list_told() == ["daemon_started"]
+
+
 def test_daemon_tells_when_the_thread_that_begins_the_jobs_had_died() -> None:
     house = House()
     house.scheduler.is_alive = False
