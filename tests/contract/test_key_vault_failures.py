@@ -412,6 +412,55 @@ def test_reads_show_the_version_before_the_newest_when_the_vault_is_behind(vault
     assert written.value.reveal() == "new"
 
 
+def make_answer(vault: SandboxVault, name: str, version: str = "0" * 32) -> dict[str, object]:
+    """What the vault answers about a version of some secret."""
+    attributes = {"enabled": True, "created": 1_700_000_000, "updated": 1_700_000_000}
+    return {"id": f"{vault.location.vault}/secrets/{name}/{version}", "value": CANARY, "attributes": attributes}
+
+
+@pytest.mark.parametrize("name", ["of-others", "contoso-ci-2"])
+def test_read_is_no_answer_when_it_is_about_another_secret(vault: SandboxVault, name: str) -> None:
+    """By its name, by its version and in a list."""
+    store, location, mine = vault.store, vault.location, vault.put("mine")
+    answer = make_answer(vault, name, mine)
+    reads = (store.fetch_latest, lambda at: store.fetch_version(at, mine), store.fetch_versions)
+    for body, read in zip((answer, answer, {"value": [answer]}), reads, strict=True):
+        plant(vault, "status", "GET", status=200, body=body, times=None)
+        with pytest.raises(TransientError) as caught:
+            read(location)
+        assert (caught.value.code, CANARY in str(caught.value)) == ("vault_answer", False)
+        vault.world.faults.clear()
+
+
+def test_read_of_a_version_is_no_answer_when_it_is_another_version(vault: SandboxVault) -> None:
+    first = vault.put("mine")
+    plant(vault, "status", "GET", status=200, body=make_answer(vault, vault.location.name), times=None)
+    with pytest.raises(TransientError, match="unexpected response"):
+        vault.store.fetch_version(vault.location, first)
+
+
+def test_read_is_answered_when_the_name_comes_in_other_letters(vault: SandboxVault) -> None:
+    plant(vault, "status", "GET", status=200, body=make_answer(vault, vault.location.name.upper()))
+    assert vault.store.fetch_latest(vault.location) is not None
+
+
+@pytest.mark.parametrize("effect", [True, False])
+def test_store_is_unknown_when_the_answer_is_about_another_secret(vault: SandboxVault, effect: bool) -> None:
+    plant(vault, "status", status=200, body=make_answer(vault, "of-others"), effect=effect)
+    with pytest.raises(UnknownOutcomeError) as caught:
+        vault.put(CANARY)
+    assert caught.value.code == "vault_answer"
+    assert len(vault.requests("PUT")) == 1
+    assert (vault.store.fetch_latest(vault.location) is not None) == effect
+
+
+def test_store_that_did_nothing_is_not_found_when_its_answer_says_done(vault: SandboxVault) -> None:
+    plant(vault, "status", status=200, body=make_answer(vault, vault.location.name))
+    written = vault.put("mine")
+    assert vault.store.fetch_version(vault.location, written) is None
+    assert vault.store.fetch_versions(vault.location) == ()
+
+
 @pytest.fixture
 def service_principal(vault: SandboxVault, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An app with a secret, in the environment where azure-identity looks for it."""

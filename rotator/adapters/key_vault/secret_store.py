@@ -128,7 +128,9 @@ class KeyVaultSecretStore:
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
         """Return one version with its value; None if there is no such version. RejectedError when it is disabled."""
         call = self._make_call(location, "fetch_secret_version", "get")
-        return self._find(call, location, lambda client: _make_stored(client.get_secret(location.name, version), call))
+        return self._find(
+            call, location, lambda client: _make_stored(client.get_secret(location.name, version), call, version)
+        )
 
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """Return all versions, the newest first; empty when there is no such secret.
@@ -302,17 +304,19 @@ def _read_properties(client: SecretClient, name: str, call: Call) -> tuple[dict[
     return dict(properties.tags or {}), _make_version(properties, call)
 
 
-def _make_stored(secret: KeyVaultSecret, call: Call) -> StoredSecret:
+def _make_stored(secret: KeyVaultSecret, call: Call, asked: str | None = None) -> StoredSecret:
     version = _make_version(secret.properties, call)
-    if not isinstance(secret.value, str):
+    if not isinstance(secret.value, str) or asked not in (None, version.version):
         raise _make_unexpected(call)
     return StoredSecret(version, SecretValue(secret.value))
 
 
 def _make_version(properties: SecretProperties, call: Call) -> SecretVersion:
     moments = (properties.created_on, properties.expires_on)
-    # The library hands on what it cannot read as it came.
-    if not properties.version or not all(moment is None or isinstance(moment, datetime) for moment in moments):
+    # The library hands on what it cannot read as it came, and an answer that belongs to another request.
+    is_asked = (properties.name or "").casefold() == call.name.casefold()
+    is_dated = all(moment is None or isinstance(moment, datetime) for moment in moments)
+    if not is_asked or not is_dated or not properties.version:
         raise _make_unexpected(call)
     return SecretVersion(
         version=properties.version,
