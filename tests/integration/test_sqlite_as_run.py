@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.sqlite import LONGEST_WAL, find_share, reading_unchanged
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from tests.support.other_user import do_as_other, give_to_other
 from tests.support.records import NOW, make_entry, make_managed_pat
 
@@ -148,6 +149,52 @@ def test_log_is_cut_when_a_long_look_is_over(path: Path) -> None:
                     work.audit.append(make_entry(), NOW)
             assert side.stat().st_size <= LONGEST_WAL
     database.close()
+
+
+def count_events(path: Path) -> int:
+    """How many events a new process finds in the audit log at this path."""
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM audit_event").fetchone()[0])
+
+
+def test_nothing_is_committed_when_the_file_was_moved_away_while_it_was_open(path: Path) -> None:
+    """A daemon keeps its connections: they would go on with a file that no later process finds."""
+    database, away = SqlDatabase(f"sqlite:///{path}"), path.with_name("away.db")
+    with database.begin() as work:
+        work.audit.append(make_entry(), NOW)
+    path.rename(away)
+    with pytest.raises(DatabaseUnreachableError, match="moved away"), database.begin():
+        pytest.fail("a transaction was begun")
+    with pytest.raises(DatabaseUnreachableError, match="moved away"), database.read():
+        pytest.fail("a transaction was begun")
+    away.rename(path)
+    with database.begin() as work:
+        assert work.audit.append(make_entry(), NOW).sequence == 2
+    database.close()
+    assert count_events(path) == 2
+
+
+def test_next_transaction_opens_the_new_file_when_the_database_was_replaced(path: Path) -> None:
+    """And what was not committed yet when that happened is refused."""
+    older = path.with_name("older.db")
+    shutil.copy(path, older)
+    database = SqlDatabase(f"sqlite:///{path}")
+    with database.begin() as work:
+        work.audit.append(make_entry(), NOW)
+
+    def write_while_it_is_replaced() -> None:
+        with database.begin() as work:
+            work.audit.append(make_entry(), NOW)
+            older.rename(path)
+
+    with pytest.raises(DatabaseUnreachableError, match="replaced"):
+        write_while_it_is_replaced()
+    for side in ("wal", "shm"):
+        path.with_name(f"{path.name}-{side}").unlink()
+    with database.begin() as work:
+        assert work.audit.append(make_entry(), NOW).sequence == 1
+    database.close()
+    assert count_events(path) == 1
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ from rotator.errors import DatabaseError, DatabaseLockedError
 LONGEST_WAL = 8 * 2**20
 """In bytes: what stays of `-wal` when it starts anew. It grows while another program looks at the database for long."""
 
+FileId = tuple[int, int]
+"""The device and the number of a file: another file at the same path has another one."""
+
 _NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"})
 """File systems as /proc/self/mountinfo names them, on which hosts do not see each other's locks and shared memory."""
 
@@ -53,6 +56,15 @@ def begin_sqlite(connection: Connection, *, reads_only: bool) -> None:
 def find_path(url: URL) -> Path:
     """Return where the database is."""
     return Path(url.database or "").absolute()
+
+
+def find_file_id(path: Path) -> FileId | None:
+    """Return which file is at a path now; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def may_write(path: Path) -> bool:

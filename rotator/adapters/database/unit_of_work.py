@@ -22,8 +22,8 @@ from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimit
 from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
-from rotator.adapters.database.sqlite import find_path, find_share, reading_unchanged
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.adapters.database.sqlite import FileId, find_file_id, find_path, find_share, reading_unchanged
+from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.claims import Claims
 from rotator.ports.clock import BootClock
@@ -122,6 +122,10 @@ class SqlDatabase:
     `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. Thread-safe.
     `is_gone` says whether a claimant's process has certainly ended: then its claims no longer count. `boot` measures
     the claims that were made on this host.
+
+    An SQLite file may be moved away, deleted or replaced while it is open. Its connections would go on with what no
+    later process finds, so the file at the path is looked at in each transaction: a new one is opened, and where none
+    is, or it changed before a commit, nothing is written, with DatabaseUnreachableError.
     """
 
     def __init__(
@@ -139,6 +143,7 @@ class SqlDatabase:
         self._host_now = host_now
         self._is_gone = is_gone
         self._engines: tuple[Engine, Engine] | None = None
+        self._file: FileId | None = None
         self._opening = threading.Lock()
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
         self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
@@ -150,6 +155,8 @@ class SqlDatabase:
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
                 yield SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
+                if self._is_replaced():
+                    raise self._make_replaced()
 
     @contextmanager
     def read(self) -> Iterator[Reading]:
@@ -166,15 +173,16 @@ class SqlDatabase:
     def close(self) -> None:
         """Close every connection; a later transaction opens again."""
         with self._opening:
-            if self._engines is not None:
-                self._engines[0].dispose()
-                self._engines = None
+            self._dispose()
+            self._file = None
 
     def _open(self) -> tuple[Engine, Engine]:
         """Return the engines for transactions that write and for those that only read; they share their connections."""
         with self._opening:
+            if self._engines is not None and self._is_replaced():
+                self._dispose()
             if self._engines is None:
-                if self._url.drivername == "sqlite":
+                if self._turn is not None:
                     self._check_file()
                 engine = make_engine(self._url, self._lock_wait)
                 reader = make_reader(engine)
@@ -190,10 +198,29 @@ class SqlDatabase:
     def _watched(self) -> AbstractContextManager[None]:
         return reading_unchanged(find_path(self._url)) if self._turn is not None else nullcontext()
 
+    def _dispose(self) -> None:
+        if self._engines is not None:
+            self._engines[0].dispose()
+            self._engines = None
+
     def _check_file(self) -> None:
         path = find_path(self._url)
+        found = find_file_id(path)
+        if found is None and self._file is not None:
+            raise self._make_replaced()
         if path.parent.is_dir() and not path.exists():
             raise make_not_initialised(self._url)
+        self._file = found
+
+    def _is_replaced(self) -> bool:
+        """Whether the path no longer names the file that was opened."""
+        return self._turn is not None and find_file_id(find_path(self._url)) != self._file
+
+    def _make_replaced(self) -> DatabaseUnreachableError:
+        return DatabaseUnreachableError(
+            f"{describe(self._url)} was moved away, deleted or replaced while rotator had it open",
+            fix="Put the file back, or restore the newest backup. Stop rotator before you move its database.",
+        )
 
     @contextmanager
     def _queued(self) -> Iterator[None]:
