@@ -166,7 +166,9 @@ class EngineWorld:
         self.secrets.denied.clear()
         self.secrets.is_stale = lambda: False
         self.sign_in.refusals.clear()
-        self.pats.change_minted = self.pats.change_listed = None
+        self.secrets.ignores_store = False
+        self.pats.signed_out.clear()
+        self.pats.change_minted = self.pats.change_listed = self.pats.change_identity = self.pats.shown = None
         self.pats.organizations[ORGANIZATION].mint_error = None
         self.database.audit_left = None
         self.host_clock.ahead = self.database.skew = timedelta(0)

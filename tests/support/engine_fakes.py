@@ -8,17 +8,20 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
+from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, AuditEvent
+from rotator.domain.managed_pat import Pat
+from rotator.domain.secret_value import SecretValue
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory
 from rotator.ports.journal import Journal
-from rotator.ports.pat_service import MintedPat
+from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.sign_in import SignInStatus, TokenCacheDamage
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
-from tests.support.fake_pat_service import FakePatService
+from tests.support.fake_pat_service import FakePat, FakePatService
 
 CallT = TypeVar("CallT", bound=tuple[object, ...])
 
@@ -189,14 +192,45 @@ class _BoundedAuditLog:
 
 
 class ScriptedPats(FakePatService):
-    """FakePatService whose answer to a mint can be made to differ from what was created."""
+    """FakePatService whose answers can be made to differ from what is there.
+
+    `shown` are the PATs that reads show in place of those that there are: some of them, or as they were before.
+    `change_identity` changes whom a sign-in with a PAT answers with.
+    """
 
     change_minted: Callable[[MintedPat], MintedPat] | None = None
+    change_identity: Callable[[Identity], Identity] | None = None
+    shown: dict[str, FakePat] | None = None
+
+    def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
+        """See the port."""
+        with self._showing():
+            return super().fetch_pats(account, organization, which)
+
+    def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
+        """See the port."""
+        with self._showing():
+            return super().fetch_pat(account, organization, authorization_id)
 
     def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
         """See the port."""
         minted = super().mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
         return self.change_minted(minted) if self.change_minted else minted
+
+    def verify(self, organization: str, value: SecretValue) -> Identity:
+        """See the port."""
+        identity = super().verify(organization, value)
+        return self.change_identity(identity) if self.change_identity else identity
+
+    @contextmanager
+    def _showing(self) -> Iterator[None]:
+        with self._lock:
+            there = self.pats
+            self.pats = there if self.shown is None else self.shown
+            try:
+                yield
+            finally:
+                self.pats = there
 
 
 class FakeSignIn:

@@ -1,5 +1,7 @@
 """The fault matrix: what each fault of each service leaves behind at once, and once the next runs have healed it.
 
+Every row has every column: a cell, or the reason why there is none. Clocks have columns of their own.
+
 `test_fault_matrix.py` makes a test of every cell. `python -m tests.unit.fault_table --write` puts the table into
 tests/README.md.
 """
@@ -8,8 +10,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
@@ -30,30 +33,54 @@ from rotator.errors import (
 )
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.engine_restores import make_restored
 from tests.support.engine_scenarios import make_late_store, make_overlapping
+from tests.unit import fault_lies as lies
+from tests.unit.fault_lies import Arrange
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
 REFUSED, LOST, THROTTLED, BROKEN = "refused before sending", "applied, reply lost", "429", "5xx"
 FORBIDDEN, MALFORMED, SWAPPED = "denied or policy", "malformed or late", "answer of another request"
-INEFFECTIVE, STALE = "without effect", "one version old"
-COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED)
-WRONG = "clock two days off"
-ALONE = (
-    ("mint", SWAPPED),
-    ("revoke", INEFFECTIVE),
-    ("vault read", STALE),
-    ("host, at a mint", WRONG),
-    ("host, at a revocation", WRONG),
-    ("database", WRONG),
-    ("Entra", WRONG),
-)
-"""What can happen to one service only, beside the faults of all."""
+INEFFECTIVE, STALE = "without effect", "stale or incomplete"
+COLUMNS = (REFUSED, LOST, THROTTLED, BROKEN, FORBIDDEN, MALFORMED, SWAPPED, INEFFECTIVE, STALE)
 ROWS = ("list", "mint", "revoke", "probe", "vault read", "vault write", "restore", "database", "Entra", "create")
+_READS = "it only reads"
+EMPTY = {
+    ("list", INEFFECTIVE): _READS,
+    ("probe", INEFFECTIVE): _READS,
+    ("vault read", INEFFECTIVE): _READS,
+    ("revoke", SWAPPED): "its answer has no body: another one's says done, or refused",
+    ("database", SWAPPED): "a connection carries one request at a time",
+    ("Entra", STALE): "a token that is too old is refused: without effect",
+}
+"""Where no such fault can happen, and why."""
+FAST, SLOW = timedelta(days=2), timedelta(days=-2)
+CLOCKS = ("host's clock", "database's clock", "Azure DevOps's clock", "Key Vault's clock", "Entra's clock")
+CLOCK_COLUMNS = (
+    "two days ahead, at a mint",
+    "two days behind, at a mint",
+    "two days ahead, in an overlap",
+    "two days behind, in an overlap",
+    "two days ahead, at a revocation",
+    "two days behind, at a revocation",
+)
+ALONE = (
+    ("boot clock", "stood still for two days of an overlap"),
+    ("boot clock", "started anew in an overlap"),
+    ("boot clock", "started anew, at a revocation"),
+    ("adopted secret", "written by somebody else before the first rotation"),
+)
+"""What can happen there only."""
+PLACES = (
+    *((row, column) for row in ROWS for column in COLUMNS),
+    *((row, column) for row in CLOCKS for column in CLOCK_COLUMNS),
+    *ALONE,
+)
+"""Every row with each of its columns."""
 _ALWAYS = 60
 NEW = "deploy"
 """What is created."""
-Arrange = Callable[[EngineWorld], None]
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,8 @@ class Cell:
     later: Arrange | None = None
     act: Callable[[EngineWorld], RunReport] = EngineWorld.run
     name: str = NAME
+    person: str = ""
+    """What a person does `later`, where no run may decide."""
     serves: bool = True
     """Whether consumers read a live PAT after that run; not before a late write is undone."""
 
@@ -173,18 +202,6 @@ def _swap_answer(world: EngineWorld) -> None:
     world.pats.swap_mint_answer()
 
 
-def _set_host(world: EngineWorld) -> None:
-    world.host_clock.ahead = timedelta(days=2)
-
-
-def _set_server(world: EngineWorld) -> None:
-    world.database.clocks.has_clock, world.database.skew = True, timedelta(days=2)
-
-
-def _set_service(world: EngineWorld) -> None:
-    world.witnesses.ahead["entra"] = timedelta(days=2)
-
-
 def _ignore_revoke(world: EngineWorld) -> None:
     left = iter((True,))
     world.pats.ignores_revoke = lambda authorization_id: next(left, False)
@@ -196,7 +213,7 @@ def _be_another_user(world: EngineWorld) -> None:
 
 
 def _read_old(world: EngineWorld) -> None:
-    world.database.interrupts["stored"] = lambda: setattr(world.secrets, "is_stale", lambda: True)
+    world.database.interrupts["stored"] = lambda: lies.read_old(world)
 
 
 def _store_late(world: EngineWorld) -> None:
@@ -233,8 +250,10 @@ def _wrong_value(world: EngineWorld) -> None:
     world.pats.fail("verify", VerificationError("not accepted", fix="Wait."), times=_ALWAYS)
 
 
+_swap_write = _vault("store", "vault_answer", 200, kind=UnknownOutcomeError, after=True)
 _UNREACHABLE = DatabaseUnreachableError("cannot be reached")
 _LOCKED = DatabaseLockedError("held by another process")
+_WRONG_USER = SignInRequiredError("somebody else", account="build-bot", code="wrong_user", fix="Sign in.")
 _NO_SIGN_IN = SignInRequiredError("nobody is signed in", account="build-bot", fix="Sign in.")
 ONCE, TWICE = "1 made, 1 revoked", "2 made, 2 revoked"
 KEPT, AGAIN, NONE = "1 made, 0 revoked", "2 made, 1 revoked", "0 made, 0 revoked"
@@ -245,6 +264,31 @@ def _restore(column: str, fault: Arrange, then: str, *, serves: bool = False, la
     return Cell("restore", column, fault, then, TWICE, start=make_late_store, later=later, serves=serves)
 
 
+def _clock(row: str, fault: Callable[[timedelta], Arrange], thens: tuple[str, ...] = ()) -> tuple[Cell, ...]:
+    """The cells of one clock. A service's own clock, alone, changes nothing."""
+    minted, waits, done = "overlapping: no failure", "overlapping: no failure", "completed: no failure"
+    starts = (make_world, lies.make_half_overlapped, make_overlapping)
+    cases = [(start, ahead) for start in starts for ahead in (FAST, SLOW)]
+    expected = thens or (minted, minted, waits, waits, done, done)
+    return tuple(
+        Cell(row, column, fault(ahead), then, ONCE, start)
+        for column, (start, ahead), then in zip(CLOCK_COLUMNS, cases, expected, strict=True)
+    )
+
+
+_HELD = ("overlapping: no failure",) * 4 + ("completed: no failure", "overlapping: no failure")
+"""Of the clocks at hand the slowest one ends an overlap."""
+_SKEWED = ("not begun: clock_skew",) * 2 + ("overlapping: clock_skew",) * 4
+_BOOT_CELLS = tuple(
+    Cell(*place, fault, then, ONCE, start)
+    for place, fault, then, start in zip(
+        ALONE[:3],
+        (lies.suspend, lies.reboot, lies.reboot),
+        ("overlapping: no failure",) * 2 + ("completed: no failure",),
+        (lies.make_half_overlapped, lies.make_half_overlapped, make_overlapping),
+        strict=True,
+    )
+)
 CELLS = (
     Cell("list", REFUSED, _azure("fetch_pats", "refused"), "minting: refused", TWICE, make_lost_mint),
     Cell("list", LOST, _azure("fetch_pats", "lost", after=True), "minting: lost", TWICE, make_lost_mint),
@@ -259,6 +303,8 @@ CELLS = (
         make_lost_mint,
     ),
     Cell("list", MALFORMED, _azure("fetch_pats", "malformed", 200), "minting: malformed", TWICE, make_lost_mint),
+    Cell("list", SWAPPED, lies.list_another_user, "abandoned: not_listed", TWICE, make_lost_mint),
+    Cell("list", STALE, lies.list_without_oldest, "abandoned: not_listed", TWICE, make_lost_mint),
     Cell("mint", REFUSED, _azure("mint", "refused"), "abandoned: refused", ONCE),
     Cell("mint", LOST, _azure("mint", "lost", kind=UnknownOutcomeError, after=True), "minting: lost", TWICE),
     Cell("mint", THROTTLED, _azure("mint", "throttled", 429), "abandoned: throttled", ONCE),
@@ -266,6 +312,8 @@ CELLS = (
     Cell("mint", FORBIDDEN, _refuse_mint, "abandoned: global_pat_policy", ONCE),
     Cell("mint", MALFORMED, _hide_value, "abandoned: mint_without_value", TWICE),
     Cell("mint", SWAPPED, _swap_answer, "minting: mint_answer_doubted", TWICE),
+    Cell("mint", INEFFECTIVE, lies.mint_nothing, "minting: mint_answer_doubted", ONCE),
+    Cell("mint", STALE, lies.show_as_before_the_mint, "minting: mint_answer_doubted", TWICE),
     Cell("revoke", REFUSED, _azure("revoke", "refused"), "retiring: refused", ONCE, make_overlapping),
     Cell(
         "revoke",
@@ -301,22 +349,22 @@ CELLS = (
         make_overlapping,
     ),
     Cell("revoke", INEFFECTIVE, _ignore_revoke, "completed: no failure", ONCE, make_overlapping),
-    Cell("host, at a mint", WRONG, _set_host, "not begun: clock_skew", ONCE),
-    Cell("host, at a revocation", WRONG, _set_host, "overlapping: clock_skew", ONCE, make_overlapping),
-    Cell("database", WRONG, _set_server, "overlapping: no failure", ONCE),
-    Cell("Entra", WRONG, _set_service, "overlapping: no failure", ONCE),
+    Cell("revoke", STALE, lies.show_as_now, "completed: no failure", ONCE, make_overlapping),
     Cell("probe", REFUSED, _azure("verify", "refused"), "abandoned: refused", TWICE),
     Cell("probe", LOST, _azure("verify", "lost", after=True, times=3), "overlapping: no failure", ONCE),
     Cell("probe", THROTTLED, _azure("verify", "throttled", 429, times=3), "overlapping: no failure", ONCE),
     Cell("probe", BROKEN, _azure("verify", "server_error", 503, times=3), "overlapping: no failure", ONCE),
     Cell("probe", FORBIDDEN, _wrong_value, "abandoned: verification_failed", TWICE),
     Cell("probe", MALFORMED, _be_another_user, "abandoned: wrong_identity", TWICE),
+    Cell("probe", SWAPPED, lies.sign_in_as_another, "abandoned: wrong_identity", TWICE),
+    Cell("probe", STALE, lies.accept_late, "overlapping: no failure", ONCE),
     Cell("vault read", REFUSED, _vault("fetch_latest", "refused"), "stored: refused", ONCE),
     Cell("vault read", LOST, _vault("fetch_latest", "lost", after=True), "stored: lost", ONCE),
     Cell("vault read", THROTTLED, _vault("fetch_latest", "vault_throttled", 429), "stored: vault_throttled", ONCE),
     Cell("vault read", BROKEN, _vault("fetch_latest", "vault_failed", 503), "stored: vault_failed", ONCE),
     Cell("vault read", FORBIDDEN, lambda world: world.secrets.denied.add("get"), "abandoned: vault_denied", ONCE),
     Cell("vault read", MALFORMED, _vault("fetch_latest", "vault_answer", 200), "stored: vault_answer", ONCE),
+    Cell("vault read", SWAPPED, _vault("fetch_latest", "vault_answer", 200, after=True), "stored: vault_answer", ONCE),
     Cell("vault read", STALE, _read_old, "stored: vault_reads_old", ONCE),
     Cell("vault write", REFUSED, _vault("store", "refused"), "storing: refused", TWICE),
     Cell(
@@ -342,6 +390,17 @@ CELLS = (
         TWICE,
     ),
     Cell("vault write", MALFORMED, _store_late, "storing: connection_lost", TWICE, later=_land_store),
+    Cell("vault write", SWAPPED, _swap_write, "overlapping: no failure", ONCE),
+    Cell(
+        "vault write",
+        INEFFECTIVE,
+        lies.ignore_writes,
+        "failed: foreign_write",
+        TWICE,
+        later=lies.revoke_left,
+        person="`rotator recover --revoke` of the clone",
+    ),
+    Cell("vault write", STALE, lies.lose_write_and_read_old, "overlapping: no failure", ONCE),
     _restore(REFUSED, _vault("store", "refused"), "overlapping: refused"),
     _restore(
         LOST,
@@ -355,12 +414,35 @@ CELLS = (
     _restore(
         MALFORMED, lambda world: world.secrets.postpone_restore(), "overlapping: connection_lost", later=_land_store
     ),
+    _restore(SWAPPED, _swap_write, "overlapping: vault_answer", serves=True),
+    _restore(INEFFECTIVE, lies.ignore_writes, "overlapping: no failure"),
+    _restore(STALE, lies.read_old, "overlapping: no failure"),
     Cell("database", REFUSED, _refuse_commit("minting", _UNREACHABLE), "planned: database_unreachable", ONCE),
     Cell("database", LOST, _lose_commit("minting", _UNREACHABLE), "minting: database_unreachable", ONCE),
     Cell("database", THROTTLED, _refuse_commit("planned", _LOCKED), "not begun: database_locked", ONCE),
     Cell("database", BROKEN, _take_over, "verified: claim_lost", TWICE),
     Cell("database", FORBIDDEN, _fill_disk, "not begun: database_full", ONCE),
     Cell("database", MALFORMED, _refuse_commit("stored", _UNREACHABLE), "overlapping: no failure", ONCE),
+    Cell(
+        "database",
+        INEFFECTIVE,
+        lies.lose_commits,
+        "minting: no failure",
+        ONCE,
+        lies.make_on_timeline,
+        later=lies.rebuild_from_vault,
+        person="`rotator inventory rebuild`",
+    ),
+    Cell(
+        "database",
+        STALE,
+        lambda world: None,
+        "abandoned: database_behind",
+        ONCE,
+        make_restored,
+        later=lies.rebuild_from_vault,
+        person="`rotator inventory rebuild`",
+    ),
     Cell("Entra", REFUSED, _entra(_remote(TransientError, "refused", None, "entra")), "not begun: refused", ONCE),
     Cell("Entra", LOST, _entra(_remote(TransientError, "lost", None, "entra")), "not begun: lost", ONCE),
     Cell(
@@ -375,22 +457,55 @@ CELLS = (
         "not begun: entra_unexpected",
         ONCE,
     ),
+    Cell("Entra", SWAPPED, _entra(_WRONG_USER), "not begun: wrong_user", ONCE),
+    Cell("Entra", INEFFECTIVE, lies.refuse_tokens, "not begun: sign_in_required", ONCE),
     _create(REFUSED, _azure("mint", "refused"), "abandoned: refused", KEPT),
     _create(LOST, _azure("mint", "lost", kind=UnknownOutcomeError, after=True), "minting: lost", AGAIN),
     _create(THROTTLED, _vault("store", "vault_throttled", 429), "storing: vault_throttled", AGAIN),
     _create(BROKEN, _vault("fetch_latest", "vault_failed", 503), "stored: vault_failed", KEPT),
     _create(FORBIDDEN, _refuse_mint, "abandoned: global_pat_policy", NONE),
     _create(MALFORMED, _hide_value, "abandoned: mint_without_value", AGAIN),
+    _create(SWAPPED, _swap_answer, "minting: mint_answer_doubted", AGAIN),
+    replace(
+        _create(INEFFECTIVE, lies.ignore_writes, "failed: foreign_write", AGAIN),
+        later=lies.revoke_left,
+        person="`rotator recover --revoke` of the first PAT",
+    ),
+    _create(STALE, _read_old, "stored: vault_reads_old", KEPT),
+    *_clock("host's clock", lies.set_host, _SKEWED),
+    *_clock("database's clock", lies.set_database, _HELD),
+    *_clock("Azure DevOps's clock", partial(lies.set_witness, "azure_devops")),
+    *_clock("Key Vault's clock", partial(lies.set_witness, "key_vault")),
+    *_clock("Entra's clock", partial(lies.set_witness, "entra")),
+    *_BOOT_CELLS,
+    Cell(
+        *ALONE[3],
+        lambda world: None,
+        "abandoned: secret_unconfirmed",
+        ONCE,
+        lies.make_changed,
+        later=lies.replace_foreign,
+        person="`rotator inventory adopt --replace-foreign`",
+        serves=False,
+    ),
 )
 
 
 def render_table() -> str:
-    """The matrix as Markdown, one line per cell."""
+    """The matrix as Markdown, one line per cell, in the order of rows and columns."""
+    cells = {(cell.row, cell.column): cell for cell in CELLS}
     lines = ["| what | fault | right after | at rest |", "|---|---|---|---|"]
-    for cell in CELLS:
-        state, _, codes = cell.then.partition(": ")
-        lines.append(f"| {cell.row} | {cell.column} | `{state}`, {codes.replace('_', ' ')} | {cell.rest} |")
+    for row, column in PLACES:
+        cell = cells.get((row, column))
+        shown = f"no such fault: {EMPTY[row, column]} | " if cell is None else _render_cell(cell)
+        lines.append(f"| {row} | {column} | {shown} |")
     return "\n".join(lines)
+
+
+def _render_cell(cell: Cell) -> str:
+    state, _, codes = cell.then.partition(": ")
+    rest = f"{cell.rest}, after {cell.person}" if cell.person else cell.rest
+    return f"`{state}`, {codes.replace('_', ' ')} | {rest}"
 
 
 def put_table(text: str) -> str:
