@@ -58,6 +58,8 @@ class Dispatcher:
             return Reply(None)
         if fault.kind == "stale":
             return Reply(_guarded(self._service, dataclasses.replace(request, is_stale=True)))
+        if fault.kind == "overtaken":
+            return Reply(_guarded(self._service, dataclasses.replace(request, overtaken_by=str(fault.body))))
         if fault.kind == "lost_before":
             return Reply(None)
         if fault.kind == "lost_after":

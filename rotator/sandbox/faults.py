@@ -32,6 +32,7 @@ KINDS = frozenset(
         "lagging",
         "nested",
         "odd",
+        "overtaken",
         "stale",
         "wrong_date",
     }
@@ -67,6 +68,7 @@ class Fault:
     - `nested`: the effect, then JSON that is nested 100,000 deep.
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
     - `stale`: a vault's secret, or the list of its versions, as it was before its newest version.
+    - `overtaken`: somebody else writes `body` (a text) to the vault's secret right before the request, which goes on.
     - `anonymous`: connectionData answers 200, as to an anonymous caller.
     - `incomplete`: a page of PATs without its oldest entry, and as if it were the last. `lagging`: without its newest.
     - `wrong_date`: the true reply, whose `Date` is `seconds` ahead (or behind) of the true time.
@@ -99,6 +101,8 @@ class Fault:
             raise ValueError(f"unknown fault kind {self.kind!r}; known: {', '.join(sorted(KINDS))}")
         if self.service not in SERVICES:
             raise ValueError(f"unknown service {self.service!r}; known: {', '.join(sorted(SERVICES))}")
+        if self.kind == "overtaken" and not isinstance(self.body, str):
+            raise TypeError("the body of an overtaken fault is the text that somebody else writes")
         re.compile(self.path or "")
 
     def matches(self, service: str, request: Request) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import uuid
 from collections.abc import Mapping
 
@@ -61,6 +63,9 @@ class KeyVaultService:
     def _route(self, request: Request) -> Response:
         vault = self._world.vault_at(request.base_url)
         parts = request.path.strip("/").split("/")
+        if request.overtaken_by is not None and parts[0] == "secrets" and len(parts) > 1:
+            body = json.dumps({"value": request.overtaken_by}).encode()
+            self._set(vault, dataclasses.replace(request, body=body), parts[1])
         operation = _find_operation(request.method, parts)
         if operation is None:
             # Even an unknown address asks for a token first.

@@ -20,6 +20,8 @@ class Request:
     """The scheme, host and port that the request came to, without a trailing slash."""
     is_stale: bool = False
     """Whether a vault answers as it was before the newest version of the secret; other services do not look at it."""
+    overtaken_by: str | None = None
+    """The value that somebody else writes to a vault's secret right before; other services do not look at it."""
 
     def json(self) -> object:
         """Parse the body as JSON, or raise ValueError."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
@@ -365,6 +366,27 @@ def test_secret_that_holds_something_else_is_written_over_only_when_a_person_con
     with sandbox.world.lock:
         newest = sandbox.world.vaults[VAULT].secrets["contoso-npm-feed"].versions[-1]
     assert newest.tags.items() >= tags.items()
+
+
+def test_secret_that_changes_between_adopting_and_the_first_rotation_waits_for_a_person(
+    sandbox: Sandbox, signed_in: Rotator
+) -> None:
+    """Planted as anybody can: with a control call."""
+    _adopt(signed_in, "npm-feed")
+    fault = {"service": "key_vault", "kind": "overtaken", "path": "contoso-npm-feed", "body": "a connection string"}
+    address, trusted = f"{sandbox.addresses.key_vault_url}/_sandbox/faults", str(sandbox.addresses.ca_path)
+    planted = requests.post(address, json=fault, verify=trusted, timeout=PATIENCE)
+    assert planted.json() == {"pending": 1}
+    blocked = _read(signed_in("once", "--json"), 1)["blocked"]
+    assert [entry["error"]["code"] for entry in blocked] == ["secret_unconfirmed"]
+    assert (_alive(sandbox, "npm-feed"), _count_mints(sandbox)) == (1, 0)
+    with sandbox.world.lock:
+        versions = sandbox.world.vaults[VAULT].secrets["contoso-npm-feed"].versions
+        assert [version.value for version in versions] == ["a connection string"]
+
+    again = _read(signed_in("inventory", "adopt", "npm-feed", "--replace-foreign", "--json"))
+    assert again["managed"][0]["confirmed"] is True
+    assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"npm-feed"}
 
 
 @pytest.mark.parametrize(

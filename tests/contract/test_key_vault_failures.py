@@ -412,6 +412,21 @@ def test_reads_show_the_version_before_the_newest_when_the_vault_is_behind(vault
     assert written.value.reveal() == "new"
 
 
+def test_secret_holds_what_somebody_else_wrote_when_a_request_is_overtaken(vault: SandboxVault) -> None:
+    """The request goes on: a read shows it, a write comes above it."""
+    first = vault.put("ours")
+    plant(vault, "overtaken", "GET", body="theirs")
+    latest = vault.store.fetch_latest(vault.location)
+    assert latest is not None
+    assert (latest.value.reveal(), latest.version.tags) == ("theirs", {})
+    plant(vault, "overtaken", body="theirs too")
+    last = vault.put("ours again")
+    assert vault.vault.secrets[vault.location.name].versions[-1].version == last
+    versions = {version.version for version in vault.store.fetch_versions(vault.location)}
+    assert versions > {first, latest.version.version, last}
+    assert len(versions) == 4
+
+
 def make_answer(vault: SandboxVault, name: str, version: str = "0" * 32) -> dict[str, object]:
     """What the vault answers about a version of some secret."""
     attributes = {"enabled": True, "created": 1_700_000_000, "updated": 1_700_000_000}
@@ -423,7 +438,11 @@ def test_read_is_no_answer_when_it_is_about_another_secret(vault: SandboxVault, 
     """By its name, by its version and in a list."""
     store, location, mine = vault.store, vault.location, vault.put("mine")
     answer = make_answer(vault, name, mine)
-    reads = (store.fetch_latest, lambda at: store.fetch_version(at, mine), store.fetch_versions)
+    reads: tuple[Callable[[SecretLocation], object], ...] = (
+        store.fetch_latest,
+        lambda at: store.fetch_version(at, mine),
+        store.fetch_versions,
+    )
     for body, read in zip((answer, answer, {"value": [answer]}), reads, strict=True):
         plant(vault, "status", "GET", status=200, body=body, times=None)
         with pytest.raises(TransientError) as caught:

@@ -83,6 +83,7 @@ def test_planting_leaves_the_callers_fault_as_it_was_when_it_strikes() -> None:
         ({"seconds": None}, "seconds cannot be None"),
         ({"headers": []}, "headers cannot be"),
         ({"colour": "red"}, "colour"),
+        ({"kind": "overtaken", "body": {"value": "theirs"}}, "somebody else writes"),
     ],
 )
 def test_fault_is_refused_when_malformed(fields: dict[str, object], complaint: str) -> None:
