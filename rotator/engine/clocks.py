@@ -52,6 +52,14 @@ def list_moments(held: ClaimedPat) -> list[datetime]:
     return [now, stored, *verdict.agreeing]
 
 
+def find_latest(run: RunContext, reading: Reading) -> datetime:
+    """Return what time it is by the clock that is furthest ahead, doubted or not, for where no run has judged them.
+
+    The clock of a new host may be slow until it is set. An overlap that a wrong clock dates too late is begun anew.
+    """
+    return max(run.services.clock.now(), reading.now(), *run.services.witnesses.read_witnesses().values())
+
+
 def check_clocks(run: RunContext, *, revokes: bool) -> None:
     """Raise ClockSkewError when the host's clock is wrong. Call it right before a mint or a revocation.
 

@@ -14,6 +14,7 @@ from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
+from rotator.engine.clocks import find_latest
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer, find_writer_name
@@ -150,7 +151,7 @@ def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Clai
     now, known = run.services.clock.now(), work.journal.load_for(item.record.name)
     writers = [_make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
-        writers.append(_make_last_writer(run, item, item.version))
+        writers.append(_make_last_writer(run, item, item.version, find_latest(run, work)))
     ids = {writer.id for writer in writers}
     for rotation in known:
         if rotation.is_open and rotation.id not in ids:
@@ -350,7 +351,7 @@ def _make_record(
     return record if version is None else replace(record, secret_version=version.version)
 
 
-def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
+def _make_last_writer(run: RunContext, item: Found, version: SecretVersion, latest: datetime) -> Rotation:
     """Make the rotation that minted the current PAT; its overlap, if any, starts now."""
     old, record, now = item.predecessor, item.record, run.services.clock.now()
     return replace(
@@ -359,7 +360,8 @@ def _make_last_writer(run: RunContext, item: Found, version: SecretVersion) -> R
         state=RotationState.COMPLETED if old is None else RotationState.OVERLAPPING,
         new_valid_from=record.valid_from,
         new_valid_to=record.valid_to,
-        overlap_until=None if old is None else now + item.overlap,
+        overlap_until=None if old is None else latest + item.overlap,
+        overlap_began=None if old is None else run.services.boot.read_boot(),
     )
 
 

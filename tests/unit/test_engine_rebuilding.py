@@ -236,6 +236,25 @@ def test_lost_database_in_an_overlap_is_rebuilt_and_the_old_pat_retired_when_it_
     world.finish()
 
 
+@pytest.mark.parametrize("is_rebooted", [False, True], ids=["in one boot", "in another boot"])
+def test_rebuilt_overlap_lasts_when_the_clock_of_the_new_host_was_slow(is_rebooted: bool) -> None:
+    """A new host's clock may not be set yet when the database is rebuilt: the overlap must not be over when it is."""
+    world = make_lost()
+    [old, _] = world.live_ids()
+    world.host_clock.ahead = world.database.skew = timedelta(days=-2)
+    do(world)
+    world.host_clock.ahead = world.database.skew = timedelta(0)
+    if is_rebooted:
+        world.clock.reboot()
+    world.advance(hours=23)
+    world.run()
+    assert world.revoked_ids() == []
+    world.advance(hours=2)
+    world.run()
+    assert world.revoked_ids() == [old]
+    world.finish()
+
+
 def test_rebuild_changes_nothing_when_the_database_is_sound() -> None:
     """Nor when it is repeated."""
     world = make_world("a", "b")
