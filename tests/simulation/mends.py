@@ -267,6 +267,12 @@ MENDS = {
             ((Verdict, "is_wrong", property(lambda verdict: False)), (overlapping, "list_moments", _read_host_only)),
         ),
         Mend(
+            12,
+            "mint-of-a-lost-database",
+            "a mint that only a lost database knew is recognised by the vault",
+            tuple((module, "enter_unknown", lambda held, versions, pats: None) for module in (preflight, working)),
+        ),
+        Mend(
             13,
             "forgetting-beside-a-run",
             "forgetting needs the claim, and what is open without a record is closed",

@@ -102,7 +102,8 @@ class Spot:
 class World:
     """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due, of one or two accounts.
 
-    `spots` tells where each belongs. `human_ids` are PATs that a person made: the engine must not revoke them.
+    `spots` tells where each belongs. `human_ids` are PATs that a person made: the engine must not revoke them; in
+    `made_by_people` they stay when they are adopted.
     `adopted` are the ManagedPats that a person has adopted, `renamed` are new names of
     others, `condemned` the PATs that a person names to be revoked,
     and `named` those that a person ever named so, whose revocation was requested: it may be repeated.
@@ -138,6 +139,7 @@ class World:
         self.policy = make_policy()
         self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
+        self.made_by_people: set[str] = set()
         self.adopted: set[str] = set()
         self.renamed: set[str] = set()
         self.condemned: set[str] = set()
@@ -223,11 +225,11 @@ class World:
         return [fake.pat.authorization_id for fake in self.pats.live_pats()]
 
     def lose_knowledge(self) -> None:
-        """Tell the oracle what no database knows any more: which PATs were minted or adopted, and whose secrets are."""
+        """Tell the oracle what no database knows any more: which PATs of people were adopted, and whose secrets are."""
         with self.database.read() as reading:
             records = reading.inventory.load_all()
         recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
-        lost = [found for found in self.pats.pats if found not in recorded]
+        lost = self.made_by_people - recorded
         self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
 
     def show_status(self) -> StatusDocument:
@@ -245,6 +247,7 @@ class World:
         """A PAT that a person makes."""
         fake = self.pats.add_pat(spot.account, spot.organization, display_name, scope, valid_to, valid_from=valid_from)
         self.human_ids.add(fake.pat.authorization_id)
+        self.made_by_people.add(fake.pat.authorization_id)
         self.oracle.note_person_made(fake.pat.authorization_id)
         return fake
 
