@@ -2,20 +2,26 @@
 
 Each is entered into the journal as a closed rotation whose mint was sent. Then what it may have made is a late mint
 like any other: it is revoked once it is proven ours, and nothing else accounts for it.
+
+What wrote a value is left to a rebuild, which looks no deeper than what somebody else wrote. Below that it is entered
+as failed: consumers may still use its PAT, so that is reported, and revoked only when a person says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 
 from rotator.domain.events.rotations import UnknownIntentFound
 from rotator.domain.intent import Intent, make_look, read_intents, write_intents
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.tags import INTENT_TAG, ROTATION_TAG
+from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
 from rotator.ports.secret_store import SecretVersion
 
 UNKNOWN_INTENT = "unknown_intent"
@@ -34,8 +40,10 @@ def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: I
     """Enter each intent on these versions that the journal does not hold and whose PAT may still live.
 
     What its mint asked for is what the record says, or what one of the listed `pats` is like. An intent that is like
-    none of them is left for the next look. Not entered is what wrote one of the versions: a rebuild does that.
+    none of them is left for the next look. What wrote one of the versions is entered only when no rebuild finds it.
     """
+    pats = tuple(pats)
+    _enter_written_over(held, versions, pats)
     now = held.services.clock.now()
     writers = {version.tags.get(ROTATION_TAG) for version in versions}
     intents = [i for i in _read(versions) if i.rotation_id not in writers and i.planned_valid_to > now]
@@ -46,6 +54,23 @@ def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: I
         if intent.rotation_id not in known and look is not None:
             found = UnknownIntentFound(lost_rotation_id=intent.rotation_id, planned_valid_to=intent.planned_valid_to)
             held.begin_attempt(_make_lost(held, intent, look), found)
+
+
+def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: tuple[Pat, ...]) -> None:
+    """Enter what wrote a version below another writer's, if its PAT is one of `pats` and nothing accounts for it."""
+    listed, now = {pat.authorization_id: pat for pat in pats}, held.services.clock.now()
+    in_reach = {v.tags[ROTATION_TAG] for v in takewhile(lambda v: ROTATION_TAG in v.tags, versions)}
+    covered = {
+        version.tags[ROTATION_TAG]: listed[version.tags[AUTHORIZATION_TAG]]
+        for version in versions
+        if version.tags.get(AUTHORIZATION_TAG) in listed and version.tags.get(ROTATION_TAG) not in {None, *in_reach}
+    }
+    known = held.load(lambda reading: reading.journal.find_known(list(covered)))
+    keepers = held.load(lambda reading: load_keepers(reading, list(listed), now))
+    for rotation_id, pat in covered.items():
+        if rotation_id not in known and keepers.find_by_id(pat.authorization_id) is None:
+            found = UnknownIntentFound(lost_rotation_id=rotation_id, planned_valid_to=pat.valid_to)
+            held.begin_attempt(_make_written_over(held, rotation_id, pat), found)
 
 
 def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> dict[str, str]:
@@ -112,4 +137,28 @@ def _make_lost(held: ClaimedPat, intent: Intent, look: Look) -> Rotation:
         sent_at=now,
         failure=_LOST,
         marked=key is not None and carries_mark(display_name, intent.rotation_id, key),
+    )
+
+
+def _make_written_over(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation:
+    """Make the rotation that the journal lacks and that made this PAT.
+
+    That it wrote a value is left out: if that comes back on top, the database is still behind, which a rebuild mends.
+    The old PAT is left out too: the record names it, or a person has taken it back.
+    """
+    intent = Intent(rotation_id, pat.valid_from, pat.valid_to, look="")
+    failure = Failure(
+        UNKNOWN_INTENT,
+        "somebody wrote over its value, and the database did not know it: it was restored, or lost its last commits",
+        f"If nobody uses its PAT: `rotator recover --revoke {pat.authorization_id}`.",
+    )
+    return replace(
+        _make_lost(held, intent, (pat.display_name, pat.scope)),
+        predecessor_id="",
+        state=RotationState.FAILED,
+        sent_at=None,
+        new_authorization_id=pat.authorization_id,
+        new_valid_from=pat.valid_from,
+        new_valid_to=pat.valid_to,
+        failure=failure,
     )

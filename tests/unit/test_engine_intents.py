@@ -9,7 +9,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.intent import LONGEST_TEXT, Intent, read_intents, write_intents
+from rotator.domain.managed_pat import Hold
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
@@ -30,6 +32,39 @@ def make_lost_mint(arrange: Callable[[EngineWorld], object] = lambda world: None
     lost = world.pats.live_pats()[-1].pat.authorization_id
     restore()
     return world, lost
+
+
+def make_written_over(restore_at: str | None = None) -> tuple[EngineWorld, str]:
+    """A database from before a rotation whose value a person has written over since; the id of its clone.
+
+    With `restore_at`, from the commit with that mark.
+    """
+    world = make_world()
+    restores = [world.database.back_up()]
+    if restore_at is not None:
+        world.database.interrupts[restore_at] = lambda: restores.append(world.database.back_up())
+    world.run()
+    clone = world.live_ids()[-1]
+    theirs = world.pats.add_pat("build-bot", "contoso", "by-hand", "vso.code", world.clock.now() + timedelta(days=20))
+    version = world.secrets.write_foreign(world.location(), theirs.value)
+    restores[-1]()
+    world.advance(minutes=6)
+    confirm(world, version)
+    return world, clone
+
+
+def confirm(world: EngineWorld, version: str) -> None:
+    """A person says that what is in the secret may be replaced."""
+    record = world.record()
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "a person", now=work.now(), span=world.timing.lease)
+        work.inventory.save(replace(record, confirmed_version=version), claim)
+        work.claims.release(claim)
+
+
+def find_told(world: EngineWorld) -> set[str]:
+    """The ids of the PATs about which `rotator status` tells a person to act."""
+    return {row.authorization_id for row in world.show_status() if row.last_error is not None}
 
 
 def read_tag(world: EngineWorld) -> list[str]:
@@ -148,6 +183,70 @@ def test_nothing_is_revoked_when_the_vault_hands_out_what_was_minted() -> None:
     rebuild(run, look(run))
     world.finish(besides=(replacement,))
     assert world.record().authorization_id == minted
+
+
+def test_clone_is_reported_when_its_value_was_written_over_and_the_database_was_replaced() -> None:
+    """Its consumers may hold it: only a person has it revoked."""
+    world, clone = make_written_over()
+    world.finish(besides=(clone,))
+    assert world.events().count(FOUND) == 1
+    assert clone in find_told(world)
+    assert clone not in world.revoked_ids()
+    revoke_left_behind(world.make_run(), clone)
+    world.finish()
+    assert world.revoked_ids().count(clone) == 1
+
+
+def test_clone_is_reported_when_nothing_is_due_after_its_value_was_written_over() -> None:
+    """A person forgot the PAT, and adopted one with the same look that lives long."""
+    world, clone = make_written_over()
+    theirs = world.add_lookalike(world.clock.now() + timedelta(days=29))
+    version = world.secrets.write_foreign(world.location(), theirs.value)
+    record = replace(world.record(), authorization_id=theirs.pat.authorization_id, valid_to=theirs.pat.valid_to)
+    world.forget()
+    with world.database.begin() as work:
+        work.inventory.add(replace(record, valid_from=theirs.pat.valid_from, confirmed_version=version))
+    world.run()
+    assert clone in find_told(world)
+    assert world.count("mint") == 1
+
+
+@pytest.mark.parametrize("mark", ["planned", "mint_started", "minted", "store_started"])
+def test_clone_is_accounted_for_when_the_older_database_holds_its_rotation_as_unfinished(mark: str) -> None:
+    world, clone = make_written_over(mark)
+    for _ in range(6):
+        world.advance(hours=7)
+        world.run()
+    assert clone in {*find_told(world), *world.revoked_ids()}
+
+
+def test_clone_is_left_to_a_rebuild_when_nobody_wrote_over_its_value() -> None:
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    restore()
+    world.run()
+    assert FOUND not in world.events()
+    assert world.record().hold is Hold.DATABASE_BEHIND
+
+
+def test_clone_is_no_loss_when_another_record_has_it() -> None:
+    """Somebody adopted it under another name, after its value was written over."""
+    world, clone = make_written_over()
+    record, kept = world.record(), world.pats.pats[clone].pat
+    with world.database.begin() as work:
+        work.inventory.add(
+            replace(
+                record,
+                name="npm-other",
+                authorization_id=clone,
+                secret_name="npm-other",
+                valid_from=kept.valid_from,
+                valid_to=kept.valid_to,
+            )
+        )
+    world.run()
+    assert FOUND not in world.events()
 
 
 def test_lookalike_of_a_person_is_left_alone_when_the_database_has_lost_a_mint() -> None:
