@@ -37,7 +37,7 @@ from tests.support.canaries import (
 from tests.support.killing import WatchedFaults
 from tests.support.signing_in import Stage as EntraStage
 
-_BROWSER = '#!/bin/sh\ncat /proc/$$/cmdline /proc/$$/environ >"$BROWSER_PIPE"\n'
+_BROWSER = "#!/bin/sh\ncat /proc/$$/cmdline /proc/$$/environ >'{pipe}'\n"
 """Our `xdg-open`: it reports its command line (with the address) and its environment, and ends."""
 _STATE = ("rotator.db", "token-cache.bin", "token-cache.bin.previous")
 
@@ -104,9 +104,9 @@ class Watch:
         self._pipe = folder / "browser"
         os.mkfifo(self._pipe)
         browser = folder / "bin" / "xdg-open"
-        browser.write_text(_BROWSER, encoding="utf-8")
+        browser.write_text(_BROWSER.format(pipe=self._pipe), encoding="utf-8")
         browser.chmod(0o755)
-        self.env |= {"PATH": f"{browser.parent}:{os.environ['PATH']}", "BROWSER_PIPE": str(self._pipe)}
+        self.env |= {"PATH": f"{browser.parent}:{os.environ['PATH']}"}
         self.world.record = WatchedRecord(self._look)
 
     def close(self) -> None:
