@@ -106,7 +106,7 @@ class Watch:
         browser = folder / "bin" / "xdg-open"
         browser.write_text(_BROWSER.format(pipe=self._pipe), encoding="utf-8")
         browser.chmod(0o755)
-        self.env |= {"PATH": f"{browser.parent}:{os.environ['PATH']}"}
+        self.env |= {"PATH": f"{browser.parent}:{os.environ['PATH']}", "DISPLAY": ":0"}
         self.world.record = WatchedRecord(self._look)
 
     def close(self) -> None:
