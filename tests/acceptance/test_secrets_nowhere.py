@@ -217,6 +217,7 @@ def test_client_secret_is_nowhere_when_the_vault_keeps_it_and_the_app_itself_ope
 def test_private_key_is_nowhere_when_a_certificate_signs_the_app_in(watch: Watch) -> None:
     bundle, certificate, private = _make_client_certificate()
     watch.plant(PRIVATE_KEY, private)
+    (watch.folder / "client.pem").touch(mode=0o600)
     (watch.folder / "client.pem").write_text(bundle, encoding="utf-8")
     watch.homes["client.pem"] = {PRIVATE_KEY}
     line = f"username: {USERNAME}"
