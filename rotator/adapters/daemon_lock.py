@@ -20,9 +20,10 @@ _LONGEST = 200
 def only_daemon(database: Path, now: datetime) -> Iterator[None]:
     """Hold the lock of a database file. DatabaseLockedError `daemon_running`, which says who holds it, when it is held.
 
-    DatabaseError when the lock's file cannot be made.
+    A file has one lock, by whichever symbolic link it is reached. DatabaseError when the lock's file cannot be made.
     """
-    path = database.with_name(f"{database.name}.daemon")
+    real = Path(os.path.realpath(database))  # `Path.resolve` raises what is no OSError where links form a loop
+    path = real.with_name(f"{real.name}.daemon")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:

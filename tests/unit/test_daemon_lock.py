@@ -26,6 +26,23 @@ def test_second_daemon_is_told_who_holds_the_database(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_second_daemon_is_refused_when_a_symbolic_link_leads_to_the_same_database(
+    tmp_path: Path, is_folder: bool
+) -> None:
+    """A link to the file or to its folder, whoever comes first, and also before the file exists."""
+    folder = tmp_path / "real"
+    folder.mkdir()
+    database, link = folder / "rotator.db", tmp_path / "link"
+    link.symlink_to(folder if is_folder else database)
+    linked = link / "rotator.db" if is_folder else link
+    for first, second in ((database, linked), (linked, database)):
+        with only_daemon(first, NOW), pytest.raises(DatabaseLockedError) as held, only_daemon(second, NOW):
+            pytest.fail("two hold it")
+        assert str(second) in held.value.message
+    assert sorted(path.name for path in tmp_path.rglob("*.daemon")) == ["rotator.db.daemon"]
+
+
 def test_daemon_is_refused_when_the_folder_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="cannot be opened") as refused, only_daemon(tmp_path / "no" / "r.db", NOW):
         pytest.fail("it is held")
