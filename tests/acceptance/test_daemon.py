@@ -6,16 +6,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, start_device_login
-from tests.acceptance.test_stop import LEAD_A_SESSION
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
 from tests.support.killing import CHANGES, Stage, open_stage
 from tests.support.proving import with_sample
+from tests.support.terminal import start_on_terminal
 
 _MINT, _STORE, _REVOKE = CHANGES
 
@@ -202,16 +201,8 @@ def test_login_on_the_host_heals_the_running_daemon(stage: Stage) -> None:
 def test_end_of_its_terminal_stops_the_daemon(stage: Stage) -> None:
     """Where it has one, SIGHUP is no reload: nobody could read its log any more."""
     write_settings(stage)
-    ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", LEAD_A_SESSION, COMMAND, "daemon"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox), "TERM": "xterm"},
-        cwd=stage.folder,
-    )
-    os.close(theirs)
+    environment = {**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox)}
+    process, ours = start_on_terminal([COMMAND, "daemon"], environment, stage.folder)
     said = b""
     while b"rotation_completed" not in said:
         said += os.read(ours, 4096)

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator, Mapping
 
@@ -16,6 +15,7 @@ import pytest
 from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
 from tests.support.killing import CHANGES, Run, Stage, open_stage
 from tests.support.proving import with_sample
+from tests.support.terminal import start_on_terminal
 
 pytestmark = pytest.mark.prove
 
@@ -23,12 +23,6 @@ _IDENTITY = ("azure_devops", "GET", "/connectionData")
 _READ = ("key_vault", "GET", r"/secrets/[^/]+/\?")
 _TAG = ("key_vault", "PATCH", "/secrets/")
 _MINT, _STORE, _REVOKE = CHANGES
-LEAD_A_SESSION = """
-import fcntl, os, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 PHASES: dict[str, tuple[tuple[str, str, str], int, list[str], bool]] = {
     "look": (_IDENTITY, 0, [], False),
@@ -139,16 +133,8 @@ def test_revocation_by_hand_is_no_success_when_it_was_stopped(stage: Stage) -> N
 def test_run_finishes_what_it_must_when_its_terminal_is_gone(stage: Stage) -> None:
     """The terminal's end is a SIGHUP, and every later line that the run prints would fail."""
     stage.postpone(*_MINT)
-    ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", LEAD_A_SESSION, COMMAND, "once"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox), "TERM": "xterm"},
-        cwd=stage.folder,
-    )
-    os.close(theirs)
+    environment = {**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox)}
+    process, ours = start_on_terminal([COMMAND, "once"], environment, stage.folder)
     assert stage.faults.struck.wait(PATIENCE)
     assert fcntl.ioctl(ours, termios.FIONREAD, bytes(4))
     os.close(ours)

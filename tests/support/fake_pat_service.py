@@ -60,7 +60,8 @@ class FakePatService:
     """Port PatService, and `update`. Thread-safe.
 
     `organizations` by name, `pats` by authorization id in order of creation, `signed_out` names accounts without a
-    sign-in. `calls` lists every call as method name, organization and authorization id or display name.
+    sign-in. `calls` lists every call as method name, organization and authorization id or display name, `tried` every
+    value with which a sign-in was tried.
     `answer_ids` are the ids of every answer to a change.
     `ignores_revoke` says of each revocation, by id, whether it is answered as done and does nothing.
     `change_listed` makes of every complete list what is answered: one that lacks entries, or lags.
@@ -71,6 +72,7 @@ class FakePatService:
         self.pats: dict[str, FakePat] = {}
         self.signed_out: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
+        self.tried: list[str] = []
         self.change_listed: Callable[[tuple[Pat, ...]], tuple[Pat, ...]] | None = None
         self.answer_ids: AnswerIds = NO_IDS
         self.ignores_revoke: Callable[[str], bool] = lambda authorization_id: False
@@ -226,6 +228,7 @@ class FakePatService:
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """As the port says."""
         with self._lock, self._call("verify", "", organization, ""):
+            self.tried.append(value.reveal())
             home = self.organizations[organization].id
             for fake in self.live_pats():
                 if fake.value == value.reveal() and home in (fake.pat.target_accounts or (home,)):

@@ -1,0 +1,33 @@
+"""Commands on a terminal of their own, whose end is a SIGHUP."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_LEAD_A_SESSION = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def start_on_terminal(
+    arguments: Sequence[str | Path], environment: Mapping[str, str], folder: Path
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program that leads a session on a new terminal. Return it and our end of that, to be closed."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LEAD_A_SESSION, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment, "TERM": "xterm"},
+        cwd=folder,
+    )
+    os.close(theirs)
+    return process, ours
