@@ -136,7 +136,8 @@ class Story:
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
-            "works, wrote it to the vault, and read it back."
+            "works, wrote it to the vault, and read it back. The line in braces is the log, which is JSON when it does "
+            "not go to a terminal: old-admin needs a person."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code
