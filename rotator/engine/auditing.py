@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Detail, make_hash
-from rotator.domain.condition import Condition
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import PatRenamed
@@ -64,6 +64,11 @@ def record_renamed(
         if condition.subject == event.old_name and condition.kind in _KINDS_OF_PATS:
             work.conditions.end(condition.kind, event.old_name)
             work.conditions.begin(replace(condition, subject=event.new_name))
+
+
+def find_lasting(reading: Reading, kind: ConditionKind) -> set[str]:
+    """Return the subjects of the conditions of one kind that last now."""
+    return {condition.subject for condition in reading.conditions.load() if condition.kind is kind}
 
 
 def is_recorded(reading: Reading, event: AuditEvent) -> bool:

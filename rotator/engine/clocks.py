@@ -10,7 +10,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.places import ClockConfirmed, ClockDoubted
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.words import say_duration
-from rotator.engine.auditing import record
+from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.failover import check_timeline
@@ -79,7 +79,7 @@ def notice_clocks(run: RunContext) -> Verdict:
     def notice() -> Verdict:
         with run.services.database.begin() as work:
             verdict, now = read_clocks(run, work), run.services.clock.now()
-            lasting = {c.subject for c in work.conditions.load() if c.kind is ConditionKind.CLOCK_WRONG}
+            lasting = find_lasting(work, ConditionKind.CLOCK_WRONG)
             doubts = {HOST: verdict.offset} if verdict.is_wrong else dict(verdict.dissenting)
             for subject in sorted(doubts.keys() - lasting):
                 span = doubts[subject]

@@ -16,7 +16,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import TimelineChanged, TimelineReconciled
 from rotator.domain.managed_pat import Hold, ManagedPat
-from rotator.engine.auditing import record
+from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
@@ -59,13 +59,14 @@ def reconcile_timeline(run: RunContext, note: NoteFailure) -> None:
     """
     with run.services.database.read() as reading:
         known, current = _load_known(reading), reading.find_timeline()
-        is_lasting = _is_lasting(reading)
-        pats = reading.inventory.load_all()
+        is_lasting = bool(find_lasting(reading, ConditionKind.TIMELINE_CHANGED))
     if current is None or (current == known and not is_lasting):
         return
     if known is None:
         _record(run, [TimelineReconciled(timeline=current)])
         return
+    with run.services.database.read() as reading:
+        pats = reading.inventory.load_all()
     seen = _compare(run, pats, note)
     is_clear = seen == _Look(0, 0)
     events: list[Event] = []
@@ -90,10 +91,6 @@ def _load_known(reading: Reading) -> str | None:
 
 def _get_sequence(event: AuditEvent) -> int:
     return event.sequence
-
-
-def _is_lasting(reading: Reading) -> bool:
-    return any(condition.kind is ConditionKind.TIMELINE_CHANGED for condition in reading.conditions.load())
 
 
 def _compare(run: RunContext, pats: Sequence[ManagedPat], note: NoteFailure) -> _Look:

@@ -12,7 +12,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobOutcome
 from rotator.engine.anchoring import check_log
-from rotator.engine.auditing import record
+from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import make_down_event
@@ -116,7 +116,7 @@ def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:
 
     def write() -> None:
         with run.services.database.begin() as work:
-            was_broken = any(found.kind is ConditionKind.AUDIT_BROKEN for found in work.conditions.load())
+            was_broken = bool(find_lasting(work, ConditionKind.AUDIT_BROKEN))
             if was_broken != is_broken:
                 record(work, run, AUDIT_LOG, event, run.services.clock.now())
                 run.progress(event, AUDIT_LOG)

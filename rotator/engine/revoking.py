@@ -28,7 +28,7 @@ from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
 from rotator.engine.accounting import find_other_keeper, get_ids
-from rotator.engine.auditing import record
+from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks, read_clocks
 from rotator.engine.context import RunContext
@@ -316,7 +316,7 @@ def _write_sightings(run: RunContext, found: Sightings) -> list[Told]:
             work.revocations.note_missed(item.authorization_id, item.missed_at or now)
         for item in found.alive:
             work.revocations.note_missed(item.authorization_id, None)
-        lasting = {c.subject for c in work.conditions.load() if c.kind is ConditionKind.REVOCATION_PENDING}
+        lasting = find_lasting(work, ConditionKind.REVOCATION_PENDING)
         for item, event in endings:
             record_ending(work, run, item, event, now)
             told.append((event, item.name))

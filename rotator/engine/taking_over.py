@@ -13,7 +13,7 @@ from rotator.domain.policy import Rule
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
 from rotator.engine.adopting import AdoptionPlan, adopt, make_taken_over
-from rotator.engine.auditing import record
+from rotator.engine.auditing import find_lasting, record
 from rotator.engine.choices import Choice, Choices
 from rotator.engine.comparing import ScanKind
 from rotator.engine.context import RunContext
@@ -245,11 +245,11 @@ def _note_waits(
         for (_, pat), rule in candidates
         if pat.authorization_id in waits
     }
-    places = {pat.authorization_id: _get_pair(item) for item in candidates for (_, pat), _ in [item]}
+    places = {item[0][1].authorization_id: _get_pair(item) for item in candidates}
 
     def write() -> list[str]:
         with run.services.database.begin() as work:
-            lasting, kept = _load_blocked(work), _load_waits(work, looked)
+            lasting, kept = find_lasting(work, ConditionKind.ADOPTION_BLOCKED), _load_waits(work, looked)
             for pair in looked:
                 mine = {found: failure for found, failure in waits.items() if places[found] == pair}
                 work.inventory.save_waits(*pair, mine)
@@ -265,14 +265,10 @@ def _note_waits(
             for item in reading.inventory.load_untracked()
             if item.waits is not None
         }
-        if not (waits or remembered or _load_blocked(reading)):
+        if not (waits or remembered or find_lasting(reading, ConditionKind.ADOPTION_BLOCKED)):
             return
     for found in keep_books(run.services, write):
         run.progress(told[found], found)
-
-
-def _load_blocked(reading: Reading) -> set[str]:
-    return {item.subject for item in reading.conditions.load() if item.kind is ConditionKind.ADOPTION_BLOCKED}
 
 
 def _load_waits(reading: Reading, looked: Collection[Pair]) -> set[str]:
