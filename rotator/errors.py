@@ -121,7 +121,7 @@ class PostponedError(RotatorError):
 
 
 class ClockSkewError(RotatorError):
-    """The host's clock differs from the others' by more than a minute. Nothing was minted or revoked."""
+    """The host's clock differs from the others' by more than a minute. Nothing was minted but what could not wait."""
 
     code = "clock_skew"
 

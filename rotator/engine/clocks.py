@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.failover import check_timeline
+from rotator.engine.report import PatOutcome
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError
 from rotator.ports.clock import Clock
@@ -108,8 +110,8 @@ def is_urgent(pat: ManagedPat, now: datetime) -> bool:
     return timedelta(0) < pat.valid_to - now < URGENT
 
 
-def make_skew_error(verdict: Verdict) -> ClockSkewError:
-    """Return the error that says how wrong the host's clock is."""
+def make_skew_error(verdict: Verdict, done: Iterable[PatOutcome] = ()) -> ClockSkewError:
+    """Return the error that says how wrong the host's clock is, and what was `done` by the witnesses' time."""
     if verdict.offset is None:
         said = "the clocks of the services disagree, so nobody can tell what time it is"
     elif abs(verdict.offset) <= MOST_SKEW:
@@ -117,7 +119,22 @@ def make_skew_error(verdict: Verdict) -> ClockSkewError:
     else:
         side = "slow" if verdict.offset > timedelta(0) else "fast"
         said = f"this host's clock is {say_duration(abs(verdict.offset))} {side}, by the clocks of those it talks to"
+    told = [_tell(found) for found in done if not _is_of_the_clock(found)]
+    what = (
+        f"what could not wait, by the time of the services: {', '.join(told)}"
+        if told
+        else "nothing was minted or revoked"
+    )
     return ClockSkewError(
-        f"{said}; nothing was minted or revoked",
+        f"{said}; {what}",
         fix="Set the clock of this host (time synchronisation, NTP), then run `rotator once`.",
     )
+
+
+def _is_of_the_clock(found: PatOutcome) -> bool:
+    return found.failure is not None and found.failure.code == ClockSkewError.code
+
+
+def _tell(found: PatOutcome) -> str:
+    """Say what came of one ManagedPat: its name, what was done, and why it failed."""
+    return f"{found.name} {found.kind.value}" + (f" ({found.failure.message})" if found.failure is not None else "")

@@ -102,12 +102,12 @@ class Run:
     def check_clocks(self, names: Sequence[str] | None = None) -> None:
         """Raise ClockSkewError when the host's clock is wrong; first rotate what cannot wait, of these names or all.
 
-        That is reckoned by the witnesses' time.
+        That is reckoned by the witnesses' time. The error tells what came of it: no report does.
         """
         verdict = notice_clocks(self.run)
         if not verdict.is_wrong:
             return
-        reckoned = reckon(self.run, verdict)
+        reckoned, before = reckon(self.run, verdict), len(self.report.outcomes)
         if reckoned is not None:
             now, other = reckoned.services.clock.now(), Run(reckoned)
             actions = [action for action in make_plan(reckoned).actions if is_urgent(action.pat, now)]
@@ -118,7 +118,7 @@ class Run:
             ]
             other.report = self.report
             other.work_on(chosen, Reconciliation())
-        raise make_skew_error(verdict)
+        raise make_skew_error(verdict, self.report.outcomes[before:])
 
     def reconcile_timeline(self) -> None:
         """After a failover of the database, see which records are older than their secrets, and report those."""

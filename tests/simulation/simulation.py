@@ -31,6 +31,7 @@ from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.history import History
 from tests.simulation.people import OVERLAPS, People
 from tests.simulation.world import ACCOUNTS, LONG_AGO, InvariantError, Spot, World
+from tests.support.engine_fakes import CommitFault
 
 MOST_CYCLES = 40
 MOST_HELP = 3
@@ -115,8 +116,17 @@ def run_process(world: World, history: History, at: int | None, action: Callable
         world.oracle.breaks.append(error.message)
     except RotatorError as error:
         history.notes.append(error.code)
+        if isinstance(error, ClockSkewError):
+            _note_told(world, error)
     history.takeovers += world.note_taken_over()
     return life.executed
+
+
+def _note_told(world: World, error: ClockSkewError) -> None:
+    """With a wrong clock there is no report: the error tells what a fault of the database kept from being done."""
+    faults = [fault.make_error().message for fault in CommitFault]
+    told = (name for name in world.names for fault in faults if f"{name} failed ({fault})" in error.message)
+    world.failed_by_database.update(told)
 
 
 def check_report(world: World, report: RunReport) -> None:

@@ -14,6 +14,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.errors import ClaimHeldError, ClaimLostError, ClockSkewError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world, names_of
+from tests.support.engine_fakes import CommitFault
 from tests.support.policies import RULE, make_policy
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -105,6 +106,21 @@ def test_pat_with_hours_left_is_rotated_by_the_witnesses_time(ahead: timedelta) 
     assert rotation.created_at == world.clock.now()
     assert timedelta(days=29) < world.record(NAME).valid_to - world.clock.now() <= timedelta(days=30)
     assert (world.states("other"), world.revoked_ids()) == ([], [])
+
+
+def test_error_about_the_clock_tells_what_was_done_by_the_witnesses_time() -> None:
+    """There is no report, and a fault of the database is written down nowhere."""
+    world = make_world()
+    world.add_managed("other", days_left=0.1)
+    world.add_managed("third", days_left=0.2)
+    set_host(world, 2 * DAY)
+    world.database.refusals["planned"] = CommitFault.LOCKED.make_error()
+    with pytest.raises(ClockSkewError) as caught:
+        world.run()
+    assert caught.value.message.endswith(
+        "; what could not wait, by the time of the services: "
+        "other failed (the database is locked by another process), third rotated"
+    )
 
 
 def test_pat_with_hours_left_is_rotated_by_hand_and_another_is_not() -> None:
