@@ -33,19 +33,21 @@ def explain_obstacle(obstacle: Obstacle) -> Failure:
 def explain_left_behind(left: LeftBehind) -> Failure:
     """Return what is wrong with a PAT that was left behind, and what to do."""
     identifier, name = left.pat.authorization_id, left.name
+    by_hand = f"Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt {identifier}`."
     if left.kind is LeftBehindKind.PENDING_REVOCATION:
         message = f"PAT {identifier} of {name} was to be revoked, and lives on"
         if not left.needs_person:
             return Failure(LEFT_BEHIND, message, f"Each run asks again. If it lasts, revoke {identifier} by hand.")
         message += f"; that {name} is no longer managed, so rotator only looks for it"
-        fix = f"Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt {identifier}`."
-        return Failure(LEFT_BEHIND, message, fix)
+        return Failure(LEFT_BEHIND, message, by_hand)
     if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a failed rotation of {name}"
     elif left.kind is LeftBehindKind.KEPT_PREDECESSOR:
         message = f"PAT {identifier} was taken over as {name} and replaced; whoever uses it may not read its secret yet"
     else:
         message = f"PAT {identifier} may be a lost mint for {name}, or a person's own: there is no proof"
+    if not left.is_managed:
+        return Failure(LEFT_BEHIND, f"{message}; {name} is no longer managed", by_hand)
     return Failure(LEFT_BEHIND, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
 
 

@@ -50,6 +50,7 @@ class LeftBehind:
     """A PAT that was left behind by the ManagedPat called `name`, and the `rotation` that it seems to come from.
 
     `needs_person`: no run will revoke it by itself. `rotation_id` is None where a person revoked it by hand.
+    `is_managed`: the inventory still has a record of that name, so that it can be revoked on a person's word.
     """
 
     kind: LeftBehindKind
@@ -58,6 +59,7 @@ class LeftBehind:
     rotation_id: str | None
     rotation: Rotation | None = None
     needs_person: bool = True
+    is_managed: bool = True
 
 
 def find_left_behind(
@@ -79,7 +81,8 @@ def find_left_behind(
             continue
         if (keeper.rotation.account, keeper.rotation.organization) == (account, organization):
             kind = _KINDS.get(keeper.kind, LeftBehindKind.UNPROVEN_MINT)
-            found.append(LeftBehind(kind, pat, keeper.name, keeper.rotation.id, keeper.rotation))
+            left = LeftBehind(kind, pat, keeper.name, keeper.rotation.id, keeper.rotation)
+            found.append(replace(left, is_managed=keeper.is_managed))
     return tuple(found)
 
 

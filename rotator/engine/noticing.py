@@ -47,14 +47,14 @@ Change = tuple[Event, str]
 class Seen:
     """What one look at the server saw. A pair is an account's name and an organization, or "" for the account itself.
 
-    `down` could not be looked at; `looked` could, each with the entries of its list that were not readable. `pats` are
-    all that are managed. `left` are the PATs that were left behind, as far as our records show. `overdue` are the
-    revocations that should be proven by now.
+    `down` could not be looked at; `looked` could, each with the entries of its list that were not readable. `pairs` are
+    those where there is something to look for. `left` are the PATs that were left behind, as far as our records show.
+    `overdue` are the revocations that should be proven by now.
     """
 
     down: Mapping[Pair, RotatorError]
     looked: Mapping[Pair, tuple[str, ...]]
-    pats: tuple[ManagedPat, ...]
+    pairs: frozenset[Pair]
     left: tuple[LeftBehind, ...]
     overdue: tuple[PendingRevocation, ...] = ()
 
@@ -231,7 +231,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             is_down = kind is ConditionKind.ORGANIZATION_DOWN
             if subject in map(name_organization, seen.looked):
                 return OrganizationRestored() if is_down else ListingRepaired()
-            if subject in {name_organization((pat.account, pat.organization)) for pat in seen.pats}:
+            if subject in map(name_organization, seen.pairs):
                 return None
             return OrganizationDropped() if is_down else ListingRepaired()
         case ConditionKind.VAULT_DOWN:

@@ -13,11 +13,12 @@ from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import read_clocks
 from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
 from rotator.engine.holds import is_called_missing
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.left_behind import LeftBehind, load_left_behind
+from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.noticing import Seen, notice
 from rotator.engine.planning import is_waiting
@@ -78,29 +79,48 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
     now = run.services.clock.now()
     overdue = tuple(item for item in known.pending if not item.is_detached and item.is_overdue(now))
-    notice(run, Seen(found.down, unreadable, known.pats, left, overdue))
+    pairs = frozenset(known.list_pairs(run.services.accounts, run.policy))
+    notice(run, Seen(found.down, unreadable, pairs, left, overdue))
     return found
 
 
 def _forget_unlooked(run: RunContext) -> None:
-    """Forget what was seen untracked where nobody looks any more, so that nobody knows."""
+    """Forget what was seen untracked where nobody looks any more, so that nobody knows.
+
+    Not a PAT that was left behind: that nobody can look for it does not end it. It is over when it has expired.
+    """
 
     def forget() -> None:
         with run.services.database.begin() as work:
-            for pair in _list_unlooked(run, work):
-                work.inventory.save_untracked(*pair, ())
+            for pair, kept in _find_unlooked(run, work).items():
+                work.inventory.save_untracked(*pair, kept)
 
     with run.services.database.read() as reading:
-        if not _list_unlooked(run, reading):
+        if not _find_unlooked(run, reading):
             return
     keep_books(run.services, forget)
 
 
-def _list_unlooked(run: RunContext, reading: Reading) -> list[Pair]:
-    remembered = {(item.account, item.organization) for item in reading.inventory.load_untracked()}
+def _find_unlooked(run: RunContext, reading: Reading) -> dict[Pair, tuple[Pat, ...]]:
+    """Return where something is to be forgotten, each place with the PATs that stay remembered there."""
+    remembered: dict[Pair, list[Pat]] = {}
+    for item in reading.inventory.load_untracked():
+        remembered.setdefault((item.account, item.organization), []).append(item.pat)
     known = known_in(reading, run.services.clock.now())
-    kept = {(item.account, item.organization) for item in known.pending}
-    return sorted(remembered - kept - set(known.list_pairs(run.services.accounts, run.policy)))
+    looked = {(item.account, item.organization) for item in known.pending}
+    looked.update(known.list_pairs(run.services.accounts, run.policy))
+    unlooked = {pair: tuple(pats) for pair, pats in remembered.items() if pair not in looked}
+    left = {pair: find_left_behind(known.keepers, *pair, pats) for pair, pats in unlooked.items()}
+    over = _find_expired(run, reading, [item.pat for items in left.values() for item in items])
+    kept = {pair: tuple(item.pat for item in items if item.pat not in over) for pair, items in left.items()}
+    return {pair: pats for pair, pats in kept.items() if len(pats) < len(unlooked[pair])}
+
+
+def _find_expired(run: RunContext, reading: Reading, pats: list[Pat]) -> list[Pat]:
+    """Return those that have expired; by a clock that is known to be wrong, none has."""
+    now = run.services.clock.now()
+    expired = [pat for pat in pats if pat.as_of(now).valid_to <= now]
+    return [] if expired and read_clocks(run, reading).is_wrong else expired
 
 
 def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:
@@ -119,7 +139,7 @@ def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) ->
 
 
 def look(run: RunContext, view: ServerView) -> Reconciliation:
-    """Look at every account and organization that has managed PATs, and at every account's sign-in."""
+    """Look wherever something of ours is or may be, and at every account's sign-in."""
     known, found = load_known(run), Reconciliation()
     for account in run.services.accounts:
         try:

@@ -11,7 +11,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
-from rotator.engine.accounting import Keepers, load_keepers
+from rotator.engine.accounting import Keepers, list_kept_ids, load_keepers
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing
 from rotator.ports.database import Reading
@@ -31,6 +31,8 @@ class Known:
     late_stores: tuple[Rotation, ...]
     minted_ids: frozenset[str]
     pending: tuple[PendingRevocation, ...] = ()
+    left_in: frozenset[tuple[str, str]] = frozenset()
+    """The accounts and organizations where a PAT may live that a closed rotation left behind."""
 
     @property
     def keepers(self) -> Keepers:
@@ -48,15 +50,16 @@ class Known:
     def list_pairs(self, accounts: Iterable[Account], policy: Policy) -> list[tuple[str, str]]:
         """Where to look: wherever there are managed PATs, and where something pending can still be looked for.
 
-        And wherever a mint was sent that may still take effect, or a rule may take PATs over, as long as the settings
-        name the place.
+        And wherever a mint was sent that may still take effect, a PAT may live that was left behind, or a rule may take
+        PATs over, as long as the settings name the place.
         """
         places = {account.name: account.organizations for account in accounts}
         managed = {(pat.account, pat.organization) for pat in self.pats}
         pending = {(item.account, item.organization) for item in self.pending if item.account in places}
-        sent = {(r.account, r.organization) for r in self.unconfirmed if r.organization in places.get(r.account, ())}
+        owed = {(r.account, r.organization) for r in self.unconfirmed} | self.left_in
+        found = {(name, place) for name, place in owed if place in places.get(name, ())}
         new = {(name, place) for name, named in places.items() for place in named if policy.adopts_in(name, place)}
-        return sorted(managed | pending | sent | new)
+        return sorted(managed | pending | found | new)
 
 
 def load_known(run: RunContext) -> Known:
@@ -73,12 +76,35 @@ def load_listed(run: RunContext, listing: Listing, now: datetime) -> Keepers:
 
 def known_in(reading: Reading, now: datetime) -> Known:
     """Load inventory and journal as this transaction sees them."""
+    pats, leaving = reading.inventory.load_all(), reading.journal.load_leaving()
     return Known(
-        pats=reading.inventory.load_all(),
+        pats=pats,
         open_rotations=reading.journal.load_open(),
         unconfirmed=reading.journal.load_unconfirmed(now),
-        leaving=reading.journal.load_leaving(),
+        leaving=leaving,
         late_stores=reading.journal.load_late_stores(now - LATE_STORE_SPAN),
         minted_ids=reading.journal.load_minted_ids(),
         pending=reading.revocations.load(),
+        left_in=_find_left_in(reading, pats, leaving, now) if leaving else frozenset(),
     )
+
+
+def _find_left_in(
+    reading: Reading, pats: Iterable[ManagedPat], leaving: Iterable[Rotation], now: datetime
+) -> frozenset[tuple[str, str]]:
+    """Where the last look saw a PAT that was left behind, or where one has not expired as far as the journal knows.
+
+    What was seen alive is looked for until a look does not find it, whatever its expiry: a person may have moved that.
+    """
+    left = {found for rotation in leaving for found in list_kept_ids(rotation)} - {pat.authorization_id for pat in pats}
+    untracked = reading.inventory.load_untracked()
+    seen = {(item.account, item.organization) for item in untracked if item.pat.authorization_id in left}
+    return frozenset(seen | {(r.account, r.organization) for r in leaving if _has_unexpired(r, now)})
+
+
+def _has_unexpired(rotation: Rotation, now: datetime) -> bool:
+    ends = {
+        rotation.predecessor_id: rotation.predecessor_valid_to,
+        rotation.new_authorization_id: rotation.new_valid_to,
+    }
+    return any((end := ends[found]) is not None and end > now for found in list_kept_ids(rotation))

@@ -14,6 +14,8 @@ from rotator.domain.events.event import SubjectKind
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
+from rotator.engine.adopting import adopt, propose
+from rotator.engine.choices import make_choice
 from rotator.engine.jobs import verify_audit
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.status import PatState
@@ -170,6 +172,32 @@ def lose_record(world: EngineWorld) -> None:
     world.forget()
 
 
+def lose_idle_record(world: EngineWorld) -> None:
+    """The record is gone when no rotation of it is open, so that nothing is left behind."""
+    world.advance(hours=25)
+    world.run()
+    assert not any(rotation.is_open for rotation in world.rotations())
+    world.forget()
+
+
+def forget_and_revoke(world: EngineWorld) -> None:
+    """A person forgets what is managed, and revokes in Azure DevOps what it left behind."""
+    forget_all(world)
+    world.run()
+    for fake in world.pats.live_pats():
+        fake.revoked = True
+
+
+def forget_and_adopt(world: EngineWorld) -> None:
+    """A person forgets what is managed, and manages instead what it left behind."""
+    forget_all(world)
+    world.run()
+    for kind, identifier in list_conditions(world):
+        if kind is ConditionKind.PAT_LEFT_BEHIND:
+            run, choice = world.make_run(), make_choice(identifier, identifier)
+            assert adopt(run, propose(run, [identifier], everything=False, choice=choice)).proposals
+
+
 def rename(world: EngineWorld) -> None:
     """The record has another name and is well."""
     save(world, world.record().healed(), name="another")
@@ -253,10 +281,20 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.DATABASE: (get_well, forget_all, lose_record),
 }
 """In which ways a subject gets well or goes away."""
+LEFT_WAYS = (revoke_all, forget_and_revoke, forget_and_adopt)
+"""A PAT that was left behind lives on, whatever becomes of the record."""
+LISTED_WAYS = (get_well, forget_all, lose_idle_record)
+"""A list is looked at as long as it may show a PAT that was left behind."""
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))
 ASKED = (ConditionKind.ADOPTION_BLOCKED,)
 """What a rule asks for, whoever else is managed."""
-CASES = [(kind, way) for kind in ConditionKind if kind not in (*LIVES, *ASKED) for way in WAYS[SUBJECTS[kind]]]
+OWN_WAYS = {ConditionKind.PAT_LEFT_BEHIND: LEFT_WAYS, ConditionKind.LISTING_DAMAGED: LISTED_WAYS}
+CASES = [
+    (kind, way)
+    for kind in ConditionKind
+    if kind not in (*LIVES, *ASKED)
+    for way in OWN_WAYS.get(kind, WAYS[SUBJECTS[kind]])
+]
 CASES += [(kind, way) for kind in ASKED for way in (revoke_all, ignore, alert)]
 CASES += [(kind, way) for kind in LIVES for way in SHORT_WAYS]
 
@@ -278,6 +316,29 @@ def test_condition_ends_when_its_subject_gets_well_or_goes_away(
     for _ in range(2):
         world.run()
         assert not begun & list_conditions(world)
+
+
+@pytest.mark.parametrize("way", [forget_all, lose_record])
+@pytest.mark.parametrize("kind", [ConditionKind.PAT_LEFT_BEHIND, ConditionKind.LISTING_DAMAGED])
+def test_condition_lasts_when_the_last_record_is_gone_and_a_pat_was_left_behind(
+    kind: ConditionKind, way: Callable[[EngineWorld], None]
+) -> None:
+    """The record's end is not the PAT's: it is looked for, in a list that may be damaged, until it is seen gone."""
+    world = make_world(policy=ROTATING)
+    leave_behind(world)
+    damage_listing(world)
+    world.run()
+    begun = {found for found in list_conditions(world) if found[0] is kind}
+    assert begun
+    way(world)
+    for _ in range(2):
+        world.run()
+        assert begun <= list_conditions(world)
+    world.heal()
+    for fake in world.pats.live_pats():
+        fake.revoked = True
+    world.run()
+    assert not begun & list_conditions(world)
 
 
 def test_pat_that_the_policy_forbids_is_blocked_until_the_policy_allows_it() -> None:
@@ -406,8 +467,8 @@ def test_vault_works_again_when_what_was_interrupted_in_it_is_recovered() -> Non
 
 
 def test_nothing_is_remembered_as_untracked_where_nothing_is_managed_any_more() -> None:
-    """Nobody looks there again, so nobody would ever see it gone."""
-    world = make_world()
+    """Nobody looks there again, so nobody would ever see it gone. No rotation left a PAT there."""
+    world = make_world(policy=ALERTING)
     world.pats.add_pat(ACCOUNT, ORGANIZATION, "stray", SCOPE, world.clock.now() + OVERLAP)
     world.run()
     assert [row.name for row in world.show_status() if row.state is PatState.UNTRACKED] == ["stray"]

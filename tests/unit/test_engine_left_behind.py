@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotator.cli.exit_codes import find_code_of_report
+from rotator.domain.account import Account
 from rotator.domain.rotation import RotationState
 from rotator.engine.keeping import forget
 from rotator.engine.left_behind import LeftBehind, find_left_behind, revoke_left_behind
@@ -16,7 +18,15 @@ from rotator.engine.records import load_known
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import ClaimHeldError, DeniedError, PlanRefusedError, UnknownOutcomeError, UsageError
+from rotator.errors import (
+    ClaimHeldError,
+    ClockSkewError,
+    DeniedError,
+    PlanRefusedError,
+    SignInRequiredError,
+    UnknownOutcomeError,
+    UsageError,
+)
 from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
 
@@ -235,6 +245,120 @@ def test_revocation_is_refused_with_what_to_do_when_its_record_was_forgotten() -
         revoke(world, left)
     assert "inventory adopt" in caught.value.fix
     assert left not in world.revoked_ids()
+
+
+def make_orphaned() -> tuple[EngineWorld, str]:
+    """A PAT that a failed rotation left behind, seen by a run; no record is left in its organization."""
+    world, left, _ = make_failed()
+    world.advance(hours=25)
+    world.run()
+    forget(world.make_run(), NAME)
+    return world, left
+
+
+def name_place(world: EngineWorld, name: str | None) -> None:
+    """The settings name this organization, or no account at all."""
+    world.accounts = () if name is None else (Account(ACCOUNT, "build-bot@contoso.com", "contoso", (name,)),)
+
+
+def test_pat_is_told_as_left_behind_until_it_is_gone_when_the_last_record_was_forgotten() -> None:
+    """It lives and is ours, and nobody else would say so."""
+    world, left = make_orphaned()
+    for _ in range(2):
+        world.run()
+    assert look_at(world) == [("failed_rotation", left)]
+    assert world.events(left) == ["pat_left_behind unknown"]
+    row = show(world, left)
+    assert row is not None
+    assert row.last_error is not None
+    assert row.last_error.message.endswith(f"{NAME} is no longer managed")
+    assert "inventory adopt" in row.last_error.fix
+    with pytest.raises(UsageError, match="no longer managed"):
+        revoke(world, left)
+    world.pats.pats[left].revoked = True
+    world.run()
+    assert world.events(left)[1:] == ["left_behind_resolved succeeded"]
+    assert show(world, left) is None
+
+
+def test_pat_is_told_as_left_behind_when_no_run_looked_before_its_record_was_forgotten() -> None:
+    """The same run froze the rotation, after its look."""
+    world = make_world()
+    world.run()
+    old, clone = world.live_ids()
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(hours=24)
+    world.run()
+    forget(world.make_run(), NAME)
+    world.run()
+    assert [world.events(found) for found in (old, clone)] == [["pat_left_behind unknown"]] * 2
+
+
+def test_pat_is_looked_for_beyond_its_expiry_in_the_journal_when_it_was_seen_alive() -> None:
+    """A person may give it a longer life."""
+    world, left = make_orphaned()
+    fake = world.pats.pats[left]
+    fake.pat = replace(fake.pat, valid_to=world.clock.now() + timedelta(days=60))
+    world.run()
+    world.advance(days=50)
+    for _ in range(2):
+        world.run()
+        assert world.events(left) == ["pat_left_behind unknown"]
+    world.pats.pats[left].revoked = True
+    world.run()
+    assert world.events(left)[1:] == ["left_behind_resolved succeeded"]
+
+
+@pytest.mark.parametrize("place", ["fabrikam", None])
+def test_pat_stays_left_behind_without_a_look_when_the_settings_do_not_name_its_place(place: str | None) -> None:
+    """Nobody knows, so nobody says that it is over; a stray beside it is forgotten."""
+    world, left = make_orphaned()
+    stray = world.pats.add_pat(ACCOUNT, ORGANIZATION, "stray", SCOPE, world.clock.now() + timedelta(days=90))
+    world.run()
+    assert show(world, stray.pat.authorization_id) is not None
+    name_place(world, place)
+    world.pats.pats[left].revoked = True
+    for _ in range(2):
+        listed = world.count("fetch_pats")
+        world.run()
+        assert world.count("fetch_pats") == listed
+        assert world.events(left) == ["pat_left_behind unknown"]
+        assert show(world, left) is not None
+        assert show(world, stray.pat.authorization_id) is None
+    name_place(world, ORGANIZATION)
+    world.run()
+    assert world.events(left)[1:] == ["left_behind_resolved succeeded"]
+
+
+def test_pat_that_nobody_can_look_for_is_over_when_it_expired_by_a_right_clock() -> None:
+    world, left = make_orphaned()
+    name_place(world, None)
+    world.run()
+    world.host_clock.ahead = world.database.skew = timedelta(days=80)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert world.events(left) == ["pat_left_behind unknown"]
+    world.host_clock.ahead = world.database.skew = timedelta(0)
+    world.run()
+    assert world.events(left) == ["pat_left_behind unknown"]
+    world.advance(days=80)
+    world.run()
+    assert world.events(left)[1:] == ["left_behind_resolved succeeded"]
+
+
+def test_organization_stays_down_when_it_is_only_looked_at_for_what_was_left_behind() -> None:
+    """Also while its account cannot sign in."""
+    world, _ = make_orphaned()
+    place = f"{ACCOUNT}/{ORGANIZATION}"
+    world.pats.fail("fetch_pats", times=9)
+    world.run()
+    assert world.events(place) == ["organization_down failed"]
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("nobody is signed in", account=ACCOUNT)
+    world.run()
+    assert world.events(place) == ["organization_down failed"]
+    world.heal()
+    world.run()
+    assert world.events(place)[1:] == ["organization_restored succeeded"]
 
 
 @pytest.mark.parametrize("is_answered", [True, False])

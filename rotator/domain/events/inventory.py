@@ -205,4 +205,4 @@ class PatLeftBehind(
 class LeftBehindResolved(
     Event, name="left_behind_resolved", subject=SubjectKind.PAT, ends=(ConditionKind.PAT_LEFT_BEHIND,)
 ):
-    """A PAT that was left behind is gone, managed now, to be revoked on a person's word, or no longer looked at."""
+    """A PAT that was left behind is gone, managed now, or to be revoked on a person's word."""
