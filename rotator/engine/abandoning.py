@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
+from rotator.domain.events.rotations import RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import (
     RotationChanges,
+    RotationKind,
     RotationState,
 )
 from rotator.engine.accounting import find_other_keeper
@@ -16,10 +18,8 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.freezing import freeze
 from rotator.engine.losses import make_alert
-from rotator.engine.provenance import (
-    find_behind,
-)
-from rotator.engine.reading import fetch_newest
+from rotator.engine.provenance import find_behind, is_written_over
+from rotator.engine.reading import fetch_history, fetch_newest
 from rotator.engine.restoring import restore_committed
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.engine.tags import AUTHORIZATION_TAG
@@ -83,6 +83,8 @@ def revoke_clone(held: ClaimedPat) -> None:
     clone = rotation.new_authorization_id
     if clone is None or rotation.new_valid_to is None:
         raise RotationError("a clone to revoke without its id", code="internal")
+    if not rotation.tried_store and rotation.kind is RotationKind.ROTATION and _leave_if_written_over(held, clone):
+        return
     _freeze_if_accounted_for(held, clone)
     check_clocks(held.run, revokes=True)
     held.note_answer(send_revocation(held, (rotation.account, rotation.organization), clone))
@@ -118,6 +120,21 @@ def _freeze_if_accounted_for(held: ClaimedPat, authorization_id: str) -> None:
             fix="See with `rotator scan` who uses it, then run `rotator inventory resume`.",
         )
         raise freeze(held, error)
+
+
+def _leave_if_written_over(held: ClaimedPat, clone: str) -> bool:
+    """Leave the clone behind when the vault holds its value below what somebody else wrote. Return whether it does.
+
+    Then this database is older than that write, which no rebuild looks for, and consumers may use the clone.
+    """
+    if not is_written_over(fetch_history(held.services.secrets, held.location), clone):
+        return False
+    error = DatabaseBehindError(
+        f"the value of {clone} was stored, which this database does not know, and somebody wrote over it",
+        fix=f"If nobody uses that PAT: `rotator recover --revoke {clone}`.",
+    )
+    held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=Failure.of(error))
+    return True
 
 
 def _freeze_if_served(held: ClaimedPat) -> None:

@@ -21,6 +21,8 @@ from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.provenance import find_behind, is_written_over
+from rotator.engine.reading import fetch_history
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
 from rotator.ports.secret_store import SecretVersion
 
@@ -70,7 +72,25 @@ def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], p
     for rotation_id, pat in covered.items():
         if rotation_id not in known and keepers.find_by_id(pat.authorization_id) is None:
             found = UnknownIntentFound(lost_rotation_id=rotation_id, planned_valid_to=pat.valid_to)
-            held.begin_attempt(_make_written_over(held, rotation_id, pat), found)
+            held.begin_attempt(_make_written(held, rotation_id, pat), found)
+
+
+def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
+    """Enter the PAT of a late mint as left behind when the vault holds its value. Return whether it was entered.
+
+    Then its rotation did write: after its intent was found, or unseen by an old read. Consumers may use that PAT, but
+    for where a rotation of ours replaced it: the overlap is over. DatabaseBehindError when a rebuild is to find it.
+    """
+    versions = fetch_history(held.services.secrets, held.location)
+    behind = find_behind(held, versions[0] if versions else None)
+    is_held = any(version.tags.get(AUTHORIZATION_TAG) == pat.authorization_id for version in versions)
+    if not is_held or (behind is None and not is_written_over(versions, pat.authorization_id)):
+        return False
+    found = UnknownIntentFound(lost_rotation_id=rotation.id, planned_valid_to=pat.valid_to)
+    held.begin_attempt(_make_written(held, held.services.entropy.make_id(), pat), found)
+    if behind is not None:
+        raise behind
+    return True
 
 
 def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> dict[str, str]:
@@ -140,7 +160,7 @@ def _make_lost(held: ClaimedPat, intent: Intent, look: Look) -> Rotation:
     )
 
 
-def _make_written_over(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation:
+def _make_written(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation:
     """Make the rotation that the journal lacks and that made this PAT.
 
     That it wrote a value is left out: if that comes back on top, the database is still behind, which a rebuild mends.
@@ -149,7 +169,7 @@ def _make_written_over(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation
     intent = Intent(rotation_id, pat.valid_from, pat.valid_to, look="")
     failure = Failure(
         UNKNOWN_INTENT,
-        "somebody wrote over its value, and the database did not know it: it was restored, or lost its last commits",
+        "its value is in the vault, and the database did not know that: it was restored, or lost its last commits",
         f"If nobody uses its PAT: `rotator recover --revoke {pat.authorization_id}`.",
     )
     return replace(

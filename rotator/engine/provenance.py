@@ -9,7 +9,7 @@ from rotator.domain.managed_pat import ManagedPat, make_place
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
-from rotator.engine.tags import RESTORED_TAG, ROTATION_TAG, find_attempt_id
+from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
 from rotator.errors import DatabaseBehindError, ForeignWriteError, RotatorError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
@@ -83,6 +83,16 @@ def find_writer_name(
 def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:
     """Whether this very rotation wrote the version, or the value was put back from one that it wrote."""
     return version is not None and version.tags.get(ROTATION_TAG) == rotation.id
+
+
+def is_written_over(versions: Iterable[SecretVersion], authorization_id: str) -> bool:
+    """Whether one of these versions, the newest first, holds the value of that PAT below what is not ours."""
+    is_foreign = False
+    for version in versions:
+        if version.tags.get(AUTHORIZATION_TAG) == authorization_id:
+            return is_foreign
+        is_foreign = is_foreign or ROTATION_TAG not in version.tags
+    return False
 
 
 def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:

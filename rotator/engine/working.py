@@ -11,7 +11,7 @@ from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
-from rotator.engine.intents import enter_unknown
+from rotator.engine.intents import enter_unknown, leave_if_written
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.losses import check_attempts
@@ -161,7 +161,9 @@ class PatWork:
         if alike:
             enter_unknown(held, self.run.services.secrets.fetch_versions(held.location), alike)
         for rotation, late_pat in self._found.late.get(held.pat.name, []):
-            if not held.has_open_rotation and is_late_settled(rotation, self.run.services):
+            if held.has_open_rotation or not is_late_settled(rotation, self.run.services):
+                continue
+            if not leave_if_written(held, rotation, late_pat):
                 revoke_left_pat(held, rotation, late_pat, "late")
                 reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))

@@ -220,6 +220,18 @@ def test_clone_is_accounted_for_when_the_older_database_holds_its_rotation_as_un
     assert clone in {*find_told(world), *world.revoked_ids()}
 
 
+@pytest.mark.parametrize("mark", ["mint_started", "minted"])
+def test_clone_is_not_given_up_when_the_older_database_does_not_know_that_it_was_stored(mark: str) -> None:
+    """Consumers may hold the value that somebody wrote over."""
+    world, clone = make_written_over(mark)
+    for _ in range(3):
+        world.advance(**SETTLE)
+        world.run()
+    assert clone in find_told(world)
+    assert clone not in world.revoked_ids()
+    assert world.states()[0] == "failed"
+
+
 def test_clone_is_left_to_a_rebuild_when_nobody_wrote_over_its_value() -> None:
     world = make_world()
     restore = world.database.back_up()
@@ -228,6 +240,35 @@ def test_clone_is_left_to_a_rebuild_when_nobody_wrote_over_its_value() -> None:
     world.run()
     assert FOUND not in world.events()
     assert world.record().hold is Hold.DATABASE_BEHIND
+
+
+@pytest.mark.parametrize("lands_late", [False, True])
+def test_clone_is_reported_when_its_value_was_written_over_after_its_intent_was_found(lands_late: bool) -> None:
+    """The look that found the intent was one version old, or the write had not taken effect yet."""
+    world = make_world()
+    restore = world.database.back_up()
+    if lands_late:
+        world.secrets.postpone_store()
+        world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    clone = world.live_ids()[-1]
+    world.heal()
+    restore()
+    world.advance(minutes=6)
+    world.secrets.is_stale = lambda: not lands_late
+    world.run()
+    assert FOUND in world.events()
+    world.secrets.is_stale = lambda: False
+    world.secrets.apply_late()
+    theirs = world.pats.add_pat("build-bot", "contoso", "by-hand", "vso.code", world.clock.now() + timedelta(days=20))
+    world.secrets.write_foreign(world.location(), theirs.value)
+    for _ in range(4):
+        world.advance(hours=7)
+        world.run()
+    assert clone not in world.revoked_ids()
+    assert clone in find_told(world)
+    revoke_left_behind(world.make_run(), clone)
+    assert world.revoked_ids().count(clone) == 1
 
 
 def test_clone_is_no_loss_when_another_record_has_it() -> None:
