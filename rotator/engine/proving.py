@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.rotations import MintAnswerDoubted
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
@@ -21,8 +22,9 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
     """Return the PAT that a mint's answer names, as the server shows it when asked by id.
 
     It is new, nobody else's, and has this rotation's name, scopes and organization, and its planned expiry or, where
-    a lifetime was shortened, an earlier one that the answer has too. UnknownOutcomeError otherwise: the answer may
-    belong to another request, so nothing is revoked on its word, and the mint is looked for as if it was lost.
+    a lifetime was shortened, an earlier one that the answer has too; then it must not be older than the rotation.
+    UnknownOutcomeError otherwise: the answer may belong to another request, so nothing is revoked on its word, and
+    the mint is looked for as if it was lost.
     """
     rotation, identifier = held.rotation, answered.authorization_id.lower()
     if identifier in rotation.known_ids or identifier == rotation.predecessor_id.lower():
@@ -43,11 +45,14 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
 def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -> None:
     """Look at the whole list before a shorter expiry is believed: a person may have made one like it just now.
 
-    The list must show the PAT that the answer names, and none with the exact second that was asked for. An entry
-    that could not be read before the mint either is not the new one. Doubted or not, the lifetime is learned: where
-    lists lag, the next mint asks for no more than the server grants, and its answer is proven by the exact second.
+    Or long ago, unseen by the list before the mint: but a clone is no older than its rotation, as far as clocks may
+    differ. The list must show the PAT that the answer names, and none with the exact second that was asked for. An
+    entry that could not be read before the mint either is not the new one. Doubted or not, the lifetime is learned:
+    where lists lag, the next mint asks for no more than the server grants, so the exact second proves its answer.
     """
     rotation, identifier = held.rotation, made.authorization_id.lower()
+    if made.valid_from < rotation.created_at - 2 * MOST_SKEW:
+        raise _doubt(held, identifier, "older", made.lifetime)
     listed = held.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
     if identifier not in {pat.authorization_id.lower() for pat in listed}:
         raise _doubt(held, identifier, "not_listed", made.lifetime)

@@ -159,7 +159,7 @@ class Oracle:
         self._kept_apart.add(place)
 
     def note_lost(self, authorization_ids: Iterable[str], places: Iterable[Place]) -> None:
-        """The database that had adopted these PATs, and knew who has these secrets, was replaced by an older one.
+        """The database that alone knew of these PATs, and knew who has these secrets, was replaced by an older one.
 
         With it went what the policy said before: consumers are taken to hold values for no longer than it says now.
         """

@@ -113,6 +113,8 @@ class World:
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
     the database somebody else has locked, to the end too.
+    `unwitnessed` are mints by their display name and expiry, with the id of their rotation, that were sent while their
+    secret did not exist: no version of it can tell of them.
     `something_else` are versions of secrets that hold no PAT, `seen` those versions
     that a person was shown and gave up, `proven` the newest version when a rotation last proved that it may write.
     """
@@ -140,6 +142,7 @@ class World:
         self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
         self.made_by_people: set[str] = set()
+        self.unwitnessed: dict[tuple[str, datetime], str] = {}
         self.adopted: set[str] = set()
         self.renamed: set[str] = set()
         self.condemned: set[str] = set()
@@ -225,11 +228,18 @@ class World:
         return [fake.pat.authorization_id for fake in self.pats.live_pats()]
 
     def lose_knowledge(self) -> None:
-        """Tell the oracle what no database knows any more: which PATs of people were adopted, and whose secrets are."""
+        """Tell the oracle what no database knows any more: which PATs of people were adopted, and whose secrets are.
+
+        And which PATs were minted while nothing but the lost database could tell of them.
+        """
         with self.database.read() as reading:
             records = reading.inventory.load_all()
+            known = reading.journal.find_known(list(self.unwitnessed.values()))
         recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
         lost = self.made_by_people - recorded
+        mints = {asked for asked, rotation_id in self.unwitnessed.items() if rotation_id not in known}
+        live = [fake.pat for fake in self.pats.live_pats()]
+        lost |= {pat.authorization_id for pat in live if (pat.display_name, pat.valid_to) in mints}
         self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
 
     def show_status(self) -> StatusDocument:
@@ -662,6 +672,9 @@ class MortalPats:
         ]
         if not intents:
             raise self._world.make_break(f"I4: mint of {display_name} until {valid_to} without an intent")
+        for rotation in intents:
+            if not self._world.secrets.versions_of(SecretLocation(rotation.vault, rotation.secret_name, account)):
+                self._world.unwitnessed[display_name, valid_to] = rotation.id
         try:
             return self._inner.mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
         finally:

@@ -304,3 +304,23 @@ def test_earlier_expiry_is_not_believed_when_the_list_says_otherwise(is_listed: 
     world.run()
     assert made[0] in world.pats.live_pats()
     assert made[0].pat.authorization_id not in world.revoked_ids()
+
+
+def test_earlier_expiry_is_not_believed_when_the_pat_is_older_than_the_rotation() -> None:
+    """The list before the mint hid a person's look-alike, the list after it hides the clone."""
+    world = make_world()
+    world.advance(minutes=-3)
+    theirs = world.add_lookalike(world.clock.now() + timedelta(days=9))
+    world.advance(minutes=3)
+    world.pats.change_listed = lambda pats: tuple(pat for pat in pats if world.count("mint") or pat != theirs.pat)
+
+    def swap(minted: MintedPat) -> MintedPat:
+        world.pats.change_listed = lambda pats: tuple(pat for pat in pats if pat != minted.pat)
+        return MintedPat(theirs.pat, SecretValue(theirs.value))
+
+    world.pats.change_minted = swap
+    world.run()
+    check_doubted(world, "older")
+    world.pats.change_minted = world.pats.change_listed = None
+    world.finish(besides=(theirs.pat.authorization_id,))
+    assert theirs.pat.authorization_id not in world.revoked_ids()
