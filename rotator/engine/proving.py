@@ -15,7 +15,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.waiting import Patience
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.database import UnitOfWork
-from rotator.ports.pat_service import PatFilter
+from rotator.ports.pat_service import PatFilter, PatList
 
 
 def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -> Pat:
@@ -53,13 +53,25 @@ def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -
     rotation, identifier = held.rotation, made.authorization_id.lower()
     if made.valid_from < rotation.created_at - 2 * MOST_SKEW:
         raise _doubt(held, identifier, "older", made.lifetime)
-    listed = held.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
-    if identifier not in {pat.authorization_id.lower() for pat in listed}:
+    listed = _fetch_list_with(held, identifier)
+    if listed is None:
         raise _doubt(held, identifier, "not_listed", made.lifetime)
     newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
     key = held.services.marker_key
     if newly_unreadable or any(compare_mint(pat, rotation, organization_id, key) is Likeness.OURS for pat in listed):
         raise _doubt(held, identifier, "another_may_be_ours", made.lifetime)
+
+
+def _fetch_list_with(held: ClaimedPat, identifier: str) -> PatList | None:
+    """Return a list that shows that PAT, asked for again for a while; None when none does: a list may lag behind."""
+    run, rotation = held.run, held.rotation
+    patience = Patience(run.services.boot, run.services.stop, run.services.timing.store_patience)
+    while True:
+        listed = run.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
+        if any(pat.authorization_id.lower() == identifier for pat in listed):
+            return listed
+        if not patience.wait():
+            return None
 
 
 def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:

@@ -324,3 +324,23 @@ def test_earlier_expiry_is_not_believed_when_the_pat_is_older_than_the_rotation(
     world.pats.change_minted = world.pats.change_listed = None
     world.finish(besides=(theirs.pat.authorization_id,))
     assert theirs.pat.authorization_id not in world.revoked_ids()
+
+
+def test_shorter_life_is_believed_when_only_the_first_list_after_the_mint_lacks_it() -> None:
+    """A list may lag a moment behind; giving up then costs an attempt, which may be the last one before the expiry."""
+    world = make_world()
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    minted: list[Pat] = []
+    lists = iter([False])
+
+    def note(answer: MintedPat) -> MintedPat:
+        minted.append(answer.pat)
+        return answer
+
+    world.pats.change_minted = note
+    world.pats.change_listed = lambda pats: (
+        tuple(pat for pat in pats if pat not in minted or next(lists, True)) if minted else pats
+    )
+    report = world.run()
+    assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
+    assert world.clock.slept == [1.0]
