@@ -35,8 +35,8 @@ bench: $(INSTALLED) ## timings, side by side with the bare minimum
 simulate: $(INSTALLED) ## every crash point of a rotation, create and update, and RUNS=2000 random histories
 	@$(BIN)/python -m tests.simulation --everywhere --runs $(or $(RUNS),2000) $(ARGS)
 
-mutate: $(INSTALLED) ## change the engine a little, many times: do the tests notice?
-	@$(BIN)/python -m tests.mutation $(ARGS)
+mutate: $(INSTALLED) ## change the engine a little, many times: do the tests notice? MODULE=rotator/engine/x.py: only that
+	@$(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
 
 clean: ## remove .venv, builds and caches
 	@echo "Removing $(VENV), builds and caches"

@@ -1,18 +1,20 @@
-"""`python -m tests.mutation [PATTERN...]`: run mutmut, then say what was killed and show what survived.
+"""`python -m tests.mutation [MODULE...]`: run mutmut, then say what was killed and show what survived.
 
 What is mutated and by which tests it is judged stands in `pyproject.toml`. Mutants that were tried before and whose
-function is as it was are not tried again: `--survivors` tries those that survived, a pattern
-(`rotator.engine.retiring*`) that part, `--report` none. The exit code is 1 when fewer than 95 % were killed.
+function is as it was are not tried again: modules that are named (`rotator/engine/retiring.py`) are tried whole,
+`--survivors` tries those that survived, `--report` none. The exit code is 1 when fewer than 95 % were killed.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
+import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +22,11 @@ from mutmut import __main__ as mutmut
 from mutmut.mutation import file_mutation, mutators
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.runners.harness import PytestRunner
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+from mutmut.workers.isolation import ForkRunner
 
 GOAL = 95.0
 _KILLED = {"killed", "timeout"}
@@ -39,6 +43,21 @@ def without_strings() -> Iterator[None]:
         vars(file_mutation)["mutation_operators"] = mutators.mutation_operators
 
 
+class OwnTestsFirst(PytestRunner):
+    """Begins with the tests of the module that was changed: most mutants are killed there."""
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        """Run these tests, fast ones first, until one fails."""
+        module = (mutant_name or "").partition(".x")[0].rpartition(".")[2]
+        ordered = sorted(tests, key=lambda test: f"_{module}" not in test.partition("::")[0])
+        return super().run_tests(mutant_name=mutant_name, tests=ordered)
+
+
+def make_runner(workers: int) -> ForkRunner:
+    """What mutmut tries its mutants with."""
+    return ForkRunner(max_workers=workers, test_runner=OwnTestsFirst())
+
+
 def find_line(path: Path, mutant: str, diff: str) -> int:
     """The line in the source of the first line that a mutant changes."""
     function, owner = orig_function_and_class_names_from_key(mutant)
@@ -53,19 +72,21 @@ def find_line(path: Path, mutant: str, diff: str) -> int:
     return start + first - 1 + next(n for n, line in enumerate(shown) if line[0] in "-+")
 
 
-def load_results() -> Iterator[tuple[SourceFileMutationData, dict[str, str]]]:
-    """What mutmut keeps of each module, and how each mutant that was tried ended."""
+def load_results(modules: list[str]) -> Iterator[tuple[SourceFileMutationData, dict[str, str]]]:
+    """What mutmut keeps of each of these modules, or of all, and how each mutant that was tried ended."""
     for path in sorted(walk_mutatable_files()):
+        if modules and str(path) not in modules:
+            continue
         found = SourceFileMutationData(path=path)
         found.load()
         tried = {name: code for name, code in found.exit_code_by_key.items() if code is not None}
         yield found, {name: status_by_exit_code[code] for name, code in tried.items()}
 
 
-def report() -> float:
+def report(modules: list[str]) -> float:
     """Print the survivors and one line per module; the share, in percent, of those tried that were killed."""
     rows: list[tuple[str, int, int, float]] = []
-    for found, states in load_results():
+    for found, states in load_results(modules):
         path = Path(found.path)
         for name, state in states.items():
             if state not in _KILLED:
@@ -82,17 +103,30 @@ def report() -> float:
     return share
 
 
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="rotator/engine/retiring.py: try it whole")
+    parser.add_argument("--survivors", action="store_true", help="try those that survived, of the modules if any")
+    parser.add_argument("--report", action="store_true", help="try nothing")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    return parser.parse_args()
+
+
 def main() -> int:
-    """Run the mutants that are new, changed or asked for, and report on all."""
-    began, patterns = time.monotonic(), sys.argv[1:]
-    if patterns == ["--survivors"]:
-        patterns = [name for _, states in load_results() for name, state in states.items() if state not in _KILLED]
-    if patterns != ["--report"]:
+    """Run the mutants that are new, changed or asked for, and report on them."""
+    began, arguments = time.monotonic(), parse_arguments()
+    patterns = [module.removesuffix(".py").replace("/", ".") + ".*" for module in arguments.modules]
+    if arguments.survivors:
+        results = load_results(arguments.modules)
+        patterns = [name for _, states in results for name, state in states.items() if state not in _KILLED]
+    if not arguments.report:
         # Tests that were deleted since must not go on killing.
         shutil.rmtree(Path("mutants", "tests"), ignore_errors=True)
+        vars(mutmut)["get_mutant_runner"] = make_runner
         with without_strings():
-            mutmut._run(patterns, None)
-    share = report()
+            mutmut._run(patterns, arguments.workers)
+    share = report(arguments.modules)
     print(f"{time.monotonic() - began:.0f} s; goal {GOAL:.0f} %")
     return 0 if share >= GOAL else 1
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from rotator.domain.condition import ConditionKind
-from rotator.engine.failover import DATABASE
+from rotator.domain.events.event import SubjectKind
+from rotator.engine.auditing import load_events
+from rotator.engine.failover import DATABASE, reconcile_timeline
 from rotator.engine.keeping import revoke_current
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.errors import FailoverError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 
@@ -126,3 +129,35 @@ def test_nothing_is_revoked_when_a_failover_comes_after_the_look() -> None:
     promote(world, "a1/3")
     with pytest.raises(FailoverError):
         revoke_current(world.make_run(), NAME)
+
+
+def test_every_record_is_counted_when_some_are_behind_held_or_unread() -> None:
+    """One that another run works on is counted too, and those after it are blocked all the same."""
+    unread, behind = ("a", "b"), ("c", "d", "e")
+    world = make_seen("other")
+    for name in (*behind, *unread):
+        world.add_managed(name, days_left=20)
+    world.run()
+    lose = world.database.back_up()
+    world.rotate(*behind)
+    lose()
+    promote(world)
+    with world.database.begin() as work:
+        work.claims.claim("c", "other-run", now=work.now(), span=world.timing.lease)
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), times=len(unread))
+    noted: list[str] = []
+    reconcile_timeline(world.make_run(), lambda held, error: noted.append(f"{held.pat.name} {error.code}"))
+    assert noted == ["d database_behind", "e database_behind"]
+    details = list(load_events(world.database, AuditFilter(subject=DATABASE)))[-1].entry.details
+    assert (details["previous"], details["behind"], details["unread"]) == ("a1/1", 3, 2)
+    assert world.told[-1][1][SubjectKind.DATABASE.key] == DATABASE
+
+
+def test_failover_is_over_when_a_secret_holds_nothing() -> None:
+    world = make_seen()
+    world.run()
+    world.add_managed("other", days_left=20)
+    world.secrets.soft_delete(world.location("other"))
+    promote(world)
+    world.run()
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST]

@@ -85,6 +85,37 @@ def test_organization_without_any_managed_pat_is_looked_at_when_a_rule_may_adopt
     assert world.record(HOOK).organization == "fabrikam"
 
 
+@pytest.mark.parametrize(
+    ("match", "is_taken"),
+    [
+        (Match(account=ACCOUNT, organization="contoso", display_name=HOOK, scope="vso.code"), True),
+        (Match(account="release-bot"), False),
+        (Match(organization="fabrikam"), False),
+        (Match(scope="vso.build"), False),
+    ],
+)
+def test_new_pat_is_taken_over_only_when_all_of_its_rule_matches(match: Match, is_taken: bool) -> None:
+    world = make_world(policy=make_policy(RULE))
+    add(world, HOOK)
+    world.run()
+    world.policy = make_policy(replace(ADOPTING, match=match), RULE)
+    assert len(make_plan(world.make_run()).of_kind(ActionKind.ADOPT)) == is_taken
+    assert names_of(world.run(), OutcomeKind.ADOPTED) == [HOOK] * is_taken
+
+
+def test_new_pat_is_taken_over_when_only_a_doubted_answer_named_it_before() -> None:
+    """Not everything that the audit log says of a PAT means that it was managed."""
+    world = make_adopting_world()
+    world.policy = make_policy(replace(ADOPTING, adopt=False), RULE)
+    (found,) = add(world, HOOK)
+    world.pats.swap_mint_answer(found, effect=False)
+    world.run()
+    assert "mint_answer_doubted unknown" in world.events()
+    world.policy = make_policy(ADOPTING, RULE)
+    assert names_of(world.run(), OutcomeKind.ADOPTED) == [HOOK]
+    assert world.record(HOOK).authorization_id == found
+
+
 def test_nothing_is_taken_over_when_recovering_or_without_adopt() -> None:
     world = make_adopting_world()
     add(world, HOOK)
