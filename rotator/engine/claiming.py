@@ -130,11 +130,12 @@ class ClaimedPat:
         self.pat = pat or self.pat
         self._tell(events)
 
-    def learn(self, **changes: Unpack[RotationChanges]) -> None:
-        """Note something about the rotation without moving it."""
+    def learn(self, *events: Event, **changes: Unpack[RotationChanges]) -> None:
+        """Note something about the rotation, with what happened, without moving it."""
         noted = self.rotation.note(self.services.clock.now(), **changes)
-        self._commit([], None, lambda work: work.journal.save(noted, self._claim))
+        self._commit(events, noted, lambda work: work.journal.save(noted, self._claim))
         self._rotation = noted
+        self._tell(events)
 
     def save(self, pat: ManagedPat, *events: Event, pending: PendingRevocation | None = None) -> None:
         """Replace the inventory record, with what happened, and with the revocation that is proven later."""

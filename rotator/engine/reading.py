@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import is_written_by
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import Patience
-from rotator.errors import RejectedError, TransientError
+from rotator.errors import RejectedError, TransientError, UnknownOutcomeError
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
 
 T = TypeVar("T")
@@ -46,6 +47,35 @@ def look_twice(run: RunContext, look: Callable[[], T | None]) -> T | None:
         run.services.stop.wait(_BETWEEN_LOOKS)
         found = look()
     return found
+
+
+def is_shown(run: RunContext, location: SecretLocation, version: str) -> bool:
+    """Whether the vault shows, by its id, the version that it answered as written: the answer alone proves nothing.
+
+    Two looks, a second apart, must show none to say no. StoppedError on a stop.
+    """
+
+    def look() -> bool | None:
+        try:
+            return run.services.secrets.fetch_version(location, version) is not None or None
+        except RejectedError as error:
+            if error.code != DISABLED:
+                raise
+            return True
+
+    return look_twice(run, look) is not None
+
+
+def make_ignored(location: SecretLocation, answer_ids: AnswerIds = NO_IDS) -> UnknownOutcomeError:
+    """Make the error for when a write was answered as done and had no effect. It may still take effect, late."""
+    return UnknownOutcomeError(
+        f"{location.vault} answered that secret {location.name} was written, and does not have that version",
+        service="key_vault",
+        operation="store_secret",
+        code="secret_write_ignored",
+        answer_ids=answer_ids,
+        fix="Nothing to do: rotator tries again later. Nobody else has written the secret.",
+    )
 
 
 def fetch_newest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from rotator.domain.events.rotations import RestoreStarted, SecretRestored
+from rotator.domain.events.rotations import RestoreStarted, SecretRestored, SecretWriteIgnored
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.claiming import ClaimedPat
@@ -14,11 +14,14 @@ from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.provenance import Writer, is_written_by, load_provenance
-from rotator.engine.reading import fetch_newest, look_twice
+from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
+
+_ATTEMPTS = 3
+"""How often a run writes a value back that the vault answers as written and does not have."""
 
 
 def restore_committed(held: ClaimedPat) -> bool:
@@ -26,16 +29,25 @@ def restore_committed(held: ClaimedPat) -> bool:
 
     The committed value is that of the current PAT, or of a clone that was stored and not read back yet; where no tags
     say whose a version is, the newest that no such rotation wrote. It must authenticate. What somebody else wrote stays
-    theirs, put back as it was; else an overlap that was running starts again.
+    theirs, put back as it was; else an overlap that was running starts again. It is done when the vault shows what was
+    written; UnknownOutcomeError `secret_write_ignored` when no attempt had an effect.
     """
-    run, latest = held.run, find_late_write(held.run, held.pat)
-    if latest is None:
-        return False
-    current = _find_current(held)
-    committed = _find_committed(held, current)
-    if committed is None:
-        return False
-    is_foreign = _is_foreign(held, committed.version)
+    for _ in range(_ATTEMPTS):
+        latest = find_late_write(held.run, held.pat)
+        if latest is None:
+            return False
+        current = _find_current(held)
+        committed = _find_committed(held, current)
+        if committed is None:
+            return False
+        if _write_back(held, latest, committed, current):
+            return True
+    raise make_ignored(held.location)
+
+
+def _write_back(held: ClaimedPat, latest: StoredSecret, committed: StoredSecret, current: str) -> bool:
+    """Write the committed value over a late one, as one attempt. Return whether the vault shows it then."""
+    run, is_foreign = held.run, _is_foreign(held, committed.version)
     attempt = _make_attempt(held, current)
     started = RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version)
     held.begin_attempt(attempt, started)
@@ -48,6 +60,10 @@ def restore_committed(held: ClaimedPat) -> bool:
     )
     version = str(written)
     held.note_answer(written.answer_ids)
+    if not is_shown(run, held.location, version):
+        # It stays an attempt without an answer: it may take effect late.
+        held.end_attempt(attempt, held.pat, SecretWriteIgnored(secret_version=version))
+        return False
     answered = attempt.note(run.services.clock.now(), secret_version=version, tried_store=False)
     pat = held.pat if is_foreign else replace(held.pat, secret_version=version)
     held.end_attempt(answered, pat, SecretRestored(secret_version=version))

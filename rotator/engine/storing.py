@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import (
     SecretStored,
     SecretTagsDropped,
+    SecretWriteIgnored,
     StoreStarted,
 )
 from rotator.domain.rotation import (
@@ -20,7 +22,7 @@ from rotator.engine.overlapping import confirm_stored
 from rotator.engine.provenance import (
     is_written_by,
 )
-from rotator.engine.reading import fetch_history, look_twice
+from rotator.engine.reading import fetch_history, is_shown, look_twice, make_ignored
 from rotator.engine.settling import is_settled
 from rotator.engine.tags import list_dropped, make_tags
 from rotator.engine.waiting import Patience
@@ -31,6 +33,7 @@ from rotator.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from rotator.ports.secret_store import WrittenVersion
 
 
 def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str]) -> None:
@@ -38,7 +41,8 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
 
     `replaced` are the tags of the version that is written over: those of others are carried over, as far as they fit.
     An unanswered write is looked for by its tag before another is sent: two versions of one value are harmless,
-    a value that nobody knows of is not.
+    a value that nobody knows of is not. An answer counts once the vault shows the version; a write without effect is
+    no sight of another writer, and is repeated like one without an answer.
     """
     run, rotation = held.run, held.rotation
     head, dropped = held.load(lambda reading: reading.audit.load_head()), list_dropped(replaced)
@@ -53,18 +57,24 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
     patience = Patience(run.services.boot, run.services.stop, run.services.timing.store_patience)
     may_write_again = False
     while True:
+        failure: TransientError | UnknownOutcomeError
+        ignored: list[Event] = []
         try:
             version = _store_once(held, value, tags)
-            break
         except (DeniedError, RejectedError) as error:
             abandon(held, error)
             raise
         except (TransientError, UnknownOutcomeError) as error:
-            wait = error.retry_after if isinstance(error, TransientError) else None
-            if not patience.wait(wait):
-                raise
-            held.learn(sent_at=run.services.clock.now())
-            may_write_again = True
+            failure = error
+        else:
+            if is_shown(run, held.location, version):
+                break
+            failure = make_ignored(held.location, version.answer_ids)
+            ignored = [SecretWriteIgnored(secret_version=version)]
+        if not patience.wait(failure.retry_after if isinstance(failure, TransientError) else None):
+            raise failure
+        held.learn(*ignored, sent_at=run.services.clock.now())
+        may_write_again = True
     journal_stored(held, version, may_write_again=may_write_again)
 
 
@@ -79,7 +89,7 @@ def recover_store(held: ClaimedPat, view: ServerView) -> None:
         abandon(held, LOST_VALUE)
 
 
-def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> str:
+def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> WrittenVersion:
     """Write once. If the answer is lost, return the version that carries our tag; raise again when there is none."""
     expires_at = held.rotation.new_valid_to
     if expires_at is None:
@@ -92,9 +102,9 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> s
         if found is None:
             raise
         held.note_answer(error.answer_ids)
-        return found
+        return WrittenVersion(found, error.answer_ids)
     held.note_answer(version.answer_ids)
-    return str(version)
+    return version
 
 
 def find_version(held: ClaimedPat) -> str | None:

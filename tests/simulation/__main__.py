@@ -45,7 +45,11 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
             rebuilds=history.rebuilds,
             transient_breaks=history.breaks,
         )
-        totals.update(database_faults=history.database_faults, ignored_revocations=history.ignored_revocations)
+        totals.update(
+            database_faults=history.database_faults,
+            ignored_revocations=history.ignored_revocations,
+            ignored_stores=history.ignored_stores,
+        )
     return totals, broken
 
 

@@ -27,5 +27,6 @@ class History:
     rebuilds: int = 0
     database_faults: int = 0
     ignored_revocations: int = 0
+    ignored_stores: int = 0
     notes: list[str] = field(default_factory=list)
     breaks: int = 0

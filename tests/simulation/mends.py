@@ -35,8 +35,10 @@ from rotator.engine import (
     proposing,
     proving,
     reconciling,
+    restoring,
     retiring,
     run,
+    storing,
     working,
 )
 from rotator.engine.accounting import Keepers, load_keepers
@@ -48,7 +50,7 @@ from rotator.engine.working import PatWork
 from rotator.errors import ClaimHeldError, PatGoneError, RejectedError, RotatorError, UnknownOutcomeError
 from rotator.ports.database import Reading
 from rotator.ports.pat_service import PatFilter
-from rotator.ports.secret_store import StoredSecret
+from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.simulation import people
 from tests.simulation.crashing import Crash
 from tests.simulation.simulation import simulate
@@ -190,6 +192,10 @@ def _read_once(held: ClaimedPat, *, twice: bool = False) -> StoredSecret | None:
     return held.services.secrets.fetch_latest(held.location)
 
 
+def _believe_vault(context: RunContext, location: SecretLocation, version: str) -> bool:
+    return True
+
+
 def _read_host_only(held: ClaimedPat) -> list[datetime]:
     return [held.services.clock.now()]
 
@@ -209,6 +215,12 @@ MENDS = {
             "late-restore",
             "the write that puts a value back is looked for when it is late",
             ((Rotation, "may_write_late", property(_call_no_restore_late)),),
+        ),
+        Mend(
+            3,
+            "restore-without-effect",
+            "putting a value back is done when the vault shows it",
+            ((restoring, "is_shown", _believe_vault),),
         ),
         Mend(4, "odd-entry", "an entry that cannot be read harms itself only", ((ServerView, "_list", _list_whole),)),
         Mend(
@@ -298,6 +310,12 @@ MENDS = {
             "stale-reads",
             "a rotation is frozen only when somebody else's version is seen above ours",
             ((overlapping, "fetch_served", _read_once), (retiring, "fetch_served", _read_once)),
+        ),
+        Mend(
+            16,
+            "store-without-effect",
+            "a write that has no effect is no sight of another writer",
+            ((storing, "is_shown", _believe_vault),),
         ),
     )
 }

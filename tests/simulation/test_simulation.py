@@ -37,7 +37,7 @@ def test_promise_holds_in_random_histories(runs: int) -> None:
     assert (
         min(counts[what] for what in ("crashes", "faults", "thaws", "stops", "restores", "database faults")) > runs / 10
     )
-    assert counts["ignored revocations"] > runs / 20
+    assert min(counts["ignored revocations"], counts["ignored stores"]) > runs / 20
 
 
 def test_history_is_the_same_when_it_is_replayed_from_its_seed() -> None:

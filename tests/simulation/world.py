@@ -174,6 +174,22 @@ class World:
         self.ignored, self.ignored_share = 0, randomness.choice((0.0, 0.2))
         self.pats.ignores_revoke = self._ignore_revoke
         self.secrets.is_stale = lambda: randomness.random() < STALE
+        self.ignored_stores, self._was_store_ignored = 0, False
+
+    def ignore_stores(self, chance: random.Random) -> None:
+        """In half of the histories answer a fifth of the writes to the vault as done, and do nothing.
+
+        Never two in a row once the faults have ended.
+        """
+        share = chance.choice((0.0, 0.2))
+
+        def ignores() -> bool:
+            is_spared = self.are_clocks_right and self._was_store_ignored
+            self._was_store_ignored = not is_spared and chance.random() < share
+            self.ignored_stores += self._was_store_ignored
+            return self._was_store_ignored
+
+        self.secrets.ignores_store = ignores
 
     def location(self, name: str) -> SecretLocation:
         """Where a ManagedPat's value is."""

@@ -166,7 +166,7 @@ class EngineWorld:
         self.secrets.denied.clear()
         self.secrets.is_stale = lambda: False
         self.sign_in.refusals.clear()
-        self.secrets.ignores_store = False
+        self.secrets.ignores_store = lambda: False
         self.pats.signed_out.clear()
         self.pats.change_minted = self.pats.change_listed = self.pats.change_identity = self.pats.shown = None
         self.pats.organizations[ORGANIZATION].mint_error = None

@@ -41,7 +41,7 @@ class FakeSecretStore:
 
     `denied` holds permissions (get, list, set) that nobody has; `firewall` lets nobody in. `is_stale` is asked at each
     read but those by version id, and True lets it show the secret as it was before its newest version.
-    With `ignores_store`, writes are answered as done and do nothing.
+    `ignores_store` is asked at each write, and True lets it be answered as done and do nothing.
     `calls` lists every call as method name and location, refused ones too. `answer_ids` are the ids of every answer to
     a change.
     """
@@ -50,7 +50,7 @@ class FakeSecretStore:
         self.denied: set[str] = set()
         self.firewall = False
         self.is_stale: Callable[[], bool] = lambda: False
-        self.ignores_store = False
+        self.ignores_store: Callable[[], bool] = lambda: False
         self.calls: list[tuple[str, SecretLocation]] = []
         self.answer_ids: AnswerIds = NO_IDS
         self._clock = clock
@@ -195,7 +195,7 @@ class FakeSecretStore:
                 self._postponed_stores -= not is_restore
                 self._late.append((location, stored))
                 raise make_lost_answer("store")
-            if not self.ignores_store:
+            if not self.ignores_store():
                 self._append(location, stored)
             return WrittenVersion(stored.version.version, self.answer_ids)
 

@@ -9,9 +9,7 @@ from datetime import timedelta
 from rotator.domain.account import Identity
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
-from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
-from rotator.engine.records import load_known
 from rotator.errors import VerificationError
 from rotator.ports.pat_service import MintedPat, PatList
 from tests.support.engine import ACCOUNT, NAME, SCOPE, EngineWorld, make_world
@@ -73,7 +71,7 @@ def refuse_tokens(world: EngineWorld) -> None:
 
 def ignore_writes(world: EngineWorld) -> None:
     """Answer writes as done, and do nothing."""
-    world.secrets.ignores_store = True
+    world.secrets.ignores_store = lambda: True
 
 
 def read_old(world: EngineWorld) -> None:
@@ -85,17 +83,6 @@ def lose_write_and_read_old(world: EngineWorld) -> None:
     """Lose the answer to the write; and the reads that look for it are old."""
     world.secrets.fail("store", after_effect=True)
     world.database.interrupts["storing"] = lambda: read_old(world)
-
-
-def revoke_left(world: EngineWorld) -> None:
-    """Revoke what was left behind, as a person does once the rotation that followed is over."""
-    world.advance(hours=25)
-    world.run()
-    with world.database.read() as reading:
-        left = load_left_behind(reading, load_known(world.make_run()))
-    assert left
-    for item in left:
-        revoke_left_behind(world.make_run(), item.pat.authorization_id)
 
 
 def make_changed() -> EngineWorld:

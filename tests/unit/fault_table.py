@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -391,15 +391,7 @@ CELLS = (
     ),
     Cell("vault write", MALFORMED, _store_late, "storing: connection_lost", TWICE, later=_land_store),
     Cell("vault write", SWAPPED, _swap_write, "overlapping: no failure", ONCE),
-    Cell(
-        "vault write",
-        INEFFECTIVE,
-        lies.ignore_writes,
-        "failed: foreign_write",
-        TWICE,
-        later=lies.revoke_left,
-        person="`rotator recover --revoke` of the clone",
-    ),
+    Cell("vault write", INEFFECTIVE, lies.ignore_writes, "storing: secret_write_ignored", TWICE),
     Cell("vault write", STALE, lies.lose_write_and_read_old, "overlapping: no failure", ONCE),
     _restore(REFUSED, _vault("store", "refused"), "overlapping: refused"),
     _restore(
@@ -415,7 +407,7 @@ CELLS = (
         MALFORMED, lambda world: world.secrets.postpone_restore(), "overlapping: connection_lost", later=_land_store
     ),
     _restore(SWAPPED, _swap_write, "overlapping: vault_answer", serves=True),
-    _restore(INEFFECTIVE, lies.ignore_writes, "overlapping: no failure"),
+    _restore(INEFFECTIVE, lies.ignore_writes, "overlapping: secret_write_ignored"),
     _restore(STALE, lies.read_old, "overlapping: no failure"),
     Cell("database", REFUSED, _refuse_commit("minting", _UNREACHABLE), "planned: database_unreachable", ONCE),
     Cell("database", LOST, _lose_commit("minting", _UNREACHABLE), "minting: database_unreachable", ONCE),
@@ -466,11 +458,7 @@ CELLS = (
     _create(FORBIDDEN, _refuse_mint, "abandoned: global_pat_policy", NONE),
     _create(MALFORMED, _hide_value, "abandoned: mint_without_value", AGAIN),
     _create(SWAPPED, _swap_answer, "minting: mint_answer_doubted", AGAIN),
-    replace(
-        _create(INEFFECTIVE, lies.ignore_writes, "failed: foreign_write", AGAIN),
-        later=lies.revoke_left,
-        person="`rotator recover --revoke` of the first PAT",
-    ),
+    _create(INEFFECTIVE, lies.ignore_writes, "storing: secret_write_ignored", AGAIN),
     _create(STALE, _read_old, "stored: vault_reads_old", KEPT),
     *_clock("host's clock", lies.set_host, _SKEWED),
     *_clock("database's clock", lies.set_database, _HELD),

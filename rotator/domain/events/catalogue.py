@@ -16,6 +16,7 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.StoreStarted,
     rotations.SecretTagsDropped,
     rotations.SecretStored,
+    rotations.SecretWriteIgnored,
     rotations.OverlapStarted,
     revocations.RevokeStarted,
     revocations.RevocationRequested,

@@ -91,6 +91,18 @@ class SecretStored(Event, name="secret_stored", subject=SubjectKind.MANAGED_PAT)
     secret_version: str
 
 
+class SecretWriteIgnored(
+    Event,
+    name="secret_write_ignored",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+):
+    """The vault answered a write as done and does not have the version; the value is written again."""
+
+    secret_version: str
+
+
 class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
     """The new value was read back and is what consumers read; the old PAT stays valid until the overlap ends."""
 
