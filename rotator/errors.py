@@ -30,6 +30,7 @@
         ClaimHeldError              this ManagedPat is already claimed                   exit 11
         ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
+      MonitoringError               what monitoring is to hear could not be written or sent
       InternalError                 a bug in rotator, isolated to one ManagedPat
     StoppedError                    the process must stop: not a failure, and what isolates failures lets it pass
 
@@ -309,6 +310,12 @@ class InternalError(RotatorError):
     """A bug in rotator, met while working on one ManagedPat; the others are still processed."""
 
     code = "internal"
+
+
+class MonitoringError(RotatorError):
+    """Metrics could not be written, or a ping not be sent. The work itself is not affected."""
+
+    code = "monitoring_failed"
 
 
 class StoppedError(BaseException):

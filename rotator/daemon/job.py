@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 from rotator.domain.job_run import JobName
 from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult
+from rotator.errors import RotatorError
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,20 @@ class Job:
     act: Callable[[RunContext], JobResult]
 
 
+class Monitor(Protocol):
+    """Tells the monitoring outside what becomes of the jobs. What goes wrong with that is told, and raises nothing."""
+
+    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
+        """Note that a job has ended, and the error that ended it, if one did. A stop is no end."""
+
+
+class NoMonitor:
+    """Nobody wants to know."""
+
+    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
+        """See Monitor."""
+
+
 @dataclass(frozen=True)
 class Workshop:
     """All that the jobs work with, built whole from the settings. `needs_restart` names what only a restart renews."""
@@ -37,6 +53,7 @@ class Workshop:
     close: Callable[[], None]
     stop_within: timedelta
     needs_restart: tuple[str, ...] = ()
+    monitor: Monitor = field(default_factory=NoMonitor)
 
 
 class Workshops:

@@ -45,7 +45,10 @@ Requests = queue.SimpleQueue[Request]
 
 
 class Supervisor:
-    """Runs the daemon in the thread that calls it. `build` makes a workshop from the settings as they are then."""
+    """Runs the daemon in the thread that calls it. `build` makes a workshop from the settings as they are then.
+
+    `is_serving` says whether the thread that serves the daemon's pages gets on, if there is one.
+    """
 
     def __init__(
         self,
@@ -57,11 +60,13 @@ class Supervisor:
         progress: Progress,
         holder: str,
         subject: str,
+        is_serving: Callable[[], bool] = lambda: True,
     ) -> None:
         self._shops, self._build, self._beats, self._host = shops, build, beats, host
         self._worker = Worker(shops, beats, holder)
         self._scheduler = make_scheduler(self._worker.do)
         self._progress, self._subject = progress, subject
+        self._is_serving = is_serving
 
     def run(self, requests: Requests, version: str) -> None:
         """Do the jobs until a stop is asked for, and return when all is over."""
@@ -98,7 +103,7 @@ class Supervisor:
         """Look after the jobs, and prove that the daemon lives if every one of them does."""
         if not self._scheduler.check():
             self._tell(SchedulerRestarted())
-        if not self._beats.find_late():
+        if not self._beats.find_late() and self._is_serving():
             self._host.tell_alive()
         self._host.tell_status(self._describe())
 
@@ -141,7 +146,9 @@ class Supervisor:
 
     def _describe(self) -> str:
         """Return how things stand, in a line."""
-        late, failing = self._beats.find_late(), sorted(self._worker.failures)
+        late, failing = [job.value for job in self._beats.find_late()], sorted(self._worker.failures)
+        if not self._is_serving():
+            late.append("listener")
         if late:
             return f"Stuck: {', '.join(late)}"
         return f"Degraded: {', '.join(failing)} failing" if failing else "Working"

@@ -43,7 +43,9 @@ class Worker:
                 after = job.interval
             except RotatorError as error:
                 after = self._note_failure(job, run, error)
+                shop.monitor.note_end(name, run, error)
             else:
+                shop.monitor.note_end(name, run, None)
                 if self.failures.pop(name, 0):
                     run.progress(JobRestored(), name.value)
             self._beats.expect_start(name, after)

@@ -79,7 +79,8 @@ class Pat:
 
     def as_of(self, now: datetime) -> Self:
         """Return the PAT with the expiry that holds at `now`: see `find_expiry`."""
-        return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
+        valid_to = find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now)
+        return self if valid_to == self.valid_to else replace(self, valid_to=valid_to)
 
     @property
     def lifetime(self) -> timedelta:
@@ -178,7 +179,8 @@ class ManagedPat:
 
     def as_of(self, now: datetime) -> Self:
         """Return the record with the expiry that holds at `now`: see `find_expiry`."""
-        return replace(self, valid_to=find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now))
+        valid_to = find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now)
+        return self if valid_to == self.valid_to else replace(self, valid_to=valid_to)
 
     @property
     def has_pat(self) -> bool:

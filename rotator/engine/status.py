@@ -21,7 +21,7 @@ from rotator.ports.inventory import UntrackedPat
 
 
 class PatState(StrEnum):
-    """The one word that `status` shows; the first that fits, in the order of `_find_state`."""
+    """The one word that `status` shows; the first that fits, in the order of `find_state`."""
 
     OK = "ok"
     DUE = "due"
@@ -125,7 +125,8 @@ def _put_first(row: PatStatus, pending: PendingRevocation | None) -> PatStatus:
     return replace(row, next_action=NextAction.CONFIRM_REVOCATION, next_at=pending.requested_at)
 
 
-def _find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
+def find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
+    """Return the one word for a record as it is in effect now, with its open rotation, if there is one."""
     if pat.valid_to <= now and pat.has_pat:
         return PatState.EXPIRED
     if pat.state is ManagedPatState.PAUSED and not pat.blocked:
@@ -177,7 +178,7 @@ def _make_row(
     pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
 ) -> PatStatus:
     next_action, next_at = _find_next(pat, rotation, decision, now, settle)
-    state = _find_state(pat, rotation, decision, now)
+    state = find_state(pat, rotation, decision, now)
     error = pat.last_failure
     if error is None and state is PatState.BLOCKED:
         error = explain_decision(decision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -34,6 +34,9 @@ class AuditLogReader(Protocol):
 
     def load_newest_number(self) -> int:
         """Return the newest event's number, even if that event cannot be read; 0 for an empty log."""
+
+    def count(self, events: Collection[str], after: int) -> Mapping[str, int]:
+        """Return how many there are of each of these events after that number; none may be left out or 0."""
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         """Return the newest `limit` of the wanted events, in order."""

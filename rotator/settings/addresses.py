@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
@@ -73,3 +74,40 @@ def check_proxy(text: str) -> str:
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("it must have nothing after the host and the port; in a password write / as %2F, # as %23")
     return text.rstrip("/")
+
+
+Listening = tuple[str, int] | Path
+"""Where to listen: an IP address and a port, or the path of a unix socket."""
+
+_LONGEST_SOCKET_PATH = 100
+"""The kernel takes 107 bytes."""
+
+
+def parse_listening(text: str) -> Listening:
+    """Where to listen: `127.0.0.1:9464`, `[::1]:9464`, `unix:/PATH`. ValueError says what is wrong."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > _LONGEST_SOCKET_PATH:
+            raise ValueError(f'"{text}" must be unix: and an absolute path of {_LONGEST_SOCKET_PATH} bytes at most')
+        return Path(path)
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
+        raise ValueError(f'"{text}" must be an address and a port, such as 127.0.0.1:9464, or unix:/PATH')
+    return str(_parse_ip(host, text)), int(port)
+
+
+def is_loopback(place: Listening) -> bool:
+    """Whether only this host can reach it."""
+    return isinstance(place, Path) or ip_address(place[0]).is_loopback
+
+
+def _parse_ip(host: str, text: str) -> IPv4Address | IPv6Address:
+    try:
+        if host == "localhost":
+            return IPv4Address("127.0.0.1")
+        if host.startswith("[") and host.endswith("]"):
+            return IPv6Address(host[1:-1])
+        return IPv4Address(host)
+    except ValueError:
+        example = "write an IPv6 address in brackets, [::1]:9464" if ":" in host else "such as 127.0.0.1:9464"
+        raise ValueError(f'"{text}" must begin with an IP address or localhost: {example}') from None

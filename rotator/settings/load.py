@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rotator.domain.policy import Policy
 from rotator.errors import ConfigError
+from rotator.settings.addresses import is_loopback, parse_listening
 from rotator.settings.explain import make_problems
 from rotator.settings.fields import Section, make_settings_context
 from rotator.settings.model import Settings
@@ -108,6 +109,13 @@ def _is_secret_setting(location: Location, value: object) -> bool:
 
 def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
     """Conflicts between values that are each valid."""
+    listen = data.get("listen")
+    if isinstance(listen, str) and data.get("listen_public") is not True and not _is_private(listen):
+        yield (
+            ("listen",),
+            f'"{listen}" can be reached from other hosts, and whoever reaches it reads the names of all PATs: '
+            "listen on 127.0.0.1, or say listen_public: true",
+        )
     accounts = data.get("accounts")
     key_vault = data.get("key_vault")
     credential = key_vault.get("credential") if isinstance(key_vault, dict) else None
@@ -129,6 +137,14 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
                     "cannot come from Key Vault while key_vault.credential is account: "
                     "the account signs in with it before it can read a vault",
                 )
+
+
+def _is_private(listen: str) -> bool:
+    """Whether only this host can reach an address, or it is none, which is told already."""
+    try:
+        return is_loopback(parse_listening(listen))
+    except ValueError:
+        return True
 
 
 def _check_policy(path: Path) -> tuple[Policy | None, list[str]]:

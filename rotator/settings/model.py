@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator, StrictBool
 
-from rotator.settings.fields import FilePath, Filled, Section
+from rotator.settings.addresses import parse_listening
+from rotator.settings.fields import FilePath, Filled, OptionalFilePath, Section, Text
 from rotator.settings.secret_fields import SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 from rotator.settings.sections.accounts import AccountSettings
@@ -21,6 +23,21 @@ from rotator.settings.sections.token_cache import TokenCacheSettings
 
 _parse_database = partial(parse_secret, setting="database", form=SecretForm.DATABASE_URL)
 _DatabaseAddress = Annotated[SecretReference, PlainValidator(_parse_database), SECRET]
+
+
+def _check_listening(text: str) -> str:
+    parse_listening(text)
+    return text
+
+
+def _check_textfile(path: Path | None) -> Path | None:
+    if path is not None and path.suffix != ".prom":
+        raise ValueError(f'"{path}" must end in .prom: the node exporter reads no other files')
+    return path
+
+
+_ListenAddress = Annotated[Text, AfterValidator(_check_listening)]
+_Textfile = Annotated[OptionalFilePath, AfterValidator(_check_textfile)]
 
 
 class Settings(Section):
@@ -44,3 +61,20 @@ class Settings(Section):
     http: Filled[HttpSettings]
     rotation: Filled[RotationSettings]
     daemon: Filled[DaemonSettings]
+    listen: _ListenAddress | None = Field(
+        default=None,
+        description="Where the daemon serves `/metrics`, `/healthz` and `/readyz`: an address of this host and a port, "
+        "or `unix:` and the path of a socket, which the daemon's group may use. Without it, nowhere.",
+        examples=["127.0.0.1:9464", "[::1]:9464", "unix:/run/rotator/http.sock"],
+    )
+    listen_public: StrictBool = Field(
+        default=False,
+        description="Allow an address in `listen` that other hosts can reach. There is no password: whoever reaches it "
+        "reads the names of all PATs.",
+    )
+    metrics_textfile: _Textfile = Field(
+        default=None,
+        description="A file that the metrics are written to after every run of `rotator once` and every job of the "
+        "daemon, for the textfile collector of Prometheus' node exporter. Its name must end in `.prom`.",
+        examples=["/var/lib/prometheus/node-exporter/rotator.prom"],
+    )

@@ -18,14 +18,18 @@ from rotator.adapters.scheduler import JobScheduler
 from rotator.adapters.stop import ProcessStop
 from rotator.adapters.systemd import SystemdHost
 from rotator.daemon.beats import Beats
+from rotator.daemon.health import Health
 from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Requests, Supervisor
 from rotator.domain.events.daemon import StopRequested
 from rotator.domain.job_run import JobName
 from rotator.engine.jobs import Pulse
+from rotator.engine.measuring import RotationTally
 from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError
+from rotator.settings.addresses import parse_listening
 from rotator.wiring.installation import Installation, make_run_id
+from rotator.wiring.monitoring import make_monitor
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -42,6 +46,10 @@ class Daemon:
         self._clock, self._boot = SystemClock(), SystemBootClock()
         self._progress = make_progress()
         self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now())
+        self._beats = Beats(self._boot, self._host.watchdog)
+        self._tally = RotationTally()
+        self._health: Health | None = None
+        self._listen: str | None = None
         self.stop = ProcessStop()
 
     def run(self, requests: Requests) -> None:
@@ -59,17 +67,18 @@ class Daemon:
     def _run(self, requests: Requests) -> None:
         first = self._open()
         url = first.database_url.reveal()
-        with self._alone(url):
-            shops, beats = Workshops(self._make_workshop(first)), Beats(self._boot, self._host.watchdog)
+        with self._alone(url), self._serving(first) as is_serving:
+            shops = Workshops(self._make_workshop(first))
             supervisor = Supervisor(
                 shops,
                 lambda: self._rebuild(url),
                 self._make_scheduler,
-                beats,
+                self._beats,
                 self._host,
                 self._progress,
                 self._pulse.holder,
                 first.actor,
+                is_serving,
             )
             supervisor.run(requests, __version__)
 
@@ -91,9 +100,13 @@ class Daemon:
 
     def _rebuild(self, url: str) -> Workshop:
         installation = self._open()
-        if installation.database_url.reveal() != url:
+        changed = {
+            "database": installation.database_url.reveal() != url,
+            "listen": installation.settings.listen != self._listen,
+        }
+        for setting in [setting for setting, is_changed in changed.items() if is_changed]:
             installation.close()
-            raise ConfigError(["database: was changed"], fix="Restart the daemon: its database is chosen at the start.")
+            raise ConfigError([f"{setting}: was changed"], fix=f"Restart the daemon: {setting} is read at the start.")
         return self._make_workshop(installation)
 
     def _make_workshop(self, installation: Installation) -> Workshop:
@@ -105,10 +118,26 @@ class Daemon:
             close=installation.close,
             stop_within=daemon.stop_within,
             needs_restart=installation.list_fixed_secrets(),
+            monitor=make_monitor(installation, self._tally, self._health),
         )
 
     def _make_scheduler(self, act: Callable[[JobName], timedelta]) -> JobScheduler:
         return JobScheduler(self._clock, self._boot, act)
+
+    @contextmanager
+    def _serving(self, installation: Installation) -> Iterator[Callable[[], bool]]:
+        """Serve the daemon's pages where the settings say so. Inside is what says whether that gets on."""
+        self._listen = installation.settings.listen
+        if self._listen is None:
+            yield lambda: True
+            return
+        from rotator.adapters.listener import Listener, bind
+        from rotator.adapters.metrics import CONTENT_TYPE
+
+        self._health = Health(self._beats, CONTENT_TYPE)
+        self._host.tell_status(f"Waiting for {self._listen}")
+        with Listener(bind(parse_listening(self._listen), self._boot, self.stop), self._health.find_page) as listener:
+            yield listener.is_alive
 
     @contextmanager
     def _alone(self, url: str) -> Iterator[None]:

@@ -96,6 +96,16 @@ def test_audit_log_gives_the_wanted_events_in_order_when_filtered(
         assert _numbers(reading.audit.load_after(3, 9, wanted)) == []
 
 
+def test_audit_log_counts_the_named_events_when_they_come_after_a_number(database: Database) -> None:
+    with database.begin() as work:
+        for event in ("pat_minted", "pat_verified", "pat_minted", "pat_minted", "pat_revoked"):
+            work.audit.append(make_entry(event), NOW)
+    with database.read() as reading:
+        assert reading.audit.count({"pat_minted", "pat_revoked"}, 0) == {"pat_minted": 3, "pat_revoked": 1}
+        assert reading.audit.count({"pat_minted", "pat_verified"}, 2) == {"pat_minted": 2}
+        assert reading.audit.count({"pat_minted"}, 5) == {}
+
+
 def test_audit_log_leaves_no_gap_when_a_transaction_is_rolled_back(database: Database) -> None:
     """The number is used again."""
 

@@ -177,7 +177,7 @@ class _BoundedAuditLog:
     def __init__(self, log: AuditLog, database: WatchedDatabase) -> None:
         self._log, self._database = log, database
         self.load, self.load_head, self.load_newest_number = log.load, log.load_head, log.load_newest_number
-        self.load_newest, self.load_after = log.load_newest, log.load_after
+        self.load_newest, self.load_after, self.count = log.load_newest, log.load_after, log.count
         self.written: list[str] = []
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:

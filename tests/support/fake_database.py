@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -289,6 +290,9 @@ class _MemoryAuditLogReader:
 
     def load_newest_number(self) -> int:
         return len(self._tables.events)
+
+    def count(self, events: Collection[str], after: int) -> Mapping[str, int]:
+        return Counter(event.entry.event for event in self._tables.events[after:] if event.entry.event in events)
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         return tuple(event for event in self._tables.events if _fits(event, wanted))[-limit:]

@@ -29,6 +29,7 @@ class House:
         self.world = make_world()
         self.pulse = Pulse("daemon-1", self.world.clock.now())
         self.closed: list[str] = []
+        self.is_serving = True
         self.build: Callable[[], Workshop] = lambda: self.make_shop("second")
         self.host = NotedHost()
         self.beats = Beats(self.world.clock)
@@ -42,6 +43,7 @@ class House:
             lambda event, subject: self.world.told.append((event.type.name, event.make_line(subject))),
             "daemon-1",
             "rotator@host",
+            lambda: self.is_serving,
         )
 
     def make_shop(self, name: str, every: Intervals = EVERY) -> Workshop:
@@ -112,6 +114,14 @@ def test_daemon_proves_that_it_lives_only_while_every_job_does() -> None:
     house.run(Request.WORK)
     assert "alive" not in house.host.told
     assert house.host.told[1].startswith("Stuck: heartbeat, work, refresh")
+
+
+def test_daemon_does_not_prove_that_it_lives_while_its_listener_stands_still() -> None:
+    house = House()
+    house.is_serving = False
+    house.run(Request.WORK)
+    assert "alive" not in house.host.told
+    assert house.host.told[1] == "Stuck: listener"
 
 
 def test_daemon_ends_in_order_when_it_meets_a_bug_of_its_own() -> None:

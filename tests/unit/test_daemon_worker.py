@@ -16,7 +16,7 @@ from rotator.domain.events.places import ScanStarted
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult
-from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError
+from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, RotatorError, StoppedError
 from tests.support.engine import EngineWorld, make_world
 
 MINUTE = timedelta(minutes=1)
@@ -31,6 +31,8 @@ class Bench:
         self.act: Callable[[RunContext], JobResult] = lambda run: JobResult()
         self.done = 0
         self.closed: list[str] = []
+        self.ended: list[str | None] = []
+        """What the monitor hears of."""
         self.job = Job(name, MINUTE, 5 * MINUTE, is_shared, self._do)
         self.beats = Beats(self.world.clock)
         self.shops = Workshops(self.make_shop("first"))
@@ -39,7 +41,12 @@ class Bench:
     def make_shop(self, name: str) -> Workshop:
         """All that the job works with."""
         make_run = self.world.make_run
-        return Workshop({self.job.name: self.job}, make_run, lambda: self.closed.append(name), MINUTE)
+        jobs = {self.job.name: self.job}
+        return Workshop(jobs, make_run, lambda: self.closed.append(name), MINUTE, monitor=self)
+
+    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
+        """See Monitor."""
+        self.ended.append(None if error is None else error.code)
 
     def do(self) -> timedelta:
         """Do the job."""
@@ -102,6 +109,16 @@ def test_job_that_fails_is_told_and_tried_again_at_growing_intervals_until_it_wo
     assert (bench.do(), bench.do()) == (MINUTE, MINUTE)
     assert bench.list_told("job_restored") == [{"job": "work"}]
     assert bench.worker.failures == {}
+
+
+def test_monitor_hears_how_each_run_of_a_job_ends_and_nothing_of_a_stop() -> None:
+    bench = Bench()
+    bench.do()
+    bench.fail(DatabaseUnreachableError("the database is away"))
+    bench.do()
+    bench.fail(StoppedError())
+    bench.do()
+    assert bench.ended == [None, "database_unreachable"]
 
 
 def test_broken_chain_is_not_recomputed_every_few_seconds() -> None:

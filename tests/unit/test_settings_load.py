@@ -53,6 +53,34 @@ def test_settings_have_every_default_when_only_an_account_is_given(tmp_path: Pat
     assert check_files(tmp_path / "rotator.yaml") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("listen: 10.0.0.1:9464", '"10.0.0.1:9464" can be reached from other hosts'),
+        ("listen: '[::]:9464'\nlisten_public: false", "say listen_public: true"),
+        ("listen: 9464", "must be text"),
+        ("listen: '9464'", "must begin with an IP address"),
+        ("listen: ''", "listen"),
+        ("listen: unix:http.sock", "an absolute path"),
+        ("metrics_textfile: metrics.txt", "must end in .prom"),
+        ("metrics_textfile: 3", "must be the path of a file"),
+    ],
+)
+def test_settings_say_what_is_wrong_with_what_monitoring_gets(tmp_path: Path, text: str, said: str) -> None:
+    [problem] = problems_of(tmp_path, f"{ACCOUNT}{text}\n")
+    assert said in problem
+
+
+def test_settings_of_monitoring_are_off_and_are_taken_as_they_are_when_right(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, ACCOUNT))
+    assert (settings.listen, settings.metrics_textfile) == (None, None)
+    text = "listen: 10.0.0.1:9464\nlisten_public: true\nmetrics_textfile: out/rotator.prom\n"
+    settings = load_settings(write(tmp_path, ACCOUNT + text))
+    assert (settings.listen, settings.metrics_textfile) == ("10.0.0.1:9464", tmp_path / "out" / "rotator.prom")
+    for listen in ("localhost:9464", "'[::1]:9464'", "unix:/run/rotator/http.sock"):
+        assert problems_of(tmp_path, f"{ACCOUNT}listen: {listen}\n") == []
+
+
 def test_settings_take_paths_as_they_are_when_absolute(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, ACCOUNT + "policy: /etc/p.yaml\nhttp: {ca_bundle: /etc/ca.pem}\n"))
     assert settings.policy == Path("/etc/p.yaml")
@@ -79,7 +107,7 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
     [
         ("databse: x\n", '7:1 databse: unknown key, did you mean "database"?'),
         ("zzz: x\n", "7:1 zzz: unknown key, expected database, policy, accounts, entra, azure_devops, key_vault, "
-         "token_cache, http, rotation or daemon"),
+         "token_cache, http, rotation, daemon, listen, listen_public or metrics_textfile"),
         ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
         ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
          "15m for minutes"),

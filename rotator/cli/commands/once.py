@@ -33,11 +33,13 @@ def once(cli: CliContext, dry_run: bool) -> int:
     from rotator.cli.session import open_installation
     from rotator.engine.run import run_once
     from rotator.engine.run_memory import run_and_remember
+    from rotator.wiring.monitoring import run_monitored
 
     with open_installation(cli) as installation:
         if dry_run:
             return _show_plan(cli, installation)
-        act = partial(run_and_remember, act=run_once)
+        remembered = partial(run_and_remember, act=run_once)
+        act = partial(run_monitored, installation, act=remembered)
         return print_report(cli, installation, act, what="looking at every PAT")
 
 

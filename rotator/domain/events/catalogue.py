@@ -106,6 +106,8 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.SchedulerRestarted,
     daemon.JobFailed,
     daemon.JobRestored,
+    daemon.MetricsFailed,
+    daemon.MetricsRestored,
     daemon.RunUnrecorded,
 )
 

@@ -56,6 +56,19 @@ class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):
     """A job that had failed was done again."""
 
 
+class MetricsFailed(
+    Event, name="metrics_failed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """The metrics could not be made or written; they stay as they were. The work itself is not affected."""
+
+    code: str
+    message: str
+
+
+class MetricsRestored(Event, name="metrics_restored", subject=SubjectKind.DAEMON):
+    """The metrics, which could not be made or written, are up to date again."""
+
+
 class RunUnrecorded(
     Event, name="run_unrecorded", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):

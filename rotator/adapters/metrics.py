@@ -1,0 +1,143 @@
+"""Figures in the text format of Prometheus, by its official client, in a registry of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from rotator.domain.measurements import Measurements, PatFigures
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_PAT_LABELS = ("name", "account", "organization")
+_SECOND = timedelta(seconds=1)
+
+
+def render_metrics(measured: Measurements, version: str) -> bytes:
+    """Return the text that a scrape gets. What is not known has no series."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(measured, version))
+    return generate_latest(registry)
+
+
+class _Figures(Collector):
+    """One moment's figures as metric families: no series outlives what it tells of."""
+
+    def __init__(self, measured: Measurements, version: str) -> None:
+        self._measured, self._version = measured, version
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all families."""
+        told = "The version of rotator; the value is always 1."
+        yield _gauge("rotator_build_info", told, ("version",), [((self._version,), 1)])
+        yield from _list_pats(self._measured.pats)
+        yield from _list_places(self._measured)
+        yield from _list_jobs(self._measured)
+        yield from _list_rest(self._measured)
+
+
+def _list_pats(pats: tuple[PatFigures, ...]) -> Iterator[Metric]:
+    named = [((pat.name, pat.account, pat.organization), pat) for pat in pats]
+    yield _gauge(
+        "rotator_token_expiry_timestamp_seconds",
+        "When the current PAT expires.",
+        _PAT_LABELS,
+        [(labels, _stamp(pat.expires_at)) for labels, pat in named],
+    )
+    yield _gauge(
+        "rotator_token_rotation_due_timestamp_seconds",
+        "When the PAT is to be rotated, or replaced by hand where its rule only alerts.",
+        _PAT_LABELS,
+        [(labels, _stamp(pat.due_at)) for labels, pat in named],
+    )
+    yield _gauge(
+        "rotator_token_state",
+        "How the PAT stands, as rotator status calls it: 1 for its current state, no series for another.",
+        (*_PAT_LABELS, "state"),
+        [((*labels, pat.state), 1) for labels, pat in named],
+    )
+
+
+def _list_places(measured: Measurements) -> Iterator[Metric]:
+    yield _gauge(
+        "rotator_signin_refresh_timestamp_seconds",
+        "When the account's sign-in was last refreshed.",
+        ("account",),
+        [((found.name,), _stamp(found.refreshed_at)) for found in measured.accounts],
+    )
+    yield _gauge(
+        "rotator_signin_needs_human",
+        "1 if a person must sign the account in.",
+        ("account",),
+        [((found.name,), found.needs_person) for found in measured.accounts],
+    )
+    yield _gauge(
+        "rotator_source_up",
+        "1 if the last look at it worked: an account at Entra, an account's organization, a vault.",
+        ("kind", "source"),
+        [((found.kind.value, found.source), found.is_up) for found in measured.sources],
+    )
+
+
+def _list_jobs(measured: Measurements) -> Iterator[Metric]:
+    yield _gauge(
+        "rotator_job_last_success_timestamp_seconds",
+        "When the job last succeeded, for work by the daemon or by rotator once.",
+        ("job",),
+        [((found.job.value,), _stamp(found.succeeded_at)) for found in measured.jobs],
+    )
+    yield _gauge(
+        "rotator_job_duration_seconds",
+        "How long the job's last run took that ended.",
+        ("job",),
+        [((found.job.value,), None if found.lasted is None else found.lasted / _SECOND) for found in measured.jobs],
+    )
+
+
+def _list_rest(measured: Measurements) -> Iterator[Metric]:
+    rotations = CounterMetricFamily(
+        "rotator_rotations",
+        "What rotations came to, by the audit log; a failure that is tried again counts each time.",
+        labels=("outcome",),
+    )
+    for outcome, count in measured.rotations.items():
+        rotations.add_metric((outcome,), count)
+    yield rotations
+    chain = None if measured.is_chain_ok is None else int(measured.is_chain_ok)
+    for name, text, value in (
+        (
+            "rotator_pending_revocations",
+            "PATs that were to be revoked and are not seen gone yet.",
+            measured.pending_revocations,
+        ),
+        ("rotator_left_behind", "PATs that a closed rotation left alive, for a person to judge.", measured.left_behind),
+        (
+            "rotator_clock_skew_seconds",
+            "How far the host's clock is ahead of those of the services and the database; +Inf where they disagree.",
+            measured.skew,
+        ),
+        ("rotator_audit_chain_ok", "1 if the audit log's hash chain held when it was last verified.", chain),
+        (
+            "rotator_audit_last_verified_timestamp_seconds",
+            "When the audit log's hash chain was last found intact.",
+            _stamp(measured.verified_at),
+        ),
+    ):
+        yield _gauge(name, text, (), [((), value)])
+
+
+def _gauge(
+    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float | None]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for texts, value in values:
+        if value is not None:
+            family.add_metric(texts, value)
+    return family
+
+
+def _stamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()

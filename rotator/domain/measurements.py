@@ -1,0 +1,79 @@
+"""How everything stands at one moment, as figures for monitoring. Handles are in it, secrets are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum, auto
+
+from rotator.domain.job_run import JobName
+
+
+class SourceKind(StrEnum):
+    """What a run depends on: an account at Entra, an account's organization, a vault."""
+
+    ENTRA = auto()
+    AZURE_DEVOPS = auto()
+    KEY_VAULT = auto()
+
+
+@dataclass(frozen=True)
+class PatFigures:
+    """One ManagedPat. `state` is the word of `status`. None: it has no PAT yet, or no rule rotates it."""
+
+    name: str
+    account: str
+    organization: str
+    state: str
+    expires_at: datetime | None
+    due_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AccountFigures:
+    """One account. `is_down`: it cannot be used now, whatever its sign-in. `refreshed_at` is None if not known."""
+
+    name: str
+    needs_person: bool
+    is_down: bool
+    refreshed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SourceFigures:
+    """One place that a run depends on, as the last look at it found it."""
+
+    kind: SourceKind
+    source: str
+    is_up: bool
+
+
+@dataclass(frozen=True)
+class JobFigures:
+    """One job. `lasted` is how long its last run took that ended. None: it never did, as far as we know."""
+
+    job: JobName
+    succeeded_at: datetime | None
+    lasted: timedelta | None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All figures. `rotations` counts since the installation began, by outcome.
+
+    `skew` is how many seconds the host's clock is ahead of the others': None where no other clock was heard, infinite
+    where they do not agree. `is_chain_ok` is None until the audit log was verified once.
+    """
+
+    pats: tuple[PatFigures, ...]
+    accounts: tuple[AccountFigures, ...]
+    sources: tuple[SourceFigures, ...]
+    jobs: tuple[JobFigures, ...]
+    rotations: Mapping[str, int]
+    pending_revocations: int
+    left_behind: int
+    skew: float | None
+    is_clock_wrong: bool
+    is_chain_ok: bool | None
+    verified_at: datetime | None

@@ -1,0 +1,193 @@
+"""Measure how everything stands, for monitoring: by our own records, in one transaction that only reads."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from math import inf
+from statistics import median
+
+from rotator.domain.clocks import MOST_SKEW, Verdict
+from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.events.event import Event
+from rotator.domain.events.rotations import (
+    RotationAbandoned,
+    RotationBlocked,
+    RotationClosed,
+    RotationCompleted,
+    RotationFailed,
+    RotationFrozen,
+)
+from rotator.domain.job_run import JobName, JobOutcome, RunTimes
+from rotator.domain.limit import find_longest
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.measurements import (
+    AccountFigures,
+    JobFigures,
+    Measurements,
+    PatFigures,
+    SourceFigures,
+    SourceKind,
+)
+from rotator.engine.clocks import HOST, read_clocks
+from rotator.engine.context import RunContext
+from rotator.engine.noticing import name_organization, name_vault
+from rotator.engine.run_memory import load_run_times
+from rotator.engine.status import find_state
+from rotator.errors import AuditChainError
+from rotator.ports.database import Database, Reading
+from rotator.ports.sign_in import SignInStatus
+
+_CLOCK_WRONG = ConditionKind.CLOCK_WRONG
+_OUTCOMES: dict[str, type[Event]] = {
+    "completed": RotationCompleted,
+    "abandoned": RotationAbandoned,
+    "failed": RotationFailed,
+    "blocked": RotationBlocked,
+    "frozen": RotationFrozen,
+    "closed": RotationClosed,
+}
+"""What a rotation comes to, by the events of the audit log: a failure that is tried again counts each time."""
+
+
+class RotationTally:
+    """Counts what rotations came to, by the audit log: all of it once, and then only what is new. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counted = 0
+        self._counts: Counter[str] = Counter()
+
+    def count(self, reading: Reading) -> dict[str, int]:
+        """Return how often there was each outcome, since the installation began."""
+        names = {event.type.name for event in _OUTCOMES.values()}
+        with self._lock:
+            newest = reading.audit.load_newest_number()
+            if newest < self._counted:  # another database, or an older copy
+                self._counted, self._counts = 0, Counter()
+            self._counts.update(reading.audit.count(names, self._counted))
+            self._counted = newest
+            return {outcome: self._counts[event.type.name] for outcome, event in _OUTCOMES.items()}
+
+
+def measure(
+    run: RunContext, database: Database, sign_ins: Sequence[SignInStatus], tally: RotationTally
+) -> Measurements:
+    """Measure now. `sign_ins` are those that the token cache shows; an account that is not among them is not known."""
+    now = run.services.clock.now()
+    with database.read() as reading:
+        conditions = reading.conditions.load()
+        pats, runs = reading.inventory.load_all(), load_run_times(reading)
+        verified = reading.job_runs.find_last(JobName.VERIFY_AUDIT, reading.now(), JobOutcome.SUCCEEDED)
+        verdict, rotations = _read_log(run, reading, tally)
+        is_broken = verdict is None or bool(_find_subjects(conditions, ConditionKind.AUDIT_BROKEN))
+        return Measurements(
+            pats=tuple(_measure_pats(run, reading, pats, now)),
+            accounts=tuple(_measure_accounts(run, conditions, sign_ins, now)),
+            sources=tuple(_measure_sources(run, pats, conditions)) if runs.started_at is not None else (),
+            jobs=tuple(_measure_job(reading, job, runs) for job in JobName),
+            rotations=rotations,
+            pending_revocations=len(reading.revocations.load()),
+            left_behind=len(_find_subjects(conditions, ConditionKind.PAT_LEFT_BEHIND)),
+            skew=_find_skew(verdict, now),
+            is_clock_wrong=verdict is None or verdict.is_wrong or HOST in _find_subjects(conditions, _CLOCK_WRONG),
+            is_chain_ok=False if is_broken else (None if verified is None else True),
+            verified_at=None if verified is None else verified.ended_at,
+        )
+
+
+def find_unready(measured: Measurements) -> tuple[str, ...]:
+    """Return what keeps rotator from its work, in sentences; none when it can work."""
+    problems = ["the clock of this host is wrong, or nobody can tell"] if measured.is_clock_wrong else []
+    if not any(not found.needs_person and not found.is_down for found in measured.accounts):
+        waiting = [found.name for found in measured.accounts if found.needs_person]
+        down = [found.name for found in measured.accounts if not found.needs_person]
+        said = [f"{', '.join(waiting)} must sign in again"] if waiting else []
+        said += [f"{', '.join(down)} cannot be used now"] if down else []
+        problems.append(f"no account can be used: {'; '.join(said)}")
+    return tuple(problems)
+
+
+def _read_log(run: RunContext, reading: Reading, tally: RotationTally) -> tuple[Verdict | None, Mapping[str, int]]:
+    """Return what needs the audit log: the verdict on the clocks, and the tally. None and nothing if it was altered."""
+    try:
+        return read_clocks(run, reading), tally.count(reading)
+    except AuditChainError:
+        return None, {}
+
+
+def _find_subjects(conditions: Iterable[Condition], kind: ConditionKind) -> set[str]:
+    return {found.subject for found in conditions if found.kind is kind}
+
+
+def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat], now: datetime) -> Iterable[PatFigures]:
+    limits = reading.limits.load()
+    rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
+    for pat in (record.as_of(now) for record in pats):
+        decision = run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
+        yield PatFigures(
+            pat.name,
+            pat.account,
+            pat.organization,
+            find_state(pat, rotations.get(pat.name), decision, now).value,
+            pat.valid_to if pat.has_pat else None,
+            None if pat.all_organizations else decision.rotate_after,
+        )
+
+
+def _measure_accounts(
+    run: RunContext, conditions: Iterable[Condition], sign_ins: Sequence[SignInStatus], now: datetime
+) -> Iterable[AccountFigures]:
+    refused = _find_subjects(conditions, ConditionKind.SIGN_IN_NEEDED)
+    down = _find_subjects(conditions, ConditionKind.ACCOUNT_DOWN)
+    known = {status.account: status for status in sign_ins}
+    for account in run.services.accounts:
+        status = known.get(account.name)
+        needs_person = account.name in refused or (status is not None and not status.is_signed_in(now))
+        refreshed_at = None if status is None else status.refreshed_at
+        yield AccountFigures(account.name, needs_person, account.name in down, refreshed_at)
+
+
+def _measure_sources(
+    run: RunContext, pats: Iterable[ManagedPat], conditions: Sequence[Condition]
+) -> Iterable[SourceFigures]:
+    """Yield every place that is depended on. One that was not looked at stays as the look before found it."""
+    accounts = run.services.accounts
+    pairs = {(account.name, place) for account in accounts for place in account.organizations}
+    pairs |= {(pat.account, pat.organization) for pat in pats}
+    places = {
+        SourceKind.ENTRA: ({account.name for account in accounts}, ConditionKind.ACCOUNT_DOWN),
+        SourceKind.AZURE_DEVOPS: (set(map(name_organization, pairs)), ConditionKind.ORGANIZATION_DOWN),
+        SourceKind.KEY_VAULT: (set(map(name_vault, pats)), ConditionKind.VAULT_DOWN),
+    }
+    for kind, (sources, trouble) in places.items():
+        down = _find_subjects(conditions, trouble)
+        for source in sorted(sources):
+            yield SourceFigures(kind, source, source not in down)
+
+
+def _measure_job(reading: Reading, job: JobName, runs: RunTimes) -> JobFigures:
+    now, beats = reading.now(), reading.job_runs.load_heartbeats()
+    if job is JobName.HEARTBEAT:
+        return JobFigures(job, max((beat.beat_at for beat in beats if beat.beat_at <= now), default=None), None)
+    last, done = (reading.job_runs.find_last(job, now, outcome) for outcome in (None, JobOutcome.SUCCEEDED))
+    lasted = last.ended_at - last.began_at if last is not None and last.ended_at is not None else None
+    if job is not JobName.WORK:
+        return JobFigures(job, None if done is None else done.ended_at, lasted)
+    # What a daemon's work that found nothing to do took is in its heartbeat alone.
+    for beat in beats:
+        is_newest = beat.work_succeeded_at is not None and beat.work_succeeded_at == runs.succeeded_at
+        if is_newest and beat.work_succeeded_at and beat.work_began_at and beat.work_began_at <= beat.work_succeeded_at:
+            lasted = beat.work_succeeded_at - beat.work_began_at
+    return JobFigures(job, runs.succeeded_at, lasted)
+
+
+def _find_skew(verdict: Verdict | None, now: datetime) -> float | None:
+    if verdict is None or verdict.offset is None:
+        return inf
+    if abs(verdict.offset) > MOST_SKEW:
+        return -verdict.offset.total_seconds()
+    ahead = [(now - moment) / timedelta(seconds=1) for moment in verdict.agreeing]
+    return median(ahead) if ahead else None

@@ -1,0 +1,209 @@
+"""What monitoring gets from the real daemon and from `rotator once`: pages, a file, and no secret in either."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.acceptance.conftest import PATIENCE
+from tests.support.daemon import RunningDaemon, set_overlap, start_daemon
+from tests.support.killing import NAME, Stage, open_stage
+
+Series = dict[tuple[str, ...], float]
+"""Each sample by its name and the values of its labels, in the order of the labels' names."""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Prepare a stage: signed in, with one PAT adopted."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(prepared: Stage) -> Iterator[Stage]:
+    """Reset the stage; put its settings and its policy back."""
+    paths = (prepared.sandbox.addresses.config_path, prepared.sandbox.addresses.policy_path)
+    before = [path.read_text(encoding="utf-8") for path in paths]
+    prepared.reset(lease="1h")
+    yield prepared
+    prepared.end()
+    for path, text in zip(paths, before, strict=True):
+        path.write_text(text, encoding="utf-8")
+
+
+def change_settings(stage: Stage, **settings: Any) -> None:
+    """Set keys of `rotator.yaml`."""
+    path = stage.sandbox.addresses.config_path
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**document, **settings}), encoding="utf-8")
+
+
+def find_free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Pages:
+    """The pages of a daemon."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._port = find_free_port()
+        change_settings(stage, listen=f"127.0.0.1:{self._port}")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def scrape(self) -> Series:
+        """What a scrape reads."""
+        status, text = self.get("/metrics")
+        return read_series(text) if status == 200 else {}
+
+
+def read_series(text: str) -> Series:
+    """Read the text format."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {(found.name, *(found.labels[key] for key in sorted(found.labels))): found.value for found in samples}
+
+
+def name_pat(metric: str, *more: str) -> tuple[str, ...]:
+    """A series of the one PAT."""
+    return (metric, "build-bot", NAME, "contoso", *more)
+
+
+def await_rotation(daemon: RunningDaemon, pages: Pages) -> Series:
+    """Return the figures once the rotation is completed and they tell of it."""
+    daemon.wait_until(lambda: pages.scrape().get(("rotator_rotations_total", "completed")) == 1)
+    daemon.wait_until(lambda: pages.scrape().get(("rotator_pending_revocations",)) == 0)
+    return pages.scrape()
+
+
+def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
+    """The file has what the page has. A record that is forgotten has no series any more."""
+    pages, textfile = Pages(stage), stage.folder / "rotator.prom"
+    change_settings(stage, metrics_textfile=str(textfile))
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_until(lambda: ("rotator_audit_chain_ok",) in pages.scrape())
+    series = await_rotation(daemon, pages)
+    for metric in ("rotator_token_expiry_timestamp_seconds", "rotator_token_rotation_due_timestamp_seconds"):
+        assert series[name_pat(metric)] > 1.7e9
+    assert series[name_pat("rotator_token_state", "ok")] == 1
+    assert series["rotator_signin_needs_human", "build-bot"] == 0
+    assert series["rotator_signin_refresh_timestamp_seconds", "build-bot"] > 1.7e9
+    assert series["rotator_source_up", "azure_devops", "build-bot/contoso"] == 1
+    assert abs(series["rotator_clock_skew_seconds",]) < 60
+    assert series["rotator_audit_chain_ok",] == 1
+    assert {("rotator_job_last_success_timestamp_seconds", job) for job in ("work", "heartbeat")} <= series.keys()
+    assert (pages.get("/healthz"), pages.get("/readyz")) == ((200, "ok\n"), (200, "ready\n"))
+    assert pages.get("/")[0] == 404
+    assert read_series(textfile.read_text(encoding="utf-8")).keys() == series.keys()
+    assert textfile.stat().st_mode & 0o777 == 0o644
+    forgotten = stage.start("inventory", "forget", NAME, "--yes")
+    assert forgotten.wait() == 0, forgotten.read()
+    daemon.wait_until(lambda: name_pat("rotator_token_expiry_timestamp_seconds") not in pages.scrape())
+    assert daemon.stop() == 0
+    assert "metrics_failed" not in daemon.list_events()
+
+
+def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage) -> None:
+    out = stage.start("logout", "build-bot")
+    assert out.wait() == 0, out.read()
+    pages = Pages(stage)
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_until(lambda: pages.scrape().get(("rotator_signin_needs_human", "build-bot")) == 1)
+    assert pages.get("/readyz") == (503, "no account can be used: build-bot must sign in again\n")
+    assert pages.get("/healthz") == (200, "ok\n")
+    assert daemon.stop() == 0
+
+
+def test_daemon_is_not_ready_while_its_database_is_away(stage: Stage) -> None:
+    """The figures stay as they were: their times tell how old they are."""
+    pages = Pages(stage)
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    before = await_rotation(daemon, pages)
+    database, away = stage.folder / "rotator.db", stage.folder / "away.db"
+    database.rename(away)
+    daemon.wait_until(lambda: pages.get("/readyz") == (503, "the database cannot be used (database_unreachable)\n"))
+    assert pages.scrape().keys() == before.keys()
+    away.rename(database)
+    daemon.wait_until(lambda: pages.get("/readyz") == (200, "ready\n"))
+    assert daemon.stop() == 0
+    events = daemon.list_events()
+    assert (events.count("metrics_failed"), events.count("metrics_restored")) == (1, 1)
+
+
+def test_daemon_keeps_its_address_when_it_reloads_and_takes_no_other(stage: Stage) -> None:
+    pages = Pages(stage)
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_until(lambda: pages.get("/readyz")[0] == 200)
+    config = stage.sandbox.addresses.config_path
+    before = config.read_text(encoding="utf-8")
+    change_settings(stage, listen=f"127.0.0.1:{find_free_port()}")
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("reload_refused")
+    config.write_text(before, encoding="utf-8")
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("daemon_reloaded")
+    daemon.wait_until(lambda: pages.get("/readyz")[0] == 200)
+    assert daemon.stop() == 0
+
+
+def test_daemon_goes_on_although_its_textfile_cannot_be_written(stage: Stage) -> None:
+    """That is told once, and again when it can."""
+    folder = stage.folder / "gone"
+    change_settings(stage, metrics_textfile=str(folder / "rotator.prom"))
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_for("metrics_failed")
+    daemon.wait_for("pat_revoked")
+    folder.mkdir()
+    daemon.wait_for("metrics_restored")
+    assert daemon.stop() == 0
+    assert daemon.list_events().count("metrics_failed") == 1
+
+
+def test_file_after_a_run_has_the_same_counters_as_the_daemon(stage: Stage, tmp_path: Path) -> None:
+    """`rotator once` under cron, run after run."""
+    textfile = tmp_path / "rotator.prom"
+    change_settings(stage, metrics_textfile=str(textfile))
+    set_overlap(stage, "0s")
+    for expected in (1, 1):
+        run = stage.start("once")
+        assert run.wait() == 0, run.read()
+        series = read_series(textfile.read_text(encoding="utf-8"))
+        assert series["rotator_rotations_total", "completed"] == expected
+        assert series["rotator_job_last_success_timestamp_seconds", "work"] > 1.7e9
+    pages = Pages(stage)
+    daemon = start_daemon(stage, work="1h", heartbeat="1s")
+    assert await_rotation(daemon, pages)["rotator_rotations_total", "completed"] == 1
+    assert daemon.stop() == 0
+
+
+def test_file_is_written_after_a_run_that_failed(stage: Stage, tmp_path: Path) -> None:
+    """Work has no success then."""
+    textfile = tmp_path / "rotator.prom"
+    change_settings(stage, metrics_textfile=str(textfile))
+    out = stage.start("logout", "build-bot")
+    assert out.wait() == 0, out.read()
+    run = stage.start("once")
+    assert run.wait() == 10, run.read()
+    series = read_series(textfile.read_text(encoding="utf-8"))
+    assert series["rotator_signin_needs_human", "build-bot"] == 1
+    assert ("rotator_job_last_success_timestamp_seconds", "work") not in series

@@ -1,0 +1,116 @@
+"""The figures in the text format: names, labels, and text that needs care."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from math import inf
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from rotator.adapters.metrics import render_metrics
+from rotator.domain.job_run import JobName
+from rotator.domain.measurements import (
+    AccountFigures,
+    JobFigures,
+    Measurements,
+    PatFigures,
+    SourceFigures,
+    SourceKind,
+)
+from tests.support.records import NOW
+
+NOTHING = Measurements(
+    pats=(),
+    accounts=(),
+    sources=(),
+    jobs=(),
+    rotations={},
+    pending_revocations=0,
+    left_behind=0,
+    skew=None,
+    is_clock_wrong=False,
+    is_chain_ok=None,
+    verified_at=None,
+)
+LATER = NOW + timedelta(days=1, milliseconds=250)
+FULL = Measurements(
+    pats=(
+        PatFigures("npm-feed", "build-bot", "contoso", "ok", LATER, NOW),
+        PatFigures('odd "name"\\\n', "build-bot", "contöso", "due", None, None),
+    ),
+    accounts=(AccountFigures("build-bot", True, False, NOW), AccountFigures("other", False, True, None)),
+    sources=(
+        SourceFigures(SourceKind.ENTRA, "build-bot", True),
+        SourceFigures(SourceKind.AZURE_DEVOPS, "build-bot/contoso", False),
+        SourceFigures(SourceKind.KEY_VAULT, "https://kv.example", True),
+    ),
+    jobs=(JobFigures(JobName.WORK, NOW, timedelta(seconds=2)), JobFigures(JobName.REFRESH, None, None)),
+    rotations={"completed": 7, "failed": 0},
+    pending_revocations=2,
+    left_behind=1,
+    skew=inf,
+    is_clock_wrong=True,
+    is_chain_ok=False,
+    verified_at=NOW,
+)
+
+
+def read(measured: Measurements) -> dict[str, list[Sample]]:
+    """What a scrape reads: the samples of each name that has any."""
+    families = list(text_string_to_metric_families(render_metrics(measured, "1.2").decode()))
+    assert all(family.documentation for family in families)
+    return {family.name: family.samples for family in families if family.samples}
+
+
+def list_samples(name: str) -> list[tuple[dict[str, str], float]]:
+    """Labels and values of one name."""
+    [samples] = [samples for samples in read(FULL).values() if samples[0].name == name]
+    return [(sample.labels, sample.value) for sample in samples]
+
+
+def test_metrics_have_these_names_and_labels() -> None:
+    pat = {"name", "account", "organization"}
+    found = {sample.name: set(sample.labels) for samples in read(FULL).values() for sample in samples}
+    assert found == {
+        "rotator_build_info": {"version"},
+        "rotator_token_expiry_timestamp_seconds": pat,
+        "rotator_token_rotation_due_timestamp_seconds": pat,
+        "rotator_token_state": pat | {"state"},
+        "rotator_signin_refresh_timestamp_seconds": {"account"},
+        "rotator_signin_needs_human": {"account"},
+        "rotator_source_up": {"kind", "source"},
+        "rotator_job_last_success_timestamp_seconds": {"job"},
+        "rotator_job_duration_seconds": {"job"},
+        "rotator_rotations_total": {"outcome"},
+        "rotator_pending_revocations": set(),
+        "rotator_left_behind": set(),
+        "rotator_clock_skew_seconds": set(),
+        "rotator_audit_chain_ok": set(),
+        "rotator_audit_last_verified_timestamp_seconds": set(),
+    }
+
+
+def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
+    feed = {"name": "npm-feed", "account": "build-bot", "organization": "contoso"}
+    odd = {"name": 'odd "name"\\\n', "account": "build-bot", "organization": "contöso"}
+    assert list_samples("rotator_token_expiry_timestamp_seconds") == [(feed, LATER.timestamp())]
+    assert list_samples("rotator_token_rotation_due_timestamp_seconds") == [(feed, NOW.timestamp())]
+    assert list_samples("rotator_token_state") == [({**feed, "state": "ok"}, 1), ({**odd, "state": "due"}, 1)]
+    assert list_samples("rotator_signin_needs_human") == [({"account": "build-bot"}, 1), ({"account": "other"}, 0)]
+    assert list_samples("rotator_signin_refresh_timestamp_seconds") == [({"account": "build-bot"}, NOW.timestamp())]
+    assert list_samples("rotator_source_up") == [
+        ({"kind": "entra", "source": "build-bot"}, 1),
+        ({"kind": "azure_devops", "source": "build-bot/contoso"}, 0),
+        ({"kind": "key_vault", "source": "https://kv.example"}, 1),
+    ]
+    assert list_samples("rotator_job_last_success_timestamp_seconds") == [({"job": "work"}, NOW.timestamp())]
+    assert list_samples("rotator_job_duration_seconds") == [({"job": "work"}, 2)]
+    assert list_samples("rotator_rotations_total") == [({"outcome": "completed"}, 7), ({"outcome": "failed"}, 0)]
+    assert list_samples("rotator_clock_skew_seconds") == [({}, inf)]
+    assert list_samples("rotator_audit_chain_ok") == [({}, 0)]
+    assert list_samples("rotator_build_info") == [({"version": "1.2"}, 1)]
+
+
+def test_metrics_of_nothing_are_few() -> None:
+    assert set(read(NOTHING)) == {"rotator_build_info", "rotator_pending_revocations", "rotator_left_behind"}
