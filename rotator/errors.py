@@ -23,7 +23,8 @@
         RejectedError               any other refusal: never repeated as it is
         UnknownOutcomeError         sent, and the answer was lost: look before repeating
       SignInRequiredError           a person must sign in                                exit 10
-      DatabaseError                 cannot be read or written, wrong version, not ours
+      DatabaseError                 cannot be read or written
+        SchemaError                 its schema is not the one that this version needs
         DatabaseLockedError         another process holds it; had no effect              exit 11
         DatabaseUnreachableError    no connection, or it broke: a COMMIT may have taken effect
         FailoverError               its server was replaced, and commits may be lost: look first
@@ -67,8 +68,8 @@ class ConfigError(RotatorError):
     code = "config_invalid"
     exit_code = 2
 
-    def __init__(self, problems: list[str], *, fix: str = "") -> None:
-        super().__init__("\n".join(problems), fix=fix)
+    def __init__(self, problems: list[str], *, code: str | None = None, fix: str = "") -> None:
+        super().__init__("\n".join(problems), code=code, fix=fix)
         self.problems = problems
 
 
@@ -253,9 +254,18 @@ class SignInRequiredError(RotatorError):
 
 
 class DatabaseError(RotatorError):
-    """The inventory database cannot be used: unreadable, read-only, full, newer, older or not ours."""
+    """The inventory database cannot be used: unreadable, read-only, full."""
 
     code = "database"
+
+
+class SchemaError(DatabaseError):
+    """The database has no schema yet, an older or a newer one, or is another program's; nothing was changed.
+
+    No other try helps before a person upgrades the database, or rotator, or corrects the settings.
+    """
+
+    code = "database_schema"
 
 
 class DatabaseLockedError(DatabaseError):

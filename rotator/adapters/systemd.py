@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from datetime import timedelta
 
 _MICROSECOND = timedelta(microseconds=1)
+_EXTEND_EVERY = timedelta(seconds=20)
 
 
 class SystemdHost:
@@ -30,6 +33,28 @@ class SystemdHost:
     def watchdog(self) -> timedelta | None:
         """See the port."""
         return self._watchdog
+
+    @contextmanager
+    def extending(self, status: str, every: timedelta = _EXTEND_EVERY) -> Iterator[None]:
+        """Ask for more time again and again, for as long as what is inside takes, such as a migration."""
+        if not self._address:
+            yield
+            return
+        over = threading.Event()
+        extend = (f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={3 * every // _MICROSECOND}")
+
+        def ask() -> None:
+            while not over.wait(every.total_seconds()):
+                self._send(*extend)
+
+        self._send(*extend)
+        asking = threading.Thread(target=ask, name="extend-timeout", daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            asking.join()
 
     def tell_ready(self, status: str) -> None:
         """See the port."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import TracebackType
 
@@ -12,6 +13,9 @@ from rotator.cli.context import CliContext
 from rotator.documents.document import make_error_document
 from rotator.errors import ConfigError, RotatorError
 
+_PLACE = re.compile(r".+?:\d+:(\d+)? ")
+"""How a problem begins that names its place in a file: `policy.yaml:14:9 `, `pats.csv:3: `."""
+
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
@@ -19,9 +23,10 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
         print_json(make_error_document(error.code, error.message, error.fix), in_one_line=True)
         return
     if isinstance(error, ConfigError):
-        # Each problem comes with its own lines: the place, the source line and a caret.
+        # A problem with a place comes with its own lines: the place, the source line and a caret.
         for problem in error.problems:
-            click.echo("\n".join(map(clean, problem.splitlines())), err=True)
+            said = problem if _PLACE.match(problem) else f"error: {problem}"
+            click.echo("\n".join(map(clean, said.splitlines())), err=True)
     else:
         click.echo(f"error: {clean(error.message)}", err=True)
     if error.fix:

@@ -32,12 +32,16 @@ class ConditionKind(StrEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that is wrong with one subject. `told_at` is when a person was last told of it, None if never."""
+    """One thing that is wrong with one subject. `told_at` is when a person was last told of it, None if never.
+
+    `code` is why, as the last event about it says; None where that event names no cause.
+    """
 
     kind: ConditionKind
     subject: str
     since: datetime
     told_at: datetime | None = None
+    code: str | None = None
 
     def __post_init__(self) -> None:
         check_aware(self.since)

@@ -1,7 +1,9 @@
-"""Durations and moments in words that people read."""
+"""Durations, moments and did-you-mean in words that people read."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -19,6 +21,13 @@ def say_duration(span: timedelta) -> str:
         if len(parts) == 2 or (parts and not count):
             break
     return sign + (" ".join(parts) or "0s")
+
+
+def say_did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `, did you mean "x"?` for the nearest known word, or nothing when none is near."""
+    by_folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f', did you mean "{by_folded[near[0]]}"?' if near else ""
 
 
 def say_moment(moment: datetime) -> str:

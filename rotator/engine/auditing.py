@@ -50,7 +50,8 @@ def record(
     for kind in event.type.ends:
         work.conditions.end(kind, subject)
     if event.type.begins is not None:
-        work.conditions.begin(Condition(event.type.begins, subject, at))
+        code = event.make_details().get("code")
+        work.conditions.begin(Condition(event.type.begins, subject, at, code=None if code is None else str(code)))
     return written
 
 

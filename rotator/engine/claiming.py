@@ -13,6 +13,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
+from rotator.domain.words import say_did_you_mean
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.waiting import Patience, repeat
@@ -255,7 +256,10 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
     """Return the record of that name. NotManagedError when there is none."""
     pat = reading.inventory.load(name)
     if pat is None:
-        raise NotManagedError(f'there is no managed PAT "{name}"', fix="See `rotator inventory list` for the names.")
+        hint = say_did_you_mean(name, (known.name for known in reading.inventory.load_all()))
+        raise NotManagedError(
+            f'there is no managed PAT "{name}"{hint}', fix="See `rotator inventory list` for the names."
+        )
     return pat
 
 

@@ -15,7 +15,7 @@ from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.noticing import make_down_event
+from rotator.engine.noticing import notice_account_down
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
 from rotator.engine.status import NextAction, PatStatus, status_from
@@ -85,7 +85,7 @@ def _find_moment(row: PatStatus, now: datetime) -> datetime | None:
 
 
 def refresh_sign_ins(run: RunContext) -> JobResult:
-    """Refresh each account's sign-in, so that none ends because nobody used it. Those that cannot be are told."""
+    """Refresh each account's sign-in, so that none ends because nobody used it. What keeps one from it is told once."""
     failed = 0
     for account in run.services.accounts:
         try:
@@ -93,7 +93,7 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
                 run.services.sign_in.refresh(account.name)
         except RotatorError as error:
             failed += 1
-            run.progress(*make_down_event((account.name, ""), error))
+            notice_account_down(run, account.name, error)
     return JobResult({"refreshed": len(run.services.accounts) - failed, "failed": failed})
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rotator.domain.condition import ConditionKind
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import LeftBehindResolved, PatDropped, PatLeftBehind
 from rotator.domain.events.places import (
@@ -42,6 +42,9 @@ Pair = tuple[str, str]
 Key = tuple[ConditionKind, str]
 Change = tuple[Event, str]
 
+_OF_PLACES = (ConditionKind.SIGN_IN_NEEDED, ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
+"""What is told again when its cause changes. Of a ManagedPat every failure is told when it happens."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -60,10 +63,26 @@ class Seen:
 
 
 def notice(run: RunContext, seen: Seen) -> None:
-    """Record what began since the last look, and what ended. What cannot be known now stays as it is."""
+    """Record and tell what began since the last look, what has another cause now, and what ended.
+
+    What cannot be known now stays as it is.
+    """
     for event, subject in _record_changes(run, lambda reading: _compare(run, seen, reading)):
-        if _is_about_pat((event, subject)):
+        if not isinstance(event, TokenCacheDamaged):  # the cache told that itself, when it was read
             run.progress(event, subject)
+
+
+def notice_account_down(run: RunContext, account: str, error: RotatorError) -> None:
+    """Record and tell, outside of a look, that an account cannot be used, if that or its cause is news."""
+    event, subject = _make_down_event((account, ""), error)
+    kind = event.type.begins
+
+    def find_changes(reading: Reading) -> list[Change]:
+        is_news = kind is not None and _is_news((kind, subject), event, _load_lasting(reading))
+        return [(event, subject)] if is_news else []
+
+    for change in _record_changes(run, find_changes):
+        run.progress(*change)
 
 
 class VaultNotes:
@@ -101,14 +120,14 @@ class VaultNotes:
 
     def _record(self, event: Event, vault: str, *, is_down: bool) -> None:
         def find_changes(reading: Reading) -> list[Change]:
-            was_down = (ConditionKind.VAULT_DOWN, vault) in _list_ongoing(reading)
+            was_down = (ConditionKind.VAULT_DOWN, vault) in _load_lasting(reading)
             return [(event, vault)] if was_down != is_down else []
 
         for change in _record_changes(self._run, find_changes):
             self._run.progress(*change)
 
 
-def make_down_event(pair: Pair, error: RotatorError) -> Change:
+def _make_down_event(pair: Pair, error: RotatorError) -> Change:
     """Return what cannot be worked with now, as an event and its subject."""
     account, organization = pair
     if isinstance(error, SignInRequiredError):
@@ -152,14 +171,14 @@ def _is_about_pat(change: Change) -> bool:
     return change[0].type.subject is SubjectKind.MANAGED_PAT
 
 
-def _list_ongoing(reading: Reading) -> set[Key]:
+def _load_lasting(reading: Reading) -> dict[Key, Condition]:
     """The conditions that last."""
-    return {(condition.kind, condition.subject) for condition in reading.conditions.load()}
+    return {(condition.kind, condition.subject): condition for condition in reading.conditions.load()}
 
 
 def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
-    """Return the events that begin what is newly wrong, and those that end what is well again."""
-    ongoing, standings = _list_ongoing(reading), load_standings(run, reading)
+    """Return the events that begin what is newly wrong, or has another cause, and those that end what is well again."""
+    lasting, standings = _load_lasting(reading), load_standings(run, reading)
     troubles, changes = _list_troubles(run, seen), []
     for name, standing in standings.items():
         event = standing.find_trouble()
@@ -168,11 +187,9 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
         if standing.is_shortened:
             troubles[ConditionKind.LIFETIME_SHORTENED, name] = LifetimeShortened(valid_to=standing.pat.valid_to)
     for (kind, subject), event in troubles.items():
-        # An account that a person must sign in stays that, although Entra cannot be asked now.
-        hidden = kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in ongoing
-        if (kind, subject) not in ongoing and not hidden:
+        if _is_news((kind, subject), event, lasting):
             changes.append((event, subject))
-    for kind, subject in sorted(ongoing - troubles.keys()):
+    for kind, subject in sorted(lasting.keys() - troubles.keys()):
         ended = _find_end(run, seen, standings, (kind, subject))
         # One event may end several conditions of its subject.
         if ended is not None and (ended, subject) not in changes:
@@ -180,9 +197,18 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
     return changes
 
 
+def _is_news(key: Key, event: Event, lasting: Mapping[Key, Condition]) -> bool:
+    """Whether an event begins a condition, or names another cause of one that lasts."""
+    kind, subject = key
+    if kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in lasting:
+        return False  # an account that a person must sign in stays that, although Entra cannot be asked now
+    found = lasting.get(key)
+    return found is None or (kind in _OF_PLACES and found.code != event.make_details().get("code"))
+
+
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     """Return what is wrong now, each with the event that begins it."""
-    events = [make_down_event(pair, error) for pair, error in seen.down.items()]
+    events = [_make_down_event(pair, error) for pair, error in seen.down.items()]
     events += [(PatLeftBehind(name=left.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left]
     events += [
         (RevocationUnconfirmed(name=item.name, requested_at=item.since, requests=item.requests), item.authorization_id)

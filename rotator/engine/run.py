@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.backoff import make_backoff
-from rotator.domain.events.inventory import PatLeftBehind, UpdateDropped
+from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import CHANGES, ActionKind, Plan
@@ -25,7 +25,7 @@ from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold, find_next_hold
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
-from rotator.engine.noticing import VaultNotes, make_down_event
+from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.planning import has_past_failure, make_plan
@@ -144,15 +144,10 @@ class Run:
             self.report.add(PatOutcome.of_forgotten(rotation))
 
     def note_down(self, found: Reconciliation) -> None:
-        """Report the accounts and organizations that could not be looked at, and which PATs were left behind."""
+        """Report the accounts and organizations that could not be looked at. What changed there was told already."""
         self.report.is_down = bool(found.down)
         for (account, organization), error in found.down.items():
             self.report.add(PatOutcome.of_down(account, organization, error))
-            self.run.progress(*make_down_event((account, organization), error))
-        for left in found.left_behind:
-            if left.needs_person:
-                told = PatLeftBehind(name=left.name, kind=left.kind.value)
-                self.run.progress(told, left.pat.authorization_id)
 
     def take_over(self, found: Reconciliation) -> None:
         """Take over what a rule asks for. What goes wrong is reported, and stops no rotation but for the database's."""

@@ -18,7 +18,7 @@ class Conditions(ConditionsReader, Protocol):
     """The same, changed in the transaction that writes the audit log, by `engine.auditing.record` alone."""
 
     def begin(self, condition: Condition) -> None:
-        """Note it. If one of the same kind and subject already lasts, that one stays as it is, with its `since`."""
+        """Note it. One of the same kind and subject that lasts already stays as it is; only its `code` is renewed."""
 
     def end(self, kind: ConditionKind, subject: str) -> None:
         """Note that a condition is over; does nothing if there is none."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rotator.domain.words import say_did_you_mean
 from rotator.settings.problem import Location, Problem
 from rotator.settings.schema import JsonSchema, find_properties, find_schema, is_secret
 from rotator.settings.source import Source
-from rotator.settings.words import say_alternatives, say_did_you_mean
+from rotator.settings.words import say_alternatives
 
 
 def make_problems(error: ValidationError, source: Source, schema: JsonSchema) -> list[Problem]:

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
 
 from rotator.domain.policy import Threshold
+from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import parse_duration, parse_threshold
 from rotator.settings.fields import DURATION_PATTERN, Duration, DurationOrZero, Filled, Section, Text, VaultUrl
 from rotator.settings.scopes import KNOWN_SCOPES, check_scope, check_scope_pattern
-from rotator.settings.words import say_did_you_mean
 
 KEEP = timedelta(0)
 """`lifetime: keep`: the old PAT's own lifetime. No duration that a file can say is zero there."""

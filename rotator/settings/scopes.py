@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from rotator.settings.words import say_did_you_mean
+from rotator.domain.words import say_did_you_mean
 
 FULL_ACCESS = "app_token"
 

@@ -26,7 +26,7 @@ from rotator.domain.events.daemon import StopRequested
 from rotator.domain.job_run import JobName
 from rotator.engine.jobs import Pulse
 from rotator.engine.measuring import RotationTally
-from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError
+from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError, SchemaError
 from rotator.settings.addresses import parse_listening
 from rotator.wiring.installation import Installation, make_run_id
 from rotator.wiring.monitoring import make_monitor
@@ -65,7 +65,8 @@ class Daemon:
         self._progress(StopRequested(finishing=finishing), Installation(self._origin).actor)
 
     def _run(self, requests: Requests) -> None:
-        first = self._open()
+        with self._host.extending("Starting"):
+            first = self._open()
         url = first.database_url.reveal()
         with self._alone(url), self._serving(first) as is_serving:
             shops = Workshops(self._make_workshop(first))
@@ -85,7 +86,8 @@ class Daemon:
     def _open(self) -> Installation:
         """Open an installation with everything read that it needs. ConfigError for what is missing.
 
-        A database of another schema is refused. One that is away is waited for: each job tells of it.
+        A database of another schema is one too: no restart mends that. One that is away is waited for: each job tells
+        of it.
         """
         installation = Installation(self._origin, self.stop)
         try:
@@ -93,6 +95,9 @@ class Daemon:
             installation.make_run()
             with suppress(DatabaseUnreachableError, DatabaseLockedError), installation.database.read():
                 pass
+        except SchemaError as error:
+            installation.close()
+            raise ConfigError([error.message], code=error.code, fix=error.fix) from None
         except BaseException:
             installation.close()
             raise

@@ -134,10 +134,15 @@ class Installation:
         )
 
     def upgrade_database(self) -> tuple[str | None, str]:
-        """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after."""
-        from rotator.adapters.database.migrate import upgrade
+        """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after.
 
-        return upgrade(self.database_url.reveal())
+        A service manager that started this process is asked for the time that it takes.
+        """
+        from rotator.adapters.database.migrate import upgrade
+        from rotator.adapters.systemd import SystemdHost
+
+        with SystemdHost(dict(self._origin.environment)).extending("Upgrading the database"):
+            return upgrade(self.database_url.reveal())
 
     def load_database_revision(self) -> Revision:
         """Return which schema the database has, and which one this version of rotator needs."""

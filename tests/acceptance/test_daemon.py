@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy
 
 from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, start_device_login
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
@@ -229,3 +230,16 @@ def test_daemon_does_not_start_when_something_is_missing(stage: Stage, old: str,
     run = stage.start("daemon")
     assert run.wait() == 2
     assert new in run.read()
+
+
+def test_daemon_that_is_older_than_its_database_says_so_and_is_not_started_again(stage: Stage) -> None:
+    """The unit is not restarted after a 2: no other try would help."""
+    engine = sqlalchemy.create_engine(stage.database.url())
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    write_settings(stage)
+    run = stage.start("daemon")
+    assert run.wait() == 2, run.read()
+    assert "has schema 9999, newer than" in run.read()
+    assert "fix: Install the version of rotator that upgraded it" in run.read()

@@ -474,7 +474,7 @@ def test_service_principal_is_told_who_must_sign_in_when_refused(
 
     assert isinstance(error, DeniedError)
     assert error.code == "service_principal"
-    assert f"Sign in as a user with rotator login {ROBOT_ACCOUNT}" in error.fix
+    assert f"Sign in as a user with `rotator login {ROBOT_ACCOUNT}`" in error.fix
 
 
 def test_request_is_rejected_when_the_api_version_is_wrong(azure_devops: SandboxAzureDevOps) -> None:

@@ -41,6 +41,14 @@ def test_condition_stays_as_it_is_when_it_begins_again(database: Database) -> No
         assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW),)
 
 
+def test_condition_keeps_its_beginning_when_its_cause_changes(database: Database) -> None:
+    with database.begin() as work:
+        work.conditions.begin(Condition(DOWN, "build-bot", NOW, code="denied"))
+    with database.begin() as work:
+        work.conditions.begin(Condition(DOWN, "build-bot", NOW + DAY, code="transient"))
+        assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW, code="transient"),)
+
+
 def test_condition_is_gone_when_it_ended_and_begins_anew(database: Database) -> None:
     """Ending one that does not last changes nothing."""
     with database.begin() as work:
@@ -69,7 +77,7 @@ def test_condition_and_event_are_both_lost_when_the_transaction_is(database: Dat
         assert (work.conditions.load(), work.audit.load_head()) == ((), None)
         record(work, author, "build-bot", AccountDown(code="denied"), NOW)
     with database.begin() as work:
-        assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW),)
+        assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW, code="denied"),)
         record(work, author, "build-bot", AccountRestored(), NOW)
     with database.begin() as work:
         head = work.audit.load_head()
@@ -86,4 +94,4 @@ def test_condition_begins_once_when_eight_threads_begin_it(database: Database) -
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(begin, range(8)))
     with database.begin() as work:
-        assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW),)
+        assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW, code="denied"),)

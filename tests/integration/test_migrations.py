@@ -36,7 +36,7 @@ from tests.support.records import NOW, make_entry, make_managed_pat, make_rotati
 HEAD = REVISIONS[-1]
 COLUMNS = """
 audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
-condition: kind subject since told_at
+condition: kind subject since told_at code
 heartbeat: holder began_at beat_at work_began_at work_succeeded_at
 job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix
 lifetime_limit: account organization longest learned_at

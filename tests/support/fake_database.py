@@ -375,7 +375,8 @@ class _MemoryConditionsReader:
 
 class _MemoryConditions(_MemoryConditionsReader):
     def begin(self, condition: Condition) -> None:
-        self._tables.conditions.setdefault((condition.kind, condition.subject), condition)
+        lasting = self._tables.conditions.setdefault((condition.kind, condition.subject), condition)
+        self._tables.conditions[condition.kind, condition.subject] = replace(lasting, code=condition.code)
 
     def end(self, kind: ConditionKind, subject: str) -> None:
         self._tables.conditions.pop((kind, subject), None)

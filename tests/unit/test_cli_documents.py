@@ -243,6 +243,14 @@ def test_report_line_names_account_and_fix_when_nobody_is_signed_in() -> None:
     assert list(render_done(report, NOW)) == []
 
 
+@pytest.mark.parametrize(("organization", "place"), [("", ""), ("contoso", "  (contoso)")])
+def test_report_line_names_an_account_once_when_its_error_does_too(organization: str, place: str) -> None:
+    report = RunReport("run")
+    error = SignInRequiredError("account build-bot: nobody is signed in", account="build-bot")
+    report.add(PatOutcome.of_down("build-bot", organization, error))
+    assert list(render_failures(report)) == [f"failed  build-bot{place}: nobody is signed in"]
+
+
 def test_times_in_the_details_of_an_event_end_in_z_and_its_hash_stays() -> None:
     minted = PatMinted(authorization_id="id-1", valid_to=NOW + timedelta(days=30))
     details = {**minted.make_details(), "note": "2026-12-01T09:00:00+00:00"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -54,6 +56,21 @@ def test_event_is_refused_with_the_nearest_when_there_is_none_of_that_name(
 ) -> None:
     assert main([*words, "--event", "pat_mintd"]) == 2
     assert 'there is no event "pat_mintd", did you mean "pat_minted"?' in capsys.readouterr().err
+
+
+def test_file_that_is_missing_is_an_error_and_a_problem_with_a_place_begins_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--config", "nowhere.yaml", "config", "check"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: the settings file nowhere.yaml, named by --config, does not exist\n"
+    )
+    Path("rotator.yaml").write_text("databas: x\n", encoding="utf-8")
+    assert main(["config", "check"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert re.match(r"rotator\.yaml:1:1 accounts: ", said[0])
+    assert "error: policy.yaml: the policy file does not exist" in said
 
 
 def test_number_is_asked_for_in_words_when_the_argument_is_none(capsys: pytest.CaptureFixture[str]) -> None:

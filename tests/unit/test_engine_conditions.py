@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from rotator.domain.audit_event import Detail
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.engine.auditing import load_events
+from rotator.engine.jobs import refresh_sign_ins
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.run import recover_interrupted
@@ -95,6 +97,63 @@ def test_account_is_no_longer_down_when_it_turns_out_that_a_person_must_sign_in(
         world.run()
     assert list_conditions(world) == {"sign_in_needed": ACCOUNT}
     assert world.events(ACCOUNT) == ["account_down failed", "sign_in_lapsed failed"]
+
+
+def list_told(world: EngineWorld) -> list[tuple[str, Detail]]:
+    """What was told of accounts and organizations, each with its cause."""
+    return [(name, line.get("code")) for name, line in world.told if {"account", "organization"} & line.keys()]
+
+
+def make_denied(code: str) -> DeniedError:
+    """What the port raises when an organization does not let the account in."""
+    return DeniedError("no access", service="azure_devops", operation="list", status=403, code=code, fix="Ask.")
+
+
+def test_account_that_is_down_is_told_when_that_begins_has_another_cause_and_ends() -> None:
+    """And not at every look: the daemon looks once a minute."""
+    world = make_world()
+    revoked = SignInRequiredError("revoked", account=ACCOUNT, code="sign_in_revoked")
+    for refusal in (BUSY, LAPSED, revoked):
+        world.sign_in.refusals[ACCOUNT] = refusal
+        run_twice(world)
+        refresh_sign_ins(world.make_run())
+    world.heal()
+    run_twice(world)
+    told = [
+        ("account_down", "transient"),
+        ("sign_in_lapsed", "sign_in_required"),
+        ("sign_in_lapsed", "sign_in_revoked"),
+    ]
+    assert list_told(world) == [*told, ("sign_in_restored", None)]
+    assert world.events(ACCOUNT) == [
+        "account_down failed",
+        "sign_in_lapsed failed",
+        "sign_in_lapsed failed",
+        "sign_in_restored succeeded",
+    ]
+
+
+def test_organization_that_is_down_is_told_when_that_begins_has_another_cause_and_ends() -> None:
+    """Since when it is down stays as it was."""
+    world = make_world()
+    began = world.clock.now() + timedelta(hours=1)
+    for code in ("denied", "forbidden"):
+        world.pats.fail("fetch_pats", make_denied(code), times=2)
+        run_twice(world)
+        assert load_since(world, ConditionKind.ORGANIZATION_DOWN) == began
+    world.heal()
+    run_twice(world)
+    told = [("organization_down", "denied"), ("organization_down", "forbidden"), ("organization_restored", None)]
+    assert list_told(world) == told
+
+
+def test_pat_that_was_left_behind_is_told_once() -> None:
+    """What lasts is not told at every look, whatever it is about."""
+    world = make_overlapping()
+    world.secrets.write_foreign(world.location(), "someone's")
+    for _ in range(3):
+        run_twice(world)
+    assert [name for name, _ in world.told].count("pat_left_behind") == 1
 
 
 @pytest.mark.parametrize("refusal", [BUSY, make_lapsed("release-bot")], ids=["down", "sign-in needed"])

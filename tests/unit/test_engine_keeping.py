@@ -278,6 +278,8 @@ def test_overlap_is_looked_for_before_anybody_is_asked() -> None:
         check_overlapping(reading, NAME)
     with world.database.read() as reading, pytest.raises(UsageError, match="no managed PAT"):
         check_overlapping(reading, "nobody")
+    with world.database.read() as reading, pytest.raises(UsageError, match='"npm-fed", did you mean "npm-feed"'):
+        check_overlapping(reading, "npm-fed")
 
 
 @pytest.mark.parametrize("is_stopped", [True, False])

@@ -1,5 +1,7 @@
 """The sentences for Entra's refusals: every row of the table can be said, whatever was asked."""
 
+import re
+
 import pytest
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
@@ -35,6 +37,8 @@ def test_refusal_says_why_and_what_to_do_when_the_number_is_known(number: int, o
     assert f"AADSTS{number}" in refusal.message
     assert not {"{", "}"} & set(refusal.message + refusal.fix)
     assert len(refusal.fix) > 20
+    assert refusal.fix.endswith(".")
+    assert "rotator login" not in re.sub("`[^`]*`", "", refusal.fix)
 
 
 @pytest.mark.parametrize(("suberror", "code"), SUBERRORS.items())

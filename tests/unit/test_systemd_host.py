@@ -43,6 +43,22 @@ def test_host_hears_every_message_when_it_listens(listener: tuple[str, socket.so
     assert heard[3:] == ["WATCHDOG=1", "STOPPING=1\nSTATUS=Stopping\nEXTEND_TIMEOUT_USEC=120000000"]
 
 
+def test_host_is_asked_for_more_time_while_something_takes_long(listener: tuple[str, socket.socket]) -> None:
+    """Again and again, and not any more once it is over."""
+    address, receiver = listener
+    host = SystemdHost({"NOTIFY_SOCKET": address})
+    with host.extending("Upgrading", timedelta(milliseconds=10)):
+        heard = [receiver.recv(1000).decode() for _ in range(3)]
+    assert heard == ["STATUS=Upgrading\nEXTEND_TIMEOUT_USEC=30000"] * 3
+    host.tell_ready("Working")
+    last = ""
+    while "READY" not in last:
+        last = receiver.recv(1000).decode()
+    receiver.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        receiver.recv(1000)
+
+
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere/notify"}])
 def test_host_is_told_nothing_when_nobody_listens(environment: dict[str, str]) -> None:
     host = SystemdHost(environment)

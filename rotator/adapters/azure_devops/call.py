@@ -30,7 +30,7 @@ class Call:
     @property
     def login(self) -> str:
         """The command that signs the account in again."""
-        return f"rotator login {self.account or 'ACCOUNT'}"
+        return f"`rotator login {self.account or 'ACCOUNT'}`"
 
     @property
     def is_harmless(self) -> bool:

@@ -44,7 +44,7 @@ class PatError:
 _TENANT_ADMIN = (
     "Ask an Azure DevOps Administrator of the Entra tenant (Organization settings, Microsoft Entra, tenant policies)"
 )
-_SIGN_IN = "Sign in again: rotator login {account}."
+_SIGN_IN = "Sign in again: run `rotator login {account}`."
 _CLIENT = "Check accounts[].client_id and that the app registration has the delegated Azure DevOps permission."
 _GONE = "Run rotator scan: the PAT was revoked or belongs to another user; adopt its successor or forget it."
 _SPLIT = (
@@ -97,7 +97,7 @@ PAT_ERRORS: dict[str, PatError] = {
         Remedy.ASK_FOR_ACCESS,
         "service_principal",
         "only users can have PATs, and the sign-in is not a user's",
-        "Sign in as a user (rotator login {account}): a service principal cannot create PATs.",
+        "Sign in as a user (`rotator login {account}`): a service principal cannot create PATs.",
     ),
     "accessDenied": PatError(
         Remedy.ASK_FOR_ACCESS,

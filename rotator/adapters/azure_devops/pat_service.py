@@ -82,7 +82,7 @@ class AzureDevOpsPatService:
         reply = self._ask(call)
         identity = parse_identity(reply.document)
         if identity is None:
-            fix = f"Sign in again (rotator login {account}), and check that the user is a member of {organization}."
+            fix = f"Sign in again (`rotator login {account}`), and check that the user is a member of {organization}."
             raise make_denied(call, reply.trace, "anonymous", "it does not know who is asking", fix)
         return identity
 

@@ -154,7 +154,7 @@ def _sign_in_page(call: Call, answer: Answer) -> RemoteError:
     """Return the error for a page in place of JSON: the service, or something in front of it, wants a sign-in."""
     host = urlsplit(answer.headers.get("Location", "")).hostname
     what = f"it redirected to {host}" if host else f"it answered {answer.status} with a sign-in page"
-    return make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: {call.login}. {_NO_PAGE}")
+    return make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: run {call.login}. {_NO_PAGE}")
 
 
 def _rejected(call: Call, trace: Trace, message: str) -> RemoteError:

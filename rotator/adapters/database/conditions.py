@@ -19,7 +19,7 @@ class SqlConditionsReader:
     def load(self) -> tuple[Condition, ...]:
         """See the port."""
         rows = self._connection.execute(select(table))
-        found = (Condition(row.kind, row.subject, row.since, row.told_at) for row in rows)
+        found = (Condition(row.kind, row.subject, row.since, row.told_at, row.code) for row in rows)
         return tuple(sorted(found, key=lambda condition: (condition.kind, condition.subject)))
 
 
@@ -29,15 +29,9 @@ class SqlConditions(SqlConditionsReader):
     def begin(self, condition: Condition) -> None:
         """See the port."""
         insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
-        self._connection.execute(
-            insert.on_conflict_do_nothing(),
-            {
-                "kind": condition.kind,
-                "subject": condition.subject,
-                "since": condition.since,
-                "told_at": condition.told_at,
-            },
-        )
+        keys = [table.c.kind, table.c.subject]
+        cause = {"code": condition.code}
+        self._connection.execute(insert.values(vars(condition)).on_conflict_do_update(index_elements=keys, set_=cause))
 
     def end(self, kind: ConditionKind, subject: str) -> None:
         """See the port."""

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL
 from rotator.adapters.database.engine import is_postgresql
 from rotator.adapters.database.failures import describe
 from rotator.adapters.database.schema import REVISIONS, managed_pat
-from rotator.errors import DatabaseError
+from rotator.errors import SchemaError
 
 HEAD = REVISIONS[-1]
 _OLDEST_POSTGRESQL = 15
@@ -18,13 +18,13 @@ _VERSION = table("alembic_version", column("version_num"))
 def load_revision(connection: Connection) -> str | None:
     """Return the schema's revision, None for an empty database.
 
-    DatabaseError `database_foreign` when it holds another program's tables, `database_newer` when a later rotator
+    SchemaError `database_foreign` when it holds another program's tables, `database_newer` when a later rotator
     has upgraded it, `database_version` for a PostgreSQL server that is too old.
     """
     where = describe(connection.engine.url)
     server = connection.dialect.server_version_info
     if is_postgresql(connection) and server is not None and int(server[0]) < _OLDEST_POSTGRESQL:
-        raise DatabaseError(
+        raise SchemaError(
             f"{where} runs version {server[0]}; the oldest supported is {_OLDEST_POSTGRESQL}",
             code="database_version",
             fix="Upgrade the PostgreSQL server.",
@@ -38,12 +38,12 @@ def load_revision(connection: Connection) -> str | None:
     if known is None and set(tables) <= {_VERSION.name}:
         return None
     if known is None or managed_pat.name not in tables:
-        raise DatabaseError(
+        raise SchemaError(
             f"{where} holds another program's tables, such as {min(tables)}",
             code="database_foreign",
             fix="Point the `database` setting at an empty database, or at the one that rotator created.",
         )
-    raise DatabaseError(
+    raise SchemaError(
         f"{where} has schema {known}, newer than {HEAD}, the newest that this version of rotator knows",
         code="database_newer",
         fix="Install the version of rotator that upgraded it, or a later one.",
@@ -51,21 +51,21 @@ def load_revision(connection: Connection) -> str | None:
 
 
 def check_revision(connection: Connection) -> None:
-    """Raise DatabaseError unless the schema is the one that this rotator needs."""
+    """Raise SchemaError unless the schema is the one that this rotator needs."""
     found = load_revision(connection)
     url = connection.engine.url
     if found is None:
         raise make_not_initialised(url)
     if found != HEAD:
-        raise DatabaseError(
+        raise SchemaError(
             f"{describe(url)} has schema {found}, older than {HEAD}, which this version of rotator needs",
             code="database_older",
             fix="Run `rotator db upgrade`.",
         )
 
 
-def make_not_initialised(url: URL) -> DatabaseError:
+def make_not_initialised(url: URL) -> SchemaError:
     """Return the error for a database without tables, or an SQLite file that does not exist."""
-    return DatabaseError(
+    return SchemaError(
         f"{describe(url)} has no tables yet", code="database_not_initialised", fix="Run `rotator db upgrade`."
     )

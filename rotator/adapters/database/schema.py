@@ -36,7 +36,7 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 19))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 20))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -168,6 +168,7 @@ condition = Table(
     Column("subject", Text, primary_key=True),
     Column("since", Moment, nullable=False),
     Column("told_at", Moment),
+    Column("code", Text),
 )
 
 pending_revocation = Table(

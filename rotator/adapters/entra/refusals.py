@@ -48,7 +48,7 @@ class Asked:
     def try_later(self) -> str:
         """The fix when Entra cannot be asked now."""
         if self.is_login:
-            return f"Wait a minute, then run: rotator login {self.account}"
+            return f"Wait a minute, then run `rotator login {self.account}`."
         return "Nothing to do: rotator tries again later."
 
     def words(self) -> dict[str, str]:
@@ -57,14 +57,15 @@ class Asked:
         return {
             **vars(self),
             "service": service,
-            "login": f"rotator login {self.account}",
+            "login": f"`rotator login {self.account}`",
+            "browser_login": f"`rotator login {self.account} --browser`",
             "consent_url": f"{self.authority}/{self.tenant}/adminconsent?client_id={self.client_id}",
         }
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """A row of the table: our code, why (after "account NAME: "), and the fix; both with placeholders."""
+    """A row of the table: our code, why (after "account NAME: "), and the fix; both with placeholders, no full stop."""
 
     code: str
     why: str
@@ -75,49 +76,51 @@ _CONSENT = Meaning(
     "consent_missing",
     "nobody has consented that application {client_id} may use {service} for users of tenant {tenant}",
     "Ask an administrator of tenant {tenant} to give application {client_id} the delegated {service} permission "
-    "user_impersonation and to consent to it at {consent_url} , then run: {login}",
+    "user_impersonation and to consent to it at {consent_url} , then run {login}",
 )
 _MFA = Meaning(
     "mfa_required",
     "Entra asks {username} for a second factor (MFA)",
-    "{username} must sign in again with the second factor: {login}",
+    "{username} must sign in again with the second factor: run {login}",
 )
 _MFA_SETUP = Meaning(
     "mfa_setup_required",
     "{username} has to set up a second factor (MFA) first",
-    "{username} must sign in to https://aka.ms/mfasetup once and set it up, then run: {login}",
+    "{username} must sign in to https://aka.ms/mfasetup once and set it up, then run {login}",
 )
 _ACCESS = Meaning(
     "conditional_access",
     "a Conditional Access policy of tenant {tenant} does not allow this sign-in",
     "Ask an administrator of tenant {tenant} which Conditional Access policy applies (the sign-in log of {username} "
-    "names it) and to exempt {username} or this host from it, then run: {login}",
+    "names it) and to exempt {username} or this host from it, then run {login}",
 )
 _REVOKED = Meaning(
     "sign_in_revoked",
     "the sign-in of {username} was revoked, for example by a password change",
-    "{username} must sign in again: {login}",
+    "{username} must sign in again: run {login}",
 )
 _IDLE = Meaning(
     "sign_in_idle",
     "the sign-in of {username} has expired: it was not used for too long (usually 90 days)",
-    "{username} must sign in again: {login} (and run rotator at least weekly, so that the sign-in stays in use)",
+    "{username} must sign in again: run {login} (and run rotator at least weekly, so that the sign-in stays in use)",
 )
-_EXPIRED = Meaning("sign_in_expired", "the sign-in of {username} has expired", "{username} must sign in again: {login}")
+_EXPIRED = Meaning(
+    "sign_in_expired", "the sign-in of {username} has expired", "{username} must sign in again: run {login}"
+)
 _DECLINED = Meaning(
     "sign_in_declined",
     "the person declined the sign-in on the sign-in page",
-    "Run: {login} (and approve the request on the page)",
+    "Run {login} (and approve the request on the page)",
 )
 _CODE = Meaning(
     "device_code_expired",
     "the device code was not entered in time, or was already used",
-    "Run: {login} (and enter the new code within 15 minutes)",
+    "Run {login} (and enter the new code within 15 minutes)",
 )
 _CODE_BLOCKED = Meaning(
     "device_code_blocked",
     "a policy of tenant {tenant} does not let {username} sign in by device code",
-    "{username} must sign in with a browser: {login} --browser (or ask an administrator of tenant {tenant} to allow "
+    "{username} must sign in with a browser: run {browser_login} (or ask an administrator of tenant {tenant} to allow "
     "device code sign-in)",
 )
 _CLIENT_INVALID = Meaning(
@@ -151,30 +154,30 @@ _BY_NUMBER: dict[int, Meaning] = {
     70043: Meaning(
         "sign_in_frequency",
         "a sign-in frequency policy of tenant {tenant} ended the sign-in of {username}",
-        "{username} must sign in again: {login} (and ask an administrator of tenant {tenant} for a longer sign-in "
+        "{username} must sign in again: run {login} (and ask an administrator of tenant {tenant} for a longer sign-in "
         "frequency, or this will come back)",
     ),
     50057: Meaning(
         "user_disabled",
         "the user {username} is disabled",
-        "Ask an administrator of tenant {tenant} to enable {username}, then run: {login}",
+        "Ask an administrator of tenant {tenant} to enable {username}, then run {login}",
     ),
     50055: Meaning(
         "password_expired",
         "the password of {username} has expired",
-        "{username} must change the password, then run: {login}",
+        "{username} must change the password, then run {login}",
     ),
     50105: Meaning(
         "user_not_assigned",
         "{username} is not assigned to application {client_id}",
-        "Ask an administrator of tenant {tenant} to assign {username} to application {client_id}, then run: {login}",
+        "Ask an administrator of tenant {tenant} to assign {username} to application {client_id}, then run {login}",
     ),
     **dict.fromkeys(
         (50020, 50034),
         Meaning(
             "user_unknown",
             "the user does not exist in tenant {tenant}",
-            "Correct tenant or username of account {account}, or have the user invited, then run: {login}",
+            "Correct tenant or username of account {account}, or have the user invited, then run {login}",
         ),
     ),
     7000222: Meaning(
@@ -209,7 +212,7 @@ _BY_NUMBER: dict[int, Meaning] = {
         "redirect_unregistered",
         "application {client_id} has no redirect address http://localhost",
         "Add http://localhost under 'Mobile and desktop applications' in the app registration {client_id}, "
-        "then run: {login}",
+        "then run {login}",
     ),
     500011: Meaning(
         "service_unknown",
@@ -244,7 +247,7 @@ _BY_ERROR: dict[str, Meaning] = {
 _UNKNOWN = Meaning(
     "sign_in_refused",
     "Entra refused the sign-in of {username}: {said}",
-    "Run: {login} (if it is refused again, show this line to an administrator of tenant {tenant})",
+    "Run {login} (if it is refused again, show this line to an administrator of tenant {tenant})",
 )
 
 
@@ -278,7 +281,7 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
         f"account {asked.account}: {meaning.why.format(**words)} ({trace})",
         account=asked.account,
         code=meaning.code,
-        fix=meaning.fix.format(**words),
+        fix=f"{meaning.fix.format(**words)}.",
     )
 
 
@@ -289,7 +292,7 @@ def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
         f"account {asked.account}: nobody is signed in{why}",
         account=asked.account,
         code="not_signed_in",
-        fix=f"{asked.username} must sign in: rotator login {asked.account}",
+        fix=f"{asked.username} must sign in: run `rotator login {asked.account}`.",
     )
 
 
@@ -300,7 +303,7 @@ def make_wrong_user(asked: Asked, found: str) -> SignInRequiredError:
         f"for {asked.username}; nothing was kept",
         account=asked.account,
         code="wrong_user",
-        fix=f"Run: rotator login {asked.account} (and choose {asked.username} on the sign-in page), "
+        fix=f"Run `rotator login {asked.account}` (and choose {asked.username} on the sign-in page), "
         f"or correct username of account {asked.account} in the settings.",
     )
 
@@ -314,7 +317,7 @@ def make_no_refresh_token(asked: Asked) -> SignInRequiredError:
         account=asked.account,
         code="no_refresh_token",
         fix="Ask an administrator of tenant {tenant} whether application {client_id} may have offline_access, and "
-        "which policy keeps refresh tokens from it, then run: {login}".format(**words),
+        "which policy keeps refresh tokens from it, then run {login}.".format(**words),
     )
 
 
@@ -325,7 +328,7 @@ def make_not_a_user(asked: Asked) -> SignInRequiredError:
         "identities cannot own PATs",
         account=asked.account,
         code="service_principal",
-        fix=f"{asked.username} must sign in as a person: rotator login {asked.account}",
+        fix=f"{asked.username} must sign in as a person: run `rotator login {asked.account}`.",
     )
 
 
@@ -354,7 +357,7 @@ def _find_meaning(answer: Answer, error: str, number: int | None, asked: Asked) 
     return found
 
 
-_MFA_BY_BROWSER = Meaning(_MFA.code, _MFA.why, "{username} must sign in with a browser: {login} --browser")
+_MFA_BY_BROWSER = Meaning(_MFA.code, _MFA.why, "{username} must sign in with a browser: run {browser_login}")
 
 
 def _say(answer: Answer) -> str:

@@ -167,8 +167,8 @@ class EntraSignIn:
                     f"{timeout.total_seconds():.0f} seconds",
                     account=account,
                     code="browser_timeout",
-                    fix=f"Run again: rotator login {account} --browser, or without a browser on this host: "
-                    f"rotator login {account} --device-code",
+                    fix=f"Run `rotator login {account} --browser` again, or without a browser on this host "
+                    f"`rotator login {account} --device-code`.",
                 )
             if "code" not in answer:
                 raise make_refusal(answer, asked)

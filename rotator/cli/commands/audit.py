@@ -55,7 +55,7 @@ def audit() -> None:
 def _check_event(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
     """The name of an event, which the catalogue must have: a typing error must not look like a log without it."""
     from rotator.domain.events.catalogue import CATALOGUE
-    from rotator.settings.words import say_did_you_mean
+    from rotator.domain.words import say_did_you_mean
 
     if name is not None and name not in CATALOGUE:
         raise click.BadParameter(f'there is no event "{name}"{say_did_you_mean(name, CATALOGUE)}')

@@ -108,9 +108,13 @@ def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -
 
 
 def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[PatStatus, ...]:
-    unknown = sorted(set(names) - {row.name for row in rows})
+    from rotator.domain.words import say_did_you_mean
+
+    known = {row.name for row in rows}
+    unknown = [f'"{name}"{say_did_you_mean(name, known)}' for name in sorted(set(names) - known)]
     if unknown:
-        raise UsageError(f"there is no PAT named {', '.join(unknown)}", fix="See `rotator status` for the names.")
+        said = " and none ".join(f"named {name}" for name in unknown)
+        raise UsageError(f"there is no PAT {said}", fix="See `rotator status` for the names.")
     return tuple(row for row in rows if (not names or row.name in names) and (not states or row.state.value in states))
 
 
