@@ -100,7 +100,7 @@ def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> Adop
     refusals = list(plan.refusals)
     record_policy(run)
     with run.services.database.begin() as work:
-        busy = _find_busy(run, work, ids)
+        busy = _find_busy(run, work, plan.proposals, now)
         keepers = load_keepers(work, ids, now)
         busy |= refuse_past(work, ids) if by_rule else {}
         for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
@@ -177,21 +177,35 @@ def _is_tracked(keeper: Keeper | None) -> bool:
     return keeper is not None and keeper.is_in_use
 
 
-def _find_busy(run: RunContext, work: UnitOfWork, ids: list[str]) -> dict[str, Refusal]:
-    """Refuse, by id, what a run may be revoking now, because it works on the ManagedPat that the PAT belonged to.
+def _find_busy(run: RunContext, work: UnitOfWork, proposals: Iterable[Proposal], now: datetime) -> dict[str, Refusal]:
+    """Refuse, by id, what may be revoked just now, because a run works on the ManagedPat that the PAT came from.
 
-    Where no run does, that is claimed for the length of this transaction: none begins meanwhile.
+    Where no run does, that is claimed for the length of this transaction: none begins meanwhile, and what was begun
+    before is there to be read.
     """
+    sources: dict[str, list[str]] = {}
+    keepers = load_keepers(work, [item.record.authorization_id for item in proposals], now)
+    for proposal in proposals:
+        for name in _list_sources(proposal.listed, keepers):
+            sources.setdefault(name, []).append(proposal.record.authorization_id)
     busy: dict[str, Refusal] = {}
-    asked = [item for item in work.revocations.load() if item.authorization_id in ids and not item.is_detached]
-    for name in sorted(work.inventory.find_names({item.name for item in asked})):
+    for name in sorted(work.inventory.find_names(sources)):
         try:
             claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
             work.claims.release(claim)
         except ClaimHeldError:
-            ids_of = [item.authorization_id for item in asked if item.name == name]
-            busy |= {found: Refusal(RefusalKind.BEING_REVOKED, found, name) for found in ids_of}
+            busy |= {found: Refusal(RefusalKind.BEING_REVOKED, found, name) for found in sources[name]}
     return busy
+
+
+def _list_sources(listed: Listed, keepers: Keepers) -> set[str]:
+    """Return the ManagedPats under whose claim a listed PAT may be revoked although nothing forbids to adopt it."""
+    listing, pat = listed
+    pending = keepers.find_pending(pat.authorization_id)
+    keeper = keepers.find(pat, listing.account, listing.organization, listing.identity.organization_id)
+    names = {pending.name} if pending is not None and not pending.is_detached else set()
+    is_possible = keeper is not None and keeper.is_managed and keeper.kind is KeeperKind.POSSIBLE_MINT
+    return names | ({keeper.name} if keeper is not None and is_possible else set())
 
 
 def _refuse_requested(run: RunContext, pat: ManagedPat, keepers: Keepers, now: datetime) -> Refusal | None:
