@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
@@ -165,6 +165,8 @@ class ManagedPat:
     taken_over: bool = False
     """A rule took it over, and no rotation has replaced it since: who uses it may read no secret of ours."""
     epoch: int = 0
+    record_id: str | None = field(default=None, compare=False)
+    """Which record it is: the inventory gives it when the record is added. A later one of that name has another."""
 
     def __post_init__(self) -> None:
         check_aware(self.valid_from)

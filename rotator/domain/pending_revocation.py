@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
@@ -25,8 +25,7 @@ class RevocationKind(StrEnum):
 class PendingRevocation:
     """One PAT of ours that was to be revoked, until the server's lists show that it is gone.
 
-    `name`, `vault` and `secret_name` are those of the ManagedPat that it belonged to. `is_detached`: that was
-    forgotten; from then on the PAT is only looked for, and never revoked, whatever gets the name later.
+    `name`, `vault` and `secret_name` are those of the ManagedPat that it belonged to.
     `since` is when its revocation was first answered, `requested_at` when it was last requested, `requests` how often.
     `missed_at` is when a look first did not find it without proving that it is gone. `valid_to` is its expiry.
     """
@@ -44,16 +43,22 @@ class PendingRevocation:
     requests: int = 1
     rotation_id: str | None = None
     missed_at: datetime | None = None
-    is_detached: bool = False
+    record_id: str | None = field(default=None, compare=False)
+    """The record that it belongs to, noted when it is stored; None once that was forgotten."""
 
     def __post_init__(self) -> None:
         for moment in (self.valid_to, self.since, self.requested_at):
             check_aware(moment)
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether its ManagedPat was forgotten: the PAT is only looked for, never revoked, whatever gets the name."""
+        return self.record_id is None
+
     def belongs_to(self, pat: ManagedPat) -> bool:
         """Whether that record is the one that it was requested for: what its secret hands out decides about the PAT."""
-        mine = (self.name, self.account, self.organization, make_place(self.vault, self.secret_name))
-        return not self.is_detached and mine == (pat.name, pat.account, pat.organization, pat.place)
+        mine = (self.record_id, self.account, self.organization, make_place(self.vault, self.secret_name))
+        return not self.is_detached and mine == (pat.record_id, pat.account, pat.organization, pat.place)
 
     def request(self, at: datetime) -> Self:
         """Return it as it is once its first request was answered, at that time."""

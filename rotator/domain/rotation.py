@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
 from rotator.domain.clocks import MOST_SKEW, BootMoment
-from rotator.domain.managed_pat import Failure, Pat, check_aware, make_scopes
+from rotator.domain.managed_pat import Failure, Pat, check_aware, make_place, make_scopes
 from rotator.domain.marker import carries_mark
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import IllegalTransitionError
@@ -142,6 +142,8 @@ class Rotation:
     """Its display name carries a mark that we made; what only looks like one is a person's."""
     keeps_predecessor: bool = False
     """Its old PAT was taken over by a rule: when the overlap is over, it is left behind for a person, not revoked."""
+    record_id: str | None = field(default=None, compare=False)
+    """The record that it belongs to, noted when it is journaled; None once that was forgotten."""
 
     def __post_init__(self) -> None:
         moments = (
@@ -163,6 +165,20 @@ class Rotation:
     def is_open(self) -> bool:
         """Whether it still has something to do."""
         return self.state not in CLOSED_STATES
+
+    @property
+    def has_record(self) -> bool:
+        """Whether its ManagedPat is still in the inventory: a later one of that name is another."""
+        return self.record_id is not None
+
+    @property
+    def place(self) -> str:
+        """Where its value goes, in the one spelling of `ManagedPat.place`."""
+        return make_place(self.vault, self.secret_name)
+
+    def is_of(self, name: str) -> bool:
+        """Whether it belongs to the record that has this name now."""
+        return self.has_record and self.name == name
 
     def is_misdated(self, now: datetime) -> bool:
         """Whether its overlap is to end later than an overlap that begins now: a wrong clock dated it."""

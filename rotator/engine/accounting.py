@@ -46,7 +46,7 @@ _MINT_KINDS = ((Likeness.OURS, KeeperKind.SENT_MINT), (Likeness.NEAR, KeeperKind
 class Keeper:
     """What accounts for one PAT: the ManagedPat called `name`, by its `record` or by one `rotation` of it.
 
-    `is_managed`: the inventory still has a record of that name.
+    `is_managed`: the inventory still has the record; one that has got its name since is another.
     """
 
     kind: KeeperKind
@@ -76,15 +76,13 @@ class Keepers:
     """Everything that accounts for certain PATs, as one transaction saw it.
 
     `rotations` are the open ones and those that left PATs, `mints` those whose mint was sent and is not answered, the
-    oldest first each; `minted_ids` are those of them that any rotation made. `names` are those of these rotations that
-    have a record.
+    oldest first each; `minted_ids` are those of them that any rotation made.
     """
 
     pats: tuple[ManagedPat, ...]
     rotations: tuple[Rotation, ...]
     mints: tuple[Rotation, ...]
     minted_ids: frozenset[str]
-    names: frozenset[str]
     pending: tuple[PendingRevocation, ...] = ()
     """The revocations that are not proven yet: such a PAT lives on against our will, and nobody uses it."""
 
@@ -92,15 +90,19 @@ class Keepers:
         """The pending revocation of a PAT."""
         return next((item for item in self.pending if item.authorization_id == authorization_id), None)
 
-    def find_by_id(self, authorization_id: str, *, besides: str | None = None) -> Keeper | None:
+    def find_by_id(self, authorization_id: str, *, besides: str = "") -> Keeper | None:
         """What accounts for an id: any record, or a rotation of a ManagedPat other than the one called `besides`."""
         for pat in self.pats:
             if pat.authorization_id == authorization_id:
                 return Keeper(KeeperKind.RECORD, pat.name, record=pat)
-        naming = [r for r in self.rotations if r.name != besides and authorization_id in list_kept_ids(r)]
-        rotation = next((r for r in naming if r.is_open), naming[-1] if naming else None)
-        if rotation is None:
+        naming = [
+            rotation
+            for rotation in self.rotations
+            if authorization_id in list_kept_ids(rotation) and not rotation.is_of(besides)
+        ]
+        if not naming:
             return None
+        rotation = max(reversed(naming), key=lambda rotation: (rotation.is_open, rotation.has_record))
         return self._keep(_CLOSED_KINDS.get(rotation.state, KeeperKind.ROTATION), rotation)
 
     def find(
@@ -116,7 +118,7 @@ class Keepers:
         alike = [
             (compare_mint(pat, rotation, organization_id), rotation)
             for rotation in self.mints
-            if (rotation.account, rotation.organization) == (account, organization) and rotation.name != besides
+            if (rotation.account, rotation.organization) == (account, organization) and not rotation.is_of(besides)
         ]
         for wanted, kind in _MINT_KINDS:
             for likeness, rotation in alike:
@@ -125,7 +127,7 @@ class Keepers:
         return None
 
     def _keep(self, kind: KeeperKind, rotation: Rotation) -> Keeper:
-        return Keeper(kind, rotation.name, rotation.name in self.names, rotation=rotation)
+        return Keeper(kind, rotation.name, rotation.has_record, rotation=rotation)
 
 
 def get_ids(rotation: Rotation) -> tuple[str, ...]:
@@ -161,6 +163,5 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
         rotations=tuple(rotation for rotation in naming if list_kept_ids(rotation)),
         mints=mints,
         minted_ids=frozenset(r.new_authorization_id for r in naming if r.new_authorization_id is not None),
-        names=reading.inventory.find_names({r.name for r in (*mints, *naming)}),
         pending=pending,
     )

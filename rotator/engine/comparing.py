@@ -130,7 +130,7 @@ def _find_late(keepers: Keepers, listing: Listing, mark_key: SecretValue | None)
     late: dict[str, Rotation] = {}
     for rotation in keepers.mints:
         is_here = (rotation.account, rotation.organization) == (listing.account, listing.organization)
-        if rotation.is_open or not is_here or rotation.name not in keepers.names:
+        if rotation.is_open or not is_here or not rotation.has_record:
             continue
         ours = [
             pat.authorization_id

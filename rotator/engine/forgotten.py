@@ -9,7 +9,6 @@ from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
-from rotator.ports.database import Reading
 
 RECORD_GONE = "record_gone"
 """The code of the failure of such a rotation."""
@@ -22,15 +21,9 @@ def close_forgotten(run: RunContext) -> tuple[Rotation, ...]:
     from now on.
     """
     with run.services.database.read() as reading:
-        forgotten = _find_forgotten(reading)
+        forgotten = [rotation for rotation in reading.journal.load_open() if not rotation.has_record]
     closed = [_close(run, rotation.name) for rotation in forgotten]
     return tuple(rotation for found in closed for rotation in found)
-
-
-def _find_forgotten(reading: Reading) -> list[Rotation]:
-    unfinished = reading.journal.load_open()
-    names = reading.inventory.find_names({rotation.name for rotation in unfinished})
-    return [rotation for rotation in unfinished if rotation.name not in names]
 
 
 def _close(run: RunContext, name: str) -> list[Rotation]:
@@ -42,8 +35,8 @@ def _close(run: RunContext, name: str) -> list[Rotation]:
         "`rotator scan` shows what it left behind: adopt the PAT that is used, revoke the others in Azure DevOps.",
     )
     with run.services.database.begin() as work:
-        unfinished = [rotation for rotation in work.journal.load_for(name) if rotation.is_open]
-        if work.inventory.find_names([name]) or not unfinished:
+        unfinished = [r for r in work.journal.load_open() if r.name == name and not r.has_record]
+        if not unfinished:
             return []
         work.inventory.add(_make_stand_in(unfinished[0]))
         claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)

@@ -95,8 +95,8 @@ def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
 
 def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> dict[str, str]:
     """Make the tag with the intent of the rotation at hand, and with those beside it that may still matter."""
-    name, now = held.pat.name, held.services.clock.now()
-    rotations = held.load(lambda reading: reading.journal.load_for(name))
+    place, now = held.pat.place, held.services.clock.now()
+    rotations = held.load(lambda reading: reading.journal.load_for_place(place))
     pending = held.load(lambda reading: reading.revocations.load())
     over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}
     kept = [i for i in _read(versions) if i.rotation_id not in over and i.planned_valid_to > now]

@@ -57,7 +57,7 @@ def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
     with run.services.database.begin() as work:
         pat = check_managed(work, name)
         claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
-        if new_name != name and any(rotation.is_open for rotation in work.journal.load_for(new_name)):
+        if new_name != name and any(rotation.name == new_name for rotation in work.journal.load_open()):
             raise UsageError(
                 f"an unfinished rotation has the name {new_name}, and its record is gone",
                 fix="Run `rotator once`: it closes that rotation.",

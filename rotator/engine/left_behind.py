@@ -50,7 +50,7 @@ class LeftBehind:
     """A PAT that was left behind by the ManagedPat called `name`, and the `rotation` that it seems to come from.
 
     `needs_person`: no run will revoke it by itself. `rotation_id` is None where a person revoked it by hand.
-    `is_managed`: the inventory still has a record of that name, so that it can be revoked on a person's word.
+    `is_managed`: the inventory still has that record, so that it can be revoked on a person's word.
     """
 
     kind: LeftBehindKind
@@ -71,7 +71,8 @@ def find_left_behind(
         pending = keepers.find_pending(pat.authorization_id)
         if pending is not None and (pending.account, pending.organization) == (account, organization):
             kind = LeftBehindKind.PENDING_REVOCATION
-            left = LeftBehind(kind, pat, pending.name, pending.rotation_id, needs_person=pending.is_detached)
+            is_detached = pending.is_detached
+            left = LeftBehind(kind, pat, pending.name, pending.rotation_id, None, is_detached, not is_detached)
             keeper = keepers.find_by_id(pat.authorization_id)
             if keeper is None or not keeper.is_in_use:
                 found.append(left)
@@ -116,7 +117,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
             continue
         for left in find_left_behind(known.keepers, account, organization, listing.pats):
             if left.pat.authorization_id == authorization_id:
-                _check_record(known, left)
+                _check_record(left)
                 _revoke(run, listing, left)
                 confirm_requested(run, view, began)
                 _forget_untracked(run, listing, left)
@@ -129,15 +130,14 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
     )
 
 
-def _check_record(known: Known, left: LeftBehind) -> None:
+def _check_record(left: LeftBehind) -> None:
     identifier, name = left.pat.authorization_id, left.name
-    is_pending = left.kind is LeftBehindKind.PENDING_REVOCATION
-    if name not in {pat.name for pat in known.pats} or (is_pending and left.needs_person):
+    if not left.is_managed:
         raise UsageError(
             f"{identifier} was left behind by {name}, which is no longer managed",
             fix="Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt`.",
         )
-    if is_pending:
+    if left.kind is LeftBehindKind.PENDING_REVOCATION:
         raise UsageError(
             f"the revocation of {identifier} was requested already and is not confirmed",
             code="revocation_pending",

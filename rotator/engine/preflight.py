@@ -189,7 +189,11 @@ def _plan_expiry(held: ClaimedPat, source: Source, display_name: str, now: datet
     with held.services.database.read() as reading:
         taken = {
             other.planned_valid_to
-            for other in (*reading.journal.load_open(), *reading.journal.load_for(pat.name))
+            for other in (
+                *reading.journal.load_open(),
+                *reading.journal.load_sent_mints(now),
+                *reading.journal.load_for(pat.name),
+            )
             if other.organization == pat.organization and other.display_name == display_name
         }
     taken |= {listed.valid_to for listed in source.listing.pats if listed.display_name == display_name}

@@ -34,7 +34,8 @@ class Writer(StrEnum):
 class Provenance:
     """Says who wrote each version of one ManagedPat's secret.
 
-    `current` is the PAT whose value consumers should read, `rotations` are all of its rotations.
+    `current` is the PAT whose value consumers should read, `rotations` are all that wrote its secret, whatever record
+    had that.
     """
 
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
@@ -62,7 +63,7 @@ def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
     Once its clone is `stored`, that is what consumers should read, although the record still names the old PAT.
     """
     with run.services.database.read() as reading:
-        rotations = reading.journal.load_for(pat.name)
+        rotations = reading.journal.load_for_place(pat.place)
     stored = next((r.new_authorization_id for r in rotations if r.state is RotationState.STORED), None)
     return Provenance(stored or pat.authorization_id, rotations)
 
@@ -76,7 +77,7 @@ def find_writer_name(
     if owner is None:
         return None
     with run.services.database.read() as reading:
-        known = {rotation.id for rotation in reading.journal.load_for(owner)}
+        known = {rotation.id for rotation in reading.journal.load_for_place(place)}
     return owner if any(version.tags.get(ROTATION_TAG) in known for version in versions) else None
 
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import SecretRead
-from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed
+from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed, make_place
 from rotator.domain.marker import strip_mark
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
@@ -148,13 +148,13 @@ def _belongs_to_another(reading: Reading, authorization_id: str, name: str, now:
 
 def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
     """Close the rotation that this database held as open, and enter the rotations that really wrote the secret."""
-    now, known = run.services.clock.now(), work.journal.load_for(item.record.name)
+    now, known = run.services.clock.now(), work.journal.load_for_place(item.record.place)
     writers = [_make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
         writers.append(_make_last_writer(run, item, item.version, find_latest(run, work)))
     ids = {writer.id for writer in writers}
     for rotation in known:
-        if rotation.is_open and rotation.id not in ids:
+        if rotation.is_open and rotation.is_of(item.record.name) and rotation.id not in ids:
             failure = Failure("rebuilt", "the inventory was rebuilt from the vault, which is ahead of this rotation")
             work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
     for writer in writers:
@@ -224,7 +224,7 @@ class _Look:
     ) -> Found | Refusal:
         """Find what the versions of one secret say about its record, or why only a person can tell."""
         before, (newer, version) = self.records.get(name), _split(versions, listing)
-        gone = self._drop_known(name, newer)
+        gone = self._drop_known(location, newer)
         recorded = before.authorization_id if before is not None else None
         pat = listing.find(version.tags[AUTHORIZATION_TAG] if version is not None else recorded)
         kind = RefusalKind.PAT_GONE if pat is None else None
@@ -252,10 +252,10 @@ class _Look:
         except VerificationError:
             return False
 
-    def _drop_known(self, name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
+    def _drop_known(self, location: SecretLocation, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """Return the newest version of each rotation that is not in the journal."""
         with self._run.services.database.read() as reading:
-            provenance = Provenance("", reading.journal.load_for(name))
+            provenance = Provenance("", reading.journal.load_for_place(make_place(location.vault, location.name)))
         found: dict[str, SecretVersion] = {}
         for version in versions:
             if provenance.find_writer(version) is Writer.UNKNOWN:

@@ -149,7 +149,8 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             found.down[account.name, ""] = error
     now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
     found.revocations.gone += [p for p in known.pending if p.account not in accounts and p.valid_to <= now]
-    found.late_stores = {r.name for r in known.late_stores} & {pat.name for pat in known.pats}
+    late = {rotation.place for rotation in known.late_stores}
+    found.late_stores = {pat.name for pat in known.pats if pat.place in late}
     for pair in known.list_pairs(run.services.accounts, run.policy):
         if (pair[0], "") in found.down:
             continue

@@ -43,7 +43,6 @@ class Known:
             rotations=(*self.leaving, *self.open_rotations),
             mints=(*self.unconfirmed, *unanswered),
             minted_ids=self.minted_ids,
-            names=frozenset(pat.name for pat in self.pats),
             pending=self.pending,
         )
 

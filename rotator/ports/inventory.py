@@ -46,13 +46,19 @@ class Inventory(InventoryReader, Protocol):
     """The ManagedPats."""
 
     def add(self, pat: ManagedPat) -> None:
-        """Add a new record. UsageError if name, authorization id or secret location is already taken."""
+        """Add a new record, and give it an id. UsageError if name, authorization id or secret is already taken.
+
+        An open rotation of that name whose record is gone is its own from then on; one that is closed is not.
+        """
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
-        """Replace a record's fields except `epoch`. ClaimLostError unless the claim is the current one on it."""
+        """Replace a record's fields except `epoch` and its id.
+
+        ClaimLostError unless the claim is the current one on it.
+        """
 
     def remove(self, name: str, claim: Claim) -> None:
-        """Forget a record, keep its rotations, and detach its pending revocations from the name.
+        """Forget a record; its rotations and pending revocations are kept, and belong to no record from then on.
 
         ClaimLostError unless the claim is the current one on it.
         """

@@ -17,7 +17,13 @@ class JournalReader(Protocol):
         """Return every rotation that is not closed."""
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
-        """Return a ManagedPat's rotations, the newest first; those created at or after `since` if given."""
+        """Return the rotations of the record of that name, the newest first; those created since then if given.
+
+        None of an earlier record of that name.
+        """
+
+    def load_for_place(self, place: str) -> tuple[Rotation, ...]:
+        """Return the rotations of any record, forgotten ones too, whose values go to this secret, the newest first."""
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         """Return closed rotations without a known new PAT whose mint was sent and whose planned expiry is after `now`.
@@ -59,7 +65,7 @@ class Journal(JournalReader, Protocol):
         """
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
-        """Add a new rotation. ClaimHeldError when its ManagedPat has an open one already."""
+        """Add a new rotation: it belongs to the claimed record. ClaimHeldError when that has an open one already."""
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
-        """Replace a rotation."""
+        """Replace a rotation of the claimed record, or of none: then it belongs to the claimed one."""

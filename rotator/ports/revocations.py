@@ -24,7 +24,10 @@ class Revocations(RevocationsReader, Protocol):
     """
 
     def save(self, pending: PendingRevocation, claim: Claim) -> None:
-        """Add one, or replace that of the same PAT. ClaimLostError unless the claim is the current one on its name."""
+        """Add one, or replace that of the same PAT: it belongs to the claimed record.
+
+        ClaimLostError unless the claim is the current one on its name.
+        """
 
     def note_missed(self, authorization_id: str, at: datetime | None) -> None:
         """Note when a look first missed the PAT; None when it was seen. Does nothing if there is no such one."""

@@ -226,6 +226,7 @@ def test_inventory_rename_takes_rotations_and_pending_revocations_along(database
         assert reading.inventory.load("npm-feed") is None
         record = reading.inventory.load("feed")
         assert record == replace(make_managed_pat(), name="feed", epoch=claim.epoch)
+        assert {pending.record_id for pending in reading.revocations.load()} == {record.record_id}
         assert [rotation.id for rotation in reading.journal.load_for("feed")] == ["r2", "r1"]
         assert reading.journal.load_for("npm-feed") == ()
         assert [rotation.id for rotation in reading.journal.load_for("other")] == ["r3"]

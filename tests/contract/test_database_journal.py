@@ -161,8 +161,60 @@ def test_journal_keeps_rotations_when_the_record_is_removed(database: Database, 
         work.journal.insert(replace(make_rotation(), new_authorization_id="minted"), claim)
         work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
-        assert len(work.journal.load_for("npm-feed")) == 1
+        (kept,) = work.journal.load_naming(["minted"])
+        assert (kept.name, kept.has_record) == ("npm-feed", False)
         assert work.journal.load_minted_ids() == {"minted"}
+
+
+def test_journal_keeps_the_rotations_of_two_records_apart_when_they_have_one_name_after_another(
+    database: Database, claim: Claim, adopt: Adopt
+) -> None:
+    """What a secret holds, either may have written. A rotation of no record may be taken into one again, by a save."""
+    done = replace(make_rotation("old"), state=RotationState.FAILED)
+    elsewhere = replace(done, id="elsewhere", vault="https://OTHER.vault.azure.net/")
+    with database.begin() as work:
+        work.journal.insert(done, claim)
+        work.journal.insert(elsewhere, claim)
+        work.inventory.remove("npm-feed", claim)
+    namesake = adopt(make_managed_pat())
+    newer = replace(make_rotation("new", created_at=NOW + DAY), state=RotationState.COMPLETED)
+    with database.begin() as work:
+        work.journal.insert(newer, namesake)
+        record = work.inventory.load("npm-feed")
+        assert record is not None
+        (mine,) = work.journal.load_for("npm-feed")
+        assert (mine, mine.record_id, mine.is_of("npm-feed")) == (newer, record.record_id, True)
+        assert [(r.id, r.is_of("npm-feed")) for r in work.journal.load_leaving()] == [
+            ("elsewhere", False), ("old", False),
+        ]  # fmt: skip
+        assert work.journal.load_for_place(record.place) == (newer, done)
+        assert work.journal.load_for_place(elsewhere.place) == (elsewhere,)
+        work.journal.save(done, namesake)
+        assert work.journal.load_for("npm-feed") == (newer, done)
+
+
+def test_journal_save_is_refused_when_the_rotation_is_another_records(
+    database: Database, claim: Claim, adopt: Adopt
+) -> None:
+    other = adopt(make_managed_pat("other"))
+    with database.begin() as work:
+        work.journal.insert(make_rotation(), claim)
+        with pytest.raises(DatabaseError, match="no rotation r1"):
+            work.journal.save(make_rotation(name="other"), other)
+
+
+def test_open_rotation_is_taken_over_when_a_record_of_its_name_is_added(
+    database: Database, claim: Claim, adopt: Adopt
+) -> None:
+    """So that somebody finishes it; a closed one stays without a record."""
+    with database.begin() as work:
+        work.journal.insert(make_rotation(), claim)
+        work.journal.insert(replace(make_rotation("closed"), state=RotationState.FAILED), claim)
+        work.inventory.remove("npm-feed", claim)
+        assert [rotation.has_record for rotation in work.journal.load_open()] == [False]
+    adopt(make_managed_pat())
+    with database.read() as reading:
+        assert [rotation.id for rotation in reading.journal.load_for("npm-feed")] == ["r1"]
 
 
 def test_journal_counts_mints_when_begun_after_the_moment_asked_for(database: Database, claim: Claim) -> None:

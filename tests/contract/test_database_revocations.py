@@ -96,7 +96,8 @@ def test_revocation_outlives_its_record_detached_and_ends_once(database: Databas
     with database.begin() as work:
         work.inventory.rename("npm-feed", "feed", namesake)
     with database.begin() as work:
-        assert work.revocations.load() == (replace(PENDING, is_detached=True), theirs)
+        assert work.revocations.load() == (PENDING, theirs)
+        assert [item.is_detached for item in work.revocations.load()] == [True, False]
         assert work.revocations.end("id-theirs") is True
         assert work.revocations.end("id-old") is True
         assert work.revocations.end("id-old") is False

@@ -45,7 +45,7 @@ def test_open_rotation_is_closed_when_its_record_is_gone(url: str) -> None:
     run = world.make_run(replace(world.make_services(), database=database, closing_database=database))
     (closed,) = close_forgotten(run)
     with database.read() as reading:
-        (kept,) = reading.journal.load_for(NAME)
+        (kept,) = reading.journal.load_leaving()
         assert [pat.name for pat in reading.inventory.load_all()] == ["other"]
     assert (kept.state, kept.failure and kept.failure.code) == (RotationState.FAILED, RECORD_GONE)
     assert kept.failure == closed.failure

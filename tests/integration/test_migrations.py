@@ -43,13 +43,13 @@ lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
     claimed_by claimed_until hold all_organizations confirmed_version short_lived meant_lifetime
-    wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over
+    wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
-    missed_at vault secret_name is_detached
+    missed_at vault secret_name record_id
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
-    failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor
+    failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
     failure_code failure_message failure_fix
 """
@@ -232,8 +232,58 @@ def test_upgrade_gives_pending_revocations_the_secret_of_their_record_when_the_c
     with database.read() as reading:
         found = {item.authorization_id: item for item in reading.revocations.load()}
     database.close()
+    assert not found["owned"].is_detached
     assert found.pop("owned") == replace(owned, vault=record.vault, secret_name=record.secret_name)
-    assert found == {item.authorization_id: replace(item, is_detached=True) for item in strays}
+    assert found == {item.authorization_id: item for item in strays}
+    assert all(item.is_detached for item in found.values())
+
+
+def test_upgrade_gives_each_row_the_record_that_it_belongs_to_when_the_column_is_new(url: str) -> None:
+    """By its name. What is closed and wrote another secret is an earlier record's; so is what is detached."""
+    records = [
+        make_managed_pat("npm-feed"),
+        replace(make_managed_pat("docs"), vault="https://Contoso-KV.vault.azure.net/"),
+    ]
+    closed = replace(make_rotation("closed"), state=RotationState.FAILED)
+    elsewhere = "https://other.vault.azure.net"
+    rotations = (
+        closed,
+        replace(make_rotation("docs-1", "docs"), state=RotationState.COMPLETED),
+        replace(closed, id="namesake", vault=elsewhere),
+        replace(make_rotation("open"), vault=elsewhere),
+        replace(closed, id="forgotten", name="forgotten"),
+    )
+    pending = PendingRevocation(
+        authorization_id="owned",
+        name="npm-feed",
+        account="build-bot",
+        organization="contoso",
+        vault="",
+        secret_name="",
+        kind=RevocationKind.ROTATED,
+        valid_to=NOW,
+        since=NOW,
+        requested_at=NOW,
+    )
+    rows = [("managed_pat", list_managed_pat(record)) for record in records]
+    rows += [("rotation", list_rotation(rotation)) for rotation in rotations]
+    rows += [("pending_revocation", list_pending(replace(pending, authorization_id=i))) for i in ("owned", "detached")]
+    _build(url, "0018", *rows)
+    _execute(url, "UPDATE pending_revocation SET is_detached = TRUE WHERE authorization_id = 'detached'")
+    assert upgrade(url) == ("0018", HEAD)
+    database = SqlDatabase(url)
+    with database.read() as reading:
+        ids = {pat.name: pat.record_id for pat in reading.inventory.load_all()}
+        found = {name: {r.id for r in reading.journal.load_for(name)} for name in ids}
+        owners = {item.authorization_id: item.record_id for item in reading.revocations.load()}
+        places = {record.name: len(reading.journal.load_for_place(record.place)) for record in records}
+        assert not any(r.has_record for r in reading.journal.load_leaving() if r.id in ("namesake", "forgotten"))
+    database.close()
+    assert all(ids.values())
+    assert len(set(ids.values())) == 2
+    assert found == {"npm-feed": {"closed", "open"}, "docs": {"docs-1"}}
+    assert owners == {"owned": ids["npm-feed"], "detached": None}
+    assert places == {"npm-feed": 2, "docs": 1}
 
 
 def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:
@@ -376,6 +426,8 @@ def test_what_is_asked_for_often_is_found_by_an_index_when_asked_for(tmp_path: P
             reading.audit.load_newest_number()
             reading.inventory.load_by_ids(["id-1"])
             reading.inventory.find_names(["npm-feed"])
+            reading.journal.load_for("npm-feed")
+            reading.journal.load_for_place("https://contoso-kv.vault.azure.net/contoso-npm-feed")
             reading.journal.load_naming(["id-1"])
             reading.journal.load_sent_mints(NOW)
     finally:
@@ -388,6 +440,8 @@ def test_what_is_asked_for_often_is_found_by_an_index_when_asked_for(tmp_path: P
         "COVERING INDEX sqlite_autoindex_audit_event_1",
         "INDEX managed_pat_by_authorization",
         "COVERING INDEX sqlite_autoindex_managed_pat_1",
+        "INDEX rotation_by_record",
+        "INDEX rotation_by_location",
         "INDEX rotation_by_predecessor",
         "INDEX rotation_by_clone",
         "INDEX rotation_by_clone",

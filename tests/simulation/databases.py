@@ -19,10 +19,12 @@ import psycopg
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from rotator.adapters.database import schema
 from rotator.adapters.database.engine import make_engine, make_reader
 from rotator.adapters.database.migrate import upgrade
-from rotator.adapters.database.schema import metadata
+from rotator.adapters.database.records import ROTATION_COLUMNS, make_rotation
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.rotation import Rotation
 from rotator.ports.clock import BootClock
 from rotator.ports.database import Database, Reading, UnitOfWork
 from tests.support.commit_proxy import CommitProxy
@@ -52,6 +54,9 @@ class KeptDatabase(Database, Protocol):
 
     def snapshot(self) -> object:
         """Return all that is committed, for a look at it."""
+
+    def list_rotations(self) -> list[Rotation]:
+        """Return every rotation, the oldest first, whatever became of its record."""
 
     def back_up(self) -> Callable[[], None]:
         """Return a function that puts the database back to what is committed now."""
@@ -123,6 +128,10 @@ class SqliteKept:
     def snapshot(self) -> object:
         """See above."""
         return _dump(self._url)
+
+    def list_rotations(self) -> list[Rotation]:
+        """See above."""
+        return _list_rotations(self._url)
 
     def back_up(self) -> Callable[[], None]:
         """See above."""
@@ -203,6 +212,10 @@ class PostgresKept:
         """See above."""
         return _dump(self._url)
 
+    def list_rotations(self) -> list[Rotation]:
+        """See above."""
+        return _list_rotations(self._url)
+
     def back_up(self) -> Callable[[], None]:
         """See above. The triggers that keep the audit log as it is are off while it is put back."""
         kept = _dump(self._url)
@@ -211,7 +224,7 @@ class PostgresKept:
             engine = make_engine(make_url(self._url))
             with engine.begin() as connection:
                 connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
-                for table in metadata.sorted_tables:
+                for table in schema.metadata.sorted_tables:
                     connection.execute(table.delete())
                     if kept[table.name]:
                         connection.execute(table.insert(), [dict(row) for row in kept[table.name]])
@@ -227,13 +240,23 @@ class PostgresKept:
         self._proxy.close()
 
 
+def _list_rotations(url: str) -> list[Rotation]:
+    """The whole journal."""
+    engine = make_engine(make_url(url))
+    query = select(*ROTATION_COLUMNS).order_by(schema.rotation.c.created_at, schema.rotation.c.id)
+    with make_reader(engine).begin() as connection:
+        found = [make_rotation(row) for row in connection.execute(query)]
+    engine.dispose()
+    return found
+
+
 def _dump(url: str) -> dict[str, list[dict[str, object]]]:
     """All rows of all tables."""
     engine = make_engine(make_url(url))
     with make_reader(engine).begin() as connection:
         found = {
             table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
-            for table in metadata.sorted_tables
+            for table in schema.metadata.sorted_tables
         }
     engine.dispose()
     return found

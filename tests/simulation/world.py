@@ -399,11 +399,7 @@ class World:
 
     def load_rotations(self) -> list[Rotation]:
         """Every rotation of the journal, the oldest first."""
-        with self.database.read() as reading:
-            recorded = {pat.name for pat in reading.inventory.load_all()}
-            names = sorted({*self.spots, *self.adopted, *self.renamed, *recorded})
-            found = [rotation for name in names for rotation in reading.journal.load_for(name)]
-        return sorted(found, key=lambda rotation: (rotation.created_at, rotation.id))
+        return self.database.list_rotations()
 
     def is_live(self, value: SecretValue) -> bool:
         """Whether a value authenticates now."""

@@ -232,8 +232,7 @@ class EngineWorld:
         return [rotation for rotation in self._journaled(name) if rotation.kind is RotationKind.RESTORE]
 
     def _journaled(self, name: str) -> list[Rotation]:
-        with self.database.begin() as work:
-            return list(reversed(work.journal.load_for(name)))
+        return [rotation for rotation in self.database.list_rotations() if rotation.name == name]
 
     def states(self, name: str = NAME) -> list[str]:
         """Where these stand."""

@@ -66,6 +66,7 @@ class _Tables:
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     revocations: dict[str, PendingRevocation] = field(default_factory=dict)
     job_runs: dict[tuple[JobName, datetime], JobRun] = field(default_factory=dict)
+    records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     is_audited: bool = field(default=False, compare=False)
@@ -85,9 +86,15 @@ class _Tables:
             dict(self.conditions),
             dict(self.revocations),
             dict(self.job_runs),
+            self.records_made,
             dict(self.heartbeats),
             list(self.events),
         )
+
+    def find_record(self, name: str) -> str | None:
+        """The id of the record of that name."""
+        pat = self.pats.get(name)
+        return None if pat is None else pat.record_id
 
     def holds(self, claim: Claim) -> bool:
         """Whether the claim is the current one."""
@@ -132,22 +139,33 @@ class _MemoryInventory(_MemoryInventoryReader):
         if pat.name in self._tables.pats:
             raise make_conflict(pat, self._tables.pats[pat.name])
         self._check_conflicts(pat)
-        self._tables.pats[pat.name] = pat
+        self._tables.records_made += 1
+        record_id = f"record-{self._tables.records_made}"
+        self._tables.pats[pat.name] = replace(pat, record_id=record_id)
+        for found, rotation in self._tables.rotations.items():
+            if rotation.name == pat.name and rotation.is_open and not rotation.has_record:
+                self._tables.rotations[found] = replace(rotation, record_id=record_id)
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
         self._tables.check_order()
         if claim.name != pat.name or not self._tables.holds(claim):
             raise make_lost(claim)
         self._check_conflicts(pat)
-        self._tables.pats[pat.name] = replace(pat, epoch=self._tables.pats[pat.name].epoch)
+        before = self._tables.pats[pat.name]
+        self._tables.pats[pat.name] = replace(pat, epoch=before.epoch, record_id=before.record_id)
 
     def remove(self, name: str, claim: Claim) -> None:
         self._tables.check_order()
         if claim.name != name or not self._tables.holds(claim):
             raise make_lost(claim)
+        record_id = self._tables.find_record(name)
         del self._tables.pats[name], self._tables.claims[name]
-        for item in [item for item in self._tables.revocations.values() if item.name == name]:
-            self._tables.revocations[item.authorization_id] = replace(item, is_detached=True)
+        for found, rotation in self._tables.rotations.items():
+            if rotation.record_id == record_id:
+                self._tables.rotations[found] = replace(rotation, record_id=None)
+        for found, item in self._tables.revocations.items():
+            if item.record_id == record_id:
+                self._tables.revocations[found] = replace(item, record_id=None)
 
     def rename(self, name: str, new_name: str, claim: Claim) -> None:
         tables = self._tables
@@ -157,12 +175,13 @@ class _MemoryInventory(_MemoryInventoryReader):
         if new_name in tables.pats:
             raise make_conflict(tables.pats[new_name], tables.pats[new_name])
         del tables.claims[name]
+        record_id = tables.find_record(name)
         tables.pats[new_name] = replace(tables.pats.pop(name), name=new_name)
         for found, rotation in tables.rotations.items():
-            if rotation.name == name:
+            if rotation.record_id == record_id:
                 tables.rotations[found] = replace(rotation, name=new_name)
         for found, pending in tables.revocations.items():
-            if pending.name == name and not pending.is_detached:
+            if pending.record_id == record_id:
                 tables.revocations[found] = replace(pending, name=new_name)
 
     def save_untracked(self, account: str, organization: str, pats: tuple[Pat, ...]) -> None:
@@ -200,8 +219,11 @@ class _MemoryJournalReader:
         return tuple(rotation for rotation in self._sorted() if rotation.is_open)
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
-        mine = (rotation for rotation in reversed(self._sorted()) if rotation.name == name)
+        mine = (rotation for rotation in reversed(self._sorted()) if rotation.has_record and rotation.name == name)
         return tuple(rotation for rotation in mine if since is None or rotation.created_at >= since)
+
+    def load_for_place(self, place: str) -> tuple[Rotation, ...]:
+        return tuple(rotation for rotation in reversed(self._sorted()) if rotation.place == place)
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         return tuple(
@@ -260,14 +282,18 @@ class _MemoryJournal(_MemoryJournalReader):
         self._check(rotation, claim)
         if rotation.id in self._tables.rotations:
             raise DatabaseError(f"rotation {rotation.id} exists already", code="database_constraint")
-        self._tables.rotations[rotation.id] = rotation
+        self._put(rotation)
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
         self._check(rotation, claim)
         old = self._tables.rotations.get(rotation.id)
-        if old is None or old.name != rotation.name:
+        if old is None or old.record_id not in (None, self._tables.find_record(rotation.name)):
             raise make_unknown(rotation)
-        self._tables.rotations[rotation.id] = rotation
+        self._put(rotation)
+
+    def _put(self, rotation: Rotation) -> None:
+        record_id = self._tables.find_record(rotation.name)
+        self._tables.rotations[rotation.id] = replace(rotation, record_id=record_id)
 
     def _check(self, rotation: Rotation, claim: Claim) -> None:
         self._tables.check_order()
@@ -395,7 +421,8 @@ class _MemoryRevocations(_MemoryRevocationsReader):
         self._tables.check_order()
         if claim.name != pending.name or not self._tables.holds(claim):
             raise make_lost(claim)
-        self._tables.revocations[pending.authorization_id] = pending
+        record_id = self._tables.find_record(pending.name)
+        self._tables.revocations[pending.authorization_id] = replace(pending, record_id=record_id)
 
     def note_missed(self, authorization_id: str, at: datetime | None) -> None:
         self._tables.check_order()
@@ -524,6 +551,10 @@ class MemoryDatabase:
     def read(self) -> Iterator[Reading]:
         """See the port. What is committed is never changed in place: a commit puts new tables there."""
         yield _MemoryReading(self._tables, self.clocks)
+
+    def list_rotations(self) -> list[Rotation]:
+        """All rotations, the oldest first, whatever became of their records."""
+        return _MemoryJournalReader(self._tables)._sorted()
 
     def snapshot(self) -> object:
         """All that is committed, for a look at it."""

@@ -66,7 +66,7 @@ def show_values(values: Mapping[str, object]) -> str:
 
 def tell_fields(record: Rotation | ManagedPat) -> str:
     """Show the fields that are not at their default."""
-    shown = ((field, getattr(record, field.name)) for field in fields(record))
+    shown = ((field, getattr(record, field.name)) for field in fields(record) if field.compare)
     return ", ".join(
         f"{f.name}={show_value(value)}" for f, value in shown if f.default is MISSING or value != f.default
     )
@@ -104,7 +104,8 @@ def tell_world(world: EngineWorld) -> Iterator[str]:
             yield f"audit {when} {entry.run_id} {entry.subject} {entry.event} {entry.outcome.value}: {details}"
         for pat in sorted(work.inventory.load_all(), key=lambda found: found.name):
             yield f"record {tell_fields(pat)}"
-            yield from (f"journal {tell_fields(found)}" for found in reversed(work.journal.load_for(pat.name)))
+            mine = (found for found in world.database.list_rotations() if found.name == pat.name)
+            yield from (f"journal {tell_fields(found)}" for found in mine)
         for condition in work.conditions.load():
             yield f"condition {condition.kind} {condition.subject} since {show_value(condition.since)}"
         names = [pat.name for pat in work.inventory.load_all()]

@@ -27,7 +27,7 @@ _HELD = and_(
     table.c.epoch == bindparam("held_epoch"),
     table.c.claimed_by == bindparam("held_by"),
 )
-_FENCE = select(table.c.epoch).where(_HELD).with_for_update()
+_FENCE = select(table.c.record_id).where(_HELD).with_for_update()
 _CHANGE = update(table).where(_HELD)
 
 
@@ -35,15 +35,16 @@ def _list_held(claim: Claim) -> dict[str, object]:
     return {"held_name": claim.name, "held_epoch": claim.epoch, "held_by": claim.claimant}
 
 
-def check_fence(connection: Connection, claim: Claim, name: str) -> None:
-    """ClaimLostError unless the claim is the current one on `name`.
+def check_fence(connection: Connection, claim: Claim, name: str) -> str:
+    """Return the id of the record called `name`; ClaimLostError unless the claim is the current one on it.
 
     FOR UPDATE (PostgreSQL) keeps the row as it is until the transaction ends, so that nobody can take the claim over
     between this check and the commit. On SQLite there is no other writer.
     """
-    held = connection.scalar(_FENCE, _list_held(claim))
+    held: str | None = connection.scalar(_FENCE, _list_held(claim))
     if held is None or claim.name != name:
         raise make_lost(claim)
+    return held
 
 
 def make_lost(claim: Claim) -> ClaimLostError:

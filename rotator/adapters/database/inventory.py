@@ -7,6 +7,7 @@ it cannot overwrite what a run has saved in the meantime. `load_all` takes no lo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, update
 
@@ -22,7 +23,7 @@ from rotator.adapters.database.records import (
     make_managed_pat,
     make_untracked,
 )
-from rotator.adapters.database.schema import managed_pat, pending_revocation, rotation, untracked_pat
+from rotator.adapters.database.schema import OPEN, managed_pat, pending_revocation, rotation, untracked_pat
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.errors import UsageError
 from rotator.ports.claims import Claim
@@ -79,11 +80,14 @@ class SqlInventory(SqlInventoryReader):
 
     def add(self, pat: ManagedPat) -> None:
         """See the port."""
+        record_id = uuid4().hex
         try:
             with savepoint(self._connection):
-                self._connection.execute(insert(managed_pat), list_managed_pat(pat))
+                self._connection.execute(insert(managed_pat), list_managed_pat(pat) | {"record_id": record_id})
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, self._find_same_name(pat)) from None
+        alone = and_(rotation.c.name == pat.name, rotation.c.record_id.is_(None), OPEN)
+        self._connection.execute(update(rotation).where(alone).values(record_id=record_id))
 
     def save(self, pat: ManagedPat, claim: Claim) -> None:
         """See the port. UsageError when another record already has its PAT or its secret."""
@@ -98,20 +102,20 @@ class SqlInventory(SqlInventoryReader):
 
     def remove(self, name: str, claim: Claim) -> None:
         """See the port."""
-        check_fence(self._connection, claim, name)
+        record_id = check_fence(self._connection, claim, name)
         self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
-        left = update(pending_revocation).where(pending_revocation.c.name == name)
-        self._connection.execute(left.values(is_detached=True))
+        for table in (rotation, pending_revocation):
+            self._connection.execute(update(table).where(table.c.record_id == record_id).values(record_id=None))
 
     def rename(self, name: str, new_name: str, claim: Claim) -> None:
         """See the port."""
-        check_fence(self._connection, claim, name)
+        record_id = check_fence(self._connection, claim, name)
         record = {"name": new_name, "claimed_by": None, "claimed_until": None, "claimed_at": None}
         try:
             with savepoint(self._connection):
                 self._connection.execute(update(managed_pat).where(managed_pat.c.name == name).values(record))
-                owned = and_(pending_revocation.c.name == name, pending_revocation.c.is_detached.is_(False))
-                for table, mine in ((rotation, rotation.c.name == name), (pending_revocation, owned)):
+                for table in (rotation, pending_revocation):
+                    mine = table.c.record_id == record_id
                     self._connection.execute(update(table).where(mine).values(name=new_name))
         except ConstraintError as error:
             row = self._connection.execute(_LOAD, {"wanted_name": new_name}).one_or_none()

@@ -11,18 +11,20 @@ from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
+from rotator.adapters.database.schema import managed_pat
 from rotator.adapters.database.schema import rotation as table
 from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
 from rotator.errors import ClaimHeldError, DatabaseError
 from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
-_SAVE = update(table).where(table.c.id == bindparam("saved_id"), table.c.name == bindparam("saved_name"))
-_LOAD_FOR = (
-    select(*ROTATION_COLUMNS)
-    .where(table.c.name == bindparam("wanted_name"))
-    .order_by(table.c.created_at.desc(), table.c.id.desc())
+_SAVE = update(table).where(
+    table.c.id == bindparam("saved_id"), or_(table.c.record_id == bindparam("record"), table.c.record_id.is_(None))
 )
+_NEWEST_FIRST = select(*ROTATION_COLUMNS).order_by(table.c.created_at.desc(), table.c.id.desc())
+_RECORD = select(managed_pat.c.record_id).where(managed_pat.c.name == bindparam("wanted_name")).scalar_subquery()
+_LOAD_FOR = _NEWEST_FIRST.where(table.c.record_id == _RECORD)
+_LOAD_FOR_PLACE = _NEWEST_FIRST.where(table.c.location == bindparam("wanted_place"))
 _COUNT_MINTS = (
     select(func.count())
     .select_from(table)
@@ -46,6 +48,11 @@ class SqlJournalReader:
         rows = self._connection.execute(_LOAD_FOR, {"wanted_name": name})
         rotations = (make_rotation(row) for row in rows)
         return tuple(rotation for rotation in rotations if since is None or rotation.created_at >= since)
+
+    def load_for_place(self, place: str) -> tuple[Rotation, ...]:
+        """See the port."""
+        rows = self._connection.execute(_LOAD_FOR_PLACE, {"wanted_place": place})
+        return tuple(make_rotation(row) for row in rows)
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
@@ -114,17 +121,17 @@ class SqlJournal(SqlJournalReader):
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
         """See the port."""
-        check_fence(self._connection, claim, rotation.name)
+        values = list_rotation(rotation) | {"record_id": check_fence(self._connection, claim, rotation.name)}
         try:
             with savepoint(self._connection):
-                self._connection.execute(insert(table), list_rotation(rotation))
+                self._connection.execute(insert(table), values)
         except ConstraintError as error:
             raise self._explain_conflict(rotation, error) from None
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
         """See the port. DatabaseError `rotation_unknown` when it was never inserted."""
-        check_fence(self._connection, claim, rotation.name)
-        values = {**list_rotation(rotation), "saved_id": rotation.id, "saved_name": rotation.name}
+        record_id = check_fence(self._connection, claim, rotation.name)
+        values = {**list_rotation(rotation), "record_id": record_id, "saved_id": rotation.id, "record": record_id}
         try:
             with savepoint(self._connection):
                 count = self._connection.execute(_SAVE, values).rowcount

@@ -69,17 +69,17 @@ def make_job_run(row: Sequence[Any]) -> JobRun:
 
 
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
-    """Return the columns of a record."""
-    values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES}
+    """Return the columns of a record, but for its id."""
+    values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES if name != "record_id"}
     values["authorization_id"] = pat.authorization_id or None
     values["location"] = pat.place
     return values | list_failure(pat.last_failure)
 
 
 def list_rotation(rotation: Rotation) -> dict[str, object]:
-    """Return the columns of a rotation."""
-    values: dict[str, object] = {name: getattr(rotation, name) for name in _ROTATION_NAMES}
-    return values | list_failure(rotation.failure)
+    """Return the columns of a rotation, but for its record's id."""
+    values: dict[str, object] = {name: getattr(rotation, name) for name in _ROTATION_NAMES if name != "record_id"}
+    return values | {"location": rotation.place} | list_failure(rotation.failure)
 
 
 def list_untracked(found: UntrackedPat) -> dict[str, object]:
@@ -89,8 +89,8 @@ def list_untracked(found: UntrackedPat) -> dict[str, object]:
 
 
 def list_pending(pending: PendingRevocation) -> dict[str, object]:
-    """Return the columns of a pending revocation."""
-    return {name: getattr(pending, name) for name in _PENDING_NAMES}
+    """Return the columns of a pending revocation, but for its record's id."""
+    return {name: getattr(pending, name) for name in _PENDING_NAMES if name != "record_id"}
 
 
 def list_job_run(run: JobRun) -> dict[str, object]:

@@ -32,8 +32,7 @@ class SqlRevocations(SqlRevocationsReader):
 
     def save(self, pending: PendingRevocation, claim: Claim) -> None:
         """See the port."""
-        check_fence(self._connection, claim, pending.name)
-        values = list_pending(pending)
+        values = list_pending(pending) | {"record_id": check_fence(self._connection, claim, pending.name)}
         insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=[table.c[0]], set_=values))
 

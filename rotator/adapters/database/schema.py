@@ -2,10 +2,11 @@
 
 No column holds a secret: the value of a PAT lives in the vault alone.
 
-`rotation.name` is plain text, not a foreign key. Forgetting a ManagedPat must keep its rotations: they are the proof of
-which PATs we minted and what may still be an orphan, and a cascade would throw that proof away.
+`rotation.record_id` and `pending_revocation.record_id` say which record a row belongs to: a name would not, as another
+record may get it. Forgetting a ManagedPat empties them and keeps the rows, the proof of which PATs we minted and of
+what may still be an orphan.
 
-`managed_pat.location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
+`location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
 records that differ in case only would overwrite each other's secret.
 
 `managed_pat.authorization_id` is null while the first PAT is still to be made: any number of records may lack one.
@@ -79,6 +80,8 @@ managed_pat = Table(
     Column("wanted_lifetime", Span),
     Column("claimed_at", Boot),
     Column("taken_over", Boolean, nullable=False, server_default=false()),
+    Column("record_id", String(64), nullable=False),
+    UniqueConstraint("record_id", name="managed_pat_one_id"),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
@@ -121,7 +124,10 @@ rotation = Table(
     Column("overlap_began", Boot),
     Column("marked", Boolean, nullable=False, server_default=false()),
     Column("keeps_predecessor", Boolean, nullable=False, server_default=false()),
-    Index("rotation_by_name", "name", "created_at"),
+    Column("record_id", String(64)),
+    Column("location", Text, nullable=False, server_default=""),
+    Index("rotation_by_record", "record_id", "created_at"),
+    Index("rotation_by_location", "location", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
     Index("rotation_by_predecessor", "predecessor_id"),
     Index("rotation_by_clone", "new_authorization_id", "planned_valid_to"),
@@ -187,7 +193,7 @@ pending_revocation = Table(
     Column("requests", Integer, nullable=False),
     Column("rotation_id", String(64)),
     Column("missed_at", Moment),
-    Column("is_detached", Boolean, nullable=False, server_default=false()),
+    Column("record_id", String(64)),
 )
 
 job_run = Table(
