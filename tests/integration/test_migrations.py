@@ -268,9 +268,9 @@ def test_upgrade_gives_each_row_the_record_that_it_belongs_to_when_the_column_is
     rows = [("managed_pat", list_managed_pat(record)) for record in records]
     rows += [("rotation", list_rotation(rotation)) for rotation in rotations]
     rows += [("pending_revocation", list_pending(replace(pending, authorization_id=i))) for i in ("owned", "detached")]
-    _build(url, "0018", *rows)
+    _build(url, "0019", *rows)
     _execute(url, "UPDATE pending_revocation SET is_detached = TRUE WHERE authorization_id = 'detached'")
-    assert upgrade(url) == ("0018", HEAD)
+    assert upgrade(url) == ("0019", HEAD)
     database = SqlDatabase(url)
     with database.read() as reading:
         ids = {pat.name: pat.record_id for pat in reading.inventory.load_all()}

@@ -5,8 +5,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 
 _managed = sa.table("managed_pat", *map(sa.column, ("name", "location", "record_id")))
 _rotation = sa.table("rotation", *map(sa.column, ("name", "vault", "secret_name", "state", "location", "record_id")))
