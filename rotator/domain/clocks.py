@@ -32,10 +32,12 @@ class Verdict:
     """What the vote says of the host's clock.
 
     `offset` is what must be added to it: zero when it is right or nobody was heard, None when there is no majority.
-    `agreeing` are the times of the witnesses that agree with it, `dissenting` how far the others are ahead of it.
+    `heard` are the times of all witnesses, `agreeing` of those that agree with it, `dissenting` how far the others are
+    ahead of it.
     """
 
     offset: timedelta | None
+    heard: tuple[datetime, ...]
     agreeing: tuple[datetime, ...]
     dissenting: Mapping[str, timedelta]
 
@@ -43,6 +45,11 @@ class Verdict:
     def is_wrong(self) -> bool:
         """Whether the host's clock differs from the others' by more than a minute, or nobody can tell."""
         return self.offset is None or abs(self.offset) > MOST_SKEW
+
+    @property
+    def trusted(self) -> tuple[datetime, ...]:
+        """The times that count beside the host's: of those that agree with it, or of all when it is wrong itself."""
+        return self.heard if self.is_wrong else self.agreeing
 
 
 def judge(host: datetime, witnesses: Mapping[str, datetime], last_event: datetime | None) -> Verdict:
@@ -57,7 +64,7 @@ def judge(host: datetime, witnesses: Mapping[str, datetime], last_event: datetim
     ahead = {name: moment - host for name, moment in heard.items()}
     dissenting = {name: span for name, span in ahead.items() if abs(span) > MOST_SKEW}
     agreeing = tuple(moment for name, moment in heard.items() if name not in dissenting)
-    return Verdict(_find_offset(list(ahead.values()), len(dissenting)), agreeing, dissenting)
+    return Verdict(_find_offset(list(ahead.values()), len(dissenting)), tuple(heard.values()), agreeing, dissenting)
 
 
 def _find_offset(ahead: list[timedelta], dissenters: int) -> timedelta | None:

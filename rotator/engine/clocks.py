@@ -48,10 +48,14 @@ def read_clocks(run: RunContext, reading: Reading) -> Verdict:
 
 
 def list_moments(held: ClaimedPat) -> list[datetime]:
-    """Return what time it is by every clock at hand: the host's, the database's, and those that agree with them."""
+    """Return what time it is by every clock at hand: the host's, the database's, and those that agree with them.
+
+    A witness that is alone is set aside. Where the host's clock is wrong itself, every one counts: it may have been set
+    in the middle of a run, and nobody may begin or end an overlap by it.
+    """
     now = held.services.clock.now()
     verdict, stored = held.load(lambda reading: (read_clocks(held.run, reading), reading.now()))
-    return [now, stored, *verdict.agreeing]
+    return [now, stored, *verdict.trusted]
 
 
 def find_latest(run: RunContext, reading: Reading) -> datetime:

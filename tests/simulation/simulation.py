@@ -52,7 +52,7 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     world, history = _make_world(randomness, make_database, has_outage=has_outage), History(seed)
     if random.Random(f"adopt {seed}").random() < 0.15:
         world.adopt_by_rule()
-    world.ignore_stores(random.Random(f"ignored stores {seed}"))
+    world.disturb(random.Random(f"disturbed {seed}"))
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
@@ -315,7 +315,7 @@ def _live_shortly(history: History) -> None:
     randomness, history.short_lives = random.Random(history.seed), history.short_lives + 1
     world = World(randomness, spots=(Spot(ACCOUNTS[0].name, ACCOUNTS[0].organizations[0]),) * 2, days_left=3)
     world.lag = timedelta(0)  # a shorter life that no list shows yet is not believed
-    world.ignore_stores(random.Random(f"ignored stores of short lives {history.seed}"))
+    world.disturb(random.Random(f"short lives disturbed {history.seed}"))
     rule = world.policy.rules[0]
     for rotate_before, longest in (
         (Threshold(duration=timedelta(days=4)), timedelta(days=3)),

@@ -175,13 +175,14 @@ class World:
         self.pats.ignores_revoke = self._ignore_revoke
         self.secrets.is_stale = lambda: randomness.random() < STALE
         self.ignored_stores, self._was_store_ignored = 0, False
+        self._chance: random.Random | None = None
 
-    def ignore_stores(self, chance: random.Random) -> None:
-        """In half of the histories answer a fifth of the writes to the vault as done, and do nothing.
+    def disturb(self, chance: random.Random) -> None:
+        """From now on hosts are disturbed, and in half of the histories a fifth of the writes to the vault do nothing.
 
-        Never two in a row once the faults have ended.
+        They are answered as done; never two in a row once the faults have ended.
         """
-        share = chance.choice((0.0, 0.2))
+        self._chance, share = chance, chance.choice((0.0, 0.2))
 
         def ignores() -> bool:
             is_spared = self.are_clocks_right and self._was_store_ignored
@@ -336,6 +337,7 @@ class World:
         life.is_person = is_person
         life.began_at, life.overlap = self.clock.now(), self.policy.rules[0].overlap
         host = HostClock(self.clock, self.pick_skew())
+        self._disturb_host(host)
         database = MortalDatabase(self, life, host)
         stop = make_stop(MortalClock(self.clock, life))
         self.stop = self.stop if is_person else stop
@@ -363,6 +365,16 @@ class World:
             claimant=f"run-{self.runs}",
             progress=lambda event, subject: None,
         )
+
+    def _disturb_host(self, host: HostClock) -> None:
+        """A tenth of the processes run in another boot; for some the clock is set wrong in the middle of the run."""
+        if self._chance is None:
+            return
+        if self._chance.random() < 0.1:
+            self.clock.reboot()
+        if not self.are_clocks_right and self._chance.random() < 0.1:
+            self.skews += 1
+            host.set_wrong(self._chance.choice(SKEWS), self._chance.randint(5, 80))
 
     def pick_skew(self) -> timedelta:
         """How far the clock of the host is ahead on which a process starts now."""
@@ -531,11 +543,18 @@ class HostClock:
     def __init__(self, clock: FakeClock, ahead: timedelta) -> None:
         self._clock, self._ahead = clock, ahead
         self._set_right_after = 40 if ahead.seconds % 2 else None
+        self._wrong_after: tuple[int, timedelta] | None = None
         self._reads = 0
+
+    def set_wrong(self, ahead: timedelta, after: int) -> None:
+        """Let it be so far ahead once it was read so often."""
+        self._wrong_after = (after, ahead)
 
     def now(self) -> datetime:
         """See the port."""
         self._reads += 1
+        if self._wrong_after is not None and self._reads > self._wrong_after[0]:
+            return self._clock.now() + self._wrong_after[1]
         if self._set_right_after is not None and self._reads > self._set_right_after:
             self._ahead = timedelta(0)
         return self._clock.now() + self._ahead

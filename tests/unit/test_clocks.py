@@ -50,6 +50,12 @@ def test_dissenter_is_named_and_its_time_is_not_among_the_agreeing() -> None:
     assert (verdict.agreeing, verdict.dissenting) == ((NOW + SECOND,), {"entra": DAY})
 
 
+def test_every_witness_counts_when_the_host_is_wrong_and_a_single_dissenter_does_not() -> None:
+    assert judge(NOW, {"entra": NOW + DAY, "key_vault": NOW}, None).trusted == (NOW,)
+    assert judge(NOW, {"entra": NOW + DAY, "key_vault": NOW + DAY}, None).trusted == (NOW + DAY,) * 2
+    assert judge(NOW, {"entra": NOW + DAY, "key_vault": NOW - DAY}, None).trusted == (NOW + DAY, NOW - DAY)
+
+
 def test_span_is_known_within_one_boot_only() -> None:
     earlier, later = BootMoment("a", 5 * MINUTE), BootMoment("a", 7 * MINUTE)
     assert later.since(earlier) == 2 * MINUTE

@@ -8,13 +8,16 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.rotations import FailureCleared
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import revoke_current, revoke_previous
+from rotator.engine.overlapping import is_overlap_over
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.errors import ClaimHeldError, ClaimLostError, ClockSkewError
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import CommitFault
+from tests.support.engine_scenarios import make_late_store
 from tests.support.policies import RULE, make_policy
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -167,6 +170,41 @@ def test_overlap_is_not_cut_short_when_a_slow_host_is_set_right() -> None:
     world.advance(hours=24)
     world.run()
     assert world.states() == ["completed"]
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_overlap_is_not_cut_short_when_the_host_is_set_back_before_it_begins_and_booted_anew(is_restored: bool) -> None:
+    """The clocks that know better are many, and doubted by a host that is wrong; the boot clock starts anew."""
+    world = make_late_store() if is_restored else make_world()
+    mark = "restore_started" if is_restored else "stored"
+    world.database.interrupts[mark] = lambda: set_host(world, -2 * DAY)
+    world.run()
+    assert world.states()[-1] == "overlapping"
+    revoked = world.revoked_ids()
+    set_host(world, timedelta(0))
+    world.clock.reboot()
+    world.advance(hours=1)
+    world.run()
+    assert (world.states()[-1], world.revoked_ids()) == ("overlapping", revoked)
+    world.advance(hours=24)
+    world.run()
+    assert world.states()[-1] == "completed"
+    world.check_served()
+
+
+def test_overlap_goes_on_when_the_host_is_set_forward_in_a_run_after_another_boot() -> None:
+    """A rotation that leaves the old PAT behind asks no guard: its overlap may not end by a wrong clock either."""
+    world = make_world()
+    with claimed(world.make_run(), NAME) as held:
+        held.save(replace(held.pat, taken_over=True), FailureCleared())
+    world.run()
+    world.clock.reboot()
+    with claimed(world.make_run(), NAME) as held:
+        set_host(world, 2 * DAY)
+        assert not is_overlap_over(held)
+        set_host(world, timedelta(0))
+        world.advance(hours=24)
+        assert is_overlap_over(held)
 
 
 def test_overlap_of_another_boot_is_measured_by_the_clocks_alone() -> None:
