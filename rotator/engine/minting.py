@@ -78,7 +78,7 @@ def _check_not_moved(held: ClaimedPat, now: datetime) -> None:
     if not -MOST_SKEW <= now - held.rotation.created_at <= held.services.timing.lease:
         raise ClockSkewError(
             "this host's clock was set while a mint was prepared; nothing was minted",
-            fix="Nothing to do: the next run tries again.",
+            fix="Nothing to do: a later run rotates it if it is still due.",
         )
 
 

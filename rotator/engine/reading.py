@@ -225,7 +225,7 @@ def _make_reads_old(pat: ManagedPat) -> TransientError:
         service="key_vault",
         operation="fetch_secret",
         code="vault_reads_old",
-        fix="Nothing to do: rotator reads again later. Nothing was revoked.",
+        fix="Usually passes on its own, within minutes. Nothing was revoked.",
     )
 
 

@@ -22,9 +22,11 @@ from rotator.adapters.entra.refusals import Asked, make_refusal
 from rotator.adapters.key_vault.credentials import GuardedCredential
 from rotator.adapters.logs import configure_logging, reset_logging
 from rotator.errors import DeniedError, RejectedError, RotatorError, SignInRequiredError, TransientError
+from rotator.ports.pat_service import PatFilter
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME
+from tests.support.azure_devops import SandboxAzureDevOps
 from tests.support.signing_in import Stage, spell_out
 from tests.support.vault import SandboxVault, run_vault
 
@@ -118,13 +120,35 @@ def test_login_is_to_be_repeated_by_the_person_when_entra_is_busy(stage: Stage, 
     assert "Nothing to do" not in failed.value.fix
 
 
-def test_refresh_is_repeated_by_itself_when_entra_is_busy(stage: Stage) -> None:
+PROMISES = ("Nothing to do", "tries again", "waits", "later")
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_refresh_promises_no_further_try_when_entra_is_busy(stage: Stage, status: int) -> None:
     stage.login()
     stage.clock.sleep(3600)
-    stage.world.faults.add(Fault("entra", "status", "POST", status=503, times=None))
+    stage.world.faults.add(Fault("entra", "status", "POST", status=status, times=None))
     with pytest.raises(TransientError) as failed:
         stage.sign_in.refresh(ACCOUNT)
-    assert failed.value.fix == "Nothing to do: rotator tries again later."
+    assert failed.value.fix.startswith("Usually passes on its own")
+    assert not [word for word in PROMISES if word in failed.value.fix]
+
+
+@pytest.mark.parametrize("status", [503, 429])
+@pytest.mark.parametrize("service", ["azure_devops", "key_vault"])
+def test_service_promises_no_further_try_when_it_is_busy(vault: SandboxVault, service: str, status: int) -> None:
+    azure_devops = SandboxAzureDevOps(vault.sandbox)
+    calls: dict[str, Callable[[], object]] = {
+        "azure_devops": lambda: azure_devops.service.fetch_pats(ACCOUNT, "contoso", PatFilter.ACTIVE),
+        "key_vault": lambda: vault.store.fetch_latest(vault.location),
+    }
+    vault.world.faults.add(Fault(service, "status", "GET", status=status, times=None))
+    with pytest.raises(TransientError) as failed:
+        calls[service]()
+    azure_devops.service.close()
+    vault.world.faults.clear()
+    assert failed.value.fix.startswith("Usually passes on its own")
+    assert not [word for word in PROMISES if word in failed.value.fix]
 
 
 def test_refusal_repeats_nothing_harmful_of_entras_words() -> None:

@@ -41,7 +41,7 @@ class Asked:
 
     @property
     def is_login(self) -> bool:
-        """Whether a person waits for it: then nothing is tried again by itself."""
+        """Whether a person waits for it: then only that person can try again."""
         return self.operation != "refresh_token"
 
     @property
@@ -49,7 +49,7 @@ class Asked:
         """The fix when Entra cannot be asked now."""
         if self.is_login:
             return f"Wait a minute, then run `rotator login {self.account}`."
-        return "Nothing to do: rotator tries again later."
+        return "Usually passes on its own; if it lasts, see the service health of Microsoft Entra."
 
     def words(self) -> dict[str, str]:
         """Return the values for the placeholders in the table."""

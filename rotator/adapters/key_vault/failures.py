@@ -127,7 +127,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
                 f"{call.host} accepts no more requests for now ({said})",
                 code="vault_throttled",
                 retry_after=answer.retry_after,
-                fix="Nothing to do: rotator waits. If it happens often, spread the secrets over several vaults.",
+                fix="Usually passes on its own; if it happens often, spread the secrets over several vaults.",
                 **origin,
             )
         case status if status >= 500 or status == 408:
