@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
 from rotator.adapters.http import HttpOptions
@@ -91,6 +96,45 @@ def test_hosts_credential_asks_through_the_proxy(behind: Behind, kind: Credentia
     assert store.fetch_latest(behind.vault.location) is None
     store.close()
     behind.expect(addresses.entra_url)
+
+
+@pytest.fixture
+def service_account(behind: Behind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a Kubernetes pod is given: a token of its service account, which the application trusts."""
+    app = behind.vault.world.apps[CLIENT_ID]
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    thumbprint = b"of-the-cluster's-key"
+    app.certificates, app.public = {thumbprint.hex(): public}, False
+    endpoint = f"{behind.vault.sandbox.addresses.entra_url}/{TENANT_ID}/oauth2/v2.0/token"
+    claims = {"iss": CLIENT_ID, "sub": CLIENT_ID, "aud": endpoint, "exp": int(time.time()) + 600}
+    headers = {"x5t": base64.urlsafe_b64encode(thumbprint).decode()}
+    path = tmp_path / "service-account-token"
+    path.write_text(jwt.encode(claims, key, "RS256", headers))
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT_ID)
+    monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(path))
+
+
+@pytest.mark.parametrize("kind", ["workload_identity", "default"])
+@pytest.mark.parametrize("token_proxy", [None, "https://127.0.0.1:9/token"])
+@pytest.mark.usefixtures("service_account")
+def test_workload_identity_asks_entra_through_the_proxy_whatever_the_cluster_has_for_tokens(
+    behind: Behind, monkeypatch: pytest.MonkeyPatch, kind: CredentialKind, token_proxy: str | None
+) -> None:
+    if token_proxy is not None:
+        monkeypatch.setenv("AZURE_KUBERNETES_TOKEN_PROXY", token_proxy)
+    addresses = behind.vault.sandbox.addresses
+    for no_proxy, is_past in (((), False), (("127.0.0.1",), True)):
+        http = replace(behind.http, no_proxy=no_proxy)
+        credential = make_credential(kind, authority=addresses.entra_url, instance_discovery=False, http=http)
+        store = behind.vault.make_store(credential=credential, http=replace(behind.http, proxy=None))
+        assert store.fetch_latest(behind.vault.location) is None
+        store.close()
+        if is_past:
+            assert behind.proxy.targets == []
+        else:
+            behind.expect(addresses.entra_url)
 
 
 def test_request_goes_past_the_proxy_when_the_settings_say_so(behind: Behind) -> None:

@@ -17,7 +17,7 @@ from rotator.adapters.redaction import redact_text, shorten
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential, TokenProvider
 
 CredentialKind = Literal["default", "environment", "managed_identity", "workload_identity", "azure_cli"]
 
@@ -43,7 +43,7 @@ def make_credential(
 
     network: dict[str, Any] = {
         "transport": make_transport(http),
-        # For the transport that workload identity makes itself where a cluster has its own proxy for tokens.
+        # For a transport that the library makes itself, as some releases do where a cluster has a proxy for tokens.
         "connection_timeout": http.connect_timeout.total_seconds(),
         "read_timeout": http.read_timeout.total_seconds(),
         "use_env_settings": False,
@@ -54,6 +54,16 @@ def make_credential(
         "authority": authority,
         "disable_instance_discovery": not instance_discovery,
     }
+
+    def make_workload_identity() -> TokenCredential:
+        return identity.WorkloadIdentityCredential(client_id=client_id, **entra, **network)
+
+    def replace_own(credential: TokenProvider) -> TokenProvider:
+        """The chain's own workload identity asks the public cloud's Entra whatever the authority is."""
+        if isinstance(credential, identity.WorkloadIdentityCredential):
+            return make_workload_identity()
+        return AzureCliCredential() if isinstance(credential, identity.AzureCliCredential) else credential
+
     try:
         match kind:
             case "environment":
@@ -61,7 +71,7 @@ def make_credential(
             case "managed_identity":
                 return identity.ManagedIdentityCredential(client_id=client_id, **network)
             case "workload_identity":
-                return identity.WorkloadIdentityCredential(client_id=client_id, **entra, **network)
+                return make_workload_identity()
             case "azure_cli":
                 return AzureCliCredential()
             case "default":
@@ -75,10 +85,7 @@ def make_credential(
                     **entra,
                     **network,
                 )
-                chain.credentials = tuple(
-                    AzureCliCredential() if isinstance(credential, identity.AzureCliCredential) else credential
-                    for credential in chain.credentials
-                )
+                chain.credentials = tuple(replace_own(credential) for credential in chain.credentials)
                 return chain
     except ValueError as error:
         problem = f"key_vault.credential: {kind} cannot be used: {_say_reason(error)}"
