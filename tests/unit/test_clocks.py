@@ -24,6 +24,7 @@ ZERO = timedelta(0)
         ([MINUTE + SECOND], None, MINUTE + SECOND),
         ([2 * DAY, 2 * DAY], None, 2 * DAY),
         ([2 * DAY, 2 * DAY + 2 * SECOND], None, 2 * DAY + SECOND),
+        ([2 * DAY, 2 * DAY + MINUTE], None, 2 * DAY + MINUTE / 2),
         ([2 * DAY, ZERO], None, ZERO),
         ([-2 * DAY, ZERO, SECOND], None, ZERO),
         ([2 * DAY, 2 * DAY, ZERO], None, 2 * DAY),
@@ -54,6 +55,10 @@ def test_every_witness_counts_when_the_host_is_wrong_and_a_single_dissenter_does
     assert judge(NOW, {"entra": NOW + DAY, "key_vault": NOW}, None).trusted == (NOW,)
     assert judge(NOW, {"entra": NOW + DAY, "key_vault": NOW + DAY}, None).trusted == (NOW + DAY,) * 2
     assert judge(NOW, {"entra": NOW + DAY, "key_vault": NOW - DAY}, None).trusted == (NOW + DAY, NOW - DAY)
+
+
+def test_last_event_does_not_vote_when_it_is_ahead_by_no_more_than_clocks_may_differ() -> None:
+    assert judge(NOW, {}, NOW + MINUTE).agreeing == ()
 
 
 def test_span_is_known_within_one_boot_only() -> None:

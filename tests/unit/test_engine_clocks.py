@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.clocks import Verdict
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.rotations import FailureCleared
 from rotator.engine.claiming import claimed
+from rotator.engine.clocks import check_clocks, find_latest, is_urgent, make_skew_error, notice_clocks, reckon
 from rotator.engine.keeping import revoke_current, revoke_previous
 from rotator.engine.overlapping import is_overlap_over
 from rotator.engine.report import OutcomeKind
@@ -291,3 +293,75 @@ def test_overlap_of_nothing_is_over_although_services_tell_whole_seconds_only() 
     world.witnesses.ahead = dict.fromkeys(world.witnesses.ahead, -timedelta(seconds=1))
     assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
     assert world.states() == ["completed"]
+
+
+def test_doubt_about_a_clock_tells_by_how_much_and_whose_it_is() -> None:
+    world = make_world()
+    world.witnesses.ahead["entra"] = -3 * DAY
+    world.run()
+    world.witnesses.ahead["entra"] = timedelta(0)
+    world.run()
+    told = [(name, line["clock"], line.get("seconds")) for name, line in world.told if name.startswith("clock_")]
+    assert told == [("clock_doubted", "entra", -259200), ("clock_confirmed", "entra", None)]
+
+
+def test_witness_stays_doubted_while_the_hosts_clock_is_wrong() -> None:
+    """Without a clock to trust, nobody can tell that another one is right again."""
+    world = make_world()
+    world.witnesses.ahead["entra"] = -3 * DAY
+    world.run()
+    world.witnesses.ahead["entra"] = timedelta(0)
+    set_host(world, DAY)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert sorted(list_clocks(world)) == ["entra", "host"]
+
+
+@pytest.mark.parametrize("ahead", ["host", "database", "key_vault"])
+def test_latest_moment_is_told_by_whichever_clock_is_furthest_ahead(ahead: str) -> None:
+    world = make_world()
+    if ahead == "host":
+        world.host_clock.ahead = DAY
+    elif ahead == "database":
+        world.database.skew = DAY
+    else:
+        world.witnesses.ahead[ahead] = DAY
+    with world.database.read() as reading:
+        assert find_latest(world.make_run(), reading) == world.clock.now() + DAY
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (timedelta(0), False),
+        (timedelta(seconds=1), True),
+        (timedelta(hours=6) - timedelta(seconds=1), True),
+        (timedelta(hours=6), False),
+    ],
+)
+def test_pat_cannot_wait_for_the_clock_when_it_has_less_than_six_hours(left: timedelta, expected: bool) -> None:
+    world = make_world()
+    assert is_urgent(world.record(), world.record().valid_to - left) == expected
+
+
+@pytest.mark.parametrize(
+    ("offset", "said"),
+    [
+        (timedelta(minutes=1), "clock is wrong;"),
+        (timedelta(minutes=2), "2m slow"),
+        (timedelta(minutes=-2), "2m fast"),
+    ],
+)
+def test_error_about_the_clock_says_how_wrong_it_is(offset: timedelta, said: str) -> None:
+    assert said in make_skew_error(Verdict(offset, (), (), {})).message
+
+
+def test_run_that_is_reckoned_by_the_witnesses_revokes_nothing() -> None:
+    world = make_world()
+    set_host(world, 2 * DAY)
+    run = world.make_run()
+    reckoned = reckon(run, notice_clocks(run))
+    assert reckoned is not None
+    check_clocks(reckoned, revokes=False)
+    with pytest.raises(ClockSkewError):
+        check_clocks(reckoned, revokes=True)

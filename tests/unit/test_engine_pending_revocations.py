@@ -12,24 +12,37 @@ import pytest
 from rotator.domain.account import Identity
 from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.inventory import PatResumed
 from rotator.domain.managed_pat import Hold, ManagedPatState, Pat
-from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import forget, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
-from rotator.engine.revoking import revoke_again
+from rotator.engine.revoking import (
+    Sightings,
+    accounts_again,
+    confirm_requested,
+    is_confirmed,
+    revoke_again,
+    save_sightings,
+    sort_pending,
+)
 from rotator.engine.run import recover_interrupted
 from rotator.engine.scanning import scan
 from rotator.engine.status import NextAction, PatState
 from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, TransientError, UsageError
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatList
 from rotator.ports.secret_store import WrittenVersion
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine_fakes import ProcessDied
 from tests.support.engine_scenarios import make_overlapping
 from tests.support.records import DAY
 from tests.unit.test_engine_left_behind import make_failed, make_unproven
@@ -328,6 +341,7 @@ def test_clone_is_not_revoked_again_when_the_vault_hands_it_out() -> None:
     world.advance(minutes=6)
     report = recover_interrupted(world.make_run())
     assert codes_of(report, OutcomeKind.FAILED) == ["clone_in_use"]
+    assert "the vault hands it out" in repr(report)
     assert world.revoked_ids() == [clone]
 
 
@@ -761,3 +775,178 @@ def test_two_looks_are_no_proof_when_a_wrong_clock_dates_one_of_them() -> None:
     with pytest.raises(ClockSkewError):
         world.run()
     assert pending_ids(world) == [old]
+
+
+def list_told(world: EngineWorld, *events: str) -> list[dict[str, Any]]:
+    """What the audit log says with each of these events."""
+    told = [event.entry for event in load_events(world.database, AuditFilter(subject=NAME))]
+    return [{"event": entry.event, **entry.details} for entry in told if entry.event in events]
+
+
+def ask_again(world: EngineWorld, **changes: Any) -> list[str]:
+    """Revoke the one pending PAT again, changed like this; the ids that were to be revoked since."""
+    run, before = world.make_run(), len(world.revoked_ids())
+    with claimed(run, NAME) as held:
+        revoke_again(held, ServerView(run), replace(load_pending(world)[0], **changes))
+    return world.revoked_ids()[before:]
+
+
+def test_second_request_is_told_with_its_pat_why_and_what_it_belongs_to() -> None:
+    world, old = make_ignored()
+    world.advance(minutes=6)
+    world.pats.fail("revoke", DeniedError("no", service="azure_devops", operation="revoke_pat", status=200))
+    world.run()
+    failed = list_told(world, "revocation_failed")[-1]
+    assert (failed["authorization_id"], failed["code"]) == (old, "denied")
+    world.advance(minutes=6)
+    world.run()
+    told = list_told(world, "revoke_started", "revocation_requested", "pat_revoked")[-3:]
+    assert [entry["event"] for entry in told] == ["revoke_started", "revocation_requested", "pat_revoked"]
+    assert {(entry["authorization_id"], entry["why"]) for entry in told} == {(old, "rotated")}
+    assert told[0]["code"] == "revocation_unconfirmed"
+    place = (ACCOUNT, ORGANIZATION, world.rotations()[0].id)
+    assert (told[2]["account"], told[2]["organization"], told[2]["rotation_id"]) == place
+
+
+def test_end_of_a_revocation_names_no_rotation_when_none_asked_for_it() -> None:
+    world = make_world()
+    revoke_current(world.make_run(), NAME)
+    (told,) = list_told(world, "pat_revoked")
+    assert (told["account"], told["organization"], "rotation_id" in told) == (ACCOUNT, ORGANIZATION, False)
+
+
+def test_end_of_a_revocation_names_the_record_that_uses_the_pat_again() -> None:
+    world, old = make_ignored(times=9)
+    run = world.make_run()
+    with claimed(run, NAME) as held:
+        held.save(replace(held.pat, authorization_id=old), PatResumed())
+    save_sightings(run, Sightings())
+    (told,) = list_told(world, "revocation_dropped")
+    assert (told["authorization_id"], told["by"], pending_ids(world)) == (old, NAME, [])
+
+
+@pytest.mark.parametrize("state", ["stored", "overlapping"])
+def test_pat_is_not_revoked_again_while_a_rotation_needs_it_or_asks_first(state: str) -> None:
+    world, _ = make_ignored(times=9)
+    world.advance(minutes=6)
+    if state == "stored":
+        world.database.dies_after = "stored"
+        with pytest.raises(ProcessDied):
+            world.rotate(NAME)
+        world.database.revive()
+        world.advance(minutes=6)
+        assert ask_again(world) == []
+    else:
+        world.rotate(NAME)
+        assert ask_again(world, authorization_id=world.rotations()[1].predecessor_id) == []
+
+
+@pytest.mark.parametrize("seconds", [-30, 60])
+def test_pat_is_not_asked_for_again_soon_after_many_requests_whatever_the_clocks_differ(seconds: int) -> None:
+    world, _ = make_ignored(times=9)
+    asked = world.clock.now() + timedelta(seconds=seconds)
+    assert ask_again(world, requests=9, requested_at=asked) == []
+    assert ask_again(world, requests=9, requested_at=asked + timedelta(minutes=2)) != []
+
+
+def test_pat_is_not_revoked_again_by_the_witnesses_time() -> None:
+    world, old = make_ignored()
+    run = replace(world.make_run(), is_reckoned=True)
+    with pytest.raises(ClockSkewError), claimed(run, NAME) as held:
+        revoke_again(held, ServerView(run), load_pending(world)[0])
+    assert world.revoked_ids() == [old]
+
+
+def test_pat_is_not_revoked_again_for_a_namesake_of_its_record() -> None:
+    world, _ = make_ignored()
+    with pytest.raises(PlanRefusedError, match=f"{NAME} is another ManagedPat now"):
+        ask_again(world, account="release-bot")
+
+
+@pytest.mark.parametrize("is_confirmed_by_a_person", [False, True])
+def test_nothing_is_frozen_when_the_secret_holds_what_we_wrote_or_a_person_confirmed(
+    is_confirmed_by_a_person: bool,
+) -> None:
+    world, old = make_ignored()
+    tags = {"rotator-rotation-id": world.rotations()[0].id, "rotator-authorization-id": old}
+    value = world.pats.pats[old].value
+    written = world.secrets.write_foreign(world.location(), value, None if is_confirmed_by_a_person else tags)
+    if is_confirmed_by_a_person:
+        with claimed(world.make_run(), NAME) as held:
+            held.save(replace(held.pat, confirmed_version=written), PatResumed())
+    with pytest.raises(PlanRefusedError, match="does not hold the value of"):
+        ask_again(world)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_detached", "expected"),
+    [
+        (RevocationKind.BY_HAND, False, False),
+        (RevocationKind.BY_HAND, True, True),
+        (RevocationKind.ABANDONED, False, True),
+    ],
+)
+def test_record_accounts_for_its_pat_again_unless_a_person_revoked_it(
+    kind: RevocationKind, is_detached: bool, expected: bool
+) -> None:
+    world, old = make_ignored()
+    record = replace(world.record(), authorization_id=old)
+    (pending,) = load_pending(world)
+    changed = replace(pending, kind=kind, record_id=None if is_detached else pending.record_id)
+    assert accounts_again(record, changed) == expected
+
+
+def test_miss_is_taken_back_when_nothing_else_is_news() -> None:
+    world, old = make_ignored(times=9)
+    hide(world, old)
+    world.advance(minutes=1)
+    world.run()
+    (missed,) = load_pending(world)
+    assert missed.missed_at is not None
+    save_sightings(world.make_run(), Sightings(alive=[missed]))
+    assert load_pending(world)[0].missed_at is None
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_pat_is_alive_or_may_be_hidden_when_only_the_first_list_lacks_it(is_back: bool) -> None:
+    """Long after a first look missed it: what one of two lists shows, or may hide, is not gone."""
+    world, old = make_ignored(times=9)
+    pending = replace(load_pending(world)[0], missed_at=world.clock.now() - timedelta(hours=1))
+    unreadable = iter([() if is_back else (old,)])
+    world.pats.change_listed = lambda pats: PatList(
+        [pat for pat in pats if pat.authorization_id != old], next(unreadable, ())
+    )
+    run, found = world.make_run(), Sightings()
+    view = ServerView(run)
+    listing = view.fetch_listing(ACCOUNT, ORGANIZATION)
+    if is_back:
+        world.pats.change_listed = None
+    sort_pending(run, view, listing, [pending], found)
+    assert (found.gone, found.alive, found.missed) == ([], [pending] * is_back, [pending] * (not is_back))
+
+
+def test_two_looks_are_proof_when_they_are_exactly_the_settle_time_apart() -> None:
+    world, old = make_ignored(times=9)
+    hide(world, old)
+    world.run()
+    world.clock.advance(world.timing.settle)
+    world.run()
+    assert pending_ids(world) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_revocations_of_each_organization_are_confirmed_when_one_cannot_be_asked(fails: bool) -> None:
+    world = make_world()
+    world.add_managed("other", organization="fabrikam")
+    run = world.make_run()
+    ids = [world.record(name).authorization_id for name in (NAME, "other")]
+    ignore_revokes(world, 2)
+    for name in (NAME, "other"):
+        revoke_current(run, name)
+    assert not any(is_confirmed(run, found) for found in ids)
+    for found in ids:
+        world.pats.pats[found].revoked = True
+    if fails:
+        world.pats.fail("fetch_pats", TransientError("busy", service="azure_devops", operation="list_pats"))
+    confirm_requested(run, ServerView(run), world.clock.now())
+    assert [is_confirmed(run, found) for found in ids].count(True) == (1 if fails else 2)

@@ -10,11 +10,11 @@ import pytest
 
 from rotator.domain.managed_pat import Pat
 from rotator.domain.plan import ActionKind, ActionReason
-from rotator.domain.policy import Guardrails, Match, RuleAction
+from rotator.domain.policy import Decision, Guardrails, Match, RuleAction, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
-from rotator.engine.keeping import forget, revoke_previous
+from rotator.engine.keeping import forget, revoke_current, revoke_previous
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
@@ -241,6 +241,7 @@ def test_pat_waits_for_a_person_and_is_shown_when_something_speaks_against_it(
     assert world.events(found) == ["adoption_blocked unknown"]
     actions = {action.pat.authorization_id: action for action in make_plan(world.make_run()).actions}
     assert (actions[found].kind, actions[found].reason) == (ActionKind.BLOCKED, ActionReason.ADOPTION_BLOCKED)
+    assert actions[found].decision == Decision(Verdict.NOT_DUE, ADOPTING)
     failure = actions[found].failure
     assert failure is not None
     assert (failure.code, bool(failure.fix)) == (code, True)
@@ -392,8 +393,49 @@ def test_plan_shows_what_a_run_would_take_over_when_the_last_look_saw_it() -> No
     plan = make_plan(world.make_run())
     (action,) = plan.of_kind(ActionKind.ADOPT)
     assert (action.pat.authorization_id, action.pat.name, plan.has_changes) == (found, HOOK, True)
+    assert (action.reason, action.decision) == (ActionReason.TO_BE_ADOPTED, Decision(Verdict.NOT_DUE, ADOPTING))
     world.run()
+    assert replace(world.record(HOOK), taken_over=False, epoch=0) == action.pat
     assert make_plan(world.make_run()).of_kind(ActionKind.ADOPT) == ()
+
+
+def test_plan_names_each_new_pat_otherwise_when_two_have_one_display_name() -> None:
+    world = make_adopting_world()
+    world.policy = make_policy(replace(ADOPTING, adopt=False), RULE)
+    add(world, HOOK, HOOK)
+    world.run()
+    world.policy = make_policy(ADOPTING, RULE)
+    names = [action.pat.name for action in make_plan(world.make_run()).of_kind(ActionKind.ADOPT)]
+    assert (len(names), len(set(names))) == (2, 2)
+
+
+@pytest.mark.parametrize("is_pending", [False, True])
+def test_plan_shows_no_takeover_when_the_pat_was_managed_since_the_last_look(is_pending: bool) -> None:
+    """It waits for a person, or its revocation is pending: then it is shown as that."""
+    world = make_adopting_world()
+    world.policy = make_policy(replace(ADOPTING, adopt=False), RULE)
+    (found,) = add(world, HOOK)
+    world.run()
+    run = world.make_run()
+    adopt(run, propose(run, [found], everything=False))
+    if is_pending:
+        world.pats.ignores_revoke = lambda authorization_id: True
+        revoke_current(run, HOOK)
+    forget(run, HOOK)
+    world.policy = make_policy(ADOPTING, RULE)
+    actions = [action for action in make_plan(world.make_run()).actions if action.pat.authorization_id == found]
+    assert [action.failure.code for action in actions if action.failure] == ["managed_before"] * (not is_pending)
+
+
+def test_plan_shows_no_takeover_when_an_unanswered_mint_made_the_pat() -> None:
+    """Somebody's look saw it before that mint was in the journal."""
+    world = make_adopting_world()
+    add(world, HOOK, days=5)
+    world.run_and_die(before="minted")
+    made = world.live_ids(HOOK)[-1]
+    with world.database.begin() as work:
+        work.inventory.save_untracked(ACCOUNT, "contoso", (world.pats.pats[made].pat,))
+    assert made not in [action.pat.authorization_id for action in make_plan(world.make_run()).actions]
 
 
 def test_nothing_is_written_when_the_first_pat_was_taken_over_by_another_run() -> None:
