@@ -61,7 +61,9 @@ def make_fault_response(fault: Fault, request: Request, now: datetime) -> Respon
 
 
 def reshape_page(fault: Fault, response: Response) -> Response:
-    """Take one PAT out of a true page, and nothing in the page says so; or put odd ones in."""
+    """Take one PAT out of a true page, and nothing in the page says so; or put odd ones in. No other reply changes."""
+    if b'"patTokens"' not in response.body:
+        return response
     page = json.loads(response.body)
     if fault.kind == "odd":
         page["patTokens"] += [

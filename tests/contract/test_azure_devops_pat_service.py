@@ -186,6 +186,17 @@ def test_list_looks_whole_when_the_service_leaves_an_entry_out(
     assert len(again) == 2
 
 
+@pytest.mark.parametrize("kind", ["incomplete", "lagging", "odd"])
+def test_other_answers_are_true_when_the_lists_are_not(azure_devops: SandboxAzureDevOps, kind: str) -> None:
+    """A fault of lists that hits every request for a while."""
+    pat = azure_devops.add_pat("old")
+    azure_devops.plant(kind, times=None)
+    found = azure_devops.service.fetch_pat(ACCOUNT, HOME, pat.authorization_id)
+    assert found is not None
+    assert azure_devops.service.verify(HOME, SecretValue(pat.value)).user_id
+    assert azure_devops.service.fetch_identity(ACCOUNT, HOME).user_id
+
+
 @pytest.mark.parametrize(("entry", "shown"), [("x", ""), ({"authorizationId": SOME_ID}, SOME_ID)])
 def test_list_sets_an_entry_aside_when_there_is_next_to_nothing_in_it(
     azure_devops: SandboxAzureDevOps, entry: object, shown: str
