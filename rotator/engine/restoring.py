@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from enum import Enum, auto
 
 from rotator.domain.events.rotations import RestoreStarted, SecretRestored, SecretWriteIgnored
 from rotator.domain.managed_pat import ManagedPat
@@ -20,12 +21,22 @@ from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
+LATE_WRITE_KEPT = "late_write_kept"
+"""The code of the failure of a ManagedPat whose consumers read a late write that could not be undone yet."""
 _ATTEMPTS = 3
 """How often a run writes a value back that the vault answers as written and does not have."""
 
 
-def restore_committed(held: ClaimedPat) -> bool:
-    """Put the committed value back if consumers read a late write of an earlier rotation. Return whether it did so.
+class Restored(Enum):
+    """What came of a look for a late write: there is none, it was undone, or nothing to put back signs in now."""
+
+    NOTHING = auto()
+    DONE = auto()
+    KEPT = auto()
+
+
+def restore_committed(held: ClaimedPat) -> Restored:
+    """Put the committed value back if consumers read a late write of an earlier rotation. Return what came of it.
 
     The committed value is that of the current PAT, or of a clone that was stored and not read back yet; where no tags
     say whose a version is, the newest that no such rotation wrote. It must authenticate. What somebody else wrote stays
@@ -35,13 +46,13 @@ def restore_committed(held: ClaimedPat) -> bool:
     for _ in range(_ATTEMPTS):
         latest = find_late_write(held.run, held.pat)
         if latest is None:
-            return False
+            return Restored.NOTHING
         current = _find_current(held)
         committed = _find_committed(held, current)
         if committed is None:
-            return False
+            return Restored.KEPT
         if _write_back(held, latest, committed, current):
-            return True
+            return Restored.DONE
     raise make_ignored(held.location)
 
 
@@ -81,16 +92,21 @@ def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | N
     Neither is a sight of another writer.
     """
     writer = load_provenance(held.run, held.pat).find_writer(latest.version if latest is not None else None)
-    if writer is Writer.LATE and restore_committed(held):
+    if writer is Writer.LATE and restore_committed(held) is Restored.DONE:
         return True
     if writer in (Writer.LATE, Writer.OURS):
         return_if_clone_lost(held, view)
     if writer is not Writer.LATE:
         return False
-    raise VerificationError(
-        f"a late write of ours is the newest version of secret {held.pat.secret_name} in {held.pat.vault}, and the "
+    raise make_kept(held.pat)
+
+
+def make_kept(pat: ManagedPat) -> VerificationError:
+    """Make the error for when consumers read a late write, and what should be put back was not seen to sign in."""
+    return VerificationError(
+        f"a late write of ours is the newest version of secret {pat.secret_name} in {pat.vault}, and the "
         "value to put back over it was not seen to sign in; nothing was revoked",
-        code="late_write_kept",
+        code=LATE_WRITE_KEPT,
         fix="Nothing to do: rotator tries again later.",
     )
 

@@ -31,7 +31,7 @@ from rotator.engine.preflight import begin_rotation, inspect_source
 from rotator.engine.reconciling import Reconciliation, apply_findings
 from rotator.engine.recovering import recover
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
-from rotator.engine.restoring import restore_committed
+from rotator.engine.restoring import LATE_WRITE_KEPT, Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import revoke_again
 from rotator.engine.settling import is_late_settled, is_settling, make_settled_at
@@ -66,8 +66,16 @@ class PatWork:
         self._is_by_hand = run.mode is RunMode.BY_HAND
 
     def work(self, held: ClaimedPat) -> None:
-        """Do everything that this run has to do with one ManagedPat. Raise whatever goes wrong."""
-        self._undo_late(held)
+        """Do everything that this run has to do with one ManagedPat. Raise whatever goes wrong.
+
+        VerificationError `late_write_kept` at the end when consumers still read a late write.
+        """
+        is_kept = self._undo_late(held)
+        self._work(held, is_kept=is_kept)
+        if is_kept and find_late_write(self.run, held.pat) is not None:
+            raise make_kept(held.pat)
+
+    def _work(self, held: ClaimedPat, *, is_kept: bool) -> None:
         was_rotated = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
         try:
             apply_findings(held, self.view, self._found)
@@ -94,7 +102,7 @@ class PatWork:
         if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
             self._rotate(held, decision)
             self._retire(held)
-        elif held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
+        elif not is_kept and held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
             held.save(held.pat.healed(), FailureCleared())
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
@@ -152,8 +160,8 @@ class PatWork:
                 self.view.note_error(held.pat.account, held.pat.organization, error)
                 self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 
-    def _undo_late(self, held: ClaimedPat) -> None:
-        """Revoke what late mints created, and put back what late writes replaced.
+    def _undo_late(self, held: ClaimedPat) -> bool:
+        """Revoke what late mints created, and put back what late writes replaced. Return whether that must wait.
 
         Not while whoever sent such a mint, and whom this database may have forgotten, can still write its value.
         """
@@ -167,13 +175,17 @@ class PatWork:
                 revoke_left_pat(held, rotation, late_pat, "late")
                 reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
-        if held.pat.name in self._found.late_stores:
-            self._restore(held)
+        return held.pat.name in self._found.late_stores and self._restore(held) is Restored.KEPT
 
-    def _restore(self, held: ClaimedPat) -> None:
-        if restore_committed(held):
+    def _restore(self, held: ClaimedPat) -> Restored:
+        restored = restore_committed(held)
+        if restored is Restored.DONE:
             reason = OutcomeReason.VALUE_RESTORED
             self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason))
+            failure = held.pat.last_failure
+            if failure is not None and failure.code == LATE_WRITE_KEPT and not held.pat.blocked:
+                held.save(held.pat.healed(), FailureCleared())
+        return restored
 
     def _recover(self, held: ClaimedPat) -> None:
         before = held.rotation.state

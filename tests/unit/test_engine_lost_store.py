@@ -11,6 +11,7 @@ from rotator.domain.rotation import RotationEnding
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.report import OutcomeKind
+from rotator.engine.status import PatState
 from rotator.engine.tags import RESTORED_TAG
 from rotator.errors import VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
@@ -142,6 +143,24 @@ def test_nothing_is_frozen_when_a_late_write_cannot_be_undone_yet() -> None:
     world.advance(hours=1)
     world.run()
     world.check_served()
+    world.finish()
+
+
+def test_status_tells_of_a_late_write_that_cannot_be_undone_yet_until_it_is() -> None:
+    """Consumers read a dead PAT: nobody may have to read the log to learn that."""
+    world = make_late_store()
+    for _ in range(2):
+        world.pats.fail("verify", make_refused_probe(), times=30)
+        world.advance(hours=1)
+        assert codes_of(world.run(), OutcomeKind.FAILED) == ["late_write_kept"]
+        (row,) = [row for row in world.show_status() if row.name == NAME]
+        assert (row.state, row.last_error and row.last_error.code) == (PatState.FAILED, "late_write_kept")
+        world.heal()
+    assert world.events().count("failure_cleared succeeded") == 0
+    world.advance(minutes=1)
+    world.run()
+    world.check_served()
+    assert world.record().last_failure is None
     world.finish()
 
 
