@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import takewhile
 
 from rotator.domain.events.rotations import UnknownIntentFound
-from rotator.domain.intent import Intent, make_look, read_intents, write_intents
+from rotator.domain.intent import Intent, read_intents, write_intents
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
@@ -100,7 +100,7 @@ def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> d
     pending = held.load(lambda reading: reading.revocations.load())
     over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}
     kept = [i for i in _read(versions) if i.rotation_id not in over and i.planned_valid_to > now]
-    return {INTENT_TAG: write_intents((Intent.of(held.rotation), *kept))}
+    return {INTENT_TAG: write_intents((Intent.of(held.rotation, held.services.marker_key), *kept))}
 
 
 def _read(versions: tuple[SecretVersion, ...]) -> tuple[Intent, ...]:
@@ -122,12 +122,15 @@ def _list_looks(held: ClaimedPat) -> Iterator[Look]:
 
 
 def _find_look(held: ClaimedPat, intent: Intent, looks: Iterable[Look]) -> Look | None:
-    """Return what the digest of an intent was made of, with its own mark if it had one."""
+    """Return what the digest of an intent was made of, with its own mark if it had one.
+
+    None too for an intent that was written beside another secret, or that has not our signature where there is a key.
+    """
     key, organization = held.services.marker_key, held.pat.organization
     for name, scope in looks:
         names = (name,) if key is None else (name, make_marked_name(name, intent.rotation_id, key))
         for candidate in names:
-            if make_look(organization, candidate, scope) == intent.look:
+            if intent.is_of(held.pat.place, organization, candidate, scope, key):
                 return candidate, scope
     return None
 

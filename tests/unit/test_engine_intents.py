@@ -17,6 +17,7 @@ from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 from tests.support.engine import NAME, EngineWorld, make_world
+from tests.support.records import make_rotation
 
 SETTLE = {"minutes": 11}
 FOUND = "unknown_intent_found unknown"
@@ -88,6 +89,65 @@ def test_mint_is_revoked_when_the_database_that_knew_of_it_was_replaced() -> Non
     assert lost not in world.revoked_ids()
     world.finish()
     assert world.revoked_ids().count(lost) == 1
+
+
+def forge(world: EngineWorld, key: SecretValue | None) -> str:
+    """Somebody who may write tags plants an intent for a PAT that a person made; the id of that PAT."""
+    theirs = world.add_lookalike(world.clock.now() + timedelta(days=20)).pat
+    forged = replace(
+        make_rotation(),
+        id="f" * 32,
+        organization="contoso",
+        display_name=NAME,
+        scope=theirs.scope,
+        vault=world.record().vault,
+        secret_name=world.record().secret_name,
+        planned_valid_to=theirs.valid_to,
+        created_at=world.clock.now(),
+    )
+    retag(world, str(Intent.of(forged, key)))
+    return theirs.authorization_id
+
+
+@pytest.mark.parametrize("key", [None, SecretValue("a guess")])
+def test_forged_intent_is_ignored_when_intents_are_signed(key: SecretValue | None) -> None:
+    """Else whoever may write tags could have any PAT with a managed one's look revoked."""
+    world = make_world()
+    world.marker_key = SecretValue("the key of the marks")
+    theirs = forge(world, key)
+    for _ in range(4):
+        world.run()
+        world.advance(hours=13)
+    assert world.states() == ["completed"]
+    assert FOUND not in world.events()
+    assert theirs not in world.revoked_ids()
+
+
+def test_signed_intent_is_found_again() -> None:
+    world = make_world()
+    world.marker_key = SecretValue("the key of the marks")
+    theirs = forge(world, world.marker_key)
+    world.run()
+    assert FOUND in world.events()
+    assert theirs in world.live_ids()
+
+
+def test_intent_is_ignored_beside_another_secret() -> None:
+    """A copied tag proves nothing: two records with alike metadata are never taken for each other."""
+    world, lost = make_lost_mint()
+    text = world.latest().version.tags[INTENT_TAG]
+    retag(world, "")
+    record = world.record()
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "a person", now=work.now(), span=world.timing.lease)
+        work.inventory.remove(NAME, claim)
+        work.inventory.add(replace(record, secret_name="contoso-other"))
+    version = world.secrets.write_foreign(world.location(), "a" * 52)
+    confirm(world, version)
+    retag(world, text)
+    world.run()
+    assert FOUND not in world.events()
+    assert lost not in world.revoked_ids()
 
 
 def test_mint_is_revoked_when_nothing_is_due_any_more() -> None:
