@@ -144,7 +144,7 @@ class _LineHandler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:
         """One line in place of the record; nothing if the stream itself is broken."""
         problem = sys.exception()
-        if isinstance(problem, OSError):
+        if isinstance(problem, OSError) or self.stream.closed:
             return  # the stream is gone, and with it the place to say so
         self.stream.write(
             f"a log record of {redact_text(record.name)} could not be written: {type(problem).__name__}\n"

@@ -264,3 +264,10 @@ def test_import_of_the_adapters_is_cheap_when_nothing_is_used() -> None:
         "sys.exit(any(name.startswith(('azure', 'structlog', 'msal')) for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nothing_is_raised_when_the_stream_was_closed() -> None:
+    """Whoever logs in a thread of its own must not die of that."""
+    stream = start()
+    stream.close()
+    logging.getLogger("rotator").error("too late")
