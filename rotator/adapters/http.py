@@ -38,6 +38,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from rotator.adapters.answer_limits import AnswerLimitError, read_body
 from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
+from rotator.adapters.hidden_paths import hide_paths
 from rotator.adapters.proxy import bypasses_proxy
 from rotator.adapters.redaction import redact_text
 from rotator.domain.outside import make_harmless
@@ -53,7 +54,7 @@ class HttpOptions:
 
     `read_timeout` is for each read; `total_timeout` for a whole request, until the last byte of its answer.
     `proxy` is an http or https address, with user and password if it wants them; `no_proxy` says what goes past it.
-    `note_date` is told the `Date` of each answer.
+    `note_date` is told the `Date` of each answer. `hides_paths`: the paths are secrets, so the library logs nothing.
     """
 
     ca_bundle: Path | None = None
@@ -63,6 +64,7 @@ class HttpOptions:
     proxy: SecretValue | None = None
     no_proxy: tuple[str, ...] = ()
     note_date: Callable[[str], None] | None = None
+    hides_paths: bool = False
 
 
 def make_session(options: HttpOptions) -> requests.Session:
@@ -344,7 +346,7 @@ class _Adapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send as the library does, within the limits, and tell the date of the answer. The answer is read whole."""
-        with deadline(self._total):
+        with deadline(self._total), hide_paths(self._options.hides_paths):
             chosen = self._choose_proxies(request.url or "")
             answer = super().send(request, True, timeout or self._timeout, verify, cert, chosen)
             with answer:

@@ -1,52 +1,21 @@
-"""The exit codes of the commands, and the one that a command ends with where several fit."""
+"""The exit codes of the commands: those of a run, and what only a command ends with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rotator.engine.alarm import Alarm
-from rotator.engine.report import DONE_KINDS, OutcomeKind, RunReport
-from rotator.errors import RotatorError, SignInRequiredError
+from rotator.engine.exit_codes import DONE as DONE
+from rotator.engine.exit_codes import FAILED as FAILED
+from rotator.engine.exit_codes import LOCKED as LOCKED
+from rotator.engine.exit_codes import PARTLY_FAILED as PARTLY_FAILED
+from rotator.engine.exit_codes import find_code_of_errors as find_code_of_errors
+from rotator.engine.exit_codes import find_code_of_report as find_code_of_report
+from rotator.errors import SignInRequiredError
 
-DONE = 0
-FAILED = 1
-PARTLY_FAILED = 3
 ATTENTION = 4
-LOCKED = 11
 CHANGES_PENDING = 20
 INTERRUPTED = 130
-
-
-def find_exit_code(*, done: bool, failed: bool, needs_sign_in: bool = False, held: bool = False) -> int:
-    """Find the code of a command that did its work in part or as a whole.
-
-    `held`: another run was at work. Where several fit, the first of 10, 1 or 3, 11 counts.
-    """
-    if needs_sign_in:
-        return SignInRequiredError.exit_code
-    if failed:
-        return PARTLY_FAILED if done else FAILED
-    return LOCKED if held and not done else DONE
-
-
-def find_code_of_errors(errors: Iterable[RotatorError], *, done: bool, refused: bool = False) -> int:
-    """Find the code of a command that looked at several places; `refused`: something else could not be done."""
-    met = list(errors)
-    needs_sign_in = any(isinstance(error, SignInRequiredError) for error in met)
-    return find_exit_code(done=done, failed=bool(met) or refused, needs_sign_in=needs_sign_in)
 
 
 def find_code_of_alarm(alarm: Alarm) -> int:
     """Find the code of a check."""
     return {Alarm.NONE: DONE, Alarm.SIGN_IN: SignInRequiredError.exit_code, Alarm.ATTENTION: ATTENTION}[alarm]
-
-
-def find_code_of_report(report: RunReport) -> int:
-    """Find the code of a run. What it only looked at, gave up, postponed or waits for counts neither way."""
-    failures = report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
-    return find_exit_code(
-        done=bool(report.of_kind(*DONE_KINDS)),
-        failed=bool(failures),
-        needs_sign_in=any(outcome.needs_sign_in for outcome in failures),
-        held=bool(report.of_kind(OutcomeKind.HELD)),
-    )

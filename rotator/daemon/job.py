@@ -33,14 +33,28 @@ class Job:
 class Monitor(Protocol):
     """Tells the monitoring outside what becomes of the jobs. What goes wrong with that is told, and raises nothing."""
 
-    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
-        """Note that a job has ended, and the error that ended it, if one did. A stop is no end."""
+    def note_start(self, job: JobName, run: RunContext) -> None:
+        """Note that a job begins."""
+
+    def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
+        """Note how a job ended."""
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended: `exit_code` as a command's, None after a stop; `error` if one ended it."""
+
+    exit_code: int | None
+    error: RotatorError | None = None
 
 
 class NoMonitor:
     """Nobody wants to know."""
 
-    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
+    def note_start(self, job: JobName, run: RunContext) -> None:
+        """See Monitor."""
+
+    def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
         """See Monitor."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rotator.daemon.beats import Beats
-from rotator.daemon.job import Job, Workshops
+from rotator.daemon.job import Job, JobEnd, Workshops
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.daemon import JobFailed, JobRestored
 from rotator.domain.events.event import Event
@@ -37,17 +37,18 @@ class Worker:
         with self._shops.hold() as shop:
             job, run = shop.jobs[name], shop.make_run()
             self._beats.expect(name, job.budget)
+            shop.monitor.note_start(name, run)
             try:
-                after = self._find_pause(job, run, self._do(job, self._watch(job, run)))
+                result = self._do(job, self._watch(job, run))
+                after, end = self._find_pause(job, run, result), JobEnd(result.exit_code)
             except StoppedError:
-                after = job.interval
+                after, end = job.interval, JobEnd(None)
             except RotatorError as error:
-                after = self._note_failure(job, run, error)
-                shop.monitor.note_end(name, run, error)
+                after, end = self._note_failure(job, run, error), JobEnd(error.exit_code, error)
             else:
-                shop.monitor.note_end(name, run, None)
                 if self.failures.pop(name, 0):
                     run.progress(JobRestored(), name.value)
+            shop.monitor.note_end(name, run, end)
             self._beats.expect_start(name, after)
             return after
 

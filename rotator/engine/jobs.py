@@ -14,6 +14,7 @@ from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobOutcome
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
+from rotator.engine.exit_codes import DONE, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import notice_account_down
 from rotator.engine.run import run_once
@@ -31,10 +32,14 @@ _BY_TIME = (NextAction.RETIRE, NextAction.SETTLE)
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of a job: how many of what, and when there is next something to do, if that is known."""
+    """What came of a job: how many of what, and when there is next something to do, if that is known.
+
+    `exit_code` is what a command that does only this would end with; None where a stop cut it short.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     next_at: datetime | None = None
+    exit_code: int | None = DONE
 
 
 class Pulse:
@@ -60,7 +65,9 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
         pulse.work_succeeded_at = ended.ended_at
     if report.outcomes or ended.outcome is not JobOutcome.SUCCEEDED:
         save_end(run, ended)
-    return JobResult(ended.counts) if report.is_stopped else JobResult(ended.counts, find_next_moment(run))
+    if report.is_stopped:
+        return JobResult(ended.counts, exit_code=None)
+    return JobResult(ended.counts, find_next_moment(run), find_code_of_report(report))
 
 
 def find_next_moment(run: RunContext) -> datetime | None:
@@ -86,15 +93,17 @@ def _find_moment(row: PatStatus, now: datetime) -> datetime | None:
 
 def refresh_sign_ins(run: RunContext) -> JobResult:
     """Refresh each account's sign-in, so that none ends because nobody used it. What keeps one from it is told once."""
-    failed = 0
+    errors: list[RotatorError] = []
     for account in run.services.accounts:
         try:
             with naming_bugs("the other accounts were refreshed"):
                 run.services.sign_in.refresh(account.name)
         except RotatorError as error:
-            failed += 1
+            errors.append(error)
             notice_account_down(run, account.name, error)
-    return JobResult({"refreshed": len(run.services.accounts) - failed, "failed": failed})
+    refreshed = len(run.services.accounts) - len(errors)
+    code = find_code_of_errors(errors, done=refreshed > 0)
+    return JobResult({"refreshed": refreshed, "failed": len(errors)}, exit_code=code)
 
 
 def verify_audit(run: RunContext) -> JobResult:

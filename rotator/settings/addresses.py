@@ -76,6 +76,21 @@ def check_proxy(text: str) -> str:
     return text.rstrip("/")
 
 
+def check_ping_url(text: str) -> str:
+    """The address of a check that is pinged. ValueError, never with the text in it."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its host or port cannot be parsed") from None
+    is_address = parts.scheme == "https" and parts.hostname and _make_host(parts.hostname) is not None
+    if not is_address or parts.username is not None or re.search(r"[\s<>{}]", text):
+        raise ValueError("it is not the address of a check: write https://HOST/KEY")
+    if not parts.path.strip("/") or parts.fragment:
+        raise ValueError("it must name the check after the host, as in https://hc-ping.com/KEY, and end there")
+    return text
+
+
 Listening = tuple[str, int] | Path
 """Where to listen: an IP address and a port, or the path of a unix socket."""
 

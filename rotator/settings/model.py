@@ -18,6 +18,7 @@ from rotator.settings.sections.daemon import DaemonSettings
 from rotator.settings.sections.entra import EntraSettings
 from rotator.settings.sections.http import HttpSettings
 from rotator.settings.sections.key_vault import KeyVaultSettings
+from rotator.settings.sections.pings import PingSettings
 from rotator.settings.sections.rotation import RotationSettings
 from rotator.settings.sections.token_cache import TokenCacheSettings
 
@@ -78,3 +79,12 @@ class Settings(Section):
         "daemon, for the textfile collector of Prometheus' node exporter. Its name must end in `.prom`.",
         examples=["/var/lib/prometheus/node-exporter/rotator.prom"],
     )
+    pings: tuple[PingSettings, ...] = Field(
+        default=(), description="Checks that are pinged when a job begins and ends: they call when no ping comes."
+    )
+
+    def list_secrets(self) -> list[SecretReference]:
+        """Return every secret that these settings refer to and that a process may need."""
+        own = [secret for account in self.accounts for secret in (account.client_secret, account.client_certificate)]
+        given = [secret for secret in (self.http.proxy, *own) if secret is not None]
+        return [self.database, self.token_cache.key, *given, *(ping.url for ping in self.pings)]

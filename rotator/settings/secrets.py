@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
-from rotator.settings.addresses import check_proxy, parse_vault
+from rotator.settings.addresses import check_ping_url, check_proxy, parse_vault
 from rotator.settings.database_url import make_database_url, mask_database_url
 from rotator.settings.words import say_alternatives
 
@@ -51,6 +51,7 @@ class SecretForm(StrEnum):
     CERTIFICATE = "certificate"
     DATABASE_URL = "database_url"
     PROXY = "proxy"
+    PING_URL = "ping_url"
 
 
 _KEYS = frozenset({SecretForm.FERNET_KEY, SecretForm.CERTIFICATE})
@@ -217,6 +218,8 @@ def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretVal
             raise ValueError("it contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
         if "PRIVATE KEY-----" not in value:
             raise ValueError("it contains no private key in PEM form: put certificate and key into one text")
+    if form is SecretForm.PING_URL:
+        return SecretValue(check_ping_url(value.strip()))
     if form is SecretForm.PROXY:
         return SecretValue(check_proxy(value.strip()))
     if form is SecretForm.DATABASE_URL:

@@ -117,13 +117,19 @@ class Daemon:
     def _make_workshop(self, installation: Installation) -> Workshop:
         daemon = installation.settings.daemon
         every = Intervals(daemon.work, daemon.refresh, daemon.verify_audit, daemon.heartbeat)
+        monitor = make_monitor(installation, self._tally, self._health)
+
+        def close() -> None:
+            monitor.close()
+            installation.close()
+
         return Workshop(
             jobs=make_jobs(every, self._pulse),
             make_run=installation.make_run,
-            close=installation.close,
+            close=close,
             stop_within=daemon.stop_within,
             needs_restart=installation.list_fixed_secrets(),
-            monitor=make_monitor(installation, self._tally, self._health),
+            monitor=monitor,
         )
 
     def _make_scheduler(self, act: Callable[[JobName], timedelta]) -> JobScheduler:

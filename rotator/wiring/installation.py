@@ -164,10 +164,11 @@ class Installation:
 
         return ServiceClocks(self.boot_clock)
 
-    def _make_http(self, service: str) -> HttpOptions:
+    def make_http(self, service: str | None = None) -> HttpOptions:
+        """Return how requests are made; the clock of a named service is a witness."""
         from rotator.adapters.http import HttpOptions
 
-        http, note_date = self.settings.http, self.service_clocks.make_listener(service)
+        http = self.settings.http
         return HttpOptions(
             ca_bundle=http.ca_bundle,
             connect_timeout=http.connect_timeout,
@@ -175,7 +176,7 @@ class Installation:
             total_timeout=http.total_timeout,
             proxy=self._proxy,
             no_proxy=http.no_proxy,
-            note_date=note_date,
+            note_date=None if service is None else self.service_clocks.make_listener(service),
         )
 
     @cached_property
@@ -185,7 +186,7 @@ class Installation:
 
         http = self.settings.http
         if http.proxy is not None:
-            return self._resolve(http.proxy)
+            return self.resolve(http.proxy)
         unused = find_unused_proxy(self._origin.environment)
         if unused is not None and "*" not in http.no_proxy:
             self._warn_once(
@@ -197,23 +198,18 @@ class Installation:
     @cached_property
     def database_url(self) -> SecretValue:
         """The address of the inventory database."""
-        return self._resolve(self.settings.database)
+        return self.resolve(self.settings.database)
 
     def check_secrets(self) -> None:
         """Read every secret that is not in a vault. ConfigError names the first that is missing."""
-        for reference in self._list_secrets():
+        for reference in self.settings.list_secrets():
             if reference.source is not SecretSource.KEY_VAULT:
-                self._resolve(reference)
+                self.resolve(reference)
 
     def list_fixed_secrets(self) -> tuple[str, ...]:
         """Return the settings whose values a process is given only at its start."""
         fixed = (SecretSource.ENV, SecretSource.CREDENTIAL)
-        return tuple(reference.setting for reference in self._list_secrets() if reference.source in fixed)
-
-    def _list_secrets(self) -> list[SecretReference]:
-        settings = self.settings
-        own = [secret for a in settings.accounts for secret in (a.client_secret, a.client_certificate)]
-        return [settings.database, settings.token_cache.key, *filter(None, (settings.http.proxy, *own))]
+        return tuple(reference.setting for reference in self.settings.list_secrets() if reference.source in fixed)
 
     @cached_property
     def database(self) -> SqlDatabase:
@@ -239,8 +235,8 @@ class Installation:
         settings = self.settings
         cache = EncryptedTokenCache(
             settings.token_cache.path,
-            self._resolve(settings.token_cache.key),
-            previous_keys=[self._resolve(key) for key in settings.token_cache.previous_keys],
+            self.resolve(settings.token_cache.key),
+            previous_keys=[self.resolve(key) for key in settings.token_cache.previous_keys],
             progress=make_progress(),
         )
         accounts = [self._make_entra_account(account) for account in settings.accounts]
@@ -250,7 +246,7 @@ class Installation:
             entra.authority,
             entra.instance_discovery,
             cache,
-            self._make_http("entra"),
+            self.make_http("entra"),
             self.clock,
             self.stop,
         )
@@ -266,7 +262,7 @@ class Installation:
             azure_devops.core_url,
             azure_devops.api_version,
             self.entra_sign_in,
-            self._make_http("azure_devops"),
+            self.make_http("azure_devops"),
             self.clock,
             self.stop,
         )
@@ -293,7 +289,7 @@ class Installation:
             authority=key_vault.authority,
             instance_discovery=key_vault.instance_discovery,
             client_id=key_vault.client_id,
-            http=self._make_http("entra"),
+            http=self.make_http("entra"),
         )
         return self._make_store(lambda _: credential)
 
@@ -317,7 +313,7 @@ class Installation:
             accounts=self.accounts,
             timing=Timing(rotation.settle, rotation.lease, stop_within=self.settings.daemon.stop_within),
             max_parallel=self.settings.azure_devops.max_parallel,
-            marker_key=make_mark_key(self._resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
+            marker_key=make_mark_key(self.resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
         )
         return make_stoppable(services)
 
@@ -343,7 +339,7 @@ class Installation:
         store = KeyVaultSecretStore(
             credential_for,
             verify_challenge_resource=self.settings.key_vault.verify_challenge_resource,
-            http=self._make_http("key_vault"),
+            http=self.make_http("key_vault"),
             stop=self.stop,
         )
         self._stack.callback(store.close)
@@ -373,9 +369,10 @@ class Installation:
         )
 
     def _make_fetch(self, reference: SecretReference | None) -> Callable[[], SecretValue] | None:
-        return None if reference is None else lambda: self._resolve(reference)
+        return None if reference is None else lambda: self.resolve(reference)
 
-    def _resolve(self, reference: SecretReference) -> SecretValue:
+    def resolve(self, reference: SecretReference) -> SecretValue:
+        """Return the secret that a setting refers to. ConfigError when it is missing."""
         from rotator.settings.secrets import resolve
 
         return resolve(

@@ -3,42 +3,132 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotator import __version__
-from rotator.daemon.job import Monitor, NoMonitor
-from rotator.domain.events.daemon import MetricsFailed, MetricsRestored
+from rotator.daemon.job import JobEnd, Monitor
+from rotator.domain.events.daemon import MetricsFailed, MetricsRestored, PingFailed, PingRestored
 from rotator.domain.job_run import JobName
+from rotator.engine.exit_codes import FAILED
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure
-from rotator.errors import DatabaseError, RotatorError
+from rotator.errors import DatabaseError, MonitoringError, RotatorError
 
 if TYPE_CHECKING:
+    from rotator.adapters.pings import Pinger
     from rotator.daemon.health import Health
     from rotator.engine.context import RunContext
     from rotator.engine.report import RunReport
     from rotator.ports.sign_in import SignInStatus
+    from rotator.settings.secrets import SecretReference
     from rotator.wiring.installation import Installation
 
 
-def make_monitor(installation: Installation, tally: RotationTally, health: Health | None = None) -> Monitor:
-    """Return what tells the monitoring that the settings ask for; `health` has the pages of a daemon that serves."""
-    if health is None and installation.settings.metrics_textfile is None:
-        return NoMonitor()
-    return MetricsMonitor(installation, tally, health)
-
-
-def run_monitored(installation: Installation, run: RunContext, act: Callable[[RunContext], RunReport]) -> RunReport:
-    """Do a run of `rotator once`, and tell the monitoring of it, however it ends."""
-    monitor, error = make_monitor(installation, RotationTally()), None
+@contextmanager
+def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
+    """Tell the monitoring of the run that is done inside, however it ends."""
+    monitor = make_monitor(installation, RotationTally())
+    run = MonitoredRun(monitor)
     try:
-        return act(run)
-    except RotatorError as found:
-        error = found
+        yield run
+    except BaseException as error:
+        run.end(getattr(error, "exit_code", FAILED), error if isinstance(error, RotatorError) else None)
         raise
     finally:
-        monitor.note_end(JobName.WORK, run, error)
+        monitor.close()
+        monitor.await_sent()
+
+
+class MonitoredRun:
+    """A run of `rotator once`, which is the job `work`."""
+
+    def __init__(self, monitor: Monitoring) -> None:
+        self._monitor = monitor
+        self._run: RunContext | None = None
+
+    def act(self, run: RunContext, act: Callable[[RunContext], RunReport]) -> RunReport:
+        """Do it."""
+        self._run = run
+        self._monitor.note_start(JobName.WORK, run)
+        return act(run)
+
+    def end(self, exit_code: int, error: RotatorError | None = None) -> int:
+        """Note the exit code that the command ends with, and return it."""
+        if self._run is not None:
+            self._monitor.note_end(JobName.WORK, self._run, JobEnd(exit_code, error))
+        return exit_code
+
+
+def make_monitor(installation: Installation, tally: RotationTally, health: Health | None = None) -> Monitoring:
+    """Return what tells the monitoring that the settings ask for; `health` has the pages of a daemon that serves."""
+    parts: list[Monitor] = []
+    if health is not None or installation.settings.metrics_textfile is not None:
+        parts.append(MetricsMonitor(installation, tally, health))
+    pings = [(_make_pinger(installation, ping.url), ping.jobs) for ping in installation.settings.pings]
+    parts += [PingMonitor(pinger, jobs) for pinger, jobs in pings]
+    return Monitoring(parts, [pinger for pinger, _ in pings], installation.settings.http.total_timeout)
+
+
+class Monitoring:
+    """The protocol Monitor, by several others. After a stop nobody is told anything."""
+
+    def __init__(self, parts: Sequence[Monitor], pingers: Sequence[Pinger], patience: timedelta) -> None:
+        self._parts, self._pingers, self._patience = parts, pingers, patience
+
+    def note_start(self, job: JobName, run: RunContext) -> None:
+        """See the protocol."""
+        for part in self._parts:
+            part.note_start(job, run)
+
+    def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
+        """See the protocol."""
+        if end.exit_code is not None:
+            for part in self._parts:
+                part.note_end(job, run, end)
+
+    def close(self) -> None:
+        """Take nothing more; what is on its way is sent."""
+        for pinger in self._pingers:
+            pinger.close()
+
+    def await_sent(self) -> None:
+        """Wait, once it is closed, until all is sent, for as long in all as one request may take."""
+        ends_at = time.monotonic() + self._patience.total_seconds()
+        for pinger in self._pingers:
+            pinger.await_sent(timedelta(seconds=max(0.0, ends_at - time.monotonic())))
+
+
+class PingMonitor:
+    """The protocol Monitor: pings one check about its jobs."""
+
+    def __init__(self, pinger: Pinger, jobs: Collection[str]) -> None:
+        self._pinger, self._jobs = pinger, jobs
+
+    def note_start(self, job: JobName, run: RunContext) -> None:
+        """See the protocol."""
+        if job in self._jobs:
+            self._pinger.start(job, run.run_id)
+
+    def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
+        """See the protocol."""
+        if job in self._jobs and end.exit_code is not None:
+            self._pinger.end(job, run.run_id, end.exit_code)
+
+
+def _make_pinger(installation: Installation, url: SecretReference) -> Pinger:
+    from rotator.adapters.logs import make_progress
+    from rotator.adapters.pings import Pinger
+
+    progress = make_progress()
+
+    def tell(host: str, error: MonitoringError | None) -> None:
+        progress(PingRestored() if error is None else PingFailed(code=error.code, message=error.message), host)
+
+    return Pinger(installation.resolve(url), installation.make_http(), installation.boot_clock, tell)
 
 
 class MetricsMonitor:
@@ -50,11 +140,14 @@ class MetricsMonitor:
         self._is_failing = False
         self._unwritable: DatabaseError | None = None
 
-    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
+    def note_start(self, job: JobName, run: RunContext) -> None:
+        """See the protocol."""
+
+    def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
         """See the protocol."""
         with self._lock:
-            if isinstance(error, DatabaseError):
-                self._unwritable = error
+            if isinstance(end.error, DatabaseError):
+                self._unwritable = end.error
             elif job is JobName.HEARTBEAT:
                 self._unwritable = None
             try:

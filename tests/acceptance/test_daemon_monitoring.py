@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import signal
-import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.conftest import PATIENCE
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon
 from tests.support.killing import NAME, Stage, open_stage
-
-Series = dict[tuple[str, ...], float]
-"""Each sample by its name and the values of its labels, in the order of the labels' names."""
+from tests.support.pages import Pages, Series, find_free_port, read_series
 
 
 @pytest.fixture(scope="module")
@@ -48,40 +41,11 @@ def change_settings(stage: Stage, **settings: Any) -> None:
     path.write_text(yaml.safe_dump({**document, **settings}), encoding="utf-8")
 
 
-def find_free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Pages:
-    """The pages of a daemon."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._port = find_free_port()
-        change_settings(stage, listen=f"127.0.0.1:{self._port}")
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a page."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=PATIENCE) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def scrape(self) -> Series:
-        """What a scrape reads."""
-        status, text = self.get("/metrics")
-        return read_series(text) if status == 200 else {}
-
-
-def read_series(text: str) -> Series:
-    """Read the text format."""
-    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {(found.name, *(found.labels[key] for key in sorted(found.labels))): found.value for found in samples}
+def serve_pages(stage: Stage) -> Pages:
+    """Have the next daemon serve its pages."""
+    pages = Pages()
+    change_settings(stage, listen=pages.address)
+    return pages
 
 
 def name_pat(metric: str, *more: str) -> tuple[str, ...]:
@@ -98,7 +62,7 @@ def await_rotation(daemon: RunningDaemon, pages: Pages) -> Series:
 
 def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
     """The file has what the page has. A record that is forgotten has no series any more."""
-    pages, textfile = Pages(stage), stage.folder / "rotator.prom"
+    pages, textfile = serve_pages(stage), stage.folder / "rotator.prom"
     change_settings(stage, metrics_textfile=str(textfile))
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
     daemon.wait_until(lambda: ("rotator_audit_chain_ok",) in pages.scrape())
@@ -126,7 +90,7 @@ def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
 def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage) -> None:
     out = stage.start("logout", "build-bot")
     assert out.wait() == 0, out.read()
-    pages = Pages(stage)
+    pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
     daemon.wait_until(lambda: pages.scrape().get(("rotator_signin_needs_human", "build-bot")) == 1)
     assert pages.get("/readyz") == (503, "no account can be used: build-bot must sign in again\n")
@@ -136,7 +100,7 @@ def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage)
 
 def test_daemon_is_not_ready_while_its_database_is_away(stage: Stage) -> None:
     """The figures stay as they were: their times tell how old they are."""
-    pages = Pages(stage)
+    pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
     before = await_rotation(daemon, pages)
     database, away = stage.folder / "rotator.db", stage.folder / "away.db"
@@ -151,7 +115,7 @@ def test_daemon_is_not_ready_while_its_database_is_away(stage: Stage) -> None:
 
 
 def test_daemon_keeps_its_address_when_it_reloads_and_takes_no_other(stage: Stage) -> None:
-    pages = Pages(stage)
+    pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
     daemon.wait_until(lambda: pages.get("/readyz")[0] == 200)
     config = stage.sandbox.addresses.config_path
@@ -190,7 +154,7 @@ def test_file_after_a_run_has_the_same_counters_as_the_daemon(stage: Stage, tmp_
         series = read_series(textfile.read_text(encoding="utf-8"))
         assert series["rotator_rotations_total", "completed"] == expected
         assert series["rotator_job_last_success_timestamp_seconds", "work"] > 1.7e9
-    pages = Pages(stage)
+    pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1h", heartbeat="1s")
     assert await_rotation(daemon, pages)["rotator_rotations_total", "completed"] == 1
     assert daemon.stop() == 0
@@ -207,3 +171,10 @@ def test_file_is_written_after_a_run_that_failed(stage: Stage, tmp_path: Path) -
     series = read_series(textfile.read_text(encoding="utf-8"))
     assert series["rotator_signin_needs_human", "build-bot"] == 1
     assert ("rotator_job_last_success_timestamp_seconds", "work") not in series
+
+
+def test_daemon_does_not_start_when_its_address_cannot_be_had(stage: Stage, tmp_path: Path) -> None:
+    change_settings(stage, listen=f"unix:{tmp_path}/gone/http.sock")
+    run = stage.start("daemon")
+    assert run.wait() == 2
+    assert "listen: cannot listen on unix:" in run.read()

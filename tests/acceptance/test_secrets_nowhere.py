@@ -5,12 +5,14 @@ Every flow runs with the debug logging of every library. See `tests/support/cana
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import resource
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,6 +31,7 @@ from rotator.sandbox.world import AccessToken, Secret, SecretVersion
 from tests.acceptance.conftest import COMMAND, PATIENCE
 from tests.support.canaries import (
     AUTHORIZATION_CODE,
+    CHECK_KEY,
     CLIENT_SECRET,
     DEVICE_CODE,
     DEVOPS_BEARER,
@@ -38,7 +41,9 @@ from tests.support.canaries import (
     REFRESH_TOKEN,
     VAULT_BEARER,
 )
+from tests.support.check_server import KEY, CheckServer
 from tests.support.killing import CHANGES
+from tests.support.pages import Pages
 from tests.support.postgres import PostgresServer
 from tests.support.watched_command import Watch, edit
 
@@ -390,6 +395,44 @@ def test_core_file_is_not_written_when_a_run_is_aborted(signed_in: Watch) -> Non
     run.process.send_signal(signal.SIGABRT)
     run.wait(-signal.SIGABRT)
     signed_in.check((PAT, "azure_devops"))
+
+
+# ---- what monitoring gets
+
+
+@contextlib.contextmanager
+def added(path: Path, text: str) -> Iterator[None]:
+    """Inside, the file has this text at its end."""
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before + text, encoding="utf-8")
+    yield
+    path.write_text(before, encoding="utf-8")
+
+
+def test_secrets_are_nowhere_in_what_monitoring_gets(signed_in: Watch) -> None:
+    """Metrics, in the file and on the page; pings, whose address is a secret of its own."""
+    check, pages = CheckServer(signed_in.folder / "server.pem"), Pages()
+    signed_in.plant(CHECK_KEY, KEY)
+    signed_in.homes["ping.url"] = {CHECK_KEY}
+    (signed_in.folder / "ping.url").write_text(check.url, encoding="utf-8")
+    (signed_in.folder / "ping.url").chmod(0o600)
+    more = f"metrics_textfile: rotator.prom\nlisten: {pages.address}\npings: [{{url: {{file: ping.url}}}}]\n"
+    with check.running(), added(signed_in.sandbox.addresses.config_path, more):
+        signed_in.run("once")
+        _show_everything(signed_in)
+        daemon = signed_in.start("daemon")
+        while pages.get("/readyz")[0] != 200:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.process.wait(0.2)
+            assert daemon.process.poll() is None, daemon.read(".err")
+        for path in ("/metrics", "/healthz", "/readyz", "/nothing"):
+            signed_in.keep(pages.get(path)[1].encode(), f"page {path}")
+        check.answers = [404]
+        check.wait_for(4)
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait()
+    assert f'name="{NAME}"' in (signed_in.folder / "rotator.prom").read_text(encoding="utf-8")
+    signed_in.check(*ROTATED)
 
 
 # ---- PostgreSQL

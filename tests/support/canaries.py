@@ -29,6 +29,7 @@ CACHE_KEY = "token cache key"
 PASSWORD = "database password"
 AUTHORIZATION_CODE = "authorization code"
 DEVICE_CODE = "device code"
+CHECK_KEY = "key of a check"
 
 CUT = 20
 """How many characters of a spelling reveal a secret."""

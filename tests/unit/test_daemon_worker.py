@@ -10,13 +10,13 @@ from datetime import timedelta
 import pytest
 
 from rotator.daemon.beats import Beats
-from rotator.daemon.job import Job, Workshop, Workshops
+from rotator.daemon.job import Job, JobEnd, Workshop, Workshops
 from rotator.daemon.worker import LEAST_PAUSE, Worker
 from rotator.domain.events.places import ScanStarted
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult
-from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, RotatorError, StoppedError
+from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError
 from tests.support.engine import EngineWorld, make_world
 
 MINUTE = timedelta(minutes=1)
@@ -31,7 +31,7 @@ class Bench:
         self.act: Callable[[RunContext], JobResult] = lambda run: JobResult()
         self.done = 0
         self.closed: list[str] = []
-        self.ended: list[str | None] = []
+        self.heard: list[tuple[JobName, str | int | None, str | None]] = []
         """What the monitor hears of."""
         self.job = Job(name, MINUTE, 5 * MINUTE, is_shared, self._do)
         self.beats = Beats(self.world.clock)
@@ -44,9 +44,13 @@ class Bench:
         jobs = {self.job.name: self.job}
         return Workshop(jobs, make_run, lambda: self.closed.append(name), MINUTE, monitor=self)
 
-    def note_end(self, job: JobName, run: RunContext, error: RotatorError | None) -> None:
+    def note_start(self, job: JobName, run: RunContext) -> None:
         """See Monitor."""
-        self.ended.append(None if error is None else error.code)
+        self.heard.append((job, "start", None))
+
+    def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
+        """See Monitor."""
+        self.heard.append((job, end.exit_code, None if end.error is None else end.error.code))
 
     def do(self) -> timedelta:
         """Do the job."""
@@ -111,14 +115,18 @@ def test_job_that_fails_is_told_and_tried_again_at_growing_intervals_until_it_wo
     assert bench.worker.failures == {}
 
 
-def test_monitor_hears_how_each_run_of_a_job_ends_and_nothing_of_a_stop() -> None:
+def test_monitor_hears_that_a_job_begins_and_how_it_ends() -> None:
     bench = Bench()
+    bench.do()
+    bench.act = lambda run: JobResult(exit_code=3)
     bench.do()
     bench.fail(DatabaseUnreachableError("the database is away"))
     bench.do()
     bench.fail(StoppedError())
     bench.do()
-    assert bench.ended == [None, "database_unreachable"]
+    start = (WORK, "start", None)
+    ends: list[tuple[int | None, str | None]] = [(0, None), (3, None), (1, "database_unreachable"), (None, None)]
+    assert bench.heard == [heard for end in ends for heard in (start, (WORK, *end))]
 
 
 def test_broken_chain_is_not_recomputed_every_few_seconds() -> None:

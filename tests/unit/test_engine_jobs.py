@@ -46,7 +46,7 @@ def test_work_is_no_success_when_an_account_is_down() -> None:
     world = make_world()
     pulse = make_pulse(world)
     world.sign_in.refusals["release-bot"] = SignInRequiredError("it lapsed", account="release-bot")
-    work_due(world.make_run(), pulse)
+    assert work_due(world.make_run(), pulse).exit_code == 10
     assert (pulse.work_began_at, pulse.work_succeeded_at) == (world.clock.now(), None)
     assert [run.outcome for run in load_runs(world)] == [JobOutcome.FAILED]
 
@@ -55,9 +55,18 @@ def test_work_that_is_stopped_names_no_next_moment() -> None:
     world = make_world()
     world.stop.set()
     pulse = make_pulse(world)
-    assert work_due(world.make_run(), pulse) == JobResult()
+    assert work_due(world.make_run(), pulse) == JobResult(exit_code=None)
     assert pulse.work_succeeded_at is None
     assert [run.outcome for run in load_runs(world)] == [JobOutcome.STOPPED]
+
+
+def test_work_has_the_exit_code_of_a_run_by_hand() -> None:
+    """Also where it counts as a success, for one PAT's failure is its own."""
+    world = make_world()
+    world.pats.organizations["contoso"].mint_error = "invalidScope"
+    assert work_due(world.make_run(), make_pulse(world)).exit_code == 1
+    world.add_managed("other", organization="fabrikam")
+    assert work_due(world.make_run(), make_pulse(world)).exit_code == 0
 
 
 def test_next_moment_is_the_earliest_at_which_something_falls_due() -> None:
@@ -86,7 +95,7 @@ def test_next_moment_is_not_that_of_what_a_person_has_to_do() -> None:
 def test_sign_ins_are_refreshed_each_and_what_is_refused_is_told() -> None:
     world = make_world()
     world.sign_in.refusals["build-bot"] = SignInRequiredError("it lapsed", account="build-bot")
-    assert refresh_sign_ins(world.make_run()).counts == {"refreshed": 1, "failed": 1}
+    assert refresh_sign_ins(world.make_run()) == JobResult({"refreshed": 1, "failed": 1}, exit_code=10)
     assert world.told == [("sign_in_lapsed", {"account": "build-bot", "code": "sign_in_required"})]
     world.stop.set()
     with pytest.raises(StoppedError):

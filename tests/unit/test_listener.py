@@ -17,6 +17,7 @@ from rotator.adapters.listener import BIND_WITHIN, MOST_CONNECTIONS, Listener, b
 from rotator.errors import ConfigError, StoppedError
 from rotator.ports.pages import Page
 from tests.support.clock import FakeClock
+from tests.support.pages import find_free_port
 from tests.support.stop import make_stop, make_stop_in_wait
 
 LARGE = Page(200, b"x" * 8_000_000, "text/large")
@@ -24,14 +25,6 @@ PAGES = {"/metrics": Page(200, b"a 1\n", "text/x"), "/readyz": Page(503, b"no\n"
 SOON = timedelta(seconds=0.3)
 PATIENCE = 30
 Place = tuple[str, int]
-
-
-def find_free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def open_socket(place: Place | Path) -> socket.socket:

@@ -10,10 +10,12 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from rotator.domain.job_run import JobName
 from rotator.errors import ConfigError
 from rotator.settings.effective import show_settings
 from rotator.settings.load import check_files, find_settings, load_settings
 from rotator.settings.secrets import describe, resolve
+from rotator.settings.sections.pings import PingSettings
 
 CANARY = "canary-4711"
 ACCOUNT = """\
@@ -64,11 +66,28 @@ def test_settings_have_every_default_when_only_an_account_is_given(tmp_path: Pat
         ("listen: unix:http.sock", "an absolute path"),
         ("metrics_textfile: metrics.txt", "must end in .prom"),
         ("metrics_textfile: 3", "must be the path of a file"),
+        ("pings: [{url: https://hc.example/KEY, jobs: [wrok]}]", 'did you mean "work"'),
+        ("pings: [{url: https://hc.example/KEY, jobs: []}]", "at least one entry"),
+        ("pings: [{jobs: [work]}]", "pings[0].url: is missing"),
+        *(
+            (f"pings: [{{url: {url}}}]", said)
+            for url, said in (
+                (f"http://hc.example/{CANARY}", "write https://HOST/KEY"),
+                ("https://hc.example", "must name the check after the host"),
+                (f"https://hc.example/{CANARY}#x", "must name the check after the host"),
+                (f"https://u:{CANARY}@hc.example/x", "write https://HOST/KEY"),
+                (f"'https://hc.example/{CANARY} x'", "write https://HOST/KEY"),
+                (f"'{CANARY}'", "write https://HOST/KEY"),
+                (f"'https://hc.example:x/{CANARY}'", "cannot be parsed"),
+                ("{key_vault: {vault: https://kv.example, name: x}}", "must be exactly one of"),
+            )
+        ),
     ],
 )
 def test_settings_say_what_is_wrong_with_what_monitoring_gets(tmp_path: Path, text: str, said: str) -> None:
-    [problem] = problems_of(tmp_path, f"{ACCOUNT}{text}\n")
+    [problem] = check_files(write(tmp_path, f"{ACCOUNT}{text}\n"))
     assert said in problem
+    assert CANARY not in problem
 
 
 def test_settings_of_monitoring_are_off_and_are_taken_as_they_are_when_right(tmp_path: Path) -> None:
@@ -77,6 +96,9 @@ def test_settings_of_monitoring_are_off_and_are_taken_as_they_are_when_right(tmp
     text = "listen: 10.0.0.1:9464\nlisten_public: true\nmetrics_textfile: out/rotator.prom\n"
     settings = load_settings(write(tmp_path, ACCOUNT + text))
     assert (settings.listen, settings.metrics_textfile) == ("10.0.0.1:9464", tmp_path / "out" / "rotator.prom")
+    settings = load_settings(write(tmp_path, f"{ACCOUNT}pings: [{{url: https://hc.example/{CANARY}}}]\n"))
+    assert settings.pings[0].jobs == ("work",)
+    assert CANARY not in f"{show_settings(settings)} {settings!r}"
     for listen in ("localhost:9464", "'[::1]:9464'", "unix:/run/rotator/http.sock"):
         assert problems_of(tmp_path, f"{ACCOUNT}listen: {listen}\n") == []
 
@@ -107,7 +129,7 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
     [
         ("databse: x\n", '7:1 databse: unknown key, did you mean "database"?'),
         ("zzz: x\n", "7:1 zzz: unknown key, expected database, policy, accounts, entra, azure_devops, key_vault, "
-         "token_cache, http, rotation, daemon, listen, listen_public or metrics_textfile"),
+         "token_cache, http, rotation, daemon, listen, listen_public, metrics_textfile or pings"),
         ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
         ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
          "15m for minutes"),
@@ -294,3 +316,9 @@ def test_policy_refuses_a_vault_whose_name_no_vault_can_have(tmp_path: Path) -> 
     policy = "version: 1\ndefaults: {vault: https://bad_vault.vault.azure.net}\n"
     (problem,) = check_files(write(tmp_path, ACCOUNT, policy))
     assert "cannot be a vault: its name has letters, digits and hyphens only" in problem
+
+
+def test_settings_name_every_job_for_pings() -> None:
+    """A new job can be pinged, too."""
+    choices = PingSettings.model_json_schema()["properties"]["jobs"]["items"]["enum"]
+    assert sorted(choices) == sorted(job.value for job in JobName)

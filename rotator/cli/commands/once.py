@@ -33,14 +33,14 @@ def once(cli: CliContext, dry_run: bool) -> int:
     from rotator.cli.session import open_installation
     from rotator.engine.run import run_once
     from rotator.engine.run_memory import run_and_remember
-    from rotator.wiring.monitoring import run_monitored
+    from rotator.wiring.monitoring import monitored_run
 
     with open_installation(cli) as installation:
         if dry_run:
             return _show_plan(cli, installation)
-        remembered = partial(run_and_remember, act=run_once)
-        act = partial(run_monitored, installation, act=remembered)
-        return print_report(cli, installation, act, what="looking at every PAT")
+        with monitored_run(installation) as monitored:
+            act = partial(monitored.act, act=partial(run_and_remember, act=run_once))
+            return monitored.end(print_report(cli, installation, act, what="looking at every PAT"))
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:

@@ -108,6 +108,8 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.JobRestored,
     daemon.MetricsFailed,
     daemon.MetricsRestored,
+    daemon.PingFailed,
+    daemon.PingRestored,
     daemon.RunUnrecorded,
 )
 

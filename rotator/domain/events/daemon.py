@@ -69,6 +69,19 @@ class MetricsRestored(Event, name="metrics_restored", subject=SubjectKind.DAEMON
     """The metrics, which could not be made or written, are up to date again."""
 
 
+class PingFailed(
+    Event, name="ping_failed", subject=SubjectKind.CHECK, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """A check could not be told how a job fares, so it may call; it is named by its host. The work is not affected."""
+
+    code: str
+    message: str
+
+
+class PingRestored(Event, name="ping_restored", subject=SubjectKind.CHECK):
+    """A check that could not be told hears of the jobs again."""
+
+
 class RunUnrecorded(
     Event, name="run_unrecorded", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):

@@ -36,6 +36,7 @@ class SubjectKind(StrEnum):
     AUDIT_LOG = auto()
     DATABASE = auto()
     JOB = auto()
+    CHECK = auto()
     DAEMON = auto()
 
     @property
