@@ -24,6 +24,7 @@ from rotator.engine.provenance import (
 from rotator.engine.reading import fetch_served, is_ours
 from rotator.engine.replacing import identify
 from rotator.engine.restoring import undo_late_write
+from rotator.engine.settling import find_unsettled
 from rotator.errors import (
     RotationError,
     VerificationError,
@@ -35,7 +36,8 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
 
     The first PAT of a ManagedPat has no predecessor, and so no overlap: its rotation is completed. After a predecessor
-    that was revoked by hand there is nothing to wait for: the overlap is over at once.
+    that was revoked by hand there is nothing to wait for: the overlap is over at once. Where a write of the old value
+    may still take effect, no overlap is shorter than that.
     `value` is None after a restart: then the only copy is in the vault, proven ours by its tags.
     CloneLostError when somebody revoked the clone meanwhile.
     """
@@ -66,7 +68,8 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         created = PatCreated(authorization_id=pat.authorization_id, secret_version=latest.version.version)
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
-    overlap = timedelta(0) if is_predecessor_dead(held) else rotation.overlap
+    unsettled = find_unsettled(held, rotation.predecessor_id)
+    overlap = timedelta(0) if is_predecessor_dead(held) else max(rotation.overlap, unsettled)
     until, began = make_overlap(held, overlap)
     updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
     held.step(

@@ -39,6 +39,14 @@ def is_late_settled(rotation: Rotation, services: Services) -> bool:
     return sent_at is None or sent_at > now + MOST_SKEW or now >= sent_at + services.timing.settle
 
 
+def find_unsettled(held: ClaimedPat, authorization_id: str) -> timedelta:
+    """Return for how long a write to the vault of that PAT's value, whose answer was lost, may still take effect."""
+    now, settle = held.services.clock.now(), held.services.timing.settle
+    rotations = held.load(lambda reading: reading.journal.load_for(held.pat.name))
+    sent = (r.sent_at or r.created_at for r in rotations if r.tried_store and r.stored_id == authorization_id)
+    return min(settle, max((moment + settle - now for moment in sent), default=timedelta(0)))
+
+
 def make_settled_at(rotation: Rotation, pat: ManagedPat, settle: timedelta) -> datetime | None:
     """Return when the wait for the last unanswered request ends; None when nothing was sent.
 

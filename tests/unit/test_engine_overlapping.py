@@ -206,3 +206,24 @@ def test_paused_pat_is_blocked_and_told_when_its_open_rotation_freezes() -> None
     world.run()
     with world.database.read() as reading:
         assert ConditionKind.ROTATION_BLOCKED not in {item.kind for item in reading.conditions.load()}
+
+
+def test_overlap_lasts_as_long_as_a_write_of_the_old_value_may_take_effect() -> None:
+    """Two rotations within minutes, and a rule that asks for no overlap: the first write of the old value is late."""
+    world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(0))))
+    world.secrets.postpone_store()
+    world.run()
+    old = world.record().authorization_id
+    assert world.states() == ["completed"]
+    world.advance(minutes=6)
+    world.rotate(NAME)
+    assert world.states() == ["completed", "overlapping"]
+    world.secrets.apply_late()
+    assert world.is_live()
+    world.run()
+    assert world.record().authorization_id != old
+    world.advance(minutes=4)
+    world.run()
+    assert old not in world.live_ids()
+    world.check_served()
+    world.finish()
