@@ -118,7 +118,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
         for left in find_left_behind(known.keepers, account, organization, listing.pats):
             if left.pat.authorization_id == authorization_id:
                 _check_record(left)
-                _revoke(run, listing, left)
+                _revoke(run, left)
                 confirm_requested(run, view, began)
                 _forget_untracked(run, listing, left)
                 return left
@@ -145,7 +145,7 @@ def _check_record(left: LeftBehind) -> None:
         )
 
 
-def _revoke(run: RunContext, listing: Listing, left: LeftBehind) -> None:
+def _revoke(run: RunContext, left: LeftBehind) -> None:
     with claimed(run, left.name) as held:
         if held.has_open_rotation:
             raise UsageError(

@@ -57,8 +57,7 @@ def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -
     if listed is None:
         raise _doubt(held, identifier, "not_listed", made.lifetime)
     newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
-    key = held.services.marker_key
-    if newly_unreadable or any(compare_mint(pat, rotation, organization_id, key) is Likeness.OURS for pat in listed):
+    if newly_unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
         raise _doubt(held, identifier, "another_may_be_ours", made.lifetime)
 
 

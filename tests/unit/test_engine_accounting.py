@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.rotation import Rotation
-from rotator.engine.accounting import find_other_keeper
+from rotator.engine.accounting import Keepers, find_other_keeper, load_keepers
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
 from rotator.engine.comparing import ScanKind
@@ -18,6 +18,7 @@ from rotator.engine.scanning import scan
 from rotator.ports.pat_service import MintedPat
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_overlapping
+from tests.support.records import make_pat, make_rotation
 
 STEPS = (
     "planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring", "completed",
@@ -238,3 +239,43 @@ def test_open_rotation_keeps_its_pats_although_its_record_is_forgotten() -> None
     with world.database.read() as reading:
         keepers = [find_other_keeper(reading, found, "another", world.clock.now()) for found in world.live_ids()]
     assert [keeper is not None and keeper.name for keeper in keepers] == [NAME, NAME]
+
+
+def make_keepers(rotation: Rotation) -> Keepers:
+    """What accounts for PATs when this is the only rotation."""
+    return Keepers((), (rotation,), (rotation,), frozenset())
+
+
+def test_rotation_does_not_account_for_what_it_is_asked_about_itself() -> None:
+    rotation = replace(make_rotation(), record_id="record-1")
+    old = make_pat(rotation.predecessor_id)
+    keepers = make_keepers(rotation)
+    assert keepers.find(old, rotation.account, rotation.organization) is not None
+    assert keepers.find(old, rotation.account, rotation.organization, besides=rotation.name) is None
+
+
+@pytest.mark.parametrize(
+    ("account", "organization", "organization_id", "is_kept"),
+    [
+        ("build-bot", "contoso", "org-1", True),
+        ("build-bot", "contoso", "org-2", False),
+        ("release-bot", "contoso", "org-1", False),
+        ("build-bot", "fabrikam", "org-1", False),
+    ],
+)
+def test_unanswered_mint_accounts_for_its_likeness_only_where_it_was_sent(
+    account: str, organization: str, organization_id: str, is_kept: bool
+) -> None:
+    alike = make_pat("made")
+    rotation = replace(
+        make_rotation(), display_name=alike.display_name, scope=alike.scope, planned_valid_to=alike.valid_to
+    )
+    assert (make_keepers(rotation).find(alike, account, organization, organization_id) is not None) == is_kept
+
+
+def test_ids_that_a_rotation_made_are_known_to_be_made() -> None:
+    world = make_overlapping()
+    clone = world.record().authorization_id
+    with world.database.read() as reading:
+        keepers = load_keepers(reading, [clone, world.rotations()[0].predecessor_id], world.clock.now())
+    assert keepers.minted_ids == {clone}

@@ -365,3 +365,18 @@ def test_run_that_is_reckoned_by_the_witnesses_revokes_nothing() -> None:
     check_clocks(reckoned, revokes=False)
     with pytest.raises(ClockSkewError):
         check_clocks(reckoned, revokes=True)
+
+
+def test_clone_is_not_given_up_by_the_witnesses_time() -> None:
+    world = make_world("other")
+    world.forget("other")
+    world.add_managed(NAME, days_left=0.2)
+    world.run_and_die(after="minted")
+    world.advance(minutes=6)
+    set_host(world, 2 * DAY)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    assert world.revoked_ids() == []
+    set_host(world, timedelta(0))
+    world.run()
+    assert world.revoked_ids() == [world.rotations()[0].new_authorization_id]

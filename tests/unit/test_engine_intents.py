@@ -8,13 +8,16 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.events.rotations import RotationFailed
 from rotator.domain.intent import LONGEST_TEXT, Intent, read_intents, write_intents
 from rotator.domain.managed_pat import Hold
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.auditing import load_events
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.records import make_rotation
@@ -290,6 +293,11 @@ def test_clone_is_not_given_up_when_the_older_database_does_not_know_that_it_was
     assert clone in find_told(world)
     assert clone not in world.revoked_ids()
     assert world.states()[0] == "failed"
+    failure = world.rotations()[0].failure
+    assert failure is not None
+    events = [event.entry for event in load_events(world.database, AuditFilter(event=RotationFailed.type.name))]
+    told = [(entry.details["code"], entry.details["message"]) for entry in events]
+    assert told == [("database_behind", failure.message)]
 
 
 def test_clone_is_left_to_a_rebuild_when_nobody_wrote_over_its_value() -> None:

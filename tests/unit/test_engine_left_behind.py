@@ -9,9 +9,11 @@ import pytest
 
 from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.account import Account
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
+from rotator.engine.accounting import Keepers
 from rotator.engine.keeping import forget
-from rotator.engine.left_behind import LeftBehind, find_left_behind, revoke_left_behind
+from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
 from rotator.engine.records import load_known
@@ -29,6 +31,7 @@ from rotator.errors import (
 )
 from tests.support.engine import ACCOUNT, CANARY, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
+from tests.support.records import DAY, NOW, make_managed_pat, make_pat, make_rotation
 
 
 def make_failed() -> tuple[EngineWorld, str, str]:
@@ -461,3 +464,39 @@ def test_id_is_the_same_one_in_capitals() -> None:
     world.finish(besides=(near,))
     assert revoke_left_behind(world.make_run(), near.upper()).pat.authorization_id == near
     assert near not in world.live_ids()
+
+
+def make_pending(authorization_id: str) -> PendingRevocation:
+    """The pending revocation of a PAT that a rotation called `r1` replaced."""
+    place = (make_rotation().account, make_rotation().organization, "https://vault", "secret")
+    kind = RevocationKind.ROTATED
+    return PendingRevocation(
+        authorization_id, NAME, *place, kind, NOW + DAY, since=NOW, requested_at=NOW, rotation_id="r1"
+    )
+
+
+def test_pat_to_be_revoked_is_left_behind_unless_a_record_uses_it() -> None:
+    used, unused = make_pat("used"), make_pat("unused")
+    record = replace(make_managed_pat(), authorization_id="used")
+    pending = (make_pending("used"), make_pending("unused"))
+    keepers = Keepers((record,), (), (), frozenset(), pending)
+    found = find_left_behind(keepers, pending[0].account, pending[0].organization, (used, unused))
+    kind = LeftBehindKind.PENDING_REVOCATION
+    assert [(item.kind, item.pat, item.name, item.rotation_id) for item in found] == [(kind, unused, NAME, "r1")]
+
+
+def test_rotation_that_left_a_pat_is_named_with_it() -> None:
+    world, left, _ = make_failed()
+    run = world.make_run()
+    (found,) = look(run, ServerView(run)).left_behind
+    assert (found.pat.authorization_id, found.rotation_id) == (left, world.rotations()[0].id)
+
+
+def test_pat_stays_remembered_when_its_revocation_by_hand_is_pending() -> None:
+    world, left, _ = make_failed()
+    world.advance(hours=25)
+    world.run()
+    world.pats.ignores_revoke = lambda authorization_id: True
+    revoke(world, left)
+    with world.database.read() as reading:
+        assert left in [item.pat.authorization_id for item in reading.inventory.load_untracked()]

@@ -299,6 +299,8 @@ def test_earlier_expiry_is_not_believed_when_the_list_says_otherwise(is_listed: 
     world.pats.change_minted = swap
     world.run()
     check_doubted(world, doubt)
+    with world.database.read() as reading:
+        assert reading.limits.load()[ACCOUNT, ORGANIZATION].longest == made[0].pat.lifetime
     world.pats.change_minted = world.pats.change_listed = None
     world.advance(**SETTLE)
     world.run()
@@ -344,3 +346,27 @@ def test_shorter_life_is_believed_when_only_the_first_list_after_the_mint_lacks_
     report = world.run()
     assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
     assert world.clock.slept == [1.0]
+
+
+def test_adopted_pat_of_another_record_is_not_revoked_when_the_mint_is_answered_with_it() -> None:
+    """No rotation of ours made it, and the list before the mint lacked it."""
+    world = make_world(NAME)
+    current = world.add_managed("other", days_left=20).authorization_id
+    listed = world.pats.pats[current]
+    listed.revoked = True  # so that no listing shows it
+    world.pats.swap_mint_answer(current)
+    world.database.interrupts["planned"] = lambda: setattr(listed, "revoked", False)
+    world.run()
+    told = [line for event, line in world.told if event == "mint_answer_doubted"]
+    assert [(line["doubt"], line["authorization_id"]) for line in told] == [("in_use", current)]
+    assert current not in world.revoked_ids()
+
+
+def test_shorter_life_needs_no_list_when_the_clone_is_marked() -> None:
+    world = make_world()
+    world.marker_key = SecretValue("a key")
+    known = set(world.pats.pats)
+    world.pats.change_listed = lambda listed: tuple(pat for pat in listed if pat.authorization_id in known)
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    report = world.run()
+    assert [entry.name for entry in report.of_kind(OutcomeKind.ROTATED)] == [NAME]
