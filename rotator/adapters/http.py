@@ -55,6 +55,7 @@ class HttpOptions:
     `read_timeout` is for each read; `total_timeout` for a whole request, until the last byte of its answer.
     `proxy` is an http or https address, with user and password if it wants them; `no_proxy` says what goes past it.
     `note_date` is told the `Date` of each answer. `hides_paths`: the paths are secrets, so the library logs nothing.
+    `note_outcome` is told the status of each answer, and None of each request without one.
     """
 
     ca_bundle: Path | None = None
@@ -65,6 +66,7 @@ class HttpOptions:
     no_proxy: tuple[str, ...] = ()
     note_date: Callable[[str], None] | None = None
     hides_paths: bool = False
+    note_outcome: Callable[[int | None], None] | None = None
 
 
 def make_session(options: HttpOptions) -> requests.Session:
@@ -345,12 +347,18 @@ class _Adapter(HTTPAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send as the library does, within the limits, and tell the date of the answer. The answer is read whole."""
-        with deadline(self._total), hide_paths(self._options.hides_paths):
-            chosen = self._choose_proxies(request.url or "")
-            answer = super().send(request, True, timeout or self._timeout, verify, cert, chosen)
-            with answer:
-                response = self._keep(request, answer)
+        """Send as the library does, within the limits, and tell what came of it. The answer is read whole."""
+        status: int | None = None
+        try:
+            with deadline(self._total), hide_paths(self._options.hides_paths):
+                chosen = self._choose_proxies(request.url or "")
+                answer = super().send(request, True, timeout or self._timeout, verify, cert, chosen)
+                with answer:
+                    response = self._keep(request, answer)
+            status = response.status_code
+        finally:
+            if self._options.note_outcome is not None:
+                self._options.note_outcome(status)
         # An answer with an `Age` comes from a cache, and its date from long ago.
         if self._note_date is not None and "Date" in response.headers and "Age" not in response.headers:
             self._note_date(response.headers["Date"])

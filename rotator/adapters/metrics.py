@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from rotator.domain.measurements import Measurements, PatFigures
+from rotator.domain.request_count import RequestOutcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _PAT_LABELS = ("name", "account", "organization")
@@ -106,6 +107,17 @@ def _list_rest(measured: Measurements) -> Iterator[Metric]:
     for outcome, count in measured.rotations.items():
         rotations.add_metric((outcome,), count)
     yield rotations
+    requests = CounterMetricFamily(
+        "rotator_api_requests",
+        "Requests to Entra, Azure DevOps and Key Vault, by what came of them.",
+        labels=("service", "outcome"),
+    )
+    throttled = 0
+    for (service, answer), count in sorted(measured.requests.items()):
+        requests.add_metric((service, answer.value), count)
+        throttled += count if answer is RequestOutcome.THROTTLED else 0
+    yield requests
+    yield CounterMetricFamily("rotator_api_throttled", "Answers that ask for fewer requests.", throttled)
     chain = None if measured.is_chain_ok is None else int(measured.is_chain_ok)
     for name, text, value in (
         (

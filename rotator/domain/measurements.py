@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
 from rotator.domain.job_run import JobName
+from rotator.domain.request_count import RequestCounts
 
 
 class SourceKind(StrEnum):
@@ -60,7 +61,7 @@ class JobFigures:
 
 @dataclass(frozen=True)
 class Measurements:
-    """All figures. `rotations` counts since the installation began, by outcome.
+    """All figures. `rotations`, by outcome, and `requests` count since the installation began.
 
     `skew` is how many seconds the host's clock is ahead of the others': None where no other clock was heard, infinite
     where they do not agree. `is_chain_ok` is None until the audit log was verified once.
@@ -71,6 +72,7 @@ class Measurements:
     sources: tuple[SourceFigures, ...]
     jobs: tuple[JobFigures, ...]
     rotations: Mapping[str, int]
+    requests: RequestCounts
     pending_revocations: int
     left_behind: int
     skew: float | None

@@ -36,8 +36,9 @@ from rotator.engine.context import RunContext
 from rotator.engine.noticing import name_organization, name_vault
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.status import find_state
-from rotator.errors import AuditChainError
+from rotator.errors import AuditChainError, DatabaseError
 from rotator.ports.database import Database, Reading
+from rotator.ports.request_counts import RequestCounter
 from rotator.ports.sign_in import SignInStatus
 
 _CLOCK_WRONG = ConditionKind.CLOCK_WRONG
@@ -89,6 +90,7 @@ def measure(
             sources=tuple(_measure_sources(run, pats, conditions)) if runs.started_at is not None else (),
             jobs=tuple(_measure_job(reading, job, runs) for job in JobName),
             rotations=rotations,
+            requests=reading.request_counts.load(),
             pending_revocations=len(reading.revocations.load()),
             left_behind=len(_find_subjects(conditions, ConditionKind.PAT_LEFT_BEHIND)),
             skew=_find_skew(verdict, now),
@@ -96,6 +98,18 @@ def measure(
             is_chain_ok=False if is_broken else (None if verified is None else True),
             verified_at=None if verified is None else verified.ended_at,
         )
+
+
+def save_requests(database: Database, counter: RequestCounter) -> None:
+    """Add to the database what this process has sent. What cannot be added now is kept for the next time."""
+    counts = counter.take()
+    if not counts:
+        return
+    try:
+        with database.begin() as work:
+            work.request_counts.add(counts)
+    except DatabaseError:
+        counter.give_back(counts)
 
 
 def find_unready(measured: Measurements) -> tuple[str, ...]:

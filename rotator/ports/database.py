@@ -13,6 +13,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 
 
@@ -47,6 +48,10 @@ class Reading(Protocol):
     def job_runs(self) -> JobRunsReader:
         """What ran when."""
 
+    @property
+    def request_counts(self) -> RequestCountsReader:
+        """How many requests were sent."""
+
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
@@ -68,6 +73,7 @@ class UnitOfWork(Reading, Protocol):
     conditions: Conditions
     revocations: Revocations
     job_runs: JobRuns
+    request_counts: RequestCountsWriter
 
 
 class Database(Protocol):

@@ -14,6 +14,7 @@ from rotator.adapters.daemon_lock import only_daemon
 from rotator.adapters.database.engine import parse_url
 from rotator.adapters.logs import make_progress
 from rotator.adapters.processes import make_claimant
+from rotator.adapters.request_counter import ProcessRequestCounter
 from rotator.adapters.scheduler import JobScheduler
 from rotator.adapters.stop import ProcessStop
 from rotator.adapters.systemd import SystemdHost
@@ -47,7 +48,7 @@ class Daemon:
         self._progress = make_progress()
         self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now())
         self._beats = Beats(self._boot, self._host.watchdog)
-        self._tally = RotationTally()
+        self._tally, self._requests = RotationTally(), ProcessRequestCounter()
         self._health: Health | None = None
         self._listen: str | None = None
         self.stop = ProcessStop()
@@ -89,7 +90,7 @@ class Daemon:
         A database of another schema is one too: no restart mends that. One that is away is waited for: each job tells
         of it.
         """
-        installation = Installation(self._origin, self.stop)
+        installation = Installation(self._origin, self.stop, self._requests)
         try:
             installation.check_secrets()
             installation.make_run()
@@ -117,7 +118,7 @@ class Daemon:
     def _make_workshop(self, installation: Installation) -> Workshop:
         daemon = installation.settings.daemon
         every = Intervals(daemon.work, daemon.refresh, daemon.verify_audit, daemon.heartbeat)
-        monitor = make_monitor(installation, self._tally, self._health)
+        monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, self._health)
 
         def close() -> None:
             monitor.close()

@@ -18,11 +18,11 @@ from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author
 from rotator.engine.context import RunContext, Services, Timing
-from rotator.engine.listing import make_unknown_account
 from rotator.engine.signing_in import AccountView, AppRegistration, SignInDesk, view_account
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
 from rotator.settings.secrets import SecretSource
+from rotator.wiring.account_credentials import make_account_credentials
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rotator.adapters.entra.sign_in import EntraSignIn
     from rotator.adapters.http import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
+    from rotator.adapters.request_counter import ProcessRequestCounter
     from rotator.adapters.stop import ProcessStop
     from rotator.adapters.witnesses import ServiceClocks
     from rotator.settings.model import Settings
@@ -50,9 +51,10 @@ class Installation:
     Everything here outlives a run; `make_run` adds what one run needs.
     """
 
-    def __init__(self, origin: Origin, stop: ProcessStop | None = None) -> None:
-        self._origin = origin
-        self._given_stop = stop
+    def __init__(
+        self, origin: Origin, stop: ProcessStop | None = None, requests: ProcessRequestCounter | None = None
+    ) -> None:
+        self._origin, self._given_stop, self._given_requests = origin, stop, requests
         self._stack = ExitStack()
         self._warned: set[str] = set()
 
@@ -164,8 +166,15 @@ class Installation:
 
         return ServiceClocks(self.boot_clock)
 
+    @cached_property
+    def requests(self) -> ProcessRequestCounter:
+        """The counter of this process's requests."""
+        from rotator.adapters.request_counter import ProcessRequestCounter
+
+        return self._given_requests or ProcessRequestCounter()
+
     def make_http(self, service: str | None = None) -> HttpOptions:
-        """Return how requests are made; the clock of a named service is a witness."""
+        """Return how requests are made; the clock of a named service is a witness, and its requests are counted."""
         from rotator.adapters.http import HttpOptions
 
         http = self.settings.http
@@ -177,6 +186,7 @@ class Installation:
             proxy=self._proxy,
             no_proxy=http.no_proxy,
             note_date=None if service is None else self.service_clocks.make_listener(service),
+            note_outcome=None if service is None else self.requests.make_listener(service),
         )
 
     @cached_property
@@ -273,7 +283,7 @@ class Installation:
     def secret_store(self) -> KeyVaultSecretStore:
         """Key Vault, with the identity that the settings name."""
         if self.settings.key_vault.credential == "account":
-            return self._make_store(self._make_account_credentials())
+            return self._make_store(make_account_credentials(self.entra_sign_in, self.accounts))
         return self._host_store
 
     @cached_property
@@ -344,19 +354,6 @@ class Installation:
         )
         self._stack.callback(store.close)
         return store
-
-    def _make_account_credentials(self) -> Callable[[SecretLocation], TokenCredential]:
-        from rotator.adapters.entra.credential import AccountCredential
-
-        sign_in = self.entra_sign_in
-        credentials = {account.name: AccountCredential(sign_in, account.name) for account in self.accounts}
-
-        def find(location: SecretLocation) -> TokenCredential:
-            if location.account not in credentials:
-                raise make_unknown_account(location.account)
-            return credentials[location.account]
-
-        return find
 
     def _make_entra_account(self, account: AccountSettings) -> EntraAccount:
         from rotator.adapters.entra.flows import EntraAccount

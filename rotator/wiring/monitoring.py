@@ -15,7 +15,7 @@ from rotator.domain.events.daemon import MetricsFailed, MetricsRestored, PingFai
 from rotator.domain.job_run import JobName
 from rotator.engine.exit_codes import FAILED
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.measuring import RotationTally, find_unready, measure
+from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.errors import DatabaseError, MonitoringError, RotatorError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @contextmanager
 def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
     """Tell the monitoring of the run that is done inside, however it ends."""
-    monitor = make_monitor(installation, RotationTally())
+    monitor = make_monitor(installation, RotationTally(), JobName.WORK)
     run = MonitoredRun(monitor)
     try:
         yield run
@@ -63,11 +63,16 @@ class MonitoredRun:
         return exit_code
 
 
-def make_monitor(installation: Installation, tally: RotationTally, health: Health | None = None) -> Monitoring:
-    """Return what tells the monitoring that the settings ask for; `health` has the pages of a daemon that serves."""
+def make_monitor(
+    installation: Installation, tally: RotationTally, saves_after: JobName, health: Health | None = None
+) -> Monitoring:
+    """Return what tells the monitoring that the settings ask for; `health` has the pages of a daemon that serves.
+
+    What was counted is saved after one job alone: an idle tick of the daemon writes its heartbeat, and nothing else.
+    """
     parts: list[Monitor] = []
     if health is not None or installation.settings.metrics_textfile is not None:
-        parts.append(MetricsMonitor(installation, tally, health))
+        parts.append(MetricsMonitor(installation, tally, health, saves_after))
     pings = [(_make_pinger(installation, ping.url), ping.jobs) for ping in installation.settings.pings]
     parts += [PingMonitor(pinger, jobs) for pinger, jobs in pings]
     return Monitoring(parts, [pinger for pinger, _ in pings], installation.settings.http.total_timeout)
@@ -134,11 +139,14 @@ def _make_pinger(installation: Installation, url: SecretReference) -> Pinger:
 class MetricsMonitor:
     """The protocol Monitor: measures, then shows the metrics and writes them to the file that the settings name."""
 
-    def __init__(self, installation: Installation, tally: RotationTally, health: Health | None) -> None:
+    def __init__(
+        self, installation: Installation, tally: RotationTally, health: Health | None, saves_after: JobName
+    ) -> None:
         self._installation, self._tally, self._health = installation, tally, health
         self._lock = threading.Lock()
         self._is_failing = False
         self._unwritable: DatabaseError | None = None
+        self._saves_after = saves_after
 
     def note_start(self, job: JobName, run: RunContext) -> None:
         """See the protocol."""
@@ -152,6 +160,8 @@ class MetricsMonitor:
                 self._unwritable = None
             try:
                 with naming_bugs("the jobs go on"):
+                    if job is self._saves_after:
+                        save_requests(self._installation.database, self._installation.requests)
                     self._publish(run)
             except RotatorError as found:
                 self._tell_failure(run, found)

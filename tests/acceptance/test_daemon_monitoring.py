@@ -74,6 +74,9 @@ def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
     assert series["rotator_signin_refresh_timestamp_seconds", "build-bot"] > 1.7e9
     assert series["rotator_source_up", "azure_devops", "build-bot/contoso"] == 1
     assert abs(series["rotator_clock_skew_seconds",]) < 60
+    for service in ("azure_devops", "key_vault"):
+        assert series["rotator_api_requests_total", "succeeded", service] > 0
+    assert series["rotator_api_throttled_total",] == 0
     assert series["rotator_audit_chain_ok",] == 1
     assert {("rotator_job_last_success_timestamp_seconds", job) for job in ("work", "heartbeat")} <= series.keys()
     assert (pages.get("/healthz"), pages.get("/readyz")) == ((200, "ok\n"), (200, "ready\n"))
@@ -148,12 +151,15 @@ def test_file_after_a_run_has_the_same_counters_as_the_daemon(stage: Stage, tmp_
     textfile = tmp_path / "rotator.prom"
     change_settings(stage, metrics_textfile=str(textfile))
     set_overlap(stage, "0s")
+    sent = 0.0
     for expected in (1, 1):
         run = stage.start("once")
         assert run.wait() == 0, run.read()
         series = read_series(textfile.read_text(encoding="utf-8"))
         assert series["rotator_rotations_total", "completed"] == expected
         assert series["rotator_job_last_success_timestamp_seconds", "work"] > 1.7e9
+        before, sent = sent, series["rotator_api_requests_total", "succeeded", "azure_devops"]
+        assert sent > before
     pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1h", heartbeat="1s")
     assert await_rotation(daemon, pages)["rotator_rotations_total", "completed"] == 1

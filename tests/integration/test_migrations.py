@@ -46,6 +46,7 @@ managed_pat: name account organization authorization_id display_name scope valid
     wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name record_id
+request_count: service outcome requests
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message

@@ -22,6 +22,7 @@ from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, Job
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
@@ -33,6 +34,7 @@ from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 
 
@@ -68,6 +70,7 @@ class _Tables:
     job_runs: dict[tuple[JobName, datetime], JobRun] = field(default_factory=dict)
     records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+    requests: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
     events: list[AuditEvent] = field(default_factory=list)
     is_audited: bool = field(default=False, compare=False)
 
@@ -88,6 +91,7 @@ class _Tables:
             dict(self.job_runs),
             self.records_made,
             dict(self.heartbeats),
+            Counter(self.requests),
             list(self.events),
         )
 
@@ -408,6 +412,20 @@ class _MemoryConditions(_MemoryConditionsReader):
         self._tables.conditions.pop((kind, subject), None)
 
 
+class _MemoryRequestCountsReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> RequestCounts:
+        return dict(self._tables.requests)
+
+
+class _MemoryRequestCounts(_MemoryRequestCountsReader):
+    def add(self, counts: RequestCounts) -> None:
+        self._tables.check_order()
+        self._tables.requests.update(counts)
+
+
 class _MemoryRevocationsReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
@@ -487,6 +505,7 @@ class _MemoryReading:
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
         self.job_runs: JobRunsReader = _MemoryJobRunsReader(tables)
+        self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()
@@ -509,6 +528,7 @@ class _MemoryUnitOfWork:
         self.conditions: Conditions = _MemoryConditions(tables)
         self.revocations: Revocations = _MemoryRevocations(tables)
         self.job_runs: JobRuns = _MemoryJobRuns(tables)
+        self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()

@@ -8,6 +8,7 @@ from math import inf
 
 import pytest
 
+from rotator.adapters.request_counter import ProcessRequestCounter
 from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatLeftBehind
 from rotator.domain.events.places import (
@@ -20,14 +21,16 @@ from rotator.domain.events.places import (
 )
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.measurements import JobFigures, Measurements, PatFigures, SourceKind
+from rotator.domain.request_count import RequestOutcome
 from rotator.engine.auditing import record
 from rotator.engine.clocks import HOST
 from rotator.engine.jobs import verify_audit
-from rotator.engine.measuring import RotationTally, find_unready, measure
+from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import run_and_remember
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, VAULT, EngineWorld, make_world
+from tests.support.engine_fakes import CommitFault
 
 NOBODY: tuple[SignInStatus, ...] = ()
 
@@ -246,3 +249,31 @@ def test_measuring_writes_nothing() -> None:
     before = world.database.begun
     measure_world(world)
     assert world.database.begun == before
+
+
+def test_requests_are_counted_over_processes_and_kept_while_they_cannot_be_saved() -> None:
+    """What was sent meanwhile is added, too."""
+    world, counter = make_world(), ProcessRequestCounter()
+    note = counter.make_listener("entra")
+    for status in (200, 302, 400, 429, 503, None):
+        note(status)
+    world.database.faults[world.database.begun + 1] = CommitFault.LOCKED
+    save_requests(world.database, counter)
+    assert measure_world(world).requests == {}
+    note(200)
+    save_requests(world.database, counter)
+    save_requests(world.database, counter)
+    expected = {
+        ("entra", RequestOutcome.SUCCEEDED): 3,
+        ("entra", RequestOutcome.REFUSED): 1,
+        ("entra", RequestOutcome.THROTTLED): 1,
+        ("entra", RequestOutcome.FAILED): 1,
+        ("entra", RequestOutcome.UNANSWERED): 1,
+    }
+    assert measure_world(world).requests == expected
+    other = ProcessRequestCounter()
+    other.make_listener("entra")(None)
+    other.make_listener("key_vault")(200)
+    save_requests(world.database, other)
+    more = {("entra", RequestOutcome.UNANSWERED): 2, ("key_vault", RequestOutcome.SUCCEEDED): 1}
+    assert measure_world(world).requests == expected | more

@@ -163,3 +163,19 @@ def test_message_hides_the_user_when_the_address_holds_one() -> None:
     _, message, _ = explain_failure(error, url="https://user:s3cr3t@vault.example/secrets")
     assert "vault.example" in message
     assert "s3cr3t" not in message
+
+
+def test_outcome_of_each_request_is_told(sandbox: Sandbox) -> None:
+    """The status of an answer; None where there was none, or not all of it."""
+    heard: list[int | None] = []
+    options = HttpOptions(sandbox.addresses.ca_path, total_timeout=timedelta(seconds=0.5), note_outcome=heard.append)
+    with make_session(options) as session:
+        session.get(sandbox.addresses.azure_devops_url + RESOURCE)
+        for kind in ("truncated", "drip"):
+            sandbox.world.faults.add(Fault("azure_devops", kind))
+            with pytest.raises(requests.RequestException):
+                session.get(sandbox.addresses.azure_devops_url + RESOURCE)
+        with pytest.raises(requests.RequestException):
+            session.get("https://127.0.0.1:1/")
+    sandbox.world.faults.clear()
+    assert heard == [302, None, None, None]

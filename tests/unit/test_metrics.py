@@ -18,6 +18,7 @@ from rotator.domain.measurements import (
     SourceFigures,
     SourceKind,
 )
+from rotator.domain.request_count import RequestOutcome
 from tests.support.records import NOW
 
 NOTHING = Measurements(
@@ -26,6 +27,7 @@ NOTHING = Measurements(
     sources=(),
     jobs=(),
     rotations={},
+    requests={},
     pending_revocations=0,
     left_behind=0,
     skew=None,
@@ -47,6 +49,11 @@ FULL = Measurements(
     ),
     jobs=(JobFigures(JobName.WORK, NOW, timedelta(seconds=2)), JobFigures(JobName.REFRESH, None, None)),
     rotations={"completed": 7, "failed": 0},
+    requests={
+        ("key_vault", RequestOutcome.THROTTLED): 2,
+        ("entra", RequestOutcome.THROTTLED): 1,
+        ("entra", RequestOutcome.SUCCEEDED): 40,
+    },
     pending_revocations=2,
     left_behind=1,
     skew=inf,
@@ -83,6 +90,8 @@ def test_metrics_have_these_names_and_labels() -> None:
         "rotator_job_last_success_timestamp_seconds": {"job"},
         "rotator_job_duration_seconds": {"job"},
         "rotator_rotations_total": {"outcome"},
+        "rotator_api_requests_total": {"service", "outcome"},
+        "rotator_api_throttled_total": set(),
         "rotator_pending_revocations": set(),
         "rotator_left_behind": set(),
         "rotator_clock_skew_seconds": set(),
@@ -107,10 +116,17 @@ def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
     assert list_samples("rotator_job_last_success_timestamp_seconds") == [({"job": "work"}, NOW.timestamp())]
     assert list_samples("rotator_job_duration_seconds") == [({"job": "work"}, 2)]
     assert list_samples("rotator_rotations_total") == [({"outcome": "completed"}, 7), ({"outcome": "failed"}, 0)]
+    assert list_samples("rotator_api_requests_total") == [
+        ({"service": "entra", "outcome": "succeeded"}, 40),
+        ({"service": "entra", "outcome": "throttled"}, 1),
+        ({"service": "key_vault", "outcome": "throttled"}, 2),
+    ]
+    assert list_samples("rotator_api_throttled_total") == [({}, 3)]
     assert list_samples("rotator_clock_skew_seconds") == [({}, inf)]
     assert list_samples("rotator_audit_chain_ok") == [({}, 0)]
     assert list_samples("rotator_build_info") == [({"version": "1.2"}, 1)]
 
 
 def test_metrics_of_nothing_are_few() -> None:
-    assert set(read(NOTHING)) == {"rotator_build_info", "rotator_pending_revocations", "rotator_left_behind"}
+    always = {"rotator_build_info", "rotator_pending_revocations", "rotator_left_behind", "rotator_api_throttled"}
+    assert set(read(NOTHING)) == always

@@ -35,9 +35,10 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import JobName, JobOutcome
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
+from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 21))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 22))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -220,6 +221,14 @@ heartbeat = Table(
     Column("beat_at", Moment, nullable=False),
     Column("work_began_at", Moment),
     Column("work_succeeded_at", Moment),
+)
+
+request_count = Table(
+    "request_count",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("outcome", Word(RequestOutcome), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
 )
 
 lifetime_limit = Table(

@@ -20,6 +20,7 @@ from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.postgresql import find_timeline
+from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.adapters.database.sqlite import FileId, find_file_id, find_path, find_share, reading_unchanged
@@ -33,6 +34,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 
 
@@ -65,6 +67,7 @@ class SqlReading:
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
         self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
+        self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -101,6 +104,7 @@ class SqlUnitOfWork:
         self.conditions: Conditions = SqlConditions(connection)
         self.revocations: Revocations = SqlRevocations(connection)
         self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
+        self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""
