@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,7 @@ from rotator.ports.clock import BootClock
 from rotator.ports.database import Database, Reading, UnitOfWork
 from tests.support.commit_proxy import CommitProxy
 from tests.support.fake_database import Clocks, MemoryDatabase
+from tests.support.postgres import PostgresServer
 
 _CLOCK = """
 CREATE SEQUENCE moment;
@@ -42,6 +43,11 @@ class KeptDatabase(Database, Protocol):
     """What a world needs of its database beside the port."""
 
     clocks: Clocks
+    lock_wait: timedelta
+
+    @property
+    def address(self) -> str:
+        """The URL for what runs in a process of its own; no process but this one reaches a database in memory."""
 
     def open(self) -> Database:
         """Return what another process would use of it."""
@@ -68,6 +74,9 @@ MakeDatabase = Callable[[Callable[[], datetime], BootClock], KeptDatabase]
 class MemoryKept(MemoryDatabase):
     """In memory: every process uses the same object, and the world itself plays a COMMIT that is not answered."""
 
+    lock_wait = timedelta(milliseconds=10)
+    address = "in memory"
+
     def open(self) -> Database:
         """See above."""
         return self
@@ -90,6 +99,8 @@ def make_memory(host_now: Callable[[], datetime], boot: BootClock) -> KeptDataba
 class SqliteKept:
     """The real adapter on a file; nobody else's disk has to write it at once, so it may be in memory."""
 
+    lock_wait = timedelta(milliseconds=10)
+
     def __init__(self, host_now: Callable[[], datetime], boot: BootClock) -> None:
         self.clocks = Clocks(host_now, boot=boot)
         place = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -99,13 +110,18 @@ class SqliteKept:
         upgrade(self._url)
         self._own = self.open()
 
+    @property
+    def address(self) -> str:
+        """See above."""
+        return self._url
+
     def open(self) -> Database:
         """See above."""
         database = SqlDatabase(
             self._url,
             host_now=lambda: self.clocks.host_now(),
             boot=self.clocks.boot,
-            lock_wait=timedelta(milliseconds=10),
+            lock_wait=self.lock_wait,
         )
         self._opened.append(database)
         return database
@@ -158,6 +174,8 @@ class SqliteKept:
 class PostgresKept:
     """The real adapter on a server, whose clock is the world's, through a proxy that cuts connections inside COMMIT."""
 
+    lock_wait = timedelta(milliseconds=500)
+
     def __init__(self, url: str, host_now: Callable[[], datetime], boot: BootClock) -> None:
         self.clocks = Clocks(host_now, has_clock=True, boot=boot)
         self._url, self._opened, parsed = url, list[SqlDatabase](), make_url(url)
@@ -166,8 +184,14 @@ class PostgresKept:
         self._control.execute(_CLOCK)
         self._control.execute(f"ALTER DATABASE {parsed.database} SET search_path = public, pg_catalog".encode())
         self._proxy = CommitProxy(f"{parsed.query['host']}/.s.PGSQL.5432")
-        self._address = f"postgresql+psycopg://postgres@127.0.0.1:{self._proxy.port}/{parsed.database}"
+        place = f"127.0.0.1:{self._proxy.port}/{parsed.database}"
+        self._address = f"postgresql+psycopg://postgres@{place}?sslmode=disable&gssencmode=disable"
         self._own = self._make(url)
+
+    @property
+    def address(self) -> str:
+        """See above."""
+        return self._address
 
     @property
     def cuts(self) -> int:
@@ -176,10 +200,10 @@ class PostgresKept:
 
     def open(self) -> Database:
         """See above."""
-        return self._make(f"{self._address}?sslmode=disable&gssencmode=disable")
+        return self._make(self._address)
 
     def _make(self, url: str) -> SqlDatabase:
-        database = SqlDatabase(url, boot=self.clocks.boot, lock_wait=timedelta(milliseconds=500))
+        database = SqlDatabase(url, boot=self.clocks.boot, lock_wait=self.lock_wait)
         self._opened.append(database)
         return database
 
@@ -248,6 +272,24 @@ def _list_rotations(url: str) -> list[Rotation]:
         found = [make_rotation(row) for row in connection.execute(query)]
     engine.dispose()
     return found
+
+
+def open_sqlite(stack: ExitStack, host_now: Callable[[], datetime], boot: BootClock) -> SqliteKept:
+    """A database in a new file, which goes when the stack is closed."""
+    kept = SqliteKept(host_now, boot)
+    stack.callback(kept.close)
+    return kept
+
+
+def open_postgres(
+    server: PostgresServer, stack: ExitStack, host_now: Callable[[], datetime], boot: BootClock
+) -> PostgresKept:
+    """A new database on that server, which goes when the stack is closed."""
+    name = server.create_database()
+    stack.callback(server.drop_database, name)
+    kept = PostgresKept(server.url(name), host_now, boot)
+    stack.callback(kept.close)
+    return kept
 
 
 def _dump(url: str) -> dict[str, list[dict[str, object]]]:

@@ -11,6 +11,7 @@ class History:
 
     seed: int
     crashes: int = 0
+    killed_before_commit: int = 0
     faults: int = 0
     thaws: int = 0
     stops: int = 0

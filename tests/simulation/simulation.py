@@ -49,7 +49,7 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     """Live through one random history; InvariantError when the promise is broken."""
     randomness = random.Random(seed)
     has_outage = randomness.random() < 0.1
-    world, history = _make_world(randomness, make_database, has_outage=has_outage), History(seed)
+    world, history = make_world(randomness, make_database, has_outage=has_outage), History(seed)
     if random.Random(f"adopt {seed}").random() < 0.15:
         world.adopt_by_rule()
     world.disturb(random.Random(f"disturbed {seed}"))
@@ -57,11 +57,11 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
     for _ in range(randomness.randint(1, 3)):
-        _stir(world, history)
+        stir(world, history)
         if randomness.random() < 0.25:
             _run_several(world, history, randomness.choice((1, 1, 2)))
         else:
-            point = _pick_point(randomness)
+            point = pick_point(randomness)
             if restores:
                 run_process(world, history, point, lambda: backups.append(world.database.back_up()))
             elif point is not None and randomness.random() < 0.25:
@@ -87,7 +87,7 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     return history
 
 
-def _make_world(randomness: random.Random, make_database: MakeDatabase, *, has_outage: bool) -> World:
+def make_world(randomness: random.Random, make_database: MakeDatabase, *, has_outage: bool = False) -> World:
     """Two ManagedPats of one account and organization or of several; in a third of the histories another overlap."""
     spots = [Spot(account.name, organization) for account in ACCOUNTS for organization in account.organizations]
     others = (spots[0], spots[0], *spots)
@@ -113,14 +113,20 @@ def run_process(world: World, history: History, at: int | None, action: Callable
         check_report(world, report)
     except Crash:
         history.crashes += 1
-    except InternalError as error:
-        world.oracle.breaks.append(error.message)
     except RotatorError as error:
-        history.notes.append(error.code)
-        if isinstance(error, ClockSkewError):
-            _note_told(world, error)
+        note_error(world, history, error)
     history.takeovers += world.note_taken_over()
     return life.executed
+
+
+def note_error(world: World, history: History, error: RotatorError) -> None:
+    """How a run ended that has no report: by a bug, or by what stops it from working at all."""
+    if isinstance(error, InternalError):
+        world.oracle.breaks.append(error.message)
+        return
+    history.notes.append(error.code)
+    if isinstance(error, ClockSkewError):
+        _note_told(world, error)
 
 
 def _note_told(world: World, error: ClockSkewError) -> None:
@@ -288,13 +294,14 @@ def _is_awaited(pat: ManagedPat) -> bool:
     return is_worked_on and (not pat.has_pat or pat.is_update_wanted)
 
 
-def _pick_point(randomness: random.Random) -> int | None:
+def pick_point(randomness: random.Random) -> int | None:
+    """Draw before which bytecode something happens to a process; None for nowhere."""
     if randomness.random() < 0.2:
         return None
     return randomness.randint(1, randomness.choice((4_000, 9_000, 16_000)))
 
 
-def _stir(world: World, history: History) -> None:
+def stir(world: World, history: History) -> None:
     """Faults of the services, and what people do meanwhile."""
     randomness = world.random
     for _ in range(randomness.choice((0, 0, 1, 1, 2, 3))):
@@ -325,7 +332,7 @@ def _live_shortly(history: History) -> None:
         for organization in world.pats.organizations.values():
             organization.max_lifetime = longest
         for _ in range(96 if longest else 32):
-            _run_shortly(world, history, _pick_point(randomness) if randomness.random() < 0.3 else None)
+            _run_shortly(world, history, pick_point(randomness) if randomness.random() < 0.3 else None)
             world.oracle.judge_served(world.show_status())
             world.clock.advance(timedelta(hours=3))
     settle(world, history)
@@ -439,7 +446,7 @@ class _Writer:
 
     def __init__(self, world: World) -> None:
         self._world, self._frozen, self._thaw = world, threading.Event(), threading.Event()
-        self._life = Life(_pick_point(world.random), self._freeze)
+        self._life = Life(pick_point(world.random), self._freeze)
         self._run = world.make_run(self._life)
         self.notes: list[str] = []
         self._thread = threading.Thread(target=self._live)

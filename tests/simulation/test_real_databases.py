@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from rotator.ports.clock import BootClock
-from tests.simulation.databases import KeptDatabase, PostgresKept, SqliteKept
+from tests.simulation.databases import KeptDatabase, PostgresKept, open_postgres, open_sqlite
 from tests.simulation.simulation import simulate
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
@@ -29,12 +29,12 @@ pytestmark = [
 ]
 
 
-def live(seeds: range, make: Callable[[ExitStack, Callable[[], datetime], BootClock], KeptDatabase]) -> None:
+def live(seeds: range, open_database: Callable[[ExitStack, Callable[[], datetime], BootClock], KeptDatabase]) -> None:
     """Live through these histories, each on a database of its own; a broken promise raises."""
     seen: Counter[str] = Counter()
     for seed in seeds:
         with ExitStack() as stack:
-            history = simulate(seed, partial(make, stack))
+            history = simulate(seed, partial(open_database, stack))
         seen.update(crashes=history.crashes, thaws=history.thaws, restores=history.restores)
         seen["database faults"] += history.database_faults
     assert min(seen[what] for what in ("crashes", "thaws", "restores", "database faults")) > 0
@@ -42,27 +42,18 @@ def live(seeds: range, make: Callable[[ExitStack, Callable[[], datetime], BootCl
 
 @pytest.mark.parametrize("seeds", with_sample(SEEDS, [SAMPLE]))
 def test_promise_holds_on_sqlite(seeds: range) -> None:
-    def make(stack: ExitStack, host_now: Callable[[], datetime], boot: BootClock) -> KeptDatabase:
-        kept = SqliteKept(host_now, boot)
-        stack.callback(kept.close)
-        return kept
-
-    live(seeds, make)
+    live(seeds, open_sqlite)
 
 
 @pytest.mark.parametrize("seeds", with_sample(SEEDS, [SAMPLE]))
 def test_promise_holds_on_postgresql_when_its_connections_are_cut_inside_commit(
     postgres_server: PostgresServer, seeds: range
 ) -> None:
-    cuts = []
+    opened: list[PostgresKept] = []
 
-    def make(stack: ExitStack, host_now: Callable[[], datetime], boot: BootClock) -> KeptDatabase:
-        name = postgres_server.create_database()
-        stack.callback(postgres_server.drop_database, name)
-        kept = PostgresKept(postgres_server.url(name), host_now, boot)
-        stack.callback(kept.close)
-        stack.callback(lambda: cuts.append(kept.cuts))
-        return kept
+    def open_database(stack: ExitStack, host_now: Callable[[], datetime], boot: BootClock) -> KeptDatabase:
+        opened.append(open_postgres(postgres_server, stack, host_now, boot))
+        return opened[-1]
 
-    live(seeds, make)
-    assert sum(cuts) > 0
+    live(seeds, open_database)
+    assert sum(kept.cuts for kept in opened) > 0

@@ -23,6 +23,7 @@ from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import PREDECESSOR_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError
 from rotator.ports.claims import Claim, Claims
+from rotator.ports.clock import Clock
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret, WrittenVersion
@@ -540,7 +541,7 @@ class SeededEntropy:
 class HostClock:
     """Port Clock of one host: the true time and how far it is ahead; in a third of the wrong ones it is set right."""
 
-    def __init__(self, clock: FakeClock, ahead: timedelta) -> None:
+    def __init__(self, clock: Clock, ahead: timedelta) -> None:
         self._clock, self._ahead = clock, ahead
         self._set_right_after = 40 if ahead.seconds % 2 else None
         self._wrong_after: tuple[int, timedelta] | None = None
