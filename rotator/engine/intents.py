@@ -21,6 +21,7 @@ from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import list_moments
 from rotator.engine.provenance import find_behind, is_written_over
 from rotator.engine.reading import fetch_history
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
@@ -46,7 +47,7 @@ def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: I
     """
     pats = tuple(pats)
     _enter_written_over(held, versions, pats)
-    now = held.services.clock.now()
+    now = min(list_moments(held))
     writers = {version.tags.get(ROTATION_TAG) for version in versions}
     intents = [i for i in _read(versions) if i.rotation_id not in writers and i.planned_valid_to > now]
     known = held.load(lambda reading: reading.journal.find_known([intent.rotation_id for intent in intents]))
@@ -94,8 +95,11 @@ def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
 
 
 def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> dict[str, str]:
-    """Make the tag with the intent of the rotation at hand, and with those beside it that may still matter."""
-    place, now = held.pat.place, held.services.clock.now()
+    """Make the tag with the intent of the rotation at hand, and with those beside it that may still matter.
+
+    By the earliest clock at hand: a host that is years ahead must not drop what the others still need.
+    """
+    place, now = held.pat.place, min(list_moments(held))
     rotations = held.load(lambda reading: reading.journal.load_for_place(place))
     pending = held.load(lambda reading: reading.revocations.load())
     over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}

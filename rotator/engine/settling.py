@@ -12,6 +12,7 @@ from rotator.domain.rotation import (
 )
 from rotator.domain.urgency import bound_wait
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import list_moments
 from rotator.engine.context import Services
 
 
@@ -21,8 +22,10 @@ def is_settling(rotation: Rotation) -> bool:
 
 
 def is_settled(held: ClaimedPat) -> bool:
-    """Whether the last unanswered request can no longer take effect."""
+    """Whether the last unanswered request can no longer take effect: a write to the vault by every clock at hand."""
     now = held.services.clock.now()
+    if held.rotation.state is RotationState.STORING:
+        now = min(list_moments(held))
     if held.rotation.sent_at is not None and held.rotation.sent_at > now + MOST_SKEW:
         # A wrong clock dated it: from now on it gets its whole time once more.
         held.learn(sent_at=now)

@@ -17,6 +17,7 @@ from rotator.domain.rotation import (
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import LOST_VALUE, abandon
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.clocks import list_moments
 from rotator.engine.listing import ServerView
 from rotator.engine.overlapping import confirm_stored
 from rotator.engine.provenance import (
@@ -42,7 +43,8 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
     `replaced` are the tags of the version that is written over: those of others are carried over, as far as they fit.
     An unanswered write is looked for by its tag before another is sent: two versions of one value are harmless,
     a value that nobody knows of is not. An answer counts once the vault shows the version; a write without effect is
-    no sight of another writer, and is repeated like one without an answer.
+    no sight of another writer, and is repeated like one without an answer. When it was sent is noted by the latest
+    clock at hand: the host's may have been set back since the run began.
     """
     run, rotation = held.run, held.rotation
     head, dropped = held.load(lambda reading: reading.audit.load_head()), list_dropped(replaced)
@@ -50,7 +52,7 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
         RotationState.STORING,
         StoreStarted(vault=rotation.vault, secret_name=rotation.secret_name),
         *([SecretTagsDropped(tags=", ".join(dropped))] if dropped else []),
-        sent_at=run.services.clock.now(),
+        sent_at=max(list_moments(held)),
         tried_store=True,
     )
     tags = make_tags(held.rotation, head, replaced)
@@ -73,7 +75,7 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
             ignored = [SecretWriteIgnored(secret_version=version)]
         if not patience.wait(failure.retry_after if isinstance(failure, TransientError) else None):
             raise failure
-        held.learn(*ignored, sent_at=run.services.clock.now())
+        held.learn(*ignored, sent_at=max(list_moments(held)))
         may_write_again = True
     journal_stored(held, version, may_write_again=may_write_again)
 

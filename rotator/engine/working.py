@@ -68,12 +68,16 @@ class PatWork:
     def work(self, held: ClaimedPat) -> None:
         """Do everything that this run has to do with one ManagedPat. Raise whatever goes wrong.
 
-        VerificationError `late_write_kept` at the end when consumers still read a late write.
+        VerificationError `late_write_kept` at the end when consumers still read a late write. Where the record says so
+        already and waits, it is only reported: to say it anew would put off what is due each time.
         """
         is_kept = self._undo_late(held)
         self._work(held, is_kept=is_kept)
         if is_kept and find_late_write(self.run, held.pat) is not None:
-            raise make_kept(held.pat)
+            error, failure = make_kept(held.pat), held.pat.last_failure
+            if failure is None or failure.code != error.code or not is_waiting(held.pat, self.run.services.clock.now()):
+                raise error
+            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 
     def _work(self, held: ClaimedPat, *, is_kept: bool) -> None:
         was_rotated = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING

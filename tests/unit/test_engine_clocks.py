@@ -288,6 +288,30 @@ def test_request_that_a_fast_clock_dated_settles_within_its_time() -> None:
     assert sorted(world.states()) == ["abandoned", "overlapping"]
 
 
+def test_write_to_the_vault_gets_its_whole_time_when_the_clock_is_set_back_just_before_it() -> None:
+    """By the host's clock it was sent ten minutes before it was."""
+    world = make_world()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.database.interrupts["verified"] = lambda: set_host(world, timedelta(minutes=-10))
+    world.run()
+    clone = world.live_ids()[-1]
+    world.heal()
+    world.advance(minutes=2)
+    assert NAME in names_of(world.run(), OutcomeKind.SETTLING)
+    set_host(world, timedelta(minutes=10))
+    with pytest.raises(ClockSkewError):
+        world.run()
+    set_host(world, timedelta(0))
+    world.run()
+    assert clone in world.live_ids()
+    assert world.secrets.apply_late() == 1
+    world.run()
+    assert world.record().authorization_id == clone
+    world.check_served()
+    world.finish()
+
+
 def test_overlap_of_nothing_is_over_although_services_tell_whole_seconds_only() -> None:
     world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(0))))
     world.witnesses.ahead = dict.fromkeys(world.witnesses.ahead, -timedelta(seconds=1))

@@ -20,7 +20,14 @@ from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import NextAction, PatState
 from rotator.engine.tags import ROTATION_TAG
-from rotator.errors import DeniedError, ForeignWriteError, PlanRefusedError, TransientError, UsageError
+from rotator.errors import (
+    DeniedError,
+    ForeignWriteError,
+    PlanRefusedError,
+    TransientError,
+    UsageError,
+    VerificationError,
+)
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import (
     ACCOUNT,
@@ -455,6 +462,29 @@ def test_late_write_of_a_creation_that_was_given_up_is_undone() -> None:
     assert not world.is_live(NEW)
     world.advance(minutes=11)
     world.run()
+    check_created(world)
+
+
+def test_creation_is_tried_again_although_each_run_finds_a_late_write_that_nothing_can_undo() -> None:
+    """To tell of it must not put the next attempt off each time."""
+    world = make_empty()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    order(world)
+    world.heal()
+    world.advance(minutes=11)
+    world.pats.fail("verify", VerificationError("refused", code="verification_failed"), times=300)
+    world.run()
+    assert world.secrets.apply_late() == 1
+    for _ in range(12):
+        world.advance(minutes=30)
+        world.run()
+    assert world.count("mint") < 12
+    assert world.record(NEW).failures > 1
+    world.heal()
+    for _ in range(4):
+        world.advance(hours=7)
+        world.run()
     check_created(world)
 
 

@@ -467,3 +467,19 @@ def test_tag_keeps_the_newest_intents_when_there_is_no_room_for_all() -> None:
     assert len(text) <= LONGEST_TEXT
     assert read_intents(text) == tuple(reversed(many))[:4]
     assert isinstance(intent, Intent)
+
+
+def test_intents_of_others_stay_in_the_tag_when_the_clock_is_set_years_ahead_in_the_middle_of_a_run() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    (sent,) = read_tag(world)
+    world.advance(**SETTLE)
+
+    def set_ahead() -> None:
+        world.host_clock.ahead = world.database.skew = timedelta(days=3650)
+
+    world.database.interrupts["planned"] = set_ahead
+    world.run()
+    world.heal()
+    assert sent in read_tag(world)[1:]
