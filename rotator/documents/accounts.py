@@ -11,28 +11,31 @@ from rotator.documents.document import (
     Document,
     FailureDocument,
     Moment,
+    make_failure_document,
     write_moment,
     write_moment_or_none,
 )
-from rotator.engine.signing_in import AccountView, SignInRisk
+from rotator.engine.signing_in import AccountView, SignInRisk, SignInSight
 from rotator.ports.sign_in import DevicePrompt, SignInStatus
 
 
 class SignInRefusalDocument(FailureDocument):
     """What Entra refused last."""
 
-    at: Annotated[Moment, "When."]
+    at: Annotated[Moment, "Since when."]
 
 
 class SignInDocument(TypedDict):
     """The sign-in of an account."""
 
     name: Annotated[str, "Account, as the settings name it."]
-    signed_in: Annotated[bool | None, "Whether somebody is signed in. Null: the token cache could not be read."]
+    signed_in: Annotated[bool | None, "Whether somebody is signed in, and was not refused since. Null: not known."]
     last_refresh_at: Annotated[Moment | None, "When Entra last gave tokens. Null: never, or not known."]
     last_interactive_at: Annotated[Moment | None, "When a person last signed in. Null: never, or not known."]
-    lapses_at: Annotated[Moment | None, "When the sign-in ends if nothing refreshes it. Null: not known."]
-    refusal: Annotated[SignInRefusalDocument | None, "What Entra refused last. Null: nothing, or not known."]
+    lapses_at: Annotated[
+        Moment | None, "When the sign-in is expected to end: as an earlier one did, or unused. Null: not known."
+    ]
+    refusal: Annotated[SignInRefusalDocument | None, "What Entra refused since it last gave tokens. Null: nothing."]
 
 
 class AccountDocument(SignInDocument):
@@ -74,15 +77,15 @@ class LoginDocument(TypedDict):
     username: Annotated[str | None, "User that signed in."]
 
 
-def make_sign_in_document(name: str, status: SignInStatus | None, now: datetime) -> SignInDocument:
-    """Say how an account is signed in. None: the token cache could not be read."""
+def make_sign_in_document(sight: SignInSight, now: datetime) -> SignInDocument:
+    """Say how an account is signed in."""
     return {
-        "name": name,
-        "signed_in": status.is_signed_in(now) if status else None,
-        "last_refresh_at": write_moment_or_none(status.refreshed_at) if status else None,
-        "last_interactive_at": None,
-        "lapses_at": write_moment_or_none(status.lapses_at) if status else None,
-        "refusal": None,
+        "name": sight.memory.account,
+        "signed_in": sight.is_signed_in(now),
+        "last_refresh_at": write_moment_or_none(sight.last_refresh_at),
+        "last_interactive_at": write_moment_or_none(sight.memory.interactive_at),
+        "lapses_at": write_moment_or_none(sight.lapses_at),
+        "refusal": _make_refusal(sight),
     }
 
 
@@ -110,9 +113,14 @@ def make_login_document(status: SignInStatus) -> LoginDocument:
     return {"account": status.account, "username": status.username}
 
 
+def _make_refusal(sight: SignInSight) -> SignInRefusalDocument | None:
+    refusal, at = sight.refusal, sight.memory.refused_at
+    return None if refusal is None or at is None else {**make_failure_document(refusal), "at": write_moment(at)}
+
+
 def _make_account(view: AccountView, now: datetime) -> AccountDocument:
     return {
-        **make_sign_in_document(view.account.name, view.status, now),
+        **make_sign_in_document(view.sight, now),
         "username": view.account.username,
         "tenant": view.account.tenant,
         "client_id": view.registration.client_id,

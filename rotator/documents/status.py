@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, TypedDict
 
-from rotator.documents.accounts import SignInDocument
+from rotator.documents.accounts import SignInDocument, make_sign_in_document
 from rotator.documents.document import (
     SCHEMA_VERSION,
     Document,
@@ -20,6 +20,7 @@ from rotator.documents.pat import PatFacts
 from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
 from rotator.domain.job_run import RunTimes
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import NextAction, PatState, PatStatus
 
 
@@ -34,6 +35,19 @@ class PatStatusDocument(PatFacts):
     vault: Annotated[str | None, "Address of the Key Vault that its value goes to. Null: it is not managed."]
     secret_name: Annotated[str | None, "Name of the secret in that vault. Null: it is not managed."]
     last_error: Annotated[FailureDocument | None, "What is wrong. Null: nothing."]
+
+
+class ForecastDocument(TypedDict):
+    """What falls due before a sign-in ends, and after it."""
+
+    due_before: Annotated[int, "How many managed PATs of the account fall due before that."]
+    due_after: Annotated[int, "How many fall due later, when a person must have signed in again."]
+
+
+class StatusSignInDocument(SignInDocument):
+    """The sign-in of an account, and what depends on it."""
+
+    forecast: Annotated[ForecastDocument | None, "What falls due before `lapses_at` and after it. Null: not known."]
 
 
 class RunsDocument(TypedDict):
@@ -51,13 +65,13 @@ class StatusDocument(Document):
     generated_at: Annotated[Moment, "When this was made."]
     pats: Annotated[list[PatStatusDocument], "Managed PATs by expiry, then those that nobody manages."]
     pending_revocations: Annotated[list[PendingRevocationDocument], "Revocations that are not confirmed yet."]
-    accounts: Annotated[list[SignInDocument], "The sign-in of each account of the settings."]
+    accounts: Annotated[list[StatusSignInDocument], "The sign-in of each account of the settings."]
     runs: Annotated[RunsDocument, "When the last runs were."]
 
 
 def make_status_document(
     rows: Iterable[PatStatus],
-    accounts: Iterable[SignInDocument],
+    accounts: Iterable[AccountStatus],
     now: datetime,
     runs: RunTimes,
     pending: Iterable[PendingRevocation] = (),
@@ -68,11 +82,19 @@ def make_status_document(
         "generated_at": write_moment(now),
         "pats": [_make_row(row) for row in rows],
         "pending_revocations": [make_pending_document(item, now) for item in pending],
-        "accounts": list(accounts),
+        "accounts": [_make_account(account, now) for account in accounts],
         "runs": {
             "last_started_at": write_moment_or_none(runs.started_at),
             "last_succeeded_at": write_moment_or_none(runs.succeeded_at),
         },
+    }
+
+
+def _make_account(account: AccountStatus, now: datetime) -> StatusSignInDocument:
+    found = account.forecast
+    return {
+        **make_sign_in_document(account.sight, now),
+        "forecast": None if found is None else {"due_before": found.due_before, "due_after": found.due_after},
     }
 
 

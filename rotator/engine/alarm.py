@@ -45,7 +45,9 @@ def find_alarm(
     needs_sign_in = ConditionKind.SIGN_IN_NEEDED in for_persons
     moment = runs.started_at if needs_sign_in else runs.succeeded_at
     is_stale = moment is None or now - moment > max_age
-    is_wrong = any(row.state in ATTENTION for row in rows) or any(item.is_overdue(now) for item in pending)
+    is_wrong = any(row.state in ATTENTION and not row.needs_sign_in for row in rows) or any(
+        item.is_overdue(now) for item in pending
+    )
     if is_stale or is_wrong or for_persons - {ConditionKind.SIGN_IN_NEEDED}:
         return Alarm.ATTENTION
     return Alarm.SIGN_IN if needs_sign_in else Alarm.NONE

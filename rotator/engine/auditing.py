@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +20,8 @@ from rotator.ports.database import Database, Reading, UnitOfWork
 
 _KINDS_OF_PATS = {event.type.begins for event in EVENTS if event.type.subject is SubjectKind.MANAGED_PAT}
 """The conditions whose subject is a ManagedPat, and no account or place of the same name."""
+_OF_PLACES = (ConditionKind.SIGN_IN_NEEDED, ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
+"""What is told again when its cause changes. Of a ManagedPat every failure is told when it happens."""
 _PAGE = 1000
 """How many events one transaction reads."""
 
@@ -70,6 +72,21 @@ def record_renamed(
 def find_lasting(reading: Reading, kind: ConditionKind) -> set[str]:
     """Return the subjects of the conditions of one kind that last now."""
     return {condition.subject for condition in reading.conditions.load() if condition.kind is kind}
+
+
+def is_news(reading: Reading, event: Event, subject: str) -> bool:
+    """Whether an event begins a condition of its subject, or names another cause of one that lasts."""
+    lasting = {(found.kind, found.subject): found for found in reading.conditions.load()}
+    return is_news_to(lasting, event, subject)
+
+
+def is_news_to(lasting: Mapping[tuple[ConditionKind, str], Condition], event: Event, subject: str) -> bool:
+    """Whether an event is news where these conditions last."""
+    kind = event.type.begins
+    if kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in lasting:
+        return False  # an account that a person must sign in stays that, although Entra cannot be asked now
+    found = None if kind is None else lasting.get((kind, subject))
+    return found is None or (found.kind in _OF_PLACES and found.code != event.make_details().get("code"))
 
 
 def is_recorded(reading: Reading, event: AuditEvent) -> bool:

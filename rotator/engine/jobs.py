@@ -17,17 +17,19 @@ from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import DONE, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import notice_account_down
+from rotator.engine.refreshing import refresh_account
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
 from rotator.engine.status import NextAction, PatStatus, status_from
 from rotator.engine.waiting import keep_books
-from rotator.errors import AuditChainError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, RotatorError
 
 _PROVEN_SOON = timedelta(minutes=1)
 _LOOK_AGAIN = timedelta(seconds=5)
 _SURELY = timedelta(seconds=1)
 """An overlap is over when every clock says so, and those of services may be half a second behind."""
 _BY_TIME = (NextAction.RETIRE, NextAction.SETTLE)
+_BY_PERSONS = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def find_next_moment(run: RunContext) -> datetime | None:
 
 
 def _find_moment(row: PatStatus, now: datetime) -> datetime | None:
-    if row.next_at is None or row.next_action is NextAction.REPLACE_BY_HAND:
+    if row.next_at is None or row.next_action in _BY_PERSONS:
         return None
     by_time = row.next_action in _BY_TIME
     due = row.next_at + _SURELY if by_time else row.next_at
@@ -97,7 +99,9 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
     for account in run.services.accounts:
         try:
             with naming_bugs("the other accounts were refreshed"):
-                run.services.sign_in.refresh(account.name)
+                refresh_account(run, account.name, heeds_pause=True)
+        except DatabaseError:
+            raise
         except RotatorError as error:
             errors.append(error)
             notice_account_down(run, account.name, error)

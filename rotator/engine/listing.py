@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
 from rotator.engine.clocks import read_clocks
-from rotator.engine.context import RunContext
-from rotator.errors import DeniedError, NotListedError, RotatorError, SignInRequiredError, UnknownAccountError
+from rotator.engine.context import RunContext, RunMode
+from rotator.engine.refreshing import note_refusal, refresh_account
+from rotator.errors import (
+    DatabaseError,
+    DeniedError,
+    NotListedError,
+    RotatorError,
+    SignInRequiredError,
+    UnknownAccountError,
+)
 from rotator.ports.pat_service import PatFilter
 
 
@@ -79,11 +87,12 @@ class ServerView:
     """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
 
     An account that needs a person stays down for the whole run, one that an organization denies only there: the error
-    is raised again without asking anything more.
+    is raised again without asking anything more. `remembers`: what becomes of a sign-in is kept, see
+    `refreshing`; what only looks leaves nothing behind.
     """
 
-    def __init__(self, run: RunContext) -> None:
-        self._run = run
+    def __init__(self, run: RunContext, *, remembers: bool = False) -> None:
+        self._run, self._remembers = run, remembers
         self._guard = threading.Lock()
         self._locks: dict[tuple[str, ...], threading.Lock] = {}
         self._known: dict[tuple[str, ...], object] = {}
@@ -100,11 +109,19 @@ class ServerView:
                 if account not in {known.name for known in self._run.services.accounts}:
                     raise make_unknown_account(account)
                 try:
-                    self._run.services.sign_in.refresh(account)
+                    self._refresh(account)
+                except DatabaseError:
+                    raise
                 except RotatorError as error:
                     self._put_down(account, "", error)
                     raise
                 self._known["account", account] = True
+
+    def _refresh(self, account: str) -> None:
+        if self._remembers:
+            refresh_account(self._run, account, heeds_pause=self._run.mode is RunMode.DUE)
+        else:
+            self._run.services.sign_in.refresh(account)
 
     def check_reachable(self, account: str, organization: str) -> None:
         """Raise what keeps the account, or the account in this organization, from working; ask for a sign-in only."""
@@ -121,8 +138,10 @@ class ServerView:
         )
         if denied:
             self._put_down(account, organization, error)
-        elif isinstance(error, SignInRequiredError) and error.account == account:
-            self._put_down(account, "", error)
+        if not isinstance(error, SignInRequiredError) or error.account != account:
+            return
+        if self._put_down(account, "", error) and self._remembers:
+            note_refusal(self._run, error)
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
         """Return who the account is in the organization."""
@@ -221,9 +240,10 @@ class ServerView:
         kept = tuple(pat for pat in pats if belongs(pat, identity.organization_id))
         return Listing(account, organization, identity, kept, pats.unreadable)
 
-    def _put_down(self, account: str, organization: str, error: RotatorError) -> None:
+    def _put_down(self, account: str, organization: str, error: RotatorError) -> bool:
+        """Mark it as down for this error. Return False when it was down before."""
         with self._guard:
-            self._down.setdefault((account, organization), error)
+            return self._down.setdefault((account, organization), error) is error
 
     def _raise_if_down(self, account: str, organization: str = "") -> None:
         error = self._down.get((account, "")) or self._down.get((account, organization))

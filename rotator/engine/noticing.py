@@ -30,7 +30,7 @@ from rotator.domain.events.revocations import RevocationResolved, RevocationUnco
 from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.engine.auditing import record
+from rotator.engine.auditing import is_news, is_news_to, record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.standing import Standing, load_standings
@@ -41,9 +41,6 @@ from rotator.ports.database import Reading
 Pair = tuple[str, str]
 Key = tuple[ConditionKind, str]
 Change = tuple[Event, str]
-
-_OF_PLACES = (ConditionKind.SIGN_IN_NEEDED, ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
-"""What is told again when its cause changes. Of a ManagedPat every failure is told when it happens."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +72,9 @@ def notice(run: RunContext, seen: Seen) -> None:
 def notice_account_down(run: RunContext, account: str, error: RotatorError) -> None:
     """Record and tell, outside of a look, that an account cannot be used, if that or its cause is news."""
     event, subject = _make_down_event((account, ""), error)
-    kind = event.type.begins
 
     def find_changes(reading: Reading) -> list[Change]:
-        is_news = kind is not None and _is_news((kind, subject), event, _load_lasting(reading))
-        return [(event, subject)] if is_news else []
+        return [(event, subject)] if is_news(reading, event, subject) else []
 
     for change in _record_changes(run, find_changes):
         run.progress(*change)
@@ -186,8 +181,8 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
             troubles[event.type.begins, name] = event
         if standing.is_shortened:
             troubles[ConditionKind.LIFETIME_SHORTENED, name] = LifetimeShortened(valid_to=standing.pat.valid_to)
-    for (kind, subject), event in troubles.items():
-        if _is_news((kind, subject), event, lasting):
+    for (_, subject), event in troubles.items():
+        if is_news_to(lasting, event, subject):
             changes.append((event, subject))
     for kind, subject in sorted(lasting.keys() - troubles.keys()):
         ended = _find_end(run, seen, standings, (kind, subject))
@@ -195,15 +190,6 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
         if ended is not None and (ended, subject) not in changes:
             changes.append((ended, subject))
     return changes
-
-
-def _is_news(key: Key, event: Event, lasting: Mapping[Key, Condition]) -> bool:
-    """Whether an event begins a condition, or names another cause of one that lasts."""
-    kind, subject = key
-    if kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in lasting:
-        return False  # an account that a person must sign in stays that, although Entra cannot be asked now
-    found = lasting.get(key)
-    return found is None or (kind in _OF_PLACES and found.code != event.make_details().get("code"))
 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:

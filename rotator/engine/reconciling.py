@@ -145,6 +145,8 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         try:
             with naming_bugs():
                 view.refresh_account(account.name)
+        except DatabaseError:
+            raise
         except RotatorError as error:
             found.down[account.name, ""] = error
     now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}

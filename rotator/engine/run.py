@@ -56,7 +56,7 @@ class Run:
 
     def __init__(self, run: RunContext) -> None:
         self.run = run
-        self.view = ServerView(run)
+        self.view = ServerView(run, remembers=True)
         self.report = RunReport(run.run_id)
         self.vaults = VaultNotes(run)
         self._began_at = run.services.clock.now()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum, auto
 
 from rotator.domain.account import Account
@@ -15,7 +16,10 @@ from rotator.domain.events.places import (
     SignOutCompleted,
     SignOutStarted,
 )
+from rotator.domain.managed_pat import Failure
+from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
+from rotator.engine.status import PatStatus
 from rotator.errors import RotatorError
 from rotator.ports.clock import Clock
 from rotator.ports.database import Database
@@ -45,23 +49,96 @@ class AppRegistration:
 
 
 @dataclass(frozen=True)
+class SignInSight:
+    """How an account's sign-in stands: by the token cache (None if unreadable), and by what is remembered."""
+
+    status: SignInStatus | None
+    memory: SignInMemory
+
+    @property
+    def refusal(self) -> Failure | None:
+        """What Entra refused last. None also when the cache holds another sign-in since."""
+        is_past = self.status is not None and self.status.generation != self.memory.generation
+        return None if is_past else self.memory.refusal
+
+    @property
+    def last_refresh_at(self) -> datetime | None:
+        """When Entra last gave tokens, as far as it is known."""
+        moments = (self.memory.refreshed_at, None if self.status is None else self.status.refreshed_at)
+        return max((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """When the sign-in is expected to end; None when nothing is known, and when there is none."""
+        if self.refusal is not None or (self.status is not None and self.status.username is None):
+            return None
+        return replace(self.memory, refreshed_at=self.last_refresh_at).lapses_at
+
+    def is_signed_in(self, now: datetime) -> bool | None:
+        """Whether somebody is signed in and may be used; None when it is not known."""
+        if self.refusal is not None:
+            return False
+        if self.status is not None:
+            return self.status.is_signed_in(now)
+        refreshed_at = self.memory.refreshed_at
+        return None if refreshed_at is None else refreshed_at + IDLE_LIMIT > now
+
+    def find_warning(self, now: datetime) -> int | None:
+        """Return the nearest warning of its end, in days; None when it is further away, or not known."""
+        if self.lapses_at is None:
+            return None
+        return replace(self.memory, refusal=None, refreshed_at=self.last_refresh_at).find_warning(now)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How many ManagedPats of an account fall due before its sign-in ends, and how many later."""
+
+    due_before: int
+    due_after: int
+
+
+@dataclass(frozen=True)
+class AccountStatus:
+    """An account's sign-in, and what depends on it; `forecast` is None when no end is known."""
+
+    sight: SignInSight
+    forecast: Forecast | None
+
+
+def make_account_status(sight: SignInSight, rows: Iterable[PatStatus]) -> AccountStatus:
+    """Return how an account's sign-in stands, and what falls due before it ends; `rows` are all ManagedPats."""
+    ends_at = sight.lapses_at
+    if ends_at is None:
+        return AccountStatus(sight, None)
+    due = [row.rotate_after for row in rows if row.account == sight.memory.account and row.is_rotated]
+    moments = [moment for moment in due if moment is not None]
+    before = sum(moment < ends_at for moment in moments)
+    return AccountStatus(sight, Forecast(before, len(moments) - before))
+
+
+@dataclass(frozen=True)
 class AccountView:
     """An account, its application, its sign-in, and what will end that."""
 
     account: Account
     registration: AppRegistration
     status: SignInStatus
+    sight: SignInSight
     risks: tuple[SignInRisk, ...]
 
 
-def view_account(account: Account, registration: AppRegistration, status: SignInStatus) -> AccountView:
+def view_account(
+    account: Account, registration: AppRegistration, status: SignInStatus, memory: SignInMemory
+) -> AccountView:
     """Return what is known about an account's sign-in, without asking Entra."""
+    sight = SignInSight(status, memory)
     if status.username is None:
-        return AccountView(account, registration, status, (SignInRisk.NOBODY_SIGNED_IN,))
+        return AccountView(account, registration, status, sight, (SignInRisk.NOBODY_SIGNED_IN,))
     risks = [SignInRisk.IDLE_OR_POLICY]
     risks += [SignInRisk.CLIENT_SECRET_ENDS] if registration.has_secret else []
     risks += [SignInRisk.CLIENT_CERTIFICATE_ENDS] if registration.has_certificate else []
-    return AccountView(account, registration, status, tuple(risks))
+    return AccountView(account, registration, status, sight, tuple(risks))
 
 
 class SignInDesk:
@@ -80,7 +157,9 @@ class SignInDesk:
         except RotatorError as error:
             self._record(account, SignInRefused(method=method, code=error.code))
             raise
-        self._record(account, SignInCompleted(method=method, username=status.username))
+        at = self._clock.now()
+        completed = SignInCompleted(method=method, username=status.username)
+        self._record(account, completed, lambda before: before.signed_in(at))
         return status
 
     def sign_out(self, account: str) -> bool:
@@ -88,9 +167,11 @@ class SignInDesk:
         self._sign_ins.status(account)
         self._record(account, SignOutStarted())
         was_signed_in = self._sign_ins.logout(account)
-        self._record(account, SignOutCompleted(was_signed_in=was_signed_in))
+        self._record(account, SignOutCompleted(was_signed_in=was_signed_in), lambda before: before.signed_out())
         return was_signed_in
 
-    def _record(self, account: str, event: Event) -> None:
+    def _record(self, account: str, event: Event, change: Callable[[SignInMemory], SignInMemory] | None = None) -> None:
         with self._database.begin() as work:
+            if change is not None:
+                work.sign_ins.save(change(work.sign_ins.load(account)))
             record(work, self._author, account, event, self._clock.now())

@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
 from rotator.engine.settling import is_settling, make_settled_at
-from rotator.ports.database import Database
+from rotator.errors import SignInRequiredError
+from rotator.ports.database import Database, Reading
 from rotator.ports.inventory import UntrackedPat
 
 
@@ -49,6 +52,32 @@ class NextAction(StrEnum):
 ATTENTION = frozenset({PatState.EXPIRED, PatState.BLOCKED, PatState.FAILED})
 
 
+SIGN_IN_REQUIRED = SignInRequiredError.code
+"""The code of what is wrong with a PAT whose account a person must sign in."""
+
+
+@dataclass(frozen=True)
+class NeededSignIn:
+    """An account that a person must sign in: since when, and what is remembered of its sign-in."""
+
+    since: datetime
+    memory: SignInMemory
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody ever signed it in, as far as is known."""
+        refusal = self.memory.refusal
+        return self.memory.interactive_at is None and refusal is not None and refusal.code == NOT_SIGNED_IN
+
+    def explain(self, account: str) -> Failure:
+        """Return what is wrong with each of its PATs."""
+        refusal = self.memory.refusal
+        if refusal is None:
+            fix = f"Run `rotator login {account}`."
+            return Failure(SIGN_IN_REQUIRED, f"account {account}: a person must sign in again", fix)
+        return replace(refusal, code=SIGN_IN_REQUIRED)
+
+
 @dataclass(frozen=True)
 class PatStatus:
     """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping.
@@ -75,6 +104,16 @@ class PatStatus:
     secret_name: str | None
     last_error: Failure | None
 
+    @property
+    def is_rotated(self) -> bool:
+        """Whether a run rotates it when it is due."""
+        return not self.by_hand and self.state not in (PatState.PAUSED, PatState.UNTRACKED)
+
+    @property
+    def needs_sign_in(self) -> bool:
+        """Whether it waits for its account's sign-in, and for nothing else."""
+        return self.next_action is NextAction.SIGN_IN
+
 
 def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[PatStatus, ...]:
     """List every ManagedPat by expiry, then what the last run saw untracked, and why it was left behind or waits.
@@ -86,13 +125,15 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         untracked = reading.inventory.load_untracked()
         left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, known)}
         limits = reading.limits.load()
+        needed = load_needed(reading)
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     pending = {item.name: item for item in known.pending if not item.is_detached}
     rows = []
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         row = _make_row(pat, rotations.get(pat.name), decision, now, settle)
-        rows.append(_put_first(row, pending.get(pat.name)))
+        row = _put_first(row, pending.get(pat.name))
+        rows.append(_put_sign_in_first(row, needed.get(pat.account)))
     # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
     seen = {pat.authorization_id for pat in known.pats} | (known.minted_ids - left_behind.keys())
     for item in untracked:
@@ -102,6 +143,12 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
             rows.append(_make_untracked(item, item.pat.as_of(now), left))
     rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
+
+
+def load_needed(reading: Reading) -> dict[str, NeededSignIn]:
+    """Load which accounts a person must sign in, each with what was refused."""
+    lasting = [found for found in reading.conditions.load() if found.kind is ConditionKind.SIGN_IN_NEEDED]
+    return {found.subject: NeededSignIn(found.since, reading.sign_ins.load(found.subject)) for found in lasting}
 
 
 def load_effective(database: Database, policy: Policy, now: datetime) -> tuple[ManagedPat, ...]:
@@ -123,6 +170,20 @@ def _put_first(row: PatStatus, pending: PendingRevocation | None) -> PatStatus:
     if pending is None or (row.next_at is not None and row.next_at <= pending.requested_at):
         return row
     return replace(row, next_action=NextAction.CONFIRM_REVOCATION, next_at=pending.requested_at)
+
+
+def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus:
+    """The row of a PAT whose account a person must sign in, unless it has a reason of its own to be left alone."""
+    if needed is None or row.state in (PatState.PAUSED, PatState.BLOCKED):
+        return row
+    state = row.state if row.state is PatState.EXPIRED else PatState.BLOCKED
+    return replace(
+        row,
+        state=state,
+        next_action=NextAction.SIGN_IN,
+        next_at=needed.since,
+        last_error=needed.explain(row.account),
+    )
 
 
 def find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:

@@ -65,6 +65,10 @@ class StoppableSignIn:
         self._stop.check()
         return self._inner.refresh(account)
 
+    def status(self, account: str) -> SignInStatus:
+        """See the port; it asks nobody, so a stop does not matter."""
+        return self._inner.status(account)
+
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port; it asks nobody, so a stop does not matter."""
         return self._inner.find_damage()

@@ -15,6 +15,7 @@ from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
+from rotator.ports.sign_ins import SignIns, SignInsReader
 
 
 class Reading(Protocol):
@@ -52,6 +53,10 @@ class Reading(Protocol):
     def request_counts(self) -> RequestCountsReader:
         """How many requests were sent."""
 
+    @property
+    def sign_ins(self) -> SignInsReader:
+        """What is remembered of each account's sign-in."""
+
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
@@ -74,6 +79,7 @@ class UnitOfWork(Reading, Protocol):
     revocations: Revocations
     job_runs: JobRuns
     request_counts: RequestCountsWriter
+    sign_ins: SignIns
 
 
 class Database(Protocol):

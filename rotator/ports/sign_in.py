@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-IDLE_LIMIT = timedelta(days=90)
-"""How long Entra keeps an unused sign-in; policies of a tenant can shorten it."""
+from rotator.domain.sign_in import IDLE_LIMIT
 
 
 @dataclass(frozen=True)
 class SignInStatus:
-    """Who is signed in for an account. Times are None when not known; `username` is None when nobody is."""
+    """Who is signed in for an account. Times are None when not known; `username` is None when nobody is.
+
+    `generation` is another one after each sign-in by a person, and may be after each refresh; empty when nobody is.
+    """
 
     account: str
     username: str | None
     access_expires_at: datetime | None = None
     refreshed_at: datetime | None = None
+    generation: str = ""
 
     @property
     def lapses_at(self) -> datetime | None:
@@ -50,6 +53,9 @@ class TokenCacheDamage:
 
 class SignIn(Protocol):
     """The user-delegated Entra sign-ins."""
+
+    def status(self, account: str) -> SignInStatus:
+        """Return who is signed in, by the cache only."""
 
     def refresh(self, account: str) -> SignInStatus:
         """Make sure, silently, that there is an access token with some minutes left.

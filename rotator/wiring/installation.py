@@ -18,7 +18,7 @@ from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author
 from rotator.engine.context import RunContext, Services, Timing
-from rotator.engine.signing_in import AccountView, AppRegistration, SignInDesk, view_account
+from rotator.engine.signing_in import SignInDesk
 from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
 from rotator.settings.secrets import SecretSource
@@ -122,19 +122,6 @@ class Installation:
         """Signing in and out, for commands that need no run and so no valid policy."""
         return SignInDesk(self.database, self.clock, self.entra_sign_in, Author(self.actor, make_run_id()))
 
-    def view_accounts(self) -> tuple[AccountView, ...]:
-        """Return every account's sign-in, from the token cache alone."""
-        return tuple(
-            view_account(
-                _make_account(account),
-                AppRegistration(
-                    account.client_id, account.client_secret is not None, account.client_certificate is not None
-                ),
-                self.entra_sign_in.status(account.name),
-            )
-            for account in self.settings.accounts
-        )
-
     def upgrade_database(self) -> tuple[str | None, str]:
         """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after.
 
@@ -199,7 +186,7 @@ class Installation:
             return self.resolve(http.proxy)
         unused = find_unused_proxy(self._origin.environment)
         if unused is not None and "*" not in http.no_proxy:
-            self._warn_once(
+            self.warn_once(
                 f"the proxy of {unused} is not used: rotator takes no proxy from its environment",
                 "Set http.proxy in the settings, or http.no_proxy: ['*'] to say that none is wanted.",
             )
@@ -230,7 +217,7 @@ class Installation:
         database = SqlDatabase(self.database_url.reveal(), is_gone=is_gone, boot=self.boot_clock)
         self._stack.callback(database.close)
         if share := database.find_share():
-            self._warn_once(
+            self.warn_once(
                 f"the database is on a network share ({share})", "Move it to a local disk: there it is safe."
             )
         return database
@@ -376,10 +363,11 @@ class Installation:
             reference,
             self._origin.environment,
             lambda vault, name: self._host_store.fetch_plain_secret(vault, name),
-            self._warn_once,
+            self.warn_once,
         )
 
-    def _warn_once(self, problem: str, fix: str) -> None:
+    def warn_once(self, problem: str, fix: str) -> None:
+        """Log a warning about how this process was started, unless it was logged before."""
         if problem not in self._warned:
             self._warned.add(problem)
             warn(problem, fix)

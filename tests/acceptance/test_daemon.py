@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy
 
+from rotator.sandbox.seeds import USERNAME
 from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, start_device_login
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
 from tests.support.killing import CHANGES, Stage, open_stage
@@ -56,11 +59,11 @@ def test_daemon_rotates_what_is_due_and_ends_with_0_when_it_is_stopped(stage: St
     stage.check_end()
 
 
-def read_status(stage: Stage) -> dict[str, dict[str, str | None]]:
+def read_status(stage: Stage) -> dict[str, Any]:
     """What `rotator status --json` prints."""
     run = stage.start("status", "--json")
     assert run.wait() == 0, run.read()
-    document: dict[str, dict[str, str | None]] = json.loads(run.output.read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(run.output.read_text(encoding="utf-8"))
     return document
 
 
@@ -190,13 +193,62 @@ def test_login_on_the_host_heals_the_running_daemon(stage: Stage) -> None:
     check = stage.start("status", "--check")
     assert check.wait() == 10, check.read()
     assert "build-bot must sign in again" in check.read()
+    log_in(stage)
+    daemon.wait_until(lambda: is_rotated(stage))
+    assert daemon.stop() == 0
+    stage.check_end()
+
+
+def log_in(stage: Stage) -> None:
+    """Sign the account in, as a person on the host."""
     process, prompt = start_device_login(stage.sandbox)
     approve(stage.sandbox, prompt)
     output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output + errors
+
+
+@pytest.fixture
+def short_tokens(stage: Stage) -> Iterator[None]:
+    """Access tokens that are never fresh enough to be used without asking Entra; sign-ins work again at the end."""
+    configure = stage.sandbox.entra.configure
+    configure({"access_token_lifetime_seconds": 200})
+    assert stage.start("logout", "build-bot").wait() == 0
+    log_in(stage)
+    yield
+    configure({"access_token_lifetime_seconds": 3599, "users": {USERNAME: {"revoked": False}}})
+
+
+@pytest.mark.usefixtures("short_tokens")
+def test_sign_in_that_entra_ended_is_left_alone_until_somebody_signs_in(stage: Stage) -> None:
+    """Everything says so, and nothing is asked in vain; the running daemon is healed by the login."""
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
     daemon.wait_until(lambda: is_rotated(stage))
+    stage.sandbox.entra.configure({"users": {USERNAME: {"revoked": True}}})
+    daemon.wait_for("sign_in_lapsed")
+    asked = len(stage.world.record.all())
+    document = json.loads(run(stage, "status", "--json", code=0))
+    assert [(pat["state"], pat["next_action"], pat["last_error"]["code"]) for pat in document["pats"][:1]] == [
+        ("blocked", "sign_in", "sign_in_required")
+    ]
+    [account] = document["accounts"]
+    assert (account["signed_in"], account["refusal"]["code"]) == (False, "sign_in_revoked")
+    assert account["last_interactive_at"] is not None
+    head = run(stage, "status", "--check", code=10)
+    assert re.search(r"build-bot must sign in again since .* \(AADSTS50173\): 1 PAT waits, it expires in ", head)
+    assert "refused" in run(stage, "accounts", code=0)
+    assert len(stage.world.record.all()) == asked
+    log_in(stage)
+    daemon.wait_until(lambda: read_status(stage)["pats"][0]["state"] == "ok")
+    assert json.loads(run(stage, "accounts", "--json", code=0))["accounts"][0]["signed_in"] is True
     assert daemon.stop() == 0
-    stage.check_end()
+    assert daemon.list_events().count("sign_in_lapsed") == 1
+
+
+def run(stage: Stage, *words: str, code: int) -> str:
+    """What a command prints that ends with this code."""
+    made = stage.start(*words)
+    assert made.wait() == code, made.read()
+    return made.output.read_text(encoding="utf-8")
 
 
 def test_end_of_its_terminal_stops_the_daemon(stage: Stage) -> None:

@@ -51,6 +51,8 @@ rotation: id name account organization display_name scope predecessor_id predece
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
     failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
+sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
+    generation lifespan warned_days
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
     failure_code failure_message failure_fix
 """

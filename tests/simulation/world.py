@@ -601,6 +601,11 @@ class MortalSignIn:
             raise SignInRequiredError(f"{account} must sign in again", account=account, fix="Sign in.")
         return SignInStatus(account, f"{account}@contoso.com")
 
+    def status(self, account: str) -> SignInStatus:
+        """See the port: another sign-in whenever a person signed in."""
+        generation = "out" if account in self._world.pats.signed_out else "in"
+        return SignInStatus(account, f"{account}@contoso.com", generation=generation)
+
     def find_damage(self) -> None:
         """See the port."""
 

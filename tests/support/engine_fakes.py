@@ -240,13 +240,21 @@ class FakeSignIn:
         self.refusals: dict[str, Exception] = {}
         self.damage: TokenCacheDamage | None = None
         self.calls: list[str] = []
+        self.refreshed_at: dict[str, datetime] = {}
+        self.generations: dict[str, str] = {}
 
     def refresh(self, account: str) -> SignInStatus:
         """See the port."""
         self.calls.append(account)
         if account in self.refusals:
             raise self.refusals[account]
-        return SignInStatus(account, f"{account}@contoso.com")
+        return SignInStatus(account, f"{account}@contoso.com", refreshed_at=self.refreshed_at.get(account))
+
+    def status(self, account: str) -> SignInStatus:
+        """See the port. Whether somebody signed in shows, as in a real cache, once it is no longer refused."""
+        refusal = self.refusals.get(account)
+        generation = self.generations.get(account, "in" if refusal is None else f"refused: {refusal}")
+        return SignInStatus(account, f"{account}@contoso.com", generation=generation)
 
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""

@@ -24,6 +24,7 @@ from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation
+from rotator.domain.sign_in import SignInMemory
 from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
@@ -36,6 +37,7 @@ from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
+from rotator.ports.sign_ins import SignIns, SignInsReader
 
 
 @dataclass
@@ -71,6 +73,7 @@ class _Tables:
     records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     requests: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
+    sign_ins: dict[str, SignInMemory] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     is_audited: bool = field(default=False, compare=False)
 
@@ -92,6 +95,7 @@ class _Tables:
             self.records_made,
             dict(self.heartbeats),
             Counter(self.requests),
+            dict(self.sign_ins),
             list(self.events),
         )
 
@@ -495,6 +499,20 @@ class _MemoryJobRuns(_MemoryJobRunsReader):
         self._tables.heartbeats = {h: beat for h, beat in self._tables.heartbeats.items() if beat.beat_at >= before}
 
 
+class _MemorySignInsReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self, account: str) -> SignInMemory:
+        return self._tables.sign_ins.get(account, SignInMemory(account))
+
+
+class _MemorySignIns(_MemorySignInsReader):
+    def save(self, memory: SignInMemory) -> None:
+        self._tables.check_order()
+        self._tables.sign_ins[memory.account] = memory
+
+
 class _MemoryReading:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._clocks = clocks
@@ -506,6 +524,7 @@ class _MemoryReading:
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
         self.job_runs: JobRunsReader = _MemoryJobRunsReader(tables)
         self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
+        self.sign_ins: SignInsReader = _MemorySignInsReader(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()
@@ -529,6 +548,7 @@ class _MemoryUnitOfWork:
         self.revocations: Revocations = _MemoryRevocations(tables)
         self.job_runs: JobRuns = _MemoryJobRuns(tables)
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
+        self.sign_ins: SignIns = _MemorySignIns(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()

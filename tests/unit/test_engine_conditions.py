@@ -201,7 +201,8 @@ def test_sign_in_is_needed_when_azure_devops_says_so() -> None:
     world.pats.fail("fetch_pats", LAPSED)
     world.run()
     assert list_conditions(world) == {"sign_in_needed": ACCOUNT}
-    run_twice(world)
+    world.advance(hours=6)
+    world.run()
     assert list_conditions(world) == {}
 
 

@@ -13,6 +13,7 @@ from rotator.domain.job_run import JobRun
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
+from rotator.domain.sign_in import SignInMemory
 from rotator.ports.inventory import UntrackedPat
 
 _FAILURE = ("failure_code", "failure_message", "failure_fix")
@@ -32,12 +33,13 @@ UNTRACKED_COLUMNS = [
 ]
 PENDING_REVOCATION_COLUMNS = _pick_columns(schema.pending_revocation, PendingRevocation)
 JOB_RUN_COLUMNS = _pick_columns(schema.job_run, JobRun, "failure")
+SIGN_IN_COLUMNS = _pick_columns(schema.sign_in, SignInMemory, "refusal")
 _MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[:-3]]
 _ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[:-3]]
 _PAT_NAMES = [column.name for column in PAT_COLUMNS]
 _PENDING_NAMES = [column.name for column in PENDING_REVOCATION_COLUMNS]
-
 _JOB_RUN_NAMES = [column.name for column in JOB_RUN_COLUMNS[:-3]]
+_SIGN_IN_NAMES = [column.name for column in SIGN_IN_COLUMNS[:-3]]
 
 
 def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
@@ -66,6 +68,11 @@ def make_pending(row: Sequence[Any]) -> PendingRevocation:
 def make_job_run(row: Sequence[Any]) -> JobRun:
     """From a row of JOB_RUN_COLUMNS."""
     return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=_make_failure(row[-3:]))
+
+
+def make_sign_in(row: Sequence[Any]) -> SignInMemory:
+    """From a row of SIGN_IN_COLUMNS."""
+    return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=_make_failure(row[-3:]))
 
 
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
@@ -97,6 +104,12 @@ def list_job_run(run: JobRun) -> dict[str, object]:
     """Return the columns of a job's run."""
     values: dict[str, object] = {name: getattr(run, name) for name in _JOB_RUN_NAMES}
     return values | list_failure(run.failure)
+
+
+def list_sign_in(memory: SignInMemory) -> dict[str, object]:
+    """Return the columns of what is remembered of a sign-in."""
+    values: dict[str, object] = {name: getattr(memory, name) for name in _SIGN_IN_NAMES}
+    return values | list_failure(memory.refusal)
 
 
 def _make_failure(row: Sequence[Any]) -> Failure | None:

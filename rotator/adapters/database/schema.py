@@ -38,7 +38,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 22))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 23))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -229,6 +229,22 @@ request_count = Table(
     Column("service", Text, primary_key=True),
     Column("outcome", Word(RequestOutcome), primary_key=True),
     Column("requests", BigInteger, nullable=False),
+)
+
+sign_in = Table(
+    "sign_in",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("interactive_at", Moment),
+    Column("refreshed_at", Moment),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
+    Column("refused_at", Moment),
+    Column("asked_at", Moment),
+    Column("generation", Text),
+    Column("lifespan", Span),
+    Column("warned_days", Integer),
 )
 
 lifetime_limit = Table(

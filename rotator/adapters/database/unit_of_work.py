@@ -23,6 +23,7 @@ from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
+from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, find_file_id, find_path, find_share, reading_unchanged
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
@@ -36,6 +37,7 @@ from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
+from rotator.ports.sign_ins import SignIns, SignInsReader
 
 
 def read_host_clock() -> datetime:
@@ -68,6 +70,7 @@ class SqlReading:
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
         self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
+        self.sign_ins: SignInsReader = SqlSignInsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -105,6 +108,7 @@ class SqlUnitOfWork:
         self.revocations: Revocations = SqlRevocations(connection)
         self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
+        self.sign_ins: SignIns = SqlSignIns(connection)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""

@@ -119,6 +119,7 @@ class EntraSignIn:
             known.account.username,
             _make_moment(token["expires_on"]) if token else None,
             _make_moment(refreshed_at) if refreshed_at else None,
+            str(refresh_token.get("last_modification_time", "")),
         )
 
     def logout(self, account: str) -> bool:

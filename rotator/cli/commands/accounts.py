@@ -8,10 +8,11 @@ import click
 
 from rotator.cli.console import Cell, Column, print_json, print_table, say, wrap
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.output.words import say_in
+from rotator.cli.output.words import drop_account, say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_accounts_document
 from rotator.engine.signing_in import AccountView, SignInRisk
+from rotator.wiring.sign_ins import view_accounts
 
 
 @click.command(epilog=examples("rotator accounts", "rotator accounts --json"))
@@ -20,10 +21,10 @@ from rotator.engine.signing_in import AccountView, SignInRisk
 def accounts(cli: CliContext) -> None:
     """Show whether each account is signed in, when that was last refreshed, and what will end it.
 
-    Reads only the token cache on this computer. Each run refreshes the sign-ins.
+    Reads only the token cache on this computer and rotator's own records. Each run refreshes the sign-ins.
     """
     with open_installation(cli) as installation:
-        views, now = installation.view_accounts(), installation.clock.now()
+        views, now = view_accounts(installation), installation.clock.now()
     if cli.as_json:
         print_json(make_accounts_document(views, now))
         return
@@ -32,10 +33,15 @@ def accounts(cli: CliContext) -> None:
         Column("user", fold=True),
         "signed in",
         "refreshed",
-        "ends if idle",
+        "ends",
     ]
     print_table(cli, columns, [make_row(view, now) for view in views])
     for view in views:
+        if view.sight.refusal is not None:
+            say(cli)
+            say(cli, wrap(f"{view.account.name}: {drop_account(view.sight.refusal.message, view.account.name)}"))
+            say(cli, wrap(f"    fix: {view.sight.refusal.fix}"))
+            continue
         for risk in view.risks:
             say(cli)
             say(cli, wrap(f"{view.account.name}: {say_risk(risk, view)}"))
@@ -43,10 +49,12 @@ def accounts(cli: CliContext) -> None:
 
 def make_row(view: AccountView, now: datetime) -> list[Cell | str]:
     """One line of the table."""
-    status, lapses_at = view.status, view.status.lapses_at
-    refreshed = say_in(status.refreshed_at, now) if status.refreshed_at else "-"
+    status, lapses_at, refreshed_at = view.status, view.sight.lapses_at, view.sight.last_refresh_at
+    refreshed = say_in(refreshed_at, now) if refreshed_at else "-"
     if status.username is None:
         state = Cell("no", "red")
+    elif view.sight.refusal is not None:
+        state = Cell("refused", "red")
     elif not status.is_signed_in(now):
         state = Cell("lapsed", "red")
     else:

@@ -9,12 +9,10 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import RotatorError, UsageError
+from rotator.errors import UsageError
 
 if TYPE_CHECKING:
-    from rotator.documents.accounts import SignInDocument
     from rotator.domain.pending_revocation import PendingRevocation
-    from rotator.wiring.installation import Installation
 
 
 def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
@@ -63,48 +61,39 @@ def status(
 ) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
-    If the token cache can be read, --json also says whether each account is signed in.
+    It begins with when work last succeeded, which account a person must sign in, and what waits for that.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import find_code_of_alarm
-    from rotator.cli.output.status import render_status_head
+    from rotator.cli.output.status import render_forecasts, render_needed, render_status_head
     from rotator.cli.session import open_installation
     from rotator.documents.status import make_status_document
     from rotator.engine.alarm import find_alarm, find_max_age
     from rotator.engine.run_memory import load_run_times
-    from rotator.engine.status import status_from
+    from rotator.engine.signing_in import make_account_status
+    from rotator.engine.status import load_needed, status_from
+    from rotator.wiring.sign_ins import list_sights
 
     with open_installation(cli) as installation:
         now = installation.clock.now()
         settle = installation.settings.rotation.settle
         with installation.database.read() as reading:
             every, runs = reading.revocations.load(), load_run_times(reading)
-            conditions = reading.conditions.load()
-        rows = _select(status_from(installation.database, installation.policy, now, settle=settle), names, states)
-        accounts = _load_sign_ins(cli, installation, now) if cli.as_json else []
+            conditions, needed = reading.conditions.load(), load_needed(reading)
+        all_rows = status_from(installation.database, installation.policy, now, settle=settle)
+        rows = _select(all_rows, names, states)
+        accounts = [make_account_status(sight, all_rows) for sight in list_sights(installation)]
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
     shown = {row.name for row in rows}
     pending = [item for item in every if (item.name in shown and not item.is_detached) or not (names or states)]
     if cli.as_json:
         print_json(make_status_document(rows, accounts, now, runs, pending))
     else:
-        say(cli, render_status_head(runs, conditions, now))
+        say(cli, render_status_head(runs, conditions, now, needed, all_rows))
+        for line in (*render_needed(needed), *render_forecasts(accounts, now)):
+            say(cli, line)
         _print(cli, rows, pending, now, is_filtered=bool(names or states))
     return find_code_of_alarm(find_alarm(rows, pending, conditions, runs, now, oldest)) if check else 0
-
-
-def _load_sign_ins(cli: CliContext, installation: Installation, now: datetime) -> list[SignInDocument]:
-    """What the token cache says about each account; unknown to a user who may not read it, with a note."""
-    from rotator.cli.console import note
-    from rotator.documents.accounts import make_sign_in_document
-
-    names = [account.name for account in installation.accounts]
-    try:
-        entra = installation.entra_sign_in
-        return [make_sign_in_document(name, entra.status(name), now) for name in names]
-    except RotatorError as error:
-        note(cli, f"The sign-ins could not be read: {error.message}")
-        return [make_sign_in_document(name, None, now) for name in names]
 
 
 def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[PatStatus, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
-from rotator.engine.status import NextAction, PatState, PatStatus
+from rotator.domain.words import say_moment
+from rotator.engine.signing_in import AccountStatus
+from rotator.engine.status import NeededSignIn, NextAction, PatState, PatStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
 
@@ -30,17 +33,70 @@ _WHOLE = {
     ConditionKind.AUDIT_BROKEN: "the audit log was altered",
 }
 """What is wrong with no single PAT, and waits for a person."""
+_ENTRA_NUMBER = re.compile(r"AADSTS\d+")
 _BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
-def render_status_head(runs: RunTimes, conditions: Iterable[Condition], now: datetime) -> str:
-    """The sentence that matters: when a run last succeeded, who must sign in again, and what is wrong as a whole."""
+def render_status_head(
+    runs: RunTimes,
+    conditions: Iterable[Condition],
+    now: datetime,
+    needed: Mapping[str, NeededSignIn] | None = None,
+    rows: Sequence[PatStatus] = (),
+) -> str:
+    """The sentence that matters: when a run last succeeded, who must sign in again, and what is wrong as a whole.
+
+    `needed`: what is known of the accounts that a person must sign in; `rows`: every PAT.
+    """
     if runs.succeeded_at is None:
         said = "No run has succeeded yet"
     else:
         said = f"Last successful run {_say_ago(runs.succeeded_at, now)}"
-    said += "".join(f"; {_WHOLE[c.kind].format(clean(c.subject))}" for c in conditions if c.kind in _WHOLE)
+    for found in conditions:
+        account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
+        if account is not None:
+            said += f"; {_say_needed(found.subject, account, rows, now)}"
+        elif found.kind in _WHOLE:
+            said += f"; {_WHOLE[found.kind].format(clean(found.subject))}"
     return f"{said}."
+
+
+def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:
+    """`build-bot must sign in again since 2026-12-01 21:40Z (AADSTS50173): 10 PATs wait, the first expires ...`."""
+    refusal = needed.memory.refusal
+    again = "" if needed.is_first else " again"
+    said = f"{clean(name)} must sign in{again} since {say_moment(needed.since)}"
+    if refusal is not None:
+        number = _ENTRA_NUMBER.search(refusal.message)
+        said += f" ({number[0] if number else refusal.code})"
+    waiting = [row.expires_at for row in rows if row.needs_sign_in and row.account == name]
+    if waiting:
+        first = min(waiting)
+        verb, ends = ("waits", "it") if len(waiting) == 1 else ("wait", "the first")
+        said += (
+            f": {say_pats(len(waiting))} {verb}, {ends} {'expired' if first <= now else 'expires'} {say_in(first, now)}"
+        )
+    return said
+
+
+def render_needed(needed: Mapping[str, NeededSignIn]) -> Iterator[str]:
+    """What a person must do for each account that needs one."""
+    for name, account in needed.items():
+        yield clean(f"    fix: {account.explain(name).fix}")
+
+
+def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterator[str]:
+    """Which sign-ins end soon, and what falls due before that and after it."""
+    for account in accounts:
+        sight, forecast = account.sight, account.forecast
+        if sight.lapses_at is None or forecast is None or sight.find_warning(now) is None:
+            continue
+        name = clean(sight.memory.account)
+        yield (
+            f"The sign-in of {name} ends {say_in(sight.lapses_at, now)} ({say_moment(sight.lapses_at)}): "
+            f"{say_pats(forecast.due_before)} due before, {forecast.due_after} after."
+        )
+        yield f"    fix: Sign in before that: `rotator login {name}`."
 
 
 def _say_ago(moment: datetime, now: datetime) -> str:
@@ -70,9 +126,9 @@ def _say_next(row: PatStatus, now: datetime) -> str:
 
 
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
-    """What is wrong with which PAT, each with who must do what."""
+    """What is wrong with which PAT, each with who must do what. A sign-in that is needed is said once, at the top."""
     for row in rows:
-        if row.last_error is not None:
+        if row.last_error is not None and not row.needs_sign_in:
             yield clean(f"{row.name}: {row.last_error.message}")
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")

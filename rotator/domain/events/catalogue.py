@@ -79,6 +79,7 @@ EVENTS: tuple[type[Event], ...] = (
     places.SignInCompleted,
     places.SignOutStarted,
     places.SignOutCompleted,
+    places.SignInEndForeseen,
     places.SignInLapsed,
     places.SignInRestored,
     places.AccountDown,

@@ -140,6 +140,20 @@ class SignInRestored(Event, name="sign_in_restored", subject=SubjectKind.ACCOUNT
     """An account's sign-in works again."""
 
 
+class SignInEndForeseen(
+    Event,
+    name="sign_in_end_foreseen",
+    subject=SubjectKind.ACCOUNT,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+    needs_person=True,
+):
+    """An account's sign-in ends within so many days, as an earlier one did, or because nothing refreshes it."""
+
+    days: int
+    ends_at: datetime
+
+
 class AccountDown(
     Event,
     name="account_down",

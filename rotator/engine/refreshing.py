@@ -1,0 +1,83 @@
+"""Keep an account's sign-in fresh, and remember what came of it: one that Entra refused is left alone for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import SignInEndForeseen, SignInLapsed, SignInRestored
+from rotator.domain.managed_pat import Failure
+from rotator.domain.sign_in import SignInMemory
+from rotator.engine.auditing import find_lasting, is_news, record
+from rotator.engine.context import RunContext
+from rotator.engine.waiting import keep_books
+from rotator.errors import SignInRequiredError, TransientError
+from rotator.ports.database import Reading
+
+Change = Callable[[SignInMemory], SignInMemory]
+
+
+def refresh_account(run: RunContext, account: str, *, heeds_pause: bool) -> None:
+    """Make sure, silently, that an account is signed in; raise what the port SignIn raises.
+
+    `heeds_pause`: while Entra would only repeat its refusal, that is raised again and nothing is asked. It is asked
+    again once the token cache holds another sign-in, and every six hours.
+    """
+    services = run.services
+    generation = services.sign_in.status(account).generation
+    with services.database.read() as reading:
+        memory = reading.sign_ins.load(account)
+    if heeds_pause and memory.refusal is not None and memory.is_paused(generation, services.clock.now()):
+        refusal = memory.refusal
+        raise SignInRequiredError(refusal.message, account=account, code=refusal.code, fix=refusal.fix)
+    try:
+        status = services.sign_in.refresh(account)
+    except SignInRequiredError as error:
+        note_refusal(run, error)
+        raise
+    except TransientError:
+        _remember(run, account, lambda before: before)
+        raise
+    _remember(run, account, lambda before: before.refreshed(status.refreshed_at))
+
+
+def note_refusal(run: RunContext, error: SignInRequiredError) -> None:
+    """Remember that an account needs a person, and tell it if that is news."""
+    services, refusal = run.services, Failure.of(error)
+    generation = services.sign_in.status(error.account).generation
+    _remember(run, error.account, lambda before: before.refused(refusal, generation, services.clock.now()))
+
+
+def _remember(run: RunContext, account: str, change: Change) -> None:
+    """Remember a change, with the events that it makes. If nothing changes, no writer waits."""
+    with run.services.database.read() as reading:
+        if _find_changes(run, reading, account, change) == (reading.sign_ins.load(account), []):
+            return
+    for event in keep_books(run.services, partial(_write, run, account, change)):
+        run.progress(event, account)
+
+
+def _write(run: RunContext, account: str, change: Change) -> list[Event]:
+    with run.services.database.begin() as work:
+        after, events = _find_changes(run, work, account, change)
+        work.sign_ins.save(after)
+        for event in events:
+            record(work, run, account, event, run.services.clock.now())
+    return events
+
+
+def _find_changes(run: RunContext, reading: Reading, account: str, change: Change) -> tuple[SignInMemory, list[Event]]:
+    before = reading.sign_ins.load(account)
+    after, events = change(before), list[Event]()
+    days = after.find_warning(run.services.clock.now())
+    if days is not None and after.lapses_at is not None and (after.warned_days is None or days < after.warned_days):
+        events.append(SignInEndForeseen(days=days, ends_at=after.lapses_at))
+    if after.refusal is not None:
+        lapsed = SignInLapsed(code=after.refusal.code)
+        events += [lapsed] if is_news(reading, lapsed, account) else []
+    elif before.refusal is not None and account in find_lasting(reading, ConditionKind.SIGN_IN_NEEDED):
+        events.append(SignInRestored())
+    return replace(after, warned_days=days), events

@@ -1,0 +1,174 @@
+"""A sign-in is kept fresh, and a refusal is remembered: nothing is asked in vain, and everything says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.cli.output.status import render_forecasts, render_needed, render_status_head, render_status_notes
+from rotator.domain.sign_in import SignInMemory
+from rotator.engine.alarm import Alarm, find_alarm
+from rotator.engine.jobs import find_next_moment, refresh_sign_ins
+from rotator.engine.run_memory import load_run_times
+from rotator.engine.signing_in import Forecast, SignInSight, make_account_status
+from rotator.engine.status import NextAction, PatState, load_needed
+from rotator.errors import SignInRequiredError, TransientError
+from rotator.ports.sign_in import SignInStatus
+from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.records import DAY
+
+REVOKED = SignInRequiredError(
+    f"account {ACCOUNT}: revoked (AADSTS50173)", account=ACCOUNT, code="sign_in_revoked", fix="Run it."
+)
+
+
+def load_memory(world: EngineWorld) -> SignInMemory:
+    """What is remembered of the account's sign-in."""
+    with world.database.read() as reading:
+        return reading.sign_ins.load(ACCOUNT)
+
+
+def make_refused(generation: str = "1") -> EngineWorld:
+    """A world whose account was refused in a run; the token cache stays as it is."""
+    world = make_world()
+    world.sign_in.generations[ACCOUNT] = generation
+    world.sign_in.refusals[ACCOUNT] = REVOKED
+    world.run()
+    return world
+
+
+def count_asked(world: EngineWorld) -> int:
+    """How often Entra was asked for the account."""
+    return world.sign_in.calls.count(ACCOUNT)
+
+
+def test_refused_account_is_left_alone_for_six_hours() -> None:
+    """Nothing is asked of Entra or of Azure DevOps, each run says why, and it is told once."""
+    world = make_refused()
+    before = len(world.pats.calls)
+    for _ in range(5):
+        world.advance(hours=1)
+        report = world.run()
+        refresh_sign_ins(world.make_run())
+        assert next(outcome.failure.code for outcome in report.outcomes if outcome.failure) == "sign_in_revoked"
+    assert (count_asked(world), len(world.pats.calls)) == (1, before)
+    world.advance(hours=1)
+    world.run()
+    assert count_asked(world) == 2
+    assert [name for name, _ in world.told].count("sign_in_lapsed") == 1
+    assert world.events(ACCOUNT) == ["sign_in_lapsed failed"]
+
+
+def test_refused_account_is_asked_again_when_the_token_cache_has_another_sign_in() -> None:
+    world = make_refused()
+    world.sign_in.refusals.clear()
+    world.run()
+    assert count_asked(world) == 1
+    world.sign_in.generations[ACCOUNT] = "2"
+    world.run()
+    assert (count_asked(world), load_memory(world).refusal) == (2, None)
+    assert world.events(ACCOUNT) == ["sign_in_lapsed failed", "sign_in_restored succeeded"]
+    assert world.states() == ["overlapping"]
+
+
+def test_person_who_names_a_pat_has_its_account_asked_at_once() -> None:
+    world = make_refused()
+    world.sign_in.refusals.clear()
+    world.rotate(NAME)
+    assert world.states() == ["overlapping"]
+
+
+def test_account_that_azure_devops_refuses_is_left_alone_too() -> None:
+    world = make_world()
+    world.sign_in.generations[ACCOUNT] = "1"
+    world.pats.fail("fetch_pats", REVOKED)
+    world.run()
+    before = len(world.pats.calls)
+    world.advance(hours=1)
+    world.run()
+    assert len(world.pats.calls) == before
+    assert load_memory(world).refusal is not None
+
+
+def test_entra_that_cannot_be_asked_pauses_nothing() -> None:
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = TransientError("busy", service="entra", operation="refresh")
+    for _ in range(3):
+        world.run()
+    assert (count_asked(world), load_memory(world)) == (3, SignInMemory(ACCOUNT))
+
+
+def test_sign_in_that_ends_is_warned_of_once_at_each_step() -> None:
+    """By the refresh job too; a new sign-in begins anew."""
+    world = make_world()
+    began = world.clock.now()
+    with world.database.begin() as work:
+        work.sign_ins.save(SignInMemory(ACCOUNT, interactive_at=began, refreshed_at=began, lifespan=30 * DAY))
+    told = []
+    for _ in range(29 * 4):
+        world.advance(hours=6)
+        world.sign_in.refreshed_at[ACCOUNT] = world.clock.now()
+        refresh_sign_ins(world.make_run())
+    told = [line["days"] for name, line in world.told if name == "sign_in_end_foreseen"]
+    assert told == [21, 7, 1]
+    assert world.events(ACCOUNT) == ["sign_in_end_foreseen unknown"] * 3
+
+
+def test_status_says_once_what_waits_for_a_sign_in() -> None:
+    world = make_refused()
+    world.add_managed("later", days_left=20)
+    world.add_managed("other", account="release-bot", days_left=20)
+    rows, now = world.show_status(), world.clock.now()
+    states = {row.name: (row.state, row.next_action) for row in rows}
+    waits = (PatState.BLOCKED, NextAction.SIGN_IN)
+    assert states == {NAME: waits, "later": waits, "other": (PatState.OK, NextAction.ROTATE)}
+    assert {row.last_error.code for row in rows if row.last_error} == {"sign_in_required"}
+    with world.database.read() as reading:
+        conditions, needed, runs = reading.conditions.load(), load_needed(reading), load_run_times(reading)
+    assert render_status_head(runs, conditions, now, needed, rows) == (
+        "No run has succeeded yet; build-bot must sign in again since 2026-11-27 09:00Z (AADSTS50173): "
+        "2 PATs wait, the first expires in 5 days."
+    )
+    assert (list(render_needed(needed)), list(render_status_notes(rows))) == (["    fix: Run it."], [])
+    assert find_next_moment(world.make_run()) is not None  # that of the other account
+    assert find_alarm(rows, [], conditions, runs, now, timedelta(hours=3)) is Alarm.ATTENTION  # no run ever began
+    world.advance(days=10)
+    expired = {row.name: row.state for row in world.show_status()}
+    assert expired == {NAME: PatState.EXPIRED, "later": PatState.BLOCKED, "other": PatState.OK}
+
+
+def test_nobody_signs_in_again_who_never_did() -> None:
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("nobody is signed in", account=ACCOUNT, code="not_signed_in")
+    world.run()
+    with world.database.read() as reading:
+        head = render_status_head(
+            load_run_times(reading), reading.conditions.load(), world.clock.now(), load_needed(reading)
+        )
+    assert "build-bot must sign in since" in head
+
+
+@pytest.mark.parametrize(
+    ("generation", "refused", "is_signed_in"), [("1", True, False), ("2", True, True), ("1", False, True)]
+)
+def test_nobody_is_called_signed_in_whom_entra_refused(generation: str, refused: bool, is_signed_in: bool) -> None:
+    """Unless the token cache holds another sign-in since."""
+    world = make_refused("1") if refused else make_world()
+    status = SignInStatus(ACCOUNT, "build-bot@contoso.com", refreshed_at=world.clock.now(), generation=generation)
+    sight = SignInSight(status, load_memory(world))
+    assert sight.is_signed_in(world.clock.now()) is is_signed_in
+    assert SignInSight(None, load_memory(world)).is_signed_in(world.clock.now()) is (False if refused else None)
+
+
+def test_status_forecasts_what_falls_due_before_a_sign_in_ends() -> None:
+    world = make_world(NAME, "second")
+    world.add_managed("later", days_left=29)
+    now = world.clock.now()
+    memory = SignInMemory(ACCOUNT, interactive_at=now - 24 * DAY, refreshed_at=now, lifespan=30 * DAY)
+    account = make_account_status(SignInSight(None, memory), world.show_status())
+    assert account.forecast == Forecast(due_before=2, due_after=1)
+    assert list(render_forecasts([account], now)) == [
+        "The sign-in of build-bot ends in 6 days (2026-12-03 09:00Z): 2 PATs due before, 1 after.",
+        "    fix: Sign in before that: `rotator login build-bot`.",
+    ]
