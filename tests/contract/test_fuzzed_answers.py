@@ -1,10 +1,14 @@
-"""Made-up answers through the real HTTP adapters: no exception but ours, and one bad entry harms one entry."""
+"""Made-up answers through the real HTTP adapters: no exception but ours, and one bad entry harms one entry.
+
+Each call ends after few requests, short waits by the world's clock, and little memory; `http.total_timeout` bounds the
+time of a request.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
-import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,6 +91,11 @@ ODD = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
+LONGEST_WAIT = timedelta(minutes=16)
+"""By the world's clock, for one call: a device code is polled for as long as it is valid."""
+MOST_REQUESTS = 12
+MOST_MEMORY = 8 << 20
+"""Bytes that one call may have at a time, with what the sandbox has for it."""
 
 
 def list_places(document: Any, place: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
@@ -132,7 +141,7 @@ class Services:
         return self.azure_devops.service
 
     def ask(self, fault: Fault, call: Callable[[], object]) -> Any:
-        """What the call returns, or the error of ours that it raises, in words and within ten seconds."""
+        """What the call returns, or the error of ours that it raises, in words and within what a call may cost."""
         found = self._call(fault, call)
         if isinstance(found, RotatorError):
             assert 0 < len(found.message) < 2000
@@ -142,14 +151,21 @@ class Services:
     def _call(self, fault: Fault, call: Callable[[], object]) -> object:
         self.vault.world.faults.clear()
         self.vault.world.faults.add(fault)
-        started_at = time.monotonic()
+        self.vault.world.record.clear()
+        began_at, slept = self.vault.world.clock.now(), len(self.vault.clock.slept)
+        tracemalloc.start()
         try:
             return call()
         except RotatorError as error:
             return error
         finally:
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
             self.vault.world.faults.clear()
-            assert time.monotonic() - started_at < 10
+            waited = self.vault.world.clock.now() - began_at + timedelta(seconds=sum(self.vault.clock.slept[slept:]))
+            assert waited < LONGEST_WAIT
+            assert len(self.vault.world.record.all()) <= MOST_REQUESTS
+            assert peak < MOST_MEMORY
 
 
 @pytest.fixture(scope="module")
