@@ -16,11 +16,12 @@ from rotator.domain.rotation import (
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
+from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.losses import make_alert
 from rotator.engine.provenance import find_behind, is_written_over
 from rotator.engine.reading import fetch_history, fetch_newest
-from rotator.engine.restoring import restore_committed
+from rotator.engine.restoring import Restored, make_kept, restore_committed
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
@@ -73,11 +74,14 @@ def abandon_unusable(
 def revoke_clone(held: ClaimedPat) -> None:
     """Revoke the clone of a rotation that is `abandoning`, and close it. Repeating it is harmless.
 
-    The revocation is pending until it is proven.
+    It is pending until it is proven. VerificationError `late_write_kept` while consumers may read the clone,
+    and what they read before was not seen to sign in: unless a person wants a new PAT now, or there never was another.
     """
     rotation = held.rotation
     if rotation.tried_store:
-        restore_committed(held)
+        is_kept = restore_committed(held) is Restored.KEPT
+        if is_kept and rotation.has_predecessor and held.run.mode is not RunMode.BY_HAND:
+            raise make_kept(held.pat)
     else:
         _freeze_if_served(held)
     clone = rotation.new_authorization_id

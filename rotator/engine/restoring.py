@@ -107,7 +107,7 @@ def make_kept(pat: ManagedPat) -> VerificationError:
         f"a late write of ours is the newest version of secret {pat.secret_name} in {pat.vault}, and the "
         "value to put back over it was not seen to sign in; nothing was revoked",
         code=LATE_WRITE_KEPT,
-        fix="Nothing to do: rotator tries again later.",
+        fix=f"rotator tries again later. If it lasts, `rotator rotate {pat.name}` makes a new PAT.",
     )
 
 

@@ -459,3 +459,37 @@ def test_restore_is_journaled_before_it_is_sent_and_its_version_names_it() -> No
     assert newest.tags[RESTORED_TAG] == again.id != attempt.id
     assert again.secret_version == newest.version
     assert not again.may_write_late
+
+
+def test_clone_that_consumers_read_is_not_given_up_while_nothing_else_signs_in() -> None:
+    """Its write took effect after it was to be revoked, and the old PAT's probe is refused for a while."""
+    world = make_given_up_store()
+    old, clone = world.live_ids()
+    world.run_and_die(after="abandoning")
+    assert world.secrets.apply_late() == 1
+    world.advance(minutes=6)
+    world.pats.fail("verify", make_refused_probe(), times=300)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == ["late_write_kept"]
+    assert world.live_ids() == [old, clone]
+    world.heal()
+    world.advance(hours=1)
+    world.run()
+    assert clone not in world.live_ids()
+    world.check_served()
+    world.finish()
+
+
+def test_person_gets_a_new_pat_when_the_old_one_is_dead_and_consumers_read_a_clone_that_was_given_up() -> None:
+    world = make_given_up_store()
+    old, clone = world.live_ids()
+    world.run_and_die(after="abandoning")
+    assert world.secrets.apply_late() == 1
+    world.pats.pats[old].revoked = True
+    for _ in range(3):
+        world.advance(hours=7)
+        world.run()
+        assert world.is_live()
+    world.rotate(NAME)
+    world.check_served()
+    assert clone not in world.live_ids()
+    world.finish()
