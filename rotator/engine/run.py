@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.backoff import make_backoff
+from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -18,7 +19,7 @@ from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.engine.auditing import record_policy
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
-from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon
+from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, read_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
@@ -104,21 +105,34 @@ class Run:
 
         That is reckoned by the witnesses' time. The error tells what came of it: no report does.
         """
+        verdict, before = notice_clocks(self.run), len(self.report.outcomes)
+        if verdict.is_wrong:
+            self._work_by_witnesses(verdict, names)
+            raise make_skew_error(verdict, self.report.outcomes[before:])
+
+    def catch_up(self) -> None:
+        """Rotate what cannot wait, by the witnesses' time, if the host's clock was set wrong during the run."""
+        with self.run.services.database.read() as reading:
+            if not read_clocks(self.run, reading).is_wrong:
+                return
         verdict = notice_clocks(self.run)
-        if not verdict.is_wrong:
+        if verdict.is_wrong:
+            self._work_by_witnesses(verdict, None)
+
+    def _work_by_witnesses(self, verdict: ClockVerdict, names: Sequence[str] | None) -> None:
+        """Rotate what cannot wait, of these names or all, by a clock that the witnesses put right."""
+        reckoned = reckon(self.run, verdict)
+        if reckoned is None:
             return
-        reckoned, before = reckon(self.run, verdict), len(self.report.outcomes)
-        if reckoned is not None:
-            now, other = reckoned.services.clock.now(), Run(reckoned)
-            actions = [action for action in make_plan(reckoned).actions if is_urgent(action.pat, now)]
-            chosen = [
-                action.pat.name
-                for action in actions
-                if (action.kind in _MENDS if names is None else action.pat.name in names)
-            ]
-            other.report = self.report
-            other.work_on(chosen, Reconciliation())
-        raise make_skew_error(verdict, self.report.outcomes[before:])
+        now, other = reckoned.services.clock.now(), Run(reckoned)
+        actions = [action for action in make_plan(reckoned).actions if is_urgent(action.pat, now)]
+        chosen = [
+            action.pat.name
+            for action in actions
+            if (action.kind in _MENDS if names is None else action.pat.name in names)
+        ]
+        other.report = self.report
+        other.work_on(chosen, Reconciliation())
 
     def reconcile_timeline(self) -> None:
         """After a failover of the database, see which records are older than their secrets, and report those."""
@@ -271,6 +285,7 @@ def run_once(run: RunContext) -> RunReport:
         pending = {item.name for item in found.revocations.alive if not item.is_detached}
         names += sorted((found.changed | found.late_stores | pending | _find_past_failures(plan)) - set(names))
         this.work_on(names, found)
+        this.catch_up()
         this.confirm_revocations()
     return this.report
 

@@ -69,11 +69,12 @@ class PatWork:
         """Do everything that this run has to do with one ManagedPat. Raise whatever goes wrong.
 
         VerificationError `late_write_kept` at the end when consumers still read a late write. Where the record says so
-        already and waits, it is only reported: to say it anew would put off what is due each time.
+        already and waits, it is only reported: to say it anew would put off what is due each time. A record that is
+        blocked waits for a person anyway, for a reason that tells more.
         """
         is_kept = self._undo_late(held)
         self._work(held, is_kept=is_kept)
-        if is_kept and find_late_write(self.run, held.pat) is not None:
+        if is_kept and not held.pat.blocked and find_late_write(self.run, held.pat) is not None:
             error, failure = make_kept(held.pat), held.pat.last_failure
             if failure is None or failure.code != error.code or not is_waiting(held.pat, self.run.services.clock.now()):
                 raise error

@@ -404,3 +404,16 @@ def test_clone_is_not_given_up_by_the_witnesses_time() -> None:
     set_host(world, timedelta(0))
     world.run()
     assert world.revoked_ids() == [world.rotations()[0].new_authorization_id]
+
+
+def test_what_cannot_wait_is_rotated_when_the_clock_is_set_days_slow_in_the_middle_of_the_run() -> None:
+    """By the host's clock the second one is not due yet when its turn comes."""
+    world = make_world("a", "b")
+    world.clock.advance(world.record("a").valid_to - world.clock.now() - 3 * HOUR)
+    world.database.interrupts["planned"] = lambda: set_host(world, -20 * DAY)
+    report = world.run()
+    assert sorted(names_of(report, OutcomeKind.ROTATED)) == ["a", "b"]
+    assert list_clocks(world) == ["host"]
+    set_host(world, timedelta(0))
+    for name in ("a", "b"):
+        world.finish(name)

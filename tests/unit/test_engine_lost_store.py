@@ -493,3 +493,18 @@ def test_person_gets_a_new_pat_when_the_old_one_is_dead_and_consumers_read_a_clo
     world.check_served()
     assert clone not in world.live_ids()
     world.finish()
+
+
+def test_record_stays_blocked_for_its_own_reason_when_consumers_also_read_a_late_write() -> None:
+    """Old and new were revoked by somebody, and then the write of the new one took effect."""
+    world = make_given_up_store()
+    for fake in world.pats.live_pats():
+        fake.revoked = True
+    assert world.secrets.apply_late() == 1
+    for _ in range(4):
+        world.run()
+        world.advance(minutes=6)
+        assert world.record().blocked
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.code == "revoked_elsewhere"
