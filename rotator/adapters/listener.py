@@ -13,6 +13,7 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -28,7 +29,7 @@ BIND_WITHIN = timedelta(seconds=30)
 _LONGEST_HEAD = 8192
 _PART = 65536
 _PROOF_SECONDS = 1.0
-_STUCK_SECONDS = 10.0
+STUCK_SECONDS = 10.0
 _PASSING = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 """The one that had the port may be ending, and the address may belong to a network that is still coming up."""
 
@@ -51,12 +52,18 @@ def bind(place: tuple[str, int] | Path, boot: BootClock, stop: Stop) -> socket.s
 class Listener:
     """Serves pages from a socket until it is closed, which it owns. A context manager."""
 
-    def __init__(self, listening: socket.socket, find_page: FindPage, patience: timedelta = PATIENCE) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        find_page: FindPage,
+        patience: timedelta = PATIENCE,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._listening, self._find_page, self._patience = listening, find_page, patience.total_seconds()
         self._path = listening.getsockname() if listening.family == socket.AF_UNIX else None
         self._waiting: dict[asyncio.StreamWriter, None] = {}
         self._loop = asyncio.new_event_loop()
-        self._proof = time.monotonic()
+        self._seconds, self._proof = seconds, seconds()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def __enter__(self) -> Listener:
@@ -72,7 +79,7 @@ class Listener:
 
     def is_alive(self) -> bool:
         """Whether it gets on."""
-        return time.monotonic() - self._proof < _STUCK_SECONDS
+        return self._seconds() - self._proof < STUCK_SECONDS
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -95,7 +102,7 @@ class Listener:
         await asyncio.sleep(0)
 
     def _prove(self) -> None:
-        self._proof = time.monotonic()
+        self._proof = self._seconds()
         self._loop.call_later(_PROOF_SECONDS, self._prove)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

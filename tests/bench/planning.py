@@ -1,4 +1,4 @@
-"""`plan` and `status` over a large inventory on SQLite, beside a bare SELECT of its rows."""
+"""`plan`, `status` and the metrics over a large inventory on SQLite, beside a bare SELECT of its rows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.adapters.metrics import render_metrics
 from rotator.cli.context import CliContext
 from rotator.cli.session import open_installation
 from rotator.domain.managed_pat import ManagedPat
+from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.planning import plan_from
 from rotator.engine.status import status_from
 from rotator.sandbox.configuration import Addresses, write_configuration
@@ -51,6 +53,10 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
             looks["plan_from, in process"] = lambda: plan_from(store, policy, installation.clock.now())
             looks["status_from, in process"] = lambda: status_from(
                 store, policy, installation.clock.now(), settle=installation.settings.rotation.settle
+            )
+            run, tally = installation.make_run(), RotationTally()
+            looks["metrics, measured and rendered, in process"] = lambda: render_metrics(
+                measure(run, store, (), tally), "0"
             )
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
         for command in ("plan", "status"):

@@ -6,6 +6,7 @@ import errno
 import http.client
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.adapters.listener import BIND_WITHIN, MOST_CONNECTIONS, Listener, bind
+from rotator.adapters.listener import BIND_WITHIN, MOST_CONNECTIONS, STUCK_SECONDS, Listener, bind
 from rotator.errors import ConfigError, StoppedError
 from rotator.ports.pages import Page
 from tests.support.clock import FakeClock
@@ -152,6 +153,29 @@ def test_listener_is_alive_until_it_ends_and_ends_with_connections_open() -> Non
     idle.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(place, PATIENCE)
+
+
+def test_listener_that_stands_still_is_not_called_alive() -> None:
+    """Its thread is held where it would make an answer."""
+    clock, held, release = FakeClock(), threading.Event(), threading.Event()
+    place = ("127.0.0.1", find_free_port())
+
+    def hang(path: str) -> Page | None:
+        held.set()
+        release.wait()
+        return PAGES.get(path)
+
+    with (
+        Listener(open_socket(place), hang, seconds=lambda: clock.read_boot().elapsed.total_seconds()) as listener,
+        socket.create_connection(place, PATIENCE) as connection,
+    ):
+        connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert held.wait(PATIENCE)
+        assert listener.is_alive()
+        clock.advance(timedelta(seconds=STUCK_SECONDS))
+        assert not listener.is_alive()
+        release.set()
+        assert read_to_end(connection).endswith(b"a 1\n")
 
 
 def test_listener_serves_ipv6() -> None:
