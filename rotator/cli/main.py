@@ -14,7 +14,7 @@ import click
 
 from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from rotator.cli.exit_codes import DONE, FAILED, INTERRUPTED, NAGIOS_UNKNOWN
 from rotator.cli.failures import report_click_error, report_error, watch_for_bugs
 from rotator.cli.streams import OutputError, open_streams, report_unwritten
 from rotator.errors import RotatorError, UsageError
@@ -143,7 +143,8 @@ def _run(cli: CliContext, words: list[str], terminated: _Terminated) -> int:
     except click.ClickException as error:
         cli.as_json = cli.as_json or "--json" in words
         report_click_error(cli, error)
-        return error.exit_code
+        # A monitoring system would take our 2 for an alarm.
+        return NAGIOS_UNKNOWN if "--nagios" in words else error.exit_code
     return code if isinstance(code, int) else DONE
 
 

@@ -1,16 +1,18 @@
-"""What makes `status --check` red: a PAT in trouble, what lasts until a person acts, a sign-in, no recent success."""
+"""What makes `status --check` red: a PAT in trouble or out of time, what waits for a person, no recent success."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
+from math import ceil
 
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.job_run import RunTimes
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.engine.status import ATTENTION, PatStatus
+from rotator.engine.status import ATTENTION, NextAction, PatState, PatStatus
 
 LEAST_AGE = timedelta(minutes=15)
 AGE_BY_HAND = timedelta(hours=3)
@@ -21,12 +23,55 @@ _FOR_PERSONS = {event.type.begins for event in EVENTS if event.type.needs_person
 """What lasts until a person acts."""
 
 
+_DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
+WITHIN = timedelta(days=7)
+"""How far ahead a check looks for PATs that expire and will not be rotated before."""
+
+
 class Alarm(StrEnum):
     """What a check finds. `sign_in`: nothing is wrong that a person's sign-in would not end."""
 
     NONE = auto()
     SIGN_IN = auto()
     ATTENTION = auto()
+
+
+class Cause(StrEnum):
+    """Why a check is red.
+
+    `stale`: no run succeeded lately. `overdue`: expired, or due for long and no rotation has begun. `expiring`: expires
+    soon, and cannot or will not be rotated before. `in_trouble`: failed or blocked.
+    """
+
+    SIGN_IN = auto()
+    OVERDUE = auto()
+    EXPIRING = auto()
+    IN_TROUBLE = auto()
+    DOWN = auto()
+    UNCONFIRMED = auto()
+    FOR_PERSON = auto()
+    STALE = auto()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason for a check to be red, with the names of what it is about."""
+
+    cause: Cause
+    subjects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a check puts up with: how old the last success may be, how far ahead it looks, and the pace of rotations.
+
+    `places` may still begin now, and `per_hour` in each hour.
+    """
+
+    max_age: timedelta
+    within: timedelta = WITHIN
+    places: int = 50
+    per_hour: int = 50
 
 
 def find_alarm(
@@ -37,20 +82,77 @@ def find_alarm(
     now: datetime,
     max_age: timedelta,
 ) -> Alarm:
-    """Return what is wrong, by what `rows` and `pending` show and by the conditions that last.
+    """Return what is wrong, by what `rows` and `pending` show and by the conditions that last."""
+    return judge(find_findings(tuple(rows), pending, tuple(conditions), runs, now, Tolerance(max_age)))
 
-    While an account waits for its sign-in no run succeeds: then it is enough that runs begin.
-    """
-    for_persons = {found.kind for found in conditions if found.kind in _FOR_PERSONS}
-    needs_sign_in = ConditionKind.SIGN_IN_NEEDED in for_persons
-    moment = runs.started_at if needs_sign_in else runs.succeeded_at
-    is_stale = moment is None or now - moment > max_age
-    is_wrong = any(row.state in ATTENTION and not row.needs_sign_in for row in rows) or any(
-        item.is_overdue(now) for item in pending
-    )
-    if is_stale or is_wrong or for_persons - {ConditionKind.SIGN_IN_NEEDED}:
+
+def judge(findings: Iterable[Finding]) -> Alarm:
+    """Return how bad it is."""
+    causes = {finding.cause for finding in findings}
+    if causes - {Cause.SIGN_IN}:
         return Alarm.ATTENTION
-    return Alarm.SIGN_IN if needs_sign_in else Alarm.NONE
+    return Alarm.SIGN_IN if causes else Alarm.NONE
+
+
+def find_findings(
+    rows: Sequence[PatStatus],
+    pending: Iterable[PendingRevocation],
+    conditions: Sequence[Condition],
+    runs: RunTimes,
+    now: datetime,
+    tolerance: Tolerance,
+    signed_out: Iterable[str] = (),
+) -> tuple[Finding, ...]:
+    """Return every reason to be red. `signed_out` are accounts that nobody is signed in for, also if no run met that.
+
+    While an account waits for its sign-in no run succeeds: then it is enough that runs begin. What waits for a sign-in
+    and nothing else is no reason of its own.
+    """
+    needed = {*signed_out, *(found.subject for found in conditions if found.kind is ConditionKind.SIGN_IN_NEEDED)}
+    others = [row for row in rows if not row.needs_sign_in]
+    overdue = [row.name for row in others if _is_overdue(row, now, tolerance.max_age)]
+    in_trouble = [row.name for row in others if row.state in ATTENTION and row.name not in overdue]
+    moment = runs.started_at if needed else runs.succeeded_at
+    found = {
+        Cause.SIGN_IN: sorted(needed),
+        Cause.OVERDUE: overdue,
+        Cause.EXPIRING: _find_expiring(others, now, tolerance),
+        Cause.IN_TROUBLE: in_trouble,
+        Cause.DOWN: [found.subject for found in conditions if found.kind in _DOWN],
+        Cause.UNCONFIRMED: [item.name for item in pending if item.is_overdue(now)],
+        Cause.FOR_PERSON: [_name(item) for item in conditions if _waits_for_person(item)],
+    }
+    findings = [Finding(cause, tuple(subjects)) for cause, subjects in found.items() if subjects]
+    is_stale = moment is None or now - moment > tolerance.max_age
+    return (*findings, *([Finding(Cause.STALE)] if is_stale else []))
+
+
+def _waits_for_person(found: Condition) -> bool:
+    return found.kind in _FOR_PERSONS and found.kind is not ConditionKind.SIGN_IN_NEEDED
+
+
+def _name(found: Condition) -> str:
+    return f"{found.kind.value} {found.subject}"
+
+
+def _is_overdue(row: PatStatus, now: datetime, max_age: timedelta) -> bool:
+    """Whether a PAT has expired, or is due for longer than that and no rotation of it has begun."""
+    if row.state is PatState.EXPIRED:
+        return True
+    is_waiting = row.state is PatState.DUE and row.next_action is NextAction.ROTATE and row.next_at is not None
+    return is_waiting and row.next_at is not None and now - row.next_at > max_age
+
+
+def _find_expiring(rows: Iterable[PatStatus], now: datetime, tolerance: Tolerance) -> list[str]:
+    """Name the PATs that expire within the span and are not rotated before: by hand only, paused, or behind others."""
+    near = [row for row in rows if now < row.expires_at <= now + tolerance.within]
+    left = {row.name for row in near if row.state is PatState.PAUSED or row.next_action is NextAction.REPLACE_BY_HAND}
+    queue = sorted((row for row in near if row.next_action is NextAction.ROTATE), key=lambda row: row.expires_at)
+    for place, row in enumerate(queue):
+        hours = ceil(max(0, place + 1 - tolerance.places) / max(1, tolerance.per_hour))
+        if max(now + timedelta(hours=hours), row.next_at or now) >= row.expires_at:
+            left.add(row.name)
+    return [row.name for row in near if row.name in left]
 
 
 def find_max_age(runs: RunTimes, interval: timedelta) -> timedelta:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.sqlite import LONGEST_WAL, find_share, reading_unchanged
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.cli.main import main
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from tests.support.other_user import do_as_other, give_to_other
 from tests.support.records import NOW, make_entry, make_managed_pat
@@ -210,3 +212,46 @@ def test_network_share_is_found_when_the_database_is_on_one(tmp_path: Path, plac
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTS)
     assert find_share(Path(place), table) == kind
+
+
+SETTINGS = """\
+database: sqlite:///{path}
+policy: policy.yaml
+accounts:
+  - name: build-bot
+    tenant: contoso.com
+    client_id: 11111111-1111-1111-1111-111111111111
+    username: build-bot@contoso.com
+    organizations: [contoso]
+token_cache: {{path: token-cache.bin, key: {{file: token-cache.key}}}}
+"""
+POLICY = """\
+version: 1
+defaults: {rotate_before: 7d, overlap: 24h, vault: https://contoso-kv.vault.azure.net, secret_name: "{name}"}
+rules: [{name: every}]
+"""
+
+
+def test_check_is_made_by_a_user_who_may_only_read_the_database(path: Path) -> None:
+    """It belongs to the group of another folder's owner: no sign-in can be read, and nothing is written."""
+    folder = path.parent
+    settings = folder / "rotator.yaml"
+    settings.write_text(SETTINGS.format(path=path), encoding="utf-8")
+    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    for secret in ("token-cache.key", "token-cache.bin"):
+        (folder / secret).write_bytes(b"x")
+        (folder / secret).chmod(0)
+    path.chmod(0o440)
+
+    def check() -> str:
+        folder.chmod(0o550)
+        before = sorted(found.name for found in folder.iterdir())
+        with redirect_stdout(io.StringIO()) as said:
+            codes = [main(["--config", str(settings), "status", option]) for option in ("--nagios", "--check")]
+        assert sorted(found.name for found in folder.iterdir()) == before
+        return f"{codes} {said.getvalue()}"
+
+    check()  # loads all that it imports
+    answer = do_as_other(check)
+    assert answer.startswith("[2, 4] ROTATOR CRITICAL: "), answer
+    assert "no run succeeded lately" in answer

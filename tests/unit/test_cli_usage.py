@@ -73,6 +73,15 @@ def test_file_that_is_missing_is_an_error_and_a_problem_with_a_place_begins_with
     assert "error: policy.yaml: the policy file does not exist" in said
 
 
+@pytest.mark.parametrize(("option", "code"), [("--nagios", 3), ("--check", 2)])
+def test_plugin_cannot_tell_when_it_is_called_wrongly(
+    option: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A monitoring system would take a 2 for an alarm."""
+    assert main(["status", option, "--max-age", "soon"]) == code
+    assert "soon" in capsys.readouterr().err
+
+
 def test_number_is_asked_for_in_words_when_the_argument_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "show", "x"]) == 2
     assert "'x' is not a whole number from 1 to" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,18 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import UsageError
+from rotator.errors import RotatorError, UsageError
 
 if TYPE_CHECKING:
+    from rotator.domain.condition import Condition
+    from rotator.domain.job_run import RunTimes
     from rotator.domain.pending_revocation import PendingRevocation
+    from rotator.engine.alarm import Finding, Tolerance
+    from rotator.engine.signing_in import AccountStatus
+    from rotator.engine.status import NeededSignIn
 
 
-def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
+def _parse_duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
     from rotator.settings.durations import parse_duration
 
     try:
@@ -29,8 +35,9 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str 
         "rotator status                     every PAT: state, expiry, what comes next",
         "rotator status npm-feed            one of them",
         "rotator status --state failed --state blocked",
-        "rotator status --check             exit code 4 if one is expired, failed or blocked",
-        "rotator status --check --max-age 1h    or if no run succeeded within the last hour",
+        "rotator status --check             exit code 4 if one is in trouble, or will not be rotated in time",
+        "rotator status --check --within 14d --max-age 1h",
+        "rotator status --nagios            as a plugin of Nagios, Icinga, Checkmk and others",
     )
 )
 @click.argument("names", metavar="[NAME...]", nargs=-1)
@@ -44,20 +51,39 @@ def _parse_age(_context: click.Context, _parameter: click.Parameter, value: str 
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 4 if a PAT shown is expired, failed, blocked, or not revoked as it should, if something else waits "
-    "for a person, or if the last success is too old; with 10 if only a sign-in is needed.",
+    help="Exit with 4 if a PAT shown is expired, overdue, failed or blocked, or will not be rotated in time, if "
+    "something else is wrong or waits for a person, or if the last success is too old; with 10 if only a sign-in is "
+    "needed.",
+)
+@click.option(
+    "--within",
+    metavar="DURATION",
+    callback=_parse_duration,
+    help="How far ahead to look for PATs that expire and will not be rotated before. Default: 7d.",
 )
 @click.option(
     "--max-age",
     metavar="DURATION",
-    callback=_parse_age,
-    help="How old the last success may be, such as 3h. Default: three times daemon.work and at least 15m if a daemon "
-    "worked last, else 3h.",
+    callback=_parse_duration,
+    help="How old the last success may be, and for how long a PAT may be due, such as 3h. Default: three times "
+    "daemon.work and at least 15m if a daemon worked last, else 3h.",
+)
+@click.option(
+    "--nagios",
+    is_flag=True,
+    help="Check as a plugin of Nagios: one line with figures; 2 where --check is red, 1 for what a person has to do by "
+    "a known day, 3 if it cannot be told.",
 )
 @common_options
 @click.pass_obj
 def status(
-    cli: CliContext, names: tuple[str, ...], states: tuple[str, ...], check: bool, max_age: timedelta | None
+    cli: CliContext,
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    check: bool,
+    within: timedelta | None,
+    max_age: timedelta | None,
+    nagios: bool,
 ) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
@@ -65,35 +91,96 @@ def status(
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import find_code_of_alarm
+    from rotator.cli.output.alarm import render_findings
     from rotator.cli.output.status import render_forecasts, render_needed, render_status_head
-    from rotator.cli.session import open_installation
     from rotator.documents.status import make_status_document
-    from rotator.engine.alarm import find_alarm, find_max_age
+    from rotator.engine.alarm import judge
+
+    if nagios:
+        return _check_as_plugin(cli, names, states, within, max_age)
+    seen = _look(cli, names, states, within, max_age)
+    if cli.as_json:
+        print_json(make_status_document(seen.rows, seen.accounts, seen.now, seen.runs, seen.pending))
+    else:
+        say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row))
+        for line in (*render_needed(seen.needed), *render_forecasts(seen.accounts, seen.now)):
+            say(cli, line)
+        for line in render_findings(seen.findings) if check else ():
+            say(cli, f"check: {line}")
+        _print(cli, seen.rows, seen.pending, seen.now, is_filtered=bool(names or states))
+    return find_code_of_alarm(judge(seen.findings)) if check else 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What there is to show. `rows` and `pending` are those that were asked for."""
+
+    now: datetime
+    every_row: tuple[PatStatus, ...]
+    rows: tuple[PatStatus, ...]
+    pending: list[PendingRevocation]
+    conditions: tuple[Condition, ...]
+    needed: dict[str, NeededSignIn]
+    accounts: list[AccountStatus]
+    runs: RunTimes
+    tolerance: Tolerance
+    findings: tuple[Finding, ...]
+
+
+def _look(
+    cli: CliContext,
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    within: timedelta | None,
+    max_age: timedelta | None,
+) -> _Seen:
+    from rotator.cli.session import open_installation
+    from rotator.engine.alarm import WITHIN, Tolerance, find_findings, find_max_age
+    from rotator.engine.pace import count_places
     from rotator.engine.run_memory import load_run_times
     from rotator.engine.signing_in import make_account_status
     from rotator.engine.status import load_needed, status_from
     from rotator.wiring.sign_ins import list_sights
 
     with open_installation(cli) as installation:
-        now = installation.clock.now()
+        now, guardrails = installation.clock.now(), installation.policy.guardrails
         settle = installation.settings.rotation.settle
         with installation.database.read() as reading:
             every, runs = reading.revocations.load(), load_run_times(reading)
             conditions, needed = reading.conditions.load(), load_needed(reading)
-        all_rows = status_from(installation.database, installation.policy, now, settle=settle)
-        rows = _select(all_rows, names, states)
-        accounts = [make_account_status(sight, all_rows) for sight in list_sights(installation)]
+            places = count_places(reading, guardrails, now)
+        every_row = status_from(installation.database, installation.policy, now, settle=settle)
+        rows = _select(every_row, names, states)
+        accounts = [make_account_status(sight, every_row) for sight in list_sights(installation)]
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
     shown = {row.name for row in rows}
     pending = [item for item in every if (item.name in shown and not item.is_detached) or not (names or states)]
-    if cli.as_json:
-        print_json(make_status_document(rows, accounts, now, runs, pending))
+    tolerance = Tolerance(oldest, within or WITHIN, places, guardrails.max_rotations_per_hour)
+    signed_out = [account.sight.memory.account for account in accounts if account.sight.is_signed_in(now) is False]
+    findings = find_findings(rows, pending, conditions, runs, now, tolerance, signed_out)
+    return _Seen(now, every_row, rows, pending, conditions, needed, accounts, runs, tolerance, findings)
+
+
+def _check_as_plugin(
+    cli: CliContext,
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    within: timedelta | None,
+    max_age: timedelta | None,
+) -> int:
+    """Print the one line of a plugin, and return its exit code."""
+    from rotator.cli.output.alarm import make_figures, render_plugin, render_unknown, render_warnings
+
+    try:
+        seen = _look(cli, names, states, within, max_age)
+    except RotatorError as error:
+        line, code = render_unknown(error)
     else:
-        say(cli, render_status_head(runs, conditions, now, needed, all_rows))
-        for line in (*render_needed(needed), *render_forecasts(accounts, now)):
-            say(cli, line)
-        _print(cli, rows, pending, now, is_filtered=bool(names or states))
-    return find_code_of_alarm(find_alarm(rows, pending, conditions, runs, now, oldest)) if check else 0
+        warnings = list(render_warnings(seen.rows, seen.accounts, seen.now))
+        figures = make_figures(seen.findings, warnings, seen.rows, seen.runs, seen.now, seen.tolerance)
+        line, code = render_plugin(seen.findings, warnings, seen.rows, figures)
+    click.echo(line)
+    return code
 
 
 def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[PatStatus, ...]:

@@ -1,0 +1,95 @@
+"""Why a check is red, in words, and as a plugin of Nagios says it: one line, an exit code, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from rotator.cli.console import clean
+from rotator.cli.exit_codes import NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
+from rotator.cli.output.words import say_in, say_pats
+from rotator.domain.job_run import RunTimes
+from rotator.engine.alarm import Cause, Finding, Tolerance
+from rotator.engine.signing_in import AccountStatus
+from rotator.engine.status import NextAction, PatState, PatStatus
+from rotator.errors import RotatorError
+
+_MOST_NAMES = 5
+_WORDS = {
+    Cause.SIGN_IN: "must sign in",
+    Cause.OVERDUE: "overdue",
+    Cause.EXPIRING: "will not be rotated in time",
+    Cause.IN_TROUBLE: "failed or blocked",
+    Cause.DOWN: "cannot be worked with",
+    Cause.UNCONFIRMED: "revocation not confirmed",
+    Cause.FOR_PERSON: "waits for a person",
+    Cause.STALE: "no run succeeded lately",
+}
+
+
+def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
+    """Give a line for each reason: `overdue: npm-feed, ci-build`."""
+    for finding in findings:
+        names = list(map(clean, finding.subjects[:_MOST_NAMES]))
+        if len(finding.subjects) > _MOST_NAMES:
+            names.append(f"{len(finding.subjects) - _MOST_NAMES} more")
+        yield f"{_WORDS[finding.cause]}{': ' if names else ''}{', '.join(names)}"
+
+
+def render_warnings(rows: Iterable[PatStatus], accounts: Iterable[AccountStatus], now: datetime) -> Iterator[str]:
+    """Say what a person has to do by a known day: sign in anew, or replace a PAT by hand."""
+    for account in accounts:
+        sight = account.sight
+        if sight.lapses_at is not None and sight.find_warning(now) is not None:
+            yield f"the sign-in of {clean(sight.memory.account)} ends {say_in(sight.lapses_at, now)}"
+    for row in rows:
+        if row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND and row.expires_at > now:
+            yield f"{clean(row.name)} is to be replaced by hand and expires {say_in(row.expires_at, now)}"
+
+
+def render_plugin(
+    findings: Sequence[Finding], warnings: Sequence[str], rows: Sequence[PatStatus], figures: str
+) -> tuple[str, int]:
+    """Return the line of a plugin, with figures after the bar, and its exit code."""
+    if findings:
+        word, code, said = "CRITICAL", NAGIOS_CRITICAL, "; ".join(render_findings(findings))
+    elif warnings:
+        word, code, said = "WARNING", NAGIOS_WARNING, "; ".join(warnings[:_MOST_NAMES])
+    else:
+        managed = sum(row.state is not PatState.UNTRACKED for row in rows)
+        word, code, said = "OK", NAGIOS_OK, f"{say_pats(managed)}, nothing needs attention"
+    return f"ROTATOR {word}: {_make_plain(said)} | {figures}", code
+
+
+def render_unknown(error: RotatorError) -> tuple[str, int]:
+    """Return the line of a plugin that cannot tell, and its exit code."""
+    fix = f" ({error.fix})" if error.fix else ""
+    return f"ROTATOR UNKNOWN: {_make_plain(clean(' '.join(error.message.split()) + fix))}", NAGIOS_UNKNOWN
+
+
+def make_figures(
+    findings: Iterable[Finding],
+    warnings: Sequence[str],
+    rows: Iterable[PatStatus],
+    runs: RunTimes,
+    now: datetime,
+    tolerance: Tolerance,
+) -> str:
+    """Return the figures of a plugin: PATs, problems, warnings, the age of the last success, the next expiry."""
+    managed = [row.expires_at for row in rows if row.state is not PatState.UNTRACKED]
+    figures = [
+        f"pats={len(managed)};;;0",
+        f"problems={sum(max(1, len(finding.subjects)) for finding in findings)};;0;0",
+        f"warnings={len(warnings)};0;;0",
+    ]
+    if runs.succeeded_at is not None:
+        age = max(0, round((now - runs.succeeded_at).total_seconds()))
+        figures.append(f"last_success={age}s;;{round(tolerance.max_age.total_seconds())};0")
+    if managed:
+        figures.append(f"next_expiry={round((min(managed) - now).total_seconds())}s")
+    return " ".join(figures)
+
+
+def _make_plain(text: str) -> str:
+    """The text without the bar, which begins the figures."""
+    return text.replace("|", "/")

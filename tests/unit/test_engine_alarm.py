@@ -1,0 +1,162 @@
+"""What makes a check red, and how a plugin of Nagios says it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.cli.output.alarm import make_figures, render_findings, render_plugin, render_unknown, render_warnings
+from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.job_run import RunTimes
+from rotator.domain.managed_pat import Failure
+from rotator.domain.policy import RuleAction
+from rotator.domain.sign_in import SignInMemory
+from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings, judge
+from rotator.engine.keeping import pause
+from rotator.engine.signing_in import SignInSight, make_account_status
+from rotator.engine.status import PatStatus
+from rotator.errors import DatabaseLockedError, SignInRequiredError
+from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+from tests.support.records import DAY
+
+HOUR = timedelta(hours=1)
+
+
+def find(world: EngineWorld, tolerance: Tolerance | None = None, *kinds: ConditionKind) -> dict[Cause, tuple[str, ...]]:
+    """Why a check is red now, a moment after a run that succeeded."""
+    now = world.clock.now()
+    conditions = [Condition(kind, "x", now) for kind in kinds]
+    runs = RunTimes(now, now)
+    found = find_findings(world.show_status(), [], conditions, runs, now, tolerance or Tolerance(3 * HOUR))
+    return {finding.cause: finding.subjects for finding in found}
+
+
+def make_alert_world(*, days_left: float) -> EngineWorld:
+    """A world with one PAT that the policy leaves to a person."""
+    world = make_world("other", policy=make_policy(replace(RULE, action=RuleAction.ALERT)))
+    world.forget("other")
+    world.add_managed(NAME, days_left=days_left)
+    return world
+
+
+def test_check_is_red_when_a_pat_is_due_for_long_and_nothing_has_begun() -> None:
+    world = make_world("fresh")
+    world.forget("fresh")
+    world.add_managed(NAME, days_left=7.5)  # due now
+    world.advance(hours=3)
+    assert find(world) == {}
+    world.advance(minutes=1)
+    assert find(world) == {Cause.OVERDUE: (NAME,)}
+    assert find(world, Tolerance(4 * HOUR)) == {}
+    world.run()
+    assert find(world) == {}
+
+
+def test_check_is_red_when_a_pat_has_expired() -> None:
+    world = make_alert_world(days_left=1)
+    world.advance(days=2)
+    assert find(world) == {Cause.OVERDUE: (NAME,)}
+
+
+@pytest.mark.parametrize(("within", "is_red"), [(7, True), (1, False), (6, True)])
+def test_check_is_red_when_a_pat_is_left_to_a_person_and_expires_within_the_span(within: int, is_red: bool) -> None:
+    """Due or not: no run will rotate it."""
+    world = make_alert_world(days_left=5)
+    found = find(world, Tolerance(3 * HOUR, timedelta(days=within)))
+    assert found == ({Cause.EXPIRING: (NAME,)} if is_red else {})
+
+
+def test_check_is_red_when_a_paused_pat_expires_within_the_span() -> None:
+    world = make_world()
+    pause(world.make_run(), NAME)
+    assert find(world) == {Cause.EXPIRING: (NAME,)}
+    assert find(world, Tolerance(3 * HOUR, DAY)) == {}
+
+
+def test_check_is_red_when_others_go_first_until_a_pat_has_expired() -> None:
+    """The pace of the guardrails: one in each hour, and none now."""
+    world = make_world("a", "b", "c")
+    for name in ("a", "b", "c"):
+        world.forget(name)
+        world.add_managed(f"{name}-short", days_left=2.5 / 24)
+    tolerance = Tolerance(1000 * DAY, places=0, per_hour=1)
+    assert find(world, tolerance) == {Cause.EXPIRING: ("c-short",)}
+    assert find(world, replace(tolerance, places=1)) == {}
+
+
+@pytest.mark.parametrize("kind", [ConditionKind.ORGANIZATION_DOWN, ConditionKind.ACCOUNT_DOWN])
+def test_check_is_red_when_an_account_or_organization_is_down(kind: ConditionKind) -> None:
+    assert find(make_world("a", policy=make_policy(replace(RULE, action=RuleAction.IGNORE))), None, kind) == {
+        Cause.DOWN: ("x",)
+    }
+
+
+def test_sign_in_is_the_only_cause_of_what_waits_for_it_alone() -> None:
+    """Also of what has expired since. With anything else it is not the only one."""
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("revoked", account=ACCOUNT, code="sign_in_revoked")
+    world.run()
+    world.advance(days=10)
+    now = world.clock.now()
+    with world.database.read() as reading:
+        conditions = reading.conditions.load()
+    found = find_findings(world.show_status(), [], conditions, RunTimes(now), now, Tolerance(3 * HOUR))
+    assert (found, judge(found)) == ((Finding(Cause.SIGN_IN, (ACCOUNT,)),), Alarm.SIGN_IN)
+    assert judge([*found, Finding(Cause.OVERDUE, ("x",))]) is Alarm.ATTENTION
+    assert judge(find_findings([], [], [], RunTimes(now), now, Tolerance(HOUR), [ACCOUNT])) is Alarm.SIGN_IN
+    assert judge(()) is Alarm.NONE
+
+
+def show(world: EngineWorld, *findings: Finding, memory: SignInMemory | None = None) -> tuple[str, int]:
+    """What a plugin says and ends with."""
+    rows: tuple[PatStatus, ...] = world.show_status()
+    now = world.clock.now()
+    accounts = [make_account_status(SignInSight(None, memory or SignInMemory(ACCOUNT)), rows)]
+    warnings = list(render_warnings(rows, accounts, now))
+    runs = RunTimes(now, now - timedelta(minutes=9))
+    figures = make_figures(findings, warnings, rows, runs, now, Tolerance(3 * HOUR))
+    return render_plugin(findings, warnings, rows, figures)
+
+
+def test_plugin_says_in_one_line_what_is_red() -> None:
+    world = make_world(NAME, "b|ar")
+    line, code = show(world, Finding(Cause.SIGN_IN, (ACCOUNT,)), Finding(Cause.OVERDUE, tuple("b|cdefgh")))
+    assert code == 2
+    assert line == (
+        "ROTATOR CRITICAL: must sign in: build-bot; overdue: b, /, c, d, e, 3 more | "
+        "pats=2;;;0 problems=9;;0;0 warnings=0;0;;0 last_success=540s;;10800;0 next_expiry=432000s"
+    )
+
+
+def test_plugin_warns_of_what_has_a_date_and_is_content_otherwise() -> None:
+    world = make_world()
+    line, code = show(world)
+    assert (line.partition(" |")[0], code) == ("ROTATOR OK: 1 PAT, nothing needs attention", 0)
+    now = world.clock.now()
+    memory = SignInMemory(ACCOUNT, interactive_at=now - 24 * DAY, refreshed_at=now, lifespan=30 * DAY)
+    line, code = show(world, memory=memory)
+    assert (line.partition(" |")[0], code) == ("ROTATOR WARNING: the sign-in of build-bot ends in 6 days", 1)
+    line, code = show(make_alert_world(days_left=7.2))
+    said = "ROTATOR WARNING: npm-feed is to be replaced by hand and expires in 7 days"
+    assert (line.partition(" |")[0], code) == (said, 1)
+
+
+def test_plugin_cannot_tell_when_the_database_cannot_be_read() -> None:
+    error = DatabaseLockedError("it is\nlocked | now", fix="Try again.")
+    assert render_unknown(error) == ("ROTATOR UNKNOWN: it is locked / now (Try again.)", 3)
+
+
+def test_findings_are_a_line_each() -> None:
+    lines = list(render_findings([Finding(Cause.STALE), Finding(Cause.DOWN, ("build-bot/contoso",))]))
+    assert lines == ["no run succeeded lately", "cannot be worked with: build-bot/contoso"]
+
+
+def test_failure_is_named_where_a_pat_is_in_trouble() -> None:
+    world = make_world("a", policy=make_policy())
+    assert find(world) == {Cause.IN_TROUBLE: ("a",)}
+    assert world.show_status()[0].last_error == Failure(
+        "blocked", "no rule in the policy matches it", "Add a rule that matches it to the policy, or forget it."
+    )
