@@ -164,7 +164,7 @@ def test_pinger_without_a_ping_ends_at_once(bench: Bench) -> None:
 def test_key_of_a_check_is_in_no_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Not even where everything is logged; what other sessions ask for still is."""
     bench.check.answers = [404]
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="urllib3"):
         bench.send(bench.make_pinger(), 0)
         assert KEY not in caplog.text
         with make_session(HttpOptions(bench.ca)) as session:
