@@ -15,7 +15,7 @@ ATTENTION = 4
 CHANGES_PENDING = 20
 INTERRUPTED = 130
 NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL, NAGIOS_UNKNOWN = range(4)
-"""What a plugin of Nagios ends with: `status --nagios`."""
+"""What a Nagios plugin exits with: `status --nagios`."""
 
 
 def find_code_of_alarm(alarm: Alarm) -> int:

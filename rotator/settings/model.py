@@ -71,7 +71,7 @@ class Settings(Section):
     listen_public: StrictBool = Field(
         default=False,
         description="Allow an address in `listen` that other hosts can reach. There is no password: whoever reaches it "
-        "reads the names of all PATs.",
+        "can read the names of all PATs.",
     )
     metrics_textfile: _Textfile = Field(
         default=None,
@@ -80,7 +80,8 @@ class Settings(Section):
         examples=["/var/lib/prometheus/node-exporter/rotator.prom"],
     )
     pings: tuple[PingSettings, ...] = Field(
-        default=(), description="Checks that are pinged when a job begins and ends: they call when no ping comes."
+        default=(),
+        description="Checks that are pinged when a job begins and ends: they raise an alarm when no ping comes.",
     )
 
     def list_secrets(self) -> list[SecretReference]:

@@ -141,9 +141,9 @@ class RuleSection(RuleKeys):
     )
     adopt: StrictBool = Field(
         default=False,
-        description="Each run takes over new PATs that the rule matches, where their secret is absent or holds what "
-        "rotator wrote for a PAT that is gone. All others wait for a person. The first PAT that is replaced "
-        "is left behind, and not revoked.",
+        description="Each run takes over new PATs that the rule matches, if their secret does not exist or holds what "
+        "rotator wrote for a PAT that is gone. All others wait for a person. The first rotation does not revoke "
+        "the old PAT, but leaves it behind.",
         examples=[True],
     )
 

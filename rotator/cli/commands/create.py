@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--lifetime",
     required=True,
     metavar="SPAN",
-    help="How long the first one lives, such as 30d.",
+    help="How long the first PAT lives, such as 30d.",
 )
 @click.option(
     "--vault",
@@ -60,8 +60,8 @@ def create(
 ) -> int:
     """Create a PAT under management: minted, proven, stored in the vault and read back, its value seen by nobody.
 
-    NAME is its name here and its display name in Azure DevOps. What is refused leaves no record; a creation that was
-    interrupted is finished by the next run.
+    NAME is its name here and its display name in Azure DevOps. A creation that is refused leaves no record;
+    one that is interrupted is finished by the next run.
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation

@@ -37,7 +37,7 @@ def _parse_duration(_context: click.Context, _parameter: click.Parameter, value:
         "rotator status --state failed --state blocked",
         "rotator status --check             exit code 4 if one is in trouble, or will not be rotated in time",
         "rotator status --check --within 14d --max-age 1h",
-        "rotator status --nagios            as a plugin of Nagios, Icinga, Checkmk and others",
+        "rotator status --nagios            as a plugin for Nagios, Icinga, Checkmk and others",
     )
 )
 @click.argument("names", metavar="[NAME...]", nargs=-1)
@@ -59,7 +59,7 @@ def _parse_duration(_context: click.Context, _parameter: click.Parameter, value:
     "--within",
     metavar="DURATION",
     callback=_parse_duration,
-    help="How far ahead to look for PATs that expire and will not be rotated before. Default: 7d.",
+    help="How far ahead to look for PATs that will expire before they are rotated. Default: 7d.",
 )
 @click.option(
     "--max-age",
@@ -71,8 +71,8 @@ def _parse_duration(_context: click.Context, _parameter: click.Parameter, value:
 @click.option(
     "--nagios",
     is_flag=True,
-    help="Check as a plugin of Nagios: one line with figures; 2 where --check is red, 1 for what a person has to do by "
-    "a known day, 3 if it cannot be told.",
+    help="Check as a Nagios plugin: one line with figures; exit with 2 if --check is red, 1 if a person has to do "
+    "something by a known day, 3 if it cannot tell.",
 )
 @common_options
 @click.pass_obj
@@ -87,7 +87,7 @@ def status(
 ) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
-    It begins with when work last succeeded, which account a person must sign in, and what waits for that.
+    The first lines say when work last succeeded, which account a person must sign in, and what waits for that.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import find_code_of_alarm

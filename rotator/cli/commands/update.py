@@ -45,7 +45,8 @@ def update(
 ) -> int:
     """Rotate a PAT now to other scopes, another display name or another lifetime; the old one stays for the overlap.
 
-    What policy, server or vault refuse leaves it as it is. A lifetime lasts until a rule of the policy says another.
+    If policy, server or vault refuse, the PAT stays as it is. The lifetime applies until a rule of the policy sets
+    another.
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation

@@ -1,4 +1,4 @@
-"""Why a check is red, in words, and as a plugin of Nagios says it: one line, an exit code, and figures."""
+"""Why a check is red, in words, and as a Nagios plugin says it: one line, an exit code, and figures."""
 
 from __future__ import annotations
 

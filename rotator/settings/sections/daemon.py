@@ -25,11 +25,11 @@ class DaemonSettings(Section):
     heartbeat: Duration = Field(
         default="30s",
         validate_default=True,
-        description="How often to note in the database that the daemon lives, and when it last worked.",
+        description="How often to note in the database that the daemon is alive, and when it last worked.",
     )
     stop_within: Duration = Field(
         default="80s",
         validate_default=True,
-        description="How long after a stop a new value that exists only in memory may still be brought to the vault, "
+        description="How long after a stop a new value that exists only in memory may still be written to the vault, "
         "by a daemon and by any other run.",
     )

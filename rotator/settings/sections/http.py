@@ -28,14 +28,14 @@ class HttpSettings(Section):
     )
     proxy: _Proxy = Field(
         default=None,
-        description="The proxy for all three services, with user and password if it wants them. Proxies in the "
+        description="The proxy for all three services, with user and password if it needs them. Proxies in the "
         "environment are not used. A reference keeps a password out of this file.",
         examples=["http://proxy.contoso.com:3128", {"credential": "proxy"}],
     )
     no_proxy: tuple[Text, ...] = Field(
         default=(),
-        description="What goes past the proxy: hosts, each with all below it; networks; `*` for everything. "
-        "This host's own identity service always does.",
+        description="What is reached without the proxy: hosts, each with all its subdomains; networks; `*` for "
+        "everything. This host's own identity service always is.",
         examples=[["contoso-kv.vault.azure.net", "10.0.0.0/8"]],
     )
     connect_timeout: Duration = Field(

@@ -19,11 +19,11 @@ class PingSettings(Section):
     """Who hears when a job begins and how it ends, by the protocol of healthchecks.io."""
 
     url: _PingUrl = Field(
-        description="The address of a check. Whoever knows it can ping: better give it as a reference.",
+        description="The address of a check. Whoever knows it can ping, so give it as a reference.",
         examples=[{"credential": "ping-url"}],
     )
     jobs: tuple[Literal["work", "refresh", "verify_audit", "heartbeat"], ...] = Field(
         default=("work",),
         min_length=1,
-        description="The jobs of the daemon that it hears of. `rotator once` is `work`.",
+        description="The jobs that ping this check. `rotator once` is `work`.",
     )
