@@ -213,7 +213,7 @@ def _note_alike(known: Known, entry: ScanEntry, pat: Pat, found: Reconciliation)
     name, pair = strip_mark(pat.display_name), (entry.account, entry.organization)
     for record in known.pats:
         is_here = (record.account, record.organization) == pair
-        if is_here and strip_mark(record.display_name) == name and record.scopes == pat.scopes:
+        if is_here and strip_mark(record.display_name) == name:
             found.alike.setdefault(record.name, []).append(pat)
             found.changed.add(record.name)
 

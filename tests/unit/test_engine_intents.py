@@ -483,3 +483,21 @@ def test_intents_of_others_stay_in_the_tag_when_the_clock_is_set_years_ahead_in_
     world.run()
     world.heal()
     assert sent in read_tag(world)[1:]
+
+
+def test_mint_of_an_update_is_revoked_although_nothing_is_due_in_the_older_database() -> None:
+    """Its scopes are none that this database knows."""
+    world = make_world()
+    world.run()
+    world.finish()
+    restore = world.database.back_up()
+    world.pats.fail("mint", after_effect=True)
+    change = make_change(NAME, display_name=None, scopes=("vso.build",), lifetime=None)
+    world.watch(lambda: update(world.make_run(), change))
+    [lost] = [fake.pat.authorization_id for fake in world.pats.live_pats() if fake.pat.scope == "vso.build"]
+    restore()
+    for _ in range(3):
+        world.advance(hours=7)
+        world.run()
+    assert lost in world.revoked_ids()
+    world.finish()
