@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 import requests
@@ -14,6 +15,9 @@ DEEPEST_JSON = 64
 """Levels. The deepest true answer has about six; libraries read JSON by recursion."""
 
 _PIECE = 64 * 1024
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
+_CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1"}
+"""In which brackets and quotes are the bytes that they are in UTF-8."""
 _TEXT_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -31,9 +35,18 @@ def read_body(response: requests.Response) -> bytes:
             raise AnswerLimitError(f"sent more than {LARGEST_ANSWER // 1024**2} MiB")
         pieces.append(piece)
     body = b"".join(pieces)
+    if not is_utf8(body, response.headers.get("Content-Type", "")):
+        raise AnswerLimitError("sent text that is not UTF-8")
     if is_too_deep(body):
         raise AnswerLimitError(f"sent JSON with more than {DEEPEST_JSON} levels")
     return body
+
+
+def is_utf8(body: bytes, content_type: str) -> bool:
+    """Return whether text is UTF-8 as far as its head and its label tell: libraries would decode others, unmeasured."""
+    label = _CHARSET.search(content_type)
+    is_wide = b"\0" in body[:4] or body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return not is_wide and (label is None or label[1].lower() in _CHARSETS)
 
 
 def is_too_deep(body: bytes) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from pathlib import Path
@@ -40,12 +41,8 @@ from rotator.adapters.answer_limits import AnswerLimitError, read_body
 from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
 from rotator.adapters.hidden_paths import hide_paths
 from rotator.adapters.proxy import bypasses_proxy
-from rotator.adapters.redaction import redact_text
-from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
-
-_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,10 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
 
 
 class ProxyRefusedError(NewConnectionError):
-    """The proxy answered, and made no connection; `reason` is its own first line."""
+    """The proxy answered, and made no connection; `reason` is its status, in the words of HTTP.
+
+    Its own words are left out: they may repeat the password.
+    """
 
     def __init__(self, connection: HTTPConnection, reason: str) -> None:
         super().__init__(connection, reason)
@@ -222,11 +222,18 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
 )
 
 
+def _say_status(line: str) -> str:
+    """Return the status of a first line such as `407 credentials abc refused`, in the words of HTTP."""
+    code = line.split(" ", 1)[0]
+    known = code.isdecimal() and int(code) in {status.value for status in HTTPStatus}
+    return f"{code} {HTTPStatus(int(code)).phrase}" if known else "it refused"
+
+
 def _say_reason(cause: BaseException) -> str:
     if isinstance(cause, AnswerLimitError):
         return str(cause)
     if isinstance(cause, ProxyRefusedError):
-        return make_harmless(redact_text(cause.reason))[:_LONGEST_REASON]
+        return cause.reason
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
     if isinstance(cause, ssl.SSLError):
@@ -290,7 +297,7 @@ class _Connection(HTTPSConnection):
             # What the standard library raises when a proxy answers CONNECT with a refusal.
             _, refused, reason = str(error).partition("Tunnel connection failed: ")
             if refused:
-                raise ProxyRefusedError(self, reason) from error
+                raise ProxyRefusedError(self, _say_status(reason)) from error
             raise NewConnectionError(self, str(error)) from error
 
 

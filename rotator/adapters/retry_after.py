@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+
+from rotator.adapters.http_dates import read_http_date
 
 LONGEST_HOLD = timedelta(hours=1)
 """A longer `Retry-After` is cut: a mistake of the service must not stop an account for a year."""
@@ -13,7 +14,7 @@ LONGEST_HOLD = timedelta(hours=1)
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that an answer asks to wait; a date is reckoned by the answer's own `Date`."""
-    now = _parse_http_date(headers.get("Date", ""))
+    now = read_http_date(headers.get("Date", ""))
     return parse_retry_after(headers.get("Retry-After"), now or datetime.max.replace(tzinfo=UTC))
 
 
@@ -27,16 +28,8 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        moment = _parse_http_date(text)
+        moment = read_http_date(text)
         if moment is None:
             return None
         seconds = (moment - now).total_seconds()
     return min(max(0.0, seconds), LONGEST_HOLD.total_seconds()) if math.isfinite(seconds) else None
-
-
-def _parse_http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from rotator.adapters.http_dates import read_http_date
 from rotator.domain.clocks import BootMoment
 from rotator.ports.clock import BootClock
 
@@ -48,16 +48,7 @@ class ServiceClocks:
         }
 
     def _note(self, service: str, date: str, /) -> None:
-        said = read_date(date)
+        said = read_http_date(date)
         if said is not None:
             with self._lock:
                 self._heard[service] = said, self._boot.read_boot()
-
-
-def read_date(text: str) -> datetime | None:
-    """Return the moment that a `Date` header names, in UTC; None for what is no date."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -143,6 +143,10 @@ def resolve(
         raise ConfigError([message], fix=f"Correct it, or change {reference.setting} in the settings.") from None
 
 
+_LARGEST = 64 * 1024
+"""Bytes. The largest secret is a private key of a few kB."""
+
+
 def _fetch(
     reference: SecretReference, environ: Mapping[str, str], fetch_from_vault: FetchFromVault | None, warn: Warn
 ) -> SecretValue:
@@ -186,6 +190,11 @@ def _check_mode(reference: SecretReference, path: Path, warn: Warn) -> None:
 
 def _read_file(reference: SecretReference, path: Path, fix: str) -> SecretValue:
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise _missing(reference, f"{path} is no regular file", fix)
+        if found.st_size > _LARGEST:
+            raise _missing(reference, f"{path} is too large for a secret: {found.st_size} bytes", fix)
         return SecretValue(path.read_text(encoding="utf-8").strip("\r\n"))
     except UnicodeDecodeError:
         raise _missing(reference, f"{path} is not UTF-8 text", "Store the secret as text") from None

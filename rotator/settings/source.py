@@ -73,6 +73,8 @@ def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None =
     `is_list`: it must contain a list, not keys."""
     shown = show_path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigError([f"{shown}: the {what} file is no regular file"], fix=fix)
         content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError([f"{shown}: the {what} file does not exist"], fix=fix) from None

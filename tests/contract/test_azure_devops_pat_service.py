@@ -278,6 +278,16 @@ def test_sign_in_page_is_a_refusal_when_it_comes_in_place_of_json(
     assert len(azure_devops.requests()) == 1
 
 
+@pytest.mark.parametrize("location", ["https://[::1", f"https://{'a7b2' * 13}.example/"])
+def test_redirect_is_a_refusal_when_its_address_is_no_address_or_holds_a_pat(
+    azure_devops: SandboxAzureDevOps, location: str
+) -> None:
+    azure_devops.plant("status", status=302, body={}, headers={"Location": location})
+    error = fail(lambda: act(azure_devops, "GET"))
+    assert (type(error), error.code) == (DeniedError, "sign_in_page")
+    assert "a7b2" * 13 not in error.message
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_page_with_status_200_is_no_answer_when_json_is_expected(azure_devops: SandboxAzureDevOps, method: str) -> None:
     page = "<html><body>Welcome to the proxy of Contoso</body></html>"

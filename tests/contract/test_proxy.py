@@ -198,6 +198,7 @@ def test_proxy_is_named_when_it_does_not_connect(behind: Behind, tmp_path: Path,
         assert not isinstance(error, UnknownOutcomeError)
         assert (error.code, "http.proxy" in error.fix) == (code, True)
         assert "wrong-password" not in spell_out(error)
+        assert base64.b64encode(b"rotator:wrong-password").decode() not in spell_out(error)
         assert "pw-canary" not in spell_out(error)
         assert PASSWORD not in spell_out(error)
     assert behind.vault.world.record.all() == []

@@ -47,7 +47,9 @@ class _Tunnel(socketserver.StreamRequestHandler):
         wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if method != "CONNECT" or headers.get("proxy-authorization") != wanted:
             self.server.refused += 1
-            self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            given = headers.get("proxy-authorization", "no credentials")
+            told = base64.b64decode(given.rpartition(" ")[2]).decode() if " " in given and "Basic" in given else given
+            self.wfile.write(f"HTTP/1.1 407 {given} ({told}) refused\r\nContent-Length: 0\r\n\r\n".encode())
             return
         self.server.targets.append(target)
         host, _, port = target.rpartition(":")

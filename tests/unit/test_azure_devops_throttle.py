@@ -28,6 +28,7 @@ NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
         ("Fri, 27 Nov 2026 08:00:00 GMT", 0),
         ("Fri, 27 Nov 2026 09:01:00 -0000", 60),
         ("Friday, soon", None),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
         ("", None),
         ("nan", None),
         ("inf", None),

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.adapters.clock import SystemBootClock
-from rotator.adapters.witnesses import HEARD_WITHIN, ServiceClocks, read_date
+from rotator.adapters.http_dates import read_http_date
+from rotator.adapters.witnesses import HEARD_WITHIN, ServiceClocks
 from rotator.domain.clocks import BootMoment, judge
 from tests.support.clock import FakeClock
 from tests.support.records import DAY, NOW
@@ -83,10 +84,14 @@ def test_boot_clock_runs_on_and_names_its_boot() -> None:
         ("soon", None),
         ("", None),
         ("Sun, 99 Mar 2026 12:00:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", None),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 2026 23:59:59 +99999999999", None),
     ],
 )
 def test_date_of_an_answer_is_read_or_passed_over(text: str, moment: datetime | None) -> None:
-    assert read_date(text) == moment
+    assert read_http_date(text) == moment
 
 
 def test_service_is_a_witness_for_a_quarter_of_an_hour_by_the_boot_clock() -> None:

@@ -1,6 +1,7 @@
 """Secret settings: where they come from, and what is said when they are not there."""
 
 import base64
+import os
 import re
 from pathlib import Path
 
@@ -90,6 +91,13 @@ def test_secret_error_says_what_is_missing_and_what_to_do_when_it_is_not_there(
     assert message in str(error)
     assert fix in error.fix
     assert "some.key" in str(error)
+
+
+def test_secret_file_is_refused_when_it_is_a_pipe_that_nobody_writes_or_far_too_large(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_text("x" * 65_537)
+    assert "is no regular file" in str(failure(make({"file": "pipe"}, tmp_path), {}))
+    assert "is too large for a secret: 65537 bytes" in str(failure(make({"file": "large"}, tmp_path), {}))
 
 
 def test_secret_file_is_refused_when_it_is_no_text(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reading YAML strictly, and pointing at what is wrong in it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,12 @@ def test_source_names_line_and_column_when_it_is_not_utf8(tmp_path: Path) -> Non
 def test_source_is_refused_when_it_is_far_too_long(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the settings file is too large"):
         read(tmp_path, b"#" * 1_000_001)
+
+
+def test_source_is_refused_when_it_is_a_pipe_that_nobody_writes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "policy.yaml")
+    with pytest.raises(ConfigError, match="no regular file"):
+        read_source(tmp_path / "policy.yaml", what="policy", fix="Do this.")
 
 
 def test_source_is_refused_when_it_is_a_folder(tmp_path: Path) -> None:

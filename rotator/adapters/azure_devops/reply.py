@@ -150,10 +150,17 @@ def _find_claims(challenge: str) -> str | None:
         return None
 
 
+def _find_host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
+
+
 def _sign_in_page(call: Call, answer: Answer) -> RemoteError:
     """Return the error for a page in place of JSON: the service, or something in front of it, wants a sign-in."""
-    host = urlsplit(answer.headers.get("Location", "")).hostname
-    what = f"it redirected to {host}" if host else f"it answered {answer.status} with a sign-in page"
+    host = _find_host(answer.headers.get("Location", ""))
+    what = f"it redirected to {redact_text(host)}" if host else f"it answered {answer.status} with a sign-in page"
     return make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: run {call.login}. {_NO_PAGE}")
 
 
