@@ -62,7 +62,8 @@ def test_service_manager_hears_how_the_daemon_is(stage: Stage, manager: socket.s
     daemon.wait_until(lambda: listening.has_heard("READY=1", 2))
     assert daemon.stop() == 0
     assert listening.has_heard("STOPPING=1")
-    assert listening.heard[0].splitlines()[0] == "READY=1"
+    assert listening.heard[0].splitlines()[0] == "STATUS=Starting"
+    assert next(message for message in listening.heard if "STATUS=Starting" not in message).splitlines()[0] == "READY=1"
     reloading = next(message for message in listening.heard if message.startswith("RELOADING=1"))
     assert "MONOTONIC_USEC=" in reloading
 
