@@ -155,6 +155,7 @@ def test_status_says_that_a_sign_in_is_not_known_when_the_token_cache_cannot_be_
             "last_interactive_at": None,
             "lapses_at": None,
             "refusal": None,
+            "forecast": None,
         }
     ]
     assert "The sign-ins could not be read: " in caller.printed

@@ -11,7 +11,7 @@ import pytest
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.seeds import ORGANIZATION, VAULT
 from rotator.sandbox.world import Pat
-from tests.acceptance.test_kill_requests import IDENTITY, LIST, MINT, READ, SHOW, STORE, TAG, VERSIONS, Sent
+from tests.acceptance.test_kill_requests import IDENTITY, LIST, MINT, READ, SHOW, STORE, TAG, VERSIONS, WRITTEN, Sent
 from tests.support.killing import MUTATING, Stage, open_stage, read_commits
 from tests.support.proving import with_sample
 
@@ -37,6 +37,7 @@ CREATION = (
     (SHOW, 0),
     (IDENTITY, 1),
     (STORE, 0),
+    (WRITTEN, 0),
     (READ, 1),
 )
 """Every request to Azure DevOps and Key Vault in order, with the number of requests like it that came before."""

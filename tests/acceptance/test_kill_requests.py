@@ -36,6 +36,7 @@ VERSIONS = Sent("key_vault", "GET", "/versions")
 READ = Sent("key_vault", "GET", r"/secrets/[^/]+/\?")
 TAG = Sent("key_vault", "PATCH", "/secrets/")
 STORE = Sent("key_vault", "PUT", "/secrets/")
+WRITTEN = Sent("key_vault", "GET", r"/secrets/[^/]+/[0-9a-f]{32}\?")
 
 ROTATION = (
     (IDENTITY, 0),
@@ -51,6 +52,7 @@ ROTATION = (
     (SHOW, 1),
     (IDENTITY, 1),
     (STORE, 0),
+    (WRITTEN, 0),
     (READ, 1),
     (READ, 2),
     (VERSIONS, 4),
