@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rotator.domain.sign_in import SignInMemory
@@ -28,13 +29,14 @@ def view_accounts(installation: Installation) -> tuple[AccountView, ...]:
     return tuple(views)
 
 
-def list_sights(installation: Installation) -> tuple[SignInSight, ...]:
-    """Return how every account's sign-in stands; without the token cache where this user may not read it."""
+def list_sights(installation: Installation, note: Callable[[str], None]) -> tuple[SignInSight, ...]:
+    """Return how every account's sign-in stands; without the token cache, and with a note, where that is unreadable."""
     memories = _load_memories(installation)
     try:
         entra = installation.entra_sign_in
         return tuple(SignInSight(entra.status(name), memory) for name, memory in memories.items())
-    except RotatorError:
+    except RotatorError as error:
+        note(f"The sign-ins could not be read: {error.message}")
         return tuple(SignInSight(None, memory) for memory in memories.values())
 
 

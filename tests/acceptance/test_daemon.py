@@ -32,13 +32,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(prepared: Stage) -> Iterator[Stage]:
-    """Reset the stage, with a lease that outlasts the test; put its policy back."""
-    policy = prepared.sandbox.addresses.policy_path
-    before = policy.read_text(encoding="utf-8")
+    """Reset the stage, with a lease that outlasts the test."""
     prepared.reset(lease="1h")
     yield prepared
     prepared.end()
-    policy.write_text(before, encoding="utf-8")
 
 
 def is_rotated(stage: Stage) -> bool:

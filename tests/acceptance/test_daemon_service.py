@@ -72,7 +72,8 @@ def test_service_manager_hears_why_the_daemon_does_not_start(stage: Stage, manag
     (stage.folder / "token-cache.key").unlink()
     run = stage.start("daemon", environment={"NOTIFY_SOCKET": manager.getsockname()})
     assert run.wait() == 2
-    [told] = [message for message in hear_all(manager) if message.startswith("STATUS=")]
+    starting, told = [message for message in hear_all(manager) if message.startswith("STATUS=")]
+    assert starting.splitlines()[0] == "STATUS=Starting"
     assert "token-cache.key" in told
     assert "token-cache.key" in run.errors.read_text(encoding="utf-8")
 

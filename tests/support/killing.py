@@ -159,11 +159,12 @@ class Stage:
         self._command("inventory", "adopt", self._original.authorization_id)
         self.database.keep()
         shutil.copy(self.folder / "token-cache.bin", self.folder / "token-cache.kept")
+        self._policy = self.sandbox.addresses.policy_path.read_text(encoding="utf-8")
         self._pats = copy.deepcopy(self.world.pats)
         self._secrets = copy.deepcopy(self.world.vaults[VAULT].secrets)
 
     def reset(self, lease: str = "1m") -> None:
-        """Go back to the remembered state. `lease` is how long claims last."""
+        """Go back to the remembered state, settings and policy included. `lease` is how long claims last."""
         self.end()
         self.faults = self.world.faults = WatchedFaults()
         with self.world.lock:
@@ -173,6 +174,7 @@ class Stage:
         self.database.restore()
         shutil.copy(self.folder / "token-cache.kept", self.folder / "token-cache.bin")
         self._write_config(lease)
+        self.sandbox.addresses.policy_path.write_text(self._policy, encoding="utf-8")
         self.by_people = set()
         self.add_look_alike(days_left=20)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -134,6 +135,7 @@ def _look(
     within: timedelta | None,
     max_age: timedelta | None,
 ) -> _Seen:
+    from rotator.cli.console import note
     from rotator.cli.session import open_installation
     from rotator.engine.alarm import WITHIN, Tolerance, find_findings, find_max_age
     from rotator.engine.pace import count_places
@@ -151,7 +153,7 @@ def _look(
             places = count_places(reading, guardrails, now)
         every_row = status_from(installation.database, installation.policy, now, settle=settle)
         rows = _select(every_row, names, states)
-        accounts = [make_account_status(sight, every_row) for sight in list_sights(installation)]
+        accounts = [make_account_status(sight, every_row) for sight in list_sights(installation, partial(note, cli))]
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
     shown = {row.name for row in rows}
     pending = [item for item in every if (item.name in shown and not item.is_detached) or not (names or states)]
