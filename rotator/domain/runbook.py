@@ -1,0 +1,219 @@
+"""What a person is told about each condition, and about each event that a person must act on.
+
+Notifications use it, and `docs/runbook.md` is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import SignInEndForeseen
+from rotator.domain.events.rotations import RotationClosed
+
+PAGE = "docs/runbook.md"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to tell a person.
+
+    `one` and `many` are the headline, about one subject and about several. `meaning` says what is wrong, `otherwise`
+    what happens, and by when, if nobody does anything. `command` shows more or mends it, with `{subject}` where the
+    subject belongs; `fix` says what to do.
+    """
+
+    one: str
+    many: str
+    meaning: str
+    otherwise: str
+    command: str
+    fix: str
+
+
+CONDITIONS: Mapping[ConditionKind, Advice] = {
+    ConditionKind.SIGN_IN_NEEDED: Advice(
+        one="{subject} must sign in again",
+        many="{count} accounts must sign in again",
+        meaning="Entra no longer accepts the account's sign-in: its password was changed, its sessions were revoked, a "
+        "policy asks for a new sign-in, or it was not used for 90 days. Nothing that rotator can do renews it.",
+        otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires; "
+        "`rotator status` shows when that is. A clone that waits for its overlap to end keeps working.",
+        command="rotator login {subject}",
+        fix="The person behind the account signs in, on any device. rotator goes on by itself within a minute.",
+    ),
+    ConditionKind.ACCOUNT_DOWN: Advice(
+        one="{subject} cannot be used",
+        many="{count} accounts cannot be used",
+        meaning="Entra cannot be asked for the account's access token, although it did not refuse the sign-in: it does "
+        "not answer, or the network, the proxy or a certificate is in the way.",
+        otherwise="Each run tries again, and it usually passes. While it lasts, no PAT of the account is rotated; the "
+        "PATs themselves stay valid until they expire.",
+        command="rotator accounts",
+        fix="Check that this host reaches login.microsoftonline.com, and look at the proxy and CA bundle in `http`.",
+    ),
+    ConditionKind.ORGANIZATION_DOWN: Advice(
+        one="{subject} cannot be looked at",
+        many="{count} organizations cannot be looked at",
+        meaning="The account cannot list its PATs in the organization: Azure DevOps does not answer, or it refuses the "
+        "account, for example because it is no longer a member or a policy forbids it to manage PATs.",
+        otherwise="Each run tries again. While it lasts, no PAT of the account in this organization is rotated or "
+        "revoked; the PATs stay valid until they expire.",
+        command="rotator scan",
+        fix="Look at the status of Azure DevOps. If it is up, check that the account is still a member of the "
+        "organization and may create PATs there.",
+    ),
+    ConditionKind.VAULT_DOWN: Advice(
+        one="the vault {subject} does not work",
+        many="{count} vaults do not work",
+        meaning="The vault did not answer, or answered unexpectedly, while a ManagedPat was worked on.",
+        otherwise="No PAT whose value is in the vault is rotated; each run tries again. Consumers that can read the "
+        "vault notice nothing until a PAT expires.",
+        command="rotator status",
+        fix="Check that the vault exists, and that its firewall lets this host through.",
+    ),
+    ConditionKind.ROTATION_FAILING: Advice(
+        one="{subject} could not be rotated",
+        many="{count} PATs could not be rotated",
+        meaning="Something went wrong with the rotation. It is tried again at growing intervals, up to an hour, and "
+        "nothing is lost or left over meanwhile.",
+        otherwise="Usually it passes. If it does not, the PAT expires on the day that `rotator status` shows.",
+        command="rotator status {subject}",
+        fix="Do what the fix of the failure says. `rotator rotate` tries it at once.",
+    ),
+    ConditionKind.ROTATION_BLOCKED: Advice(
+        one="{subject} cannot be rotated",
+        many="{count} PATs cannot be rotated",
+        meaning="The PAT is not rotated until a person has acted. `foreign_write` means that somebody else wrote the "
+        "secret: then nothing was revoked, because the value that consumers read is not ours. `revoked_elsewhere` "
+        "means that somebody revoked the PAT, or that it vanished before its time; if nobody in your team did that, "
+        "treat it as leaked.",
+        otherwise="The PAT expires on the day that `rotator status` shows, and its consumers fail. If it was revoked, "
+        "they fail now.",
+        command="rotator status {subject}",
+        fix="Do what the fix of the failure says, then run `rotator rotate`.",
+    ),
+    ConditionKind.CLONES_ABANDONED: Advice(
+        one="new PATs for {subject} are given up again and again",
+        many="new PATs for {count} PATs are given up again and again",
+        meaning="Several new PATs were made within a day and had to be revoked because they could not be used, and "
+        "nothing explains it. rotator waits longer and longer between attempts, so as not to make PATs for nothing.",
+        otherwise="The PAT expires on the day that `rotator status` shows.",
+        command="rotator audit list --name {subject} --since 2d",
+        fix="See in the audit log at which step the attempts end. Often a policy of the organization refuses new PATs, "
+        "or a second program manages the same PAT or secret.",
+    ),
+    ConditionKind.LIFETIME_SHORTENED: Advice(
+        one="{subject} lives shorter than its rule asks for",
+        many="{count} PATs live shorter than their rules ask for",
+        meaning="Near its expiry the PAT got a successor, but the organization granted less time than the rule asks "
+        "for. It is rotated again at two thirds of that time.",
+        otherwise="Consumers notice nothing as long as rotations succeed. They come more often, so an outage leaves "
+        "less time to mend it.",
+        command="rotator status {subject}",
+        fix="Ask an administrator for the longest lifetime that the organization allows, and set `lifetime` and "
+        "`max_lifetime` in the policy accordingly.",
+    ),
+    ConditionKind.CLOCK_WRONG: Advice(
+        one="the clock {subject} is wrong",
+        many="{count} clocks are wrong",
+        meaning="A clock differs from the others by more than a minute. If it is this host's, nothing is minted or "
+        "revoked, because a wrong clock could end an overlap too early.",
+        otherwise="If it is the host's, no PAT is rotated until it is right, except one with less than 6 hours left.",
+        command="timedatectl status",
+        fix="Set the clock, and see to it that NTP works. rotator goes on by itself.",
+    ),
+    ConditionKind.TIMELINE_CHANGED: Advice(
+        one="the server of the database was replaced or restored",
+        many="the server of the database was replaced or restored",
+        meaning="PostgreSQL is on a new timeline, so the latest commits may be lost. Nothing is minted or revoked "
+        "until every record has been compared with what its secret holds.",
+        otherwise="Usually the next run is done with it. Records that are older than their secrets stay blocked.",
+        command="rotator inventory rebuild --dry-run",
+        fix="If records are blocked, `rotator inventory rebuild` corrects them from the vaults.",
+    ),
+    ConditionKind.PAT_LEFT_BEHIND: Advice(
+        one="the PAT {subject} was left behind",
+        many="{count} PATs were left behind",
+        meaning="A closed rotation left a PAT alive, and nothing proves that it may be revoked: it may be in use.",
+        otherwise="The PAT stays valid until it expires. Nothing breaks, but nobody looks after that value.",
+        command="rotator recover --revoke {subject}",
+        fix="Find out whether anybody uses it. If nobody does, revoke it with the command; if somebody does, adopt it.",
+    ),
+    ConditionKind.TOKEN_CACHE_DAMAGED: Advice(
+        one="the token cache {subject} cannot be read",
+        many="{count} token caches cannot be read",
+        meaning="Neither the file nor the copy of its previous content can be decrypted: it is damaged, or the key is "
+        "another one.",
+        otherwise="No account is signed in, so no PAT is rotated. The first one that expires breaks its consumers.",
+        command="rotator accounts",
+        fix="If the key was changed, put the old one into `token_cache.previous_keys`. Otherwise move the two files "
+        "away, and sign every account in again with `rotator login`.",
+    ),
+    ConditionKind.LISTING_DAMAGED: Advice(
+        one="some PATs of {subject} cannot be read",
+        many="some PATs in {count} organizations cannot be read",
+        meaning="Azure DevOps lists entries that rotator does not understand. They are left alone, and are never taken "
+        "for gone.",
+        otherwise="The other PATs are rotated. A ManagedPat behind such an entry is not.",
+        command="rotator scan",
+        fix="See in the audit log which entries are meant (`listing_damaged`), and look at them in Azure DevOps.",
+    ),
+    ConditionKind.REVOCATION_PENDING: Advice(
+        one="the revocation of {subject} is not confirmed",
+        many="the revocations of {count} PATs are not confirmed",
+        meaning="An old PAT was to be revoked at least 15 minutes ago, and Azure DevOps still shows it as valid.",
+        otherwise="Each run asks again. Until it is gone or expires, the old value still works for whoever has it.",
+        command="rotator status",
+        fix="Revoke it by hand in Azure DevOps, under the account's personal access tokens. rotator notices it.",
+    ),
+    ConditionKind.AUDIT_BROKEN: Advice(
+        one="the audit log was altered",
+        many="the audit log was altered",
+        meaning="An event was changed, removed or moved after it was written. rotator itself never does that, and the "
+        "database refuses it: somebody changed the tables, or a backup was restored over newer events.",
+        otherwise="Rotations go on. But the log proves nothing from that event on, and whoever changed it may have "
+        "changed more.",
+        command="rotator audit verify --anchors",
+        fix="Keep a copy of the database as it is. Find out who could write to it, and compare it with a backup from "
+        "the event on that the command names.",
+    ),
+    ConditionKind.ADOPTION_BLOCKED: Advice(
+        one="the PAT {subject} cannot be taken over",
+        many="{count} PATs cannot be taken over",
+        meaning="A rule of the policy says `adopt: true` and covers the PAT, but something speaks against taking it "
+        "over, for example a secret that holds something else.",
+        otherwise="The PAT is not managed, so nobody rotates it before it expires.",
+        command="rotator scan",
+        fix="Do what the line of `rotator scan` says. To adopt it all the same: `rotator inventory adopt`.",
+    ),
+}
+"""By condition. Each is in the runbook under its own name."""
+
+EVENTS: Mapping[type[Event], Advice] = {
+    SignInEndForeseen: Advice(
+        one="the sign-in of {subject} ends soon",
+        many="{count} sign-ins end soon",
+        meaning="An earlier sign-in of the account ended after a certain time, and this one is about to be as old; or "
+        "nothing refreshes it.",
+        otherwise="From then on the account must sign in again, and none of its PATs is rotated until it does.",
+        command="rotator login {subject}",
+        fix="Let the person sign in again now, at a time of their choice.",
+    ),
+    RotationClosed: Advice(
+        one="a rotation of {subject} was closed unfinished",
+        many="{count} rotations were closed unfinished",
+        meaning="The ManagedPat left the inventory while a rotation was open. Nothing was revoked.",
+        otherwise="What the rotation left alive is reported as left behind, and stays valid until it expires.",
+        command="rotator recover --dry-run",
+        fix="Look at what was left behind, and revoke what nobody uses.",
+    ),
+}
+"""By event, for those that begin no condition although a person must act."""
+
+
+def make_anchor(name: str) -> str:
+    """Return where the runbook tells of a condition or an event."""
+    return f"{PAGE}#{name}"

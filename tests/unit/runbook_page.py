@@ -1,0 +1,82 @@
+"""The runbook: what a person does about each condition, from the catalogue.
+
+`test_runbook.py` says when it is out of date; `python -m tests.unit.runbook_page --write` writes docs/runbook.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.catalogue import EVENTS, find_ends
+from rotator.domain.events.event import Event
+from rotator.domain.runbook import CONDITIONS, Advice
+from rotator.domain.runbook import EVENTS as ADVISED
+from tests.support.source_tree import ROOT
+
+PAGE = ROOT / "docs" / "runbook.md"
+BEGIN, END = "<!-- runbook: begin -->\n", "<!-- runbook: end -->\n"
+
+
+def render_page() -> str:
+    """The whole page: what is written by hand, and the catalogue between the marks."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return before + BEGIN + _render_catalogue() + END + rest.partition(END)[2]
+
+
+def _render_catalogue() -> str:
+    parts = [*_list_contents(), "\n## Problems that last\n\n"]
+    parts += ["A problem is over when one of the named events has happened. You need not report it as done.\n\n"]
+    parts += [_render_condition(kind) for kind in ConditionKind]
+    parts += ["## Events that a person must act on\n\n"]
+    parts += [_render(event.type.name, advice, f"*{_say_severity([event])}.*") for event, advice in ADVISED.items()]
+    return "".join(parts)
+
+
+def _list_contents() -> Iterator[str]:
+    for name, advice in _list_entries():
+        yield f"- [`{name}`](#{name}): {_fill(advice.one)}\n"
+
+
+def _list_entries() -> Iterator[tuple[str, Advice]]:
+    for kind in ConditionKind:
+        yield kind.value, CONDITIONS[kind]
+    for event, advice in ADVISED.items():
+        yield event.type.name, advice
+
+
+def _render_condition(kind: ConditionKind) -> str:
+    begun = [event for event in EVENTS if event.type.begins is kind]
+    person = "until a person acts" if any(event.type.needs_person for event in begun) else "and may pass by itself"
+    ended = ", ".join(f"`{event.type.name}`" for event in find_ends(kind))
+    return _render(kind.value, CONDITIONS[kind], f"*{_say_severity(begun)}; it lasts {person}.* Over with: {ended}.")
+
+
+def _say_severity(events: list[type[Event]]) -> str:
+    words = sorted({event.type.severity.value for event in events})
+    return " or ".join(words).capitalize()
+
+
+def _render(name: str, advice: Advice, about: str) -> str:
+    return (
+        f"### {name}\n\n**{_capitalize(_fill(advice.one))}.** {about}\n\n{advice.meaning}\n\n"
+        f"- **If nobody does anything:** {advice.otherwise}\n"
+        f"- **Command:** `{_fill(advice.command)}`\n"
+        f"- **Fix:** {advice.fix}\n\n"
+    )
+
+
+def _fill(text: str) -> str:
+    return text.replace("{subject}", "NAME")
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        PAGE.write_text(render_page(), encoding="utf-8")
+    else:
+        print(render_page(), end="")

@@ -1,0 +1,90 @@
+"""The runbook: whole, up to date, and with commands that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from string import Formatter
+
+import click
+import pytest
+
+from rotator.cli.main import rotator as command_line
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.catalogue import EVENTS
+from rotator.domain.runbook import CONDITIONS, PAGE, Advice, make_anchor
+from rotator.domain.runbook import EVENTS as ADVISED
+from tests.support.source_tree import ROOT
+from tests.unit.runbook_page import PAGE as FILE
+from tests.unit.runbook_page import render_page
+
+ENTRIES = {
+    **{kind.value: advice for kind, advice in CONDITIONS.items()},
+    **{e.type.name: a for e, a in ADVISED.items()},
+}
+
+
+def test_runbook_has_every_condition_and_every_event_that_needs_a_person() -> None:
+    """And nothing else: an event that begins a condition is told by that."""
+    assert set(CONDITIONS) == set(ConditionKind)
+    assert set(ADVISED) == {event for event in EVENTS if event.type.needs_person and event.type.begins is None}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_advice_is_whole_sentences_about_known_places(name: str) -> None:
+    advice = ENTRIES[name]
+    for text in (advice.meaning, advice.otherwise, advice.fix):
+        assert re.fullmatch(r"[A-Z`].*[.)]", text, flags=re.DOTALL), text
+    for text in (advice.one, advice.many, advice.command):
+        assert {field for _, field, _, _ in Formatter().parse(text) if field} <= {"subject", "count"}
+    assert "{count}" not in advice.one
+    assert "{subject}" not in advice.many
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_commands_of_the_advice_exist(name: str) -> None:
+    for command in list_commands(ENTRIES[name]):
+        check_command(command)
+
+
+def test_commands_of_the_page_exist() -> None:
+    for command in re.findall(r"`(rotator [a-z][^`]*)`", FILE.read_text(encoding="utf-8")):
+        check_command(command)
+
+
+def test_runbook_is_up_to_date() -> None:
+    assert FILE.read_text(encoding="utf-8") == render_page(), "run python -m tests.unit.runbook_page --write"
+
+
+def test_links_lead_to_a_heading_of_the_runbook() -> None:
+    """A heading's anchor is its text in lower case, with hyphens for spaces."""
+    text = FILE.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= anchors
+    assert {make_anchor(name) for name in ENTRIES} <= {f"{PAGE}#{anchor}" for anchor in anchors}
+    assert FILE == ROOT / PAGE
+
+
+def list_commands(advice: Advice) -> list[str]:
+    """The command, and those that the texts name."""
+    texts = " ".join((advice.meaning, advice.otherwise, advice.fix))
+    return [advice.command, *re.findall(r"`(rotator [^`]*)`", texts)]
+
+
+def check_command(text: str) -> None:
+    """AssertionError unless our command line knows the command and its options."""
+    words = shlex.split(text)
+    if words[0] != "rotator":
+        assert words[0] == "timedatectl"
+        return
+    found: click.Command = command_line
+    for word in words[1:]:
+        if isinstance(found, click.Group):
+            context = click.Context(found)
+            known = found.get_command(context, word)
+            assert known is not None, text
+            found = known
+        elif word.startswith("--"):
+            assert word in {option for parameter in found.params for option in parameter.opts}, text
+    assert not isinstance(found, click.Group), text
