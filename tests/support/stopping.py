@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TypedDict, Unpack
 
 from rotator.adapters.stop import ProcessStop
+from rotator.errors import StoppedError
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.database import UnitOfWork
 from tests.support.engine import EngineWorld
@@ -16,11 +17,19 @@ ENDINGS = frozenset({"overlapping", "abandoning", "abandoned", "failed", "mint_u
 """The marks of the commits after which a value that was only in memory is stored and read back, or given up."""
 
 
+class Replaced(TypedDict):
+    """What a test replaces of the real stop."""
+
+    seconds: Callable[[], float]
+    pause: Callable[[threading.Event, float], bool]
+
+
 class StopWatch:
     """Counts the moments of a run: the calls to services, the transactions and the waits. Safe for threads.
 
     In the middle of moment `at` the stop is set. From then on each moment is `broken`, except in a thread that holds
-    a value that exists only in memory: from its mint to the commit that follows its read-back or gives it up.
+    a value that exists only in memory: from its mint to the commit that follows its read-back or gives it up. Another
+    thread may have looked at the stop right before it was set: the one call that it makes then is not broken.
     """
 
     def __init__(self, world: EngineWorld, at: int | None = None) -> None:
@@ -29,9 +38,10 @@ class StopWatch:
         self._at = at
         self._world = world
         self._holding: set[int] = set()
+        self._admitted: set[int] = set()
         start = world.clock.now()
-        self.stop = world.stop = ProcessStop(
-            seconds=lambda: (world.clock.now() - start).total_seconds(), pause=self._pause
+        self.stop = world.stop = WatchedStop(
+            self, seconds=lambda: (world.clock.now() - start).total_seconds(), pause=self._pause
         )
         world.pats.calls = WatchedTape(world.timeline, self)
         world.secrets.calls = WatchedTape(world.timeline, self)
@@ -43,9 +53,20 @@ class StopWatch:
         """Whether this thread holds a value that exists only in memory."""
         return threading.get_ident() in self._holding
 
+    def admit(self) -> None:
+        """This thread looked at the stop, and it was not set: the next moment may begin, whatever others do."""
+        self._admitted.add(threading.get_ident())
+
+    def dismiss(self) -> bool:
+        """Whether the next moment might begin; it needs another look at the stop now."""
+        was_admitted = threading.get_ident() in self._admitted
+        self._admitted.discard(threading.get_ident())
+        return was_admitted
+
     def meet(self, moment: str) -> None:
         """Something begins."""
-        if self.stop.is_set and not self.is_holding:
+        was_admitted = self.dismiss()
+        if self.stop.is_set and not self.is_holding and not was_admitted:
             self.broken.append(moment)
         if moment == "mint":
             self._holding.add(threading.get_ident())
@@ -65,6 +86,7 @@ class StopWatch:
 
     def meet_commit(self, marks: Iterable[str]) -> None:
         """A transaction was committed."""
+        self.dismiss()
         if ENDINGS & set(marks):
             self._holding.discard(threading.get_ident())
 
@@ -83,6 +105,24 @@ class StopWatch:
             return True
         self._world.clock.sleep(seconds / 2)
         return event.is_set()
+
+
+class WatchedStop(ProcessStop):
+    """The real stop, which tells the watch who looked at it before it was set."""
+
+    def __init__(self, watch: StopWatch, **replaced: Unpack[Replaced]) -> None:
+        super().__init__(**replaced)
+        self._watch = watch
+
+    def check(self) -> None:
+        """See the port."""
+        if not self.is_set:
+            self._watch.admit()
+        try:
+            super().check()
+        except StoppedError:
+            self._watch.dismiss()
+            raise
 
 
 class WatchedTape(CallTape[CallT]):

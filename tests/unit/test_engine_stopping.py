@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -101,6 +102,7 @@ def stop_at(make: Callable[[], EngineWorld], names: tuple[str, ...], at: int, th
     """Stop a run of a new world in its moment `at`, check what came after, and finish; whether it came so far."""
     world = make()
     world.max_parallel = threads
+    world.database._lock_timeout = 30
     failures = {name: world.record(name).failures for name in names}
     watch = StopWatch(world, at)
     report = run_once(world.make_run())
@@ -139,6 +141,29 @@ def test_run_begins_nothing_after_the_stop_whenever_it_comes(story: str) -> None
 @pytest.mark.parametrize("at", range(10, 120, 9))
 def test_run_begins_nothing_after_the_stop_when_it_has_several_threads(at: int) -> None:
     stop_at(*WORLDS["due"], at, threads=3)
+
+
+def test_watch_lets_the_one_call_begin_whose_look_at_the_stop_came_before_it() -> None:
+    """Between the look and the call another thread may set the stop; a stop by the same thread excuses nothing."""
+    watch = StopWatch(make_world())
+    watch.stop.check()
+    run_apart(watch.stop.set)
+    watch.meet("verify")
+    assert watch.broken == []
+    watch.meet("verify")
+    assert watch.broken == ["verify"]
+    watch = StopWatch(make_world(), at=1)
+    watch.stop.check()
+    watch.meet("verify")
+    watch.meet("revoke")
+    assert watch.broken == ["revoke"]
+
+
+def run_apart(act: Callable[[], object]) -> None:
+    """Do it in another thread, and wait for its end."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
 
 
 def test_value_is_given_up_when_the_time_after_the_stop_is_over() -> None:
