@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,6 +53,12 @@ def note(cli: CliContext, text: str) -> None:
     """Print a remark on stderr; nothing with --quiet."""
     if not cli.quiet:
         click.echo(text, err=True)
+
+
+def note_warnings(cli: CliContext, warnings: Iterable[str]) -> None:
+    """Print warnings about the files on stderr, each with its place."""
+    for warning in warnings:
+        note(cli, f"warning: {warning}")
 
 
 def clean(text: str) -> str:

@@ -20,6 +20,7 @@ class ConfigCheckDocument(Document):
 
     settings: Annotated[str, "Path of the settings file."]
     problems: Annotated[list[str], "Each with file, line, column, and the source line. Empty: there are none."]
+    warnings: Annotated[list[str], "What works, but not as its author may think, in the same form."]
 
 
 class ConfigDocument(Document):
@@ -35,9 +36,14 @@ def make_init_document(written: Iterable[str], account: str) -> InitDocument:
     return {"schema_version": SCHEMA_VERSION, "written": list(written), "account": account}
 
 
-def make_config_check_document(settings: str, problems: Iterable[str]) -> ConfigCheckDocument:
-    """Give all problems."""
-    return {"schema_version": SCHEMA_VERSION, "settings": settings, "problems": list(problems)}
+def make_config_check_document(settings: str, problems: Iterable[str], warnings: Iterable[str]) -> ConfigCheckDocument:
+    """Give all problems and warnings."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings,
+        "problems": list(problems),
+        "warnings": list(warnings),
+    }
 
 
 def make_config_document(path: str, settings: Mapping[str, object], policy: Mapping[str, object]) -> ConfigDocument:

@@ -16,7 +16,7 @@ from rotator.settings.addresses import is_loopback, parse_listening
 from rotator.settings.explain import make_problems
 from rotator.settings.fields import Section, make_settings_context
 from rotator.settings.model import Settings
-from rotator.settings.policy_checks import Finding, PolicyParts, find_conflicts, make_policy
+from rotator.settings.policy_checks import Finding, PolicyParts, find_conflicts, find_warnings, make_policy
 from rotator.settings.policy_model import DefaultsSection, GuardrailsSection, PolicyFile, RuleSection
 from rotator.settings.problem import Location, Problem, show_path
 from rotator.settings.reference import policy_schema, settings_schema
@@ -62,10 +62,15 @@ def load_settings(path: Path) -> Settings:
 
 def load_policy(path: Path) -> Policy:
     """The policy, with the SHA-256 of the file's bytes. ConfigError with all problems."""
-    policy, problems = _check_policy(path)
+    policy, problems, _ = _check_policy(path)
     if policy is None:
         raise ConfigError(problems, fix=f"Correct {show_path(path)}.")
     return policy
+
+
+def load_warnings(path: Path) -> list[str]:
+    """What a policy says that works, but not as its author may think; rendered, and empty while it has problems."""
+    return _check_policy(path)[2]
 
 
 def check_files(settings_path: Path) -> list[str]:
@@ -147,7 +152,8 @@ def _is_private(listen: str) -> bool:
         return True
 
 
-def _check_policy(path: Path) -> tuple[Policy | None, list[str]]:
+def _check_policy(path: Path) -> tuple[Policy | None, list[str], list[str]]:
+    """The policy if it is right, its problems, and what deserves a look; both rendered."""
     source = read_source(path, what="policy", fix=_POLICY_FIX)
     problems: list[Problem] = list(source.problems)
     file: PolicyFile | None = None
@@ -160,8 +166,10 @@ def _check_policy(path: Path) -> tuple[Policy | None, list[str]]:
         taken = {problem.location for problem in problems}
         problems += [source.problem_at(*each) for each in findings.items() if each[0] not in taken]
     if problems or file is None:
-        return None, source.render(problems)
-    return make_policy(file, hashlib.sha256(source.content).hexdigest()), []
+        return None, source.render(problems), []
+    warnings = dict(reversed(list(find_warnings(file))))
+    shown = source.render([source.problem_at(*each) for each in warnings.items()])
+    return make_policy(file, hashlib.sha256(source.content).hexdigest()), [], shown
 
 
 def _make_parts(data: Mapping[str, object]) -> PolicyParts:

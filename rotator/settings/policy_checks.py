@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
+from rotator.domain.rotation import make_offset_range
 from rotator.settings.durations import render_duration
 from rotator.settings.policy_model import (
     DEFAULT_NAME_TEMPLATE,
@@ -76,13 +77,27 @@ def find_conflicts(parts: PolicyParts) -> Iterator[Finding]:
     """Conflicts between values that are each valid. Parts that are not valid are skipped."""
     yield from _find_repeated_names(parts.rules)
     yield from _find_unreachable(parts.rules)
+    for section, location, defaults in _list_rules(parts):
+        yield from _find_rule_conflicts(section, location, defaults, parts.guardrails)
+
+
+def find_warnings(file: PolicyFile) -> Iterator[Finding]:
+    """What works, but not as its author may think. The file must have passed `find_conflicts`."""
+    for section, location, defaults in _list_rules(PolicyParts(file.defaults, file.rules, file.guardrails)):
+        rule = make_rule(section, defaults)
+        if rule.action is RuleAction.ROTATE:
+            yield from _find_narrow(rule, file.guardrails, _Places(section, location, defaults))
+
+
+def _list_rules(parts: PolicyParts) -> Iterator[tuple[RuleSection, Location, DefaultsSection]]:
+    """Each valid rule, where it stands, and the defaults; nothing when these are not valid."""
     if parts.defaults is None:
         return
     for index, section in enumerate(parts.rules):
         if section is not None:
-            yield from _find_rule_conflicts(section, ("rules", index), parts.defaults, parts.guardrails)
+            yield section, ("rules", index), parts.defaults
     if not parts.rules:
-        yield from _find_rule_conflicts(IMPLICIT_RULE, ("defaults",), parts.defaults, parts.guardrails)
+        yield IMPLICIT_RULE, ("defaults",), parts.defaults
 
 
 def _find_repeated_names(rules: Sequence[RuleSection | None]) -> Iterator[Finding]:
@@ -107,20 +122,11 @@ def _find_unreachable(rules: Sequence[RuleSection | None]) -> Iterator[Finding]:
 def _find_rule_conflicts(
     section: RuleSection, location: Location, defaults: DefaultsSection, guardrails: GuardrailsSection | None
 ) -> Iterator[Finding]:
-    rule = make_rule(section, defaults)
+    rule, place = make_rule(section, defaults), _Places(section, location, defaults)
     if rule.adopt and rule.action is RuleAction.IGNORE:
         yield (*location, "adopt"), "takes over nothing: the action of this rule is ignore"
     if rule.action is not RuleAction.ROTATE:
         return
-
-    def place(*keys: str) -> Location:
-        """Where one of the keys is set: in the rule, else in the defaults, else the rule itself."""
-        for holder, start in ((section, location), (defaults, ("defaults",))):
-            for key in keys:
-                if getattr(holder, key) is not None:
-                    return (*start, key)
-        return location
-
     if not rule.vault:
         where = "" if section is IMPLICIT_RULE else f' by rule "{rule.name}"'
         yield (
@@ -131,18 +137,41 @@ def _find_rule_conflicts(
     limit = guardrails.max_lifetime if guardrails else None
     if rule.lifetime and limit and rule.lifetime > limit:
         yield (
-            place("lifetime"),
+            place.find("lifetime"),
             f"{render_duration(rule.lifetime)} is more than guardrails.max_lifetime {render_duration(limit)}",
         )
-    longest, named = (rule.lifetime, "the lifetime") if rule.lifetime else (limit, "guardrails.max_lifetime")
+    longest, named = _find_longest(rule, guardrails)
     if longest is not None:
-        yield from _find_storms(rule, longest, named, place("rotate_before", "lifetime"), place("overlap", "lifetime"))
+        yield from _find_storms(rule, longest, named, place)
 
 
-def _find_storms(
-    rule: Rule, longest: timedelta, named: str, at_threshold: Location, at_overlap: Location
-) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Places:
+    """Where the keys of one rule are set."""
+
+    section: RuleSection
+    location: Location
+    defaults: DefaultsSection
+
+    def find(self, *keys: str) -> Location:
+        """Where one of the keys is set: in the rule, else in the defaults, else the rule itself."""
+        for holder, start in ((self.section, self.location), (self.defaults, ("defaults",))):
+            for key in keys:
+                if getattr(holder, key) is not None:
+                    return (*start, key)
+        return self.location
+
+
+def _find_longest(rule: Rule, guardrails: GuardrailsSection | None) -> tuple[timedelta | None, str]:
+    """The longest lifetime that a new PAT can have, as far as the file says it, and what sets it."""
+    if rule.lifetime:
+        return rule.lifetime, "the lifetime"
+    return guardrails.max_lifetime if guardrails else None, "guardrails.max_lifetime"
+
+
+def _find_storms(rule: Rule, longest: timedelta, named: str, place: _Places) -> Iterator[Finding]:
     before = rule.rotate_before.duration
+    at_threshold, at_overlap = place.find("rotate_before", "lifetime"), place.find("overlap", "lifetime")
     if before is not None and before >= longest:
         yield (
             at_threshold,
@@ -155,3 +184,31 @@ def _find_storms(
             f"overlap {render_duration(rule.overlap)} is not shorter than {named} {render_duration(longest)}: "
             "the old PAT would outlive the new one",
         )
+
+
+def _find_narrow(rule: Rule, guardrails: GuardrailsSection, place: _Places) -> Iterator[Finding]:
+    """An overlap that has no room: beside the threshold in a new PAT's lifetime, or in what the old PAT has left.
+
+    A new PAT lives a little shorter than its lifetime says: its planned expiry tells one attempt from another.
+    """
+    longest, named = _find_longest(rule, guardrails)
+    before = rule.rotate_before.duration if longest is None else rule.rotate_before.before(longest)
+    if before is None:
+        return
+    at, overlap = place.find("overlap", "rotate_before", "lifetime"), f"overlap {render_duration(rule.overlap)}"
+    threshold = f"rotate_before {_say_threshold(rule, before)}"
+    if longest is not None and before + rule.overlap > longest - timedelta(seconds=make_offset_range(longest)[1]):
+        yield (
+            at,
+            f"{overlap} and {threshold} leave no room in {named} {render_duration(longest)}: "
+            "a new PAT would be due again before its overlap is over",
+        )
+    elif rule.overlap > before:
+        yield at, f"{overlap} is longer than {threshold}: the old PAT may expire before its overlap is over"
+
+
+def _say_threshold(rule: Rule, before: timedelta) -> str:
+    """A share with the duration that it comes to."""
+    return (
+        render_duration(before) if rule.rotate_before.duration else f"{rule.rotate_before} ({render_duration(before)})"
+    )

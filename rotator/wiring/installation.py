@@ -89,6 +89,13 @@ class Installation:
 
         return load_policy(self.settings.policy)
 
+    @property
+    def policy_warnings(self) -> list[str]:
+        """What the policy says that works, but not as its author may think; each with its line."""
+        from rotator.settings.load import load_warnings
+
+        return load_warnings(self.settings.policy)
+
     @cached_property
     def accounts(self) -> tuple[Account, ...]:
         """The configured accounts."""

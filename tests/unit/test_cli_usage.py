@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sys
@@ -12,6 +13,7 @@ import click
 import pytest
 
 from rotator.cli.main import COMMANDS, main, rotator
+from rotator.sandbox.running import Sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +91,28 @@ def test_number_is_asked_for_in_words_when_the_argument_is_none(capsys: pytest.C
     shown = capsys.readouterr().out
     assert "--limit NUMBER" in shown
     assert "9223372036854775807" not in shown
+
+
+def test_warnings_of_the_policy_are_shown_by_config_check_and_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They change no exit code; `--quiet` hides them, and `config check --json` has them in its document."""
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        policy = sandbox.addresses.policy_path
+        policy.write_text(policy.read_text(encoding="utf-8").replace("overlap: 5s", "overlap: 25d"), encoding="utf-8")
+        config = ["--config", str(sandbox.addresses.config_path)]
+    assert main([*config, "db", "upgrade"]) == 0
+    capsys.readouterr()
+    line = "rules[1].rotate_before: overlap 25d and rotate_before 7d leave no room in the lifetime 30d"
+    for words in (["config", "check"], ["plan"], ["plan", "--json"]):
+        assert main([*config, *words]) == 0
+        said = capsys.readouterr()
+        assert line in said.err
+        assert re.search(r"^warning: .*policy\.yaml:\d+:\d+ rules", said.err)
+        assert line not in said.out
+    assert main([*config, "plan", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*config, "config", "check", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["problems"] == []
+    assert line in document["warnings"][0]

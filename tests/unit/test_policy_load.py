@@ -9,7 +9,7 @@ import pytest
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.errors import ConfigError
 from rotator.settings.effective import show_policy
-from rotator.settings.load import load_policy
+from rotator.settings.load import load_policy, load_warnings
 
 VAULT = "https://contoso-kv.vault.azure.net"
 HEAD = f"version: 1\ndefaults: {{vault: {VAULT}}}\n"
@@ -213,6 +213,53 @@ def test_policy_problem_is_told_when_settings_cannot_go_together(
     tmp_path: Path, text: str, expected: list[str]
 ) -> None:
     assert problems_of(tmp_path, text) == expected
+
+
+def warnings_of(folder: Path, text: str) -> list[str]:
+    """The first line of each warning about a policy that is accepted, without the file's name."""
+    load(folder, text)
+    path = folder / "policy.yaml"
+    return [warning.splitlines()[0].removeprefix(f"{path}:") for warning in load_warnings(path)]
+
+
+NO_ROOM = ": a new PAT would be due again before its overlap is over"
+TOO_LATE = ": the old PAT may expire before its overlap is over"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + "rules: [{name: a, lifetime: 30d, rotate_before: 10d, overlap: 21d}]\n",
+         ["3:63 rules[0].overlap: overlap 21d and rotate_before 10d leave no room in the lifetime 30d" + NO_ROOM]),
+        (HEAD + "rules: [{name: a, lifetime: 32h}]\n",
+         ["3:29 rules[0].lifetime: overlap 1d and rotate_before 33% (10h33m36s) leave no room in the lifetime 1d8h"
+          + NO_ROOM]),
+        (HEAD + "rules: [{name: a, lifetime: 2d, rotate_before: 1d}]\n",
+         ["3:48 rules[0].rotate_before: overlap 1d and rotate_before 1d leave no room in the lifetime 2d" + NO_ROOM]),
+        (HEAD + "rules: [{name: a, lifetime: 2d, rotate_before: 23h}]\n",
+         ["3:48 rules[0].rotate_before: overlap 1d is longer than rotate_before 23h" + TOO_LATE]),
+        (HEAD + "rules: [{name: a, rotate_before: 12h}]\n",
+         ["3:34 rules[0].rotate_before: overlap 1d is longer than rotate_before 12h" + TOO_LATE]),
+        (HEAD + "guardrails: {max_lifetime: 30h}\n",
+         ["2:11 defaults: overlap 1d and rotate_before 33% (9h54m) leave no room in guardrails.max_lifetime 1d6h"
+          + NO_ROOM]),
+        (f"version: 1\ndefaults: {{vault: {VAULT}, overlap: 25d}}\nrules:\n- {{name: a, match: {{scope: vso.code}}, "
+         "lifetime: 30d}\n- {name: b, match: {scope: vso.wiki}, lifetime: 30d}\n- {name: c, lifetime: 90d}\n",
+         [f"{where}.lifetime: overlap 25d and rotate_before 33% (9d21h36m) leave no room in the lifetime 30d" + NO_ROOM
+          for where in ("4:49 rules[0]", "5:49 rules[1]")]),
+        (f"version: 1\ndefaults: {{vault: {VAULT}, lifetime: 30d, overlap: 25d}}\nrules:\n"
+         "- {name: a, match: {scope: vso.code}}\n- {name: b}\n",
+         ["2:79 defaults.overlap: overlap 25d and rotate_before 33% (9d21h36m) leave no room in the lifetime 30d"
+          + NO_ROOM]),
+        (HEAD + "rules: [{name: a, lifetime: 30d, rotate_before: 10d, overlap: 20d, action: alert}]\n", []),
+        (HEAD + "rules: [{name: a, lifetime: 49h, rotate_before: 24h}]\n", []),
+        (HEAD + "rules: [{name: a, lifetime: 5d}]\n", []),
+        (HEAD + "rules: [{name: a, overlap: 60d}]\n", []),
+        (HEAD, []),
+    ],
+)  # fmt: skip
+def test_policy_is_warned_about_when_its_overlap_has_no_room(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert warnings_of(tmp_path, text) == expected
 
 
 def test_policy_problem_in_the_defaults_is_told_once_when_many_rules_inherit_it(tmp_path: Path) -> None:

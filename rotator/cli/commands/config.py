@@ -6,7 +6,7 @@ import json
 
 import click
 
-from rotator.cli.console import print_json, say
+from rotator.cli.console import note_warnings, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 from rotator.documents.configuration import make_config_check_document, make_config_document
@@ -28,19 +28,22 @@ def config() -> None:
 def check(cli: CliContext) -> None:
     """Show every problem in rotator.yaml and its policy at once, each with file, line and column.
 
-    Reads only these two files and contacts no service. Exits with 2 if there is a problem.
+    A warning is about what works, but not as its author may think. Reads only these two files and contacts no service.
+    Exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
 
     with open_installation(cli) as installation:
         path = installation.settings_path
         problems = check_files(path)
+        warnings = [] if problems else installation.policy_warnings
         if cli.as_json:
-            print_json(make_config_check_document(str(path), problems))
+            print_json(make_config_check_document(str(path), problems, warnings))
             click.get_current_context().exit(ConfigError.exit_code if problems else 0)
         if problems:
             count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise ConfigError(problems, fix=f"Correct the {count} above. Nothing was changed.")
+        note_warnings(cli, warnings)
         say(cli, f"{path} and {installation.settings.policy} are fine.")
 
 

@@ -20,7 +20,7 @@ from rotator.cli.context import CliContext, common_options, examples
 @click.pass_obj
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     """Show what a run would do now, and why. Asks no server and changes nothing."""
-    from rotator.cli.console import print_json
+    from rotator.cli.console import note_warnings, print_json
     from rotator.cli.exit_codes import CHANGES_PENDING, DONE
     from rotator.cli.output.plan import print_plan
     from rotator.cli.session import open_installation
@@ -29,6 +29,7 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
 
     with open_installation(cli) as installation:
         made = plan_from(installation.database, installation.policy, installation.clock.now())
+        note_warnings(cli, installation.policy_warnings)
     if cli.as_json:
         print_json(make_plan_document(made))
     else:
