@@ -26,9 +26,12 @@ class Bearer:
 class BearerSource(Protocol):
     """Access tokens of the signed-in accounts."""
 
-    def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
+    def fetch_bearer(
+        self, account: str, scope: str, *, claims: str | None = None, refused: SecretValue | None = None
+    ) -> Bearer:
         """Return a token with some minutes left, refreshed silently when needed.
 
-        `claims` is a claims challenge to satisfy with one forced refresh. SignInRequiredError when a person must
-        act, TransientError when Entra cannot be asked now.
+        `claims` is a claims challenge to satisfy with one forced refresh. `refused` is a token that a service did not
+        accept: another one is returned, or the same when one was replaced just now. SignInRequiredError when a person
+        must act, TransientError when Entra cannot be asked now.
         """

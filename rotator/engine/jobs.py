@@ -99,7 +99,7 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
     for account in run.services.accounts:
         try:
             with naming_bugs("the other accounts were refreshed"):
-                refresh_account(run, account.name, heeds_pause=True)
+                refresh_account(run, account.name, heeds_pause=True, renews=True)
         except DatabaseError:
             raise
         except RotatorError as error:

@@ -20,9 +20,10 @@ from rotator.ports.database import Reading
 Change = Callable[[SignInMemory], SignInMemory]
 
 
-def refresh_account(run: RunContext, account: str, *, heeds_pause: bool) -> None:
+def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews: bool = False) -> None:
     """Make sure, silently, that an account is signed in; raise what the port SignIn raises.
 
+    `renews`: Entra is asked also when there is an access token: nothing else shows that a sign-in was ended.
     `heeds_pause`: while Entra would only repeat its refusal, that is raised again and nothing is asked. It is asked
     again once the token cache holds another sign-in, and every six hours.
     """
@@ -34,7 +35,7 @@ def refresh_account(run: RunContext, account: str, *, heeds_pause: bool) -> None
         refusal = memory.refusal
         raise SignInRequiredError(refusal.message, account=account, code=refusal.code, fix=refusal.fix)
     try:
-        status = services.sign_in.refresh(account)
+        status = services.sign_in.refresh(account, renews=renews)
     except SignInRequiredError as error:
         note_refusal(run, error)
         raise

@@ -60,10 +60,10 @@ class StoppableSignIn:
     def __init__(self, inner: SignIn, stop: Stop) -> None:
         self._inner, self._stop = inner, stop
 
-    def refresh(self, account: str) -> SignInStatus:
+    def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
         """See the port."""
         self._stop.check()
-        return self._inner.refresh(account)
+        return self._inner.refresh(account, renews=renews)
 
     def status(self, account: str) -> SignInStatus:
         """See the port; it asks nobody, so a stop does not matter."""

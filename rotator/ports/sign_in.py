@@ -57,9 +57,11 @@ class SignIn(Protocol):
     def status(self, account: str) -> SignInStatus:
         """Return who is signed in, by the cache only."""
 
-    def refresh(self, account: str) -> SignInStatus:
+    def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
         """Make sure, silently, that there is an access token with some minutes left.
 
+        `renews`: ask Entra for another one although there is one, so that a sign-in that was ended shows. When Entra
+        cannot be asked, the one that there is will do.
         Raises SignInRequiredError when a person must sign in, TransientError when Entra cannot be asked now.
         """
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 
+from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import USERNAME
 from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, start_device_login
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
@@ -239,6 +240,32 @@ def test_sign_in_that_entra_ended_is_left_alone_until_somebody_signs_in(stage: S
     assert json.loads(run(stage, "accounts", "--json", code=0))["accounts"][0]["signed_in"] is True
     assert daemon.stop() == 0
     assert daemon.list_events().count("sign_in_lapsed") == 1
+
+
+@pytest.fixture
+def revoked(stage: Stage) -> Iterator[None]:
+    """A sign-in that Entra ends while an access token has most of its hour left; sign-ins work again at the end."""
+    assert stage.start("logout", "build-bot").wait() == 0
+    log_in(stage)
+    stage.sandbox.entra.configure({"users": {USERNAME: {"revoked": True}}})
+    yield
+    stage.sandbox.entra.configure({"users": {USERNAME: {"revoked": False}}})
+    log_in(stage)
+
+
+@pytest.mark.usefixtures("revoked")
+def test_refresh_finds_a_sign_in_that_was_ended_while_its_access_token_is_valid(stage: Stage) -> None:
+    daemon = start_daemon(stage, work="30m", refresh="1s")
+    daemon.wait_for("sign_in_lapsed")
+    assert daemon.stop() == 0
+    assert "(AADSTS50173)" in run(stage, "status", "--check", code=10)
+
+
+@pytest.mark.usefixtures("revoked")
+def test_run_whose_token_is_refused_asks_entra_once_and_says_that_a_person_must_sign_in(stage: Stage) -> None:
+    stage.faults.add(Fault("azure_devops", "status", status=401, times=None))
+    assert "rotator login build-bot" in run(stage, "once", code=10)
+    assert "build-bot must sign in again" in run(stage, "status", code=0)
 
 
 def run(stage: Stage, *words: str, code: int) -> str:

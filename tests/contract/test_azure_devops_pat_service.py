@@ -22,6 +22,7 @@ from rotator.errors import (
     DeniedError,
     RejectedError,
     RotatorError,
+    SignInRequiredError,
     StoppedError,
     TransientError,
     UnknownOutcomeError,
@@ -267,7 +268,8 @@ def test_list_holds_a_pat_once_when_two_pages_show_it(azure_devops: SandboxAzure
 def test_sign_in_page_is_a_refusal_when_it_comes_in_place_of_json(
     azure_devops: SandboxAzureDevOps, method: str, status: int
 ) -> None:
-    azure_devops.plant("html", status=status)
+    """What only reads is sent once more, with a new token."""
+    azure_devops.plant("html", status=status, times=None)
 
     error = fail(lambda: act(azure_devops, method))
 
@@ -275,14 +277,14 @@ def test_sign_in_page_is_a_refusal_when_it_comes_in_place_of_json(
     assert error.code == "sign_in_page"
     assert error.status == status
     assert f"rotator login {ACCOUNT}" in error.fix
-    assert len(azure_devops.requests()) == 1
+    assert len(azure_devops.requests()) == (2 if method == "GET" else 1)
 
 
 @pytest.mark.parametrize("location", ["https://[::1", f"https://{'a7b2' * 13}.example/"])
 def test_redirect_is_a_refusal_when_its_address_is_no_address_or_holds_a_pat(
     azure_devops: SandboxAzureDevOps, location: str
 ) -> None:
-    azure_devops.plant("status", status=302, body={}, headers={"Location": location})
+    azure_devops.plant("status", status=302, body={}, headers={"Location": location}, times=None)
     error = fail(lambda: act(azure_devops, "GET"))
     assert (type(error), error.code) == (DeniedError, "sign_in_page")
     assert "a7b2" * 13 not in error.message
@@ -424,6 +426,26 @@ def test_refusal_names_reason_and_fix_when_the_bearer_is_not_accepted(
     assert error.request_id is not None
     assert error.request_id in error.message
     assert f"rotator login {ACCOUNT}" in error.fix
+    first, second = azure_devops.requests()  # the second with a new token, in case it was the token
+    assert first.headers["authorization"] != second.headers["authorization"]
+    assert first.body == second.body
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_refused_bearer_is_replaced_once_and_the_call_goes_on(azure_devops: SandboxAzureDevOps, method: str) -> None:
+    pat = azure_devops.add_pat("npm-feed")
+    azure_devops.plant("status", method, status=401)
+    act(azure_devops, method, pat.authorization_id)
+    assert azure_devops.bearers.refused == 1
+
+
+def test_refused_bearer_says_that_a_person_must_sign_in_when_entra_gives_no_other(
+    azure_devops: SandboxAzureDevOps,
+) -> None:
+    azure_devops.bearers.revoked.add(ACCOUNT)
+    azure_devops.plant("status", status=401, times=None)
+    error = fail(lambda: act(azure_devops, "GET"))
+    assert isinstance(error, SignInRequiredError)
     assert len(azure_devops.requests()) == 1
 
 
@@ -465,7 +487,7 @@ def test_claims_challenge_is_a_refusal_when_it_comes_again(azure_devops: Sandbox
 @pytest.mark.parametrize("claims", ["", "===", "_w", "not base64!"])
 def test_claims_challenge_is_a_refusal_when_it_is_unreadable(azure_devops: SandboxAzureDevOps, claims: str) -> None:
     challenge = {"WWW-Authenticate": f'Bearer error="insufficient_claims", claims="{claims}"'}
-    azure_devops.plant("status", status=401, headers=challenge)
+    azure_devops.plant("status", status=401, headers=challenge, times=None)
 
     error = fail(lambda: act(azure_devops, "GET"))
 

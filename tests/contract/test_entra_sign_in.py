@@ -401,6 +401,34 @@ def test_fetch_bearer_forwards_the_challenge_when_given_claims(stage: Stage) -> 
     assert not after.value.same_as(before.value)
 
 
+def test_refused_token_is_replaced_and_not_again_within_five_minutes(stage: Stage) -> None:
+    """A service may refuse every token for a reason of its own."""
+    stage.login()
+    refused = stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    for minutes, renewed, is_same in ((0, 1, False), (0, 1, True), (3, 1, True), (3, 2, False)):
+        stage.world.clock.advance(timedelta(minutes=minutes))
+        given = stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE, refused=refused.value)
+        assert len(stage.token_calls("refresh_token")) == renewed
+        assert given.value.same_as(refused.value) is is_same
+        refused = given
+
+
+def test_ended_sign_in_shows_in_spite_of_a_cached_token_when_it_is_renewed(stage: Stage) -> None:
+    """Also when a service refuses that token."""
+    stage.login()
+    cached = stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    stage.world.clock.advance(timedelta(minutes=1))
+    stage.configure_user(revoked=True)
+    assert stage.sign_in.refresh(ACCOUNT).username is not None
+    for renew in (
+        lambda: stage.sign_in.refresh(ACCOUNT, renews=True),
+        lambda: stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE, refused=cached.value),
+    ):
+        with pytest.raises(SignInRequiredError) as failed:
+            renew()
+        assert failed.value.code == "sign_in_revoked"
+
+
 OUTAGES = [
     Fault("entra", "status", status=503, times=None),
     Fault("entra", "lost_before", times=None),
@@ -423,6 +451,7 @@ def test_fetch_bearer_uses_the_cached_token_when_entra_fails_and_it_is_still_val
     stage.world.faults.add(fault)
     assert stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE).value.same_as(cached.value)
     assert stage.sign_in.refresh(ACCOUNT).access_expires_at == cached.expires_at
+    assert stage.sign_in.refresh(ACCOUNT, renews=True).access_expires_at == cached.expires_at
     with pytest.raises(RotatorError):
         stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE, claims="{}")
     stage.world.clock.advance(timedelta(minutes=3))

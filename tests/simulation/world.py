@@ -594,7 +594,7 @@ class MortalSignIn:
     def __init__(self, world: World, life: Life) -> None:
         self._world, self._life = world, life
 
-    def refresh(self, account: str) -> SignInStatus:
+    def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
         """See the port."""
         self._life.check()
         if account in self._world.pats.signed_out:

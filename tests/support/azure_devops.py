@@ -34,15 +34,24 @@ class SandboxBearers:
         self._tokens: dict[str, AccessToken] = {}
         self.claims: list[str] = []
         """The claims challenges that were answered with a new token."""
+        self.refused = 0
+        """How many refused tokens were to be replaced."""
         self.signed_out: set[str] = set()
+        self.revoked: set[str] = set()
+        """Whose sign-in was ended: the token in the cache stays as it is, and no other is given."""
 
-    def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
-        """Return a token with some minutes left, or a new one for a claims challenge."""
+    def fetch_bearer(
+        self, account: str, scope: str, *, claims: str | None = None, refused: SecretValue | None = None
+    ) -> Bearer:
+        """Return a token with some minutes left, or a new one for a claims challenge or in place of a refused one."""
         assert scope == AZURE_DEVOPS_SCOPE
-        if account in self.signed_out:
+        if account in self.signed_out or (account in self.revoked and (claims or refused)):
             raise SignInRequiredError(f"nobody is signed in for {account}", account=account)
         if claims is not None:
             self.claims.append(claims)
+        if refused is not None:
+            self.refused += 1
+        if claims is not None or refused is not None:
             self._tokens.pop(account, None)
         token = self._tokens.get(account)
         if token is None or token.expires_at < self._world.clock.now() + timedelta(minutes=5):

@@ -234,19 +234,23 @@ class ScriptedPats(FakePatService):
 
 
 class FakeSignIn:
-    """Port SignIn: everybody is signed in, but those in `refusals`. `calls` lists the accounts asked for."""
+    """Port SignIn: everybody is signed in, but those in `refusals`. `calls` lists the accounts asked for.
+
+    What is refused to accounts in `cached` shows when the token is renewed, and not before.
+    """
 
     def __init__(self) -> None:
         self.refusals: dict[str, Exception] = {}
+        self.cached: set[str] = set()
         self.damage: TokenCacheDamage | None = None
         self.calls: list[str] = []
         self.refreshed_at: dict[str, datetime] = {}
         self.generations: dict[str, str] = {}
 
-    def refresh(self, account: str) -> SignInStatus:
+    def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
         """See the port."""
         self.calls.append(account)
-        if account in self.refusals:
+        if account in self.refusals and (renews or account not in self.cached):
             raise self.refusals[account]
         return SignInStatus(account, f"{account}@contoso.com", refreshed_at=self.refreshed_at.get(account))
 

@@ -172,3 +172,15 @@ def test_status_forecasts_what_falls_due_before_a_sign_in_ends() -> None:
         "The sign-in of build-bot ends in 6 days (2026-12-03 09:00Z): 2 PATs due before, 1 after.",
         "    fix: Sign in before that: `rotator login build-bot`.",
     ]
+
+
+def test_refresh_job_finds_what_a_cached_token_hides() -> None:
+    """A run uses the token that there is; the job asks Entra for another one."""
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = REVOKED
+    world.sign_in.cached.add(ACCOUNT)
+    world.run()
+    assert load_memory(world).refusal is None
+    refresh_sign_ins(world.make_run())
+    assert load_memory(world).refusal is not None
+    assert [name for name, _ in world.told].count("sign_in_lapsed") == 1

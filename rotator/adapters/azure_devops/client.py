@@ -1,7 +1,7 @@
 """Sends calls to Azure DevOps: one session per thread, retries where they are safe, and only there.
 
 A GET is repeated after a lost answer, 429, 5xx and a garbled body. Anything that changes something is repeated
-only when it certainly was not carried out: after 429, and once after a claims challenge.
+only when it certainly was not carried out: after 429, and once with a new token after a 401.
 """
 
 from __future__ import annotations
@@ -60,16 +60,19 @@ class AzureDevOpsClient:
     def exchange(self, call: Call, credential: Credential) -> Reply:
         """Send a call and return the reply. Raises RemoteError, or what the source of the bearer raises."""
         deadline = self._clock.now() + self._max_wait
-        claims: str | None = None
+        renewed: SecretValue | None = None
         tries = 0
         while True:
             self._pass_gate(call, credential, deadline)
-            outcome = self._try_once(call, credential, claims)
+            header = credential.make_header()
+            outcome = self._try_once(call, credential, header)
             if isinstance(outcome, Reply):
                 return outcome
             tries += 1
-            if outcome.claims is not None and claims is None:
-                claims = outcome.claims
+            if outcome.is_refused and renewed is None:
+                renewed = credential.renew(header, outcome.claims)
+                if renewed is None:
+                    raise outcome.error
             elif not outcome.again or tries >= MOST_TRIES or not self._pause(outcome, tries, deadline):
                 raise outcome.error
 
@@ -89,8 +92,7 @@ class AzureDevOpsClient:
         self._stop.wait(backoff.total_seconds())
         return True
 
-    def _try_once(self, call: Call, credential: Credential, claims: str | None) -> Reply | Failure:
-        header = credential.make_header(claims)
+    def _try_once(self, call: Call, credential: Credential, header: SecretValue) -> Reply | Failure:
         self._stop.check()
         answer = self._send(call, header)
         if isinstance(answer, Failure):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 from typing import Protocol
 
-from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, BearerSource
+from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer, BearerSource
 from rotator.domain.secret_value import SecretValue
+
+_BEARER = "Bearer "
 
 
 class Credential(Protocol):
@@ -16,8 +18,14 @@ class Credential(Protocol):
     def throttle_key(self) -> str:
         """Whose calls wait together when the service asks to slow down."""
 
-    def make_header(self, claims: str | None) -> SecretValue:
-        """Return the header's value. `claims` is a claims challenge to satisfy with a fresh token."""
+    def make_header(self) -> SecretValue:
+        """Return the header's value."""
+
+    def renew(self, refused: SecretValue, claims: str | None) -> SecretValue | None:
+        """Return another value in place of one that the service refused; None when there is none.
+
+        `claims` is the claims challenge that came with the refusal.
+        """
 
 
 class AccountBearer:
@@ -32,10 +40,15 @@ class AccountBearer:
         """The account: the service counts by user."""
         return f"account {self._account}"
 
-    def make_header(self, claims: str | None) -> SecretValue:
+    def make_header(self) -> SecretValue:
         """Return a bearer, refreshed when needed; raises what BearerSource raises."""
-        bearer = self._bearers.fetch_bearer(self._account, AZURE_DEVOPS_SCOPE, claims=claims)
-        return SecretValue(f"Bearer {bearer.value.reveal()}")
+        return _make_bearer(self._bearers.fetch_bearer(self._account, AZURE_DEVOPS_SCOPE))
+
+    def renew(self, refused: SecretValue, claims: str | None) -> SecretValue | None:
+        """Return what one forced refresh gives; raises what BearerSource raises, such as that a person must sign in."""
+        token = SecretValue(refused.reveal().removeprefix(_BEARER))
+        bearer = self._bearers.fetch_bearer(self._account, AZURE_DEVOPS_SCOPE, claims=claims, refused=token)
+        return None if bearer.value.same_as(token) else _make_bearer(bearer)
 
 
 class PatBasic:
@@ -50,7 +63,15 @@ class PatBasic:
         """The organization: only the answer tells whose PAT it is."""
         return f"probes of {self._organization}"
 
-    def make_header(self, claims: str | None) -> SecretValue:
-        """Always the same: a PAT satisfies no claims challenge."""
+    def make_header(self) -> SecretValue:
+        """Always the same."""
         coded = base64.b64encode(f":{self._value.reveal()}".encode()).decode()
         return SecretValue(f"Basic {coded}")
+
+    def renew(self, refused: SecretValue, claims: str | None) -> SecretValue | None:
+        """Nothing replaces a PAT."""
+        return None
+
+
+def _make_bearer(bearer: Bearer) -> SecretValue:
+    return SecretValue(f"{_BEARER}{bearer.value.reveal()}")

@@ -62,10 +62,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Failure:
-    """A call that failed. `again`: it may be sent once more. `claims`: it may be, once this challenge is satisfied."""
+    """A call that failed. `again`: it may be sent once more.
+
+    `is_refused`: nothing was done, because the credential was not accepted: it may be sent once more with another one.
+    `claims` is the challenge that came with that.
+    """
 
     error: RemoteError
     again: bool = False
+    is_refused: bool = False
     claims: str | None = None
 
 
@@ -84,7 +89,7 @@ def read_answer(call: Call, answer: Answer) -> Reply | Failure:
     """Return the reply, or why there is none and whether the call may be repeated."""
     status, trace = answer.status, answer.trace
     if status == 203 or 300 <= status < 400:
-        return Failure(_sign_in_page(call, answer))
+        return _sign_in_page(call, answer)
     document = parse_json(answer.body)
     type_key, message = _framework_error(document)
     if status >= 400 and (type_key == "InvalidAccessException" or "ervice principals are not" in message):
@@ -115,7 +120,7 @@ def _read_success(call: Call, answer: Answer, document: object | None) -> Reply 
     if document is not None:
         return Reply(document, answer.trace)
     if answer.is_html and call.is_harmless:
-        return Failure(_sign_in_page(call, answer))
+        return _sign_in_page(call, answer)
     return _broken(call, answer, "malformed_answer", "it answered with something that is not JSON")
 
 
@@ -135,7 +140,7 @@ def _refused_bearer(call: Call, answer: Answer, message: str) -> Failure:
         f"Sign in again ({call.login}), and check that the user has access to the organization {call.organization}.",
     )
     # A 401 was refused at the door: nothing was done, so the same request may go out again.
-    return Failure(error, claims=_find_claims(answer.headers.get("WWW-Authenticate", "")))
+    return Failure(error, is_refused=True, claims=_find_claims(answer.headers.get("WWW-Authenticate", "")))
 
 
 def _find_claims(challenge: str) -> str | None:
@@ -157,11 +162,12 @@ def _find_host(address: str) -> str | None:
         return None
 
 
-def _sign_in_page(call: Call, answer: Answer) -> RemoteError:
-    """Return the error for a page in place of JSON: the service, or something in front of it, wants a sign-in."""
+def _sign_in_page(call: Call, answer: Answer) -> Failure:
+    """Return the failure for a page in place of JSON: the service, or something in front of it, wants a sign-in."""
     host = _find_host(answer.headers.get("Location", ""))
     what = f"it redirected to {redact_text(host)}" if host else f"it answered {answer.status} with a sign-in page"
-    return make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: run {call.login}. {_NO_PAGE}")
+    error = make_denied(call, answer.trace, "sign_in_page", what, f"Sign in again: run {call.login}. {_NO_PAGE}")
+    return Failure(error, is_refused=call.is_harmless)
 
 
 def _rejected(call: Call, trace: Trace, message: str) -> RemoteError:

@@ -40,6 +40,8 @@ FRESH = timedelta(minutes=5)
 """An access token with this much left is used without asking Entra."""
 USABLE = timedelta(seconds=30)
 """An access token with this much left is used when Entra cannot be asked."""
+RENEWED_AT_MOST = timedelta(minutes=5)
+"""How often a token is replaced because a service refuses it, which may have nothing to do with the token."""
 _POLL_FAILURES = 5
 _LONGEST_POLL_PAUSE = 60
 _WAITING = ("authorization_pending", "slow_down")
@@ -69,6 +71,7 @@ class EntraSignIn:
         self._http = http
         self._clock = clock
         self._stop = stop
+        self._renewed_at: dict[str, datetime] = {}
         # Whoever waits for a refresh waits for its two requests, not for ever.
         patience = 2 * http.total_timeout + timedelta(seconds=10)
         self._locks = {
@@ -76,27 +79,55 @@ class EntraSignIn:
             for name, known in self._accounts.items()
         }
 
-    def refresh(self, account: str) -> SignInStatus:
-        """Make sure that an access token for Azure DevOps with some minutes left can be had, silently."""
-        self.fetch_bearer(account, AZURE_DEVOPS_SCOPE)
+    def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
+        """See the port."""
+        known = self._find(account)
+
+        def load(least: timedelta) -> Bearer | None:
+            is_wanted = least is USABLE or not renews
+            return self._load_bearer(known, AZURE_DEVOPS_SCOPE, least) if is_wanted else None
+
+        self._fetch(known, AZURE_DEVOPS_SCOPE, None, load)
         return self.status(account)
 
-    def fetch_bearer(self, account: str, scope: str, *, claims: str | None = None) -> Bearer:
+    def fetch_bearer(
+        self, account: str, scope: str, *, claims: str | None = None, refused: SecretValue | None = None
+    ) -> Bearer:
         """Return a token with five minutes or more left; one with less only when Entra cannot be asked.
 
-        `claims` is a claims challenge: the cached token does not satisfy it, so one refresh is made with it.
+        `claims` is a claims challenge: the cached token does not satisfy it, so one refresh is made with it. `refused`
+        is a token that a service did not accept: it is replaced, though not twice within five minutes.
         """
         known = self._find(account)
-        cached = None if claims else self._load_bearer(known, scope, FRESH)
+
+        spent = refused if refused is not None and self._may_renew(account) else None
+
+        def load(least: timedelta) -> Bearer | None:
+            return None if claims else self._load_bearer(known, scope, least, spent)
+
+        return self._fetch(known, scope, claims, load)
+
+    def _may_renew(self, account: str) -> bool:
+        """Whether a refused token may be replaced now; that is then noted."""
+        now, last = self._clock.now(), self._renewed_at.get(account)
+        if last is not None and timedelta(0) <= now - last < RENEWED_AT_MOST:
+            return False
+        self._renewed_at[account] = now
+        return True
+
+    def _fetch(
+        self, known: EntraAccount, scope: str, claims: str | None, load: Callable[[timedelta], Bearer | None]
+    ) -> Bearer:
+        """Return what `load` finds in the cache with so much time left, else what Entra gives."""
+        cached = load(FRESH)
         if cached is not None:
             return cached
         try:
-            with self._locks[account]:
+            with self._locks[known.account.name]:
                 # Whoever held the lock before us may have done it.
-                cached = None if claims else self._load_bearer(known, scope, FRESH)
-                return cached or self._refresh(known, scope, claims)
+                return load(FRESH) or self._refresh(known, scope, claims)
         except TransientError:
-            cached = None if claims else self._load_bearer(known, scope, USABLE)
+            cached = load(USABLE)
             if cached is None:
                 raise
             return cached
@@ -245,10 +276,15 @@ class EntraSignIn:
     def _converse(self, known: EntraAccount, asked: Asked, cache: MemoryTokenCache) -> Conversation:
         return Conversation(known, asked, instance_discovery=self._instance_discovery, http=self._http, cache=cache)
 
-    def _load_bearer(self, known: EntraAccount, scope: str, least: timedelta) -> Bearer | None:
+    def _load_bearer(
+        self, known: EntraAccount, scope: str, least: timedelta, spent: SecretValue | None = None
+    ) -> Bearer | None:
+        """Return the token in the cache, unless it has less time left or is the spent one."""
         sign_in = self._load_sign_in(known)
         token = self._load_token(known, sign_in, scope) if sign_in else None
         if token is None:
+            return None
+        if spent is not None and spent.same_as(SecretValue(token["secret"])):
             return None
         expires_at = _make_moment(token["expires_on"])
         return Bearer(SecretValue(token["secret"]), expires_at) if expires_at - self._clock.now() >= least else None
