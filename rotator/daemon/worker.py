@@ -12,6 +12,7 @@ from rotator.domain.backoff import make_backoff
 from rotator.domain.events.daemon import JobFailed, JobRestored
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
+from rotator.engine.awareness import Awareness
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
@@ -31,6 +32,7 @@ class Worker:
         self._shops, self._beats, self._holder = shops, beats, holder
         self.failures: dict[JobName, int] = {}
         """How often each job has failed in a row; none that works is in it."""
+        self._awareness = Awareness()
 
     def do(self, name: JobName) -> timedelta:
         """Do a job, and return the span after which it is to be done again."""
@@ -54,7 +56,10 @@ class Worker:
 
     def _do(self, job: Job, run: RunContext) -> JobResult:
         with naming_bugs("the other jobs go on"):
-            return self._do_shared(job, run) if job.is_shared else job.act(run)
+            result = self._do_shared(job, run) if job.is_shared else job.act(run)
+            if job.name is JobName.HEARTBEAT:
+                self._awareness.look(run)
+            return result
 
     def _do_shared(self, job: Job, run: RunContext) -> JobResult:
         with run.services.database.begin() as work:
@@ -75,6 +80,7 @@ class Worker:
 
         def tell(event: Event, subject: str, /) -> None:
             self._beats.expect(job.name, job.budget)
+            self._awareness.hear(event, subject)
             run.progress(event, subject)
 
         return replace(run, progress=tell)

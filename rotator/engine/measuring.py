@@ -83,11 +83,12 @@ def measure(
         pats, runs = reading.inventory.load_all(), load_run_times(reading)
         verified = reading.job_runs.find_last(JobName.VERIFY_AUDIT, reading.now(), JobOutcome.SUCCEEDED)
         verdict, rotations = _read_log(run, reading, tally)
+        accounts = tuple(_measure_accounts(run, conditions, sign_ins, now))
         is_broken = verdict is None or bool(_find_subjects(conditions, ConditionKind.AUDIT_BROKEN))
         return Measurements(
             pats=tuple(_measure_pats(run, reading, pats, now)),
-            accounts=tuple(_measure_accounts(run, conditions, sign_ins, now)),
-            sources=tuple(_measure_sources(run, pats, conditions)) if runs.started_at is not None else (),
+            accounts=accounts,
+            sources=tuple(_measure_sources(run, accounts, pats, conditions)) if runs.started_at is not None else (),
             jobs=tuple(_measure_job(reading, job, runs) for job in JobName),
             rotations=rotations,
             requests=reading.request_counts.load(),
@@ -165,19 +166,24 @@ def _measure_accounts(
 
 
 def _measure_sources(
-    run: RunContext, pats: Iterable[ManagedPat], conditions: Sequence[Condition]
+    run: RunContext, accounts: Iterable[AccountFigures], pats: Iterable[ManagedPat], conditions: Sequence[Condition]
 ) -> Iterable[SourceFigures]:
-    """Yield every place that is depended on. One that was not looked at stays as the look before found it."""
-    accounts = run.services.accounts
-    pairs = {(account.name, place) for account in accounts for place in account.organizations}
+    """Yield every place that is depended on. One that was not looked at stays as the look before found it.
+
+    Entra is no source for an account that a person must sign in.
+    """
+    pairs = {(account.name, place) for account in run.services.accounts for place in account.organizations}
     pairs |= {(pat.account, pat.organization) for pat in pats}
+    signed_out = {account.name for account in accounts if account.needs_person or account.is_down}
     places = {
-        SourceKind.ENTRA: ({account.name for account in accounts}, ConditionKind.ACCOUNT_DOWN),
-        SourceKind.AZURE_DEVOPS: (set(map(name_organization, pairs)), ConditionKind.ORGANIZATION_DOWN),
-        SourceKind.KEY_VAULT: (set(map(name_vault, pats)), ConditionKind.VAULT_DOWN),
+        SourceKind.ENTRA: ({account.name for account in accounts}, signed_out),
+        SourceKind.AZURE_DEVOPS: (
+            set(map(name_organization, pairs)),
+            _find_subjects(conditions, ConditionKind.ORGANIZATION_DOWN),
+        ),
+        SourceKind.KEY_VAULT: (set(map(name_vault, pats)), _find_subjects(conditions, ConditionKind.VAULT_DOWN)),
     }
-    for kind, (sources, trouble) in places.items():
-        down = _find_subjects(conditions, trouble)
+    for kind, (sources, down) in places.items():
         for source in sorted(sources):
             yield SourceFigures(kind, source, source not in down)
 

@@ -103,7 +103,7 @@ class VaultNotes:
         if isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault":
             with self._guard:
                 self._failed.add(name_vault(pat))
-            self._record(VaultDown(code=error.code), name_vault(pat), is_down=True)
+            self._record(VaultDown(code=error.code, message=error.message), name_vault(pat), is_down=True)
 
     def list_working(self) -> list[ManagedPat]:
         """Return one ManagedPat of each vault that met no failure in this run."""
@@ -126,10 +126,10 @@ def _make_down_event(pair: Pair, error: RotatorError) -> Change:
     """Return what cannot be worked with now, as an event and its subject."""
     account, organization = pair
     if isinstance(error, SignInRequiredError):
-        return SignInLapsed(code=error.code), error.account
+        return SignInLapsed(code=error.code, message=error.message), error.account
     if not organization:
-        return AccountDown(code=error.code), account
-    return OrganizationDown(code=error.code), name_organization(pair)
+        return AccountDown(code=error.code, message=error.message), account
+    return OrganizationDown(code=error.code, message=error.message), name_organization(pair)
 
 
 def name_vault(pat: ManagedPat) -> str:

@@ -77,7 +77,7 @@ def _find_changes(run: RunContext, reading: Reading, account: str, change: Chang
     if days is not None and after.lapses_at is not None and (after.warned_days is None or days < after.warned_days):
         events.append(SignInEndForeseen(days=days, ends_at=after.lapses_at))
     if after.refusal is not None:
-        lapsed = SignInLapsed(code=after.refusal.code)
+        lapsed = SignInLapsed(code=after.refusal.code, message=after.refusal.message)
         events += [lapsed] if is_news(reading, lapsed, account) else []
     elif before.refusal is not None and account in find_lasting(reading, ConditionKind.SIGN_IN_NEEDED):
         events.append(SignInRestored())

@@ -268,6 +268,24 @@ def test_run_whose_token_is_refused_asks_entra_once_and_says_that_a_person_must_
     assert "build-bot must sign in again" in run(stage, "status", code=0)
 
 
+def test_organization_that_denies_is_named_by_status_and_by_a_daemon_that_starts_later(stage: Stage) -> None:
+    """Another process met it first, and nobody else would say it again."""
+    stage.faults.add(Fault("azure_devops", "status", status=403, times=None))
+    assert "403" in run(stage, "once", code=1)
+    head = run(stage, "status", code=0).splitlines()
+    assert "build-bot/contoso cannot be looked at since " in head[0]
+    assert head[1].startswith("    fix: ")
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_for("condition_found")
+    stage.faults.close()
+    stage.faults.clear()
+    daemon.wait_for("organization_restored")
+    assert daemon.stop() == 0
+    [found] = [line for line in daemon.read_log() if line["event"] == "condition_found"]
+    assert (found["kind"], found["subject"], found["code"]) == ("organization_down", "build-bot/contoso", "denied")
+    assert "cannot be looked at" not in run(stage, "status", code=0)
+
+
 def run(stage: Stage, *words: str, code: int) -> str:
     """What a command prints that ends with this code."""
     made = stage.start(*words)

@@ -12,8 +12,10 @@ import pytest
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Job, JobEnd, Workshop, Workshops
 from rotator.daemon.worker import LEAST_PAUSE, Worker
-from rotator.domain.events.places import ScanStarted
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import AccountDown, AccountRestored, ScanStarted
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult
 from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError
@@ -221,3 +223,36 @@ def test_workshop_stays_open_until_the_job_is_over_when_another_takes_its_place(
     assert bench.closed == ["first", "second"]
     bench.shops.close()
     assert bench.closed == ["first", "second", "third"]
+
+
+def test_heartbeat_tells_once_of_what_another_process_began_or_ended() -> None:
+    """At the start and later; what the daemon told itself is not told again."""
+    bench = Bench(JobName.HEARTBEAT)
+    run, kinds = bench.world.make_run(), ("condition_found", "condition_ended")
+
+    def note(event: Event) -> None:
+        with bench.world.database.begin() as work:
+            record(work, run, "build-bot", event, bench.world.clock.now())
+
+    def count() -> tuple[int, ...]:
+        return tuple(len(bench.list_told(kind)) for kind in kinds)
+
+    note(AccountDown(code="transient"))
+    bench.do()
+    bench.do()
+    assert count() == (1, 0)
+    [found] = bench.list_told("condition_found")
+    assert (found["subject"], found["kind"], found["code"]) == ("build-bot", "account_down", "transient")
+    note(AccountRestored())
+    bench.do()
+    bench.do()
+    assert count() == (1, 1)
+
+    def tell(run: RunContext) -> JobResult:
+        note(AccountDown(code="transient"))
+        run.progress(AccountDown(code="transient"), "build-bot")
+        return JobResult()
+
+    bench.act = tell
+    bench.do()
+    assert count() == (1, 1)

@@ -17,6 +17,7 @@ from rotator.domain.events.places import (
     ClockDoubted,
     OrganizationDown,
     SignInLapsed,
+    SignInRestored,
     VaultDown,
 )
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
@@ -126,6 +127,10 @@ def test_sources_are_up_unless_the_last_look_found_them_down() -> None:
         ("azure_devops", f"{ACCOUNT}/{ORGANIZATION}", True),
         ("key_vault", VAULT, True),
     ]
+    tell(world, ACCOUNT, SignInLapsed(code="x"))
+    assert list_down(measure_world(world)) == [("entra", ACCOUNT)]
+    tell(world, ACCOUNT, SignInRestored())
+    assert list_down(measure_world(world)) == []
     tell(world, ACCOUNT, AccountDown(code="x"))
     tell(world, f"{ACCOUNT}/{ORGANIZATION}", OrganizationDown(code="x"))
     tell(world, VAULT, VaultDown(code="x"))

@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
-from rotator.cli.output.status import render_status_head
+from rotator.cli.output.status import render_down, render_status_head
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
+from rotator.domain.words import say_moment
 from rotator.engine.alarm import Alarm, find_alarm, find_max_age
 from rotator.engine.context import RunContext
 from rotator.engine.report import RunReport
@@ -161,7 +162,7 @@ def test_check_is_red_when_something_waits_for_a_person_or_no_run_succeeded_late
     ("runs", "kinds", "expected"),
     [
         (RunTimes(), [], "No run has succeeded yet."),
-        (RunTimes(OLD, OLD), [ConditionKind.VAULT_DOWN], "Last successful run 4 h ago."),
+        (RunTimes(OLD, OLD), [ConditionKind.ROTATION_FAILING], "Last successful run 4 h ago."),
         (RunTimes(NOW, NOW), [SIGN_IN], "Last successful run just now; x must sign in again."),
         (RunTimes(NOW, NOW), [ConditionKind.AUDIT_BROKEN], "Last successful run just now; the audit log was altered."),
     ],
@@ -170,6 +171,22 @@ def test_status_begins_with_the_sentence_that_matters(
     runs: RunTimes, kinds: list[ConditionKind], expected: str
 ) -> None:
     assert render_status_head(runs, [Condition(kind, "x", NOW) for kind in kinds], NOW) == expected
+
+
+def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
+    """Three of them by name: the others are counted."""
+    kind = ConditionKind.ORGANIZATION_DOWN
+    down = [Condition(kind, f"build-bot/org-{number}", NOW, code="denied") for number in range(5)]
+    head = render_status_head(RunTimes(OLD, OLD), down[:1], NOW)
+    since = say_moment(NOW)
+    assert head == f"Last successful run 4 h ago; build-bot/org-0 cannot be looked at since {since} (denied)."
+    [fix] = render_down(down)
+    assert "`rotator scan`" in fix
+    many = render_status_head(RunTimes(OLD, OLD), down, NOW)
+    assert "org-2" in many
+    assert "org-3" not in many
+    assert many.endswith("; and 2 more cannot be used.")
+    assert list(render_down([])) == []
 
 
 @pytest.mark.parametrize(

@@ -88,12 +88,13 @@ def status(
 ) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
-    The first lines say when work last succeeded, which account a person must sign in, and what waits for that.
+    The first lines say when work last succeeded, which account a person must sign in, what waits for that, and
+    which account, organization or vault cannot be used.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import find_code_of_alarm
     from rotator.cli.output.alarm import render_findings
-    from rotator.cli.output.status import render_forecasts, render_needed, render_status_head
+    from rotator.cli.output.status import render_down, render_forecasts, render_needed, render_status_head
     from rotator.documents.status import make_status_document
     from rotator.engine.alarm import judge
 
@@ -104,7 +105,8 @@ def status(
         print_json(make_status_document(seen.rows, seen.accounts, seen.now, seen.runs, seen.pending))
     else:
         say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row))
-        for line in (*render_needed(seen.needed), *render_forecasts(seen.accounts, seen.now)):
+        fixes = (*render_needed(seen.needed), *render_down(seen.conditions))
+        for line in (*fixes, *render_forecasts(seen.accounts, seen.now)):
             say(cli, line)
         for line in render_findings(seen.findings) if check else ():
             say(cli, f"check: {line}")

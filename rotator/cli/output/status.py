@@ -10,6 +10,7 @@ from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
+from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import NeededSignIn, NextAction, PatState, PatStatus
@@ -33,18 +34,26 @@ _WHOLE = {
     ConditionKind.AUDIT_BROKEN: "the audit log was altered",
 }
 """What is wrong with no single PAT, and waits for a person."""
+_DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN, ConditionKind.VAULT_DOWN)
+"""What cannot be worked with, together with every PAT in it."""
+_MOST_DOWN = 3
+_WHY = {
+    ConditionKind.ACCOUNT_DOWN: "`rotator scan` asks again now, and says why.",
+    ConditionKind.ORGANIZATION_DOWN: "`rotator scan` asks again now, and says why.",
+    ConditionKind.VAULT_DOWN: "The PATs that wait for it say why, below.",
+}
 _ENTRA_NUMBER = re.compile(r"AADSTS\d+")
 _BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
 def render_status_head(
     runs: RunTimes,
-    conditions: Iterable[Condition],
+    conditions: Sequence[Condition],
     now: datetime,
     needed: Mapping[str, NeededSignIn] | None = None,
     rows: Sequence[PatStatus] = (),
 ) -> str:
-    """The sentence that matters: when a run last succeeded, who must sign in again, and what is wrong as a whole.
+    """The sentence that matters: when a run last succeeded, who must sign in again, what is wrong as a whole or down.
 
     `needed`: what is known of the accounts that a person must sign in; `rows`: every PAT.
     """
@@ -58,7 +67,23 @@ def render_status_head(
             said += f"; {_say_needed(found.subject, account, rows, now)}"
         elif found.kind in _WHOLE:
             said += f"; {_WHOLE[found.kind].format(clean(found.subject))}"
+    down = [found for found in conditions if found.kind in _DOWN]
+    for found in down[:_MOST_DOWN]:
+        cause = f" ({found.code})" if found.code else ""
+        said += f"; {_name_down(found)} since {say_moment(found.since)}{cause}"
+    if len(down) > _MOST_DOWN:
+        said += f"; and {len(down) - _MOST_DOWN} more cannot be used"
     return f"{said}."
+
+
+def _name_down(found: Condition) -> str:
+    return clean(CONDITIONS[found.kind].one.format(subject=found.subject))
+
+
+def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
+    """What a person can do about what cannot be worked with, said once for each kind."""
+    for kind in dict.fromkeys(found.kind for found in conditions if found.kind in _DOWN):
+        yield f"    fix: {CONDITIONS[kind].fix} {_WHY[kind]}"
 
 
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:

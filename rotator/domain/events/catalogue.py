@@ -107,6 +107,8 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.SchedulerRestarted,
     daemon.JobFailed,
     daemon.JobRestored,
+    daemon.ConditionFound,
+    daemon.ConditionEnded,
     daemon.MetricsFailed,
     daemon.MetricsRestored,
     daemon.PingFailed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rotator.domain.audit_event import Outcome
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
@@ -54,6 +56,23 @@ class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outco
 
 class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):
     """A job that had failed was done again."""
+
+
+class ConditionFound(
+    Event, name="condition_found", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """The daemon met a condition that it did not tell of itself: from before its start, or begun by another process."""
+
+    kind: str
+    message: str
+    since: datetime
+    code: str | None
+
+
+class ConditionEnded(Event, name="condition_ended", subject=SubjectKind.CONDITION):
+    """A condition that the daemon told of was ended by another process."""
+
+    kind: str
 
 
 class MetricsFailed(

@@ -38,6 +38,7 @@ class SubjectKind(StrEnum):
     JOB = auto()
     CHECK = auto()
     DAEMON = auto()
+    CONDITION = auto()
 
     @property
     def key(self) -> str:
@@ -45,7 +46,12 @@ class SubjectKind(StrEnum):
         return _KEYS.get(self, self.value)
 
 
-_KEYS = {SubjectKind.MANAGED_PAT: "name", SubjectKind.PAT: "authorization_id", SubjectKind.SECRET: "secret_name"}
+_KEYS = {
+    SubjectKind.MANAGED_PAT: "name",
+    SubjectKind.PAT: "authorization_id",
+    SubjectKind.SECRET: "secret_name",
+    SubjectKind.CONDITION: "subject",
+}
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ class SignInLapsed(
     """An account's sign-in no longer works; its PATs wait until a person signs it in."""
 
     code: str
+    message: str = ""
 
 
 class SignInRestored(Event, name="sign_in_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.SIGN_IN_NEEDED,)):
@@ -165,6 +166,7 @@ class AccountDown(
     """An account cannot be used now, although its sign-in was not refused; each run tries again."""
 
     code: str
+    message: str = ""
 
 
 class AccountRestored(Event, name="account_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.ACCOUNT_DOWN,)):
@@ -211,6 +213,7 @@ class OrganizationDown(
     """An account could not list the PATs of an organization; each run tries again."""
 
     code: str
+    message: str = ""
 
 
 class OrganizationRestored(
@@ -236,6 +239,7 @@ class VaultDown(
     """A vault did not answer, or answered unexpectedly, during work on a ManagedPat; it is tried again."""
 
     code: str
+    message: str = ""
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):

@@ -1,0 +1,40 @@
+"""What a process knows of the conditions that last: it tells those that another one began, or an earlier one, once."""
+
+from __future__ import annotations
+
+import threading
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.daemon import ConditionEnded, ConditionFound
+from rotator.domain.events.event import Event
+from rotator.domain.runbook import CONDITIONS
+from rotator.engine.context import RunContext
+
+
+class Awareness:
+    """The conditions that this process has told of. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: set[tuple[ConditionKind, str]] = set()
+
+    def hear(self, event: Event, subject: str) -> None:
+        """Note an event that this process tells."""
+        with self._lock:
+            self._told -= {(kind, subject) for kind in event.type.ends}
+            if event.type.begins is not None:
+                self._told.add((event.type.begins, subject))
+
+    def look(self, run: RunContext) -> None:
+        """Tell of each condition that lasts and was not told of yet, and of each that ended elsewhere."""
+        with run.services.database.read() as reading:
+            lasting = {(found.kind, found.subject): found for found in reading.conditions.load()}
+        with self._lock:
+            found, ended = lasting.keys() - self._told, self._told - lasting.keys()
+            self._told = set(lasting)
+        for key in sorted(found):
+            condition, headline = lasting[key], CONDITIONS[key[0]].one.format(subject=key[1])
+            told = ConditionFound(kind=key[0].value, message=headline, since=condition.since, code=condition.code)
+            run.progress(told, key[1])
+        for kind, subject in sorted(ended):
+            run.progress(ConditionEnded(kind=kind.value), subject)
