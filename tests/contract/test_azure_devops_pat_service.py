@@ -505,7 +505,7 @@ def test_forbidden_is_a_refusal_when_the_service_answers_403(azure_devops: Sandb
     assert "VS403283" in error.message
 
 
-@pytest.mark.parametrize("status", [None, 400, 401, 500])
+@pytest.mark.parametrize("status", [None, 400, 401, 403, 500])
 def test_service_principal_is_told_who_must_sign_in_when_refused(
     azure_devops: SandboxAzureDevOps, status: int | None
 ) -> None:

@@ -1,0 +1,155 @@
+"""Odd answers of the services to runs of the whole program, in this process: what it makes of each."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from rotator.adapters.database.schema import lifetime_limit
+from rotator.adapters.logs import reset_logging
+from rotator.cli.main import main
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import ORGANIZATION, VAULT
+from rotator.sandbox.world import Secret, SecretVersion
+from tests.acceptance.conftest import Rotator, config_of
+
+Document = dict[str, Any]
+DAY = timedelta(days=1)
+NAME = "npm-feed"
+LISTS = r"/tokens/pats\?(?!.*authorizationId)"
+"""Requests for lists, as faults name them, and not those for one PAT."""
+JSON = {"Content-Type": "application/json"}
+
+
+class Program:
+    """Runs commands in this process, signed in, with `npm-feed` adopted."""
+
+    def __init__(self, sandbox: Sandbox, capture: pytest.CaptureFixture[str]) -> None:
+        self.sandbox, self.world = sandbox, sandbox.world
+        self._capture = capture
+        self.run("inventory", "adopt", NAME)
+
+    def run(self, *words: str, code: int = 0) -> Document:
+        """Run a command to its expected end; what it printed."""
+        ended = main(["--config", config_of(self.sandbox), *words, "--json"])
+        said = self._capture.readouterr()
+        assert ended == code, said.out + said.err
+        document: Document = json.loads(said.out)
+        return document
+
+    def plant(self, service: str, method: str, path: str, status: int, body: object, times: int | None = None) -> None:
+        """Let such requests be answered so."""
+        fault = Fault(service, "status", method, path, times, status=status, body=body, headers=JSON)
+        self.world.faults.add(fault)
+
+    def find_row(self, name: str = NAME) -> Document:
+        """What `rotator status` says of a ManagedPat."""
+        found: Document = next(row for row in self.run("status")["pats"] if row["name"] == name)
+        return found
+
+    def list_asked_lifetimes(self) -> list[float]:
+        """How many days each mint asked for, the oldest first."""
+        now = self.world.clock.now()
+        sent = [json.loads(request.body) for request in self.world.record.all("azure_devops", "POST")]
+        return [round((datetime.fromisoformat(each["validTo"]) - now) / DAY) for each in sent]
+
+
+@pytest.fixture
+def program(sandbox: Sandbox, signed_in: Rotator, capsys: pytest.CaptureFixture[str]) -> Iterator[Program]:
+    """The program on the sandbox; what the command line changes of this process is undone."""
+    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
+    yield Program(sandbox, capsys)
+    sys.excepthook = hook
+    signal.signal(signal.SIGTERM, handler)
+    reset_logging()
+
+
+def age_limits(sandbox: Sandbox, hours: float) -> None:
+    """Let what was learned about lifetimes be that much older."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{sandbox.addresses.config_path.with_name('rotator.db')}")
+    with engine.begin() as work:
+        [learned_at] = work.execute(sqlalchemy.select(lifetime_limit.c.learned_at)).scalars()
+        work.execute(lifetime_limit.update().values(learned_at=learned_at - timedelta(hours=hours)))
+    engine.dispose()
+
+
+def names_in(entries: list[Document]) -> list[str]:
+    """The names of the ManagedPats in one list of a report."""
+    return [entry["name"] for entry in entries]
+
+
+def test_sound_pats_are_rotated_and_the_damage_is_told_once_when_lists_hold_odd_entries(program: Program) -> None:
+    program.world.faults.add(Fault("azure_devops", "odd", "GET", times=None))
+    report = program.run("once")
+    assert (names_in(report["rotated"]), report["failed"], report["blocked"]) == ([NAME], [], [])
+    assert program.run("once")["failed"] == []
+    told = [event for event in program.run("audit", "list")["events"] if event["event"] == "listing_damaged"]
+    assert len(told) == 1
+    names = [pat["display_name"] for pat in program.run("scan")["pats"]]
+    assert {"half \ufffd", "tab\ufffdnew\ufffdline\ufffdend"} <= set(names)
+
+
+def test_nobody_is_called_revoked_when_the_first_page_says_that_it_is_the_last(program: Program) -> None:
+    """Seen again, they are as they were."""
+    program.run("inventory", "adopt", "docs-site")
+    program.plant("azure_devops", "GET", LISTS, 200, {"continuationToken": None, "patTokens": []})
+    report = program.run("once", code=1)
+    assert report["blocked"] == []
+    assert {entry["error"]["code"] for entry in report["failed"]} == {"not_listed"}
+    program.world.faults.clear()
+    assert program.run("rotate", NAME)["failed"] == []
+    assert program.run("once")["failed"] == []
+    rows = [program.find_row(name) for name in (NAME, "docs-site")]
+    assert [(row["state"], row["last_error"]) for row in rows] == [("overlapping", None), ("ok", None)]
+
+
+def test_short_lifetime_is_taken_and_asked_for_until_an_expiry_is_near(program: Program) -> None:
+    """8 days are granted, and a rule of 7 days before the end is content with them."""
+    program.world.organizations[ORGANIZATION].max_lifetime = 8 * DAY
+    assert names_in(program.run("once")["rotated"]) == [NAME]
+    expires_at = datetime.fromisoformat(program.find_row()["expires_at"])
+    assert timedelta(days=7) < expires_at - program.world.clock.now() <= timedelta(days=8)
+    program.run("inventory", "adopt", "ci-build")
+    assert names_in(program.run("once")["rotated"]) == ["ci-build"]
+    age_limits(program.sandbox, hours=8)
+    program.run("inventory", "adopt", "release-notes")
+    assert names_in(program.run("once")["rotated"]) == ["release-notes"]
+    assert program.list_asked_lifetimes() == [30, 8, 30]
+
+
+def test_nothing_is_minted_when_the_secret_was_disabled_and_deleted(program: Program) -> None:
+    now = program.world.clock.now()
+    version = SecretVersion("0" * 32, "theirs", {}, None, False, now, now)
+    with program.world.lock:
+        secret = Secret(f"{ORGANIZATION}-{NAME}", [version], deleted_at=now)
+        program.world.vaults[VAULT].secrets[secret.name] = secret
+    [blocked] = program.run("once", code=1)["blocked"]
+    assert blocked["error"]["code"] == "secret_soft_deleted"
+    assert "deleted (and was disabled before)" in blocked["error"]["message"]
+    assert "recover" in blocked["error"]["fix"]
+    assert program.list_asked_lifetimes() == []
+
+
+def test_value_is_stored_when_a_secret_of_that_name_was_being_deleted(program: Program) -> None:
+    reason = {"code": "ObjectIsBeingDeleted"}
+    refusal = {"code": "Conflict", "message": f"Secret {NAME} is currently being deleted.", "innererror": reason}
+    program.plant("key_vault", "PUT", "/secrets/", 409, {"error": refusal}, times=2)
+    assert names_in(program.run("once")["rotated"]) == [NAME]
+    assert len(program.list_asked_lifetimes()) == 1
+
+
+def test_user_is_asked_to_sign_in_when_lists_are_refused_to_a_service_principal(program: Program) -> None:
+    refusal = {"typeKey": "InvalidAccessException", "message": "Service principals are not allowed to perform this."}
+    program.plant("azure_devops", "GET", LISTS, 401, refusal)
+    errors = [entry["error"] for entry in program.run("once", code=1)["failed"]]
+    assert {error["code"] for error in errors} == {"service_principal"}
+    assert all("as a user with `rotator login" in error["fix"] for error in errors)
+    assert program.list_asked_lifetimes() == []
