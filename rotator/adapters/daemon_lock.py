@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rotator.domain.words import say_moment
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import ConfigError, DatabaseLockedError
 
 _LONGEST = 200
 
@@ -20,17 +20,18 @@ _LONGEST = 200
 def only_daemon(database: Path, now: datetime) -> Iterator[None]:
     """Hold the lock of a database file. DatabaseLockedError `daemon_running`, which says who holds it, when it is held.
 
-    A file has one lock, by whichever symbolic link it is reached. DatabaseError when the lock's file cannot be made.
+    A file has one lock, by whichever symbolic link it is reached. ConfigError when the lock's file cannot be made: a
+    restart mends no wrong folder.
     """
     real = Path(os.path.realpath(database))  # `Path.resolve` raises what is no OSError where links form a loop
     path = real.with_name(f"{real.name}.daemon")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise DatabaseError(
-            f"the lock file {path} cannot be opened: {error.strerror}",
+        raise ConfigError(
+            [f"database: the lock file {path} cannot be opened: {error.strerror}"],
             code="daemon_lock",
-            fix="Give the user that runs rotator write access to the folder of the database.",
+            fix="Check the path in `database`, and give the user that runs rotator write access to its folder.",
         ) from error
     try:
         try:

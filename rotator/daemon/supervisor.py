@@ -47,7 +47,8 @@ Requests = queue.SimpleQueue[Request]
 class Supervisor:
     """Runs the daemon in the thread that calls it. `build` makes a workshop from the settings as they are then.
 
-    `is_serving` says whether the thread that serves the daemon's pages gets on, if there is one.
+    `is_serving` says whether the thread that serves the daemon's pages gets on, if there is one. `ask` tells the next
+    work that a person asked for it.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class Supervisor:
         holder: str,
         subject: str,
         is_serving: Callable[[], bool] = lambda: True,
+        ask: Callable[[], None] = lambda: None,
     ) -> None:
         self._shops, self._build, self._beats, self._host = shops, build, beats, host
         self._worker = Worker(shops, beats, holder)
         self._scheduler = make_scheduler(self._worker.do)
         self._progress, self._subject = progress, subject
-        self._is_serving = is_serving
+        self._is_serving, self._ask = is_serving, ask
 
     def run(self, requests: Requests, version: str) -> None:
         """Do the jobs until a stop is asked for, and return when all is over."""
@@ -97,6 +99,7 @@ class Supervisor:
         if request is Request.RELOAD:
             self._reload()
         elif request is Request.WORK:
+            self._ask()
             self._schedule(JobName.WORK, timedelta(0))
 
     def _look(self) -> None:

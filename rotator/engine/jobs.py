@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import Event as Flag
 
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.condition import ConditionKind
@@ -18,6 +19,7 @@ from rotator.engine.exit_codes import DONE, find_code_of_errors, find_code_of_re
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import notice_account_down
 from rotator.engine.refreshing import refresh_account
+from rotator.engine.retrying import retry_now
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
 from rotator.engine.status import NextAction, PatStatus, status_from
@@ -51,13 +53,29 @@ class Pulse:
         self.holder, self.began_at = holder, began_at
         self.work_began_at: datetime | None = None
         self.work_succeeded_at: datetime | None = None
+        self._asked = Flag()
+
+    def ask(self) -> None:
+        """Note that a person wants work to be done now, whatever waits after a failure. Any thread may call it."""
+        self._asked.set()
+
+    def take_asked(self) -> bool:
+        """Return whether a person wanted it since the last call."""
+        was_asked = self._asked.is_set()
+        self._asked.clear()
+        return was_asked
 
 
 def work_due(run: RunContext, pulse: Pulse) -> JobResult:
-    """Do what `rotator once` does. A run that found nothing to do leaves its time in the pulse, and nothing else."""
+    """Do what `rotator once` does. A run that found nothing to do leaves its time in the pulse, and nothing else.
+
+    When a person asked for it, what failed before does not wait until it would be tried again.
+    """
     began = begin_work(run)
     pulse.work_began_at = began.began_at
     try:
+        if pulse.take_asked():
+            retry_now(run)
         report = run_once(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))

@@ -81,6 +81,7 @@ class Daemon:
                 self._pulse.holder,
                 first.actor,
                 is_serving,
+                self._pulse.ask,
             )
             supervisor.run(requests, __version__)
 

@@ -21,8 +21,9 @@ TYPES: dict[object, str] = {str: "text", int: "number", bool: "yes or no", datet
 HEAD = """# Events
 
 Everything that rotator does or notices is one of these events. The audit log (`rotator audit list`) and the log on
-stderr use the same names and fields. The level of a log line is the event's severity; without `-v` the log shows
-`warning` and above, with `--quiet` only `critical`.
+stderr use the same names and fields. The level of a log line is the event's severity. Commands show `warning` and
+above, with `-v` also `info`, with `--quiet` only `critical`. `rotator daemon` shows `info` and above, with `--quiet`
+`warning` and above.
 
 - **Subject**: what the event is about. An organization is named together with its account, as `build-bot/contoso`.
 - **Fields**: `?` marks one that may be missing or null. In the audit log, an event about a ManagedPat also says

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.daemon_lock import only_daemon
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import ConfigError, DatabaseLockedError
 from tests.support.records import NOW
 
 
@@ -44,6 +44,6 @@ def test_second_daemon_is_refused_when_a_symbolic_link_leads_to_the_same_databas
 
 
 def test_daemon_is_refused_when_the_folder_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="cannot be opened") as refused, only_daemon(tmp_path / "no" / "r.db", NOW):
+    with pytest.raises(ConfigError, match="cannot be opened") as refused, only_daemon(tmp_path / "no" / "r.db", NOW):
         pytest.fail("it is held")
-    assert refused.value.exit_code == 1
+    assert refused.value.exit_code == 2

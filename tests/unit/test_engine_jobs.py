@@ -144,3 +144,23 @@ def test_audit_is_verified_and_the_daemon_says_that_it_lives() -> None:
         assert reading.job_runs.load_heartbeats() == (
             Heartbeat("daemon-1", began, world.clock.now(), began, pulse.work_succeeded_at),
         )
+
+
+def test_work_that_a_person_asked_for_tries_again_what_would_wait() -> None:
+    """Once: the next tick leaves it alone again, and what is not waiting stays as it is."""
+    world = make_world()
+    world.secrets.denied.add("set")
+    pulse = make_pulse(world)
+    work_due(world.make_run(), pulse)
+    failures = world.record(NAME).failures
+    work_due(world.make_run(), pulse)
+    assert world.record(NAME).failures == failures
+    pulse.ask()
+    work_due(world.make_run(), pulse)
+    assert world.record(NAME).failures == failures + 1
+    work_due(world.make_run(), pulse)
+    assert world.record(NAME).failures == failures + 1
+    world.secrets.denied.clear()
+    pulse.ask()
+    work_due(world.make_run(), pulse)
+    assert world.record(NAME).failures == 0
