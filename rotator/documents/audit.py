@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypedDict
@@ -12,6 +12,7 @@ from rotator.documents.document import (
     Document,
     ExactMoment,
     FailureDocument,
+    HasFailure,
     make_failure_document,
     write_exact_moment,
 )
@@ -50,6 +51,12 @@ class AuditEntryDocument(Document):
     event: Annotated[AuditEventDocument, "The event."]
 
 
+class UnreadAnchorsDocument(FailureDocument):
+    """Why the hashes beside one secret could not be read."""
+
+    name: Annotated[str, "Name of the PAT in rotator."]
+
+
 class AuditIntactDocument(Document):
     """The audit log is intact."""
 
@@ -57,6 +64,7 @@ class AuditIntactDocument(Document):
     events: Annotated[int, "How many events there are."]
     head: Annotated[str, "Hash of the newest event, in hex."]
     anchors: Annotated[int, "How many hashes noted in the vaults were found in the log."]
+    unread: Annotated[list[UnreadAnchorsDocument], "Secrets whose vault could not be asked for the hashes beside them."]
 
 
 class AuditFaultDocument(FailureDocument):
@@ -116,9 +124,16 @@ def make_entry_document(event: AuditEvent) -> AuditEntryDocument:
     return {"schema_version": SCHEMA_VERSION, "event": make_event_document(event)}
 
 
-def make_intact_document(*, events: int, head: str, anchors: int) -> AuditIntactDocument:
-    """Say that the chain holds."""
-    return {"schema_version": SCHEMA_VERSION, "valid": True, "events": events, "head": head, "anchors": anchors}
+def make_intact_document(events: int, head: str, anchors: int, unread: Mapping[str, HasFailure]) -> AuditIntactDocument:
+    """Say that the chain holds, and beside which secrets its heads could not be read."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "valid": True,
+        "events": events,
+        "head": head,
+        "anchors": anchors,
+        "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],
+    }
 
 
 def make_broken_document(error: AuditChainError) -> AuditBrokenDocument:

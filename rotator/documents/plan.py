@@ -52,6 +52,7 @@ class PlanDocument(Document):
 
     generated_at: Annotated[Moment, "When the plan was made."]
     has_changes: Annotated[bool, "Whether a run would change anything."]
+    signed_out: Annotated[list[str], "Accounts that a person must sign in first; what waits for that is blocked."]
     summary: Annotated[PlanSummary, "How many PATs have each action."]
     actions: Annotated[list[ActionDocument], "One for each managed PAT, and for each that a rule asks to take over."]
 
@@ -63,6 +64,7 @@ def make_plan_document(plan: Plan) -> PlanDocument:
         "schema_version": SCHEMA_VERSION,
         "generated_at": write_moment(plan.made_at),
         "has_changes": plan.has_changes,
+        "signed_out": list(plan.signed_out),
         "summary": {
             "rotate": len(plan.of_kind(ActionKind.ROTATE)),
             "retire": len(plan.of_kind(ActionKind.RETIRE)),

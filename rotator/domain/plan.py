@@ -45,6 +45,7 @@ class ActionReason(StrEnum):
     ADOPTION_BLOCKED = "adoption_blocked"
     EXPIRED = "expired"
     FORBIDDEN = "forbidden"
+    SIGN_IN_NEEDED = "sign_in_needed"
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,16 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every ManagedPat's action, the most urgent first. `postponed` are due, but over `max_rotations_per_hour`."""
+    """Every ManagedPat's action, the most urgent first.
+
+    `postponed` are due, but over `max_rotations_per_hour`. `signed_out` are the accounts that a person must sign in
+    before anything is done for their PATs, as far as the one who made the plan knows.
+    """
 
     made_at: datetime
     actions: tuple[Action, ...]
     postponed: tuple[str, ...] = ()
+    signed_out: tuple[str, ...] = ()
 
     @property
     def has_changes(self) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.places import AnchorRead
 from rotator.engine.auditing import ChainSummary, check_chain, load_events
 from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
 from rotator.engine.tags import AUDIT_HEAD_TAG
-from rotator.errors import AuditChainError
+from rotator.errors import AuditChainError, RotatorError
 from rotator.ports.database import Database
 from rotator.ports.secret_store import SecretLocation
 
@@ -24,19 +25,33 @@ class Anchor:
     hash: str
 
 
-def fetch_anchors(run: RunContext) -> tuple[Anchor, ...]:
-    """Return the anchors in all versions of all managed secrets. Errors of the vault pass through."""
+@dataclass(frozen=True)
+class AnchorSight:
+    """The anchors that could be read, and for the name of each other ManagedPat why its anchors could not."""
+
+    anchors: tuple[Anchor, ...]
+    unread: Mapping[str, RotatorError]
+
+
+def fetch_anchors(run: RunContext) -> AnchorSight:
+    """Return the anchors in all versions of all managed secrets. A vault that cannot be read hides no other one's."""
     with run.services.database.read() as reading:
         pats = reading.inventory.load_all()
-    found = []
+    found: list[Anchor] = []
+    unread: dict[str, RotatorError] = {}
     for pat in pats:
-        location = SecretLocation.of(pat)
         run.progress(AnchorRead(), pat.name)
-        for version in run.services.secrets.fetch_versions(location):
+        try:
+            with naming_bugs("the other secrets were read"):
+                versions = run.services.secrets.fetch_versions(SecretLocation.of(pat))
+        except RotatorError as error:
+            unread[pat.name] = error
+            continue
+        for version in versions:
             number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
             if number.isdecimal() and digest:
                 found.append(Anchor(pat.name, int(number), digest))
-    return tuple(found)
+    return AnchorSight(tuple(found), unread)
 
 
 def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> ChainSummary:

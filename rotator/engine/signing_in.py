@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum, auto
@@ -17,9 +17,10 @@ from rotator.domain.events.places import (
     SignOutStarted,
 )
 from rotator.domain.managed_pat import Failure
+from rotator.domain.plan import CHANGES, Action, ActionKind, ActionReason, Plan
 from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
-from rotator.engine.status import PatStatus
+from rotator.engine.status import NeededSignIn, PatStatus
 from rotator.errors import RotatorError
 from rotator.ports.clock import Clock
 from rotator.ports.database import Database
@@ -115,6 +116,25 @@ def make_account_status(sight: SignInSight, rows: Iterable[PatStatus]) -> Accoun
     moments = [moment for moment in due if moment is not None]
     before = sum(moment < ends_at for moment in moments)
     return AccountStatus(sight, Forecast(before, len(moments) - before))
+
+
+def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn]) -> Plan:
+    """Return the plan with nothing to be done for the accounts that a person must sign in first.
+
+    For people only: a run asks Entra.
+    """
+
+    def hold(action: Action) -> Action:
+        account = needed.get(action.pat.account)
+        if account is None or (action.kind not in CHANGES and action.kind is not ActionKind.ADOPT):
+            return action
+        failure, reason = account.explain(action.pat.account), ActionReason.SIGN_IN_NEEDED
+        return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=failure)
+
+    actions = tuple(map(hold, plan.actions))
+    held = {action.pat.name for action in actions if action.reason is ActionReason.SIGN_IN_NEEDED}
+    postponed = tuple(name for name in plan.postponed if name not in held)
+    return replace(plan, actions=actions, postponed=postponed, signed_out=tuple(sorted(needed)))
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,14 @@ def _put_first(row: PatStatus, pending: PendingRevocation | None) -> PatStatus:
 
 
 def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus:
-    """The row of a PAT whose account a person must sign in, unless it has a reason of its own to be left alone."""
+    """The row of a PAT whose account a person must sign in, unless it has a reason of its own to be left alone.
+
+    One that a person replaces by hand needs that first; its row says both.
+    """
     if needed is None or row.state in (PatState.PAUSED, PatState.BLOCKED):
         return row
+    if row.next_action is NextAction.REPLACE_BY_HAND:
+        return replace(row, last_error=row.last_error or needed.explain(row.account))
     state = row.state if row.state is PatState.EXPIRED else PatState.BLOCKED
     return replace(
         row,

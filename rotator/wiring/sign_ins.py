@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rotator.domain.sign_in import SignInMemory
-from rotator.engine.signing_in import AccountView, AppRegistration, SignInSight, view_account
+from rotator.engine.planning import plan_from
+from rotator.engine.signing_in import AccountView, AppRegistration, SignInSight, hold_for_sign_ins, view_account
+from rotator.engine.status import NeededSignIn, load_needed
 from rotator.errors import DatabaseError, RotatorError
 
 if TYPE_CHECKING:
+    from rotator.domain.plan import Plan
     from rotator.wiring.installation import Installation
 
 
@@ -38,6 +41,18 @@ def list_sights(installation: Installation, note: Callable[[str], None]) -> tupl
     except RotatorError as error:
         note(f"The sign-ins could not be read: {error.message}")
         return tuple(SignInSight(None, memory) for memory in memories.values())
+
+
+def make_plan_for_people(installation: Installation, note: Callable[[str], None]) -> Plan:
+    """Return what a run would do now, as far as it can without a person's sign-in."""
+    now = installation.clock.now()
+    plan = plan_from(installation.database, installation.policy, now)
+    with installation.database.read() as reading:
+        needed = load_needed(reading)
+    for sight in list_sights(installation, note):
+        if sight.is_signed_in(now) is False:
+            needed.setdefault(sight.memory.account, NeededSignIn(now, sight.memory))
+    return hold_for_sign_ins(plan, needed)
 
 
 def _load_memories(installation: Installation) -> dict[str, SignInMemory]:

@@ -8,11 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.cli.output.plan import render_action, render_plan
+from rotator.documents.plan import make_plan_document
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, Plan
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.sign_in import SignInMemory
 from rotator.engine.planning import plan_one
+from rotator.engine.signing_in import hold_for_sign_ins
+from rotator.engine.status import NeededSignIn
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NOW = datetime(2026, 12, 2, 9, 0, tzinfo=UTC)
@@ -151,3 +155,21 @@ def test_plan_line_stays_one_line_when_names_are_odd() -> None:
     [line, _] = render_plan(_plan_for((odd, None)))
     assert line.isprintable()
     assert r"con\x1b[31mtoso\n\u202eevil" in line
+
+
+def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() -> None:
+    """Said once for the account, also when none of its PATs is due."""
+    due, idle, other = (_make_pat("due", left=5), _make_pat("idle", left=25), _make_pat("other", left=5))
+    plan = _plan_for((due, None), (replace(other, account="other-bot"), None), (idle, None), postponed=("due",))
+    held = hold_for_sign_ins(plan, {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})
+    assert (held.has_changes, held.postponed) == (True, ())
+    lines = list(render_plan(held))
+    assert "`rotator login build-bot`" in lines[0]
+    assert lines[1:] == [
+        "x due  contoso  vso.packaging  5d left, blocked  (build-bot must sign in)",
+        "~ other  contoso  vso.packaging  5d left -> 30d  old revoked 2026-12-03 09:00Z  (rule ci: under 33% of 30d)",
+        "Plan: 1 to rotate, 1 blocked, 1 unchanged. Nothing changed.",
+    ]
+    alone = hold_for_sign_ins(_plan_for((idle, None)), {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})
+    assert "`rotator login build-bot`" in next(iter(render_plan(alone)))
+    assert make_plan_document(held)["signed_out"] == ["build-bot"]

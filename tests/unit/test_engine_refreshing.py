@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from rotator.cli.output.status import render_forecasts, render_needed, render_status_head, render_status_notes
+from rotator.cli.output.status import (
+    list_status_rows,
+    render_forecasts,
+    render_needed,
+    render_status_head,
+    render_status_notes,
+)
+from rotator.domain.policy import RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Alarm, find_alarm
 from rotator.engine.jobs import find_next_moment, refresh_sign_ins
@@ -16,6 +24,7 @@ from rotator.engine.status import NextAction, PatState, load_needed
 from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
 
 REVOKED = SignInRequiredError(
@@ -184,3 +193,15 @@ def test_refresh_job_finds_what_a_cached_token_hides() -> None:
     refresh_sign_ins(world.make_run())
     assert load_memory(world).refusal is not None
     assert [name for name, _ in world.told].count("sign_in_lapsed") == 1
+
+
+def test_pat_to_be_replaced_by_hand_says_so_although_its_account_must_sign_in() -> None:
+    """The person who signs in does not replace it, and a check must not keep silent about it."""
+    world = make_world(policy=make_policy(replace(RULE, action=RuleAction.ALERT)))
+    world.sign_in.refusals[ACCOUNT] = REVOKED
+    world.run()
+    [row] = [row for row in world.show_status() if row.name == NAME]
+    assert row.last_error is not None
+    assert (row.next_action, row.last_error.code) == (NextAction.REPLACE_BY_HAND, "sign_in_required")
+    assert next(list_status_rows([row], world.clock.now()))[-1] == "replace by hand, sign in"
+    assert list(render_status_notes([row])) == []

@@ -44,13 +44,13 @@ def once(cli: CliContext, dry_run: bool) -> int:
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:
-    from rotator.cli.console import print_json
+    from rotator.cli.console import note, print_json
     from rotator.cli.output.plan import print_plan
     from rotator.documents.report import make_dry_run_document
-    from rotator.engine.planning import plan_from
     from rotator.wiring.installation import make_run_id
+    from rotator.wiring.sign_ins import make_plan_for_people
 
-    made = plan_from(installation.database, installation.policy, installation.clock.now())
+    made = make_plan_for_people(installation, partial(note, cli))
     if cli.as_json:
         print_json(make_dry_run_document(made, make_run_id()))
     else:

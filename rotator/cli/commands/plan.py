@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
@@ -19,16 +21,19 @@ from rotator.cli.context import CliContext, common_options, examples
 @common_options
 @click.pass_obj
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:
-    """Show what a run would do now, and why. Asks no server and changes nothing."""
-    from rotator.cli.console import note_warnings, print_json
+    """Show what a run would do now, and why. Asks no server and changes nothing.
+
+    A PAT whose account a person must sign in first is shown as blocked.
+    """
+    from rotator.cli.console import note, note_warnings, print_json
     from rotator.cli.exit_codes import CHANGES_PENDING, DONE
     from rotator.cli.output.plan import print_plan
     from rotator.cli.session import open_installation
     from rotator.documents.plan import make_plan_document
-    from rotator.engine.planning import plan_from
+    from rotator.wiring.sign_ins import make_plan_for_people
 
     with open_installation(cli) as installation:
-        made = plan_from(installation.database, installation.policy, installation.clock.now())
+        made = make_plan_for_people(installation, partial(note, cli))
         note_warnings(cli, installation.policy_warnings)
     if cli.as_json:
         print_json(make_plan_document(made))

@@ -30,10 +30,13 @@ NO_PATS = (
 def render_plan(plan: Plan, *, ending: str = "Nothing changed.", everything: bool = False) -> Iterator[str]:
     """The plan's lines, made as they are read. Unchanged ManagedPats are only counted unless `everything`."""
     postponed = frozenset(plan.postponed)
+    for account in map(clean, plan.signed_out):
+        yield f"{account} must sign in: none of its PATs can be rotated until somebody runs `rotator login {account}`."
     for action in plan.actions:
         if everything or action.kind is not ActionKind.NONE:
             yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
-            if action.failure is not None and action.failure.fix:
+            is_said = action.reason is ActionReason.SIGN_IN_NEEDED
+            if action.failure is not None and action.failure.fix and not is_said:
                 yield f"    fix: {clean(action.failure.fix)}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
@@ -94,6 +97,8 @@ def _say_reason(action: Action) -> str:
             retry_at = action.pat.retry_at if action.reason is ActionReason.FAILED_BEFORE else None
             again = f"; tried again after {say_moment(retry_at)}" if retry_at else ""
             return action.failure.message + again
+        case ActionReason.SIGN_IN_NEEDED:
+            return f"{action.pat.account} must sign in"
         case ActionReason.TO_BE_CREATED:
             return "asked for with `rotator create`"
         case ActionReason.TO_BE_UPDATED:

@@ -13,7 +13,7 @@ from rotator.domain.job_run import RunTimes
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import NeededSignIn, NextAction, PatState, PatStatus
+from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, NextAction, PatState, PatStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
 
@@ -145,15 +145,21 @@ def _say_next(row: PatStatus, now: datetime) -> str:
     said = _NEXT.get(row.next_action)
     if said is None:
         return "-"
+    if _is_signed_out(row) and row.next_action is NextAction.REPLACE_BY_HAND:
+        said += ", sign in"
     if row.next_at is not None and row.next_at > now:
         return f"{said} {say_in(row.next_at, now)}"
     return said if row.next_action in _BY_HAND else f"{said} now"
 
 
+def _is_signed_out(row: PatStatus) -> bool:
+    return row.last_error is not None and row.last_error.code == SIGN_IN_REQUIRED
+
+
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
     """What is wrong with which PAT, each with who must do what. A sign-in that is needed is said once, at the top."""
     for row in rows:
-        if row.last_error is not None and not row.needs_sign_in:
+        if row.last_error is not None and not _is_signed_out(row):
             yield clean(f"{row.name}: {row.last_error.message}")
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")
