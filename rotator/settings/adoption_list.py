@@ -74,6 +74,8 @@ def _read_csv(path: Path, problems: list[Problem]) -> list[_Row]:
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_keys(dict.fromkeys(header, 1), 1, problems)
+        for name in sorted({name for name in header if header.count(name) > 1}):
+            _add(problems, 1, f'duplicate key "{name}": keep one')
         for fields in reader:
             if len(fields) > len(header):
                 _add(problems, reader.line_num, f"has {len(fields)} fields, the header has {len(header)}")
@@ -115,12 +117,7 @@ def _read_entries(source: Source, entries: list[object], problems: list[Problem]
         before = len(problems)
         _check_keys({key: source.problem_at((index, key), "", at_key=True).place.line for key in entry}, line, problems)
         if not nested and before == len(problems):
-            yield _Row(line, {key: _show_plain(value) for key, value in entry.items()})
-
-
-def _show_plain(value: object) -> str:
-    """The text of a value as it was written."""
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            yield _Row(line, {key: "" if value is None else str(value) for key, value in entry.items()})
 
 
 def _check_keys(lines: dict[str, int], line: int, problems: list[Problem]) -> None:

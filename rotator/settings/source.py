@@ -70,7 +70,7 @@ class Source:
 
 def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None = None, is_list: bool = False) -> Source:
     """The file read and parsed. ConfigError when there is nothing to parse; `what` names it: `settings`, `policy`;
-    `is_list`: it must contain a list, not keys."""
+    `is_list`: it must contain a list, not keys, and its values are read as texts, as they were written."""
     shown = show_path(path)
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -143,7 +143,7 @@ class _Parser:
             return self._read_mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*location, index)) for index, item in enumerate(node.value)]
-        return _read_scalar(node)
+        return _read_text(node) if self._is_list else _read_scalar(node)
 
     def _read_mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, object]:
         read: dict[str, object] = {}
@@ -210,6 +210,12 @@ def _read_plain(node: yaml.Node) -> object:
     if isinstance(node, yaml.MappingNode):
         return {str(key.value): None for key, _ in node.value}
     return [] if isinstance(node, yaml.SequenceNode) else _read_scalar(node)
+
+
+def _read_text(node: yaml.Node) -> str | None:
+    """A value as it was written, so that `007` stays what it is."""
+    text = str(node.value)
+    return None if getattr(node, "style", None) is None and text in _NULLS else text
 
 
 def _read_scalar(node: yaml.Node) -> str | int | float | bool | None:

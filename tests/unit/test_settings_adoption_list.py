@@ -63,6 +63,20 @@ def test_yaml_is_read_when_it_is_a_list_of_keys(tmp_path: Path) -> None:
     assert (second.account, second.organization, second.vault) == ("build-bot", "contoso", VAULT)
 
 
+@pytest.mark.parametrize("text", ["007", "1e3", "1_000", "0x10", "1", "on", "2026-12-01"])
+def test_yaml_value_is_taken_as_it_was_written(tmp_path: Path, text: str) -> None:
+    """A secret's name that looks like a number is not another one without its zeros."""
+    listed = f"- id: {FIRST}\n  name: {text}\n  secret: {text.replace('_', '-')}\n  replace_foreign: True\n"
+    [pat] = load_adoption_list(write(tmp_path, "pats.yaml", listed))
+    assert (pat.name, pat.secret_name, pat.replace_foreign) == (text, text.replace("_", "-"), True)
+
+
+@pytest.mark.parametrize("text", ["null", "~", ""])
+def test_yaml_value_is_missing_when_it_is_null(tmp_path: Path, text: str) -> None:
+    listed = f"- id: {FIRST}\n  name: a\n  secret: {text}\n"
+    assert "secret must not be empty" in read_problems(write(tmp_path, "pats.yaml", listed))[0]
+
+
 def test_every_bad_line_is_told_with_its_number_when_there_are_several(tmp_path: Path) -> None:
     text = f"""id,name,secret,vault,replace_foreign
 no-id,ci-build,ci,,
@@ -99,6 +113,7 @@ def test_every_bad_entry_is_told_when_the_file_is_yaml(tmp_path: Path) -> None:
         ("pats.csv", "", "lacks id, name, secret"),
         ("pats.csv", "id,name,secret\n", "lists no PAT"),
         ("pats.csv", "id,name,sekret\n", "unknown key"),
+        ("pats.csv", f"id,name,secret,secret\n{FIRST},a,b,c\n", '1: duplicate key "secret": keep one'),
         ("pats.csv", f'id,name,secret\n{FIRST},"a"b,c\n', "invalid CSV"),
         ("pats.yaml", "id: 1\n", "must contain a list"),
         ("pats.yaml", "- id: [\n", "invalid YAML"),
