@@ -146,13 +146,13 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         ProxyRefusedError,
         "proxy_refused",
         "the proxy did not connect to {host}: {reason}",
-        "Check http.proxy, its user and password, and what it may connect to; http.no_proxy names what goes past it.",
+        "Check http.proxy, its user and password, and what it may connect to; http.no_proxy lists what bypasses it.",
     ),
     (
         ProxyError,
         "proxy_failed",
         "no connection to the proxy, for {host}",
-        "Check http.proxy and that this host can reach it; http.no_proxy names what goes past it.",
+        "Check http.proxy and that this host can reach it; http.no_proxy lists what bypasses it.",
     ),
     (
         ssl.SSLCertVerificationError,
@@ -201,7 +201,7 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
     (
         AnswerLimitError,
         "answer_limit",
-        "{host} {reason}: that is no answer of this service",
+        "{host} {reason}: that is not an answer from this service",
         "Check the address in the settings, and that no proxy answers instead of the service.",
     ),
     (

@@ -78,7 +78,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
 def _make_question(plan: AdoptionPlan) -> str:
     if plan.proposals:
         return f"Adopt {say_pats(len(plan.proposals))}?"
-    return "May what these secrets hold now be written over?"
+    return "May rotator overwrite what these secrets hold now?"
 
 
 def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotator.daemon.beats import Beats
 from rotator.ports.pages import Page
 
-_UNMEASURED = ("nothing was measured yet",)
+_UNMEASURED = ("nothing has been measured yet",)
 
 
 class Health:

@@ -39,7 +39,7 @@ class Alarm(StrEnum):
 class Cause(StrEnum):
     """Why a check is red.
 
-    `stale`: no run succeeded lately. `overdue`: expired, or due for long and no rotation has begun. `expiring`: expires
+    `stale`: no recent run succeeded. `overdue`: expired, or due for long and no rotation has begun. `expiring`: expires
     soon, and cannot or will not be rotated before. `in_trouble`: failed or blocked.
     """
 

@@ -64,7 +64,7 @@ def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]
         for event in events:
             for anchor in wanted.pop(event.sequence, ()):
                 if anchor.hash != event.hash:
-                    raise _make_error(anchor, event.hash, "is another one now: the log was written anew")
+                    raise _make_error(anchor, event.hash, "has other content now: the log was rewritten")
             yield event
 
     summary = check_chain(compare())

@@ -35,10 +35,12 @@ def explain_left_behind(left: LeftBehind) -> Failure:
     identifier, name = left.pat.authorization_id, left.name
     by_hand = f"Revoke it in Azure DevOps, or adopt it with `rotator inventory adopt {identifier}`."
     if left.kind is LeftBehindKind.PENDING_REVOCATION:
-        message = f"PAT {identifier} of {name} was to be revoked, and lives on"
+        message = f"PAT {identifier} of {name} should have been revoked, but is still active"
         if not left.needs_person:
-            return Failure(LEFT_BEHIND, message, f"Each run asks again. If it lasts, revoke {identifier} by hand.")
-        message += f"; that {name} is no longer managed, so rotator only looks for it"
+            return Failure(
+                LEFT_BEHIND, message, f"Each run tries again. If it stays active, revoke {identifier} by hand."
+            )
+        message += f"; that {name} is no longer managed, so rotator only watches it"
         return Failure(LEFT_BEHIND, message, by_hand)
     if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a failed rotation of {name}"
@@ -68,16 +70,16 @@ def explain_sight(sight: Sight) -> str:
             return "what rotator wrote"
         case Holding.UNKNOWN_ROTATION:
             return (
-                f"what a rotation wrote that this database does not know ({sight.rotation_id}, for {sight.name}); "
-                "until `rotator inventory rebuild` explains it, nothing is rotated"
+                f"a value from a rotation that this database does not know ({sight.rotation_id}, for {sight.name}); "
+                "nothing is rotated until `rotator inventory rebuild` has explained it"
             )
         case Holding.USERS_PAT:
-            return f"a PAT of {sight.user}; which one, nothing can tell"
+            return f"a PAT of {sight.user}, but nothing shows which one"
         case Holding.SOMETHING_ELSE:
             if not sight.pat_shaped:
-                return "something that does not look like a PAT, and was sent nowhere"
+                return "something that does not look like a PAT, so it was sent nowhere"
             if sight.user is None:
-                return "something that looks like a PAT and does not sign in"
+                return "something that looks like a PAT but does not sign in"
             return f"a PAT that signs in as {sight.user}, not as {sight.expected}"
 
 
@@ -90,11 +92,11 @@ def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
             full = " (full access)" if obstacle.scopes == (FULL_ACCESS,) else ""
             return (
                 f"its scope {', '.join(obstacle.scopes)}{full} is denied by guardrails.deny_scopes",
-                "Choose only the scopes its consumers need; replace a PAT with more by hand, then adopt the new one.",
+                "Replace it by hand with a PAT that has only the scopes its consumers need, then adopt that one.",
             )
         case ObstacleKind.DUE_IMMEDIATELY:
             return (
-                f"a new one may live {longest} at most and would be due again immediately "
+                f"a new one may live {longest} at most, and would be due again immediately "
                 f"(rotate_before {obstacle.rotate_before})",
                 f"Set rotate_before of rule {obstacle.rule} below {longest}, or to a percentage.",
             )
@@ -149,7 +151,10 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
                 f"`rotator inventory forget {name}` first.",
             )
         case RefusalKind.REVOCATION_PENDING:
-            return f"it was to be revoked for {name}, and each run asks again", "If it is needed, adopt it by its id."
+            return (
+                f"it should have been revoked for {name}; each run tries again",
+                "If it is needed, adopt it by its id.",
+            )
         case RefusalKind.BEING_REVOKED:
             return f"it is being revoked for {name}", "If it is needed, try again in a few minutes."
         case RefusalKind.SENT_MINT:
@@ -208,7 +213,7 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             holds = explain_sight(refusal.sight) if refusal.sight is not None else "something else"
             return (
                 f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
-                f"If it may be written over: `rotator inventory adopt {refusal.reference} --replace-foreign`; else "
+                f"If it may be overwritten: `rotator inventory adopt {refusal.reference} --replace-foreign`; else "
                 "choose another secret with --secret NAME.",
             )
         case RefusalKind.OCCUPIED:
@@ -230,7 +235,7 @@ def _say_occupied(refusal: Refusal) -> tuple[str, str]:
         holds += f" for another PAT, {sight.authorization_id or 'which nothing names'}"
     return (
         f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
-        f"If it may be written over: `rotator inventory adopt {refusal.reference}`; else choose another secret with "
+        f"If it may be overwritten: `rotator inventory adopt {refusal.reference}`; else choose another secret with "
         "--secret NAME.",
     )
 
@@ -261,6 +266,6 @@ def _say_rebuild(refusal: Refusal) -> tuple[str, str]:
                 f"`rotator inventory forget {refusal.name}`, then rebuild again."
             )
         case _:
-            return "a rotation of another managed PAT accounts for its PAT", (
+            return "its PAT belongs to a rotation of another managed PAT", (
                 "Run `rotator once` until it is finished, then rebuild again."
             )

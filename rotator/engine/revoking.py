@@ -258,7 +258,7 @@ def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredS
         return _refuse(pending, f"secret {pat.secret_name} does not hold the value of {pat.authorization_id}")
     return ForeignWriteError(
         f"secret {pat.secret_name} in {pat.vault} was written by somebody else; "
-        f"{pending.authorization_id}, which still lives, was not revoked again",
+        f"{pending.authorization_id}, which is still active, was not revoked",
         fix=f"Find out who writes this secret, then `rotator rotate {pat.name}`.",
     )
 
@@ -267,7 +267,7 @@ def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation,
     """Refuse when something accounts for the PAT, or when it is not to be revoked any more."""
     asked = {item.authorization_id for item in reading.revocations.load() if item.belongs_to(pat)}
     if pending.authorization_id not in asked:
-        raise _refuse(pending, "its revocation is over meanwhile")
+        raise _refuse(pending, "its revocation is over by now")
     keeper = find_other_keeper(reading, pending.authorization_id, pat.name, now)
     if keeper is not None and (keeper.record is None or accounts_again(keeper.record, pending)):
         raise _refuse(pending, f"{keeper.name} accounts for it")

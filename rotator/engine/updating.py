@@ -41,7 +41,7 @@ class Change:
 def make_change(name: str, *, display_name: str | None, scopes: tuple[str, ...], lifetime: timedelta | None) -> Change:
     """Make a change of what a person gave. UsageError when it is none, or the display name can be none."""
     if display_name is None and not scopes and lifetime is None:
-        raise UsageError(f"say what of {name} is to change", fix="Use --scope, --display-name or --lifetime.")
+        raise UsageError(f"say what should change about {name}", fix="Use --scope, --display-name or --lifetime.")
     if display_name is not None:
         is_plain = display_name.strip() == display_name and make_harmless(display_name) == display_name
         if not display_name or not is_plain or strip_mark(display_name) != display_name:
@@ -124,7 +124,7 @@ def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
 def _check_has_pat(pat: ManagedPat) -> None:
     if not pat.has_pat:
         raise UsageError(
-            f"{pat.name} has no PAT yet: its first one is still to be made",
+            f"{pat.name} has no PAT yet: its first one has not been made yet",
             fix=f"`rotator once` makes it; `rotator inventory forget {pat.name}` gives it up.",
         )
 
@@ -135,7 +135,7 @@ def _check_ready(run: RunContext, name: str, rotation: Rotation | None) -> None:
         raise RotationError(
             f"{name} has a rotation that is not finished ({rotation.state.value})",
             code="rotation_not_finished",
-            fix="Run `rotator once` until it is, then update it.",
+            fix="Run `rotator once` until it has finished, then update it.",
         )
 
 

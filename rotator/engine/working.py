@@ -93,7 +93,7 @@ class PatWork:
             return
         if self._is_by_hand and held.has_open_rotation and is_settling(held.rotation):
             raise RotationError(
-                f"an interrupted rotation is still settling in {held.rotation.state.value}",
+                f"an interrupted rotation is still settling ({held.rotation.state.value})",
                 code="rotation_settling",
                 fix="Its last request may still take effect: run `rotator once` again when the settle time is over.",
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+import yaml
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import USERNAME
@@ -301,7 +302,8 @@ def test_daemon_that_is_told_to_work_tries_again_what_would_wait(stage: Stage) -
 def test_daemon_ends_with_2_and_the_reason_when_the_folder_of_its_database_is_wrong(stage: Stage) -> None:
     path = stage.sandbox.addresses.config_path
     before = path.read_text(encoding="utf-8")
-    path.write_text(before.replace("sqlite:///rotator.db", "sqlite:///nowhere/rotator.db"), encoding="utf-8")
+    wrong = {**yaml.safe_load(before), "database": "sqlite:///nowhere/rotator.db"}
+    path.write_text(yaml.safe_dump(wrong), encoding="utf-8")
     try:
         made = stage.start("daemon")
         assert made.wait() == 2, made.read()

@@ -144,7 +144,7 @@ def test_report_lines_are_one_per_fact_when_a_run_did_several_things() -> None:
     assert list(render_done(report, NOW)) == [
         "rotated  feed  (contoso): the old one stays valid until Wed 09:00Z (in 24 h)",
         "revoked  feed  (contoso): the old PAT (id-0)",
-        "postponed  later  (contoso): max_rotations_per_hour is reached, a later run rotates it",
+        "postponed  later  (contoso): max_rotations_per_hour is reached; a later run rotates it",
     ]
     assert list(render_failures(report)) == ["blocked  other  (contoso): the policy says no", "    fix: Ask for it."]
 

@@ -92,7 +92,7 @@ def test_plan_names_reason_and_fix_when_blocked() -> None:
     lines = list(render_plan(_plan_for((_make_pat("old-admin", left=5, scope="app_token"), None))))
     assert lines[0].startswith("x old-admin  contoso  app_token  5d left, blocked  (")
     assert "full access" in lines[0]
-    assert lines[1].startswith("    fix: Choose only the scopes its consumers need")
+    assert lines[1].startswith("    fix: Replace it by hand")
     assert lines[2] == "Plan: nothing to do, 1 blocked. Nothing changed."
 
 
@@ -104,7 +104,7 @@ def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> Non
         retry_at=NOW + timedelta(minutes=5),
     )
     lines = list(render_plan(_plan_for((failed, None))))
-    assert "wait  (the vault did not answer; tried again after 2026-12-02 09:05Z)" in lines[0]
+    assert "wait  (the vault did not answer; next try after 2026-12-02 09:05Z)" in lines[0]
     assert lines[-1] == "Plan: nothing to do, 1 waiting. Nothing changed."
 
 

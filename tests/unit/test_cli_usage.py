@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from rotator.cli.main import COMMANDS, main, rotator
 from rotator.sandbox.running import Sandbox
@@ -116,3 +117,32 @@ def test_warnings_of_the_policy_are_shown_by_config_check_and_plan(
     document = json.loads(capsys.readouterr().out)
     assert document["problems"] == []
     assert line in document["warnings"][0]
+
+
+def test_config_check_looks_at_the_files_and_folders_that_the_settings_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them at once, each with its setting. Nothing is made: neither a database nor a lock."""
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        path = sandbox.addresses.config_path
+    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = ["--config", str(path), "config", "check"]
+    assert main(config) == 0
+    before = sorted(path.parent.rglob("*"))
+    (path.parent / "old.key").write_text("short", encoding="utf-8")
+    cache = {"path": "away/cache.bin", "key": {"file": "no.key"}, "previous_keys": [{"file": "old.key"}]}
+    wrong = {
+        "database": "sqlite:///nowhere/rotator.db",
+        "token_cache": cache,
+        "http": {"ca_bundle": "old.key"},
+        "metrics_textfile": "gone/rotator.prom",
+    }
+    path.write_text(yaml.safe_dump({**whole, **wrong}), encoding="utf-8")
+    capsys.readouterr()
+    assert main(config) == 2
+    said = capsys.readouterr().err
+    for setting in (*wrong.keys() - {"token_cache", "http"}, "http.ca_bundle", "token_cache.path", "token_cache.key"):
+        assert f"{setting}: " in said
+    assert "token_cache.previous_keys" in said
+    (path.parent / "old.key").unlink()
+    assert sorted(path.parent.rglob("*")) == before

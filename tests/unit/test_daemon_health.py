@@ -22,7 +22,7 @@ def read(health: Health, path: str) -> tuple[int, str]:
 
 def test_daemon_is_not_ready_before_anything_was_measured() -> None:
     health = Health(Beats(FakeClock()), "text/x")
-    unmeasured = (503, "nothing was measured yet\n")
+    unmeasured = (503, "nothing has been measured yet\n")
     assert (read(health, "/metrics"), read(health, "/readyz")) == (unmeasured, unmeasured)
     assert read(health, "/healthz") == (200, "ok\n")
     assert health.find_page("/") is health.find_page("/metrics/") is None

@@ -140,7 +140,7 @@ def test_plugin_warns_of_what_has_a_date_and_is_content_otherwise() -> None:
     line, code = show(world, memory=memory)
     assert (line.partition(" |")[0], code) == ("ROTATOR WARNING: the sign-in of build-bot ends in 6 days", 1)
     line, code = show(make_alert_world(days_left=7.2))
-    said = "ROTATOR WARNING: npm-feed is to be replaced by hand and expires in 7 days"
+    said = "ROTATOR WARNING: npm-feed must be replaced by hand and expires in 7 days"
     assert (line.partition(" |")[0], code) == (said, 1)
 
 
@@ -151,7 +151,7 @@ def test_plugin_cannot_tell_when_the_database_cannot_be_read() -> None:
 
 def test_findings_are_a_line_each() -> None:
     lines = list(render_findings([Finding(Cause.STALE), Finding(Cause.DOWN, ("build-bot/contoso",))]))
-    assert lines == ["no run succeeded lately", "cannot be worked with: build-bot/contoso"]
+    assert lines == ["no recent run succeeded", "cannot be used: build-bot/contoso"]
 
 
 def test_failure_is_named_where_a_pat_is_in_trouble() -> None:

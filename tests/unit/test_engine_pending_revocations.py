@@ -707,7 +707,7 @@ def test_status_and_scan_tell_what_is_pending() -> None:
     assert rows[old].last_error is not None
     error = rows[old].last_error
     assert error is not None
-    assert "was to be revoked" in error.message
+    assert "should have been revoked" in error.message
     current = rows[world.record().authorization_id]
     assert (current.state, current.next_action) == (PatState.OK, NextAction.CONFIRM_REVOCATION)
     kinds = {entry.authorization_id: entry.kind.value for entry in scan(world.make_run()).entries}

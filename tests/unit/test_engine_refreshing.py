@@ -178,8 +178,8 @@ def test_status_forecasts_what_falls_due_before_a_sign_in_ends() -> None:
     account = make_account_status(SignInSight(None, memory), world.show_status())
     assert account.forecast == Forecast(due_before=2, due_after=1)
     assert list(render_forecasts([account], now)) == [
-        "The sign-in of build-bot ends in 6 days (2026-12-03 09:00Z): 2 PATs due before, 1 after.",
-        "    fix: Sign in before that: `rotator login build-bot`.",
+        "The sign-in of build-bot ends in 6 days (2026-12-03 09:00Z): 2 PATs fall due before that, 1 after it.",
+        "    fix: Sign in before then: `rotator login build-bot`.",
     ]
 
 

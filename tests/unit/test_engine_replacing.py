@@ -81,7 +81,7 @@ def test_first_rotation_replaces_a_pat_of_the_user_when_it_was_seen_at_adopting(
     [proposal] = adopt_now(world).proposals
     assert proposal.sight is not None
     assert proposal.sight.holding is Holding.USERS_PAT
-    assert "nothing can tell" in explain_sight(proposal.sight)
+    assert "nothing shows which one" in explain_sight(proposal.sight)
     assert world.record("deploy").confirmed_version == seen
     assert "deploy" in names_of(world.run(), OutcomeKind.ROTATED)
     world.finish("deploy")

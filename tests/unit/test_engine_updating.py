@@ -413,7 +413,7 @@ def test_change_is_refused_when_a_display_name_can_be_none(display_name: str) ->
 
 
 def test_change_is_refused_when_it_changes_nothing() -> None:
-    with pytest.raises(UsageError, match="is to change"):
+    with pytest.raises(UsageError, match="should change about"):
         make_change(NAME, display_name=None, scopes=(), lifetime=None)
 
 

@@ -28,14 +28,16 @@ def config() -> None:
 def check(cli: CliContext) -> None:
     """Show every problem in rotator.yaml and its policy at once, each with file, line and column.
 
-    A warning is about what works, but not as its author may think. Reads only these two files and contacts no service.
-    Exits with 2 if there is a problem.
+    A warning is about what works, but not as its author may think. If both files are right, the
+    files and folders that they name are looked at too: keys, CA bundle, database. Run it as the user that runs
+    rotator. It changes nothing, contacts no service, and exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
+    from rotator.wiring.checking import find_unusable
 
     with open_installation(cli) as installation:
         path = installation.settings_path
-        problems = check_files(path)
+        problems = check_files(path) or find_unusable(installation)
         warnings = [] if problems else installation.policy_warnings
         if cli.as_json:
             print_json(make_config_check_document(str(path), problems, warnings))

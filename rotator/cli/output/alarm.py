@@ -20,10 +20,10 @@ _WORDS = {
     Cause.OVERDUE: "overdue",
     Cause.EXPIRING: "will not be rotated in time",
     Cause.IN_TROUBLE: "failed or blocked",
-    Cause.DOWN: "cannot be worked with",
+    Cause.DOWN: "cannot be used",
     Cause.UNCONFIRMED: "revocation not confirmed",
-    Cause.FOR_PERSON: "waits for a person",
-    Cause.STALE: "no run succeeded lately",
+    Cause.FOR_PERSON: "needs a person",
+    Cause.STALE: "no recent run succeeded",
 }
 
 
@@ -44,7 +44,7 @@ def render_warnings(rows: Iterable[PatStatus], accounts: Iterable[AccountStatus]
             yield f"the sign-in of {clean(sight.memory.account)} ends {say_in(sight.lapses_at, now)}"
     for row in rows:
         if row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND and row.expires_at > now:
-            yield f"{clean(row.name)} is to be replaced by hand and expires {say_in(row.expires_at, now)}"
+            yield f"{clean(row.name)} must be replaced by hand and expires {say_in(row.expires_at, now)}"
 
 
 def render_plugin(

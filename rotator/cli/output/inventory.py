@@ -88,8 +88,8 @@ def render_pending(item: PendingRevocation) -> str:
     """The revocation that is not confirmed, since when, and how often it was requested."""
     asked = "once" if item.requests == 1 else f"{item.requests} times"
     return clean(
-        f"{item.name}: the revocation of {item.authorization_id} is not confirmed since {say_moment(item.since)} "
-        f"(requested {asked}); each run looks for it"
+        f"{item.name}: the revocation of {item.authorization_id} has not been confirmed since {say_moment(item.since)} "
+        f"(requested {asked}); each run checks again"
     )
 
 
@@ -138,7 +138,7 @@ def _render_managed(item: Managed) -> Iterator[str]:
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
     yield from _render_sight(item.sight)
     if item.confirms is not None:
-        yield clean(f"    the next rotation may write over version {item.confirms}")
+        yield clean(f"    the next rotation may overwrite version {item.confirms}")
 
 
 def _render_sight(sight: Sight) -> Iterator[str]:

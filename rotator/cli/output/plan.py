@@ -95,7 +95,7 @@ def _say_reason(action: Action) -> str:
             action.failure is not None
         ):
             retry_at = action.pat.retry_at if action.reason is ActionReason.FAILED_BEFORE else None
-            again = f"; tried again after {say_moment(retry_at)}" if retry_at else ""
+            again = f"; next try after {say_moment(retry_at)}" if retry_at else ""
             return action.failure.message + again
         case ActionReason.SIGN_IN_NEEDED:
             return f"{action.pat.account} must sign in"

@@ -82,7 +82,7 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.RETIRED:
             return f"the old PAT ({outcome.revoked_id})"
         case OutcomeKind.SETTLING if outcome.pending_id is not None:
-            return f"the revocation of {outcome.pending_id} is not confirmed yet; each run looks for it"
+            return f"the revocation of {outcome.pending_id} is not confirmed yet; each run checks again"
         case OutcomeKind.SETTLING:
             until = outcome.settles_until
             end = f" until {say_until(until, now)}" if until else ""
@@ -90,7 +90,7 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.HELD:
             return "another run is working on it"
         case OutcomeKind.POSTPONED:
-            return "max_rotations_per_hour is reached, a later run rotates it"
+            return "max_rotations_per_hour is reached; a later run rotates it"
         case _:
             return _say_reason(outcome)
 

@@ -35,7 +35,7 @@ _WHOLE = {
 }
 """What is wrong with no single PAT, and waits for a person."""
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN, ConditionKind.VAULT_DOWN)
-"""What cannot be worked with, together with every PAT in it."""
+"""What cannot be used, together with every PAT in it."""
 _MOST_DOWN = 3
 _WHY = {
     ConditionKind.ACCOUNT_DOWN: "`rotator scan` asks again now, and says why.",
@@ -81,7 +81,7 @@ def _name_down(found: Condition) -> str:
 
 
 def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
-    """What a person can do about what cannot be worked with, said once for each kind."""
+    """What a person can do about what cannot be used, said once for each kind."""
     for kind in dict.fromkeys(found.kind for found in conditions if found.kind in _DOWN):
         yield f"    fix: {CONDITIONS[kind].fix} {_WHY[kind]}"
 
@@ -119,9 +119,9 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
         name = clean(sight.memory.account)
         yield (
             f"The sign-in of {name} ends {say_in(sight.lapses_at, now)} ({say_moment(sight.lapses_at)}): "
-            f"{say_pats(forecast.due_before)} due before, {forecast.due_after} after."
+            f"{say_pats(forecast.due_before)} fall due before that, {forecast.due_after} after it."
         )
-        yield f"    fix: Sign in before that: `rotator login {name}`."
+        yield f"    fix: Sign in before then: `rotator login {name}`."
 
 
 def _say_ago(moment: datetime, now: datetime) -> str:

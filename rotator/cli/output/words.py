@@ -11,7 +11,9 @@ _SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s",
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-NOT_CONFIRMED = "Azure DevOps accepted it and does not show it as revoked yet; `rotator once` looks again."
+NOT_CONFIRMED = (
+    "Azure DevOps accepted the request but does not show the PAT as revoked yet; `rotator once` checks again."
+)
 """What is said of a revocation that is not proven."""
 
 

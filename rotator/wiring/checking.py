@@ -1,0 +1,76 @@
+"""Whether the files and folders that the settings name are there and can be used, on this host and by this user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rotator.errors import ConfigError
+from rotator.settings.secrets import SecretSource
+
+if TYPE_CHECKING:
+    from rotator.settings.secrets import SecretReference
+    from rotator.wiring.installation import Installation
+
+
+def find_unusable(installation: Installation) -> list[str]:
+    """Return what is wrong with the settings' files and folders. Nothing is written, and no service asked.
+
+    What an environment variable, a credential or a vault holds is another process's to read: it is not looked at.
+    """
+    settings = installation.settings
+    secrets = [*settings.list_secrets(), *settings.token_cache.previous_keys]
+    problems = [problem for secret in secrets for problem in _try(partial(_read, installation, secret))]
+    problems += _try(lambda: _read_bundle(settings.http.ca_bundle))
+    problems += _check_place("token_cache.path", settings.token_cache.path)
+    database = _find_database(installation)
+    problems += [] if database is None else _check_place("database", database)
+    if settings.metrics_textfile is not None:
+        problems += _check_place("metrics_textfile", settings.metrics_textfile)
+    return list(dict.fromkeys(problems))
+
+
+def _try(act: Callable[[], object]) -> list[str]:
+    try:
+        act()
+    except ConfigError as error:
+        return [f"{problem}. {error.fix}" for problem in error.problems]
+    return []
+
+
+def _read(installation: Installation, secret: SecretReference) -> None:
+    if secret.source is SecretSource.FILE:
+        installation.resolve(secret)
+
+
+def _read_bundle(bundle: Path | None) -> None:
+    from rotator.adapters.http import HttpOptions, make_session
+
+    make_session(HttpOptions(ca_bundle=bundle)).close()
+
+
+def _find_database(installation: Installation) -> Path | None:
+    """Return the file of an SQLite database whose address is known here."""
+    from rotator.adapters.database.engine import parse_url
+
+    secret = installation.settings.database
+    if secret.literal is None and secret.source is not SecretSource.FILE:
+        return None
+    if _try(lambda: installation.resolve(secret)):
+        return None
+    place = parse_url(installation.database_url.reveal())
+    return Path(place.database) if place.drivername.startswith("sqlite") and place.database else None
+
+
+def _check_place(setting: str, path: Path) -> Iterator[str]:
+    """Say why a file cannot be read, or cannot be written or made where it belongs."""
+    folder = path.parent
+    if not folder.is_dir():
+        yield f"{setting}: the folder {folder} does not exist. Create it, or correct the path."
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield f"{setting}: this user cannot write to the folder {folder}. Give the user that runs rotator access."
+    elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+        yield f"{setting}: this user cannot read and write the file {path}. Give the user that runs rotator access."
