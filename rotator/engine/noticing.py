@@ -185,6 +185,9 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
         if is_news_to(lasting, event, subject):
             changes.append((event, subject))
     for kind, subject in sorted(lasting.keys() - troubles.keys()):
+        is_refused = kind is ConditionKind.SIGN_IN_NEEDED and reading.sign_ins.load(subject).refusal is not None
+        if is_refused and subject in {account.name for account in run.services.accounts}:
+            continue  # another job met it since this look began
         ended = _find_end(run, seen, standings, (kind, subject))
         # One event may end several conditions of its subject.
         if ended is not None and (ended, subject) not in changes:

@@ -35,14 +35,20 @@ def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews:
         refusal = memory.refusal
         raise SignInRequiredError(refusal.message, account=account, code=refusal.code, fix=refusal.fix)
     try:
-        status = services.sign_in.refresh(account, renews=renews)
+        # After a refusal a token in the cache proves nothing.
+        status = services.sign_in.refresh(account, renews=renews or memory.refusal is not None)
     except SignInRequiredError as error:
         note_refusal(run, error)
         raise
     except TransientError:
         _remember(run, account, lambda before: before)
         raise
-    _remember(run, account, lambda before: before.refreshed(status.refreshed_at))
+
+    def note(before: SignInMemory) -> SignInMemory:
+        """A refusal that another job met meanwhile is newer than what this one knows."""
+        return before.refreshed(status.refreshed_at) if before.refused_at == memory.refused_at else before
+
+    _remember(run, account, note)
 
 
 def note_refusal(run: RunContext, error: SignInRequiredError) -> None:

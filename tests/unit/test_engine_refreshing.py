@@ -18,6 +18,8 @@ from rotator.domain.policy import RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Alarm, find_alarm
 from rotator.engine.jobs import find_next_moment, refresh_sign_ins
+from rotator.engine.noticing import Seen, notice
+from rotator.engine.report import OutcomeKind
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import Forecast, SignInSight, make_account_status
 from rotator.engine.status import NextAction, PatState, load_needed
@@ -205,3 +207,20 @@ def test_pat_to_be_replaced_by_hand_says_so_although_its_account_must_sign_in() 
     assert (row.next_action, row.last_error.code) == (NextAction.REPLACE_BY_HAND, "sign_in_required")
     assert next(list_status_rows([row], world.clock.now()))[-1] == "replace by hand, sign in"
     assert list(render_status_notes([row])) == []
+
+
+def test_cached_token_ends_no_refusal() -> None:
+    """Neither in a command by hand nor in a run that began before the refusal was met."""
+    world = make_world()
+    world.sign_in.refusals[ACCOUNT] = REVOKED
+    world.sign_in.cached.add(ACCOUNT)
+    refresh_sign_ins(world.make_run())
+    assert not world.rotate(NAME).of_kind(OutcomeKind.ROTATED)
+    assert load_memory(world).refusal is not None
+    notice(world.make_run(), Seen({}, {(ACCOUNT, ""): ()}, frozenset(), ()))
+    assert [name for name, _ in world.told] == ["sign_in_lapsed"]
+    world.sign_in.refusals.clear()
+    world.sign_in.generations[ACCOUNT] = "2"
+    world.run()
+    assert load_memory(world).refusal is None
+    assert "sign_in_restored" in [name for name, _ in world.told]
