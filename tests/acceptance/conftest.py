@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-import requests
 
 from rotator.sandbox.running import Sandbox
-from rotator.sandbox.seeds import ACCOUNT, USERNAME
-
-COMMAND = Path(sys.executable).with_name("rotator")
-"""The command that is installed beside this interpreter."""
-PATIENCE = 60
-"""Seconds that a command may take on a busy machine."""
-
-
-class Rotator(Protocol):
-    """Runs the installed command."""
-
-    def __call__(
-        self, *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, with `env` added to the test's environment."""
+from tests.support.installed_command import PATIENCE, Rotator, approve, config_of, run_command, start_device_login
+from tests.support.killing import Stage, open_stage
 
 
 @pytest.fixture
@@ -62,48 +44,8 @@ def signed_in(sandbox: Sandbox, rotator: Rotator) -> Rotator:
     return rotator
 
 
-def run_command(
-    *arguments: str | Path,
-    input: str | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run the installed command to its end."""
-    return subprocess.run(
-        [COMMAND, *arguments],
-        input=input,
-        stdin=subprocess.DEVNULL if input is None else None,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env={**os.environ, **(env or {})},
-        cwd=cwd,
-    )
-
-
-def config_of(sandbox: Sandbox) -> str:
-    """Return the sandbox's settings file."""
-    return str(sandbox.addresses.config_path)
-
-
-def start_device_login(sandbox: Sandbox, account: str = ACCOUNT) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """Start `rotator login --device-code --json`, and return it with the prompt that it prints first."""
-    process = subprocess.Popen(
-        [COMMAND, "--config", config_of(sandbox), "login", account, "--device-code", "--json"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    prompt: dict[str, str] = json.loads(process.stdout.readline())
-    return process, prompt
-
-
-def approve(sandbox: Sandbox, prompt: dict[str, str], username: str = USERNAME, action: str = "approve") -> None:
-    """Do what the person does: open the page, enter the code, choose the user, approve or deny."""
-    form = {"user_code": prompt["user_code"], "username": username, "action": action}
-    with requests.Session() as person:
-        person.trust_env = False
-        answer = person.post(prompt["verification_uri"], data=form, verify=str(sandbox.addresses.ca_path), timeout=10)
-    assert answer.status_code == 200, answer.text
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Prepare a stage on SQLite: signed in, with one PAT adopted. Each module resets it as its tests need."""
+    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage

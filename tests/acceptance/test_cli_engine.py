@@ -20,7 +20,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import VAULT
 from rotator.sandbox.world import Secret, SecretVersion
-from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, config_of
+from tests.support.installed_command import COMMAND, PATIENCE, Rotator, config_of
 from tests.support.published import check_printed
 
 Document = dict[str, Any]

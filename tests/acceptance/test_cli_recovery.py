@@ -18,7 +18,7 @@ import sqlalchemy
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION, VAULT
 from rotator.sandbox.world import SecretVersion
-from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
+from tests.support.installed_command import COMMAND, PATIENCE, config_of
 from tests.support.killing import CHANGES, MUTATING, NAME, SECRET, Stage, open_stage
 from tests.support.postgres import PostgresServer
 from tests.support.published import check_printed
@@ -42,13 +42,6 @@ class Result:
         assert document["schema_version"] == 1
         check_printed(self.words, document)
         return document
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Signed in, with one PAT adopted, on SQLite."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

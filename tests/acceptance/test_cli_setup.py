@@ -20,7 +20,7 @@ from rotator.engine.auditing import load_events
 from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
-from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
+from tests.support.installed_command import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
 
 HEAVY = ("azure", "msal", "sqlalchemy", "alembic", "pydantic", "structlog", "rich", "requests", "cryptography", "yaml")
 INIT = [

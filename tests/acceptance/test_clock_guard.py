@@ -8,7 +8,7 @@ import pytest
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
-from tests.acceptance.conftest import Rotator
+from tests.support.installed_command import Rotator
 
 SERVICES = ("azure_devops", "entra", "key_vault")
 TWO_DAYS = 2 * 86400.0

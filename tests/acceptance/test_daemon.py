@@ -16,20 +16,13 @@ import yaml
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import USERNAME
-from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, start_device_login
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
-from tests.support.killing import CHANGES, Stage, open_stage
+from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, start_device_login
+from tests.support.killing import CHANGES, Stage
 from tests.support.proving import with_sample
 from tests.support.terminal import start_on_terminal
 
 _MINT, _STORE, _REVOKE = CHANGES
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

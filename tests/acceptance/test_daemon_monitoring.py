@@ -11,15 +11,8 @@ import pytest
 import yaml
 
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon
-from tests.support.killing import NAME, Stage, open_stage
+from tests.support.killing import NAME, Stage
 from tests.support.pages import Pages, Series, find_free_port, read_series
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

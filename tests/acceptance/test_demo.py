@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from tests.acceptance.conftest import run_command
+from tests.support.installed_command import run_command
 
 LONGEST = 40.0
 """Seconds; on a busy machine twice as long is still a pass."""

@@ -15,8 +15,8 @@ from rotator.cli.main import main
 from rotator.documents.sandbox import make_demo_document
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID, USERNAME
-from tests.acceptance.conftest import PATIENCE, approve, config_of, start_device_login
 from tests.support.canaries import CanarySearch, collect_canaries
+from tests.support.installed_command import PATIENCE, approve, config_of, start_device_login
 from tests.support.published import check_printed
 from tests.unit.json_schemas import COMMANDS
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support.killing import COMMITS, Stage, open_stage, read_commits
+from tests.support.killing import COMMITS, Stage, read_commits
 from tests.support.proving import with_sample
 
 pytestmark = pytest.mark.prove
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,7 +11,7 @@ from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.seeds import ORGANIZATION, VAULT
 from rotator.sandbox.world import Pat
 from tests.acceptance.test_kill_requests import IDENTITY, LIST, MINT, READ, SHOW, STORE, TAG, VERSIONS, WRITTEN, Sent
-from tests.support.killing import MUTATING, Stage, open_stage, read_commits
+from tests.support.killing import MUTATING, Stage, read_commits
 from tests.support.proving import with_sample
 
 pytestmark = pytest.mark.prove
@@ -54,13 +53,6 @@ COMMITS = [
     "UPDATE managed_pat",
 ]
 """Every commit: the second takes the claim, the last gives it back."""
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from tests.support.killing import MUTATING, Stage, open_stage
+from tests.support.killing import MUTATING, Stage
 from tests.support.proving import with_sample
 
 pytestmark = pytest.mark.prove
@@ -67,13 +66,6 @@ ROTATION = (
 
 INTENT = {TAG: "planned", MINT: "minting", STORE: "storing", REVOKE: "retiring"}
 """The state that is committed before a request changes anything."""
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

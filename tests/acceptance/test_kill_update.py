@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.world import Pat
 from tests.acceptance.test_kill_requests import INTENT, MINT, ROTATION, STORE, Sent
 from tests.support.killing import COMMITS as ROTATION_COMMITS
-from tests.support.killing import MUTATING, NAME, Stage, open_stage, read_commits
+from tests.support.killing import MUTATING, NAME, Stage, read_commits
 from tests.support.proving import with_sample
 
 pytestmark = pytest.mark.prove
@@ -26,13 +25,6 @@ COMMITS = [
     *ROTATION_COMMITS[2:-1],
 ]
 """Every commit: what is wanted is written under a claim of its own, then come those of a rotation."""
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

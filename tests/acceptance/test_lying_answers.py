@@ -13,7 +13,7 @@ import requests
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import VAULT
 from rotator.sandbox.world import Pat
-from tests.acceptance.conftest import PATIENCE, Rotator
+from tests.support.installed_command import PATIENCE, Rotator
 
 pytestmark = pytest.mark.prove
 

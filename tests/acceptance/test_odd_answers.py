@@ -19,7 +19,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ORGANIZATION, VAULT
 from rotator.sandbox.world import Secret, SecretVersion
-from tests.acceptance.conftest import Rotator, config_of
+from tests.support.installed_command import Rotator, config_of
 
 Document = dict[str, Any]
 DAY = timedelta(days=1)

@@ -13,14 +13,7 @@ import yaml
 from rotator.sandbox.faults import Fault
 from tests.support.check_server import KEY, CheckServer
 from tests.support.daemon import start_daemon
-from tests.support.killing import Run, Stage, open_stage
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
+from tests.support.killing import Run, Stage
 
 
 @pytest.fixture

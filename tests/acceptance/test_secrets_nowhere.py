@@ -28,7 +28,6 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME, VAULT
 from rotator.sandbox.world import AccessToken, Secret, SecretVersion
-from tests.acceptance.conftest import COMMAND, PATIENCE
 from tests.support.canaries import (
     AUTHORIZATION_CODE,
     CHECK_KEY,
@@ -42,6 +41,7 @@ from tests.support.canaries import (
     VAULT_BEARER,
 )
 from tests.support.check_server import KEY, CheckServer
+from tests.support.installed_command import COMMAND, PATIENCE
 from tests.support.killing import CHANGES
 from tests.support.pages import Pages
 from tests.support.postgres import PostgresServer

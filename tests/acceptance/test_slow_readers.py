@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
+from tests.support.installed_command import COMMAND, PATIENCE, config_of
 from tests.support.killing import NAME, Stage, open_stage
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_entry

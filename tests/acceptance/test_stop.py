@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
-from tests.acceptance.conftest import COMMAND, PATIENCE, config_of
-from tests.support.killing import CHANGES, Run, Stage, open_stage
+from tests.support.installed_command import COMMAND, PATIENCE, config_of
+from tests.support.killing import CHANGES, Run, Stage
 from tests.support.proving import with_sample
 from tests.support.terminal import start_on_terminal
 
@@ -41,13 +41,6 @@ ENDS = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130}
 CASES: Mapping[str, tuple[object, ...]] = {
     f"{number.name}-{phase}": (number, phase) for number in (signal.SIGTERM, signal.SIGINT) for phase in PHASES
 } | {"SIGHUP-store": (signal.SIGHUP, "store")}
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture

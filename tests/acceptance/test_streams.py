@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rotator.sandbox.running import Sandbox
-from tests.acceptance.conftest import COMMAND, PATIENCE, Rotator, config_of
+from tests.support.installed_command import COMMAND, PATIENCE, Rotator, config_of
 
 UNWRITTEN = "error: the output could not be written: "
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.acceptance.conftest import PATIENCE
+from tests.support.installed_command import PATIENCE
 from tests.support.killing import Run, Stage
 
 

@@ -30,8 +30,8 @@ from rotator.sandbox.faults import Fault, Faults
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ORGANIZATION, USER_ID, VAULT
 from rotator.sandbox.world import Pat, Secret, SecretVersion
-from tests.acceptance.conftest import COMMAND, PATIENCE, approve, config_of, run_command, start_device_login
 from tests.support import dying_command
+from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, run_command, start_device_login
 from tests.support.postgres import PostgresServer
 from tests.support.stage_database import PostgresCopy, SqliteFile, StageDatabase
 

@@ -24,7 +24,6 @@ from rotator.sandbox.messages import Request
 from rotator.sandbox.record import RecordedRequest, RequestRecord
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME, VAULT
-from tests.acceptance.conftest import COMMAND, PATIENCE, approve
 from tests.support.canaries import (
     CACHE_KEY,
     ID_TOKEN,
@@ -34,6 +33,7 @@ from tests.support.canaries import (
     collect_canaries,
     find_strays,
 )
+from tests.support.installed_command import COMMAND, PATIENCE, approve
 from tests.support.killing import WatchedFaults
 from tests.support.signing_in import Stage as EntraStage
 
