@@ -21,6 +21,7 @@ from pydantic import (
 
 from rotator.settings.addresses import parse_service_url, parse_vault
 from rotator.settings.durations import parse_duration
+from rotator.settings.paths import expand_home
 
 PUBLIC_AUTHORITY = "https://login.microsoftonline.com"
 DURATION_PATTERN = r"^\s*(\d+[wdhms]\s*)+$"
@@ -42,14 +43,20 @@ Filled = Annotated[_Section, BeforeValidator(_fill_empty), Field(default={}, val
 """A section that may be left out or empty: its keys then have their defaults."""
 
 
-def make_settings_context(folder: Path) -> dict[str, Path]:
-    """What validation needs to know: the settings file's folder, which relative paths start from."""
-    return {"folder": folder}
+def make_settings_context(file: Path) -> dict[str, Path]:
+    """What validation needs to know: the settings file. Relative paths start from its folder."""
+    return {"file": file.absolute()}
 
 
 def find_folder(info: ValidationInfo) -> Path:
     """The folder that relative paths start from."""
-    return info.context["folder"] if info.context else Path()
+    file = find_file(info)
+    return Path() if file is None else file.parent
+
+
+def find_file(info: ValidationInfo) -> Path | None:
+    """The settings file that is read; None for values that come from no file."""
+    return info.context["file"] if info.context else None
 
 
 def _parse_path(value: object, info: ValidationInfo) -> Path:
@@ -57,7 +64,7 @@ def _parse_path(value: object, info: ValidationInfo) -> Path:
         return value
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be the path of a file, as text")
-    return find_folder(info) / Path(value).expanduser()
+    return find_folder(info) / expand_home(value)
 
 
 def _parse_optional_path(value: object, info: ValidationInfo) -> Path | None:

@@ -16,6 +16,7 @@ from rotator.settings.addresses import is_loopback, parse_listening
 from rotator.settings.explain import make_problems
 from rotator.settings.fields import Section, make_settings_context
 from rotator.settings.model import Settings
+from rotator.settings.paths import expand_home
 from rotator.settings.policy_checks import Finding, PolicyParts, find_conflicts, find_warnings, make_policy
 from rotator.settings.policy_model import DefaultsSection, GuardrailsSection, PolicyFile, RuleSection
 from rotator.settings.problem import Location, Problem, show_path
@@ -40,7 +41,10 @@ def find_settings(explicit: Path | None, environ: Mapping[str, str], cwd: Path) 
     for path, origin in ((explicit, "--config"), (Path(named) if named else None, "ROTATOR_CONFIG")):
         if path is None:
             continue
-        path = cwd / path.expanduser()
+        try:
+            path = cwd / expand_home(path)
+        except ValueError as error:
+            raise ConfigError([f"{origin}: {error}"], fix=_INIT) from None
         if not path.is_file():
             reason = "is not a file" if path.exists() else "does not exist"
             raise ConfigError([f"the settings file {show_path(path)}, named by {origin}, {reason}"], fix=_INIT)
@@ -91,16 +95,23 @@ def _check_settings(path: Path) -> tuple[Settings | None, list[str], Path]:
     source = read_source(path, what="settings", fix=_INIT, is_secret=_is_secret_setting)
     problems = list(source.problems)
     settings: Settings | None = None
-    policy_path = folder / "policy.yaml"
+    policy_path = folder / _find_policy(None)
     if isinstance(source.data, dict):
         try:
-            settings = Settings.model_validate(source.data, context=make_settings_context(folder))
+            settings = Settings.model_validate(source.data, context=make_settings_context(path))
         except ValidationError as error:
             problems += make_problems(error, source, settings_schema())
         problems += [source.problem_at(*finding) for finding in _find_settings_conflicts(source.data)]
-        named = source.data.get("policy")
-        policy_path = folder / Path(named).expanduser() if isinstance(named, str) and named else policy_path
+        policy_path = folder / _find_policy(source.data.get("policy"))
     return (None if problems else settings), source.render(problems), policy_path
+
+
+def _find_policy(named: object) -> Path:
+    """The policy file by the settings; the usual one where they do not say, or say what is told already."""
+    try:
+        return expand_home(named) if isinstance(named, str) and named else Path("policy.yaml")
+    except ValueError:
+        return Path("policy.yaml")
 
 
 def _is_secret_setting(location: Location, value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationInfo, WithJsonSchema
 
-from rotator.settings.fields import find_folder
+from rotator.settings.fields import find_file, find_folder
 from rotator.settings.secrets import SecretForm, SecretReference, make_reference
 
 
@@ -14,8 +14,8 @@ def parse_secret(
     """The reference that the value says, for a pydantic validator; `setting` names it in errors."""
     if isinstance(value, SecretReference):
         return value
-    folder = find_folder(info)
-    return make_reference(value, setting=setting, form=form, folder=folder, may_be_in_vault=may_be_in_vault)
+    folder, file = find_folder(info), find_file(info)
+    return make_reference(value, setting=setting, form=form, folder=folder, file=file, may_be_in_vault=may_be_in_vault)
 
 
 def _object(**properties: dict[str, object]) -> dict[str, object]:

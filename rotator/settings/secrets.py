@@ -19,6 +19,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
 from rotator.settings.addresses import check_ping_url, check_proxy, parse_vault
 from rotator.settings.database_url import make_database_url, mask_database_url
+from rotator.settings.paths import expand_home
 from rotator.settings.words import say_alternatives
 
 FetchFromVault = Callable[[str, str], SecretValue]
@@ -62,7 +63,8 @@ class SecretReference:
     """A secret setting. `setting` names it in errors: `token_cache.key`.
 
     `name` is the variable, the absolute path, the credential or the vault secret; `literal` is set for a literal
-    only. `folder` is the settings file's, which relative paths start from.
+    only. `folder` is the settings file's, which relative paths start from; `file` is the settings file, if it is read
+    from one.
     """
 
     setting: str
@@ -72,10 +74,17 @@ class SecretReference:
     name: str = ""
     vault: str = ""
     literal: SecretValue | None = None
+    file: Path | None = None
 
 
 def make_reference(
-    value: object, *, setting: str, form: SecretForm, folder: Path, may_be_in_vault: bool = False
+    value: object,
+    *,
+    setting: str,
+    form: SecretForm,
+    folder: Path,
+    file: Path | None = None,
+    may_be_in_vault: bool = False,
 ) -> SecretReference:
     """The reference that a setting's value gives. ValueError, never with the value in it, when it is not one."""
     if isinstance(value, str):
@@ -83,7 +92,7 @@ def make_reference(
             raise ValueError("must not be empty")
         literal = SecretValue(value)
         check_form(literal, form, folder)
-        return SecretReference(setting, SecretSource.LITERAL, form, folder, literal=literal)
+        return SecretReference(setting, SecretSource.LITERAL, form, folder, literal=literal, file=file)
     sources = [source for source in SecretSource if source is not SecretSource.LITERAL]
     if not may_be_in_vault:
         sources.remove(SecretSource.KEY_VAULT)
@@ -101,7 +110,7 @@ def make_reference(
     if not isinstance(inner, str) or not inner.strip():
         raise ValueError(f"{{{source}: ...}} needs a name, as text")
     if source is SecretSource.FILE:
-        return SecretReference(setting, source, form, folder, str(folder / Path(inner).expanduser()))
+        return SecretReference(setting, source, form, folder, str(folder / expand_home(inner)))
     if not (_NAME if source is SecretSource.ENV else _CREDENTIAL).fullmatch(inner):
         kind = "an environment variable" if source is SecretSource.ENV else "a credential"
         raise ValueError(f"{{{source}: ...}} takes the name of {kind}, not the secret itself")
@@ -152,6 +161,8 @@ def _fetch(
 ) -> SecretValue:
     name = reference.name
     if reference.literal is not None:
+        if reference.file is not None and _is_secret(reference.literal, reference.form):
+            _check_mode(reference, reference.file, warn)
         return reference.literal
     if reference.source is SecretSource.ENV:
         if name not in environ:
@@ -175,17 +186,29 @@ def _fetch(
 
 
 def _check_mode(reference: SecretReference, path: Path, warn: Warn) -> None:
-    """Refuse a key that every user of this host can read, and tell of other secrets that somebody else can."""
+    """Refuse a key that every user of this host can read or change; tell of whoever else can, and of other secrets."""
     try:
         mode = path.stat().st_mode  # of the file itself: Kubernetes mounts secrets as links
     except OSError:
         return  # reading it says what is wrong
     fix = f"Run: chmod 600 {path} (in Kubernetes, set the volume's defaultMode to 0400 or 0440)"
-    if mode & stat.S_IROTH and reference.form in _KEYS:
-        raise ConfigError([f"{reference.setting}: every user of this host can read {path}"], fix=fix)
-    if mode & (stat.S_IROTH | stat.S_IRGRP):
-        who = "every user of this host" if mode & stat.S_IROTH else "its group"
-        warn(f"{reference.setting}: {who} can read {path}", fix)
+    if reference.literal is not None:
+        fix = f"Run: chmod 600 {path}, or keep the secret in a file of its own: {{file: PATH}}"
+    for others, group, act in ((stat.S_IROTH, stat.S_IRGRP, "read"), (stat.S_IWOTH, stat.S_IWGRP, "change")):
+        who = "every user of this host" if mode & others else "its group" if mode & group else None
+        if who is None:
+            continue
+        problem = f"{reference.setting}: {who} can {act} {path}"
+        if mode & others and reference.form in _KEYS:
+            raise ConfigError([problem], fix=fix)
+        warn(problem, fix)
+
+
+def _is_secret(literal: SecretValue, form: SecretForm) -> bool:
+    """Whether a text in the settings is secret: an address is, if it holds a password."""
+    if form not in (SecretForm.DATABASE_URL, SecretForm.PROXY):
+        return True
+    return mask_database_url(literal.reveal()) != literal.reveal()
 
 
 def _read_file(reference: SecretReference, path: Path, fix: str) -> SecretValue:

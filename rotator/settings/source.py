@@ -20,6 +20,7 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_FILE = 1_000_000
 
 IsSecret = Callable[[Location, object], bool]
@@ -75,14 +76,17 @@ def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None =
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ConfigError([f"{shown}: the {what} file is no regular file"], fix=fix)
+        if path.exists() and path.stat().st_size > _LONGEST_FILE:  # before it is read: it may not fit into memory
+            size = path.stat().st_size
+            raise ConfigError([f"{shown}: the {what} file is too large: {size} bytes"], fix=fix)
         content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError([f"{shown}: the {what} file does not exist"], fix=fix) from None
+    except ValueError:  # NUL, or half a surrogate pair
+        raise ConfigError([f"{shown}: the {what} file cannot be read: no file can have this name"], fix=fix) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([f"{shown}: the {what} file cannot be read: {reason}"], fix=fix) from None
-    if len(content) > _LONGEST_FILE:
-        raise ConfigError([f"{shown}: the {what} file is too large: {len(content)} bytes"], fix=fix)
     source = Source(path, content, is_secret)
     try:
         text = content.decode("utf-8-sig")
@@ -107,8 +111,10 @@ class _Parser:
 
     def parse(self, what: str) -> None:
         """Reads the whole text; everything wrong with it becomes a problem of the Source."""
+        loader: _NodeLoader | None = None
         try:
-            node = _NodeLoader(self._text).get_single_node()
+            loader = _NodeLoader(self._text)
+            node = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
@@ -121,6 +127,11 @@ class _Parser:
             return
         except RecursionError:
             self._add(Place(1, 1), (), f"the {what} file is nested too deeply")
+            return
+        except (ValueError, OverflowError):  # the library's own, for an escape such as \U00110000
+            mark = loader.get_mark() if loader is not None else None
+            place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+            self._add(place, (), "an escape (\\x, \\u, \\U) names no character")
             return
         self._source._is_composed = True
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
@@ -143,7 +154,14 @@ class _Parser:
             return self._read_mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*location, index)) for index, item in enumerate(node.value)]
+        self._check_text(node, location)
         return _read_text(node) if self._is_list else _read_scalar(node)
+
+    def _check_text(self, node: yaml.Node, location: Location) -> None:
+        """Escapes can write what no name, path or address may hold, and what no file and no database can keep."""
+        found = _FORBIDDEN.search(str(node.value))
+        if found is not None:
+            self._add(_place(node), location, f"the character U+{ord(found[0]):04X} is not allowed here")
 
     def _read_mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, object]:
         read: dict[str, object] = {}
@@ -151,6 +169,7 @@ class _Parser:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._add(_place(key_node), location, "a key must be plain text")
                 continue
+            self._check_text(key_node, location)
             key = str(key_node.value)
             inner = (*location, key)
             if key in read:

@@ -34,6 +34,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (0o640, 0, "its group can read"),
         (0o644, 2, "every user of this host can read"),
         (0o604, 2, "every user of this host can read"),
+        (0o622, 2, "every user of this host can change"),
     ],
 )
 @pytest.mark.parametrize("is_link", [False, True])
@@ -54,6 +55,19 @@ def test_key_file_is_refused_or_told_when_others_can_read_it(
     if said is not None:
         assert said in done.stderr
         assert "chmod 600" in done.stderr
+
+
+@pytest.mark.parametrize(("mode", "code"), [(0o600, 0), (0o644, 2), (0o666, 2)])
+def test_key_in_the_settings_is_refused_when_others_can_read_them(folder: Path, mode: int, code: int) -> None:
+    settings, key = folder / "rotator.yaml", (folder / "token-cache.key").read_text().strip()
+    settings.write_text(settings.read_text().replace("{file: token-cache.key}", f'"{key}"'))
+    settings.chmod(mode)
+    assert key in settings.read_text()
+    assert run(folder, "db", "upgrade").returncode == 0
+    done = run(folder, "accounts")
+    assert done.returncode == code, done.stderr
+    assert ("chmod 600" in done.stderr) is (code == 2)
+    assert key not in done.stdout + done.stderr
 
 
 def test_database_is_its_folders_owners_when_root_makes_it(folder: Path) -> None:

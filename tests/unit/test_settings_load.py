@@ -180,6 +180,37 @@ def test_settings_problem_is_told_when_an_account_is_wrong(tmp_path: Path, old: 
     assert expected in found[0]
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("policy: ~nosuchuser/policy.yaml", "9:9 policy: "),
+        ("token_cache: {path: ~nosuchuser/cache.bin}", "9:21 token_cache.path: "),
+        ("token_cache: {key: {file: ~nosuchuser/key}}", "9:20 token_cache.key: "),
+        ("http: {ca_bundle: ~nosuchuser/ca.pem}", "9:19 http.ca_bundle: "),
+        ('policy: "policy\\0.yaml"', "9:9 policy: the character U+0000 is not allowed here"),
+        ('database: "sqlite:///\\0.db"', "9:11 database: the character U+0000 is not allowed here"),
+        ('http: {ca_bundle: "\\udc80.pem"}', "9:19 http.ca_bundle: the character U+DC80 is not allowed here"),
+        ('http: {proxy: "http://\\udfff"}', "9:15 http.proxy: the character U+DFFF is not allowed here"),
+        ('key_vault: {authority: "https://\\U00110000"}', "9:35 an escape"),
+        ('listen: "unix:/run/\\ud800"', "9:9 listen: the character U+D800 is not allowed here"),
+        ('entra: {authority: "https://login\\0.example"}', "9:20 entra.authority: the character U+0000"),
+    ],
+)
+def test_settings_problem_has_its_place_when_a_path_or_address_can_be_none(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    problems = problems_of(tmp_path, f"{ACCOUNT}\n\n{line}\n")
+    told = [problem for problem in problems if problem.startswith(f"rotator.yaml:{expected}")]
+    assert told, problems
+    assert "nosuchuser" not in line or "does not know" in told[0]
+
+
+def test_settings_are_not_found_when_the_user_in_their_path_is_unknown(tmp_path: Path) -> None:
+    for explicit, environ in ((Path("~nosuchuser/r.yaml"), {}), (None, {"ROTATOR_CONFIG": "~nosuchuser/r.yaml"})):
+        with pytest.raises(ConfigError, match="a user whom this host does not know"):
+            find_settings(explicit, environ, tmp_path)
+
+
 @pytest.mark.parametrize("tenant", ["organizations", "contoso.com", "contoso.onmicrosoft.com"])
 def test_settings_accept_the_tenant_when_it_is_a_domain_or_any(tmp_path: Path, tenant: str) -> None:
     text = ACCOUNT.replace("6f89cf12-978b-4d23-ac18-9ef0c127cf87", tenant)

@@ -100,6 +100,65 @@ def test_secret_file_is_refused_when_it_is_a_pipe_that_nobody_writes_or_far_too_
     assert "is too large for a secret: 65537 bytes" in str(failure(make({"file": "large"}, tmp_path), {}))
 
 
+@pytest.mark.parametrize(
+    ("mode", "is_refused", "told"),
+    [
+        (0o600, False, []),
+        (0o640, False, ["its group can read"]),
+        (0o660, False, ["its group can read", "its group can change"]),
+        (0o620, False, ["its group can change"]),
+        (0o622, True, []),
+        (0o644, True, []),
+        (0o666, True, []),
+    ],
+)
+@pytest.mark.parametrize("is_literal", [False, True])
+def test_key_is_refused_or_told_when_others_can_read_or_change_where_it_stands(
+    tmp_path: Path, mode: int, is_refused: bool, told: list[str], is_literal: bool
+) -> None:
+    key = Fernet.generate_key().decode()
+    path = tmp_path / ("rotator.yaml" if is_literal else "key")
+    path.write_text(key)
+    path.chmod(mode)
+    value = key if is_literal else {"file": "key"}
+    reference = make_reference(
+        value, setting="token_cache.key", form=SecretForm.FERNET_KEY, folder=tmp_path, file=tmp_path / "rotator.yaml"
+    )
+    warned: list[str] = []
+    if is_refused:
+        with pytest.raises(ConfigError, match="every user of this host can") as caught:
+            resolve(reference, {}, None, lambda problem, _: warned.append(problem))
+        assert "chmod 600" in caught.value.fix
+    else:
+        resolve(reference, {}, None, lambda problem, _: warned.append(problem))
+    assert warned == [f"token_cache.key: {what} {path}" for what in told]
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "told"),
+    [
+        (SecretForm.TEXT, "a-client-secret", 2),
+        (SecretForm.DATABASE_URL, "sqlite:///rotator.db", 0),
+        (SecretForm.DATABASE_URL, "postgresql+psycopg://u@h/rotator", 0),
+        (SecretForm.DATABASE_URL, "postgresql+psycopg://u:p@h/rotator", 2),
+        (SecretForm.PROXY, "http://proxy:3128", 0),
+        (SecretForm.PROXY, "http://u:p@proxy:3128", 2),
+        (SecretForm.PING_URL, "https://hc-ping.com/a-key", 2),
+    ],
+)
+def test_other_secret_in_the_settings_is_told_when_everybody_can_read_or_change_them(
+    tmp_path: Path, form: SecretForm, text: str, told: int
+) -> None:
+    settings = tmp_path / "rotator.yaml"
+    settings.touch()
+    settings.chmod(0o666)
+    reference = make_reference(text, setting="some.key", form=form, folder=tmp_path, file=settings)
+    warned: list[str] = []
+    resolve(reference, {}, None, lambda problem, _: warned.append(problem))
+    assert len(warned) == told
+    assert "a-client-secret" not in "".join(warned)
+
+
 def test_secret_file_is_refused_when_it_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")
     assert "is not UTF-8 text" in str(failure(make({"file": "secret"}, tmp_path), {}))

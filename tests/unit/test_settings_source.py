@@ -49,6 +49,11 @@ def test_source_points_at_the_second_key_when_one_stands_twice(tmp_path: Path) -
         ("a: 1\n---\nb: 2\n", "some.yaml:2:1 invalid YAML"),
         ("? [a]\n: 1\n", "some.yaml:1:3 a key must be plain text"),
         ("a: 1\nb: \x01\n", "some.yaml:2:4 the character U+0001 is not allowed here"),
+        ('a: 1\nb: "\\0"\n', "some.yaml:2:4 b: the character U+0000 is not allowed here"),
+        ('a: 1\n"b\\e": 1\n', "some.yaml:2:1 the character U+001B is not allowed here"),
+        ('a: 1\nb: [x, "\\ud800"]\n', "some.yaml:2:8 b[1]: the character U+D800 is not allowed here"),
+        ('a: 1\nb: "\\U00110000"\n', "some.yaml:2:7 an escape (\\x, \\u, \\U) names no character"),
+        ('a: 1\nb: "\\Uffffffff"\n', "some.yaml:2:7 an escape (\\x, \\u, \\U) names no character"),
         ("a: {b\n", "some.yaml:2:1 invalid YAML: expected ',' or '}', but got '<stream end>'"),
         ("a: " + "[" * 3000 + "]" * 3000, "some.yaml:1:1 the settings file is nested too deeply"),
         ("", "some.yaml:1:1 the settings file is empty"),
@@ -75,6 +80,14 @@ def test_source_names_line_and_column_when_it_is_not_utf8(tmp_path: Path) -> Non
 def test_source_is_refused_when_it_is_far_too_long(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the settings file is too large"):
         read(tmp_path, b"#" * 1_000_001)
+
+
+def test_source_is_measured_before_it_is_read(tmp_path: Path) -> None:
+    """One of a terabyte, which takes no room on the disk, would fit into no memory."""
+    with (tmp_path / "huge.yaml").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ConfigError, match="too large"):
+        read_source(tmp_path / "huge.yaml", what="settings", fix="Do this.")
 
 
 def test_source_is_refused_when_it_is_a_pipe_that_nobody_writes(tmp_path: Path) -> None:

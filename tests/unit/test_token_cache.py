@@ -11,12 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from rotator.adapters.entra.token_cache import (
-    REFRESH_TOKEN,
-    EncryptedTokenCache,
-    Entry,
-    TokenCacheKeyError,
-)
+from rotator.adapters.entra.cache_shape import REFRESH_TOKEN, SIGN_IN, Entry
+from rotator.adapters.entra.token_cache import EncryptedTokenCache, TokenCacheKeyError
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
@@ -162,6 +158,69 @@ def test_cache_counts_as_damaged_when_the_decrypted_content_is_no_cache(
     cache = open_cache(tmp_path, key)
     assert names(cache) == set()
     assert cache.damage is not None
+
+
+WHOLE = {
+    "SignIn": {
+        "s": {"home_account_id": "a", "environment": "host", "client_id": "app", "realm": "t", "username": "u"},
+    },
+    "AccessToken": {"a": {**make_entry("a"), "expires_on": "4102444800", "cached_at": "1", "target": "x"}},
+    "RefreshToken": {"r": {**make_entry("a"), "last_modification_time": "1"}},
+}
+
+
+@pytest.mark.parametrize("value", [None, 7, [], {}, True, "soon", "-1", "9" * 30])
+@pytest.mark.parametrize(
+    ("kind", "key_of", "field"),
+    [
+        ("AccessToken", "a", "expires_on"),
+        ("AccessToken", "a", "cached_at"),
+        ("RefreshToken", "r", "last_modification_time"),
+        ("AccessToken", None, None),
+        ("RefreshToken", "r", None),
+    ],
+)
+def test_cache_counts_as_damaged_when_an_entry_is_none(
+    tmp_path: Path, key: str, value: object, kind: str, key_of: str | None, field: str | None
+) -> None:
+    """Whatever a program with the right key wrote: MSAL would stumble over it in the middle of a run."""
+    content = json.loads(json.dumps(WHOLE))
+    target = content if key_of is None else content[kind] if field is None else content[kind][key_of]
+    target[kind if key_of is None else key_of if field is None else field] = value
+    if value == {} and field is None and key_of is None:
+        return  # no entry of that kind: a cache like any other
+    (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(json.dumps(content).encode()) + b"\n")
+    events = Events()
+    cache = open_cache(tmp_path, key, events)
+    assert list(cache.search(SIGN_IN)) == []
+    assert cache.damage is not None
+    assert events.names == ["token_cache_damaged"]
+
+
+@pytest.mark.parametrize("field", ["home_account_id", "environment", "client_id", "realm"])
+def test_cache_counts_as_damaged_when_a_sign_in_lacks_its_owner(tmp_path: Path, key: str, field: str) -> None:
+    content = json.loads(json.dumps(WHOLE))
+    del content["SignIn"]["s"][field]
+    (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(json.dumps(content).encode()) + b"\n")
+    cache = open_cache(tmp_path, key)
+    assert list(cache.search(SIGN_IN)) == []
+    assert cache.damage is not None
+
+
+def test_cache_is_read_when_every_entry_is_what_it_should_be(tmp_path: Path, key: str) -> None:
+    (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(json.dumps(WHOLE).encode()) + b"\n")
+    cache = open_cache(tmp_path, key)
+    assert (len(list(cache.search(SIGN_IN))), names(cache), cache.damage) == (1, {"a"}, None)
+
+
+@pytest.mark.parametrize("name", ["cache.bin", "cache.bin.previous"])
+def test_cache_names_the_file_when_it_is_a_pipe_that_nobody_writes(tmp_path: Path, key: str, name: str) -> None:
+    (tmp_path / "cache.bin").write_bytes(b"cut")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RotatorError, match="no regular file") as refused:
+        names(open_cache(tmp_path, key))
+    assert refused.value.code == "token_cache_unreadable"
 
 
 def test_cache_stays_empty_when_somebody_removed_the_file(tmp_path: Path, key: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
+from rotator.adapters.entra.cache_shape import ACCESS_TOKEN, ACCOUNT, REFRESH_TOKEN, SIGN_IN, Entry
 from rotator.adapters.entra.file_lock import FileLock
 from rotator.adapters.entra.flows import Conversation, EntraAccount, MsalResult
 from rotator.adapters.entra.loopback import LoopbackListener
@@ -20,15 +21,7 @@ from rotator.adapters.entra.refusals import (
     make_refusal,
     make_wrong_user,
 )
-from rotator.adapters.entra.token_cache import (
-    ACCESS_TOKEN,
-    ACCOUNT,
-    REFRESH_TOKEN,
-    SIGN_IN,
-    EncryptedTokenCache,
-    Entry,
-    MemoryTokenCache,
-)
+from rotator.adapters.entra.token_cache import EncryptedTokenCache, MemoryTokenCache
 from rotator.adapters.http import HttpOptions
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, TransientError, UsageError

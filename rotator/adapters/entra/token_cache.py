@@ -15,32 +15,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
 
 import msal
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from rotator.adapters.disk import choose_fix
+from rotator.adapters.entra.cache_shape import (
+    ACCESS_TOKEN,
+    ACCOUNT,
+    ID_TOKEN,
+    REFRESH_TOKEN,
+    SIGN_IN,
+    Content,
+    Entry,
+    is_sound,
+)
 from rotator.adapters.entra.file_lock import FileLock
 from rotator.adapters.ownership import hand_over
+from rotator.adapters.regular_files import check_regular
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import TokenCacheDamaged, TokenCacheRecovered
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
 from rotator.ports.progress import Progress
 
-Entry: TypeAlias = dict[str, str]
-"""One cache entry. Its `secret`, if it has one, is a token."""
-
-Content: TypeAlias = dict[str, dict[str, Entry]]
-"""A whole cache: the entries by kind and key."""
-
-SIGN_IN = "SignIn"
-"""Our entries: `home_account_id` and `realm` by `username`, `tenant`, `client_id`, `environment` (authority's host)."""
-ACCESS_TOKEN: str = msal.TokenCache.CredentialType.ACCESS_TOKEN
-REFRESH_TOKEN: str = msal.TokenCache.CredentialType.REFRESH_TOKEN
-ACCOUNT: str = msal.TokenCache.CredentialType.ACCOUNT
-_OF_ONE_USER = (ACCESS_TOKEN, REFRESH_TOKEN, msal.TokenCache.CredentialType.ID_TOKEN, ACCOUNT)
+_OF_ONE_USER = (ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN, ACCOUNT)
 
 
 class TokenCacheKeyError(ConfigError):
@@ -234,6 +233,7 @@ class EncryptedTokenCache(MemoryTokenCache):
                 fix="Write into token_cache.path where the file itself is, and remove the link.",
             )
         try:
+            check_regular(path)
             raw = path.read_bytes()
         except FileNotFoundError:
             return _Unreadable.MISSING
@@ -247,9 +247,9 @@ class EncryptedTokenCache(MemoryTokenCache):
             content = json.loads(self._fernet.decrypt(raw))
         except InvalidToken:
             return _Unreadable.OTHER_KEY if _is_whole(raw) else _Unreadable.DAMAGED
-        except ValueError:
+        except (ValueError, RecursionError):
             return _Unreadable.DAMAGED
-        return content if isinstance(content, dict) else _Unreadable.DAMAGED
+        return content if is_sound(content) else _Unreadable.DAMAGED
 
     def _save(self) -> None:
         try:
