@@ -23,6 +23,11 @@ class Bearer:
     expires_at: datetime
 
 
+def is_sendable(token: object) -> bool:
+    """Return whether a token can stand in an HTTP header: visible ASCII, as every token is."""
+    return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token and token != ""
+
+
 class BearerSource(Protocol):
     """Access tokens of the signed-in accounts."""
 

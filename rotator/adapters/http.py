@@ -2,24 +2,23 @@
 
 The libraries for Entra and Key Vault get the same sessions, so that the same limits hold for what they fetch.
 The environment is ignored (no proxies, no `.netrc`, no `REQUESTS_CA_BUNDLE`), and no cookie is kept: one that a
-service sets for one credential must not be sent with the next. Failures of the network become a code, a sentence with
-host and reason, and the setting to look at. The library's exceptions hold the request with its credential: none of
-them, not even as `__context__`, may leave an adapter.
+service sets for one credential must not be sent with the next. Whatever goes wrong is a `requests.RequestException`,
+also where the libraries below let something else out; `http_failures` has its words. The exceptions hold the request
+with its credential: none of them, not even as `__context__`, may leave an adapter.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from http import HTTPStatus
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import certifi
 import requests
@@ -29,18 +28,25 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    MaxRetryError,
-    NameResolutionError,
+    HTTPError,
+    LocationValueError,
     NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
 )
 from urllib3.util.ssl_ import create_urllib3_context
 
-from rotator.adapters.answer_limits import AnswerLimitError, read_body
+from rotator.adapters.answer_limits import read_body
 from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
+from rotator.adapters.echoes import list_sent_secrets, remove_echoes
 from rotator.adapters.hidden_paths import hide_paths
+from rotator.adapters.http_failures import (
+    GarbledAnswerError,
+    ProxyRefusedError,
+    UnusableRequestError,
+    say_status,
+)
+from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.proxy import bypasses_proxy
+from rotator.adapters.regular_files import check_regular
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
 
@@ -92,6 +98,8 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
     context = create_urllib3_context()
     context.sslsocket_class = DeadlineTlsSocket
     try:
+        if ca_bundle is not None:
+            check_regular(ca_bundle)
         context.load_verify_locations(certifi.where() if ca_bundle is None else str(ca_bundle))
     except OSError as error:  # ssl.SSLError is one
         reason = "holds no CA certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
@@ -102,166 +110,27 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
     return context
 
 
-class ProxyRefusedError(NewConnectionError):
-    """The proxy answered, and made no connection; `reason` is its status, in the words of HTTP.
-
-    Its own words are left out: they may repeat the password.
-    """
-
-    def __init__(self, connection: HTTPConnection, reason: str) -> None:
-        super().__init__(connection, reason)
-        self.reason = reason
-
-
-def was_not_sent(error: requests.RequestException) -> bool:
-    """Return whether the service certainly saw no byte of the request: no connection, no TLS, no usable address."""
-    if isinstance(error, _BAD_ADDRESS):
-        return True
-    return any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in _causes(error))
-
-
-def explain_failure(error: requests.RequestException, *, url: str) -> tuple[str, str, str]:
-    """Code, message (host and reason) and fix (the setting to look at) of a request that got no answer.
-
-    The texts hold nothing of the request but its host.
-    """
-    host = urlsplit(url).netloc.rpartition("@")[2] or url
-    causes = list(_causes(error))
-    reach = f"Check that {host} is the right address in the settings and can be reached from this host."
-    for kind, code, text, fix in _EXPLANATIONS:
-        found = next((cause for cause in causes if isinstance(cause, kind)), None)
-        if found is not None:
-            reason = _say_reason(found)
-            return code, text.format(host=host, reason=reason), fix or reach
-    return "network_error", f"the request to {host} failed: {type(error).__name__}", reach
-
-
-_BAD_ADDRESS = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-)
-_EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
-    (
-        ProxyRefusedError,
-        "proxy_refused",
-        "the proxy did not connect to {host}: {reason}",
-        "Check http.proxy, its user and password, and what it may connect to; http.no_proxy lists what bypasses it.",
-    ),
-    (
-        ProxyError,
-        "proxy_failed",
-        "no connection to the proxy, for {host}",
-        "Check http.proxy and that this host can reach it; http.no_proxy lists what bypasses it.",
-    ),
-    (
-        ssl.SSLCertVerificationError,
-        "tls_untrusted",
-        "the certificate of {host} is not trusted: {reason}",
-        "Set http.ca_bundle to the CA that signed it (a company proxy has its own), or correct the address.",
-    ),
-    (
-        ssl.SSLError,
-        "tls_failed",
-        "no TLS connection to {host}: {reason}",
-        "Check that the address is an https service and that no proxy is in between, and check http.ca_bundle.",
-    ),
-    (NameResolutionError, "dns_failed", "the host name {host} cannot be resolved", ""),
-    (socket.gaierror, "dns_failed", "the host name {host} cannot be resolved", ""),
-    (ConnectionRefusedError, "connection_refused", "{host} refused the connection", ""),
-    (NewConnectionError, "connection_failed", "no connection to {host}: {reason}", ""),
-    # Its subclass NewConnectionError comes first, above.
-    (
-        ConnectTimeoutError,
-        "connect_timeout",
-        "{host} did not accept a connection in time",
-        "Check the network and the firewall; http.connect_timeout sets how long to wait.",
-    ),
-    (
-        TotalTimeoutError,
-        "total_timeout",
-        "{host} did not finish its answer in time",
-        "Usually passes on its own; http.total_timeout sets how long one request may take.",
-    ),
-    (
-        ReadTimeoutError,
-        "read_timeout",
-        "{host} did not answer in time",
-        "Usually passes on its own; http.read_timeout sets how long to wait for an answer.",
-    ),
-    *(
-        (
-            kind,
-            "address_invalid",
-            "{host} is not a usable address",
-            "Correct the address in the settings: it starts with https://.",
-        )
-        for kind in _BAD_ADDRESS
-    ),
-    (
-        AnswerLimitError,
-        "answer_limit",
-        "{host} {reason}: that is not an answer from this service",
-        "Check the address in the settings, and that no proxy answers instead of the service.",
-    ),
-    (
-        requests.exceptions.ContentDecodingError,
-        "answer_garbled",
-        "{host} sent an answer that cannot be unpacked",
-        "Usually passes on its own; if not, look at the proxies and firewalls in between.",
-    ),
-    *(
-        (
-            kind,
-            "connection_lost",
-            "{host} closed the connection before the answer was complete",
-            "Usually passes on its own; if not, look at the proxies and firewalls in between.",
-        )
-        for kind in (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
-    ),
-)
-
-
-def _say_status(line: str) -> str:
-    """Return the status of a first line such as `407 credentials abc refused`, in the words of HTTP."""
-    code = line.split(" ", 1)[0]
-    known = code.isdecimal() and int(code) in {status.value for status in HTTPStatus}
-    return f"{code} {HTTPStatus(int(code)).phrase}" if known else "it refused"
-
-
-def _say_reason(cause: BaseException) -> str:
-    if isinstance(cause, AnswerLimitError):
-        return str(cause)
-    if isinstance(cause, ProxyRefusedError):
-        return cause.reason
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
-    if isinstance(cause, ssl.SSLError):
-        return (cause.reason or "handshake failed").replace("_", " ").lower()
-    root = cause.__cause__
-    return (root.strerror if isinstance(root, OSError) else None) or "the network does not answer"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and all that it wraps: by `args`, by `reason`, by cause and context."""
-    pending, seen = [error], set[int]()
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        wrapped: list[object] = [*current.args, current.__cause__, current.__context__]
-        if isinstance(current, MaxRetryError):
-            wrapped.append(current.reason)
-        pending += [item for item in wrapped if isinstance(item, BaseException)]
-
-
 class _Session(requests.Session):
-    """A session that treats a redirect as the answer it is: a token must never follow one."""
+    """A session that treats a redirect as the answer it is, and raises nothing but RequestException."""
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare it as the library does. UnusableRequestError, before anything is sent, when HTTP cannot carry it."""
+        try:
+            prepared = super().prepare_request(request)
+            for value in prepared.headers.values():
+                (value if isinstance(value, bytes) else value.encode("latin-1")).decode("latin-1")
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidJSONError):
+            prepared = None
+        except requests.RequestException:
+            raise
+        except ODD_ANSWER:
+            prepared = None
+        if prepared is None:  # outside the `except`: the library's error may hold what could not be written
+            raise UnusableRequestError(type(request).__name__)
+        return prepared
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return no target: redirects are not followed."""
+        """Return no target: a token must never follow a redirect."""
         return None
 
 
@@ -289,16 +158,25 @@ class _Connection(HTTPSConnection):
         """Connect and shake hands; every failure is a NewConnectionError or a ConnectTimeoutError."""
         try:
             super().connect()
-        except (NewConnectionError, ConnectTimeoutError):
+        except (NewConnectionError, ConnectTimeoutError, LocationValueError):
             raise
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "no TLS handshake in time") from error
         except OSError as error:  # ssl.SSLError is one
+            raise NewConnectionError(self, str(error)) from error
+
+    def _tunnel(self) -> None:
+        """Ask the proxy for a connection; every failure is a ProxyRefusedError."""
+        try:
+            super()._tunnel()
+        except TimeoutError as error:
+            raise ProxyRefusedError(self, "it did not answer in time") from error
+        except OSError as error:
             # What the standard library raises when a proxy answers CONNECT with a refusal.
             _, refused, reason = str(error).partition("Tunnel connection failed: ")
-            if refused:
-                raise ProxyRefusedError(self, _say_status(reason)) from error
-            raise NewConnectionError(self, str(error)) from error
+            raise ProxyRefusedError(self, say_status(reason) if refused else "it closed the connection") from error
+        except (HTTPException, *ODD_ANSWER) as error:
+            raise ProxyRefusedError(self, "its answer is not HTTP") from error
 
 
 class _Pool(HTTPSConnectionPool):
@@ -358,10 +236,7 @@ class _Adapter(HTTPAdapter):
         status: int | None = None
         try:
             with deadline(self._total), hide_paths(self._options.hides_paths):
-                chosen = self._choose_proxies(request.url or "")
-                answer = super().send(request, True, timeout or self._timeout, verify, cert, chosen)
-                with answer:
-                    response = self._keep(request, answer)
+                response = self._exchange(request, timeout or self._timeout)
             status = response.status_code
         finally:
             if self._options.note_outcome is not None:
@@ -370,6 +245,23 @@ class _Adapter(HTTPAdapter):
         if self._note_date is not None and "Date" in response.headers and "Age" not in response.headers:
             self._note_date(response.headers["Date"])
         return response
+
+    def _exchange(
+        self, request: requests.PreparedRequest, timeout: float | tuple[float, float] | tuple[float, None]
+    ) -> requests.Response:
+        """Send it and read the answer. RequestException, whatever the libraries below raise."""
+        try:
+            chosen = self._choose_proxies(request.url or "")
+            with super().send(request, True, timeout, True, None, chosen) as answer:
+                return self._keep(request, answer)
+        except requests.exceptions.InvalidHeader as error:  # of the answer: the request's own were looked at before
+            raise GarbledAnswerError(error, request=request) from error
+        except requests.RequestException:
+            raise
+        except LocationValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from error
+        except (HTTPException, HTTPError, *ODD_ANSWER) as error:
+            raise GarbledAnswerError(error, request=request) from error
 
     def _keep(self, request: requests.PreparedRequest, answer: requests.Response) -> requests.Response:
         """Return the answer with its body in memory, unpacked."""
@@ -380,6 +272,8 @@ class _Adapter(HTTPAdapter):
         headers = HTTPHeaderDict(answer.raw.headers)
         for name in ("Content-Encoding", "Content-Length", "Transfer-Encoding"):
             headers.discard(name)
+        if answer.status_code >= 300:
+            body = remove_echoes(body, headers, list_sent_secrets(request))
         kept = HTTPResponse(
             BytesIO(body), headers, answer.status_code, reason=answer.reason, preload_content=False, version=11
         )

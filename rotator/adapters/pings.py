@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 import requests
 
-from rotator.adapters.http import HttpOptions, explain_failure, make_session
+from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http_failures import explain_failure
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, MonitoringError
 from rotator.ports.clock import BootClock

@@ -12,7 +12,8 @@ MASK = "***"
 LONGEST_TEXT = 8000
 """Characters of one text that are looked at and kept; the middle of a longer one is left out."""
 
-_PIECE = 12
+SHORTEST_SECRET = 8
+"""Characters of a secret in a row that may be nowhere."""
 _FIELDS = (
     "client_secret|client_assertion|assertion|refresh_token|access_token|id_token|device_code|code_verifier"
     "|password|authorization"
@@ -43,6 +44,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # is `code`, but so are many harmless ones: it counts only in an address or a form.
     (re.compile(rf"({_FIELDS})=[^&\s\"']+", re.IGNORECASE), rf"\1={MASK}"),
     (re.compile(rf"({_FIELDS})(\\?[\"']\s*:\s*b?\\?[\"'])[^\"'\\]+", re.IGNORECASE), rf"\1\2{MASK}"),
+    # A password on a command line or in a sentence, if it looks like one.
+    (re.compile(r"(--password[\s=]+|password\s*(?:is|was|:)\s*)[\"']?[^\s\"']{8,}", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(r"(password\s+)[\"']?(?=[^\s\"']*[\d!#$%&*@^])[^\s\"']{8,}", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(r"(^|[?&\"'])code=[^&\s\"']+"), rf"\1code={MASK}"),
     # The password in an address, as of a database.
     (re.compile(r"(://[^/\s:@\"']*):[^/\s@\"']+@"), rf"\1:{MASK}@"),
@@ -58,14 +62,21 @@ def redact_text(text: str) -> str:
 
 
 def blank_out(text: str, secret: str) -> str:
-    """Return the text without this secret or any twelve characters of it in a row: services cut what they repeat."""
+    """Return the text without any word with eight characters of this secret in a row: services cut what they repeat."""
+    size = SHORTEST_SECRET
     text = text.replace(secret, MASK)
-    pieces = {secret[start : start + _PIECE] for start in range(len(secret) - _PIECE + 1)}
+    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+    found = [start for start in range(len(text) - size + 1) if text[start : start + size] in pieces]
     signs = list(text)
-    for start in range(len(text) - _PIECE + 1):
-        if text[start : start + _PIECE] in pieces:
-            signs[start : start + _PIECE] = "\0" * _PIECE
-    return re.sub("\0+", MASK, "".join(signs))
+    for start in found:
+        signs[start : start + size] = "\0" * size
+    # With the rest of its word: of another token that begins alike, what is left would no longer have a shape.
+    return re.sub("[A-Za-z0-9+=._~-]*\0[A-Za-z0-9+=._~\0-]*", MASK, "".join(signs)) if found else text
+
+
+def is_secret_field(name: str) -> bool:
+    """Return whether what goes by this name is a secret."""
+    return _FIELD.fullmatch(name) is not None
 
 
 def redact_value(value: object, *, key: object = None, clean: Callable[[str], str] = redact_text) -> object:
@@ -75,7 +86,7 @@ def redact_value(value: object, *, key: object = None, clean: Callable[[str], st
     """
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(key, str) and _FIELD.fullmatch(key):
+    if isinstance(key, str) and is_secret_field(key):
         return MASK
     if isinstance(value, str):
         return clean(value)

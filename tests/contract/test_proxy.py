@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +29,7 @@ from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
 from tests.support.azure_devops import SandboxAzureDevOps
 from tests.support.proxy import PASSWORD, ConnectProxy, run_proxy
+from tests.support.raw_server import run_raw_server
 from tests.support.signing_in import Stage, spell_out
 from tests.support.vault import SandboxVault, run_vault
 
@@ -202,6 +204,31 @@ def test_proxy_is_named_when_it_does_not_connect(behind: Behind, tmp_path: Path,
         assert "pw-canary" not in spell_out(error)
         assert PASSWORD not in spell_out(error)
     assert behind.vault.world.record.all() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "the proxy did not connect to 127.0.0.1:{}: it did not answer in time"),
+        (b"", "the proxy did not connect to 127.0.0.1:{}: it closed the connection"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the proxy did not connect to 127.0.0.1:{}: its answer is not HTTP"),
+        (b"HTTP/1.1 abc\r\n\r\n", "the proxy did not connect to 127.0.0.1:{}: its answer is not HTTP"),
+    ],
+)
+def test_proxy_that_says_nothing_of_use_is_named_and_nothing_was_sent(
+    behind: Behind, answer: bytes | None, said: str
+) -> None:
+    with run_raw_server(answer) as url:
+        http = replace(behind.http, proxy=SecretValue(url), connect_timeout=timedelta(seconds=0.3))
+        azure_devops = SandboxAzureDevOps(behind.vault.sandbox)
+        service = azure_devops.make_service(http=http)
+        with pytest.raises(TransientError) as caught:
+            service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444")
+        service.close()
+        azure_devops.service.close()
+    address = behind.vault.sandbox.addresses.azure_devops_url
+    assert said.format(address.rpartition(":")[2]) in caught.value.message
+    assert (caught.value.code, "http.proxy" in caught.value.fix) == ("proxy_refused", True)
 
 
 # User-assigned identities.

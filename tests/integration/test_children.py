@@ -111,6 +111,7 @@ def test_azure_cli_sees_no_secret_when_it_is_asked_for_a_token(
         ("print('not json')", "something else than a token"),
         ('print(\'{"accessToken": {"a": 1}, "expires_on": "soon"}\')', "something else than a token"),
         ('print(\'{"accessToken": "canary-token"}\')', "something else than a token"),
+        (r"""print('{"accessToken": "canary\\ud800", "expires_on": "4102444800"}')""", "something else than a token"),
     ],
 )
 def test_azure_cli_is_blamed_when_it_gives_no_token(
@@ -123,6 +124,39 @@ def test_azure_cli_is_blamed_when_it_gives_no_token(
     assert caught.value.code == "vault_credential"
     assert said in caught.value.message
     assert "canary" not in caught.value.message
+
+
+def test_azure_cli_has_answered_when_a_program_that_it_leaves_behind_holds_its_output(
+    vault: SandboxVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the CLI does that sends its telemetry in the background."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    left = "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'])\n"
+    write_program(tmp_path / "az", f"{left}sys.exit('ERROR: Please run az login')")
+    with pytest.raises(DeniedError, match="Please run az login"):
+        fetch_with_cli(vault, "azure_cli")
+    write_program(tmp_path / "az", left + answer_with_token(vault))
+    assert fetch_with_cli(vault, "azure_cli") is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--password hunter2-canary",
+        "password: hunter2-canary",
+        "the password hunter2-canary is it",
+        "Password=canary-x",
+    ],
+)
+def test_azure_cli_is_not_quoted_when_it_repeats_a_password(
+    vault: SandboxVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    write_program(tmp_path / "az", f"sys.exit('ERROR: az login {words} failed')")
+    with pytest.raises(DeniedError) as caught:
+        fetch_with_cli(vault, "azure_cli")
+    assert "canary" not in caught.value.message
+    assert "failed" in caught.value.message
 
 
 def test_azure_cli_is_blamed_when_it_is_not_installed(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from rotator.adapters.http import HttpOptions, explain_failure, make_session, was_not_sent
+from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.errors import ConfigError
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
+from tests.support.raw_server import GARBLED, run_raw_server
 
 RESOURCE = "/contoso/_apis/connectionData"
 
@@ -156,6 +160,53 @@ def test_failure_may_have_been_sent_when_the_answer_is_lost(
     not_sent, found, message, _ = fail(session, sandbox.addresses.azure_devops_url)
     assert (not_sent, found) == (False, code)
     assert "127.0.0.1" in message
+
+
+@pytest.mark.parametrize("what", [what for what in GARBLED if what != "an empty redirect"])
+def test_failure_may_have_been_sent_when_the_answer_is_not_http(session: requests.Session, what: str) -> None:
+    with run_raw_server(GARBLED[what]) as url:
+        not_sent, code, message, _ = fail(session, url)
+    assert not not_sent
+    assert code in ("answer_garbled", "connection_lost")
+    assert "127.0.0.1" in message
+
+
+@pytest.mark.parametrize(
+    "request_parts",
+    [
+        {"headers": {"Authorization": "Bearer s3cr3t\ud800"}},
+        {"headers": {"Authorization": "Bearer s3cr3t\u20ac"}},
+        {"headers": {"Authorization": "Bearer s3cr3t\nX: y"}},
+        {"data": {"refresh_token": "s3cr3t\ud800"}},
+        {"params": {"name": "s3cr3t\ud800"}},
+        {"json": {"key": float("nan")}},
+    ],
+)
+def test_failure_was_not_sent_when_http_cannot_carry_the_request(
+    session: requests.Session, request_parts: dict[str, Any]
+) -> None:
+    with run_raw_server(b"") as url:
+        with pytest.raises(requests.RequestException) as caught:
+            session.post(url, **request_parts)
+        assert was_not_sent(caught.value)
+        code, message, _ = explain_failure(caught.value, url=url)
+    assert code == "request_unusable"
+    assert "nothing was sent" in message
+
+
+@pytest.mark.parametrize(
+    "host", ["https://" + "a" * 70 + ".test", "https://a..test", "https://[::1", "https://a:999999"]
+)
+def test_failure_was_not_sent_when_the_address_is_no_address(session: requests.Session, host: str) -> None:
+    not_sent, code, _, _ = fail(session, host)
+    assert (not_sent, code) == (True, "address_invalid")
+
+
+def test_session_is_refused_when_the_ca_bundle_would_be_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="no regular file"):
+            make_session(HttpOptions(path))
 
 
 def test_message_hides_the_user_when_the_address_holds_one() -> None:

@@ -20,6 +20,7 @@ from rotator.sandbox.certificates import write_certificates
 from tests.support.check_server import KEY, CheckServer
 from tests.support.clock import FakeClock
 from tests.support.proxy import run_proxy
+from tests.support.raw_server import GARBLED, run_raw_server
 
 RUN = "0123456789abcdef0123456789abcdef"
 PATIENCE = timedelta(seconds=30)
@@ -120,6 +121,14 @@ def test_check_that_drips_is_cut_off_by_the_deadline_of_all_requests(bench: Benc
     bench.check.answers = [-1] * MOST_TRIES
     bench.send(bench.make_pinger(http=HttpOptions(total_timeout=timedelta(seconds=0.3))), 0)
     assert bench.list_codes() == ["total_timeout", None]
+
+
+@pytest.mark.parametrize("what", GARBLED)
+def test_pings_go_on_when_a_check_answers_with_what_is_not_http(bench: Bench, what: str) -> None:
+    with run_raw_server(GARBLED[what]) as url:
+        bench.send(bench.make_pinger(f"{url}{KEY}"), 0, 1)
+    assert len(bench.told) == 1, "the thread has sent them all, and told once"
+    assert bench.list_codes()[0] in ("answer_garbled", "connection_lost", "ping_refused")
 
 
 def test_nobody_waits_for_a_check_that_takes_no_pings(bench: Bench) -> None:

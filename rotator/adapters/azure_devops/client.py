@@ -15,9 +15,10 @@ import requests
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_transient, make_unknown_outcome
 from rotator.adapters.azure_devops.credential import Credential
-from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, blank_out, read_answer
+from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_answer
 from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
-from rotator.adapters.http import HttpOptions, explain_failure, make_session, was_not_sent
+from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.domain.backoff import make_backoff
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError
@@ -114,7 +115,7 @@ class AzureDevOpsClient:
                 json=call.body,
                 # Bytes: text that is not Latin-1 would fail with an exception that holds all of it.
                 headers={
-                    "Authorization": header.reveal().encode(),
+                    "Authorization": header.reveal().encode(errors="surrogatepass"),
                     "Accept": "application/json",
                     "X-TFS-FedAuthRedirect": "Suppress",
                 },
@@ -122,7 +123,7 @@ class AzureDevOpsClient:
         except requests.RequestException as error:
             # Returned and raised elsewhere: raised here, its context would be an exception that holds the header.
             return _explain(call, error)
-        return Answer(response.status_code, response.headers, blank_out(response.content, header))
+        return Answer(response.status_code, response.headers, response.content, header)
 
     def _session(self, call: Call) -> requests.Session:
         """This thread's session. A call that changes something never uses a connection that may be dead by now."""

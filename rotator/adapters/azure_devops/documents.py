@@ -33,9 +33,12 @@ class PatRefusal:
 
 
 def parse_json(body: bytes) -> object | None:
-    """Return the JSON document, with or without a byte order mark; None if it is not JSON, or only `null`."""
+    """Return the JSON document, with or without a byte order mark; None if it is not JSON, or only `null`.
+
+    What is not UTF-8 becomes U+FFFD: one bad byte in a name must not cost the new PAT beside it.
+    """
     try:
-        document: object = json.loads(body.decode("utf-8-sig"))
+        document: object = json.loads(body.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):
         # The exception holds the whole text, perhaps a new PAT: it must not be the cause of another one.
         return None

@@ -19,6 +19,7 @@ from rotator.adapters.azure_devops.call import (
     make_unknown_outcome,
 )
 from rotator.adapters.azure_devops.documents import find_refusal, parse_json
+from rotator.adapters.echoes import read_authorization, remove_from_document
 from rotator.adapters.redaction import redact_text
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
@@ -34,11 +35,12 @@ _NO_PAGE = (
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer, the credential already blanked out of its body."""
+    """One HTTP answer; `header` is the Authorization header that was sent, which no answer may repeat."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    header: SecretValue
 
     @property
     def trace(self) -> Trace:
@@ -74,23 +76,12 @@ class Failure:
     claims: str | None = None
 
 
-def blank_out(body: bytes, header: SecretValue) -> bytes:
-    """Return the body without the credential of this header, in case the service repeats what it was sent."""
-    scheme, _, coded = header.reveal().partition(" ")
-    secrets = [coded.encode()]
-    if scheme == "Basic":
-        secrets.append(base64.b64decode(coded).removeprefix(b":"))
-    for secret in secrets:
-        body = body.replace(secret, b"***") if secret else body
-    return body
-
-
 def read_answer(call: Call, answer: Answer) -> Reply | Failure:
     """Return the reply, or why there is none and whether the call may be repeated."""
     status, trace = answer.status, answer.trace
     if status == 203 or 300 <= status < 400:
         return _sign_in_page(call, answer)
-    document = parse_json(answer.body)
+    document = remove_from_document(parse_json(answer.body), read_authorization(answer.header.reveal()))
     type_key, message = _framework_error(document)
     if status >= 400 and (type_key == "InvalidAccessException" or "ervice principals are not" in message):
         reason = f"the sign-in is a service principal's: {message}"

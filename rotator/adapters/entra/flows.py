@@ -10,12 +10,12 @@ from typing import Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msal
-import requests
 
 from rotator.adapters.entra.http_client import EntraHttpClient
 from rotator.adapters.entra.refusals import Asked
 from rotator.adapters.entra.token_cache import MemoryTokenCache
 from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError, TransientError
@@ -27,13 +27,8 @@ Outcome = TypeVar("Outcome")
 _IDENTITY_SCOPES = ("openid", "profile", "offline_access")
 _LIBRARY_ERRORS = (
     msal.exceptions.MsalError,
-    requests.RequestException,
     OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
+    *ODD_ANSWER,
 )
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 

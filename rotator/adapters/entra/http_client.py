@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 import requests
 
 from rotator.adapters.answer_ids import read_answer_ids
+from rotator.adapters.bearer import is_sendable
 from rotator.adapters.entra.refusals import Asked, find_number, make_no_refresh_token, make_refusal
-from rotator.adapters.http import explain_failure
+from rotator.adapters.http_failures import explain_failure
+from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.retry_after import read_retry_after
 from rotator.errors import TransientError
 
@@ -25,6 +27,7 @@ _TEXTS = frozenset(
         *("error", "suberror", "error_description"),
     }
 )
+_SENT_AGAIN = frozenset({"access_token", "refresh_token", "device_code"})
 _SECONDS = frozenset({"expires_in", "ext_expires_in", "refresh_in", "interval"})
 _NEEDED = {
     "access_token": ("access_token", "expires_in"),
@@ -139,6 +142,8 @@ def _find_oddity(document: Mapping[str, object]) -> str | None:
     for name, value in document.items():
         if name in _TEXTS and not isinstance(value, str) and (value is not None or name in needed):
             return f"{name} is not text"
+        if name in _SENT_AGAIN and value and not is_sendable(value):
+            return f"{name} is no text that can be sent"
         if name in _SECONDS and not _is_span(value):
             return f"{name} is not a number of seconds"
     return None
@@ -153,6 +158,6 @@ def _is_span(value: object) -> bool:
 def _parse(content: bytes) -> Mapping[str, object] | None:
     try:
         document = json.loads(content)
-    except ValueError:
+    except ODD_ANSWER:
         return None
     return document if isinstance(document, dict) else None

@@ -23,6 +23,7 @@ from rotator.adapters.entra.refusals import (
 )
 from rotator.adapters.entra.token_cache import EncryptedTokenCache, MemoryTokenCache
 from rotator.adapters.http import HttpOptions
+from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, TransientError, UsageError
 from rotator.ports.clock import Clock
@@ -167,10 +168,10 @@ class EntraSignIn:
             expires_at = self._clock.now() + timedelta(seconds=int(str(flow["expires_in"])))
             show(
                 DevicePrompt(
-                    verification_uri=str(flow["verification_uri"]),
-                    user_code=str(flow["user_code"]),
+                    verification_uri=make_harmless(str(flow["verification_uri"])),
+                    user_code=make_harmless(str(flow["user_code"])),
                     expires_at=expires_at,
-                    message=str(flow.get("message", "")),
+                    message=make_harmless(str(flow.get("message", ""))),
                 )
             )
             result = self._poll(conversation, flow, expires_at)

@@ -10,17 +10,20 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from datetime import datetime
 from pathlib import Path
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 from azure.identity import CredentialUnavailableError
 
+from rotator.adapters.bearer import is_sendable
 from rotator.adapters.child_environment import AZURE_CLI, make_child_environment
 from rotator.adapters.children import start_child
 
 _COMMAND = ("account", "get-access-token", "--output", "json", "--resource")
 _LONGEST_SECONDS = 30
+_LOOK_SECONDS = 0.5
 _RESOURCE = re.compile(r"[A-Za-z0-9:/._-]+")
 _TENANT = re.compile(r"[A-Za-z0-9.-]+")
 _NO_PLACE = Path("/")
@@ -43,7 +46,7 @@ class AzureCliCredential:
             raise CredentialUnavailableError("the Azure CLI cannot satisfy a claims challenge: run az login again")
         document = _run(_make_arguments(scopes, tenant_id))
         token, expires_on = document.get("accessToken"), _read_expiry(document)
-        if not isinstance(token, str) or not token or expires_on is None:
+        if not isinstance(token, str) or not is_sendable(token) or expires_on is None:
             raise CredentialUnavailableError("the Azure CLI sent something else than a token")
         return AccessToken(token, expires_on)
 
@@ -81,12 +84,24 @@ def _run(arguments: list[str]) -> dict[str, object]:
 
 
 def _wait(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Return what the program prints; one that takes too long is killed."""
-    try:
-        return process.communicate(timeout=_LONGEST_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return "", f"no answer within {_LONGEST_SECONDS} seconds"
+    """Return what the program prints; one that takes too long is killed.
+
+    A program that it leaves behind may hold the pipes open: once it has ended itself, what it printed is all.
+    """
+    deadline, has_ended = time.monotonic() + _LONGEST_SECONDS, False
+    while has_ended or time.monotonic() < deadline:
+        try:
+            return process.communicate(timeout=_LOOK_SECONDS)
+        except subprocess.TimeoutExpired as so_far:
+            if has_ended:  # looked at before, so that all it wrote has been read
+                return _decode(so_far.output), _decode(so_far.stderr)
+        has_ended = process.poll() is not None
+    process.kill()
+    return "", f"no answer within {_LONGEST_SECONDS} seconds"
+
+
+def _decode(printed: bytes | str | None) -> str:
+    return printed.decode(errors="replace") if isinstance(printed, bytes) else printed or ""
 
 
 def _parse(text: str) -> dict[str, object]:

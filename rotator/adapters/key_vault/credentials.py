@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from rotator.adapters.bearer import is_sendable
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.scopes import check_scopes
+from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.redaction import redact_text, shorten
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
 
@@ -115,9 +117,13 @@ class GuardedCredential:
 
         scope = check_scopes(scopes, "rotator's identity")
         try:
-            return self._inner.get_token(scope, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **options)
-        except (AzureError, ValueError) as error:
+            token = self._inner.get_token(scope, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **options)
+        except (AzureError, *ODD_ANSWER) as error:
             failure = self._explain(error)
+        else:
+            if is_sendable(token.token):
+                return token
+            failure = self._make_unexpected("text that is no token")
         # Outside the handler: the library's error may carry the token request, and must not be our context.
         raise failure
 
@@ -125,8 +131,11 @@ class GuardedCredential:
         """Do nothing: the credential belongs to whoever made it."""
 
     def _explain(self, error: Exception) -> RemoteError:
-        from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+        from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 
+        # The libraries raise ValueError with a sentence; what else they raise is what they stumbled over.
+        if not isinstance(error, AzureError) and (type(error) is not ValueError or "invalid literal" in str(error)):
+            return self._make_unexpected("an unexpected response")
         host = urlsplit(self._vault).netloc
         reason = _say_reason(error)
         causes = list(_causes(error))
@@ -146,6 +155,15 @@ class GuardedCredential:
             operation="fetch_token",
             code="vault_credential",
             fix="Give this host the credential that key_vault.credential names, or name another one there.",
+        )
+
+    def _make_unexpected(self, what: str) -> TransientError:
+        return TransientError(
+            f"no token for the vault {urlsplit(self._vault).netloc}: whatever key_vault.credential asks sent {what}",
+            service="key_vault",
+            operation="fetch_token",
+            code="vault_credential_unexpected",
+            fix="Usually passes on its own; if not, check key_vault.credential, and that no proxy answers instead.",
         )
 
 

@@ -17,16 +17,16 @@ import urllib3.exceptions
 from azure.core.exceptions import AzureError, HttpResponseError
 
 from rotator.adapters.answer_ids import read_answer_ids
-from rotator.adapters.http import explain_failure, was_not_sent
-from rotator.adapters.redaction import blank_out, redact_text
+from rotator.adapters.http_failures import explain_failure, was_not_sent
+from rotator.adapters.odd_answers import ODD_ANSWER
+from rotator.adapters.redaction import redact_text
 from rotator.adapters.retry_after import read_retry_after
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
 
-SDK_FAILURES = (AzureError, ValueError, TypeError, AttributeError, LookupError)
-"""The library reads answers without checking their shape: an unexpected one raises whatever it runs into."""
+SDK_FAILURES = (AzureError, *ODD_ANSWER)
 
 _LONGEST_TEXT = 700
 """A refusal names the caller and the action it lacks at its end, after some 400 characters."""
@@ -93,7 +93,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
     if response is None or response.status_code is None or response.status_code < 300:
         return _explain_no_answer(error, call)
     code, text = _read_error(error)
-    answer = _Answer(response.status_code, code, _clean(text, call), _read_headers(response))
+    answer = _Answer(response.status_code, code, _clean(text), _read_headers(response))
     ids = read_answer_ids(answer.headers, ANSWER_IDS)
     origin = _Origin(
         service="key_vault",
@@ -303,9 +303,7 @@ def _say(answer: _Answer, request_id: str | None) -> str:
     return f"{answer.status} {answer.code}".strip() + (f", request {request_id}" if request_id else "")
 
 
-def _clean(text: str, call: Call) -> str:
-    """Return the service's words in one line, shortened, and without the value in case they repeat it."""
-    if call.value:
-        text = blank_out(text, call.value.reveal())
+def _clean(text: str) -> str:
+    """Return the service's words in one line, shortened."""
     text = make_harmless(" ".join(redact_text(text).split()))
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
