@@ -171,7 +171,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
     if cli.as_json:
         print_json(make_intact_document(summary.events, summary.head, len(sight.anchors), sight.unread))
     say(cli, f"The audit log is intact: {summary.events} events, head {summary.head}")
-    if anchors:
+    if anchors and (sight.anchors or not sight.unread):
         say(cli, f"The vaults name {len(sight.anchors)} earlier heads, and the log has all of them.")
     for name, unread in sight.unread.items():
         note(cli, clean(f"Not read: the heads beside the secret of {name}: {unread.message}"))
