@@ -19,9 +19,10 @@ from rotator.documents.document import (
 from rotator.documents.pat import PatFacts
 from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
 from rotator.domain.job_run import RunTimes
+from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import NextAction, PatState, PatStatus
+from rotator.engine.status import PatState, PatStatus
 
 
 class PatStatusDocument(PatFacts):

@@ -30,8 +30,15 @@ class LifetimeLimit:
         Then it is tried again: the next clone is asked for with its full lifetime. A limit that was learned in the
         future, by a wrong clock, is not believed.
         """
-        age = now - self.learned_at
-        return -_LEAST_BELIEF < age < min(max(self.longest, _LEAST_BELIEF), _MOST_BELIEF)
+        return -_LEAST_BELIEF < now - self.learned_at < self._belief
+
+    @property
+    def _belief(self) -> timedelta:
+        return min(max(self.longest, _LEAST_BELIEF), _MOST_BELIEF)
+
+    def list_turns(self) -> tuple[datetime, datetime]:
+        """Return the moments at which it counts less: it is no longer just seen, and it is not believed any more."""
+        return self.learned_at + _JUST_SEEN + timedelta.resolution, self.learned_at + self._belief
 
 
 def find_longest(limits: Mapping[tuple[str, str], LifetimeLimit], pat: ManagedPat, now: datetime) -> timedelta | None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Self
 
 from rotator.domain.marker import strip_mark
-from rotator.errors import RotatorError
+from rotator.errors import NotListedError, RotatorError
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SECRET_NAME_PATTERN = re.compile(r"[0-9A-Za-z-]{1,127}")
@@ -211,6 +211,12 @@ class ManagedPat:
     def healed(self) -> ManagedPat:
         """Return the record without what failed before."""
         return replace(self, failures=0, retry_at=None, last_failure=None, blocked=False, hold=None)
+
+    @property
+    def is_called_missing(self) -> bool:
+        """Whether it says that the server does not list it: gone, or not yet proven gone."""
+        missed = self.last_failure is not None and self.last_failure.code == NotListedError.code
+        return missed or self.hold is Hold.REVOKED_ELSEWHERE
 
     @property
     def place(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -71,3 +72,11 @@ class PendingRevocation:
     def is_overdue(self, now: datetime) -> bool:
         """Whether it has been unproven for so long that a person is told."""
         return now - self.since >= TELL_AFTER
+
+
+def group_pending(pending: Iterable[PendingRevocation]) -> dict[str, list[PendingRevocation]]:
+    """Return them by the name of the ManagedPat that they belonged to."""
+    grouped: dict[str, list[PendingRevocation]] = {}
+    for item in pending:
+        grouped.setdefault(item.name, []).append(item)
+    return grouped

@@ -7,12 +7,11 @@ from dataclasses import replace
 from rotator.domain.events.inventory import PatReappeared
 from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.plan import is_waiting
 from rotator.domain.words import say_moment
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
-from rotator.engine.holds import is_called_missing
 from rotator.engine.listing import ServerView
-from rotator.engine.planning import is_waiting
 from rotator.engine.provenance import find_behind
 from rotator.engine.reading import DISABLED, fetch_history
 from rotator.engine.replacing import identify
@@ -35,7 +34,7 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
         return seen.pat
     _check_not_behind(held)
     is_hidden = seen.is_hidden or view.fetch_listing(pat.account, pat.organization).may_hide(pat.authorization_id)
-    was_missed = is_called_missing(pat) and not is_waiting(pat, held.services.clock.now())
+    was_missed = pat.is_called_missing and not is_waiting(pat, held.services.clock.now())
     gone = seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not is_hidden)
     if gone and not seen.is_proven:
         gone = not _signs_in(held)
@@ -98,6 +97,6 @@ def _check_not_behind(held: ClaimedPat) -> None:
 def clear_if_seen(held: ClaimedPat) -> None:
     """Clear what the record says about a missing PAT that is listed now; any other hold stays."""
     pat = held.pat
-    if is_called_missing(pat):
+    if pat.is_called_missing:
         hold = None if pat.hold is Hold.REVOKED_ELSEWHERE else pat.hold
         held.save(replace(pat.healed(), hold=hold), PatReappeared(authorization_id=pat.authorization_id))

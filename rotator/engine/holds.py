@@ -1,4 +1,4 @@
-"""Which errors put a record on hold, which hold it is, and what a record says about a PAT that is not listed."""
+"""Which errors put a record on hold, and which hold it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from rotator.domain.managed_pat import Hold, ManagedPat
 from rotator.errors import (
     DatabaseBehindError,
     ForeignWriteError,
-    NotListedError,
     PatGoneError,
     RevokedByHandError,
     RotatorError,
@@ -28,9 +27,3 @@ def find_hold(error: RotatorError) -> Hold | None:
 def find_next_hold(pat: ManagedPat, error: RotatorError) -> Hold | None:
     """Return the hold of a record once this error was noted on it: no failure undoes what a person revoked."""
     return pat.hold if pat.hold is Hold.REVOKED_BY_HAND else find_hold(error) or pat.hold
-
-
-def is_called_missing(pat: ManagedPat) -> bool:
-    """Whether its record says that the server does not list it: gone, or not yet proven gone."""
-    missed = pat.last_failure is not None and pat.last_failure.code == NotListedError.code
-    return missed or pat.hold is Hold.REVOKED_ELSEWHERE

@@ -12,6 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobOutcome
+from rotator.domain.next_step import NextAction
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
@@ -22,7 +23,7 @@ from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
-from rotator.engine.status import NextAction, PatStatus, status_from
+from rotator.engine.status import PatStatus, status_from
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 

@@ -10,18 +10,17 @@ from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.domain.marker import strip_mark
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.plan import is_waiting
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import read_clocks
 from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
 from rotator.engine.context import RunContext
-from rotator.engine.holds import is_called_missing
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.noticing import Seen, notice
-from rotator.engine.planning import is_waiting
 from rotator.engine.records import Known, known_in, load_known, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
@@ -222,8 +221,8 @@ def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
     """Whether a record differs from the server in a way that was not recorded before, or no longer does."""
     if entry.kind is ScanKind.MISSING:
         is_known = record.hold in GONE_HOLDS
-        return record.valid_to > now and not is_known and not (is_called_missing(record) and is_waiting(record, now))
-    return entry.kind is ScanKind.DRIFTED or is_called_missing(record)
+        return record.valid_to > now and not is_known and not (record.is_called_missing and is_waiting(record, now))
+    return entry.kind is ScanKind.DRIFTED or record.is_called_missing
 
 
 def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) -> None:

@@ -13,7 +13,7 @@ from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.domain.plan import CHANGES, ActionKind, Plan
+from rotator.domain.plan import CHANGES, ActionKind, Plan, has_past_failure
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
@@ -29,7 +29,7 @@ from rotator.engine.listing import ServerView
 from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
-from rotator.engine.planning import has_past_failure, make_plan
+from rotator.engine.planning import make_plan
 from rotator.engine.reconciling import Reconciliation, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.revoking import confirm_requested, load_pending

@@ -11,7 +11,6 @@ from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatStat
 from rotator.domain.policy import Decision, RuleAction, Verdict
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision
-from rotator.engine.holds import is_called_missing
 from rotator.ports.database import Reading
 
 
@@ -66,12 +65,12 @@ class Standing:
         if self.find_trouble() is not None:
             return None
         is_past = pat.last_failure is None or pat.hold is Hold.REVOKED_BY_HAND
-        lasts = self.is_rotating or pat.hold is not None or is_called_missing(pat)
+        lasts = self.is_rotating or pat.hold is not None or pat.is_called_missing
         return FailureCleared() if is_past or not lasts else None
 
     def _find_refusal(self) -> Failure | None:
         """Why the policy forbids a rotation, if the record says nothing more serious."""
-        is_weightier = self.is_rotating or self.pat.blocked or is_called_missing(self.pat)
+        is_weightier = self.is_rotating or self.pat.blocked or self.pat.is_called_missing
         return None if is_weightier else explain_decision(self.decision)
 
 

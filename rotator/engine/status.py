@@ -9,15 +9,14 @@ from enum import StrEnum
 from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
-from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
+from rotator.domain.next_step import Matter, NextAction, find_next_step
+from rotator.domain.pending_revocation import group_pending
+from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.left_behind import LeftBehind, load_left_behind
-from rotator.engine.planning import is_waiting
 from rotator.engine.records import known_in
-from rotator.engine.settling import is_settling, make_settled_at
 from rotator.errors import SignInRequiredError
 from rotator.ports.database import Database, Reading
 from rotator.ports.inventory import UntrackedPat
@@ -34,19 +33,6 @@ class PatState(StrEnum):
     BLOCKED = "blocked"
     PAUSED = "paused"
     UNTRACKED = "untracked"
-
-
-class NextAction(StrEnum):
-    """What there is to do next for a PAT."""
-
-    ROTATE = "rotate"
-    RETIRE = "retire"
-    RETRY = "retry"
-    SETTLE = "settle"
-    CONFIRM_REVOCATION = "confirm_revocation"
-    REPLACE_BY_HAND = "replace_by_hand"
-    SIGN_IN = "sign_in"
-    NONE = "none"
 
 
 ATTENTION = frozenset({PatState.EXPIRED, PatState.BLOCKED, PatState.FAILED})
@@ -127,12 +113,12 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         limits = reading.limits.load()
         needed = load_needed(reading)
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
-    pending = {item.name: item for item in known.pending if not item.is_detached}
+    pending = group_pending(known.pending)
     rows = []
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
-        row = _make_row(pat, rotations.get(pat.name), decision, now, settle)
-        row = _put_first(row, pending.get(pat.name))
+        mine = tuple(asked for asked in pending.get(pat.name, ()) if asked.belongs_to(pat))
+        row = _make_row(Matter(pat, rotations.get(pat.name), mine), decision, now, settle)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
     # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
     seen = {pat.authorization_id for pat in known.pats} | (known.minted_ids - left_behind.keys())
@@ -163,13 +149,6 @@ def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, 
     if refusal is None or pat.blocked or pat.state is ManagedPatState.PAUSED:
         return pat
     return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)
-
-
-def _put_first(row: PatStatus, pending: PendingRevocation | None) -> PatStatus:
-    """The row with the revocation that each run looks for, unless there is something to do before."""
-    if pending is None or (row.next_at is not None and row.next_at <= pending.requested_at):
-        return row
-    return replace(row, next_action=NextAction.CONFIRM_REVOCATION, next_at=pending.requested_at)
 
 
 def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus:
@@ -208,42 +187,9 @@ def find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, n
     return PatState.OK
 
 
-def _find_next(
-    pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
-) -> tuple[NextAction, datetime | None]:
-    """Return what a run does next with it, and when. It follows `plan_one`."""
-    if rotation is not None:
-        return _find_next_step(pat, rotation, now, settle)
-    rule = decision.rule
-    is_left = pat.state is ManagedPatState.PAUSED or pat.all_organizations
-    if is_left or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
-        return NextAction.NONE, None
-    if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
-        return (NextAction.RETRY, pat.retry_at) if pat.retry_at is not None else (NextAction.NONE, None)
-    by_hand = rule.action is RuleAction.ALERT and not decision.is_wanted
-    return NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after
-
-
-def _find_next_step(
-    pat: ManagedPat, rotation: Rotation, now: datetime, settle: timedelta
-) -> tuple[NextAction, datetime | None]:
-    """Return what a run does next with a rotation that is not finished, and when."""
-    if rotation.state is RotationState.OVERLAPPING:
-        if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
-            return NextAction.RETRY, pat.retry_at
-        ends = [moment for moment in (rotation.overlap_until, rotation.predecessor_valid_to) if moment is not None]
-        return NextAction.RETIRE, min(ends)
-    if rotation.state is RotationState.RETIRING:
-        return NextAction.CONFIRM_REVOCATION, rotation.updated_at
-    if is_settling(rotation) and rotation.sent_at is not None:
-        return NextAction.SETTLE, make_settled_at(rotation, pat, settle)
-    return NextAction.RETRY, rotation.updated_at
-
-
-def _make_row(
-    pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
-) -> PatStatus:
-    next_action, next_at = _find_next(pat, rotation, decision, now, settle)
+def _make_row(matter: Matter, decision: Decision, now: datetime, settle: timedelta) -> PatStatus:
+    pat, rotation = matter.pat, matter.rotation
+    step = find_next_step(matter, decision, now, settle)
     state = find_state(pat, rotation, decision, now)
     error = pat.last_failure
     if error is None and state is PatState.BLOCKED:
@@ -261,8 +207,8 @@ def _make_row(
         rotate_after=None if pat.all_organizations else decision.rotate_after,
         by_hand=decision.verdict is Verdict.ALERT,
         revoke_after=rotation.overlap_until if rotation else None,
-        next_at=next_at,
-        next_action=next_action,
+        next_at=step.at,
+        next_action=step.action,
         vault=pat.vault,
         secret_name=pat.secret_name,
         last_error=error,

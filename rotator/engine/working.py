@@ -5,8 +5,10 @@ from __future__ import annotations
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.plan import has_past_failure, is_waiting
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
+from rotator.domain.settling import is_settling, make_settled_at
 from rotator.engine.absence import check_listed
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
@@ -26,7 +28,6 @@ from rotator.engine.overlapping import (
     restart_if_misdated,
 )
 from rotator.engine.pace import Turns
-from rotator.engine.planning import has_past_failure, is_waiting
 from rotator.engine.preflight import begin_rotation, inspect_source
 from rotator.engine.reconciling import Reconciliation, apply_findings
 from rotator.engine.recovering import recover
@@ -34,7 +35,7 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 from rotator.engine.restoring import LATE_WRITE_KEPT, Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import revoke_again
-from rotator.engine.settling import is_late_settled, is_settling, make_settled_at
+from rotator.engine.settling import is_late_settled
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
 from rotator.errors import (

@@ -14,11 +14,12 @@ from rotator.cli.output.status import list_status_rows, render_status_notes
 from rotator.documents.plan import make_plan_document
 from rotator.documents.scan import make_scan_document
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_expiry
+from rotator.domain.next_step import NextAction
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.keeping import resume
 from rotator.engine.planning import make_plan
 from rotator.engine.scanning import scan
-from rotator.engine.status import NextAction, load_effective
+from rotator.engine.status import load_effective
 from tests.support.engine import ACCOUNT, SCOPE, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 

@@ -21,12 +21,13 @@ from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.events.rotations import PatMinted
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.next_step import NextAction
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import NextAction, PatState, PatStatus
+from rotator.engine.status import PatState, PatStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

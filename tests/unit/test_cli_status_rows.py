@@ -13,6 +13,7 @@ from rotator.cli.output.status import list_status_rows, render_status_notes, ren
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.next_step import NextAction
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.engine.adopting import AdoptionPlan
@@ -20,7 +21,7 @@ from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
 from rotator.engine.proposing import Proposal
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import NextAction, PatState, PatStatus
+from rotator.engine.status import PatState, PatStatus
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
 OK = PatStatus(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Match, RuleAction, Threshold
 from rotator.domain.secret_value import SecretValue
@@ -18,7 +19,7 @@ from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted
-from rotator.engine.status import NextAction, PatState
+from rotator.engine.status import PatState
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import (
     DeniedError,

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from rotator.domain.next_step import NextAction
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.abandoning import LOST_ANSWER
 from rotator.engine.auditing import load_events
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
-from rotator.engine.status import NextAction
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy

@@ -14,6 +14,7 @@ from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.inventory import PatResumed
 from rotator.domain.managed_pat import Hold, ManagedPatState, Pat
+from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.secret_value import SecretValue
@@ -36,7 +37,7 @@ from rotator.engine.revoking import (
 )
 from rotator.engine.run import recover_interrupted
 from rotator.engine.scanning import scan
-from rotator.engine.status import NextAction, PatState
+from rotator.engine.status import PatState
 from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, TransientError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList

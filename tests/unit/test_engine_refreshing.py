@@ -14,6 +14,7 @@ from rotator.cli.output.status import (
     render_status_head,
     render_status_notes,
 )
+from rotator.domain.next_step import NextAction
 from rotator.domain.policy import RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Alarm, find_alarm
@@ -22,7 +23,7 @@ from rotator.engine.noticing import Seen, notice
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import Forecast, SignInSight, make_account_status
-from rotator.engine.status import NextAction, PatState, load_needed
+from rotator.engine.status import PatState, load_needed
 from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.engine.keeping import pause, resume
@@ -16,7 +17,7 @@ from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.records import known_in
 from rotator.engine.report import OutcomeKind, RunReport
-from rotator.engine.status import NextAction, PatState
+from rotator.engine.status import PatState
 from rotator.engine.tags import ROTATION_TAG
 from rotator.engine.updating import Change, make_change, preview, update
 from rotator.errors import (

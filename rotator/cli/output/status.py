@@ -10,10 +10,11 @@ from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
+from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, NextAction, PatState, PatStatus
+from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
 
 COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
 

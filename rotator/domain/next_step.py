@@ -1,0 +1,161 @@
+"""When there is next something to do for a ManagedPat, and what: for the queue that runs work on, and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from rotator.domain.limit import LifetimeLimit, find_longest
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, ManagedPat, ManagedPatState
+from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.plan import CHANGES, choose_action, has_past_failure, is_waiting
+from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.settling import is_sent_ahead, is_settling, make_settled_at
+from rotator.domain.urgency import find_last_span
+
+Limits = Mapping[tuple[str, str], LifetimeLimit]
+"""The longest lifetimes that the server has granted, by account and organization."""
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""When what is due, and has no moment of its own, fell due."""
+
+
+class NextAction(StrEnum):
+    """What there is to do next for a PAT."""
+
+    ROTATE = "rotate"
+    RETIRE = "retire"
+    RETRY = "retry"
+    SETTLE = "settle"
+    CONFIRM_REVOCATION = "confirm_revocation"
+    REPLACE_BY_HAND = "replace_by_hand"
+    SIGN_IN = "sign_in"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What there is to do next, by a run or by a person, and when; None when there is nothing to do."""
+
+    action: NextAction
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Matter:
+    """One ManagedPat with all that decides when a run has something to do with it.
+
+    `rotation` is its open one, `pending` are the revocations that were requested for it and are not proven.
+    """
+
+    pat: ManagedPat
+    rotation: Rotation | None = None
+    pending: tuple[PendingRevocation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Due:
+    """When a run has next something to do with a ManagedPat: never, as things are, when `at` is None.
+
+    `by_limit`: only a limit that was learned of the server puts it off so long.
+    """
+
+    at: datetime | None
+    by_limit: bool = False
+
+
+def find_next_step(matter: Matter, decision: Decision, now: datetime, settle: timedelta) -> NextStep:
+    """Return what there is to do next, and when; in the past when it is due now. It follows `choose_action`."""
+    step = _find_own_step(matter.pat, matter.rotation, decision, now, settle)
+    asked = min((item.requested_at for item in matter.pending), default=None)
+    if asked is None or (step.at is not None and step.at <= asked):
+        return step
+    return NextStep(NextAction.CONFIRM_REVOCATION, asked)
+
+
+def _find_own_step(
+    pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
+) -> NextStep:
+    if rotation is not None:
+        return _find_rotation_step(pat, rotation, now, settle)
+    rule = decision.rule
+    is_left = pat.state is ManagedPatState.PAUSED or pat.all_organizations
+    if is_left or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
+        return NextStep(NextAction.NONE, None)
+    if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
+        return NextStep(NextAction.NONE if pat.retry_at is None else NextAction.RETRY, pat.retry_at)
+    by_hand = rule.action is RuleAction.ALERT and not decision.is_wanted
+    return NextStep(NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after)
+
+
+def _find_rotation_step(pat: ManagedPat, rotation: Rotation, now: datetime, settle: timedelta) -> NextStep:
+    """Return what a run does next with a rotation that is not finished, and when."""
+    if rotation.state is RotationState.OVERLAPPING:
+        if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
+            return NextStep(NextAction.RETRY, pat.retry_at)
+        ends = [moment for moment in (rotation.overlap_until, rotation.predecessor_valid_to) if moment is not None]
+        return NextStep(NextAction.RETIRE, min(ends))
+    if rotation.state is RotationState.RETIRING:
+        return NextStep(NextAction.CONFIRM_REVOCATION, rotation.updated_at)
+    if is_settling(rotation) and rotation.sent_at is not None:
+        return NextStep(NextAction.SETTLE, make_settled_at(rotation, pat, settle))
+    return NextStep(NextAction.RETRY, rotation.updated_at)
+
+
+def find_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> Due:
+    """Return when a run has next something to do, if nothing changes but the time; a moment in the past when it is due.
+
+    Before that moment no run has: it holds for every moment from `now` on. A limit of the server puts off only what
+    would be due now.
+    """
+    free: Limits = {}
+    at = _find_moment(matter, policy, free, now, settle)
+    if at is None or at > now:
+        return Due(at)
+    limited = _find_moment(matter, policy, limits, now, settle)
+    return Due(limited, by_limit=limited is None or limited > now)
+
+
+def _find_moment(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> datetime | None:
+    """Return the first moment, now or later, at which there is something to do: what is chosen changes at few."""
+    if is_due(matter, policy, limits, now, settle):
+        pat = matter.pat.as_of(now)
+        step = find_next_step(matter, policy.decide(pat, now=now, longest=find_longest(limits, pat, now)), now, settle)
+        return step.at if step.at is not None and step.at <= now else LONG_AGO
+    turns = sorted({turn for turn in _list_turns(matter, policy, limits, now, settle) if turn > now})
+    return next((turn for turn in turns if is_due(matter, policy, limits, turn, settle)), None)
+
+
+def is_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> bool:
+    """Whether a run has something to do now: a change, a failure that is past, or a revocation to look for.
+
+    What is settling is looked at when that is over.
+    """
+    pat, rotation = matter.pat.as_of(now), matter.rotation
+    if matter.pending:
+        return True
+    if rotation is not None and is_settling(rotation) and not is_sent_ahead(rotation, now):
+        settled_at = make_settled_at(rotation, pat, settle)
+        return settled_at is None or now >= settled_at
+    action = choose_action(pat, rotation, policy, find_longest(limits, pat, now), now)
+    is_past = action.decision is not None and has_past_failure(pat, action.decision, now)
+    return action.kind in CHANGES or is_past
+
+
+def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> Iterator[datetime]:
+    """Every moment at which another action may be chosen, although nothing changed but the time."""
+    rotation = matter.rotation
+    if rotation is not None:
+        settled_at = make_settled_at(rotation, matter.pat, settle) if is_settling(rotation) else None
+        yield from filter(None, (settled_at, rotation.overlap_until, rotation.predecessor_valid_to))
+    limit = limits.get((matter.pat.account, matter.pat.organization))
+    if limit is not None:
+        yield from limit.list_turns()
+    yield ALL_ORGANIZATIONS_END
+    for pat in (matter.pat.as_of(now), matter.pat.as_of(max(now, ALL_ORGANIZATIONS_END))):
+        rotate_after = policy.decide(pat, now=now, longest=None).rotate_after
+        near = pat.valid_to - find_last_span(pat.lifetime)
+        yield from filter(None, (pat.retry_at, rotate_after, near, pat.valid_to))
