@@ -20,7 +20,7 @@ Limits = Mapping[tuple[str, str], LifetimeLimit]
 """The longest lifetimes that the server has granted, by account and organization."""
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-"""When what is due, and has no moment of its own, fell due."""
+"""The moment of all that is due now: every clock says that it has come."""
 
 
 class NextAction(StrEnum):
@@ -106,7 +106,7 @@ def _find_rotation_step(pat: ManagedPat, rotation: Rotation, now: datetime, sett
 
 
 def find_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> Due:
-    """Return when a run has next something to do, if nothing changes but the time; a moment in the past when it is due.
+    """Return when a run has next something to do, if nothing changes but the time; `LONG_AGO` when it is due.
 
     Before that moment no run has: it holds for every moment from `now` on. A limit of the server puts off only what
     would be due now.
@@ -122,9 +122,7 @@ def find_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, sett
 def _find_moment(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> datetime | None:
     """Return the first moment, now or later, at which there is something to do: what is chosen changes at few."""
     if is_due(matter, policy, limits, now, settle):
-        pat = matter.pat.as_of(now)
-        step = find_next_step(matter, policy.decide(pat, now=now, longest=find_longest(limits, pat, now)), now, settle)
-        return step.at if step.at is not None and step.at <= now else LONG_AGO
+        return LONG_AGO
     turns = sorted({turn for turn in _list_turns(matter, policy, limits, now, settle) if turn > now})
     return next((turn for turn in turns if is_due(matter, policy, limits, turn, settle)), None)
 
@@ -154,7 +152,6 @@ def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, s
     limit = limits.get((matter.pat.account, matter.pat.organization))
     if limit is not None:
         yield from limit.list_turns()
-    yield ALL_ORGANIZATIONS_END
     for pat in (matter.pat.as_of(now), matter.pat.as_of(max(now, ALL_ORGANIZATIONS_END))):
         rotate_after = policy.decide(pat, now=now, longest=None).rotate_after
         near = pat.valid_to - find_last_span(pat.lifetime)

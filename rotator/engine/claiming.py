@@ -16,11 +16,13 @@ from rotator.domain.rotation import Rotation, RotationChanges, RotationState
 from rotator.domain.words import say_did_you_mean
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
+from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
-from rotator.errors import ClaimLostError, NotManagedError, RotationError
+from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
+from rotator.ports.stop import Stop
 
 T = TypeVar("T")
 
@@ -265,7 +267,7 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
 
 @contextmanager
 def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
-    """Claim a ManagedPat for this run and give the claim back at the end.
+    """Claim a ManagedPat for this run, and at the end give the claim back and enter what comes next into the queue.
 
     NotManagedError when there is no such record, ClaimHeldError when another run has it.
     """
@@ -278,10 +280,21 @@ def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
 
     def release() -> None:
         with run.services.closing_database.begin() as work:
-            work.claims.release(claim)
+            # Nothing is read after a stop: then the record stays due, and the next run looks at it.
+            found = None if _has_stopped(run.services.stop) else work.inventory.load(name)
+            if work.claims.release(claim) and found is not None:
+                enter(work, run, [found])
 
     try:
         yield held
     finally:
         left = Patience(run.services.boot, run.services.stop, _RELEASE_PATIENCE)
         repeat(release, locked=left, away=left)
+
+
+def _has_stopped(stop: Stop) -> bool:
+    try:
+        stop.check()
+    except StoppedError:
+        return True
+    return False

@@ -24,7 +24,7 @@ class Claims(Protocol):
     """Claims on ManagedPats."""
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
-        """Claim a ManagedPat, with the next epoch.
+        """Claim a ManagedPat, with the next epoch. From then on it is due in the queue, until an entry is saved.
 
         ClaimHeldError while any claim on it is valid, even one by the same claimant.
         """
@@ -32,5 +32,5 @@ class Claims(Protocol):
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """Return the claim with a later end. ClaimLostError if somebody else has claimed since."""
 
-    def release(self, claim: Claim) -> None:
-        """Give a claim back. A claim that was lost is left alone."""
+    def release(self, claim: Claim) -> bool:
+        """Give a claim back. A claim that was lost is left alone: then it returns False."""

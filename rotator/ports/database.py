@@ -13,6 +13,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 from rotator.ports.sign_ins import SignIns, SignInsReader
@@ -46,6 +47,10 @@ class Reading(Protocol):
         """The revocations that are not proven yet."""
 
     @property
+    def queue(self) -> QueueReader:
+        """When a run has next something to do with each ManagedPat."""
+
+    @property
     def job_runs(self) -> JobRunsReader:
         """What ran when."""
 
@@ -77,6 +82,7 @@ class UnitOfWork(Reading, Protocol):
     limits: LifetimeLimits
     conditions: Conditions
     revocations: Revocations
+    queue: Queue
     job_runs: JobRuns
     request_counts: RequestCountsWriter
     sign_ins: SignIns

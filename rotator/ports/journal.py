@@ -16,6 +16,9 @@ class JournalReader(Protocol):
     def load_open(self) -> tuple[Rotation, ...]:
         """Return every rotation that is not closed."""
 
+    def load_open_for(self, names: Collection[str]) -> tuple[Rotation, ...]:
+        """Return the rotations of these ManagedPats that are not closed."""
+
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
         """Return the rotations of the record of that name, the newest first; those created since then if given.
 

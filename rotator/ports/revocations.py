@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -14,6 +15,12 @@ class RevocationsReader(Protocol):
 
     def load(self) -> tuple[PendingRevocation, ...]:
         """Return all of them, the oldest first."""
+
+    def load_for(self, names: Collection[str]) -> tuple[PendingRevocation, ...]:
+        """Return those of these ManagedPats, the oldest first."""
+
+    def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[PendingRevocation, ...]:
+        """Return those of the PATs with these ids, the oldest first."""
 
 
 class Revocations(RevocationsReader, Protocol):

@@ -43,7 +43,7 @@ lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
     claimed_by claimed_until hold all_organizations confirmed_version short_lived meant_lifetime
-    wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id
+    wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id next_at next_basis next_from
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name record_id
 request_count: service outcome requests

@@ -116,6 +116,7 @@ def run_process(world: World, history: History, at: int | None, action: Callable
     except RotatorError as error:
         note_error(world, history, error)
     history.takeovers += world.note_taken_over()
+    world.check_queue()
     return life.executed
 
 

@@ -37,6 +37,7 @@ from tests.support.engine_fakes import CommitFault
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePat, FakePatService
 from tests.support.fake_secret_store import FakeSecretStore
+from tests.support.queueing import check_queue
 from tests.support.stop import make_stop
 
 ACCOUNT, ORGANIZATION, VAULT = "build-bot", "contoso", "https://contoso-kv.vault.azure.net"
@@ -418,6 +419,11 @@ class World:
         """Whether a value authenticates now."""
         return any(fake.value == value.reveal() for fake in self.pats.live_pats())
 
+    def check_queue(self) -> None:
+        """Nothing may be entered into the queue later than a run has something to do with it."""
+        with self.database.read() as reading:
+            self.oracle.breaks += check_queue(reading, self.policy, Timing().settle, self.clock.now())
+
     def check_database(self) -> None:
         """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies; conditions are true."""
         text = repr(self.database.snapshot())
@@ -667,9 +673,9 @@ class StuckClaims:
         """See the port."""
         return self._inner.renew(claim, now=now, span=span)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim) -> bool:
         """See the port."""
-        self._inner.release(claim)
+        return self._inner.release(claim)
 
 
 class MortalPats:

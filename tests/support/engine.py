@@ -43,6 +43,7 @@ from tests.support.engine_fakes import (
 from tests.support.fake_pat_service import FakePat
 from tests.support.fake_secret_store import FakeSecretStore
 from tests.support.policies import RULE, make_policy
+from tests.support.queueing import check_queue
 from tests.support.stop import make_stop
 
 ACCOUNT, ORGANIZATION, VAULT, NAME = "build-bot", "contoso", "https://contoso-kv.vault.azure.net", "npm-feed"
@@ -148,6 +149,7 @@ class EngineWorld:
         check_log(self.database)
         with self.database.read() as reading:
             check_conditions(reading, self.policy, self.clock.now())
+            assert check_queue(reading, self.policy, self.timing.settle, self.clock.now()) == []
         for index, mark in enumerate(self.timeline):
             if mark in MUTATIONS:
                 assert _INTENTS[mark] & set(self.timeline[:index]), f"{mark} without an intent: {self.timeline}"

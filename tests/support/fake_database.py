@@ -14,6 +14,7 @@ from rotator.adapters.database.claims import Held, make_held, make_lost, make_mi
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.job_runs import may_begin
 from rotator.adapters.database.journal import make_open_already, make_unknown
+from rotator.adapters.database.queue import order_due
 from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.clocks import BootMoment
@@ -21,6 +22,7 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.next_step import LONG_AGO
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation
@@ -35,6 +37,7 @@ from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.queue import Basis, Entry, Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 from rotator.ports.sign_ins import SignIns, SignInsReader
@@ -69,6 +72,7 @@ class _Tables:
     limits: dict[tuple[str, str], LifetimeLimit] = field(default_factory=dict)
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     revocations: dict[str, PendingRevocation] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
     job_runs: dict[tuple[JobName, datetime], JobRun] = field(default_factory=dict)
     records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
@@ -91,6 +95,7 @@ class _Tables:
             dict(self.limits),
             dict(self.conditions),
             dict(self.revocations),
+            dict(self.entries),
             dict(self.job_runs),
             self.records_made,
             dict(self.heartbeats),
@@ -168,6 +173,7 @@ class _MemoryInventory(_MemoryInventoryReader):
             raise make_lost(claim)
         record_id = self._tables.find_record(name)
         del self._tables.pats[name], self._tables.claims[name]
+        self._tables.entries.pop(name, None)
         for found, rotation in self._tables.rotations.items():
             if rotation.record_id == record_id:
                 self._tables.rotations[found] = replace(rotation, record_id=None)
@@ -185,6 +191,7 @@ class _MemoryInventory(_MemoryInventoryReader):
         del tables.claims[name]
         record_id = tables.find_record(name)
         tables.pats[new_name] = replace(tables.pats.pop(name), name=new_name)
+        tables.entries[new_name] = tables.entries.pop(name, _NO_ENTRY)
         for found, rotation in tables.rotations.items():
             if rotation.record_id == record_id:
                 tables.rotations[found] = replace(rotation, name=new_name)
@@ -225,6 +232,9 @@ class _MemoryJournalReader:
 
     def load_open(self) -> tuple[Rotation, ...]:
         return tuple(rotation for rotation in self._sorted() if rotation.is_open)
+
+    def load_open_for(self, names: Collection[str]) -> tuple[Rotation, ...]:
+        return tuple(rotation for rotation in self.load_open() if rotation.has_record and rotation.name in names)
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
         mine = (rotation for rotation in reversed(self._sorted()) if rotation.has_record and rotation.name == name)
@@ -366,6 +376,7 @@ class _MemoryClaims:
             raise make_held(name, held.claimant or "", held.until or now)
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
         self._tables.claims[name] = Held(claimant, now + span, self._clocks.read_boot())
+        self._tables.entries[name] = replace(self._tables.entries.get(name, _NO_ENTRY), next_at=LONG_AGO)
         return Claim(name, claimant, pat.epoch + 1, now + span)
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
@@ -375,10 +386,12 @@ class _MemoryClaims:
         self._tables.claims[claim.name] = Held(claim.claimant, now + span, self._clocks.read_boot())
         return replace(claim, expires_at=now + span)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim) -> bool:
         self._tables.check_order()
-        if self._tables.holds(claim):
+        is_ours = self._tables.holds(claim)
+        if is_ours:
             del self._tables.claims[claim.name]
+        return is_ours
 
 
 class _MemoryLifetimeLimitsReader:
@@ -437,6 +450,12 @@ class _MemoryRevocationsReader:
     def load(self) -> tuple[PendingRevocation, ...]:
         return tuple(sorted(self._tables.revocations.values(), key=order_pending))
 
+    def load_for(self, names: Collection[str]) -> tuple[PendingRevocation, ...]:
+        return tuple(item for item in self.load() if item.name in names)
+
+    def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[PendingRevocation, ...]:
+        return tuple(item for item in self.load() if item.authorization_id in authorization_ids)
+
 
 class _MemoryRevocations(_MemoryRevocationsReader):
     def save(self, pending: PendingRevocation, claim: Claim) -> None:
@@ -455,6 +474,47 @@ class _MemoryRevocations(_MemoryRevocationsReader):
     def end(self, authorization_id: str) -> bool:
         self._tables.check_order()
         return self._tables.revocations.pop(authorization_id, None) is not None
+
+
+_NO_ENTRY = Entry(None, "", LONG_AGO)
+"""That of a new record."""
+
+
+class _MemoryQueueReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load_due(self, now: datetime) -> tuple[ManagedPat, ...]:
+        due = [
+            self._tables.pats[name]
+            for name, entry in self._tables.entries.items()
+            if entry.next_at is not None and entry.next_at <= now
+        ]
+        return tuple(sorted(due, key=order_due))
+
+    def find_next(self, after: datetime) -> datetime | None:
+        moments = (entry.next_at for entry in self._tables.entries.values())
+        return min((moment for moment in moments if moment is not None and moment > after), default=None)
+
+    def find_stale(self, basis: Basis, limit: int) -> tuple[str, ...]:
+        free = (name for name in self._tables.pats if name not in self._tables.claims)
+        return tuple(itertools.islice((name for name in free if self._is_stale(name, basis)), limit))
+
+    def _is_stale(self, name: str, basis: Basis) -> bool:
+        entry = self._tables.entries.get(name, _NO_ENTRY)
+        return entry.basis not in (basis.plain, basis.limited) or entry.since > basis.horizon
+
+
+class _MemoryQueue(_MemoryQueueReader):
+    def load_free(self, names: Collection[str]) -> tuple[ManagedPat, ...]:
+        self._tables.check_order()
+        free = self._tables.pats.keys() & set(names) - self._tables.claims.keys()
+        return tuple(self._tables.pats[name] for name in sorted(free))
+
+    def save(self, name: str, entry: Entry) -> None:
+        self._tables.check_order()
+        if name in self._tables.pats:
+            self._tables.entries[name] = entry
 
 
 class _MemoryJobRunsReader:
@@ -522,6 +582,7 @@ class _MemoryReading:
         self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
+        self.queue: QueueReader = _MemoryQueueReader(tables)
         self.job_runs: JobRunsReader = _MemoryJobRunsReader(tables)
         self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
         self.sign_ins: SignInsReader = _MemorySignInsReader(tables)
@@ -546,6 +607,7 @@ class _MemoryUnitOfWork:
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
         self.conditions: Conditions = _MemoryConditions(tables)
         self.revocations: Revocations = _MemoryRevocations(tables)
+        self.queue: Queue = _MemoryQueue(tables)
         self.job_runs: JobRuns = _MemoryJobRuns(tables)
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
         self.sign_ins: SignIns = _MemorySignIns(tables)

@@ -156,6 +156,6 @@ class ReleaseOnly(Forbidden):
         super().__init__(watch, "claims")
         self._inner = inner
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim) -> bool:
         """See the port."""
-        self._inner.release(claim)
+        return self._inner.release(claim)

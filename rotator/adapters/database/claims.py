@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, bindparam, select, update
 
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.clocks import BootMoment
+from rotator.domain.next_step import LONG_AGO
 from rotator.domain.words import say_moment
 from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError
 from rotator.ports.claims import Claim
@@ -119,6 +120,7 @@ class SqlClaims:
     def _take(self, name: str, epoch: int, held: Held, taken: Held) -> bool:
         """Take it over from the one who was seen to hold it; False when anybody renewed or took it meanwhile."""
         values = {"claimed_by": taken.claimant, "claimed_until": taken.until, "claimed_at": taken.made_at}
+        values["next_at"] = LONG_AGO  # whatever it changes, and if it dies: a run looks at the record
         done = self._connection.execute(
             update(table)
             .where(
@@ -140,10 +142,10 @@ class SqlClaims:
             raise make_lost(claim)
         return Claim(claim.name, claim.claimant, claim.epoch, until)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim) -> bool:
         """See the port."""
         values = {"claimed_by": None, "claimed_until": None, "claimed_at": None}
-        self._connection.execute(_CHANGE, {**_list_held(claim), **values})
+        return self._connection.execute(_CHANGE, {**_list_held(claim), **values}).rowcount > 0
 
     def _read_boot(self) -> BootMoment | None:
         return None if self._boot is None else self._boot.read_boot()

@@ -11,7 +11,7 @@ from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
-from rotator.adapters.database.schema import managed_pat
+from rotator.adapters.database.schema import OPEN, managed_pat
 from rotator.adapters.database.schema import rotation as table
 from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
 from rotator.errors import ClaimHeldError, DatabaseError
@@ -40,8 +40,13 @@ class SqlJournalReader:
 
     def load_open(self) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        query = _select_rotations().where(~_is_closed()).order_by(table.c.created_at, table.c.id)
-        return self._load(query)
+        return self._load(_select_rotations().where(OPEN).order_by(table.c.created_at, table.c.id))
+
+    def load_open_for(self, names: Collection[str]) -> tuple[Rotation, ...]:
+        """See the port. By the index of the open rotations, whose condition is `OPEN`, word for word."""
+        mine = _select_rotations().where(OPEN, table.c.record_id.is_not(None))
+        shares = make_shares(names)
+        return tuple(found for share in shares for found in self._load(mine.where(table.c.name.in_(share))))
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
         """See the port."""

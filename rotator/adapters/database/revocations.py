@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Column, Connection, Select, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import is_postgresql, make_shares
 from rotator.adapters.database.records import PENDING_REVOCATION_COLUMNS, list_pending, make_pending
 from rotator.adapters.database.schema import pending_revocation as table
 from rotator.domain.pending_revocation import PendingRevocation
@@ -23,7 +24,22 @@ class SqlRevocationsReader:
 
     def load(self) -> tuple[PendingRevocation, ...]:
         """See the port."""
-        rows = self._connection.execute(select(*PENDING_REVOCATION_COLUMNS))
+        return self._load(select(*PENDING_REVOCATION_COLUMNS))
+
+    def load_for(self, names: Collection[str]) -> tuple[PendingRevocation, ...]:
+        """See the port."""
+        return self._load_in(table.c.name, names)
+
+    def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[PendingRevocation, ...]:
+        """See the port."""
+        return self._load_in(table.c.authorization_id, authorization_ids)
+
+    def _load_in(self, column: Column[str], values: Collection[str]) -> tuple[PendingRevocation, ...]:
+        shares = make_shares(values)
+        return self._load(*(select(*PENDING_REVOCATION_COLUMNS).where(column.in_(share)) for share in shares))
+
+    def _load(self, *queries: Select[tuple[object, ...]]) -> tuple[PendingRevocation, ...]:
+        rows = (row for query in queries for row in self._connection.execute(query))
         return tuple(sorted((make_pending(row) for row in rows), key=order_pending))
 
 

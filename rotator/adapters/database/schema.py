@@ -9,6 +9,9 @@ what may still be an orphan.
 `location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
 records that differ in case only would overwrite each other's secret.
 
+`managed_pat.next_at` is when a run has next something to do with it; null: never, as things are. `next_basis` says by
+what that was computed, and `next_from` from when on it holds.
+
 `managed_pat.authorization_id` is null while the first PAT is still to be made: any number of records may lack one.
 """
 
@@ -38,7 +41,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 23))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 24))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -83,9 +86,14 @@ managed_pat = Table(
     Column("taken_over", Boolean, nullable=False, server_default=false()),
     Column("record_id", String(64), nullable=False),
     UniqueConstraint("record_id", name="managed_pat_one_id"),
+    Column("next_at", Moment),
+    Column("next_basis", Text, nullable=False, server_default=""),
+    Column("next_from", Moment),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
+    Index("managed_pat_by_next", "next_at"),
+    Index("managed_pat_by_basis", "next_basis", "next_from"),
 )
 
 rotation = Table(
@@ -195,6 +203,7 @@ pending_revocation = Table(
     Column("rotation_id", String(64)),
     Column("missed_at", Moment),
     Column("record_id", String(64)),
+    Index("pending_revocation_by_name", "name"),
 )
 
 job_run = Table(

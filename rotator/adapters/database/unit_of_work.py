@@ -20,6 +20,7 @@ from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.postgresql import find_timeline
+from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
@@ -35,6 +36,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 from rotator.ports.sign_ins import SignIns, SignInsReader
@@ -68,6 +70,7 @@ class SqlReading:
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
+        self.queue: QueueReader = SqlQueueReader(connection)
         self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
@@ -106,6 +109,7 @@ class SqlUnitOfWork:
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
         self.conditions: Conditions = SqlConditions(connection)
         self.revocations: Revocations = SqlRevocations(connection)
+        self.queue: Queue = SqlQueue(connection)
         self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)

@@ -1,0 +1,22 @@
+"""Each record knows when a run has next something to do with it. What is stored so far is computed by the next run."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0023"
+down_revision = "0022"
+
+
+def moment() -> sa.types.TypeEngine:
+    """A time: text of fixed width on SQLite."""
+    return sa.String(27).with_variant(sa.DateTime(timezone=True), "postgresql")
+
+
+def upgrade() -> None:
+    """Add the columns and their indexes."""
+    op.add_column("managed_pat", sa.Column("next_at", moment()))
+    op.add_column("managed_pat", sa.Column("next_basis", sa.Text, nullable=False, server_default=""))
+    op.add_column("managed_pat", sa.Column("next_from", moment()))
+    op.create_index("managed_pat_by_next", "managed_pat", ["next_at"])
+    op.create_index("managed_pat_by_basis", "managed_pat", ["next_basis", "next_from"])
+    op.create_index("pending_revocation_by_name", "pending_revocation", ["name"])

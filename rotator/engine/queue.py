@@ -1,0 +1,117 @@
+"""The queue: each record is entered with the moment at which a run has next something to do with it.
+
+A claim makes its record due, and every change of a record, its rotation or its pending revocations needs one: so no
+change is missed, whoever dies. Who gives the claim back enters the moment anew, in the same transaction. What a new
+policy, other settings or a learned limit have made stale is computed anew by the next run, some hundred records at a
+time. An early moment does no harm: the run that looks finds nothing to do, and enters the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+
+from rotator.domain.clocks import MOST_SKEW
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is_due
+from rotator.domain.pending_revocation import group_pending
+from rotator.domain.policy import Policy
+from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
+from rotator.engine.waiting import keep_books
+from rotator.errors import InternalError
+from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.queue import Basis, Entry
+
+BATCH = 200
+"""How many records one transaction computes anew."""
+
+
+def load_due(run: RunContext) -> tuple[Matter, ...]:
+    """Return what there is to do now, those that expire first first; no other record is read.
+
+    First what is stale is computed anew. What turns out not to be due is entered with its next moment.
+    """
+    refresh(run)
+    now = run.services.clock.now()
+    with run.services.database.read() as reading:
+        matters = load_matters(reading, reading.queue.load_due(now))
+        limits = reading.limits.load() if matters else {}
+    due = tuple(matter for matter in matters if _is_due(run, matter, limits))
+    early = {matter.pat.name for matter in matters} - {matter.pat.name for matter in due}
+    if early:
+        keep_books(run.services, partial(_enter_free, run, early))
+    return due
+
+
+def refresh(run: RunContext) -> None:
+    """Compute anew what is stale, in transactions of bounded size. Who has claimed a record enters it himself."""
+
+    def find_stale() -> tuple[str, ...]:
+        with run.services.database.read() as reading:
+            return reading.queue.find_stale(_make_basis(run, reading.limits.load()), BATCH)
+
+    while names := keep_books(run.services, find_stale):
+        if not keep_books(run.services, partial(_enter_free, run, names)):
+            return  # others are at work on all of these: they are left for the next run
+
+
+def enter(work: UnitOfWork, run: RunContext, pats: Iterable[ManagedPat]) -> int:
+    """Enter these records, which nobody else can have claimed, with their next moments. Return how many."""
+    limits, now = work.limits.load(), run.services.clock.now()
+    basis, matters = _make_basis(run, limits), load_matters(work, pats)
+    for matter in matters:
+        due = _find_due(run, matter, limits)
+        work.queue.save(matter.pat.name, Entry(due.at, basis.limited if due.by_limit else basis.plain, now))
+    return len(matters)
+
+
+def load_matters(reading: Reading, pats: Iterable[ManagedPat]) -> tuple[Matter, ...]:
+    """Load what decides about these records."""
+    pats = tuple(pats)
+    names = [pat.name for pat in pats]
+    rotations = {rotation.name: rotation for rotation in reading.journal.load_open_for(names)}
+    pending = group_pending(reading.revocations.load_for(names))
+    return tuple(
+        Matter(pat, rotations.get(pat.name), tuple(p for p in pending.get(pat.name, ()) if p.belongs_to(pat)))
+        for pat in pats
+    )
+
+
+def make_basis(policy: Policy, settle: timedelta, limits: Limits, now: datetime) -> Basis:
+    """Return what entries are computed by now."""
+    plain = _digest(repr((policy, settle)))
+    limited = _digest(repr(sorted((pair, limit.longest, limit.learned_at) for pair, limit in limits.items())))
+    return Basis(plain, plain + limited, now + MOST_SKEW)
+
+
+def _make_basis(run: RunContext, limits: Limits) -> Basis:
+    return make_basis(run.policy, run.services.timing.settle, limits, run.services.clock.now())
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _enter_free(run: RunContext, names: Collection[str]) -> int:
+    with run.services.database.begin() as work:
+        return enter(work, run, work.queue.load_free(names))
+
+
+def _is_due(run: RunContext, matter: Matter, limits: Limits) -> bool:
+    """Whether there is something to do; if a bug of ours keeps us from telling, that PAT's work will meet it again."""
+    try:
+        with naming_bugs():
+            return is_due(matter, run.policy, limits, run.services.clock.now(), run.services.timing.settle)
+    except InternalError:
+        return True
+
+
+def _find_due(run: RunContext, matter: Matter, limits: Limits) -> Due:
+    try:
+        with naming_bugs():
+            return find_due(matter, run.policy, limits, run.services.clock.now(), run.services.timing.settle)
+    except InternalError:
+        return Due(LONG_AGO)

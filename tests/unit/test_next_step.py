@@ -1,0 +1,165 @@
+"""When a run has next something to do: never missed, whatever the record says, and no sooner than need be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotator.domain.limit import LifetimeLimit
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, Hold, ManagedPat, ManagedPatState
+from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is_due
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
+from rotator.domain.policy import FORBIDDEN, Guardrails, Policy, RuleAction, Threshold
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.errors import NotListedError
+from tests.support.policies import RULE, make_policy
+from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
+
+SETTLE = timedelta(minutes=10)
+PLACE = ("build-bot", "contoso")
+NO_LIMITS: Limits = {}
+
+spans = st.timedeltas(min_value=timedelta(minutes=-90), max_value=timedelta(days=40))
+moments = spans.map(lambda span: ALL_ORGANIZATIONS_END - 20 * DAY + span)
+maybe_moments = st.none() | moments
+failures = st.none() | st.sampled_from((FORBIDDEN, "transient", NotListedError.code)).map(
+    lambda code: Failure(code, "")
+)
+
+
+def make_pending(requested_at: datetime) -> PendingRevocation:
+    """A revocation of `npm-feed` that is not proven."""
+    place = ("https://contoso-kv.vault.azure.net", "contoso-npm-feed")
+    end = NOW + DAY
+    return PendingRevocation("old", "npm-feed", *PLACE, *place, RevocationKind.ROTATED, end, requested_at, requested_at)
+
+
+@st.composite
+def pats(draw: st.DrawFn) -> ManagedPat:
+    """A record in any state, some of which never come about."""
+    valid_to = draw(moments)
+    return replace(
+        make_managed_pat(),
+        authorization_id=draw(st.sampled_from(("id-npm-feed", "id-npm-feed", ""))),
+        valid_from=valid_to - draw(st.timedeltas(min_value=timedelta(hours=1), max_value=timedelta(days=60))),
+        valid_to=valid_to,
+        state=draw(st.sampled_from((ManagedPatState.ACTIVE, ManagedPatState.ACTIVE, ManagedPatState.PAUSED))),
+        failures=draw(st.integers(0, 3)),
+        retry_at=draw(maybe_moments),
+        last_failure=draw(failures),
+        blocked=draw(st.booleans()),
+        hold=draw(st.none() | st.sampled_from(Hold)),
+        all_organizations=draw(st.booleans()),
+        short_lived=draw(st.booleans()),
+        wanted_scope=draw(st.sampled_from((None, None, "vso.code", "app_token"))),
+        wanted_lifetime=draw(st.sampled_from((None, None, timedelta(days=3)))),
+    )
+
+
+@st.composite
+def rotations(draw: st.DrawFn) -> Rotation:
+    """An open rotation in any state."""
+    is_open = [state for state in RotationState if state not in ("completed", "abandoned", "failed")]
+    return replace(
+        make_rotation(created_at=draw(moments)),
+        state=draw(st.sampled_from(is_open)),
+        sent_at=draw(maybe_moments),
+        overlap_until=draw(maybe_moments),
+        predecessor_valid_to=draw(moments),
+    )
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """A policy of one rule, or of none."""
+    days = st.integers(1, 20).map(lambda count: Threshold(duration=timedelta(days=count)))
+    rule = replace(
+        RULE,
+        action=draw(st.sampled_from((RuleAction.ROTATE, RuleAction.ROTATE, RuleAction.ALERT, RuleAction.IGNORE))),
+        rotate_before=draw(days | st.just(Threshold(share=0.33))),
+        lifetime=draw(st.none() | st.just(timedelta(days=14))),
+    )
+    return make_policy(
+        *draw(st.sampled_from(((rule,), (rule,), ()))), guardrails=Guardrails(deny_scopes=("app_token",))
+    )
+
+
+limits = st.dictionaries(
+    st.just(PLACE),
+    st.builds(LifetimeLimit, st.timedeltas(timedelta(hours=2), timedelta(days=20)), moments),
+)
+matters = st.builds(Matter, pats(), st.none() | rotations(), st.sampled_from(((), (), (), (make_pending(NOW - DAY),))))
+
+
+@given(matters, policies(), limits, moments, st.lists(st.timedeltas(timedelta(0), timedelta(days=60)), max_size=20))
+@settings(max_examples=1500, deadline=None)
+def test_moment_is_never_later_than_the_first_at_which_there_is_something_to_do(
+    matter: Matter, policy: Policy, known: Limits, now: datetime, later: list[timedelta]
+) -> None:
+    due = find_due(matter, policy, known, now, SETTLE)
+    if due.at is not None:
+        # Without the limits, too, where it is these that are left aside until the moment comes.
+        at = max(now, due.at)
+        assert is_due(matter, policy, known, at, SETTLE) or is_due(matter, policy, NO_LIMITS, at, SETTLE)
+    for moment in (now + span for span in later):
+        if is_due(matter, policy, known, moment, SETTLE):
+            assert due.at is not None
+            assert due.at <= moment
+
+
+@given(matters, policies(), limits, moments, st.timedeltas(timedelta(0), timedelta(days=60)))
+@settings(max_examples=500, deadline=None)
+def test_moment_is_the_same_whenever_before_it_is_computed(
+    matter: Matter, policy: Policy, known: Limits, now: datetime, later: timedelta
+) -> None:
+    due = find_due(matter, policy, known, now, SETTLE)
+    if due.at is None or due.at > now + later:
+        assert find_due(matter, policy, known, now + later, SETTLE).at == due.at
+
+
+def find(pat: ManagedPat, rotation: Rotation | None = None, known: Limits = NO_LIMITS) -> Due:
+    """When there is next something to do by `RULE`, which rotates at a quarter of a life."""
+    return find_due(Matter(pat, rotation), make_policy(RULE), known, NOW, SETTLE)
+
+
+def test_moment_is_that_of_the_rule_when_nothing_is_wrong() -> None:
+    pat = make_managed_pat()
+    assert find(pat) == Due(pat.valid_to - pat.lifetime / 4)
+    assert find(replace(pat, valid_to=NOW + DAY)) == Due(LONG_AGO)
+    assert find(replace(pat, state=ManagedPatState.PAUSED)) == Due(None)
+
+
+def test_moment_is_that_of_the_next_try_after_a_failure() -> None:
+    failed = replace(make_managed_pat(), valid_to=NOW + DAY, last_failure=Failure("transient", ""), failures=1)
+    retry_at = NOW + timedelta(minutes=5)
+    assert find(replace(failed, retry_at=retry_at)) == Due(retry_at)
+    assert find(replace(failed, blocked=True)) == Due(None)
+    assert find(replace(failed, retry_at=NOW + 3650 * DAY)) == Due(LONG_AGO)  # a wrong clock dated that
+
+
+def test_moment_is_the_end_of_an_overlap_or_of_settling() -> None:
+    until = NOW + timedelta(hours=1)
+    rotation = replace(make_rotation(created_at=NOW - DAY), state=RotationState.OVERLAPPING, overlap_until=until)
+    assert find(make_managed_pat(), rotation) == Due(until)
+    assert find(make_managed_pat(), replace(rotation, predecessor_valid_to=NOW)) == Due(LONG_AGO)
+    sent = replace(make_rotation(), state=RotationState.STORING, sent_at=NOW)
+    assert find(make_managed_pat(), sent) == Due(NOW + SETTLE)
+    assert find(make_managed_pat(), replace(sent, sent_at=NOW + DAY)) == Due(LONG_AGO)
+    assert find(make_managed_pat(), make_rotation()) == Due(LONG_AGO)
+
+
+@pytest.mark.parametrize("learned", [timedelta(0), timedelta(hours=-8)])
+def test_moment_that_a_limit_puts_off_is_the_end_of_that_belief_or_near_the_expiry(learned: timedelta) -> None:
+    """It is put off only when the moment of the rule has come."""
+    rule = replace(RULE, rotate_before=Threshold(duration=5 * DAY))
+    pat, limit = replace(make_managed_pat(), valid_to=NOW + 4 * DAY), LifetimeLimit(4 * DAY, NOW + learned)
+    due = find_due(Matter(pat), make_policy(rule), {PLACE: limit}, NOW, SETTLE)
+    assert due.by_limit
+    assert due.at is not None
+    assert due.at == min(limit.learned_at + 4 * DAY, pat.valid_to - timedelta(days=2, hours=9, minutes=36))
+    fresh = replace(pat, valid_to=NOW + 20 * DAY)
+    assert find_due(Matter(fresh), make_policy(rule), {PLACE: limit}, NOW, SETTLE) == Due(NOW + 15 * DAY)
