@@ -8,7 +8,7 @@ from functools import partial
 
 from rotator.daemon.job import Job
 from rotator.domain.job_run import JobName
-from rotator.engine.jobs import Pulse, beat, refresh_sign_ins, verify_audit, work_due
+from rotator.engine.jobs import Pulse, beat, reconcile_all, refresh_sign_ins, verify_audit, work_due
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Intervals:
 
     work: timedelta
     refresh: timedelta
+    reconcile: timedelta
     verify_audit: timedelta
     heartbeat: timedelta
 
@@ -27,6 +28,7 @@ def make_jobs(every: Intervals, pulse: Pulse) -> dict[JobName, Job]:
     table = (
         Job(JobName.HEARTBEAT, every.heartbeat, 2 * minutes, False, partial(beat, pulse=pulse)),
         Job(JobName.WORK, every.work, 15 * minutes, False, partial(work_due, pulse=pulse)),
+        Job(JobName.RECONCILE, every.reconcile, 15 * minutes, True, reconcile_all),
         Job(JobName.REFRESH, every.refresh, 10 * minutes, True, refresh_sign_ins),
         Job(JobName.VERIFY_AUDIT, every.verify_audit, 60 * minutes, True, verify_audit),
     )

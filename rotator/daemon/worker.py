@@ -71,8 +71,8 @@ class Worker:
         except RotatorError as error:
             save_end(run, fail_run(run, began, error))
             raise
-        ended_at = run.services.clock.now()
-        save_end(run, replace(began, ended_at=ended_at, outcome=JobOutcome.SUCCEEDED, counts=result.counts))
+        ended_at, outcome = run.services.clock.now(), JobOutcome.FAILED if result.is_down else JobOutcome.SUCCEEDED
+        save_end(run, replace(began, ended_at=ended_at, outcome=outcome, counts=result.counts))
         return result
 
     def _watch(self, job: Job, run: RunContext) -> RunContext:

@@ -14,10 +14,11 @@ KEPT_FOR = timedelta(days=30)
 
 
 class JobName(StrEnum):
-    """What is done again and again. `work` is what `rotator once` does."""
+    """What is done again and again. `rotator once` does `reconcile` and `work` in one."""
 
     WORK = auto()
     REFRESH = auto()
+    RECONCILE = auto()
     VERIFY_AUDIT = auto()
     HEARTBEAT = auto()
 

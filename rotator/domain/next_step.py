@@ -10,7 +10,7 @@ from enum import StrEnum
 from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.plan import CHANGES, choose_action, has_past_failure, is_waiting
+from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure, is_waiting
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.settling import is_sent_ahead, is_settling, make_settled_at
@@ -138,9 +138,15 @@ def is_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle
     if rotation is not None and is_settling(rotation) and not is_sent_ahead(rotation, now):
         settled_at = make_settled_at(rotation, pat, settle)
         return settled_at is None or now >= settled_at
-    action = choose_action(pat, rotation, policy, find_longest(limits, pat, now), now)
+    action = choose(matter, policy, limits, now)
     is_past = action.decision is not None and has_past_failure(pat, action.decision, now)
     return action.kind in CHANGES or is_past
+
+
+def choose(matter: Matter, policy: Policy, limits: Limits, now: datetime) -> Action:
+    """Choose the action for one ManagedPat, by the expiry that holds now."""
+    pat = matter.pat.as_of(now)
+    return choose_action(pat, matter.rotation, policy, find_longest(limits, pat, now), now)
 
 
 def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> Iterator[datetime]:

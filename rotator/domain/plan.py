@@ -67,6 +67,14 @@ class Action:
     failure: Failure | None = None
 
 
+_URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
+
+
+def get_urgency(action: Action) -> tuple[int, datetime, str]:
+    """Return the sort key that puts the most urgent first."""
+    return _URGENCY[action.kind], action.pat.valid_to, action.pat.name
+
+
 @dataclass(frozen=True)
 class Plan:
     """Every ManagedPat's action, the most urgent first.

@@ -98,15 +98,25 @@ def is_recorded(reading: Reading, event: AuditEvent) -> bool:
 def record_policy(run: RunContext) -> None:
     """Write `policy_changed` when the policy is not the last one that the audit log names; a transaction of its own."""
 
+    def load() -> Detail:
+        with run.services.database.read() as reading:
+            return _find_policy(reading)
+
     def write() -> None:
         with run.services.database.begin() as work:
-            changes = work.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
-            last = changes[0].entry.details.get("sha256") if changes else None
+            last = _find_policy(work)
             if last != run.policy.digest:
                 changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
                 record(work, run, "policy", changed, run.services.clock.now())
 
-    keep_books(run.services, write)
+    if keep_books(run.services, load) != run.policy.digest:
+        keep_books(run.services, write)
+
+
+def _find_policy(reading: Reading) -> Detail:
+    """Return the digest of the policy that the audit log names last."""
+    changes = reading.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
+    return changes[0].entry.details.get("sha256") if changes else None
 
 
 def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:

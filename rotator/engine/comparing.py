@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -90,7 +91,7 @@ def compare(
         record, rotation = records.get(identifier), late.get(identifier)
         keeper = keepers.find(pat, *pair, listing.identity.organization_id)
         if record is not None:
-            kind = ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
+            kind = _find_kind(record, pat)
         elif keeper is not None and keeper.is_in_use:
             kind = ScanKind.ROTATING
         elif rotation is not None:
@@ -104,12 +105,21 @@ def compare(
         name = record.name if record is not None else None
         entries.append(ScanEntry(kind, *pair, name, identifier, pat, record, rotation, left.get(identifier)))
     listed = {pat.authorization_id for pat in listing.pats}
-    missing = [
-        ScanEntry(ScanKind.MISSING, *pair, record.name, identifier, None, record)
-        for identifier, record in records.items()
-        if identifier not in listed
-    ]
-    return Comparison((*entries, *missing), _find_lost_clones(known, listing, now))
+    missing = [compare_record(record, listing) for identifier, record in records.items() if identifier not in listed]
+    return Comparison((*entries, *missing), find_lost_clones(known.open_rotations, listing, now))
+
+
+def compare_record(record: ManagedPat, listing: Listing) -> ScanEntry:
+    """Compare one record that has a PAT with the listing of its place."""
+    identifier, pat = record.authorization_id, listing.find(record.authorization_id)
+    kind = _find_kind(record, pat)
+    return ScanEntry(kind, listing.account, listing.organization, record.name, identifier, pat, record)
+
+
+def _find_kind(record: ManagedPat, pat: Pat | None) -> ScanKind:
+    if pat is None:
+        return ScanKind.MISSING
+    return ScanKind.DRIFTED if has_drifted(record, pat) else ScanKind.MANAGED
 
 
 def has_drifted(pat: ManagedPat, current: Pat) -> bool:
@@ -145,11 +155,11 @@ def _find_late(keepers: Keepers, listing: Listing, mark_key: SecretValue | None)
     return late
 
 
-def _find_lost_clones(known: Known, listing: Listing, now: datetime) -> tuple[str, ...]:
-    """Return the ManagedPats whose clone the vault hands out although it is no longer listed as active."""
+def find_lost_clones(rotations: Iterable[Rotation], listing: Listing, now: datetime) -> tuple[str, ...]:
+    """Return the ManagedPats of these open rotations whose clone the vault hands out although it is listed no more."""
     return tuple(
         rotation.name
-        for rotation in known.open_rotations
+        for rotation in rotations
         if (rotation.account, rotation.organization) == (listing.account, listing.organization)
         and rotation.state is RotationState.OVERLAPPING
         and (rotation.new_valid_to is None or rotation.new_valid_to > now)

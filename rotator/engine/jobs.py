@@ -11,28 +11,28 @@ from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
-from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobOutcome
-from rotator.domain.next_step import NextAction
+from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
+from rotator.domain.next_step import NextAction, find_next_step
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
-from rotator.engine.exit_codes import DONE, find_code_of_errors, find_code_of_report
+from rotator.engine.exit_codes import DONE, FAILED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.noticing import notice_account_down
+from rotator.engine.noticing import Pair, notice_places
+from rotator.engine.queue import load_matters
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
-from rotator.engine.run import run_once
+from rotator.engine.run import work_on_due, work_on_look
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
-from rotator.engine.status import PatStatus, status_from
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 
+_DOWN_AGAIN = timedelta(minutes=5)
 _PROVEN_SOON = timedelta(minutes=1)
 _LOOK_AGAIN = timedelta(seconds=5)
 _SURELY = timedelta(seconds=1)
 """An overlap is over when every clock says so, and those of services may be half a second behind."""
 _BY_TIME = (NextAction.RETIRE, NextAction.SETTLE)
-_BY_PERSONS = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class JobResult:
     """What came of a job: how many of what, and when there is next something to do, if that is known.
 
     `exit_code` is what a command that does only this would end with; None where a stop cut it short.
+    `is_down`: an account or an organization could not be worked with.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     next_at: datetime | None = None
     exit_code: int | None = DONE
+    is_down: bool = False
 
 
 class Pulse:
@@ -68,7 +70,9 @@ class Pulse:
 
 
 def work_due(run: RunContext, pulse: Pulse) -> JobResult:
-    """Do what `rotator once` does. A run that found nothing to do leaves its time in the pulse, and nothing else.
+    """Work on what is due. A run that found nothing to do leaves its time in the pulse, and nothing else.
+
+    It succeeded when every account and organization could be worked with, when anybody looked last.
 
     When a person asked for it, what failed before does not wait until it would be tried again.
     """
@@ -77,44 +81,59 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
     try:
         if pulse.take_asked():
             retry_now(run)
-        report = run_once(run)
+        report = work_on_due(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))
         raise
     ended = end_work(run, began, report)
-    if ended.outcome is JobOutcome.SUCCEEDED:
+    code = find_code_of_report(report)
+    if ended.outcome is JobOutcome.SUCCEEDED and _was_down(run):
+        code = code or FAILED
+    elif ended.outcome is JobOutcome.SUCCEEDED:
         pulse.work_succeeded_at = ended.ended_at
     if report.outcomes or ended.outcome is not JobOutcome.SUCCEEDED:
         save_end(run, ended)
     if report.is_stopped:
         return JobResult(ended.counts, exit_code=None)
-    return JobResult(ended.counts, find_next_moment(run), find_code_of_report(report))
+    return JobResult(ended.counts, find_next_moment(run), code, report.is_down)
+
+
+def _was_down(run: RunContext) -> bool:
+    """Whether the last look at every account and organization found one that cannot be worked with."""
+    with run.services.database.read() as reading:
+        last = reading.job_runs.find_last(JobName.RECONCILE, reading.now())
+    return last is not None and last.outcome is JobOutcome.FAILED
+
+
+def reconcile_all(run: RunContext) -> JobResult:
+    """Look at every account and organization, and work on what that found. Where one is down, look again soon."""
+    report = work_on_look(run)
+    counts = end_work(run, begin_work(run), report).counts
+    if report.is_stopped:
+        return JobResult(counts, exit_code=None)
+    next_at = run.services.clock.now() + _DOWN_AGAIN if report.is_down else None
+    return JobResult(counts, next_at, find_code_of_report(report), report.is_down)
 
 
 def find_next_moment(run: RunContext) -> datetime | None:
-    """Return when there is next something to do for any ManagedPat, by our own records; None when it is not known.
+    """Return when there is next something to do for any ManagedPat, by the queue; None when it is not known.
 
     What should be over and is not yet, by a clock that is a little behind, is looked at again within seconds.
     """
-    services, now = run.services, run.services.clock.now()
-    rows = status_from(services.database, run.policy, now, settle=services.timing.settle)
-    return min(filter(None, (_find_moment(row, now) for row in rows)), default=None)
-
-
-def _find_moment(row: PatStatus, now: datetime) -> datetime | None:
-    if row.next_at is None or row.next_action in _BY_PERSONS:
-        return None
-    by_time = row.next_action in _BY_TIME
-    due = row.next_at + _SURELY if by_time else row.next_at
-    if due > now:
-        return due
-    is_just_over = by_time and now - due < _PROVEN_SOON
-    return now + _LOOK_AGAIN if is_just_over else None
+    now, settle = run.services.clock.now(), run.services.timing.settle
+    with run.services.database.read() as reading:
+        ahead, due = reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now))
+    for matter in due:
+        pat = matter.pat.as_of(now)
+        step = find_next_step(matter, run.policy.decide(pat, now=now, longest=None), now, settle)
+        if step.action in _BY_TIME and step.at is not None and timedelta(0) <= now - step.at < _PROVEN_SOON:
+            return now + _LOOK_AGAIN
+    return None if ahead is None else ahead + _SURELY
 
 
 def refresh_sign_ins(run: RunContext) -> JobResult:
     """Refresh each account's sign-in, so that none ends because nobody used it. What keeps one from it is told once."""
-    errors: list[RotatorError] = []
+    down, looked = dict[Pair, RotatorError](), dict[Pair, tuple[str, ...]]()
     for account in run.services.accounts:
         try:
             with naming_bugs("the other accounts were refreshed"):
@@ -122,11 +141,12 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
         except DatabaseError:
             raise
         except RotatorError as error:
-            errors.append(error)
-            notice_account_down(run, account.name, error)
-    refreshed = len(run.services.accounts) - len(errors)
-    code = find_code_of_errors(errors, done=refreshed > 0)
-    return JobResult({"refreshed": refreshed, "failed": len(errors)}, exit_code=code)
+            down[account.name, ""] = error
+        else:
+            looked[account.name, ""] = ()
+        notice_places(run, down, looked)
+    code = find_code_of_errors(list(down.values()), done=bool(looked))
+    return JobResult({"refreshed": len(looked), "failed": len(down)}, exit_code=code)
 
 
 def verify_audit(run: RunContext) -> JobResult:

@@ -30,7 +30,7 @@ from rotator.domain.events.revocations import RevocationResolved, RevocationUnco
 from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.engine.auditing import is_news, is_news_to, record
+from rotator.engine.auditing import is_news_to, record
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.standing import Standing, load_standings
@@ -41,6 +41,16 @@ from rotator.ports.database import Reading
 Pair = tuple[str, str]
 Key = tuple[ConditionKind, str]
 Change = tuple[Event, str]
+
+_SEEN_IN_PLACES = frozenset(
+    {
+        ConditionKind.SIGN_IN_NEEDED,
+        ConditionKind.ACCOUNT_DOWN,
+        ConditionKind.ORGANIZATION_DOWN,
+        ConditionKind.LISTING_DAMAGED,
+    }
+)
+"""What a look at one account and organization begins or ends."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +79,22 @@ def notice(run: RunContext, seen: Seen) -> None:
             run.progress(event, subject)
 
 
-def notice_account_down(run: RunContext, account: str, error: RotatorError) -> None:
-    """Record and tell, outside of a look, that an account cannot be used, if that or its cause is news."""
-    event, subject = _make_down_event((account, ""), error)
+def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Mapping[Pair, tuple[str, ...]]) -> None:
+    """Record and tell what began and ended in some places, and leave all the rest as it is.
+
+    `down` and `looked` are as in `Seen`; of an account alone, with "" for the organization, that it could be used.
+    """
+    seen = Seen(down, looked, frozenset(down) | frozenset(looked), ())
+    subjects = {name_organization(pair) for pair in looked} | {account for account, _ in looked}
 
     def find_changes(reading: Reading) -> list[Change]:
-        return [(event, subject)] if is_news(reading, event, subject) else []
+        lasting = {key: found for key, found in _load_lasting(reading).items() if key[0] in _SEEN_IN_PLACES}
+        troubles = {key: event for key, event in _list_troubles(run, seen).items() if key[0] in _SEEN_IN_PLACES}
+        changes = _list_news(troubles, lasting)
+        for kind, subject in sorted(lasting.keys() - troubles.keys()):
+            ended = _find_end(run, seen, {}, (kind, subject)) if subject in subjects else None
+            changes += [] if ended is None else [(ended, subject)]
+        return changes
 
     for change in _record_changes(run, find_changes):
         run.progress(*change)
@@ -174,16 +194,14 @@ def _load_lasting(reading: Reading) -> dict[Key, Condition]:
 def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
     """Return the events that begin what is newly wrong, or has another cause, and those that end what is well again."""
     lasting, standings = _load_lasting(reading), load_standings(run, reading)
-    troubles, changes = _list_troubles(run, seen), []
+    troubles = _list_troubles(run, seen)
     for name, standing in standings.items():
         event = standing.find_trouble()
         if event is not None and event.type.begins is not None:
             troubles[event.type.begins, name] = event
         if standing.is_shortened:
             troubles[ConditionKind.LIFETIME_SHORTENED, name] = LifetimeShortened(valid_to=standing.pat.valid_to)
-    for (_, subject), event in troubles.items():
-        if is_news_to(lasting, event, subject):
-            changes.append((event, subject))
+    changes = _list_news(troubles, lasting)
     for kind, subject in sorted(lasting.keys() - troubles.keys()):
         is_refused = kind is ConditionKind.SIGN_IN_NEEDED and reading.sign_ins.load(subject).refusal is not None
         if is_refused and subject in {account.name for account in run.services.accounts}:
@@ -193,6 +211,11 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
         if ended is not None and (ended, subject) not in changes:
             changes.append((ended, subject))
     return changes
+
+
+def _list_news(troubles: Mapping[Key, Event], lasting: Mapping[Key, Condition]) -> list[Change]:
+    """Return what is newly wrong, or has another cause."""
+    return [(event, key[1]) for key, event in troubles.items() if is_news_to(lasting, event, key[1])]
 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat
-from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, choose_action
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, choose_action, get_urgency
 from rotator.domain.policy import Decision, Policy
 from rotator.domain.rotation import Rotation
 from rotator.engine.context import RunContext
@@ -16,8 +16,6 @@ from rotator.engine.newcomers import plan_newcomers
 from rotator.engine.pace import count_places
 from rotator.engine.records import known_in
 from rotator.ports.database import Database
-
-_URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
 
 
 def make_plan(run: RunContext) -> Plan:
@@ -37,7 +35,7 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
     for pat in pats:
         longest = find_longest(limits, pat, now)
         actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))
-    actions.sort(key=lambda action: (_URGENCY[action.kind], action.pat.valid_to, action.pat.name))
+    actions.sort(key=get_urgency)
     due = [action.pat.name for action in actions if action.kind is ActionKind.ROTATE]
     return Plan(now, tuple(actions), tuple(due[places:]))
 

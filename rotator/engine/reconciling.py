@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -9,18 +10,28 @@ from functools import partial
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
 from rotator.domain.marker import strip_mark
+from rotator.domain.next_step import Matter
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.plan import is_waiting
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import read_clocks
-from rotator.engine.comparing import UNMANAGED, Comparison, ScanEntry, ScanKind, compare, has_drifted
+from rotator.engine.comparing import (
+    UNMANAGED,
+    Comparison,
+    ScanEntry,
+    ScanKind,
+    compare,
+    compare_record,
+    find_lost_clones,
+    has_drifted,
+)
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.noticing import Seen, notice
+from rotator.engine.noticing import Seen, notice, notice_places
 from rotator.engine.records import Known, known_in, load_known, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
@@ -55,6 +66,12 @@ class Reconciliation:
     alike: dict[str, list[Pat]] = field(default_factory=dict)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
     revocations: Sightings = field(default_factory=Sightings)
+
+    @property
+    def names(self) -> set[str]:
+        """The records that there is something to do with because of what was found."""
+        pending = {item.name for item in self.revocations.alive if not item.is_detached}
+        return self.changed | self.late_stores | pending
 
     def find_alive(self, pat: ManagedPat) -> list[PendingRevocation]:
         """Return the pending revocations of a ManagedPat whose PATs live."""
@@ -174,6 +191,48 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             view.note_error(*pair, error)
             found.down[pair] = error
     return found
+
+
+def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Reconciliation:
+    """Look where these ManagedPats are, and at nothing else there: do they live, and the PATs that were to be revoked?
+
+    Store what it saw of them. What nobody tracks, and what took effect late, is left to `reconcile`.
+    """
+    found, now = Reconciliation(), run.services.clock.now()
+    pairs: dict[Pair, list[Matter]] = {}
+    for matter in matters:
+        pairs.setdefault((matter.pat.account, matter.pat.organization), []).append(matter)
+    for pair, mine in sorted(pairs.items(), key=_get_first):
+        try:
+            with naming_bugs():
+                listing = view.fetch_listing(*pair)
+                _note_records(mine, listing, found, now)
+                sort_pending(
+                    run, view, listing, [item for matter in mine for item in matter.pending], found.revocations
+                )
+        except DatabaseError:
+            raise
+        except RotatorError as error:
+            view.note_error(*pair, error)
+            found.down[pair] = error
+        else:
+            found.listings[pair] = listing
+    save_sightings(run, found.revocations)
+    notice_places(run, found.down, {pair: listing.unreadable for pair, listing in found.listings.items()})
+    return found
+
+
+def _get_first(item: tuple[Pair, list[Matter]]) -> Pair:
+    return item[0]
+
+
+def _note_records(matters: Iterable[Matter], listing: Listing, found: Reconciliation, now: datetime) -> None:
+    found.changed.update(find_lost_clones([m.rotation for m in matters if m.rotation is not None], listing, now))
+    for matter in matters:
+        if matter.rotation is None and matter.pat.has_pat:
+            entry = compare_record(matter.pat, listing)
+            if _needs_work(entry, matter.pat, now):
+                found.changed.add(matter.pat.name)
 
 
 def find_late_writes(run: RunContext, found: Reconciliation) -> tuple[str, ...]:

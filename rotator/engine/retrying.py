@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator.domain.plan import is_waiting
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext
-from rotator.engine.planning import is_waiting
 from rotator.errors import ClaimHeldError, NotManagedError
 
 

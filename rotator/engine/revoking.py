@@ -34,6 +34,7 @@ from rotator.engine.clocks import check_clocks, read_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
@@ -316,6 +317,7 @@ def _write_sightings(run: RunContext, found: Sightings) -> list[Told]:
             work.revocations.note_missed(item.authorization_id, item.missed_at or now)
         for item in found.alive:
             work.revocations.note_missed(item.authorization_id, None)
+        enter(work, run, work.queue.load_free({item.name for item, _ in endings}))
         lasting = find_lasting(work, ConditionKind.REVOCATION_PENDING)
         for item, event in endings:
             record_ending(work, run, item, event, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,7 +13,8 @@ from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.domain.plan import CHANGES, ActionKind, Plan, has_past_failure
+from rotator.domain.next_step import Matter, choose
+from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
@@ -29,8 +30,8 @@ from rotator.engine.listing import ServerView
 from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
-from rotator.engine.planning import make_plan
-from rotator.engine.reconciling import Reconciliation, reconcile
+from rotator.engine.queue import load_due, load_matters
+from rotator.engine.reconciling import Reconciliation, look_at, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.taking_over import take_over
@@ -124,15 +125,9 @@ class Run:
         reckoned = reckon(self.run, verdict)
         if reckoned is None:
             return
-        now, other = reckoned.services.clock.now(), Run(reckoned)
-        actions = [action for action in make_plan(reckoned).actions if is_urgent(action.pat, now)]
-        chosen = [
-            action.pat.name
-            for action in actions
-            if (action.kind in _MENDS if names is None else action.pat.name in names)
-        ]
+        other = Run(reckoned)
         other.report = self.report
-        other.work_on(chosen, Reconciliation())
+        other.work_on(_list_urgent(reckoned, names), Reconciliation())
 
     def reconcile_timeline(self) -> None:
         """After a failover of the database, see which records are older than their secrets, and report those."""
@@ -270,7 +265,16 @@ def _make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
 
 
 def run_once(run: RunContext) -> RunReport:
-    """Work on everything that has something to do."""
+    """Look everywhere, and work on what that found and on everything else that has something to do."""
+    return _look_and_work(run, lambda: [*load_due(run), *_load_interrupted(run)])
+
+
+def work_on_look(run: RunContext) -> RunReport:
+    """Look everywhere, and work on what that found. What is due by the queue is left to `work_on_due`."""
+    return _look_and_work(run, list)
+
+
+def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunReport:
     this = Run(run)
     with this.until_stopped():
         record_policy(run)
@@ -280,23 +284,65 @@ def run_once(run: RunContext) -> RunReport:
         this.reconcile_timeline()
         this.check_clocks()
         this.take_over(found)
-        plan = make_plan(run)
-        names = [action.pat.name for action in plan.actions if action.kind in CHANGES]
-        pending = {item.name for item in found.revocations.alive if not item.is_detached}
-        names += sorted((found.changed | found.late_stores | pending | _find_past_failures(plan)) - set(names))
-        this.work_on(names, found)
+        names = _order(run, load())
+        this.work_on([*names, *sorted(found.names - set(names))], found)
         this.catch_up()
         this.confirm_revocations()
     return this.report
 
 
-def _find_past_failures(plan: Plan) -> set[str]:
-    """Return the names that have nothing left to do and still carry a failure to be tried again."""
-    return {
-        action.pat.name
-        for action in plan.actions
-        if action.decision is not None and has_past_failure(action.pat, action.decision, plan.made_at)
-    }
+def work_on_due(run: RunContext) -> RunReport:
+    """Work on what is due by the queue. When nothing is, nobody is asked anything and nothing is written."""
+    this = Run(run)
+    with this.until_stopped():
+        record_policy(run)
+        due = load_due(run)
+        if due:
+            found = look_at(run, this.view, due)
+            this.note_down(found)
+            this.reconcile_timeline()
+            this.check_clocks()
+            names = _order(run, due)
+            this.work_on(names, found)
+            this.catch_up()
+            this.confirm_revocations(names)
+    return this.report
+
+
+def _order(run: RunContext, matters: Iterable[Matter]) -> list[str]:
+    """Return the names of what is due, each once: the most urgent changes first, then what is only to be looked at."""
+    now = run.services.clock.now()
+    with run.services.database.read() as reading:
+        limits = reading.limits.load()
+    changes, others = list[Action](), list[str]()
+    for matter in {matter.pat.name: matter for matter in matters}.values():
+        action = choose(matter, run.policy, limits, now)
+        if action.kind in CHANGES:
+            changes.append(action)
+        else:
+            others.append(matter.pat.name)
+    return [*(action.pat.name for action in sorted(changes, key=get_urgency)), *sorted(others)]
+
+
+def _load_interrupted(run: RunContext) -> list[Matter]:
+    """Load what is to be recovered, settled or not: the rotations that are not finished and not in their overlap."""
+    now = run.services.clock.now()
+    with run.services.database.read() as reading:
+        names = [rotation.name for rotation in reading.journal.load_open()]
+        matters = load_matters(reading, filter(None, map(reading.inventory.load, names)))
+    return [matter for matter in matters if choose(matter, run.policy, {}, now).kind is ActionKind.RECOVER]
+
+
+def _list_urgent(run: RunContext, names: Sequence[str] | None) -> list[str]:
+    """Return what cannot wait until the clock is set: of what is due, or of these names."""
+    now = run.services.clock.now()
+    if names is None:
+        due = [matter for matter in load_due(run) if is_urgent(matter.pat.as_of(now), now)]
+        mended = [matter for matter in due if choose(matter, run.policy, {}, now).kind in _MENDS]
+        return _order(run, mended)
+    with run.services.database.read() as reading:
+        pats = [pat.as_of(now) for pat in map(reading.inventory.load, names) if pat is not None]
+    return [pat.name for pat in pats if is_urgent(pat, now)]
 
 
 def recover_interrupted(run: RunContext) -> RunReport:
@@ -308,7 +354,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
         this.note_down(found)
         this.reconcile_timeline()
         this.check_clocks([])
-        names = [action.pat.name for action in make_plan(run).of_kind(ActionKind.RECOVER)]
+        names = [matter.pat.name for matter in _load_interrupted(run)]
         pending = {item.name for item in found.revocations.alive if not item.is_detached}
         this.work_on(sorted({*names, *found.late, *found.late_stores, *pending}), found)
         this.confirm_revocations()

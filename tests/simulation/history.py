@@ -23,6 +23,7 @@ class History:
     outages: int = 0
     short_lives: int = 0
     wrong_clocks: int = 0
+    daemons: int = 0
     restores: int = 0
     late_restores: int = 0
     rebuilds: int = 0

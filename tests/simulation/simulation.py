@@ -13,9 +13,10 @@ from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.clocks import URGENT
+from rotator.engine.context import RunContext
 from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
-from rotator.engine.run import run_once
+from rotator.engine.run import run_once, work_on_due, work_on_look
 from rotator.errors import (
     ClockSkewError,
     DatabaseLockedError,
@@ -53,6 +54,8 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     if random.Random(f"adopt {seed}").random() < 0.15:
         world.adopt_by_rule()
     world.disturb(random.Random(f"disturbed {seed}"))
+    world.daemon = _pick_daemon(seed)
+    history.daemons += world.daemon is not None
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
     backups = [world.database.back_up()]
@@ -87,6 +90,12 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     return history
 
 
+def _pick_daemon(seed: int) -> random.Random | None:
+    """In two of five histories a daemon works, which looks everywhere now and then only."""
+    randomness = random.Random(f"daemon {seed}")
+    return randomness if randomness.random() < 0.4 else None
+
+
 def make_world(randomness: random.Random, make_database: MakeDatabase, *, has_outage: bool = False) -> World:
     """Two ManagedPats of one account and organization or of several; in a third of the histories another overlap."""
     spots = [Spot(account.name, organization) for account in ACCOUNTS for organization in account.organizations]
@@ -103,14 +112,15 @@ def make_world(randomness: random.Random, make_database: MakeDatabase, *, has_ou
 
 
 def run_process(world: World, history: History, at: int | None, action: Callable[[], None] | None = None) -> int:
-    """One `rotator once`, killed before the bytecode `at` (or `action` done there); how many it executed."""
+    """One run, killed before the bytecode `at` (or `action` done there); how many it executed."""
     life = Life(at, action)
     run = world.make_run(life)
     try:
         with life.lived():
-            report = run_once(run)
-        history.stops += report.is_stopped
-        check_report(world, report)
+            reports = _work(world, run, is_whole=at is None)
+        for report in reports:
+            history.stops += report.is_stopped
+            check_report(world, report)
     except Crash:
         history.crashes += 1
     except RotatorError as error:
@@ -128,6 +138,14 @@ def note_error(world: World, history: History, error: RotatorError) -> None:
     history.notes.append(error.code)
     if isinstance(error, ClockSkewError):
         _note_told(world, error)
+
+
+def _work(world: World, run: RunContext, *, is_whole: bool) -> list[RunReport]:
+    """One `rotator once`; where a daemon works, what that does in an hour, or, unless it is whole, in a minute."""
+    if world.daemon is None:
+        return [run_once(run)]
+    looks = is_whole or world.daemon.random() < 0.3
+    return [work_on_look(run), work_on_due(run)] if looks else [work_on_due(run)]
 
 
 def _note_told(world: World, error: ClockSkewError) -> None:
@@ -322,6 +340,7 @@ def _live_shortly(history: History) -> None:
     """
     randomness, history.short_lives = random.Random(history.seed), history.short_lives + 1
     world = World(randomness, spots=(Spot(ACCOUNTS[0].name, ACCOUNTS[0].organizations[0]),) * 2, days_left=3)
+    world.daemon = _pick_daemon(history.seed)
     world.lag = timedelta(0)  # a shorter life that no list shows yet is not believed
     world.disturb(random.Random(f"short lives disturbed {history.seed}"))
     rule = world.policy.rules[0]
@@ -470,7 +489,8 @@ class _Writer:
     def _live(self) -> None:
         try:
             with self._life.lived():
-                check_report(self._world, run_once(self._run))
+                for report in _work(self._world, self._run, is_whole=False):
+                    check_report(self._world, report)
         except RotatorError as error:
             self.notes.append(error.code)
         except BaseException as error:

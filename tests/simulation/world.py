@@ -115,6 +115,7 @@ class World:
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
     the database somebody else has locked, to the end too.
+    `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
     `unwitnessed` are rotations whose mint was sent, and when, while their secret did not exist: no version of it can
     tell of them.
     `something_else` are versions of secrets that hold no PAT, `seen` those versions
@@ -170,6 +171,7 @@ class World:
             self._add_managed(name)
         self.note_adopted()
         self.oracle.look()
+        self.daemon: random.Random | None = None
         self.has_odd_entry = False
         self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
         self.pats.change_listed = self._change_listed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.next_step import find_due
 from rotator.domain.policy import Policy
 from rotator.engine.queue import load_matters, make_basis
@@ -11,7 +12,10 @@ from rotator.ports.database import Reading
 
 
 def check_queue(reading: Reading, policy: Policy, settle: timedelta, now: datetime) -> list[str]:
-    """Return what is wrong: an entry that is not stale must be the recomputed one, or be due, so that a run looks."""
+    """Return what is wrong: an entry that is not stale must be the recomputed one, or be due, so that a run looks.
+
+    A host whose clock is ahead by less than what is tolerated may have computed it.
+    """
     records, limits = reading.inventory.load_all(), reading.limits.load()
     stale = set(reading.queue.find_stale(make_basis(policy, settle, limits, now), len(records) + 1))
     looked_at = {pat.name for pat in reading.queue.load_due(now)} | stale
@@ -21,7 +25,8 @@ def check_queue(reading: Reading, policy: Policy, settle: timedelta, now: dateti
         if name in looked_at:
             continue
         moment = _find_moment(reading, name, now)
-        if moment != due.at:
+        ahead = find_due(matter, policy, limits, now + MOST_SKEW, settle)
+        if moment not in (due.at, ahead.at):
             wrong.append(f"{name} is entered for {moment}, now is {now}, recomputed is {due}: {matter}")
     return wrong
 

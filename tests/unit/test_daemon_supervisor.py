@@ -19,7 +19,7 @@ from tests.support.engine import make_world
 from tests.support.scheduling import NotedHost, NotedScheduler
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-EVERY = Intervals(MINUTE, 15 * MINUTE, 24 * HOUR, timedelta(seconds=30))
+EVERY = Intervals(MINUTE, 15 * MINUTE, HOUR, 24 * HOUR, timedelta(seconds=30))
 
 
 class House:
@@ -113,7 +113,7 @@ def test_daemon_proves_that_it_lives_only_while_every_job_does() -> None:
     house.scheduler.meanwhile = lambda: house.world.advance(hours=1)
     house.run(Request.WORK)
     assert "alive" not in house.host.told
-    assert house.host.told[1].startswith("Stuck: heartbeat, work, refresh")
+    assert house.host.told[1].startswith("Stuck: heartbeat, work, reconcile, refresh")
 
 
 def test_daemon_does_not_prove_that_it_lives_while_its_listener_stands_still() -> None:

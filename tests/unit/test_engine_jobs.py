@@ -9,7 +9,16 @@ import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
-from rotator.engine.jobs import JobResult, Pulse, beat, find_next_moment, refresh_sign_ins, verify_audit, work_due
+from rotator.engine.jobs import (
+    JobResult,
+    Pulse,
+    beat,
+    find_next_moment,
+    reconcile_all,
+    refresh_sign_ins,
+    verify_audit,
+    work_due,
+)
 from rotator.engine.run import run_once
 from rotator.errors import AuditChainError, SignInRequiredError, StoppedError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
@@ -29,6 +38,12 @@ def load_runs(world: EngineWorld) -> list[JobRun]:
     return [run for run in found if run is not None]
 
 
+def list_lasting(world: EngineWorld) -> list[str]:
+    """What is wrong and lasts."""
+    with world.database.read() as reading:
+        return [f"{found.kind.value} {found.subject}" for found in reading.conditions.load()]
+
+
 def test_work_leaves_its_run_when_it_did_something_and_only_its_time_when_it_did_not() -> None:
     world = make_world()
     pulse = make_pulse(world)
@@ -45,10 +60,52 @@ def test_work_leaves_its_run_when_it_did_something_and_only_its_time_when_it_did
 def test_work_is_no_success_when_an_account_is_down() -> None:
     world = make_world()
     pulse = make_pulse(world)
-    world.sign_in.refusals["release-bot"] = SignInRequiredError("it lapsed", account="release-bot")
-    assert work_due(world.make_run(), pulse).exit_code == 10
+    world.sign_in.refusals["build-bot"] = SignInRequiredError("it lapsed", account="build-bot")
+    result = work_due(world.make_run(), pulse)
+    assert (result.exit_code, result.is_down) == (10, True)
     assert (pulse.work_began_at, pulse.work_succeeded_at) == (world.clock.now(), None)
     assert [run.outcome for run in load_runs(world)] == [JobOutcome.FAILED]
+    assert list_lasting(world) == ["sign_in_needed build-bot"]
+    world.sign_in.refusals.clear()
+    work_due(world.make_run(), pulse)
+    assert (pulse.work_succeeded_at, list_lasting(world)) == (world.clock.now(), [])
+
+
+@pytest.mark.parametrize("outcome", [JobOutcome.FAILED, JobOutcome.SUCCEEDED])
+def test_work_that_has_nothing_to_do_is_a_success_when_the_last_look_everywhere_was_one(outcome: JobOutcome) -> None:
+    world = make_world()
+    world.run()
+    pulse, now = make_pulse(world), world.clock.now()
+    with world.database.begin() as work:
+        work.job_runs.end(JobRun(JobName.RECONCILE, now, "daemon-1", now, now, outcome))
+    is_well = outcome is JobOutcome.SUCCEEDED
+    assert work_due(world.make_run(), pulse).exit_code == (0 if is_well else 1)
+    assert pulse.work_succeeded_at == (now if is_well else None)
+
+
+def test_work_asks_nobody_and_writes_nothing_when_nothing_is_due() -> None:
+    world = make_world()
+    work_due(world.make_run(), make_pulse(world))
+    world.advance(minutes=5)
+    calls, begun, signed_in = len(world.timeline), world.database.begun, list(world.sign_in.calls)
+    work_due(world.make_run(), make_pulse(world))
+    assert (len(world.timeline), world.database.begun, world.sign_in.calls) == (calls, begun, signed_in)
+
+
+def test_look_everywhere_leaves_what_is_due_to_the_queue_and_works_on_what_it_found() -> None:
+    world = make_world(NAME, "ci-build")
+    drifted = world.record("ci-build")
+    world.pats.update(drifted.account, drifted.organization, drifted.authorization_id, display_name="renamed")
+    assert reconcile_all(world.make_run()).counts == {"rotated": 1}
+    assert ("pat_drifted succeeded" in world.events("ci-build"), world.rotations(NAME)) == (True, [])
+
+
+def test_look_everywhere_is_done_again_soon_when_an_account_is_down() -> None:
+    world = make_world()
+    world.sign_in.refusals["release-bot"] = SignInRequiredError("it lapsed", account="release-bot")
+    result = reconcile_all(world.make_run())
+    assert (result.is_down, result.next_at) == (True, world.clock.now() + timedelta(minutes=5))
+    assert list_lasting(world) == ["sign_in_needed release-bot"]
 
 
 def test_work_that_is_stopped_names_no_next_moment() -> None:

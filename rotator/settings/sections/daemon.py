@@ -13,11 +13,17 @@ class DaemonSettings(Section):
     work: Duration = Field(
         default="1m",
         validate_default=True,
-        description="How often to look at the server and work on what is due. It also works at the very moment when "
-        "something falls due, such as the end of an overlap.",
+        description="How often to work on what is due. It also works at the very moment when something falls due, such "
+        "as the end of an overlap. Where nothing is due, no service is asked.",
     )
     refresh: Duration = Field(
         default="15m", validate_default=True, description="How often to refresh each account's sign-in."
+    )
+    reconcile: Duration = Field(
+        default="1h",
+        validate_default=True,
+        description="How often to look at every account and organization: for PATs that nobody tracks, or that were "
+        "changed or revoked outside, and for what took effect late.",
     )
     verify_audit: Duration = Field(
         default="24h", validate_default=True, description="How often to recompute the audit log's hash chain."
