@@ -6,6 +6,12 @@ from alembic import op
 revision = "0023"
 down_revision = "0022"
 
+_OF_ROTATIONS = (
+    ("rotation_open_by_display", "display_name", "state NOT IN ('completed', 'abandoned', 'failed')"),
+    ("rotation_leaving", "predecessor_valid_to", "(state = 'failed' OR state = 'completed' AND keeps_predecessor)"),
+    ("rotation_late", "updated_at", "(tried_store OR ending = 'clone_lost')"),
+)
+
 
 def moment() -> sa.types.TypeEngine:
     """A time: text of fixed width on SQLite."""
@@ -20,3 +26,5 @@ def upgrade() -> None:
     op.create_index("managed_pat_by_next", "managed_pat", ["next_at"])
     op.create_index("managed_pat_by_basis", "managed_pat", ["next_basis", "next_from"])
     op.create_index("pending_revocation_by_name", "pending_revocation", ["name"])
+    for index, column, where in _OF_ROTATIONS:
+        op.create_index(index, "rotation", [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))

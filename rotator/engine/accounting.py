@@ -157,7 +157,7 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
     pats = reading.inventory.load_by_ids(authorization_ids)
     mints = reading.journal.load_sent_mints(now)
     naming = reading.journal.load_naming(authorization_ids)
-    pending = tuple(item for item in reading.revocations.load() if item.authorization_id in authorization_ids)
+    pending = reading.revocations.load_by_ids(authorization_ids)
     return Keepers(
         pats=pats,
         rotations=tuple(rotation for rotation in naming if list_kept_ids(rotation)),

@@ -11,8 +11,9 @@ from math import ceil
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.job_run import RunTimes
+from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.engine.status import ATTENTION, NextAction, PatState, PatStatus
+from rotator.engine.status import ATTENTION, PatState, PatStatus
 
 LEAST_AGE = timedelta(minutes=15)
 AGE_BY_HAND = timedelta(hours=3)

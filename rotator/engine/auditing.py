@@ -18,7 +18,8 @@ from rotator.errors import AuditChainError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 from rotator.ports.database import Database, Reading, UnitOfWork
 
-_KINDS_OF_PATS = {event.type.begins for event in EVENTS if event.type.subject is SubjectKind.MANAGED_PAT}
+_BEGUN = [event.type.begins for event in EVENTS if event.type.subject is SubjectKind.MANAGED_PAT]
+_KINDS_OF_PATS = frozenset(kind for kind in _BEGUN if kind is not None)
 """The conditions whose subject is a ManagedPat, and no account or place of the same name."""
 _OF_PLACES = (ConditionKind.SIGN_IN_NEEDED, ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
 """What is told again when its cause changes. Of a ManagedPat every failure is told when it happens."""
@@ -63,20 +64,21 @@ def record_renamed(
     """Write under both names that a ManagedPat was renamed; what is wrong and lasts is wrong under the new name."""
     for name in (event.old_name, event.new_name):
         record(work, author, name, event, at, **place)
-    for condition in work.conditions.load():
-        if condition.subject == event.old_name and condition.kind in _KINDS_OF_PATS:
+    for condition in work.conditions.load_of(_KINDS_OF_PATS):
+        if condition.subject == event.old_name:
             work.conditions.end(condition.kind, event.old_name)
             work.conditions.begin(replace(condition, subject=event.new_name))
 
 
 def find_lasting(reading: Reading, kind: ConditionKind) -> set[str]:
     """Return the subjects of the conditions of one kind that last now."""
-    return {condition.subject for condition in reading.conditions.load() if condition.kind is kind}
+    return {condition.subject for condition in reading.conditions.load_of([kind])}
 
 
 def is_news(reading: Reading, event: Event, subject: str) -> bool:
     """Whether an event begins a condition of its subject, or names another cause of one that lasts."""
-    lasting = {(found.kind, found.subject): found for found in reading.conditions.load()}
+    kinds = [kind for kind in (event.type.begins, ConditionKind.SIGN_IN_NEEDED) if kind is not None]
+    lasting = {(found.kind, found.subject): found for found in reading.conditions.load_of(kinds)}
     return is_news_to(lasting, event, subject)
 
 

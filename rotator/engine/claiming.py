@@ -275,7 +275,7 @@ def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
         check_managed(work, name)
         claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
         pat = check_managed(work, name)
-        rotation = next((item for item in work.journal.load_for(name) if item.is_open), None)
+        rotation = next(iter(work.journal.load_open_for([name])), None)
     held = ClaimedPat(run, claim, pat, rotation)
 
     def release() -> None:

@@ -245,7 +245,7 @@ def _drop(run: RunContext, name: str, failure: Failure) -> None:
     with claimed(run, name) as held:
         rotations = held.load(lambda reading: reading.journal.load_for(name))
         is_over = all(rotation.state is RotationState.ABANDONED for rotation in rotations[:1])
-        pending = held.load(lambda reading: reading.revocations.load())
+        pending = held.load(lambda reading: reading.revocations.load_for([name]))
         is_asked = any(item.belongs_to(held.pat) for item in pending)
         if is_over and not is_asked and not held.pat.has_pat:
             held.remove(CreationDropped(code=failure.code, message=failure.message))

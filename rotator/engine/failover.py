@@ -8,7 +8,7 @@ a rotation wrote it of which the database knows nothing, the record is blocked, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rotator.domain.audit_event import AuditEvent
@@ -30,6 +30,9 @@ from rotator.ports.secret_store import SecretLocation
 
 DATABASE = "database-server"
 """The subject of these events. (`database` is its clock.)"""
+
+_PAGE = 500
+"""How many records one transaction reads."""
 
 NoteFailure = Callable[[ClaimedPat, RotatorError], None]
 
@@ -65,9 +68,7 @@ def reconcile_timeline(run: RunContext, note: NoteFailure) -> None:
     if known is None:
         _record(run, [TimelineReconciled(timeline=current)])
         return
-    with run.services.database.read() as reading:
-        pats = reading.inventory.load_all()
-    seen = _compare(run, pats, note)
+    seen = _compare(run, note)
     is_clear = seen == _Look(0, 0)
     events: list[Event] = []
     if current != known:
@@ -93,9 +94,21 @@ def _get_sequence(event: AuditEvent) -> int:
     return event.sequence
 
 
-def _compare(run: RunContext, pats: Sequence[ManagedPat], note: NoteFailure) -> _Look:
+def _load_all(run: RunContext) -> Iterator[ManagedPat]:
+    """Yield every record, page by page."""
+    after = ""
+    while True:
+        with run.services.database.read() as reading:
+            page = reading.inventory.load_page(after, _PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].name
+
+
+def _compare(run: RunContext, note: NoteFailure) -> _Look:
     behind = unread = 0
-    for pat in pats:
+    for pat in _load_all(run):
         try:
             with naming_bugs():
                 error = _find_error(run, pat)

@@ -19,7 +19,7 @@ from rotator.domain.intent import Intent, read_intents, write_intents
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.accounting import load_keepers
+from rotator.engine.accounting import get_ids, load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.provenance import find_behind, is_written_over
@@ -101,7 +101,8 @@ def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> d
     """
     place, now = held.pat.place, min(list_moments(held))
     rotations = held.load(lambda reading: reading.journal.load_for_place(place))
-    pending = held.load(lambda reading: reading.revocations.load())
+    ids = [found for rotation in rotations for found in get_ids(rotation)]
+    pending = held.load(lambda reading: reading.revocations.load_by_ids(ids))
     over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}
     kept = [i for i in _read(versions) if i.rotation_id not in over and i.planned_valid_to > now]
     return {INTENT_TAG: write_intents((Intent.of(held.rotation, held.services.marker_key), *kept))}

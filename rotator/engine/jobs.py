@@ -19,7 +19,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import DONE, FAILED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import Pair, notice_places
-from rotator.engine.queue import load_matters
+from rotator.engine.queue import load_matters, refresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
@@ -120,6 +120,7 @@ def find_next_moment(run: RunContext) -> datetime | None:
 
     What should be over and is not yet, by a clock that is a little behind, is looked at again within seconds.
     """
+    refresh(run)
     now, settle = run.services.clock.now(), run.services.timing.settle
     with run.services.database.read() as reading:
         ahead, due = reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now))

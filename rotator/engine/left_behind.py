@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from rotator.domain.events.inventory import LeftBehindResolved
@@ -11,13 +12,13 @@ from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.outside import find_id
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.abandoning import revoke_clone
-from rotator.engine.accounting import KeeperKind, Keepers
+from rotator.engine.accounting import KeeperKind, Keepers, load_keepers
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.records import Known, load_known
-from rotator.engine.revoking import confirm_requested, load_pending
+from rotator.engine.records import load_known, load_listed
+from rotator.engine.revoking import confirm_requested, is_confirmed
 from rotator.errors import RotationError, RotatorError, UsageError
 from rotator.ports.database import Reading
 
@@ -87,15 +88,16 @@ def find_left_behind(
     return tuple(found)
 
 
-def load_left_behind(reading: Reading, known: Known) -> tuple[LeftBehind, ...]:
+def load_left_behind(reading: Reading, now: datetime) -> tuple[LeftBehind, ...]:
     """Return those that were left behind, among the PATs that the last look at the server found untracked."""
     pats: dict[tuple[str, str], list[Pat]] = {}
     for item in reading.inventory.load_untracked():
         pats.setdefault((item.account, item.organization), []).append(item.pat)
+    keepers = load_keepers(reading, [pat.authorization_id for listed in pats.values() for pat in listed], now)
     found = {
         left.pat.authorization_id: left
         for pair, listed in pats.items()
-        for left in find_left_behind(known.keepers, *pair, tuple(listed))
+        for left in find_left_behind(keepers, *pair, tuple(listed))
     }
     return tuple(found.values())
 
@@ -115,7 +117,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
         except RotatorError as error:
             errors.append(error)
             continue
-        for left in find_left_behind(known.keepers, account, organization, listing.pats):
+        for left in find_left_behind(load_listed(run, listing, began), account, organization, listing.pats):
             if left.pat.authorization_id == authorization_id:
                 _check_record(left)
                 _revoke(run, left)
@@ -160,7 +162,7 @@ def _revoke(run: RunContext, left: LeftBehind) -> None:
 def _forget_untracked(run: RunContext, listing: Listing, left: LeftBehind) -> None:
     """It is left behind no more: gone, or its revocation is pending."""
     gone = left.pat.authorization_id
-    is_pending = gone in {item.authorization_id for item in load_pending(run)}
+    is_pending = not is_confirmed(run, gone)
     with run.services.database.begin() as work:
         remembered = work.inventory.load_untracked()
         pair = (listing.account, listing.organization)

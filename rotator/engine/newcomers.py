@@ -10,7 +10,7 @@ from rotator.domain.managed_pat import Failure, Pat, make_managed, make_name
 from rotator.domain.plan import Action, ActionKind, ActionReason
 from rotator.domain.policy import Decision, Policy, Rule, RuleAction, Verdict
 from rotator.domain.refusal import Refusal, RefusalKind
-from rotator.engine.accounting import get_ids
+from rotator.engine.accounting import get_ids, load_keepers
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.records import Known
 from rotator.ports.audit_log import AuditFilter
@@ -49,7 +49,8 @@ def plan_newcomers(reading: Reading, policy: Policy, known: Known, now: datetime
     ]
     if not rules:
         return []
-    keepers, taken = known.keepers, {pat.name for pat in known.pats}
+    taken = {pat.name for pat in known.pats}
+    keepers = load_keepers(reading, [item.pat.authorization_id for item, _ in rules], now)
     past = refuse_past(reading, [item.pat.authorization_id for item, _ in rules])
     actions = []
     for item, rule in rules:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from rotator.domain.condition import Condition, ConditionKind
@@ -88,7 +88,7 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
     subjects = {name_organization(pair) for pair in looked} | {account for account, _ in looked}
 
     def find_changes(reading: Reading) -> list[Change]:
-        lasting = {key: found for key, found in _load_lasting(reading).items() if key[0] in _SEEN_IN_PLACES}
+        lasting = _load_lasting(reading, _SEEN_IN_PLACES)
         troubles = {key: event for key, event in _list_troubles(run, seen).items() if key[0] in _SEEN_IN_PLACES}
         changes = _list_news(troubles, lasting)
         for kind, subject in sorted(lasting.keys() - troubles.keys()):
@@ -135,7 +135,7 @@ class VaultNotes:
 
     def _record(self, event: Event, vault: str, *, is_down: bool) -> None:
         def find_changes(reading: Reading) -> list[Change]:
-            was_down = (ConditionKind.VAULT_DOWN, vault) in _load_lasting(reading)
+            was_down = (ConditionKind.VAULT_DOWN, vault) in _load_lasting(reading, {ConditionKind.VAULT_DOWN})
             return [(event, vault)] if was_down != is_down else []
 
         for change in _record_changes(self._run, find_changes):
@@ -171,7 +171,8 @@ def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Chan
     def write() -> list[Change]:
         with run.services.database.begin() as work:
             changes = find_changes(work)
-            places = {pat.name: pat for pat in work.inventory.load_all()} if any(map(_is_about_pat, changes)) else {}
+            named = [subject for event, subject in changes if _is_about_pat((event, subject))]
+            places = {pat.name: pat for pat in work.inventory.load_named(named)}
             for change in changes:
                 event, subject = change
                 pat = places.get(subject) if _is_about_pat(change) else None
@@ -186,9 +187,9 @@ def _is_about_pat(change: Change) -> bool:
     return change[0].type.subject is SubjectKind.MANAGED_PAT
 
 
-def _load_lasting(reading: Reading) -> dict[Key, Condition]:
-    """The conditions that last."""
-    return {(condition.kind, condition.subject): condition for condition in reading.conditions.load()}
+def _load_lasting(reading: Reading, kinds: Collection[ConditionKind] = tuple(ConditionKind)) -> dict[Key, Condition]:
+    """The conditions of these kinds that last."""
+    return {(condition.kind, condition.subject): condition for condition in reading.conditions.load_of(kinds)}
 
 
 def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:

@@ -187,15 +187,9 @@ def _plan_expiry(held: ClaimedPat, source: Source, display_name: str, now: datet
     """Return a whole second that no PAT of that display name has and no other rotation of ours has asked for."""
     pat, entropy = held.pat, held.services.entropy
     with held.services.database.read() as reading:
-        taken = {
-            other.planned_valid_to
-            for other in (
-                *reading.journal.load_open(),
-                *reading.journal.load_sent_mints(now),
-                *reading.journal.load_for(pat.name),
-            )
-            if other.organization == pat.organization and other.display_name == display_name
-        }
+        others = (*reading.journal.load_sent_mints(now), *reading.journal.load_for(pat.name))
+        alike = [r for r in others if (r.organization, r.display_name) == (pat.organization, display_name)]
+        taken = {*reading.journal.load_planned(pat.organization, display_name), *(r.planned_valid_to for r in alike)}
     taken |= {listed.valid_to for listed in source.listing.pats if listed.display_name == display_name}
     low, high = make_offset_range(source.lifetime)
     planned = (now + source.lifetime).replace(microsecond=0) - timedelta(seconds=entropy.pick(low, high))

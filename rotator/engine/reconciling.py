@@ -15,6 +15,7 @@ from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.plan import is_waiting
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
+from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import read_clocks
 from rotator.engine.comparing import (
@@ -90,7 +91,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
-        every = load_left_behind(reading, known)
+        every = load_left_behind(reading, run.services.clock.now())
     left = tuple(item for item in every if item.needs_person and item.pat.authorization_id not in late)
     unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
     now = run.services.clock.now()
@@ -126,7 +127,9 @@ def _find_unlooked(run: RunContext, reading: Reading) -> dict[Pair, tuple[Pat, .
     looked = {(item.account, item.organization) for item in known.pending}
     looked.update(known.list_pairs(run.services.accounts, run.policy))
     unlooked = {pair: tuple(pats) for pair, pats in remembered.items() if pair not in looked}
-    left = {pair: find_left_behind(known.keepers, *pair, pats) for pair, pats in unlooked.items()}
+    ids = [pat.authorization_id for pats in unlooked.values() for pat in pats]
+    keepers = load_keepers(reading, ids, run.services.clock.now())
+    left = {pair: find_left_behind(keepers, *pair, pats) for pair, pats in unlooked.items()}
     over = _find_expired(run, reading, [item.pat for items in left.values() for item in items])
     kept = {pair: tuple(item.pat for item in items if item.pat not in over) for pair, items in left.items()}
     return {pair: pats for pair, pats in kept.items() if len(pats) < len(unlooked[pair])}

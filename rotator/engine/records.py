@@ -22,29 +22,15 @@ LATE_STORE_SPAN = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Known:
-    """The inventory, and the rotations that can explain what the server or the vault shows."""
+    """The inventory, and the rotations that say where to look. What accounts for a PAT is asked by its id."""
 
     pats: tuple[ManagedPat, ...]
     open_rotations: tuple[Rotation, ...]
     unconfirmed: tuple[Rotation, ...]
-    leaving: tuple[Rotation, ...]
     late_stores: tuple[Rotation, ...]
-    minted_ids: frozenset[str]
     pending: tuple[PendingRevocation, ...] = ()
     left_in: frozenset[tuple[str, str]] = frozenset()
     """The accounts and organizations where a PAT may live that a closed rotation left behind."""
-
-    @property
-    def keepers(self) -> Keepers:
-        """What accounts for any PAT that a look may show."""
-        unanswered = (r for r in self.open_rotations if r.new_authorization_id is None and r.sent_at is not None)
-        return Keepers(
-            pats=self.pats,
-            rotations=(*self.leaving, *self.open_rotations),
-            mints=(*self.unconfirmed, *unanswered),
-            minted_ids=self.minted_ids,
-            pending=self.pending,
-        )
 
     def list_pairs(self, accounts: Iterable[Account], policy: Policy) -> list[tuple[str, str]]:
         """Where to look: wherever there are managed PATs, and where something pending can still be looked for.
@@ -74,30 +60,29 @@ def load_listed(run: RunContext, listing: Listing, now: datetime) -> Keepers:
 
 
 def known_in(reading: Reading, now: datetime) -> Known:
-    """Load inventory and journal as this transaction sees them."""
-    pats, leaving = reading.inventory.load_all(), reading.journal.load_leaving()
+    """Load the inventory as this transaction sees it, and of the journal what is not over."""
     return Known(
-        pats=pats,
+        pats=reading.inventory.load_all(),
         open_rotations=reading.journal.load_open(),
         unconfirmed=reading.journal.load_unconfirmed(now),
-        leaving=leaving,
         late_stores=reading.journal.load_late_stores(now - LATE_STORE_SPAN),
-        minted_ids=reading.journal.load_minted_ids(),
         pending=reading.revocations.load(),
-        left_in=_find_left_in(reading, pats, leaving, now) if leaving else frozenset(),
+        left_in=_find_left_in(reading, now),
     )
 
 
-def _find_left_in(
-    reading: Reading, pats: Iterable[ManagedPat], leaving: Iterable[Rotation], now: datetime
-) -> frozenset[tuple[str, str]]:
+def _find_left_in(reading: Reading, now: datetime) -> frozenset[tuple[str, str]]:
     """Where the last look saw a PAT that was left behind, or where one has not expired as far as the journal knows.
 
     What was seen alive is looked for until a look does not find it, whatever its expiry: a person may have moved that.
     """
-    left = {found for rotation in leaving for found in list_kept_ids(rotation)} - {pat.authorization_id for pat in pats}
     untracked = reading.inventory.load_untracked()
+    ids = {item.pat.authorization_id for item in untracked}
+    naming = [rotation for rotation in reading.journal.load_naming(ids) if rotation.leaves_pats]
+    left = {found for rotation in naming for found in list_kept_ids(rotation)} & ids
+    left -= {pat.authorization_id for pat in reading.inventory.load_by_ids(left)}
     seen = {(item.account, item.organization) for item in untracked if item.pat.authorization_id in left}
+    leaving = reading.journal.load_leaving(now)
     return frozenset(seen | {(r.account, r.organization) for r in leaving if _has_unexpired(r, now)})
 
 

@@ -9,7 +9,6 @@ from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import Reconciliation, find_late_writes, look
-from rotator.engine.records import known_in
 from rotator.engine.report import RunReport
 from rotator.engine.run import recover_interrupted
 
@@ -53,4 +52,4 @@ def recover_all(run: RunContext) -> Recovery:
     if report.is_stopped:
         return Recovery(report, ())
     with run.services.database.read() as reading:
-        return Recovery(report, load_left_behind(reading, known_in(reading, run.services.clock.now())))
+        return Recovery(report, load_left_behind(reading, run.services.clock.now()))

@@ -86,7 +86,7 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
     if rotation.overlap:
         return False
     old = rotation.predecessor_id
-    if held.load(lambda reading: any(item.authorization_id == old for item in reading.revocations.load())):
+    if held.load(lambda reading: bool(reading.revocations.load_by_ids([old]))):
         return True
     return view.look_for(rotation.account, rotation.organization, old).is_proven
 

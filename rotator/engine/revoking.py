@@ -178,7 +178,12 @@ def load_pending(run: RunContext) -> tuple[PendingRevocation, ...]:
 
 def is_confirmed(run: RunContext, authorization_id: str) -> bool:
     """Whether a revocation that was requested is proven, or over for another reason."""
-    return all(item.authorization_id != authorization_id for item in load_pending(run))
+
+    def load() -> bool:
+        with run.services.database.read() as reading:
+            return not reading.revocations.load_by_ids([authorization_id])
+
+    return keep_books(run.services, load)
 
 
 def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> None:
@@ -266,7 +271,7 @@ def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredS
 
 def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation, now: datetime) -> None:
     """Refuse when something accounts for the PAT, or when it is not to be revoked any more."""
-    asked = {item.authorization_id for item in reading.revocations.load() if item.belongs_to(pat)}
+    asked = {item.authorization_id for item in reading.revocations.load_for([pat.name]) if item.belongs_to(pat)}
     if pending.authorization_id not in asked:
         raise _refuse(pending, "its revocation is over by now")
     keeper = find_other_keeper(reading, pending.authorization_id, pat.name, now)

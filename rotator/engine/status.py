@@ -14,6 +14,7 @@ from rotator.domain.pending_revocation import group_pending
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
+from rotator.engine.accounting import load_keepers
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.records import known_in
@@ -109,7 +110,8 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
     with database.read() as reading:
         known = known_in(reading, now)
         untracked = reading.inventory.load_untracked()
-        left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, known)}
+        left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
+        minted_ids = load_keepers(reading, [item.pat.authorization_id for item in untracked], now).minted_ids
         limits = reading.limits.load()
         needed = load_needed(reading)
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
@@ -121,7 +123,7 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         row = _make_row(Matter(pat, rotations.get(pat.name), mine), decision, now, settle)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
     # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
-    seen = {pat.authorization_id for pat in known.pats} | (known.minted_ids - left_behind.keys())
+    seen = {pat.authorization_id for pat in known.pats} | (minted_ids - left_behind.keys())
     for item in untracked:
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)

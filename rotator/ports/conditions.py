@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from rotator.domain.condition import Condition, ConditionKind
@@ -12,6 +13,9 @@ class ConditionsReader(Protocol):
 
     def load(self) -> tuple[Condition, ...]:
         """Return all that last, by kind and subject."""
+
+    def load_of(self, kinds: Collection[ConditionKind]) -> tuple[Condition, ...]:
+        """Return those of these kinds, by kind and subject."""
 
 
 class Conditions(ConditionsReader, Protocol):

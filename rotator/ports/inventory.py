@@ -38,6 +38,12 @@ class InventoryReader(Protocol):
     def find_names(self, names: Collection[str]) -> frozenset[str]:
         """Those of these names that have a record. No lock is taken."""
 
+    def load_named(self, names: Collection[str]) -> tuple[ManagedPat, ...]:
+        """Return the records of these names, by name. No lock is taken."""
+
+    def load_page(self, after: str, limit: int) -> tuple[ManagedPat, ...]:
+        """Return at most so many records, those whose names come next, in the database's own order; "" comes first."""
+
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         """Return what the last looks at the server found untracked."""
 

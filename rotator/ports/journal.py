@@ -45,17 +45,17 @@ class JournalReader(Protocol):
     def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
         """Return those of the ids that are in the journal, whatever ManagedPat they belong to."""
 
-    def load_leaving(self) -> tuple[Rotation, ...]:
-        """Return every closed rotation whose `leaves_pats` is true, the oldest first."""
+    def load_leaving(self, now: datetime) -> tuple[Rotation, ...]:
+        """Return the closed rotations whose `leaves_pats` is true, the oldest first; of its PATs, one expires later."""
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """Return the rotations whose `may_write_late` is true, last changed at or after `since`."""
 
+    def load_planned(self, organization: str, display_name: str) -> frozenset[datetime]:
+        """Return the planned expiries of the open rotations whose clones have that display name there."""
+
     def count_mints(self, since: datetime, until: datetime) -> int:
         """Count the mints that were begun after `since` and not after `until`, whoever began them."""
-
-    def load_minted_ids(self) -> frozenset[str]:
-        """Return the authorization ids of every PAT that we ever minted."""
 
 
 class Journal(JournalReader, Protocol):

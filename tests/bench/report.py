@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tests.bench.idle import IdleTiming
 from tests.bench.kinds import Kind
 from tests.bench.planning import InventoryTiming
 from tests.bench.rotating import RotationTiming
@@ -40,3 +41,13 @@ def render_inventory(timings: Sequence[InventoryTiming]) -> Iterator[str]:
     yield f"{'':26}{'all rows':>9}{'one row':>13}"
     for timing in timings:
         yield f"{timing.what:<26}{timing.seconds:>7.2f} s{timing.seconds / timing.rows * 1e6:>10.0f} us"
+
+
+def render_idle(timings: Sequence[IdleTiming]) -> Iterator[str]:
+    """A line for each database and size; SQLite does not tell how many rows it reads."""
+    yield f"{'':38}{'best':>10}{'CPU':>10}{'statements':>12}{'rows':>6}{'memory':>10}"
+    for timing in timings:
+        what = f"{timing.database}, {timing.records} of {timing.closed} rotations"
+        rows = "-" if timing.rows is None else str(timing.rows)
+        taken = f"{timing.seconds * 1000:>7.2f} ms{timing.cpu * 1000:>7.2f} ms{timing.statements:>12}{rows:>6}"
+        yield f"{what:<38}{taken}{timing.peak / 1024:>6.0f} KiB"

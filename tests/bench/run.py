@@ -22,8 +22,9 @@ def main() -> int:
     options = _read_options()
     # Started as a script: what is ours must be found from the root, as the tests find it.
     sys.path[0] = str(ROOT)
+    from tests.bench.idle import IdleTiming, measure_idle
     from tests.bench.planning import measure_inventory
-    from tests.bench.report import render_inventory, render_rotations, render_starts
+    from tests.bench.report import render_idle, render_inventory, render_rotations, render_starts
     from tests.bench.rotating import PARALLEL, RotationTiming, measure_rotations
     from tests.bench.starting import measure_starts
 
@@ -32,6 +33,11 @@ def main() -> int:
     starts = measure_starts(options.starts)
     _tell(f"looking at {options.rows} rows")
     inventory = measure_inventory(options.rows)
+    idle: list[IdleTiming] = []
+    for database in ("SQLite", "PostgreSQL"):
+        for records, closed in ((100, 1_000), (options.records, options.closed)):
+            _tell(f"working when nothing is due, on {database} with {records} records: filling it first")
+            idle.append(measure_idle(database, records, closed))
     rotations: list[RotationTiming] = []
     for database in ("SQLite", "PostgreSQL"):
         _tell(f"rotating {options.pats} PATs on {database}: starting the sandbox, signing in, adopting")
@@ -46,6 +52,7 @@ def main() -> int:
             "rotations": [asdict(timing) for timing in rotations],
             "starts": [asdict(timing) for timing in starts],
             "inventory": [asdict(timing) for timing in inventory],
+            "idle": [asdict(timing) for timing in idle],
         }
         print(json.dumps(document, indent=2))
         return 0
@@ -53,6 +60,7 @@ def main() -> int:
     title = f"{options.pats} PATs on the sandbox, {options.latency} ms latency per request, {PARALLEL} at a time"
     _print_part(title, render_rotations(rotations))
     _print_part("Start of the command", render_starts(starts))
+    _print_part("A run of the daemon's work when nothing is due", render_idle(idle))
     _print_part(f"An inventory of {options.rows} PATs on SQLite", render_inventory(inventory))
     return 0
 
@@ -63,6 +71,8 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--pats", type=int, default=50, help="how many are rotated, 50 at most (the policy's limit)")
     parser.add_argument("--latency", type=int, default=50, help="milliseconds before each answer")
     parser.add_argument("--rows", type=int, default=10_000, help="how many the large inventory has")
+    parser.add_argument("--records", type=int, default=100_000, help="how many a daemon has, none of them due")
+    parser.add_argument("--closed", type=int, default=1_000_000, help="how many rotations are in its past")
     parser.add_argument("--starts", type=int, default=10, help="how often each command is started")
     return parser.parse_args()
 

@@ -163,7 +163,6 @@ def test_journal_keeps_rotations_when_the_record_is_removed(database: Database, 
     with database.begin() as work:
         (kept,) = work.journal.load_naming(["minted"])
         assert (kept.name, kept.has_record) == ("npm-feed", False)
-        assert work.journal.load_minted_ids() == {"minted"}
 
 
 def test_journal_keeps_the_rotations_of_two_records_apart_when_they_have_one_name_after_another(
@@ -184,7 +183,7 @@ def test_journal_keeps_the_rotations_of_two_records_apart_when_they_have_one_nam
         assert record is not None
         (mine,) = work.journal.load_for("npm-feed")
         assert (mine, mine.record_id, mine.is_of("npm-feed")) == (newer, record.record_id, True)
-        assert [(r.id, r.is_of("npm-feed")) for r in work.journal.load_leaving()] == [
+        assert [(r.id, r.is_of("npm-feed")) for r in work.journal.load_leaving(NOW)] == [
             ("elsewhere", False), ("old", False),
         ]  # fmt: skip
         assert work.journal.load_for_place(record.place) == (newer, done)
@@ -326,14 +325,40 @@ def test_journal_load_leaving_finds_what_failed_or_kept_its_predecessor_the_olde
     others.append(replace(others[0], id="gave up", keeps_predecessor=True))
     claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))
     with database.begin() as work:
-        assert work.journal.load_leaving() == ()
+        assert work.journal.load_leaving(NOW) == ()
         work.journal.insert(second, other)
         for rotation in (third, first, kept, *others):
             work.journal.insert(rotation, claim)
-        assert work.journal.load_leaving() == (first, third, second, kept)
+        assert work.journal.load_leaving(NOW) == (first, third, second, kept)
         work.inventory.remove("npm-feed", claim)
     with database.begin() as work:
-        assert [rotation.id for rotation in work.journal.load_leaving()] == ["z", "x", "y", "kept"]
+        assert [rotation.id for rotation in work.journal.load_leaving(NOW)] == ["z", "x", "y", "kept"]
+        assert work.journal.load_leaving(first.predecessor_valid_to) == ()
+
+
+def test_journal_load_leaving_finds_no_rotation_whose_pats_have_expired(database: Database, claim: Claim) -> None:
+    failed = replace(make_rotation(), state=RotationState.FAILED, new_valid_to=NOW + 20 * DAY)
+    with database.begin() as work:
+        work.journal.insert(failed, claim)
+        assert work.journal.load_leaving(NOW + 15 * DAY) == (failed,)
+        assert work.journal.load_leaving(NOW + 20 * DAY) == ()
+
+
+def test_journal_load_planned_finds_the_expiries_that_open_rotations_of_one_display_name_asked_for(
+    database: Database, claim: Claim, adopt: Adopt
+) -> None:
+    other = adopt(make_managed_pat("other"))
+    mine = replace(make_rotation(), display_name="ci", planned_valid_to=NOW + DAY)
+    others = [
+        replace(mine, id="closed", state=RotationState.COMPLETED, planned_valid_to=NOW + 2 * DAY),
+        replace(mine, id="elsewhere", name="other", organization="fabrikam", planned_valid_to=NOW + 3 * DAY),
+    ]
+    with database.begin() as work:
+        work.journal.insert(mine, claim)
+        work.journal.insert(others[0], claim)
+        work.journal.insert(others[1], other)
+        assert work.journal.load_planned("contoso", "ci") == {NOW + DAY}
+        assert work.journal.load_planned("contoso", "deploy") == frozenset()
 
 
 def test_journal_finds_known_rotations_when_their_record_is_another_or_gone(database: Database, adopt: Adopt) -> None:
@@ -378,4 +403,3 @@ def test_journal_load_open_is_ordered_by_age_when_there_are_several(database: Da
             work.journal.insert(make_rotation(f"r-{name}", name, created_at=NOW + age * DAY), claim)
     with database.begin() as work:
         assert [rotation.name for rotation in work.journal.load_open()] == ["b", "c", "a"]
-        assert work.journal.load_minted_ids() == frozenset()

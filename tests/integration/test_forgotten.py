@@ -11,6 +11,7 @@ import pytest
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.next_step import LONG_AGO
 from rotator.domain.rotation import RotationState
 from rotator.engine.anchoring import check_log
 from rotator.engine.forgotten import RECORD_GONE, close_forgotten
@@ -45,7 +46,7 @@ def test_open_rotation_is_closed_when_its_record_is_gone(url: str) -> None:
     run = world.make_run(replace(world.make_services(), database=database, closing_database=database))
     (closed,) = close_forgotten(run)
     with database.read() as reading:
-        (kept,) = reading.journal.load_leaving()
+        (kept,) = reading.journal.load_leaving(LONG_AGO)
         assert [pat.name for pat in reading.inventory.load_all()] == ["other"]
     assert (kept.state, kept.failure and kept.failure.code) == (RotationState.FAILED, RECORD_GONE)
     assert kept.failure == closed.failure

@@ -280,7 +280,7 @@ def test_upgrade_gives_each_row_the_record_that_it_belongs_to_when_the_column_is
         found = {name: {r.id for r in reading.journal.load_for(name)} for name in ids}
         owners = {item.authorization_id: item.record_id for item in reading.revocations.load()}
         places = {record.name: len(reading.journal.load_for_place(record.place)) for record in records}
-        assert not any(r.has_record for r in reading.journal.load_leaving() if r.id in ("namesake", "forgotten"))
+        assert not any(r.has_record for r in reading.journal.load_leaving(NOW) if r.id in ("namesake", "forgotten"))
     database.close()
     assert all(ids.values())
     assert len(set(ids.values())) == 2

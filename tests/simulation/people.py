@@ -15,7 +15,6 @@ from rotator.engine.creating import create, make_order
 from rotator.engine.keeping import forget, pause, rename, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
-from rotator.engine.records import known_in
 from rotator.engine.recovery import recover_all
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.updating import make_change, update
@@ -346,7 +345,7 @@ class People:
     def _revoke_left_behind(self, run: RunContext) -> None:
         """Have one of those revoked that `rotator recover` shows, perhaps a person's own."""
         with self._world.database.read() as reading:
-            left = load_left_behind(reading, known_in(reading, self._world.clock.now()))
+            left = load_left_behind(reading, self._world.clock.now())
         if left:
             doomed = left[0].pat.authorization_id
             self._world.condemned.add(doomed)

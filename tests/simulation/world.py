@@ -330,7 +330,7 @@ class World:
         """Note what rules have taken over: no person handed those PATs over. Return how many are new."""
         with self.database.read() as reading:
             found = {pat.name for pat in reading.inventory.load_all() if pat.taken_over}
-            rotations = (*reading.journal.load_open(), *reading.journal.load_leaving())
+            rotations = (*reading.journal.load_open(), *reading.journal.load_leaving(LONG_AGO))
         new = (found | {rotation.name for rotation in rotations if rotation.keeps_predecessor}) - self.adopted
         self.adopted |= new
         return len(new)

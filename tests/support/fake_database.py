@@ -131,6 +131,12 @@ class _MemoryInventoryReader:
     def find_names(self, names: Collection[str]) -> frozenset[str]:
         return frozenset(name for name in names if name in self._tables.pats)
 
+    def load_named(self, names: Collection[str]) -> tuple[ManagedPat, ...]:
+        return tuple(pat for pat in self.load_all() if pat.name in names)
+
+    def load_page(self, after: str, limit: int) -> tuple[ManagedPat, ...]:
+        return tuple(itertools.islice((pat for pat in self.load_all() if pat.name > after), limit))
+
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         found = {
             (account, organization, pat.authorization_id): UntrackedPat(
@@ -271,8 +277,9 @@ class _MemoryJournalReader:
     def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
         return frozenset(rotation_ids) & self._tables.rotations.keys()
 
-    def load_leaving(self) -> tuple[Rotation, ...]:
-        return tuple(rotation for rotation in self._sorted() if rotation.leaves_pats)
+    def load_leaving(self, now: datetime) -> tuple[Rotation, ...]:
+        leaving = (rotation for rotation in self._sorted() if rotation.leaves_pats)
+        return tuple(r for r in leaving if r.predecessor_valid_to > now or (r.new_valid_to or now) > now)
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         return tuple(
@@ -283,9 +290,9 @@ class _MemoryJournalReader:
         moments = (rotation.mint_begun_at for rotation in self._tables.rotations.values())
         return sum(moment is not None and since < moment <= until for moment in moments)
 
-    def load_minted_ids(self) -> frozenset[str]:
-        ids = (rotation.new_authorization_id for rotation in self._tables.rotations.values())
-        return frozenset(minted for minted in ids if minted is not None)
+    def load_planned(self, organization: str, display_name: str) -> frozenset[datetime]:
+        alike = [r for r in self.load_open() if (r.organization, r.display_name) == (organization, display_name)]
+        return frozenset(r.planned_valid_to for r in alike if r.planned_valid_to is not None)
 
     def _sorted(self) -> list[Rotation]:
         return sorted(self._tables.rotations.values(), key=lambda rotation: (rotation.created_at, rotation.id))
@@ -418,6 +425,9 @@ class _MemoryConditionsReader:
 
     def load(self) -> tuple[Condition, ...]:
         return tuple(self._tables.conditions[key] for key in sorted(self._tables.conditions))
+
+    def load_of(self, kinds: Collection[ConditionKind]) -> tuple[Condition, ...]:
+        return tuple(condition for condition in self.load() if condition.kind in kinds)
 
 
 class _MemoryConditions(_MemoryConditionsReader):

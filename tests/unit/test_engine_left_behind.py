@@ -11,12 +11,11 @@ from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.account import Account
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
-from rotator.engine.accounting import Keepers
+from rotator.engine.accounting import Keepers, load_keepers
 from rotator.engine.keeping import forget
 from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
-from rotator.engine.records import load_known
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState, PatStatus
@@ -147,13 +146,12 @@ def test_pat_of_a_person_is_nothing_of_ours_when_it_differs(spoil: dict[str, obj
 
 def test_pat_left_behinds_of_another_organization_are_not_taken_for_this_ones() -> None:
     world, near = make_unproven()
-    known = load_known(world.make_run())
     listed = tuple(fake.pat for fake in world.pats.live_pats())
-    assert [item.pat.authorization_id for item in find_left_behind(known.keepers, ACCOUNT, ORGANIZATION, listed)] == [
-        near
-    ]
-    assert find_left_behind(known.keepers, ACCOUNT, "fabrikam", listed) == ()
-    assert find_left_behind(known.keepers, "release-bot", ORGANIZATION, listed) == ()
+    with world.database.read() as reading:
+        keepers = load_keepers(reading, [pat.authorization_id for pat in listed], world.clock.now())
+    assert [item.pat.authorization_id for item in find_left_behind(keepers, ACCOUNT, ORGANIZATION, listed)] == [near]
+    assert find_left_behind(keepers, ACCOUNT, "fabrikam", listed) == ()
+    assert find_left_behind(keepers, "release-bot", ORGANIZATION, listed) == ()
 
 
 def test_status_warns_of_a_pat_left_by_a_failed_rotation_when_a_run_has_seen_it() -> None:

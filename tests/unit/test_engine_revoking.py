@@ -10,7 +10,6 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.rotation import RotationEnding
 from rotator.engine.explaining import explain_left_behind
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
-from rotator.engine.records import load_known
 from rotator.errors import DeniedError, UnknownOutcomeError
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 
@@ -111,9 +110,8 @@ def test_revocation_is_no_ambiguous_mint_when_it_revokes_what_looked_like_one() 
 
 def test_warning_says_what_a_pat_left_behind_is_when_it_is_unproven() -> None:
     world, near = make_unproven()
-    known = load_known(world.make_run())
     with world.database.begin() as work:
-        (found,) = load_left_behind(work, known)
+        (found,) = load_left_behind(work, world.clock.now())
     assert explain_left_behind(found) == Failure(
         "left_behind",
         f"PAT {near} may be a lost mint for {NAME}, or a person's own: there is no proof",

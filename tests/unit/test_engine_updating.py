@@ -15,7 +15,6 @@ from rotator.engine.keeping import pause, resume
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
-from rotator.engine.records import known_in
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.status import PatState
 from rotator.engine.tags import ROTATION_TAG
@@ -456,7 +455,7 @@ def test_rebuild_in_the_overlap_of_an_update_knows_the_old_pat_by_the_version_be
     end_overlap(world)
     check_updated(world)
     with world.database.read() as reading:
-        assert load_left_behind(reading, known_in(reading, world.clock.now())) == ()
+        assert load_left_behind(reading, world.clock.now()) == ()
 
 
 def test_update_of_one_pat_leaves_another_of_the_same_account_alone() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rotator.domain.limit import LifetimeLimit
@@ -96,7 +96,7 @@ matters = st.builds(Matter, pats(), st.none() | rotations(), st.sampled_from((()
 
 
 @given(matters, policies(), limits, moments, st.lists(st.timedeltas(timedelta(0), timedelta(days=60)), max_size=20))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_moment_is_never_later_than_the_first_at_which_there_is_something_to_do(
     matter: Matter, policy: Policy, known: Limits, now: datetime, later: list[timedelta]
 ) -> None:
@@ -112,7 +112,7 @@ def test_moment_is_never_later_than_the_first_at_which_there_is_something_to_do(
 
 
 @given(matters, policies(), limits, moments, st.timedeltas(timedelta(0), timedelta(days=60)))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_moment_is_the_same_whenever_before_it_is_computed(
     matter: Matter, policy: Policy, known: Limits, now: datetime, later: timedelta
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from collections.abc import Collection
+
+from sqlalchemy import Connection, Select, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rotator.adapters.database.engine import is_postgresql
@@ -18,7 +20,14 @@ class SqlConditionsReader:
 
     def load(self) -> tuple[Condition, ...]:
         """See the port."""
-        rows = self._connection.execute(select(table))
+        return self._load(select(table))
+
+    def load_of(self, kinds: Collection[ConditionKind]) -> tuple[Condition, ...]:
+        """See the port."""
+        return self._load(select(table).where(table.c.kind.in_(sorted(kinds))))
+
+    def _load(self, query: Select[tuple[object, ...]]) -> tuple[Condition, ...]:
+        rows = self._connection.execute(query)
         found = (Condition(row.kind, row.subject, row.since, row.told_at, row.code) for row in rows)
         return tuple(sorted(found, key=lambda condition: (condition.kind, condition.subject)))
 

@@ -67,6 +67,17 @@ class SqlInventoryReader:
             found.update(self._connection.scalars(select(managed_pat.c.name).where(managed_pat.c.name.in_(share))))
         return frozenset(found)
 
+    def load_named(self, names: Collection[str]) -> tuple[ManagedPat, ...]:
+        """See the port."""
+        shares = (select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name.in_(share)) for share in make_shares(names))
+        found = (make_managed_pat(row) for query in shares for row in self._connection.execute(query))
+        return tuple(sorted(found, key=lambda pat: pat.name))
+
+    def load_page(self, after: str, limit: int) -> tuple[ManagedPat, ...]:
+        """See the port."""
+        later = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name > after).order_by(managed_pat.c.name)
+        return tuple(make_managed_pat(row) for row in self._connection.execute(later.limit(limit)))
+
     def load_untracked(self) -> tuple[UntrackedPat, ...]:
         """See the port. By account, organization, display name and id."""
         found = [make_untracked(row) for row in self._connection.execute(select(*UNTRACKED_COLUMNS))]

@@ -11,9 +11,9 @@ from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
-from rotator.adapters.database.schema import OPEN, managed_pat
+from rotator.adapters.database.schema import LEAVING, MAY_WRITE_LATE, OPEN, managed_pat
 from rotator.adapters.database.schema import rotation as table
-from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
+from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding
 from rotator.errors import ClaimHeldError, DatabaseError
 from rotator.ports.claims import Claim
 
@@ -91,27 +91,28 @@ class SqlJournalReader:
         shares = (select(table.c.id).where(table.c.id.in_(share)) for share in make_shares(rotation_ids))
         return frozenset(found for query in shares for found in self._connection.scalars(query))
 
-    def load_leaving(self) -> tuple[Rotation, ...]:
-        """See the port."""
-        keeping = and_(table.c.state == RotationState.COMPLETED, table.c.keeps_predecessor)
-        leaving = _select_rotations().where(or_(table.c.state == RotationState.FAILED, keeping))
+    def load_leaving(self, now: datetime) -> tuple[Rotation, ...]:
+        """See the port. By the index whose condition is `LEAVING`, word for word."""
+        later = or_(table.c.predecessor_valid_to > now, table.c.new_valid_to > now)
+        leaving = _select_rotations().where(LEAVING, later)
         return self._load(leaving.order_by(table.c.created_at, table.c.id))
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
         unawaited = and_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.tried_store)
         late = or_(unawaited, table.c.ending == RotationEnding.CLONE_LOST)
-        query = _select_rotations().where(late, table.c.updated_at >= since)
+        query = _select_rotations().where(MAY_WRITE_LATE, late, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
+
+    def load_planned(self, organization: str, display_name: str) -> frozenset[datetime]:
+        """See the port."""
+        alike = (table.c.display_name == display_name, table.c.organization == organization)
+        found = self._connection.scalars(select(table.c.planned_valid_to).where(OPEN, *alike))
+        return frozenset(moment for moment in found if moment is not None)
 
     def count_mints(self, since: datetime, until: datetime) -> int:
         """See the port."""
         return self._connection.execute(_COUNT_MINTS, {"since": since, "until": until}).scalar_one()
-
-    def load_minted_ids(self) -> frozenset[str]:
-        """See the port."""
-        query = select(table.c.new_authorization_id).where(table.c.new_authorization_id.is_not(None))
-        return frozenset(self._connection.scalars(query))
 
     def _load(self, query: Select[tuple[object, ...]]) -> tuple[Rotation, ...]:
         return tuple(make_rotation(row) for row in self._connection.execute(query))

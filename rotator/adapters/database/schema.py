@@ -45,7 +45,13 @@ REVISIONS = tuple(f"{number:04}" for number in range(1, 24))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
-"""Which rotations are open, as the partial index puts it."""
+"""Which rotations are open, as the partial indexes put it."""
+
+LEAVING = text("(state = 'failed' OR state = 'completed' AND keeps_predecessor)")
+"""Which rotations may have left PATs, as the partial index puts it."""
+
+MAY_WRITE_LATE = text("(tried_store OR ending = 'clone_lost')")
+"""Which writes may take effect late, as the partial index puts it."""
 
 metadata = MetaData()
 
@@ -142,6 +148,9 @@ rotation = Table(
     Index("rotation_by_clone", "new_authorization_id", "planned_valid_to"),
 )
 Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("rotation_open_by_display", rotation.c.display_name, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("rotation_leaving", rotation.c.predecessor_valid_to, sqlite_where=LEAVING, postgresql_where=LEAVING)
+Index("rotation_late", rotation.c.updated_at, sqlite_where=MAY_WRITE_LATE, postgresql_where=MAY_WRITE_LATE)
 
 untracked_pat = Table(
     "untracked_pat",

@@ -9,9 +9,10 @@ from rotator.cli.console import clean
 from rotator.cli.exit_codes import NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
 from rotator.cli.output.words import say_in, say_pats
 from rotator.domain.job_run import RunTimes
+from rotator.domain.next_step import NextAction
 from rotator.engine.alarm import Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import NextAction, PatState, PatStatus
+from rotator.engine.status import PatState, PatStatus
 from rotator.errors import RotatorError
 
 _MOST_NAMES = 5
