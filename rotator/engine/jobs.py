@@ -12,20 +12,21 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
-from rotator.domain.next_step import NextAction, find_next_step
+from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import DONE, FAILED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import Pair, notice_places
-from rotator.engine.queue import load_matters, refresh
+from rotator.engine.queue import load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
+from rotator.ports.database import Reading
 
 _DOWN_AGAIN = timedelta(minutes=5)
 _PROVEN_SOON = timedelta(minutes=1)
@@ -120,10 +121,12 @@ def find_next_moment(run: RunContext) -> datetime | None:
 
     What should be over and is not yet, by a clock that is a little behind, is looked at again within seconds.
     """
-    refresh(run)
     now, settle = run.services.clock.now(), run.services.timing.settle
-    with run.services.database.read() as reading:
-        ahead, due = reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now))
+
+    def load(reading: Reading) -> tuple[datetime | None, tuple[Matter, ...]]:
+        return reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now))
+
+    ahead, due = read_fresh(run, load)
     for matter in due:
         pat = matter.pat.as_of(now)
         step = find_next_step(matter, run.policy.decide(pat, now=now, longest=None), now, settle)

@@ -9,9 +9,10 @@ time. An early moment does no harm: the run that looks finds nothing to do, and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.managed_pat import ManagedPat
@@ -25,6 +26,8 @@ from rotator.errors import InternalError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.queue import Basis, Entry
 
+Found = TypeVar("Found")
+
 BATCH = 200
 """How many records one transaction computes anew."""
 
@@ -34,11 +37,12 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
 
     First what is stale is computed anew. What turns out not to be due is entered with its next moment.
     """
-    refresh(run)
-    now = run.services.clock.now()
-    with run.services.database.read() as reading:
-        matters = load_matters(reading, reading.queue.load_due(now))
-        limits = reading.limits.load() if matters else {}
+
+    def load(reading: Reading) -> tuple[tuple[Matter, ...], Limits]:
+        matters = load_matters(reading, reading.queue.load_due(run.services.clock.now()))
+        return matters, reading.limits.load() if matters else {}
+
+    matters, limits = read_fresh(run, load)
     due = tuple(matter for matter in matters if _is_due(run, matter, limits))
     early = {matter.pat.name for matter in matters} - {matter.pat.name for matter in due}
     if early:
@@ -46,16 +50,24 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
     return due
 
 
-def refresh(run: RunContext) -> None:
-    """Compute anew what is stale, in transactions of bounded size. Who has claimed a record enters it himself."""
+def read_fresh(run: RunContext, load: Callable[[Reading], Found]) -> Found:
+    """Return what `load` finds once nothing is stale, in the same transaction.
 
-    def find_stale() -> tuple[str, ...]:
+    What is stale is computed anew, in transactions of bounded size. Who has claimed a record enters it himself.
+    """
+
+    def try_load(*, is_last: bool) -> tuple[tuple[str, ...], tuple[Found, ...]]:
         with run.services.database.read() as reading:
-            return reading.queue.find_stale(_make_basis(run, reading.limits.load()), BATCH)
+            names = reading.queue.find_stale(_make_basis(run, reading.limits.load()), BATCH)
+            return names, (load(reading),) if is_last or not names else ()
 
-    while names := keep_books(run.services, find_stale):
-        if not keep_books(run.services, partial(_enter_free, run, names)):
-            return  # others are at work on all of these: they are left for the next run
+    is_last = False
+    while True:
+        names, found = keep_books(run.services, partial(try_load, is_last=is_last))
+        if found:
+            return found[0]
+        # Where others are at work on all of these, they are left for the next run.
+        is_last = not keep_books(run.services, partial(_enter_free, run, names))
 
 
 def enter(work: UnitOfWork, run: RunContext, pats: Iterable[ManagedPat]) -> int:

@@ -24,7 +24,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.context import RunContext, Services
 from rotator.engine.jobs import Pulse, work_due
-from rotator.engine.queue import refresh
+from rotator.engine.queue import load_due
 from tests.support.engine import make_world
 from tests.support.policies import RULE, make_policy
 from tests.support.postgres import PostgresServer
@@ -101,7 +101,7 @@ def _fill(run: RunContext, url: str, records: int, closed: int) -> None:
         work.journal.insert(done, claim)
         work.claims.release(claim)
     record_policy(run)
-    refresh(run)
+    load_due(run)
     engine = make_engine(make_url(url), statement_limit=timedelta(0))
     of_record = ("name", "record_id")
     with engine.begin() as connection:

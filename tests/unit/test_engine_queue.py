@@ -11,7 +11,7 @@ from rotator.domain.next_step import LONG_AGO
 from rotator.domain.policy import Decision, Policy, RuleAction, Threshold
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, resume
-from rotator.engine.queue import BATCH, load_due, refresh
+from rotator.engine.queue import BATCH, load_due
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -68,13 +68,13 @@ def test_pausing_and_resuming_enter_the_record_anew() -> None:
 def test_new_policy_makes_every_entry_anew_in_transactions_of_bounded_size() -> None:
     count = 2 * BATCH + 1
     world = make_world(*(f"pat-{number:04}" for number in range(count)))
-    refresh(world.make_run())
+    load_due(world.make_run())
     assert len(list_due(world)) == count
     world.policy = make_policy(replace(RULE, action=RuleAction.ALERT))
     begun = world.database.begun
     assert list_due(world) == []
     assert world.database.begun - begun == 3
-    refresh(world.make_run())
+    load_due(world.make_run())
     assert world.database.begun - begun == 3
 
 
