@@ -16,7 +16,6 @@ from rotator.domain.rotation import (
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
-from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.losses import make_alert
 from rotator.engine.provenance import find_behind, is_written_over
@@ -75,12 +74,11 @@ def revoke_clone(held: ClaimedPat) -> None:
     """Revoke the clone of a rotation that is `abandoning`, and close it. Repeating it is harmless.
 
     It is pending until it is proven. VerificationError `late_write_kept` while consumers may read the clone,
-    and what they read before was not seen to sign in: unless a person wants a new PAT now, or there never was another.
+    and what they read before was not seen to sign in: unless there never was another.
     """
     rotation = held.rotation
     if rotation.tried_store:
-        is_kept = restore_committed(held) is Restored.KEPT
-        if is_kept and rotation.has_predecessor and held.run.mode is not RunMode.BY_HAND:
+        if restore_committed(held) is Restored.KEPT and rotation.has_predecessor:
             raise make_kept(held.pat)
     else:
         _freeze_if_served(held)
@@ -100,6 +98,18 @@ def revoke_clone(held: ClaimedPat) -> None:
         pat=explain_failure(held, rotation.failure),
         pending=make_pending(held, kind, clone, rotation.new_valid_to, rotation.id),
     )
+
+
+def leave_clone(held: ClaimedPat) -> None:
+    """Close the rotation, and leave its clone behind: consumers read it, and nothing else that they could read."""
+    pat, clone = held.pat, held.rotation.new_authorization_id
+    error = VerificationError(
+        f"secret {pat.secret_name} in {pat.vault} holds {clone}, by a late write, and what was to be put back over it "
+        "does not sign in; the clone was not revoked",
+        code="late_write_left",
+        fix=f"Once consumers read another PAT and nobody uses that one: `rotator recover --revoke {clone}`.",
+    )
+    _leave(held, error)
 
 
 def explain_failure(held: ClaimedPat, failure: Failure | None) -> ManagedPat | None:
@@ -137,8 +147,12 @@ def _leave_if_written_over(held: ClaimedPat, clone: str) -> bool:
         f"the value of {clone} was stored, which this database does not know, and somebody wrote over it",
         fix=f"If nobody uses that PAT: `rotator recover --revoke {clone}`.",
     )
-    held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=Failure.of(error))
+    _leave(held, error)
     return True
+
+
+def _leave(held: ClaimedPat, error: RotatorError) -> None:
+    held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=Failure.of(error))
 
 
 def _freeze_if_served(held: ClaimedPat) -> None:

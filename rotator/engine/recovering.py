@@ -5,16 +5,19 @@ from __future__ import annotations
 from rotator.domain.rotation import (
     RotationState,
 )
-from rotator.engine.abandoning import LOST_VALUE, abandon, revoke_clone
+from rotator.engine.abandoning import LOST_VALUE, abandon, leave_clone, revoke_clone
 from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.minting import recover_mint
 from rotator.engine.overlapping import confirm_stored
 from rotator.engine.preflight import close_unminted
+from rotator.engine.restoring import LATE_WRITE_KEPT
 from rotator.engine.retiring import recover_retirement
 from rotator.engine.storing import recover_store
 from rotator.errors import (
     RotationError,
+    VerificationError,
 )
 
 
@@ -36,9 +39,26 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
         case RotationState.STORED:
             confirm_stored(held, view, None)
         case RotationState.ABANDONING:
-            revoke_clone(held)
+            _finish_abandoning(held, view)
         case RotationState.RETIRING:
             recover_retirement(held, view)
+
+
+def _finish_abandoning(held: ClaimedPat, view: ServerView) -> None:
+    """Revoke the clone. Where consumers read it, and nothing can be put back over it, wait for what they read before.
+
+    If that is proven gone, or a person wants a new PAT now, the clone is left behind: it serves until that is stored.
+    """
+    rotation = held.rotation
+    try:
+        revoke_clone(held)
+    except VerificationError as error:
+        if error.code != LATE_WRITE_KEPT:
+            raise
+        old = view.look_for(rotation.account, rotation.organization, rotation.predecessor_id)
+        if not old.is_gone and held.run.mode is not RunMode.BY_HAND:
+            raise
+        leave_clone(held)
 
 
 def _close_planned(held: ClaimedPat) -> None:

@@ -368,10 +368,11 @@ def _run_shortly(world: World, history: History, at: int | None) -> None:
     run_process(world, history, at)
     ended_by = set(history.notes[notes:])
     is_dead = history.crashes > crashes or bool(ended_by - {ClockSkewError.code})
+    is_held = bool(ended_by) or world.host.is_wrong
     for name in world.names:
         record, location = world.load_record(name), world.location(name)
         is_urgent = record is not None and record.valid_to - world.clock.now() < URGENT
-        is_able = not is_dead and name not in world.failed_by_database and (is_urgent or not ended_by)
+        is_able = not is_dead and name not in world.failed_by_database and (is_urgent or not is_held)
         world.oracle.note_run((location.vault, location.name), is_able=is_able)
 
 

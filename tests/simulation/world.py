@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from rotator.documents.status import StatusDocument, make_status_document
 from rotator.domain.account import Account, Identity
 from rotator.domain.answer_ids import AnswerIds
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
@@ -165,6 +166,7 @@ class World:
             self.database.clocks.has_clock = has_clock
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
+        self.host = HostClock(self.clock, timedelta(0))
         self.set_policy(self.policy)
         self._odd = self._add_foreign()
         for name in names:
@@ -336,7 +338,7 @@ class World:
         return len(new)
 
     def make_run(self, life: Life, *, is_person: bool = False) -> RunContext:
-        """A run as one process would have it; `stop` stays that of the newest run that is no person's command."""
+        """A run as one process would have it; `stop` and `host` stay those of the newest run that no person began."""
         self.runs += 1
         life.is_person = is_person
         life.began_at, life.overlap = self.clock.now(), self.policy.rules[0].overlap
@@ -344,7 +346,7 @@ class World:
         self._disturb_host(host)
         database = MortalDatabase(self, life, host)
         stop = make_stop(MortalClock(self.clock, life))
-        self.stop = self.stop if is_person else stop
+        self.stop, self.host = (self.stop, self.host) if is_person else (stop, host)
         services = Services(
             database=database,
             closing_database=database,
@@ -555,6 +557,11 @@ class HostClock:
         self._wrong_after: tuple[int, timedelta] | None = None
         self._reads = 0
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether what was read last is further off than a run may believe."""
+        return abs(self._find_ahead()) > MOST_SKEW
+
     def set_wrong(self, ahead: timedelta, after: int) -> None:
         """Let it be so far ahead once it was read so often."""
         self._wrong_after = (after, ahead)
@@ -562,11 +569,14 @@ class HostClock:
     def now(self) -> datetime:
         """See the port."""
         self._reads += 1
+        return self._clock.now() + self._find_ahead()
+
+    def _find_ahead(self) -> timedelta:
         if self._wrong_after is not None and self._reads > self._wrong_after[0]:
-            return self._clock.now() + self._wrong_after[1]
+            return self._wrong_after[1]
         if self._set_right_after is not None and self._reads > self._set_right_after:
-            self._ahead = timedelta(0)
-        return self._clock.now() + self._ahead
+            return timedelta(0)
+        return self._ahead
 
 
 class MortalWitnesses:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.rotation import RotationEnding
+from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.report import OutcomeKind
@@ -479,7 +480,8 @@ def test_clone_that_consumers_read_is_not_given_up_while_nothing_else_signs_in()
     world.finish()
 
 
-def test_person_gets_a_new_pat_when_the_old_one_is_dead_and_consumers_read_a_clone_that_was_given_up() -> None:
+def test_clone_that_consumers_read_serves_until_a_person_gets_a_new_pat_when_the_old_one_is_dead() -> None:
+    """Nothing can be put back over its late write, and that lasts: its rotation is closed, and the clone is told of."""
     world = make_given_up_store()
     old, clone = world.live_ids()
     world.run_and_die(after="abandoning")
@@ -488,11 +490,19 @@ def test_person_gets_a_new_pat_when_the_old_one_is_dead_and_consumers_read_a_clo
     for _ in range(3):
         world.advance(hours=7)
         world.run()
-        assert world.is_live()
+        assert (world.is_live(), world.states(), world.record().blocked) == (True, ["failed"], True)
+    left = [row.authorization_id for row in world.show_status() if row.state is PatState.UNTRACKED]
+    assert left == [clone]
+    world.pats.fail("mint", make_busy("mint", "azure_devops"), times=300)
+    world.rotate(NAME)
+    assert world.is_live()
+    world.heal()
+    world.advance(**SETTLE)
     world.rotate(NAME)
     world.check_served()
-    assert clone not in world.live_ids()
-    world.finish()
+    world.finish(besides=(clone,))
+    assert revoke_left_behind(world.make_run(), clone).pat.authorization_id == clone
+    world.check_rest()
 
 
 def test_record_stays_blocked_for_its_own_reason_when_consumers_also_read_a_late_write() -> None:
