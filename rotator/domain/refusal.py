@@ -30,6 +30,7 @@ class RefusalKind(StrEnum):
     NAME_TAKEN = "name_taken"
     PLACE_TAKEN = "place_taken"
     SAME_NAME = "same_name"
+    LIST_INCOMPLETE = "list_incomplete"
     ELSEWHERE = "elsewhere"
     MISPLACED = "misplaced"
     SOMETHING_ELSE = "something_else"

@@ -21,7 +21,7 @@ from rotator.engine.confirming import Managed, confirm, find_managed, look_again
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.newcomers import refuse_past
-from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals
+from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals, refuse_unclear
 from rotator.engine.revoking import record_ending
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
@@ -85,7 +85,16 @@ def propose(
     places = {record.place: record.name for record in records}
     proposals = make_proposals(unkept, Taken(taken, places), chosen_for, refusals, everything=everything)
     seen = look_at_secrets(run, proposals, chosen_for, refusals)
+    if everything:
+        seen = refuse_unclear(seen, _find_incomplete(listings), refusals)
     return AdoptionPlan(tuple(seen), tuple(refusals), tuple(errors), tuple(managed))
+
+
+def _find_incomplete(listings: list[Listing]) -> set[tuple[str, str]]:
+    """Return the accounts and organizations each of whose lists has an entry that none of them could read."""
+    read = {pat.authorization_id for listing in listings for pat in listing.pats}
+    clear = {(listing.account, listing.organization) for listing in listings if read.issuperset(listing.unreadable)}
+    return {(listing.account, listing.organization) for listing in listings} - clear
 
 
 def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> AdoptionPlan:

@@ -216,7 +216,7 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
                 f"If it may be overwritten: `rotator inventory adopt {refusal.reference} --replace-foreign`; else "
                 "choose another secret with --secret NAME.",
             )
-        case RefusalKind.OCCUPIED:
+        case RefusalKind.OCCUPIED | RefusalKind.LIST_INCOMPLETE:
             return _say_occupied(refusal)
         case RefusalKind.SAME_NAME:
             return (
@@ -229,15 +229,18 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
 
 
 def _say_occupied(refusal: Refusal) -> tuple[str, str]:
-    sight = refusal.sight
+    sight, other = refusal.sight, "else choose another secret with --secret NAME."
+    place, adopt = f"secret {refusal.secret_name} in {refusal.vault}", f"`rotator inventory adopt {refusal.reference}`"
+    if refusal.kind is RefusalKind.LIST_INCOMPLETE:
+        return (
+            f"{place} holds a PAT of the account's user, which may be the one that could not be read in the server's "
+            "list",
+            f"If it holds this PAT: {adopt}; {other}",
+        )
     holds = explain_sight(sight) if sight is not None else "something"
     if sight is not None and sight.holding is Holding.OURS:
         holds += f" for another PAT, {sight.authorization_id or 'which nothing names'}"
-    return (
-        f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
-        f"If it may be overwritten: `rotator inventory adopt {refusal.reference}`; else choose another secret with "
-        "--secret NAME.",
-    )
+    return f"{place} holds {holds}", f"If it may be overwritten: {adopt}; {other}"
 
 
 def _say_rebuild(refusal: Refusal) -> tuple[str, str]:

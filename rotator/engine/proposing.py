@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
@@ -102,6 +103,21 @@ def look_at_secrets(
         confirmed = sight.version if sight.needs_confirmation else None
         seen.append(replace(proposal, record=replace(pat, confirmed_version=confirmed), sight=sight))
     return seen
+
+
+def refuse_unclear(
+    proposals: list[Proposal], incomplete: Collection[tuple[str, str]], refusals: list[Refusal]
+) -> list[Proposal]:
+    """Refuse what has a secret in use where a list hides an entry: that may be a namesake, which consumers mean."""
+    clear = []
+    for proposal in proposals:
+        pat, sight = proposal.record, proposal.sight
+        if sight is not None and sight.needs_confirmation and (pat.account, pat.organization) in incomplete:
+            unclear = RefusalKind.LIST_INCOMPLETE
+            refusals.append(Refusal(unclear, pat.authorization_id, vault=pat.vault, secret_name=pat.secret_name))
+        else:
+            clear.append(proposal)
+    return clear
 
 
 def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:

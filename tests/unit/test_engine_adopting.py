@@ -16,6 +16,7 @@ from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, UsageError
 from rotator.ports.pat_service import PatList
+from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
 from tests.support.policies import RULE, make_policy
 
@@ -70,6 +71,22 @@ def test_none_of_two_namesakes_is_proposed_when_one_of_two_listings_hides_one(hi
     assert list_names(plan) == []
     refused = {refusal.reference for refusal in plan.refusals if refusal.kind is RefusalKind.SAME_NAME}
     assert refused == {first, second}
+
+
+@pytest.mark.parametrize("unreadable", ["", "id"])
+def test_secret_in_use_is_not_handed_to_one_pat_while_the_list_hides_another(unreadable: str) -> None:
+    """Its value signs in as the user: it may be that of the entry which could not be read."""
+    world = make_world()
+    hidden, shown = add_untracked(world, "hook", "hook")
+    location = SecretLocation(VAULT, "contoso-hook", ACCOUNT)
+    world.secrets.write_foreign(location, world.pats.pats[hidden].value)
+    world.pats.change_listed = lambda listed: PatList(
+        [pat for pat in listed if pat.authorization_id != hidden], [hidden if unreadable else ""]
+    )
+    plan = look(world)
+    assert [(refusal.kind, refusal.reference) for refusal in plan.refusals] == [(RefusalKind.LIST_INCOMPLETE, shown)]
+    assert list_names(plan) == []
+    assert list_names(look(world, shown)) == ["hook"]
 
 
 def test_everything_covered_is_proposed_when_all_is_asked_for() -> None:
