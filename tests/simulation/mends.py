@@ -174,6 +174,7 @@ def _forget_at_once(context: RunContext, name: str) -> None:
     with context.services.database.begin() as work:
         assert isinstance(work.inventory, _MemoryInventory)
         work.inventory._tables.pats.pop(name, None)
+        work.inventory._tables.entries.pop(name, None)
 
 
 def _call_no_restore_late(attempt: Rotation) -> bool:
