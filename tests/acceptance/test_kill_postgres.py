@@ -60,7 +60,7 @@ def test_once_loses_nothing_when_killed_at_a_request_on_postgresql(
 KILLED = {f"{number}-{commit}": (number,) for number, commit in enumerate(EVERY_COMMIT)}
 
 
-@pytest.mark.parametrize("number", with_sample(KILLED, ["6-pat_minted", "13-rotation_completed"]))
+@pytest.mark.parametrize("number", with_sample(KILLED, ["7-pat_minted", "14-rotation_completed"]))
 def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, number: int) -> None:
     stage.die("before", number)
     stage.run_until_at_rest()

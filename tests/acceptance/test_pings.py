@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -90,20 +89,21 @@ def test_address_that_is_missing_is_told_before_anything_is_done(stage: Stage) -
 
 
 def test_daemon_pings_each_check_about_its_jobs(stage: Stage, check: CheckServer) -> None:
-    """One hears of the work, another of the audit log; what the first cannot do is told with the code of a command."""
+    """One hears of the looks, another of the audit log; what the first cannot do is told with the code of a command."""
     other = CheckServer(stage.folder / "server.pem")
     (stage.folder / "ping.url").write_text(other.url, encoding="utf-8")
     (stage.folder / "ping.url").chmod(0o600)
     with other.running():
-        ping(stage, {"url": check.url}, {"url": {"file": "ping.url"}, "jobs": ["verify_audit"]})
-        daemon = start_daemon(stage, work="1h", heartbeat="1s")
-        assert check.wait_for(2) == ["/start", ""]
+        ping(
+            stage,
+            {"url": check.url, "jobs": ["reconcile"]},
+            {"url": {"file": "ping.url"}, "jobs": ["verify_audit"]},
+        )
+        daemon = start_daemon(stage, work="1h", reconcile="2s", heartbeat="1s")
+        assert check.wait_for(2)[:2] == ["/start", ""]
         assert other.wait_for(2) == ["/start", ""]
         stage.world.faults.add(Fault("azure_devops", "status", status=503, times=None))
-        path = stage.sandbox.addresses.policy_path
-        path.write_text(path.read_text(encoding="utf-8") + "\n# another digest\n", encoding="utf-8")
-        daemon.send(signal.SIGHUP)
-        assert check.wait_for(4)[2:] == ["/start", "/1"]
+        daemon.wait_until(lambda: "/1" in check.pings)
         assert daemon.stop() == 0
     assert KEY not in daemon.run.read()
-    assert len(set(check.run_ids)) == 2
+    assert check.run_ids[check.pings.index("/1")] != check.run_ids[0] == check.run_ids[1]

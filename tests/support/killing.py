@@ -44,6 +44,7 @@ COMMITS = [
     "INSERT job_run",
     "DELETE untracked_pat",
     "UPDATE managed_pat",
+    "UPDATE managed_pat",
     "rotation_planned",
     "mint_started",
     "pat_minted",
@@ -60,7 +61,8 @@ COMMITS = [
 ]
 """Every commit of a run that rotates, named as by `dying_command`: its beginning and its end are noted.
 
-It takes the claim third, confirms it before the DELETE, and gives it back at the end. Then the revocation is proven.
+It enters the record in the queue, takes the claim fourth, confirms it before the DELETE, and gives it back at the end.
+Then the revocation is proven.
 """
 CHANGES = (
     ("azure_devops", "POST", "/tokens/pats"),
