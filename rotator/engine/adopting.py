@@ -84,9 +84,8 @@ def propose(
     taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
     places = {record.place: record.name for record in records}
     proposals = make_proposals(unkept, Taken(taken, places), chosen_for, refusals, everything=everything)
-    seen = look_at_secrets(run, proposals, chosen_for, refusals)
-    if everything:
-        seen = refuse_unclear(seen, _find_incomplete(listings), refusals)
+    incomplete = _find_incomplete(listings) if everything else set()
+    seen = refuse_unclear(look_at_secrets(run, proposals, chosen_for, refusals), incomplete, refusals)
     return AdoptionPlan(tuple(seen), tuple(refusals), tuple(errors), tuple(managed))
 
 
