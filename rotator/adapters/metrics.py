@@ -60,6 +60,12 @@ def _list_pats(pats: tuple[PatFigures, ...]) -> Iterator[Metric]:
         (*_PAT_LABELS, "state"),
         [((*labels, pat.state), 1) for labels, pat in named],
     )
+    yield _gauge(
+        "rotator_token_probe_success",
+        "1 if the value that consumers read signed in when it was last tried, 0 if it did not.",
+        _PAT_LABELS,
+        [(labels, pat.works) for labels, pat in named],
+    )
 
 
 def _list_places(measured: Measurements) -> Iterator[Metric]:

@@ -8,16 +8,18 @@ from functools import partial
 
 from rotator.daemon.job import Job
 from rotator.domain.job_run import JobName
-from rotator.engine.jobs import Pulse, beat, reconcile_all, refresh_sign_ins, verify_audit, work_due
+from rotator.domain.probe import make_pause
+from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """How often each job is done."""
+    """How often each job is done; `probe` is how often each value is tried, of which each run takes its share."""
 
     work: timedelta
     refresh: timedelta
     reconcile: timedelta
+    probe: timedelta
     verify_audit: timedelta
     heartbeat: timedelta
 
@@ -30,6 +32,7 @@ def make_jobs(every: Intervals, pulse: Pulse) -> dict[JobName, Job]:
         Job(JobName.WORK, every.work, 15 * minutes, False, partial(work_due, pulse=pulse)),
         Job(JobName.RECONCILE, every.reconcile, 15 * minutes, True, reconcile_all),
         Job(JobName.REFRESH, every.refresh, 10 * minutes, True, refresh_sign_ins),
+        Job(JobName.PROBE, make_pause(every.probe), 15 * minutes, True, partial(probe_values, period=every.probe)),
         Job(JobName.VERIFY_AUDIT, every.verify_audit, 60 * minutes, True, verify_audit),
     )
     return {job.name: job for job in table}

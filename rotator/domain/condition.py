@@ -28,6 +28,7 @@ class ConditionKind(StrEnum):
     REVOCATION_PENDING = auto()
     AUDIT_BROKEN = auto()
     ADOPTION_BLOCKED = auto()
+    PROBE_FAILING = auto()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class JobName(StrEnum):
     WORK = auto()
     REFRESH = auto()
     RECONCILE = auto()
+    PROBE = auto()
     VERIFY_AUDIT = auto()
     HEARTBEAT = auto()
 

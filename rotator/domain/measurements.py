@@ -21,7 +21,10 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True)
 class PatFigures:
-    """One ManagedPat. `state` is the word of `status`. None: it has no PAT yet, or no rule rotates it."""
+    """One ManagedPat. `state` is the word of `status`. None: it has no PAT yet, or no rule rotates it.
+
+    `works`: whether its value signed in at the last probe; None where that is not known.
+    """
 
     name: str
     account: str
@@ -29,6 +32,7 @@ class PatFigures:
     state: str
     expires_at: datetime | None
     due_at: datetime | None
+    works: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,20 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator scan",
         fix="Do what the line of `rotator scan` says. To adopt it all the same: `rotator inventory adopt`.",
     ),
+    ConditionKind.PROBE_FAILING: Advice(
+        one="the value of {subject} does not sign in",
+        many="the values of {count} PATs do not sign in",
+        meaning="The daemon read the value as consumers read it, twice, and Azure DevOps refused it each time. The "
+        "event names the likely cause. `owner_must_sign_in`: the list shows the PAT as active, but its user has to "
+        "sign in to Azure DevOps in a browser, as after a new password. `sign_in_required`: the account is refused "
+        "too. `secret_changed`, `wrong_identity`: somebody else wrote the secret. `secret_missing`, `secret_disabled`: "
+        "there is nothing that consumers can read.",
+        otherwise="Consumers fail now, or as soon as they read the value again. A new PAT would not help where the "
+        "user is the cause, so none is made.",
+        command="rotator audit list --name {subject} --since 2d",
+        fix="Remove the cause that the event names. The daemon tries the value every hour, and says when it works. "
+        "`rotator rotate` puts a new value into the secret.",
+    ),
 }
 """By condition. Each is in the runbook under its own name."""
 

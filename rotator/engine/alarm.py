@@ -13,6 +13,7 @@ from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.probe import RefusalCause
 from rotator.engine.status import ATTENTION, PatState, PatStatus
 
 LEAST_AGE = timedelta(minutes=15)
@@ -129,7 +130,8 @@ def find_findings(
 
 
 def _waits_for_person(found: Condition) -> bool:
-    return found.kind in _FOR_PERSONS and found.kind is not ConditionKind.SIGN_IN_NEEDED
+    by_sign_in = found.kind is ConditionKind.PROBE_FAILING and found.code == RefusalCause.SIGN_IN_REQUIRED
+    return found.kind in _FOR_PERSONS and found.kind is not ConditionKind.SIGN_IN_NEEDED and not by_sign_in
 
 
 def _name(found: Condition) -> str:

@@ -21,8 +21,13 @@ from rotator.ports.database import Database, Reading, UnitOfWork
 _BEGUN = [event.type.begins for event in EVENTS if event.type.subject is SubjectKind.MANAGED_PAT]
 _KINDS_OF_PATS = frozenset(kind for kind in _BEGUN if kind is not None)
 """The conditions whose subject is a ManagedPat, and no account or place of the same name."""
-_OF_PLACES = (ConditionKind.SIGN_IN_NEEDED, ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
-"""What is told again when its cause changes. Of a ManagedPat every failure is told when it happens."""
+_BY_CAUSE = (
+    ConditionKind.SIGN_IN_NEEDED,
+    ConditionKind.ACCOUNT_DOWN,
+    ConditionKind.ORGANIZATION_DOWN,
+    ConditionKind.PROBE_FAILING,
+)
+"""What is told again when its cause changes. Every failure of work on a ManagedPat is told when it happens."""
 _PAGE = 1000
 """How many events one transaction reads."""
 
@@ -88,7 +93,7 @@ def is_news_to(lasting: Mapping[tuple[ConditionKind, str], Condition], event: Ev
     if kind is ConditionKind.ACCOUNT_DOWN and (ConditionKind.SIGN_IN_NEEDED, subject) in lasting:
         return False  # an account that a person must sign in stays that, although Entra cannot be asked now
     found = None if kind is None else lasting.get((kind, subject))
-    return found is None or (found.kind in _OF_PLACES and found.code != event.make_details().get("code"))
+    return found is None or (found.kind in _BY_CAUSE and found.code != event.make_details().get("code"))
 
 
 def is_recorded(reading: Reading, event: AuditEvent) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, ManagedPat
 from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
 from rotator.domain.policy import FORBIDDEN, Decision
+from rotator.domain.probe import RefusalCause
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.words import say_duration
@@ -51,6 +52,27 @@ def explain_left_behind(left: LeftBehind) -> Failure:
     if not left.is_managed:
         return Failure(LEFT_BEHIND, f"{message}; {name} is no longer managed", by_hand)
     return Failure(LEFT_BEHIND, message, f"If nobody uses it, revoke it: rotator recover --revoke {identifier}")
+
+
+def explain_refused_value(pat: ManagedPat, cause: RefusalCause, said: str = "") -> str:
+    """Return why the value that consumers of a ManagedPat read does not sign in; `said`: what a service said of it."""
+    secret = f"secret {pat.secret_name} in {pat.vault}"
+    likely = {
+        RefusalCause.SECRET_MISSING: f"{secret} is gone. Recover it in the vault, or rotate the PAT by hand",
+        RefusalCause.SECRET_DISABLED: f"{secret} is disabled. Enable its newest version, or rotate the PAT by hand",
+        RefusalCause.SECRET_CHANGED: f"{secret} holds something that is not the value of the current PAT. Find out who "
+        "writes it",
+        RefusalCause.WRONG_IDENTITY: f"the value in {secret} is the PAT of another user. Find out who writes it",
+        RefusalCause.ACCESS_LOST: f"the PAT is genuine, but its user may do nothing in {pat.organization} any more",
+        RefusalCause.PAT_EXPIRED: "the PAT has expired",
+        RefusalCause.PAT_REVOKED: "the PAT was revoked outside rotator",
+        RefusalCause.OWNER_MUST_SIGN_IN: f"Azure DevOps lists the PAT as active and refuses its value. The user of "
+        f"{pat.account} probably has to sign in to Azure DevOps in a browser, as after a new password",
+        RefusalCause.SIGN_IN_REQUIRED: f"the sign-in of {pat.account} is refused too, so its user probably has a new "
+        f"password or was disabled. Run `rotator login {pat.account}`",
+        RefusalCause.CAUSE_UNKNOWN: "Azure DevOps did not say why",
+    }[cause]
+    return f"consumers read a value that does not sign in: {likely}" + (f" ({said})" if said else "")
 
 
 def explain_refusal(refusal: Refusal) -> Failure:

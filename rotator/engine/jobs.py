@@ -13,12 +13,14 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
+from rotator.domain.probe import ProbeResult
 from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import DONE, FAILED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.noticing import Pair, notice_places
+from rotator.engine.probing import probe_due
 from rotator.engine.queue import load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
@@ -151,6 +153,15 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
         notice_places(run, down, looked)
     code = find_code_of_errors(list(down.values()), done=bool(looked))
     return JobResult({"refreshed": len(looked), "failed": len(down)}, exit_code=code)
+
+
+def probe_values(run: RunContext, period: timedelta) -> JobResult:
+    """Try the values whose turn it is, so that each is tried once per period. No success where one could not be."""
+    counts = probe_due(run, period)
+    is_down = counts[ProbeResult.UNKNOWN] > 0
+    return JobResult(
+        {result.value: count for result, count in counts.items()}, None, FAILED if is_down else DONE, is_down
+    )
 
 
 def verify_audit(run: RunContext) -> JobResult:

@@ -138,7 +138,7 @@ def _find_subjects(conditions: Iterable[Condition], kind: ConditionKind) -> set[
 
 
 def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat], now: datetime) -> Iterable[PatFigures]:
-    limits = reading.limits.load()
+    limits, works = reading.limits.load(), reading.probes.load_results()
     rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
     for pat in (record.as_of(now) for record in pats):
         decision = run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
@@ -149,6 +149,7 @@ def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat],
             find_state(pat, rotations.get(pat.name), decision, now).value,
             pat.valid_to if pat.has_pat else None,
             None if pat.all_organizations else decision.rotate_after,
+            works.get(pat.name),
         )
 
 

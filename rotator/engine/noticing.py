@@ -258,6 +258,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.ROTATION_BLOCKED
             | ConditionKind.CLONES_ABANDONED
             | ConditionKind.LIFETIME_SHORTENED
+            | ConditionKind.PROBE_FAILING
         ):
             return _find_end_of_record(standings.get(subject), kind)
         case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
@@ -290,4 +291,6 @@ def _find_end_of_record(standing: Standing | None, kind: ConditionKind) -> Event
     """Return the event that ends a condition of a record; the record may be gone."""
     if standing is None:
         return PatDropped()
+    if kind is ConditionKind.PROBE_FAILING:
+        return None  # a probe that works ends it: see `probing`
     return LifetimeRestored() if kind is ConditionKind.LIFETIME_SHORTENED else standing.find_end()

@@ -296,17 +296,31 @@ def work_on_due(run: RunContext) -> RunReport:
     this = Run(run)
     with this.until_stopped():
         record_policy(run)
-        due = load_due(run)
-        if due:
-            found = look_at(run, this.view, due)
-            this.note_down(found)
-            this.reconcile_timeline()
-            this.check_clocks()
-            names = _order(run, due)
-            this.work_on(names, found)
-            this.catch_up()
-            this.confirm_revocations(names)
+        _work_on_matters(run, this, load_due(run))
     return this.report
+
+
+def work_on_named(run: RunContext, names: Sequence[str]) -> RunReport:
+    """Look where these ManagedPats are, due or not, and work on what that found."""
+    this = Run(run)
+    with this.until_stopped():
+        with run.services.database.read() as reading:
+            matters = load_matters(reading, reading.inventory.load_named(names))
+        _work_on_matters(run, this, matters)
+    return this.report
+
+
+def _work_on_matters(run: RunContext, this: Run, matters: Sequence[Matter]) -> None:
+    if not matters:
+        return
+    found = look_at(run, this.view, matters)
+    this.note_down(found)
+    this.reconcile_timeline()
+    this.check_clocks()
+    names = _order(run, matters)
+    this.work_on(names, found)
+    this.catch_up()
+    this.confirm_revocations(names)
 
 
 def _order(run: RunContext, matters: Iterable[Matter]) -> list[str]:

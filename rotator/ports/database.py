@@ -13,6 +13,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
@@ -51,6 +52,10 @@ class Reading(Protocol):
         """When a run has next something to do with each ManagedPat."""
 
     @property
+    def probes(self) -> ProbesReader:
+        """Whether the value of each ManagedPat works, and when that is tried next."""
+
+    @property
     def job_runs(self) -> JobRunsReader:
         """What ran when."""
 
@@ -83,6 +88,7 @@ class UnitOfWork(Reading, Protocol):
     conditions: Conditions
     revocations: Revocations
     queue: Queue
+    probes: Probes
     job_runs: JobRuns
     request_counts: RequestCountsWriter
     sign_ins: SignIns

@@ -118,7 +118,9 @@ class Daemon:
 
     def _make_workshop(self, installation: Installation) -> Workshop:
         daemon = installation.settings.daemon
-        every = Intervals(daemon.work, daemon.refresh, daemon.reconcile, daemon.verify_audit, daemon.heartbeat)
+        every = Intervals(
+            daemon.work, daemon.refresh, daemon.reconcile, daemon.probe, daemon.verify_audit, daemon.heartbeat
+        )
         monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, self._health)
 
         def close() -> None:

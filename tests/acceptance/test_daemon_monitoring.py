@@ -79,6 +79,30 @@ def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
     assert "metrics_failed" not in daemon.list_events()
 
 
+def test_daemon_tries_the_value_that_consumers_read(stage: Stage) -> None:
+    """One that is refused, although its PAT is listed as active, is told with the likely cause, until it works."""
+    pages, metric = serve_pages(stage), name_pat("rotator_token_probe_success")
+    daemon = start_daemon(stage, work="1s", heartbeat="1s", probe="1s")
+    await_rotation(daemon, pages)
+    daemon.wait_until(lambda: pages.scrape().get(metric) == 1)
+    [current] = stage.find_ours()
+    value = current.value
+    with stage.world.lock:
+        current.value = stage.world.new_pat_value()
+    daemon.wait_until(lambda: pages.scrape().get(metric) == 0)
+    daemon.wait_for("probe_failed")
+    [told] = [line for line in daemon.read_log() if line["event"] == "probe_failed"]
+    assert (told["name"], told["code"]) == (NAME, "owner_must_sign_in")
+    check = stage.start("status", "--check")
+    assert (check.wait(), "probe_failing" in check.read()) == (4, True), check.read()
+    with stage.world.lock:
+        current.value = value
+    daemon.wait_until(lambda: pages.scrape().get(metric) == 1)
+    daemon.wait_until(lambda: "probe_restored" in stage.find_events())
+    assert daemon.stop() == 0
+    stage.check_end()
+
+
 def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage) -> None:
     out = stage.start("logout", "build-bot")
     assert out.wait() == 0, out.read()

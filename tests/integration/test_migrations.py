@@ -44,6 +44,7 @@ managed_pat: name account organization authorization_id display_name scope valid
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
     claimed_by claimed_until hold all_organizations confirmed_version short_lived meant_lifetime
     wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id next_at next_basis next_from
+    probe_id probe_at probe_works probe_failures
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name record_id
 request_count: service outcome requests

@@ -24,6 +24,7 @@ from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import LONG_AGO
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation
 from rotator.domain.sign_in import SignInMemory
@@ -37,6 +38,7 @@ from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Basis, Entry, Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
@@ -73,6 +75,7 @@ class _Tables:
     conditions: dict[tuple[ConditionKind, str], Condition] = field(default_factory=dict)
     revocations: dict[str, PendingRevocation] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
     job_runs: dict[tuple[JobName, datetime], JobRun] = field(default_factory=dict)
     records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
@@ -96,6 +99,7 @@ class _Tables:
             dict(self.conditions),
             dict(self.revocations),
             dict(self.entries),
+            dict(self.probes),
             dict(self.job_runs),
             self.records_made,
             dict(self.heartbeats),
@@ -180,6 +184,7 @@ class _MemoryInventory(_MemoryInventoryReader):
         record_id = self._tables.find_record(name)
         del self._tables.pats[name], self._tables.claims[name]
         self._tables.entries.pop(name, None)
+        self._tables.probes.pop(record_id or "", None)
         for found, rotation in self._tables.rotations.items():
             if rotation.record_id == record_id:
                 self._tables.rotations[found] = replace(rotation, record_id=None)
@@ -527,6 +532,42 @@ class _MemoryQueue(_MemoryQueueReader):
             self._tables.entries[name] = entry
 
 
+class _MemoryProbesReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def count(self) -> int:
+        return sum(pat.has_pat for pat in self._tables.pats.values())
+
+    def load_due(self, now: datetime, horizon: datetime, limit: int) -> tuple[tuple[ManagedPat, Probe | None], ...]:
+        free = [pat for name, pat in self._tables.pats.items() if pat.has_pat and name not in self._tables.claims]
+        found = [(pat, self._tables.probes.get(pat.record_id or "")) for pat in free]
+        due = [(pat, probe) for pat, probe in found if probe is None or not now < probe.next_at <= horizon]
+        return tuple(sorted(due, key=_order_probes)[:limit])
+
+    def load_results(self) -> Mapping[str, bool]:
+        found = ((pat, self._tables.probes.get(pat.record_id or "")) for pat in self._tables.pats.values())
+        return {
+            pat.name: probe.works
+            for pat, probe in found
+            if probe is not None and probe.works is not None and probe.authorization_id == pat.authorization_id
+        }
+
+
+def _order_probes(found: tuple[ManagedPat, Probe | None]) -> tuple[datetime, str]:
+    return LONG_AGO if found[1] is None else found[1].next_at, found[0].name
+
+
+class _MemoryProbes(_MemoryProbesReader):
+    def save(self, record_id: str, probe: Probe) -> bool:
+        self._tables.check_order()
+        ids = (pat.authorization_id for pat in self._tables.pats.values() if pat.record_id == record_id)
+        is_same = next(ids, None) == probe.authorization_id
+        if is_same:
+            self._tables.probes[record_id] = probe
+        return is_same
+
+
 class _MemoryJobRunsReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
@@ -593,6 +634,7 @@ class _MemoryReading:
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
         self.queue: QueueReader = _MemoryQueueReader(tables)
+        self.probes: ProbesReader = _MemoryProbesReader(tables)
         self.job_runs: JobRunsReader = _MemoryJobRunsReader(tables)
         self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
         self.sign_ins: SignInsReader = _MemorySignInsReader(tables)
@@ -618,6 +660,7 @@ class _MemoryUnitOfWork:
         self.conditions: Conditions = _MemoryConditions(tables)
         self.revocations: Revocations = _MemoryRevocations(tables)
         self.queue: Queue = _MemoryQueue(tables)
+        self.probes: Probes = _MemoryProbes(tables)
         self.job_runs: JobRuns = _MemoryJobRuns(tables)
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
         self.sign_ins: SignIns = _MemorySignIns(tables)

@@ -19,7 +19,7 @@ from tests.support.engine import make_world
 from tests.support.scheduling import NotedHost, NotedScheduler
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-EVERY = Intervals(MINUTE, 15 * MINUTE, HOUR, 24 * HOUR, timedelta(seconds=30))
+EVERY = Intervals(MINUTE, 15 * MINUTE, HOUR, 24 * HOUR, 24 * HOUR, timedelta(seconds=30))
 
 
 class House:

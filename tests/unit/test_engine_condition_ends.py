@@ -16,7 +16,7 @@ from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import make_choice
-from rotator.engine.jobs import verify_audit
+from rotator.engine.jobs import probe_values, verify_audit
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.status import PatState
 from rotator.errors import AuditChainError, DeniedError, SignInRequiredError, VerificationError
@@ -122,6 +122,17 @@ def fail_over(world: EngineWorld) -> None:
     world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"))
 
 
+def refuse_value(world: EngineWorld) -> None:
+    """The server takes the value of the current PAT no more, which two probes see."""
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    world.pats.pats[world.record().authorization_id].value = "another value"
+    for _ in range(2):
+        probe_values(world.make_run(), timedelta(days=1))
+        world.advance(minutes=15)
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
@@ -143,6 +154,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.LISTING_DAMAGED: damage_listing,
     ConditionKind.ADOPTION_BLOCKED: ask_for_twins,
     ConditionKind.AUDIT_BROKEN: break_chain,
+    ConditionKind.PROBE_FAILING: refuse_value,
 }
 """How each condition begins at the next run."""
 
@@ -268,6 +280,13 @@ def verify_again(world: EngineWorld) -> None:
     verify_audit(world.make_run())
 
 
+def probe_again(world: EngineWorld) -> None:
+    """The server takes the value again, which the next probe sees."""
+    world.pats.pats[world.record().authorization_id].value = world.latest().value.reveal()
+    world.advance(hours=1)
+    probe_values(world.make_run(), timedelta(days=1))
+
+
 RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
 WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.ACCOUNT: (get_well, drop_account),
@@ -288,7 +307,13 @@ LISTED_WAYS = (get_well, forget_all, lose_idle_record)
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))
 ASKED = (ConditionKind.ADOPTION_BLOCKED,)
 """What a rule asks for, whoever else is managed."""
-OWN_WAYS = {ConditionKind.PAT_LEFT_BEHIND: LEFT_WAYS, ConditionKind.LISTING_DAMAGED: LISTED_WAYS}
+PROBED_WAYS = (probe_again, forget_all, lose_record)
+"""What a probe found is ended by a probe, whatever the policy says."""
+OWN_WAYS = {
+    ConditionKind.PAT_LEFT_BEHIND: LEFT_WAYS,
+    ConditionKind.LISTING_DAMAGED: LISTED_WAYS,
+    ConditionKind.PROBE_FAILING: PROBED_WAYS,
+}
 CASES = [
     (kind, way)
     for kind in ConditionKind

@@ -38,8 +38,8 @@ NOTHING = Measurements(
 LATER = NOW + timedelta(days=1, milliseconds=250)
 FULL = Measurements(
     pats=(
-        PatFigures("npm-feed", "build-bot", "contoso", "ok", LATER, NOW),
-        PatFigures('odd "name"\\\n', "build-bot", "contöso", "due", None, None),
+        PatFigures("npm-feed", "build-bot", "contoso", "ok", LATER, NOW, True),
+        PatFigures('odd "name"\\\n', "build-bot", "contöso", "due", None, None, False),
     ),
     accounts=(AccountFigures("build-bot", True, False, NOW), AccountFigures("other", False, True, None)),
     sources=(
@@ -84,6 +84,7 @@ def test_metrics_have_these_names_and_labels() -> None:
         "rotator_token_expiry_timestamp_seconds": pat,
         "rotator_token_rotation_due_timestamp_seconds": pat,
         "rotator_token_state": pat | {"state"},
+        "rotator_token_probe_success": pat,
         "rotator_signin_refresh_timestamp_seconds": {"account"},
         "rotator_signin_needs_human": {"account"},
         "rotator_source_up": {"kind", "source"},
@@ -106,6 +107,7 @@ def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
     assert list_samples("rotator_token_expiry_timestamp_seconds") == [(feed, LATER.timestamp())]
     assert list_samples("rotator_token_rotation_due_timestamp_seconds") == [(feed, NOW.timestamp())]
     assert list_samples("rotator_token_state") == [({**feed, "state": "ok"}, 1), ({**odd, "state": "due"}, 1)]
+    assert list_samples("rotator_token_probe_success") == [(feed, 1), (odd, 0)]
     assert list_samples("rotator_signin_needs_human") == [({"account": "build-bot"}, 1), ({"account": "other"}, 0)]
     assert list_samples("rotator_signin_refresh_timestamp_seconds") == [({"account": "build-bot"}, NOW.timestamp())]
     assert list_samples("rotator_source_up") == [

@@ -10,7 +10,8 @@ what may still be an orphan.
 records that differ in case only would overwrite each other's secret.
 
 `managed_pat.next_at` is when a run has next something to do with it; null: never, as things are. `next_basis` says by
-what that was computed, and `next_from` from when on it holds.
+what that was computed, and `next_from` from when on it holds. `probe_at` is when its value is tried next, null: at
+once; `probe_id` is the PAT whose value was tried last.
 
 `managed_pat.authorization_id` is null while the first PAT is still to be made: any number of records may lack one.
 """
@@ -41,7 +42,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 24))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 25))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -95,11 +96,16 @@ managed_pat = Table(
     Column("next_at", Moment),
     Column("next_basis", Text, nullable=False, server_default=""),
     Column("next_from", Moment),
+    Column("probe_id", Text),
+    Column("probe_at", Moment),
+    Column("probe_works", Boolean),
+    Column("probe_failures", Integer, nullable=False, server_default="0"),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
     Index("managed_pat_by_next", "next_at"),
     Index("managed_pat_by_basis", "next_basis", "next_from"),
+    Index("managed_pat_by_probe", "probe_at"),
 )
 
 rotation = Table(

@@ -20,6 +20,7 @@ from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.postgresql import find_timeline
+from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
 from rotator.adapters.database.revision import check_revision, make_not_initialised
@@ -36,6 +37,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
@@ -71,6 +73,7 @@ class SqlReading:
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
         self.queue: QueueReader = SqlQueueReader(connection)
+        self.probes: ProbesReader = SqlProbesReader(connection)
         self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
@@ -110,6 +113,7 @@ class SqlUnitOfWork:
         self.conditions: Conditions = SqlConditions(connection)
         self.revocations: Revocations = SqlRevocations(connection)
         self.queue: Queue = SqlQueue(connection)
+        self.probes: Probes = SqlProbes(connection)
         self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)

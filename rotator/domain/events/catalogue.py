@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import daemon, inventory, places, revocations, rotations
+from rotator.domain.events import daemon, inventory, places, probes, revocations, rotations
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -66,6 +66,8 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.InventoryRebuilt,
     inventory.PatLeftBehind,
     inventory.LeftBehindResolved,
+    probes.ProbeFailed,
+    probes.ProbeRestored,
     places.PolicyChanged,
     places.LimitForgotten,
     places.ClockDoubted,

@@ -11,6 +11,8 @@ from rotator.domain.events.rotations import HEALED
 
 RENEWED = (*HEALED, ConditionKind.LIFETIME_SHORTENED)
 """The conditions that end when a record is gone, made anew, or left alone."""
+GONE = (*RENEWED, ConditionKind.PROBE_FAILING)
+"""Those that end when it is gone or made anew."""
 
 
 class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
@@ -156,13 +158,13 @@ class PatRenamed(Event, name="pat_renamed", subject=SubjectKind.MANAGED_PAT):
     new_name: str
 
 
-class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
+class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=GONE):
     """A ManagedPat left the inventory; the PAT and its secret stay as they are."""
 
     authorization_id: str
 
 
-class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
+class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=GONE):
     """A ManagedPat that was failing or blocked is no longer in the inventory."""
 
 
@@ -180,7 +182,7 @@ class PatReappeared(Event, name="pat_reappeared", subject=SubjectKind.MANAGED_PA
     authorization_id: str
 
 
-class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
+class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANAGED_PAT, ends=GONE):
     """A record was rebuilt from the vault's tags and the server's list; `before` is the PAT that it named before."""
 
     authorization_id: str

@@ -25,6 +25,12 @@ class DaemonSettings(Section):
         description="How often to look at every account and organization: for PATs that nobody tracks, or that were "
         "changed or revoked outside, and for what took effect late.",
     )
+    probe: Duration = Field(
+        default="24h",
+        validate_default=True,
+        description="How often to try the value of each PAT as consumers read it: does it sign in? "
+        "The tries are spread over this time.",
+    )
     verify_audit: Duration = Field(
         default="24h", validate_default=True, description="How often to recompute the audit log's hash chain."
     )
