@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check bench simulate mutate clean
+.PHONY: help demo test prove check bench simulate soak mutate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(INSTALLED) ## timings, side by side with the bare minimum
 
 simulate: $(INSTALLED) ## every crash point of a rotation, create and update, and RUNS=2000 random histories
 	@$(BIN)/python -m tests.simulation --everywhere --runs $(or $(RUNS),2000) $(ARGS)
+
+soak: $(INSTALLED) ## DAYS=1000 virtual days of a daemon in a world that fails, one after the other; ARGS="--seed 7"
+	@$(BIN)/python -m tests.soak --days $(or $(DAYS),1000) $(ARGS)
 
 mutate: $(INSTALLED) ## change the engine a little, many times: do the tests notice? MODULE=rotator/engine/x.py: only that
 	@$(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
