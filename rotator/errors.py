@@ -32,6 +32,7 @@
         ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
       MonitoringError               what monitoring is to hear could not be written or sent
+        DeliveryError               a receiver did not take a notification; is_refusal
       InternalError                 a bug in rotator, isolated to one ManagedPat
     StoppedError                    the process must stop: not a failure, and what isolates failures lets it pass
 
@@ -326,6 +327,16 @@ class MonitoringError(RotatorError):
     """Metrics could not be written, or a ping not be sent. The work itself is not affected."""
 
     code = "monitoring_failed"
+
+
+class DeliveryError(MonitoringError):
+    """A receiver did not take a notification, or nobody knows whether it did. `is_refusal`: it may take others."""
+
+    code = "delivery_failed"
+
+    def __init__(self, message: str, *, code: str | None = None, fix: str = "", is_refusal: bool = False) -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.is_refusal = is_refusal
 
 
 class StoppedError(BaseException):

@@ -13,15 +13,16 @@ def start_child(
     environment: Mapping[str, str],
     *,
     folder: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
     stdout: int | IO[str] = subprocess.PIPE,
     stderr: int | IO[str] = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
-    """Start a program, without a shell and without input, with exactly this environment. OSError when it cannot be."""
+    """Start a program, without a shell, with exactly this environment. OSError when it cannot be."""
     return subprocess.Popen(  # noqa: S603
         list(arguments),
         cwd=folder,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         text=True,

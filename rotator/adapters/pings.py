@@ -10,16 +10,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 import requests
 
-from rotator.adapters.http import HttpOptions, make_session
-from rotator.adapters.http_failures import explain_failure
+from rotator.adapters.http import HttpOptions
+from rotator.adapters.single_request import find_host, send_once
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import ConfigError, MonitoringError
+from rotator.errors import MonitoringError
 from rotator.ports.clock import BootClock
 
 LEAST_GAP = timedelta(seconds=30)
@@ -51,9 +51,9 @@ class Pinger:
         tell: Tell,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url, self._http = url, replace(http, hides_paths=True)
+        self._url, self._http = url, http
         self._boot, self._tell, self._pause = boot, tell, pause
-        self._host = urlsplit(url.reveal()).netloc
+        self._host = find_host(url)
         self._last: dict[str, _Last] = {}
         self._waiting: queue.SimpleQueue[SecretValue | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -119,18 +119,15 @@ class Pinger:
 
     def _try(self, address: SecretValue) -> tuple[MonitoringError | None, bool]:
         """Send it once. Returns what went wrong, and whether that may pass."""
-        try:
-            with make_session(self._http) as session:
-                answer = session.get(address.reveal(), headers={"Cache-Control": "no-cache"})
-        except ConfigError as error:
-            return _make_error(error.code, error.message, error.fix), False
-        except requests.RequestException as error:
-            code, message, fix = explain_failure(error, url=address.reveal())
-            return _make_error(code, message, fix), True
-        if answer.status_code < 300:
+        answer = send_once(self._http, address, _get)
+        if answer.is_good:
             return None, False
-        is_passing = answer.status_code == 429 or answer.status_code >= 500
-        return _make_error("ping_refused", f"{self._host} answered HTTP {answer.status_code}"), is_passing
+        code = answer.code if answer.status is None else "ping_refused"
+        return _make_error(code, answer.message, answer.fix), answer.is_passing
+
+
+def _get(session: requests.Session, url: str) -> requests.Response:
+    return session.get(url, headers={"Cache-Control": "no-cache"})
 
 
 def _make_address(url: SplitResult, steps: tuple[str, ...], run_id: str) -> SecretValue:

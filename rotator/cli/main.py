@@ -38,6 +38,7 @@ COMMANDS = {
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke a PAT now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
+    "notify": ("rotator.cli.commands.notify", "notify", "Try the receivers of notifications."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),
     "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins for Entra, Azure DevOps and Key Vault."),
     "completion": ("rotator.cli.commands.completion", "completion", "Print the completion script for a shell."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -9,7 +10,10 @@ from functools import partial
 from rotator.daemon.job import Job
 from rotator.domain.job_run import JobName
 from rotator.domain.probe import make_pause
+from rotator.engine.delivering import deliver
 from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
+from rotator.engine.outage import DeliveryMemory
+from rotator.ports.notifier import Notifier
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,15 @@ class Intervals:
     heartbeat: timedelta
 
 
-def make_jobs(every: Intervals, pulse: Pulse) -> dict[JobName, Job]:
-    """Return the jobs, in the order in which a start begins them."""
+DELIVER_EVERY = timedelta(seconds=30)
+
+
+def make_jobs(
+    every: Intervals, pulse: Pulse, notifiers: Sequence[Notifier] = (), memory: DeliveryMemory | None = None
+) -> dict[JobName, Job]:
+    """Return the jobs, in the order in which a start begins them; `memory` outlives a reload."""
     minutes = timedelta(minutes=1)
+    tell = partial(deliver, notifiers=notifiers, memory=memory or DeliveryMemory())
     table = (
         Job(JobName.HEARTBEAT, every.heartbeat, 2 * minutes, False, partial(beat, pulse=pulse)),
         Job(JobName.WORK, every.work, 15 * minutes, False, partial(work_due, pulse=pulse)),
@@ -34,5 +44,6 @@ def make_jobs(every: Intervals, pulse: Pulse) -> dict[JobName, Job]:
         Job(JobName.REFRESH, every.refresh, 10 * minutes, True, refresh_sign_ins),
         Job(JobName.PROBE, make_pause(every.probe), 15 * minutes, True, partial(probe_values, period=every.probe)),
         Job(JobName.VERIFY_AUDIT, every.verify_audit, 60 * minutes, True, verify_audit),
+        Job(JobName.DELIVER, DELIVER_EVERY, 10 * minutes, False, tell),
     )
     return {job.name: job for job in table}

@@ -29,6 +29,8 @@ class ConditionKind(StrEnum):
     AUDIT_BROKEN = auto()
     ADOPTION_BLOCKED = auto()
     PROBE_FAILING = auto()
+    RECEIVER_FAILING = auto()
+    DATABASE_DOWN = auto()
 
 
 @dataclass(frozen=True)

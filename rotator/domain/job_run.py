@@ -22,6 +22,7 @@ class JobName(StrEnum):
     PROBE = auto()
     VERIFY_AUDIT = auto()
     HEARTBEAT = auto()
+    DELIVER = auto()
 
 
 class JobOutcome(StrEnum):

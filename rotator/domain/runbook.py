@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.deliveries import NotificationRefused
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import SignInEndForeseen
 from rotator.domain.events.rotations import RotationClosed
@@ -73,6 +74,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "vault notice nothing until a PAT expires.",
         command="rotator status",
         fix="Check that the vault exists, and that its firewall lets this host through.",
+    ),
+    ConditionKind.DATABASE_DOWN: Advice(
+        one="the database cannot be used",
+        many="the database cannot be used",
+        meaning="The daemon cannot read or write its database: the server is away, the disk is full, or the file is "
+        "gone or locked. Without the database nothing is minted and nothing is revoked.",
+        otherwise="No PAT is rotated at all. Consumers notice nothing until the first PAT expires.",
+        command="rotator db current",
+        fix="Bring the database back. The daemon notices that by itself, and finishes what it had begun. If the "
+        "database is lost, see [Loss of the database](#loss-of-the-database).",
     ),
     ConditionKind.ROTATION_FAILING: Advice(
         one="{subject} could not be rotated",
@@ -203,6 +214,15 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Remove the cause that the event names. The daemon tries the value every hour, and says when it works. "
         "`rotator rotate` puts a new value into the secret.",
     ),
+    ConditionKind.RECEIVER_FAILING: Advice(
+        one="the receiver {subject} takes no notifications",
+        many="{count} receivers take no notifications",
+        meaning="Notifications to a receiver of `notify` are refused or not answered. They wait, and are sent again at "
+        "growing intervals, up to an hour; nothing is lost.",
+        otherwise="Nobody hears of anything through this receiver. Rotations are not affected.",
+        command="rotator notify test {subject}",
+        fix="Correct the receiver's `url` in the settings, or bring the service back.",
+    ),
 }
 """By condition. Each is in the runbook under its own name."""
 
@@ -224,8 +244,21 @@ EVENTS: Mapping[type[Event], Advice] = {
         command="rotator recover --dry-run",
         fix="Look at what was left behind, and revoke what nobody uses.",
     ),
+    NotificationRefused: Advice(
+        one="a notification to {subject} was set aside",
+        many="{count} notifications were set aside",
+        meaning="The receiver takes other notifications and refuses this one, or it cannot be made from the audit log.",
+        otherwise="Nobody hears of it through this receiver. If what it told of lasts, the next repeat tells of it.",
+        command="rotator audit list --event notification_refused",
+        fix="Read in the audit log what it was about, and look after that.",
+    ),
 }
 """By event, for those that begin no condition although a person must act."""
+
+
+def find_advice(event: type[Event]) -> Advice | None:
+    """Return what to tell about an event, if the runbook has something."""
+    return EVENTS.get(event)
 
 
 def make_anchor(name: str) -> str:

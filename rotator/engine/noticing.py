@@ -279,8 +279,14 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             if not stored:
                 return VaultDropped()
             return None if any(standing.is_retried for standing in stored) else VaultRestored()
-        case ConditionKind.CLOCK_WRONG | ConditionKind.AUDIT_BROKEN | ConditionKind.TIMELINE_CHANGED:
-            return None  # ended where they are found: by `clocks`, `jobs.verify_audit`, `failover`
+        case (
+            ConditionKind.CLOCK_WRONG
+            | ConditionKind.AUDIT_BROKEN
+            | ConditionKind.TIMELINE_CHANGED
+            | ConditionKind.RECEIVER_FAILING
+            | ConditionKind.DATABASE_DOWN
+        ):
+            return None  # ended where they are found: by `clocks`, `jobs.verify_audit`, `failover`, `delivering`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

@@ -38,6 +38,9 @@ class AuditLogReader(Protocol):
     def count(self, events: Collection[str], after: int) -> Mapping[str, int]:
         """Return how many there are of each of these events after that number; none may be left out or 0."""
 
+    def load_named(self, events: Collection[str], after: int, limit: int) -> tuple[AuditEvent, ...]:
+        """Return the first `limit` of these events after that number, in order."""
+
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         """Return the newest `limit` of the wanted events, in order."""
 

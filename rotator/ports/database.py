@@ -13,6 +13,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
@@ -60,6 +61,10 @@ class Reading(Protocol):
         """What ran when."""
 
     @property
+    def outbox(self) -> OutboxReader:
+        """What is to be delivered to whom."""
+
+    @property
     def request_counts(self) -> RequestCountsReader:
         """How many requests were sent."""
 
@@ -90,6 +95,7 @@ class UnitOfWork(Reading, Protocol):
     queue: Queue
     probes: Probes
     job_runs: JobRuns
+    outbox: Outbox
     request_counts: RequestCountsWriter
     sign_ins: SignIns
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
@@ -78,6 +78,21 @@ def check_proxy(text: str) -> str:
 
 def check_ping_url(text: str) -> str:
     """The address of a check that is pinged. ValueError, never with the text in it."""
+    parts = _split_secret_url(text, "the address of a check: write https://HOST/KEY")
+    if not parts.path.strip("/") or parts.fragment:
+        raise ValueError("it must name the check after the host, as in https://hc-ping.com/KEY, and end there")
+    return text
+
+
+def check_webhook_url(text: str) -> str:
+    """The address that a webhook is sent to. ValueError, never with the text in it."""
+    if _split_secret_url(text, "the address of a webhook: write https://HOST/PATH").fragment:
+        raise ValueError("it must have nothing after a #")
+    return text
+
+
+def _split_secret_url(text: str, what: str) -> SplitResult:
+    """The parts of an https address that is a secret as a whole. ValueError, never with the text in it."""
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -85,9 +100,14 @@ def check_ping_url(text: str) -> str:
         raise ValueError("its host or port cannot be parsed") from None
     is_address = parts.scheme == "https" and parts.hostname and _make_host(parts.hostname) is not None
     if not is_address or parts.username is not None or re.search(r"[\s<>{}]", text):
-        raise ValueError("it is not the address of a check: write https://HOST/KEY")
-    if not parts.path.strip("/") or parts.fragment:
-        raise ValueError("it must name the check after the host, as in https://hc-ping.com/KEY, and end there")
+        raise ValueError(f"it is not {what}")
+    return parts
+
+
+def check_apprise_url(text: str) -> str:
+    """An address as apprise writes it. ValueError, never with the text in it. Its plugins know more about it."""
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", text) or re.search(r"\s", text):
+        raise ValueError("it is not one address of apprise, such as mailtos://... or slack://...")
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,10 +77,13 @@ def load_warnings(path: Path) -> list[str]:
     return _check_policy(path)[2]
 
 
-def check_files(settings_path: Path) -> list[str]:
-    """All problems of the settings and of the policy that they name, rendered; empty when both are right."""
+def check_files(settings_path: Path, find_more: Callable[[Settings], Iterable[Finding]] = lambda _: ()) -> list[str]:
+    """All problems of the settings and of the policy that they name, rendered; empty when both are right.
+
+    `find_more` looks at settings that are right by themselves.
+    """
     try:
-        _, problems, policy_path = _check_settings(settings_path)
+        _, problems, policy_path = _check_settings(settings_path, find_more)
     except ConfigError as error:
         return list(error.problems)
     try:
@@ -89,7 +92,9 @@ def check_files(settings_path: Path) -> list[str]:
         return problems + error.problems
 
 
-def _check_settings(path: Path) -> tuple[Settings | None, list[str], Path]:
+def _check_settings(
+    path: Path, find_more: Callable[[Settings], Iterable[Finding]] = lambda _: ()
+) -> tuple[Settings | None, list[str], Path]:
     """The settings if they are right, their problems rendered, and the policy file that they name."""
     folder = path.absolute().parent
     source = read_source(path, what="settings", fix=_INIT, is_secret=_is_secret_setting)
@@ -102,6 +107,8 @@ def _check_settings(path: Path) -> tuple[Settings | None, list[str], Path]:
         except ValidationError as error:
             problems += make_problems(error, source, settings_schema())
         problems += [source.problem_at(*finding) for finding in _find_settings_conflicts(source.data)]
+        if settings is not None and not problems:
+            problems += [source.problem_at(*finding) for finding in find_more(settings)]
         policy_path = folder / _find_policy(source.data.get("policy"))
     return (None if problems else settings), source.render(problems), policy_path
 
@@ -132,17 +139,15 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
             f'"{listen}" can be reached from other hosts, and whoever reaches it reads the names of all PATs: '
             "listen on 127.0.0.1, or say listen_public: true",
         )
+    yield from _find_namesakes("notify", data.get("notify"))
     accounts = data.get("accounts")
+    yield from _find_namesakes("accounts", accounts)
     key_vault = data.get("key_vault")
     credential = key_vault.get("credential") if isinstance(key_vault, dict) else None
-    first_uses: dict[str, int] = {}
     for index, account in enumerate(accounts if isinstance(accounts, list) else []):
         if not isinstance(account, dict):
             continue
         location: Location = ("accounts", index)
-        name = account.get("name")
-        if isinstance(name, str) and first_uses.setdefault(name, index) != index:
-            yield (*location, "name"), f'"{name}" is already the name of accounts[{first_uses[name]}]'
         secrets = [key for key in ("client_secret", "client_certificate") if account.get(key) is not None]
         if len(secrets) == 2:
             yield (*location, "client_certificate"), "cannot be used together with client_secret: keep one of them"
@@ -153,6 +158,15 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
                     "cannot come from Key Vault while key_vault.credential is account: "
                     "the account signs in with it before it can read a vault",
                 )
+
+
+def _find_namesakes(section: str, entries: object) -> Iterator[Finding]:
+    """Entries with the name of one before them."""
+    first_uses: dict[str, int] = {}
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if isinstance(name, str) and first_uses.setdefault(name, index) != index:
+            yield (section, index, "name"), f'"{name}" is already the name of {section}[{first_uses[name]}]'
 
 
 def _is_private(listen: str) -> bool:

@@ -18,6 +18,7 @@ from rotator.settings.sections.daemon import DaemonSettings
 from rotator.settings.sections.entra import EntraSettings
 from rotator.settings.sections.http import HttpSettings
 from rotator.settings.sections.key_vault import KeyVaultSettings
+from rotator.settings.sections.notify import NotifySettings
 from rotator.settings.sections.pings import PingSettings
 from rotator.settings.sections.rotation import RotationSettings
 from rotator.settings.sections.token_cache import TokenCacheSettings
@@ -84,8 +85,15 @@ class Settings(Section):
         description="Checks that are pinged when a job begins and ends: they raise an alarm when no ping comes.",
     )
 
+    notify: tuple[NotifySettings, ...] = Field(
+        default=(),
+        description="Who is notified of problems, and when they are over: by chat, mail and much else through apprise, "
+        "or by webhook.",
+    )
+
     def list_secrets(self) -> list[SecretReference]:
         """Return every secret that these settings refer to and that a process may need."""
         own = [secret for account in self.accounts for secret in (account.client_secret, account.client_certificate)]
+        told = [secret for each in self.notify for secret in (each.url, each.secret) if secret is not None]
         given = [secret for secret in (self.http.proxy, *own) if secret is not None]
-        return [self.database, self.token_cache.key, *given, *(ping.url for ping in self.pings)]
+        return [self.database, self.token_cache.key, *given, *(ping.url for ping in self.pings), *told]

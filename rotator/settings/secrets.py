@@ -17,7 +17,13 @@ from pathlib import Path
 
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
-from rotator.settings.addresses import check_ping_url, check_proxy, parse_vault
+from rotator.settings.addresses import (
+    check_apprise_url,
+    check_ping_url,
+    check_proxy,
+    check_webhook_url,
+    parse_vault,
+)
 from rotator.settings.database_url import make_database_url, mask_database_url
 from rotator.settings.paths import expand_home
 from rotator.settings.words import say_alternatives
@@ -53,6 +59,9 @@ class SecretForm(StrEnum):
     DATABASE_URL = "database_url"
     PROXY = "proxy"
     PING_URL = "ping_url"
+    WEBHOOK_URL = "webhook_url"
+    APPRISE_URL = "apprise_url"
+    SIGNING_KEY = "signing_key"
 
 
 _KEYS = frozenset({SecretForm.FERNET_KEY, SecretForm.CERTIFICATE})
@@ -252,6 +261,14 @@ def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretVal
             raise ValueError("it contains no private key in PEM form: put certificate and key into one text")
     if form is SecretForm.PING_URL:
         return SecretValue(check_ping_url(value.strip()))
+    if form is SecretForm.WEBHOOK_URL:
+        return SecretValue(check_webhook_url(value.strip()))
+    if form is SecretForm.APPRISE_URL:
+        return SecretValue(check_apprise_url(value.strip()))
+    if form is SecretForm.SIGNING_KEY and not _is_signing_key(value.strip()):
+        raise ValueError(
+            "it is not whsec_ and 24 to 64 bytes in base64; make one with: echo whsec_$(openssl rand -base64 32)"
+        )
     if form is SecretForm.PROXY:
         return SecretValue(check_proxy(value.strip()))
     if form is SecretForm.DATABASE_URL:
@@ -264,3 +281,11 @@ def _is_fernet_key(value: str) -> bool:
         return len(value) == 44 and len(base64.b64decode(value, altchars=b"-_", validate=True)) == 32
     except (binascii.Error, ValueError):
         return False
+
+
+def _is_signing_key(value: str) -> bool:
+    try:
+        key = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return value.startswith("whsec_") and 24 <= len(key) <= 64

@@ -27,10 +27,12 @@ from rotator.domain.events.daemon import StopRequested
 from rotator.domain.job_run import JobName
 from rotator.engine.jobs import Pulse
 from rotator.engine.measuring import RotationTally
+from rotator.engine.outage import DeliveryMemory
 from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError, SchemaError
 from rotator.settings.addresses import parse_listening
 from rotator.wiring.installation import Installation, make_run_id
 from rotator.wiring.monitoring import make_monitor
+from rotator.wiring.notifying import make_notifiers
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -48,6 +50,7 @@ class Daemon:
         self._progress = make_progress()
         self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now())
         self._beats = Beats(self._boot, self._host.watchdog)
+        self._memory = DeliveryMemory()
         self._tally, self._requests = RotationTally(), ProcessRequestCounter()
         self._health: Health | None = None
         self._listen: str | None = None
@@ -123,12 +126,15 @@ class Daemon:
         )
         monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, self._health)
 
+        notifiers = make_notifiers(installation)
+        self._memory.checked.clear()
+
         def close() -> None:
             monitor.close()
             installation.close()
 
         return Workshop(
-            jobs=make_jobs(every, self._pulse),
+            jobs=make_jobs(every, self._pulse, notifiers, self._memory),
             make_run=installation.make_run,
             close=close,
             stop_within=daemon.stop_within,

@@ -17,12 +17,14 @@ from rotator.engine.exit_codes import FAILED
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.errors import DatabaseError, MonitoringError, RotatorError
+from rotator.wiring.notifying import deliver_at_end, make_notifiers
 
 if TYPE_CHECKING:
     from rotator.adapters.pings import Pinger
     from rotator.daemon.health import Health
     from rotator.engine.context import RunContext
     from rotator.engine.report import RunReport
+    from rotator.ports.notifier import Notifier
     from rotator.ports.sign_in import SignInStatus
     from rotator.settings.secrets import SecretReference
     from rotator.wiring.installation import Installation
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
-    """Tell the monitoring of the run that is done inside, however it ends."""
+    """Tell the monitoring of the run that is done inside, however it ends; then deliver the notifications."""
+    notifiers = make_notifiers(installation)
     monitor = make_monitor(installation, RotationTally(), JobName.WORK)
     run = MonitoredRun(monitor)
     try:
@@ -40,6 +43,7 @@ def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
         raise
     finally:
         monitor.close()
+        run.deliver(notifiers)
         monitor.await_sent()
 
 
@@ -49,6 +53,7 @@ class MonitoredRun:
     def __init__(self, monitor: Monitoring) -> None:
         self._monitor = monitor
         self._run: RunContext | None = None
+        self._error: RotatorError | None = None
 
     def act(self, run: RunContext, act: Callable[[RunContext], RunReport]) -> RunReport:
         """Do it."""
@@ -58,9 +63,15 @@ class MonitoredRun:
 
     def end(self, exit_code: int, error: RotatorError | None = None) -> int:
         """Note the exit code that the command ends with, and return it."""
+        self._error = error
         if self._run is not None:
             self._monitor.note_end(JobName.WORK, self._run, JobEnd(exit_code, error))
         return exit_code
+
+    def deliver(self, notifiers: Sequence[Notifier]) -> None:
+        """Deliver the notifications, if there was a run, and a database for it."""
+        if self._run is not None and not isinstance(self._error, DatabaseError):
+            deliver_at_end(self._run, notifiers)
 
 
 def make_monitor(
@@ -153,6 +164,8 @@ class MetricsMonitor:
 
     def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
         """See the protocol."""
+        if job is JobName.DELIVER:
+            return  # it changes nothing that is measured, and the next heartbeat is near
         with self._lock:
             if isinstance(end.error, DatabaseError):
                 self._unwritable = end.error

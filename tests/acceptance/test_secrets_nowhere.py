@@ -37,6 +37,7 @@ from tests.support.canaries import (
     PASSWORD,
     PAT,
     PRIVATE_KEY,
+    RECEIVER,
     REFRESH_TOKEN,
     VAULT_BEARER,
 )
@@ -45,6 +46,7 @@ from tests.support.installed_command import COMMAND, PATIENCE
 from tests.support.killing import CHANGES
 from tests.support.pages import Pages
 from tests.support.postgres import PostgresServer
+from tests.support.receiver_server import HOOK_PATH, MAIL_PASSWORD, SIGNING_KEY, MailServer, WebhookServer
 from tests.support.watched_command import Watch, edit
 
 SECRET = "Xq38Q~" + "kZt4VbW9mPc2LrYs7NdHf6JgTa1EuQo"
@@ -407,6 +409,39 @@ def added(path: Path, text: str) -> Iterator[None]:
     path.write_text(before + text, encoding="utf-8")
     yield
     path.write_text(before, encoding="utf-8")
+
+
+def test_secrets_are_nowhere_in_notifications(signed_in: Watch) -> None:
+    """By webhook and by mail; their addresses and the signing key are secrets of their own."""
+    server = WebhookServer(signed_in.folder / "server.pem")
+    with MailServer() as mail, mail.running(), server.running():
+        for name, value in (("hook.url", server.url), ("hook.key", SIGNING_KEY), ("mail.url", mail.url)):
+            (signed_in.folder / name).write_text(value, encoding="utf-8")
+            (signed_in.folder / name).chmod(0o600)
+        for name, value in (("hook.url", HOOK_PATH), ("hook.key", SIGNING_KEY), ("mail.url", MAIL_PASSWORD)):
+            signed_in.plant(RECEIVER, value)
+            signed_in.homes[name] = {RECEIVER}
+        more = (
+            "notify:\n"
+            "- {name: hook, kind: webhook, url: {file: hook.url}, secret: {file: hook.key}, events: [pat_revoked]}\n"
+            "- {name: mail, kind: apprise, url: {file: mail.url}, events: [pat_revoked]}\n"
+        )
+        with added(signed_in.sandbox.addresses.config_path, more):
+            signed_in.run("notify", "test")
+            signed_in.run("config", "check")
+            signed_in.run("config", "show")
+            signed_in.run("once")
+            server.answers, mail.answer = [500, 500], "550 no"
+            signed_in.run("rotate", NAME)
+            signed_in.run("once")
+            _show_everything(signed_in)
+        for request in server.received:
+            signed_in.keep(request.body, "webhook")
+        for sent in mail.mails:
+            signed_in.keep(sent.encode(), "mail")
+    assert server.received
+    assert mail.mails
+    signed_in.check(*ROTATED)
 
 
 def test_secrets_are_nowhere_in_what_monitoring_gets(signed_in: Watch) -> None:

@@ -37,6 +37,7 @@ HEAD = REVISIONS[-1]
 COLUMNS = """
 audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
 condition: kind subject since told_at code
+delivery: receiver topic id notification made_at messages repeats sequence tries delivered_at set_aside_at
 heartbeat: holder began_at beat_at work_began_at work_succeeded_at
 job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix
 lifetime_limit: account organization longest learned_at
@@ -47,6 +48,8 @@ managed_pat: name account organization authorization_id display_name scope valid
     probe_id probe_at probe_works probe_failures
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name record_id
+receiver: name cursor cursor_at failures retry_at delivered_at failure_code failure_message failure_fix
+    claimed_by claimed_until
 request_count: service outcome requests
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at

@@ -30,6 +30,7 @@ PASSWORD = "database password"
 AUTHORIZATION_CODE = "authorization code"
 DEVICE_CODE = "device code"
 CHECK_KEY = "key of a check"
+RECEIVER = "address or key of a receiver"
 
 CUT = 20
 """How many characters of a spelling reveal a secret."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, AuditEvent
@@ -100,6 +100,11 @@ class WatchedDatabase(MemoryDatabase):
         self._dead = False
         self._seen: dict[str, str] = {}
 
+    def die(self) -> NoReturn:
+        """The process dies here and now: nothing that it would still do has any effect."""
+        self._dead = True
+        raise ProcessDied
+
     def revive(self) -> None:
         """A new process starts."""
         self._dead, self.dies_before, self.dies_after = False, None, None
@@ -178,6 +183,7 @@ class _BoundedAuditLog:
         self._log, self._database = log, database
         self.load, self.load_head, self.load_newest_number = log.load, log.load_head, log.load_newest_number
         self.load_newest, self.load_after, self.count = log.load_newest, log.load_after, log.count
+        self.load_named = log.load_named
         self.written: list[str] = []
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:

@@ -14,11 +14,13 @@ from rotator.adapters.database.claims import Held, make_held, make_lost, make_mi
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.job_runs import may_begin
 from rotator.adapters.database.journal import make_open_already, make_unknown
+from rotator.adapters.database.outbox import may_claim
 from rotator.adapters.database.queue import order_due
 from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.delivery import Delivery, Receiver
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
@@ -28,7 +30,7 @@ from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation
 from rotator.domain.sign_in import SignInMemory
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import AuditChainError, DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.clock import BootClock
@@ -38,6 +40,7 @@ from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Basis, Entry, Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
@@ -77,11 +80,15 @@ class _Tables:
     entries: dict[str, Entry] = field(default_factory=dict)
     probes: dict[str, Probe] = field(default_factory=dict)
     job_runs: dict[tuple[JobName, datetime], JobRun] = field(default_factory=dict)
+    receivers: dict[str, Receiver] = field(default_factory=dict)
+    deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
+    deliverers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     requests: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
     sign_ins: dict[str, SignInMemory] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
+    spoiled: frozenset[int] = frozenset()
     is_audited: bool = field(default=False, compare=False)
 
     def check_order(self) -> None:
@@ -101,11 +108,15 @@ class _Tables:
             dict(self.entries),
             dict(self.probes),
             dict(self.job_runs),
+            dict(self.receivers),
+            dict(self.deliveries),
+            dict(self.deliverers),
             self.records_made,
             dict(self.heartbeats),
             Counter(self.requests),
             dict(self.sign_ins),
             list(self.events),
+            self.spoiled,
         )
 
     def find_record(self, name: str) -> str | None:
@@ -349,6 +360,14 @@ class _MemoryAuditLogReader:
 
     def count(self, events: Collection[str], after: int) -> Mapping[str, int]:
         return Counter(event.entry.event for event in self._tables.events[after:] if event.entry.event in events)
+
+    def load_named(self, events: Collection[str], after: int, limit: int) -> tuple[AuditEvent, ...]:
+        later = (event for event in self._tables.events[after:] if event.entry.event in events)
+        found = tuple(itertools.islice(later, limit))
+        for event in found:
+            if event.sequence in self._tables.spoiled:
+                raise AuditChainError("it cannot be read", sequence=event.sequence, expected="an event", found="a row")
+        return found
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         return tuple(event for event in self._tables.events if _fits(event, wanted))[-limit:]
@@ -610,6 +629,58 @@ class _MemoryJobRuns(_MemoryJobRunsReader):
         self._tables.heartbeats = {h: beat for h, beat in self._tables.heartbeats.items() if beat.beat_at >= before}
 
 
+class _MemoryOutboxReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load_receivers(self) -> tuple[Receiver, ...]:
+        return tuple(self._tables.receivers[name] for name in sorted(self._tables.receivers))
+
+    def load_deliveries(self, receiver: str) -> tuple[Delivery, ...]:
+        found = (item for item in self._tables.deliveries.values() if item.receiver == receiver)
+        return tuple(sorted(found, key=lambda item: (item.made_at, item.topic)))
+
+
+class _MemoryOutbox(_MemoryOutboxReader):
+    def __init__(self, tables: _Tables, clocks: Clocks) -> None:
+        super().__init__(tables)
+        self._clocks = clocks
+
+    def claim(self, name: str, holder: str, span: timedelta) -> Receiver | None:
+        self._tables.check_order()
+        if name not in self._tables.receivers:
+            raise ValueError(f"no receiver {name}")
+        now = self._clocks.host_now()
+        held = self._tables.deliverers.get(name)
+        if held is not None and not may_claim(*held, holder, now, lambda holder: False):
+            return None
+        self._tables.deliverers[name] = (holder, now + span)
+        return self._tables.receivers[name]
+
+    def release(self, name: str, holder: str) -> None:
+        self._tables.check_order()
+        if self._tables.deliverers.get(name, ("",))[0] == holder:
+            del self._tables.deliverers[name]
+
+    def save_receiver(self, receiver: Receiver) -> None:
+        self._tables.check_order()
+        self._tables.receivers[receiver.name] = receiver
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        self._tables.check_order()
+        self._tables.deliveries[delivery.receiver, delivery.topic] = delivery
+
+    def forget_delivery(self, receiver: str, topic: str) -> None:
+        self._tables.check_order()
+        self._tables.deliveries.pop((receiver, topic), None)
+
+    def forget_receivers(self, before: datetime) -> None:
+        self._tables.check_order()
+        tables = self._tables
+        tables.receivers = {name: item for name, item in tables.receivers.items() if item.cursor_at >= before}
+        tables.deliveries = {key: item for key, item in tables.deliveries.items() if key[0] in tables.receivers}
+
+
 class _MemorySignInsReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
@@ -636,6 +707,7 @@ class _MemoryReading:
         self.queue: QueueReader = _MemoryQueueReader(tables)
         self.probes: ProbesReader = _MemoryProbesReader(tables)
         self.job_runs: JobRunsReader = _MemoryJobRunsReader(tables)
+        self.outbox: OutboxReader = _MemoryOutboxReader(tables)
         self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
         self.sign_ins: SignInsReader = _MemorySignInsReader(tables)
 
@@ -662,6 +734,7 @@ class _MemoryUnitOfWork:
         self.queue: Queue = _MemoryQueue(tables)
         self.probes: Probes = _MemoryProbes(tables)
         self.job_runs: JobRuns = _MemoryJobRuns(tables)
+        self.outbox: Outbox = _MemoryOutbox(tables, clocks)
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
         self.sign_ins: SignIns = _MemorySignIns(tables)
 
@@ -719,6 +792,13 @@ class MemoryDatabase:
         """Put this event in the place of the one with its number, as somebody with access to the files would."""
         with self._turn:
             self._tables.events[event.sequence - 1] = event
+
+    def spoil(self, subject: str) -> int:
+        """Make the event about this subject unreadable where events are looked for by name, and return its number."""
+        with self._turn:
+            found = next(event.sequence for event in self._tables.events if event.entry.subject == subject)
+            self._tables.spoiled = frozenset({found})
+            return found
 
     def back_up(self) -> Callable[[], None]:
         """A function that puts the database back to what is committed now."""

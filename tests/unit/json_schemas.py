@@ -27,6 +27,7 @@ from rotator.documents.database import DatabaseRevisionDocument, DatabaseUpgrade
 from rotator.documents.document import ErrorDocument, ExactMoment, Moment
 from rotator.documents.inventory import InventoryChangeDocument, InventoryDocument, InventoryEntryDocument
 from rotator.documents.limits import LimitsDocument
+from rotator.documents.notification import NotificationDocument, NotifyTestDocument
 from rotator.documents.plan import PlanDocument
 from rotator.documents.rebuild import RebuildDocument
 from rotator.documents.recovery import RecoveryPlanDocument
@@ -43,6 +44,8 @@ PAGE = ROOT / "docs" / "json.md"
 DOCUMENTS: dict[str, object] = {
     "status": StatusDocument,
     "plan": PlanDocument,
+    "notification": NotificationDocument,
+    "notify-test": NotifyTestDocument,
     "report": ReportDocument,
     "recover": RecoverDocument,
     "recovery-plan": RecoveryPlanDocument,
@@ -74,6 +77,7 @@ DOCUMENTS: dict[str, object] = {
 """The type of each schema, in the order of the page."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "notify test": ("notify-test",),
     "init": ("init",),
     "config check": ("config-check",),
     "config show": ("config",),

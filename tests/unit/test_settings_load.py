@@ -70,6 +70,26 @@ def test_settings_have_every_default_when_only_an_account_is_given(tmp_path: Pat
         ("pings: [{url: https://hc.example/KEY, jobs: []}]", "at least one entry"),
         ("pings: [{jobs: [work]}]", "pings[0].url: is missing"),
         *(
+            (f"notify: [{{name: ops, kind: webhook, url: https://x.example/{CANARY}, {more}}}]", said)
+            for more, said in (
+                ("events: [rotation_complted]", 'did you mean "rotation_completed"'),
+                ("events: [notification_delivered]", "is about a delivery"),
+                ("min_severity: loud", "min_severity"),
+                (f"secret: {CANARY}", "whsec_"),
+                ("repeat: 0h", "repeat"),
+                ("down_after: soon", "down_after"),
+            )
+        ),
+        (f"notify: [{{name: ops, kind: webhook, url: http://x.example/{CANARY}}}]", "write https://HOST/PATH"),
+        (f"notify: [{{name: ops, kind: apprise, url: '{CANARY}'}}]", "it is not one address of apprise"),
+        (f"notify: [{{name: ops, kind: apprise, url: json://x, secret: {CANARY}}}]", "is for kind: webhook only"),
+        ("notify: [{name: ops, kind: pigeon, url: json://x}]", "kind"),
+        ("notify: [{name: 'o p', kind: apprise, url: json://x}]", "name"),
+        (
+            "notify: [{name: ops, kind: apprise, url: json://x}, {name: ops, kind: apprise, url: json://x}]",
+            'notify[1].name: "ops" is already the name of notify[0]',
+        ),
+        *(
             (f"pings: [{{url: {url}}}]", said)
             for url, said in (
                 (f"http://hc.example/{CANARY}", "write https://HOST/KEY"),
@@ -129,7 +149,7 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
     [
         ("databse: x\n", '7:1 databse: unknown key, did you mean "database"?'),
         ("zzz: x\n", "7:1 zzz: unknown key, expected database, policy, accounts, entra, azure_devops, key_vault, "
-         "token_cache, http, rotation, daemon, listen, listen_public, metrics_textfile or pings"),
+         "token_cache, http, rotation, daemon, listen, listen_public, metrics_textfile, pings or notify"),
         ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
         ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
          "15m for minutes"),

@@ -46,18 +46,18 @@ def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
     """From a row of MANAGED_PAT_COLUMNS."""
     values = dict(zip(_MANAGED_PAT_NAMES, row, strict=False))
     values["authorization_id"] = values["authorization_id"] or ""
-    return ManagedPat(**values, last_failure=_make_failure(row[-3:]))
+    return ManagedPat(**values, last_failure=make_failure(row[-3:]))
 
 
 def make_rotation(row: Sequence[Any]) -> Rotation:
     """From a row of ROTATION_COLUMNS."""
-    return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=_make_failure(row[-3:]))
+    return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=make_failure(row[-3:]))
 
 
 def make_untracked(row: Sequence[Any]) -> UntrackedPat:
     """From a row of UNTRACKED_COLUMNS."""
     account, organization, *pat = row[:-3]
-    return UntrackedPat(account, organization, Pat(**dict(zip(_PAT_NAMES, pat, strict=True))), _make_failure(row[-3:]))
+    return UntrackedPat(account, organization, Pat(**dict(zip(_PAT_NAMES, pat, strict=True))), make_failure(row[-3:]))
 
 
 def make_pending(row: Sequence[Any]) -> PendingRevocation:
@@ -67,12 +67,12 @@ def make_pending(row: Sequence[Any]) -> PendingRevocation:
 
 def make_job_run(row: Sequence[Any]) -> JobRun:
     """From a row of JOB_RUN_COLUMNS."""
-    return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=_make_failure(row[-3:]))
+    return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=make_failure(row[-3:]))
 
 
 def make_sign_in(row: Sequence[Any]) -> SignInMemory:
     """From a row of SIGN_IN_COLUMNS."""
-    return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=_make_failure(row[-3:]))
+    return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=make_failure(row[-3:]))
 
 
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
@@ -112,7 +112,8 @@ def list_sign_in(memory: SignInMemory) -> dict[str, object]:
     return values | list_failure(memory.refusal)
 
 
-def _make_failure(row: Sequence[Any]) -> Failure | None:
+def make_failure(row: Sequence[Any]) -> Failure | None:
+    """From the three columns of a Failure."""
     return None if row[0] is None else Failure(*row)
 
 

@@ -42,7 +42,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 25))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 26))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -269,6 +269,38 @@ sign_in = Table(
     Column("generation", Text),
     Column("lifespan", Span),
     Column("warned_days", Integer),
+)
+
+receiver = Table(
+    "receiver",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("cursor_at", Moment, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("retry_at", Moment),
+    Column("delivered_at", Moment),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
+    Column("claimed_by", Text),
+    Column("claimed_until", Moment),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("receiver", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("id", String(64), nullable=False),
+    Column("notification", Details, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("repeats", Integer, nullable=False),
+    Column("sequence", BigInteger),
+    Column("tries", Integer, nullable=False),
+    Column("delivered_at", Moment),
+    Column("set_aside_at", Moment),
 )
 
 lifetime_limit = Table(

@@ -19,6 +19,7 @@ from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
+from rotator.adapters.database.outbox import SqlOutbox, SqlOutboxReader
 from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
@@ -37,6 +38,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
@@ -75,6 +77,7 @@ class SqlReading:
         self.queue: QueueReader = SqlQueueReader(connection)
         self.probes: ProbesReader = SqlProbesReader(connection)
         self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
+        self.outbox: OutboxReader = SqlOutboxReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
         self._connection = connection
@@ -115,6 +118,7 @@ class SqlUnitOfWork:
         self.queue: Queue = SqlQueue(connection)
         self.probes: Probes = SqlProbes(connection)
         self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
+        self.outbox: Outbox = SqlOutbox(connection, self.now, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import daemon, inventory, places, probes, revocations, rotations
+from rotator.domain.events import daemon, deliveries, inventory, places, probes, revocations, rotations
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -74,6 +74,8 @@ EVENTS: tuple[type[Event], ...] = (
     places.ClockConfirmed,
     places.AuditBroken,
     places.AuditVerified,
+    places.DatabaseLost,
+    places.DatabaseRestored,
     places.TimelineChanged,
     places.TimelineReconciled,
     places.SignInStarted,
@@ -116,6 +118,11 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.PingFailed,
     daemon.PingRestored,
     daemon.RunUnrecorded,
+    deliveries.NotificationDelivered,
+    deliveries.NotificationRefused,
+    deliveries.ReceiverFailed,
+    deliveries.ReceiverRestored,
+    deliveries.ReceiverDropped,
 )
 
 CATALOGUE = {event.type.name: event for event in EVENTS}

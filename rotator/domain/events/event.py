@@ -39,6 +39,7 @@ class SubjectKind(StrEnum):
     CHECK = auto()
     DAEMON = auto()
     CONDITION = auto()
+    RECEIVER = auto()
 
     @property
     def key(self) -> str:

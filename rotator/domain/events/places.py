@@ -59,6 +59,26 @@ class AuditVerified(Event, name="audit_verified", subject=SubjectKind.AUDIT_LOG,
     """The hash chain of the audit log, which was broken, holds again."""
 
 
+class DatabaseLost(
+    Event,
+    name="database_lost",
+    subject=SubjectKind.DATABASE,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    begins=ConditionKind.DATABASE_DOWN,
+):
+    """The daemon cannot use its database, so it rotates nothing; it is tried again. Only the log can tell of it."""
+
+    code: str
+    message: str
+
+
+class DatabaseRestored(
+    Event, name="database_restored", subject=SubjectKind.DATABASE, ends=(ConditionKind.DATABASE_DOWN,)
+):
+    """The daemon can use its database again."""
+
+
 class TimelineChanged(
     Event,
     name="timeline_changed",

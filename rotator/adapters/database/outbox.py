@@ -1,0 +1,136 @@
+"""The outbox: a row for each receiver, and one for each topic that it was told about or is to be told about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.records import list_failure, make_failure
+from rotator.adapters.database.schema import delivery, receiver
+from rotator.domain.audit_event import Detail
+from rotator.domain.delivery import Delivery, Receiver
+from rotator.domain.events.event import Severity
+from rotator.domain.notification import Notification, NotificationKind
+from rotator.domain.telling import Phase
+
+_TIMES = ("made_at", "since", "first_expires_at")
+_COLUMNS = ("topic", "id", "made_at", "messages", "repeats", "sequence", "tries", "delivered_at", "set_aside_at")
+
+
+class SqlOutboxReader:
+    """The port OutboxReader."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def load_receivers(self) -> tuple[Receiver, ...]:
+        """See the port."""
+        return tuple(map(_make_receiver, self._connection.execute(select(receiver).order_by(receiver.c.name))))
+
+    def load_deliveries(self, receiver: str) -> tuple[Delivery, ...]:
+        """See the port."""
+        query = select(delivery).where(delivery.c.receiver == receiver).order_by(delivery.c.made_at, delivery.c.topic)
+        return tuple(map(_make_delivery, self._connection.execute(query)))
+
+
+class SqlOutbox(SqlOutboxReader):
+    """The port Outbox. `is_gone` says whether the process behind a holder has certainly ended."""
+
+    def __init__(self, connection: Connection, now: Callable[[], datetime], is_gone: Callable[[str], bool]) -> None:
+        super().__init__(connection)
+        self._now, self._is_gone = now, is_gone
+
+    def claim(self, name: str, holder: str, span: timedelta) -> Receiver | None:
+        """See the port. The row stays locked to the end of the transaction, so that one process alone gets it."""
+        row = self._connection.execute(select(receiver).where(receiver.c.name == name).with_for_update()).first()
+        if row is None:
+            raise ValueError(f"no receiver {name}")
+        now = self._now()
+        if not may_claim(row.claimed_by, row.claimed_until, holder, now, self._is_gone):
+            return None
+        values = {"claimed_by": holder, "claimed_until": now + span}
+        self._connection.execute(update(receiver).where(receiver.c.name == name).values(values))
+        return _make_receiver(row)
+
+    def release(self, name: str, holder: str) -> None:
+        """See the port."""
+        mine = (receiver.c.name == name, receiver.c.claimed_by == holder)
+        self._connection.execute(update(receiver).where(*mine).values(claimed_by=None, claimed_until=None))
+
+    def save_receiver(self, receiver: Receiver) -> None:
+        """See the port."""
+        values = {name: value for name, value in vars(receiver).items() if name != "failure"}
+        self._upsert("receiver", values | list_failure(receiver.failure), ("name",))
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        """See the port."""
+        values = {name: getattr(delivery, name) for name in ("receiver", *_COLUMNS)}
+        self._upsert(
+            "delivery", {**values, "notification": _write_notification(delivery.notification)}, ("receiver", "topic")
+        )
+
+    def forget_delivery(self, receiver: str, topic: str) -> None:
+        """See the port."""
+        self._connection.execute(delete(delivery).where(delivery.c.receiver == receiver, delivery.c.topic == topic))
+
+    def forget_receivers(self, before: datetime) -> None:
+        """See the port."""
+        old = select(receiver.c.name).where(receiver.c.cursor_at < before)
+        self._connection.execute(delete(delivery).where(delivery.c.receiver.in_(old)))
+        self._connection.execute(delete(receiver).where(receiver.c.cursor_at < before))
+
+    def _upsert(self, name: str, values: Mapping[str, object], keys: tuple[str, ...]) -> None:
+        table = {"receiver": receiver, "delivery": delivery}[name]
+        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        statement = insert.values(values).on_conflict_do_update(index_elements=list(keys), set_=dict(values))
+        self._connection.execute(statement)
+
+
+def may_claim(
+    claimed_by: str | None, until: datetime | None, holder: str, now: datetime, is_gone: Callable[[str], bool]
+) -> bool:
+    """Whether a receiver that was claimed so may be claimed by this holder."""
+    if claimed_by is None or until is None or claimed_by == holder:
+        return True
+    return until <= now or is_gone(claimed_by)
+
+
+def _make_receiver(row: Row[Any]) -> Receiver:
+    return Receiver(
+        row.name,
+        row.cursor,
+        row.cursor_at,
+        row.failures,
+        row.retry_at,
+        row.delivered_at,
+        make_failure((row.failure_code, row.failure_message, row.failure_fix)),
+    )
+
+
+def _make_delivery(row: Row[Any]) -> Delivery:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    return Delivery(receiver=row.receiver, notification=_read_notification(row.notification), **values)
+
+
+def _write_notification(notification: Notification) -> dict[str, Detail]:
+    """Return a notification as a flat object; its subjects, which are names without line breaks, one in each line."""
+    values = dict(vars(notification))
+    values["subjects"] = "\n".join(notification.subjects)
+    for name in _TIMES:
+        values[name] = None if values[name] is None else values[name].isoformat()
+    return values
+
+
+def _read_notification(found: Mapping[str, Any]) -> Notification:
+    values = dict(found)
+    for name in _TIMES:
+        values[name] = None if values[name] is None else datetime.fromisoformat(values[name])
+    values["subjects"] = tuple(filter(None, values["subjects"].split("\n")))
+    values["kind"], values["severity"] = NotificationKind(values["kind"]), Severity(values["severity"])
+    values["phase"] = None if values["phase"] is None else Phase(values["phase"])
+    return Notification(**values)

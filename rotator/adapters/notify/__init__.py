@@ -1,0 +1,1 @@
+"""Receivers of notifications: each module sends to one kind."""

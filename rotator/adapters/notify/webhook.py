@@ -1,0 +1,82 @@
+"""Notifications by webhook: a POST of a JSON document, signed by the rules of Standard Webhooks.
+
+`webhook-id` is the delivery's id, the same however often it is sent. The signature is over the id, the time of sending
+and the body, so that a receiver can refuse what was changed, or is old.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+
+import requests
+
+from rotator.adapters.http import HttpOptions
+from rotator.adapters.single_request import find_host, send_once
+from rotator.domain.notification import Notification
+from rotator.domain.secret_value import SecretValue
+from rotator.domain.telling import Habits
+from rotator.errors import DeliveryError
+from rotator.ports.clock import Clock
+
+PREFIX = "whsec_"
+_REFUSALS = (400, 413, 415, 422)
+"""A receiver that answers so does not take this message, and may take others."""
+
+Render = Callable[[Notification, str], bytes]
+"""Makes the body from a notification and the delivery's id."""
+
+
+class WebhookNotifier:
+    """The port Notifier. Without a secret nothing is signed."""
+
+    def __init__(
+        self,
+        name: str,
+        habits: Habits,
+        events: frozenset[str],
+        url: SecretValue,
+        secret: SecretValue | None,
+        http: HttpOptions,
+        clock: Clock,
+        render: Render,
+    ) -> None:
+        self.name, self.habits, self.events = name, habits, events
+        self._url, self._secret, self._http, self._clock, self._render = url, secret, http, clock, render
+
+    def check(self) -> None:
+        """See the port. Its address was checked when the settings were read."""
+
+    def send(self, notification: Notification, delivery_id: str) -> str:
+        """See the port."""
+        body = self._render(notification, delivery_id)
+        headers = {"Content-Type": "application/json", "User-Agent": "rotator", **self._sign(delivery_id, body)}
+
+        def post(session: requests.Session, url: str) -> requests.Response:
+            return session.post(url, data=body, headers=headers)
+
+        answer = send_once(self._http, self._url, post)
+        if answer.is_good:
+            return f"HTTP {answer.status}"
+        fix = answer.fix or "Check the receiver's url in notify, and what the service behind it says."
+        code = "delivery_refused" if answer.status is not None else answer.code
+        raise DeliveryError(answer.message, code=code, fix=fix, is_refusal=answer.status in _REFUSALS)
+
+    def _sign(self, delivery_id: str, body: bytes) -> dict[str, str]:
+        moment = str(int(self._clock.now().timestamp()))
+        headers = {"webhook-id": delivery_id, "webhook-timestamp": moment}
+        if self._secret is None:
+            return headers
+        return {**headers, "webhook-signature": make_signature(self._secret, delivery_id, moment, body)}
+
+    def __repr__(self) -> str:
+        return f"WebhookNotifier({self.name!r}, {find_host(self._url)!r})"
+
+
+def make_signature(secret: SecretValue, delivery_id: str, moment: str, body: bytes) -> str:
+    """Return the header: version 1 is HMAC-SHA256 over `id.timestamp.body`, in base64."""
+    key = base64.b64decode(secret.reveal().removeprefix(PREFIX))
+    signed = f"{delivery_id}.{moment}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"

@@ -1,0 +1,52 @@
+"""What a cause that is to be told does to ManagedPats, and what is known of why: by our own records alone."""
+
+from __future__ import annotations
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.notification import Affected
+from rotator.domain.telling import Notice
+from rotator.engine.noticing import name_organization, name_vault
+from rotator.ports.database import Reading
+
+
+def find_affected(reading: Reading, notice: Notice) -> Affected:
+    """Return how many ManagedPats wait because of it, when the first of them expires, and why, if that is known."""
+    kind, subjects = notice.cause.kind, set(notice.subjects)
+    if kind is ConditionKind.RECEIVER_FAILING:
+        failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
+        return Affected(failure=next(filter(None, failures), None))
+    pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
+    first = min((pat.valid_to for pat in pats if pat.has_pat), default=None)
+    return Affected(len(pats), first, _find_failure(reading, notice, pats))
+
+
+def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:
+    """Return what the condition would be about if it kept this ManagedPat waiting; None if it keeps none."""
+    match kind:
+        case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
+            return pat.account
+        case ConditionKind.ORGANIZATION_DOWN:
+            return name_organization((pat.account, pat.organization))
+        case ConditionKind.VAULT_DOWN:
+            return name_vault(pat)
+        case (
+            ConditionKind.ROTATION_FAILING
+            | ConditionKind.ROTATION_BLOCKED
+            | ConditionKind.CLONES_ABANDONED
+            | ConditionKind.LIFETIME_SHORTENED
+            | ConditionKind.PROBE_FAILING
+        ):
+            return pat.name
+        case _:
+            return None
+
+
+def _find_failure(reading: Reading, notice: Notice, pats: list[ManagedPat]) -> Failure | None:
+    kind = notice.cause.kind
+    if kind is ConditionKind.SIGN_IN_NEEDED:
+        return reading.sign_ins.load(notice.subjects[0]).refusal
+    if kind not in (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED):
+        return None
+    failures = [pat.last_failure for pat in pats if pat.last_failure is not None]
+    return next((found for found in failures if found.code == notice.cause.code), next(iter(failures), None))

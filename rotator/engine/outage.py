@@ -1,0 +1,84 @@
+"""What the daemon keeps in memory about deliveries, for as long as the database cannot: and how it tells without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.events.deliveries import ReceiverFailed
+from rotator.domain.events.places import DatabaseLost, DatabaseRestored
+from rotator.domain.managed_pat import Failure
+from rotator.domain.notification import Affected, make_notification
+from rotator.domain.telling import Notice, Phase, Told, find_notices
+from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
+from rotator.errors import DatabaseError, RotatorError
+from rotator.ports.notifier import Notifier
+
+DATABASE = "database"
+
+
+@dataclass
+class DeliveryMemory:
+    """`sent` are the ids that a receiver took and that could not be noted yet: they are not sent again.
+
+    `down_since` is when the database was lost, and `told` what each receiver was told about that. `ids` are those of
+    messages that a receiver has not taken yet. `checked` are the receivers that were looked at since the start.
+    """
+
+    sent: set[str] = field(default_factory=set)
+    down_since: datetime | None = None
+    failure: Failure | None = None
+    told: dict[str, Told] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
+
+
+def note_outage(run: RunContext, notifiers: Iterable[Notifier], memory: DeliveryMemory, error: DatabaseError) -> None:
+    """Tell directly that the database cannot be used, when that has lasted for long enough for a receiver."""
+    if memory.down_since is None:
+        memory.down_since = run.services.clock.now()
+        run.progress(DatabaseLost(code=error.code, message=error.message), DATABASE)
+    memory.failure = Failure(error.code, error.message, error.fix)
+    condition = Condition(ConditionKind.DATABASE_DOWN, DATABASE, memory.down_since, code=error.code)
+    _tell(run, notifiers, memory, (condition,))
+
+
+def note_database(run: RunContext, notifiers: Iterable[Notifier], memory: DeliveryMemory) -> None:
+    """Tell those that heard of it that the database can be used again."""
+    if memory.down_since is not None:
+        memory.down_since = None
+        run.progress(DatabaseRestored(), DATABASE)
+    if memory.told:
+        _tell(run, notifiers, memory, ())
+
+
+def _tell(
+    run: RunContext, notifiers: Iterable[Notifier], memory: DeliveryMemory, lasting: tuple[Condition, ...]
+) -> None:
+    now = run.services.clock.now()
+    for notifier in notifiers:
+        told = memory.told.get(notifier.name)
+        for notice in find_notices([] if told is None else [told], lasting, notifier.habits, now):
+            _send(run, notifier, memory, notice, now)
+
+
+def _send(run: RunContext, notifier: Notifier, memory: DeliveryMemory, notice: Notice, now: datetime) -> None:
+    notification = make_notification(notice, Affected(failure=memory.failure), now)
+    run.services.stop.check()
+    delivery_id = memory.ids.setdefault(notifier.name, run.services.entropy.make_id())
+    try:
+        with naming_bugs("the other receivers were told"):
+            notifier.send(notification, delivery_id)
+    except RotatorError as error:
+        run.progress(ReceiverFailed(code=error.code, message=error.message), notifier.name)
+        return
+    del memory.ids[notifier.name]
+    if notice.phase is Phase.OVER:
+        del memory.told[notifier.name]
+    else:
+        memory.told[notifier.name] = Told(
+            notice.cause, notice.phase, frozenset(notice.subjects), now, notice.messages, notice.repeats
+        )

@@ -1,0 +1,100 @@
+"""The receivers of notifications: made from the settings, told by the daemon's job or at the end of a run, tested."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rotator.documents.notification import ReceiverTest, make_notification_document
+from rotator.domain.events.daemon import JobFailed
+from rotator.domain.events.event import Severity
+from rotator.domain.job_run import JobName
+from rotator.domain.notification import Notification, make_test
+from rotator.domain.telling import Habits
+from rotator.engine.delivering import deliver
+from rotator.engine.isolating import naming_bugs
+from rotator.engine.outage import DeliveryMemory
+from rotator.errors import ConfigError, DeliveryError, RotatorError, StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from rotator.engine.context import RunContext
+    from rotator.ports.notifier import Notifier
+    from rotator.settings.policy_checks import Finding
+    from rotator.settings.sections.notify import NotifySettings
+    from rotator.wiring.installation import Installation
+
+
+def make_notifiers(installation: Installation) -> tuple[Notifier, ...]:
+    """Return the receivers of the settings. ConfigError for a secret that is missing."""
+    return tuple(_make_notifier(installation, receiver) for receiver in installation.settings.notify)
+
+
+def _make_notifier(installation: Installation, receiver: NotifySettings) -> Notifier:
+    habits = Habits(receiver.repeat, receiver.down_after, Severity(receiver.min_severity))
+    events, url, http = frozenset(receiver.events), installation.resolve(receiver.url), installation.make_http()
+    if receiver.kind == "webhook":
+        from rotator.adapters.notify.webhook import WebhookNotifier
+
+        secret = None if receiver.secret is None else installation.resolve(receiver.secret)
+        return WebhookNotifier(receiver.name, habits, events, url, secret, http, installation.clock, _render)
+    from rotator.adapters.notify.apprise import AppriseNotifier
+
+    return AppriseNotifier(receiver.name, habits, events, url, http, os.environ)
+
+
+def _render(notification: Notification, delivery_id: str) -> bytes:
+    return json.dumps(make_notification_document(notification, delivery_id), ensure_ascii=False).encode()
+
+
+def deliver_at_end(run: RunContext, notifiers: Sequence[Notifier]) -> None:
+    """Deliver what there is at the end of a run that no daemon does. What goes wrong is told, and raises nothing."""
+    try:
+        with naming_bugs("the run is over all the same"):
+            deliver(run, notifiers, DeliveryMemory())
+    except RotatorError as error:
+        failed = JobFailed(code=error.code, message=error.message, failures=1, retry_seconds=0)
+        run.progress(failed, JobName.DELIVER.value)
+    except StoppedError:
+        return  # what waits is delivered by the next run
+
+
+def try_receivers(installation: Installation, name: str | None) -> Iterator[ReceiverTest]:
+    """Send a test to each receiver, or to the named one. UsageError when there is none."""
+    notifiers = make_notifiers(installation)
+    chosen = [notifier for notifier in notifiers if name in (None, notifier.name)]
+    if not chosen:
+        known = ", ".join(notifier.name for notifier in notifiers)
+        raise UsageError(
+            "the settings name no receiver" if name is None else f'"{name}" is no receiver of the settings',
+            fix=f"There are: {known}." if known else "Add one under `notify` in the settings.",
+        )
+    for notifier in chosen:
+        try:
+            with naming_bugs("the other receivers were tried"):
+                made = make_test(notifier.name, socket.gethostname(), installation.clock.now())
+                yield ReceiverTest(notifier.name, answer=notifier.send(made, _make_id(installation)))
+        except RotatorError as error:
+            yield ReceiverTest(notifier.name, error=error)
+
+
+def find_unusable_receivers(installation: Installation) -> Iterable[Finding]:
+    """Find receivers that cannot be used at all, for `config check`: where each stands, and what is wrong.
+
+    One whose address is not on this host is not looked at.
+    """
+    for index, receiver in enumerate(installation.settings.notify):
+        try:
+            _make_notifier(installation, receiver).check()
+        except ConfigError:
+            continue
+        except DeliveryError as error:
+            yield ("notify", index, "url"), f"{error.message}. {error.fix}"
+
+
+def _make_id(installation: Installation) -> str:
+    from rotator.adapters.clock import SystemEntropy
+
+    return SystemEntropy().make_id()

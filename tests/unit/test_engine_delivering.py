@@ -1,0 +1,404 @@
+"""Deliver notifications: at least once, with one id, whatever dies or is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event, Severity
+from rotator.domain.events.places import (
+    AuditBroken,
+    DatabaseLost,
+    SignInEndForeseen,
+    SignInLapsed,
+    SignInRestored,
+    VaultDown,
+)
+from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
+from rotator.domain.notification import NotificationKind
+from rotator.domain.telling import Habits
+from rotator.engine.auditing import record
+from rotator.engine.delivering import CLAIMED_FOR, FIRST_RETRY, MOST_AT_ONCE, MOVE_CURSOR_AFTER, deliver
+from rotator.engine.outage import DeliveryMemory
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, StoppedError
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.notifier import UNUSABLE
+from tests.support.engine import ACCOUNT, NAME, VAULT, make_world
+from tests.support.engine_fakes import CommitFault, ProcessDied
+from tests.support.receivers import ScriptedNotifier
+
+DOWN = DeliveryError("ops does not answer", code="connection_refused", fix="Bring it back.")
+REFUSED = DeliveryError("ops answered HTTP 400", code="delivery_refused", is_refusal=True)
+LAPSED = SignInLapsed(code="sign_in_expired")
+
+
+class Post:
+    """Receivers, and the process that delivers to them; what it remembers is lost with it."""
+
+    def __init__(self, *notifiers: ScriptedNotifier) -> None:
+        self.world = make_world()
+        self.ops = ScriptedNotifier()
+        self.notifiers = notifiers or (self.ops,)
+        self.memory = DeliveryMemory()
+
+    def begin(self, event: Event, subject: str = ACCOUNT) -> None:
+        """Something happens."""
+        with self.world.database.begin() as work:
+            record(work, self.world.make_run(), subject, event, self.world.clock.now())
+
+    def deliver(self) -> dict[str, int]:
+        """One job of the daemon."""
+        return dict(deliver(self.world.make_run(), self.notifiers, self.memory).counts)
+
+    def restart(self) -> None:
+        """The process is another one now."""
+        self.world.database.revive()
+        self.memory = DeliveryMemory()
+
+    def list_events(self, name: str) -> list[str]:
+        """The subjects of the events of that name in the audit log."""
+        with self.world.database.read() as reading:
+            found = reading.audit.load_newest(1000, AuditFilter(event=name))
+        return [event.entry.subject for event in found]
+
+    def list_kinds(self) -> set[ConditionKind]:
+        """The conditions that last."""
+        with self.world.database.read() as reading:
+            return {found.kind for found in reading.conditions.load()}
+
+
+@pytest.fixture
+def post() -> Iterator[Post]:
+    """One receiver, known for a while."""
+    made = Post()
+    made.deliver()
+    yield made
+    made.world.check_promises(repr([item.sent for item in made.notifiers]))
+
+
+def test_condition_is_told_once_and_when_it_is_over(post: Post) -> None:
+    """What waits, until when, why and what to do is in it; the audit log says who was told."""
+    post.world.add_managed("other", days_left=2)
+    post.begin(LAPSED)
+    assert post.deliver() == {"delivered": 1}
+    assert post.deliver() == {}
+    post.begin(SignInRestored())
+    assert post.deliver() == {"delivered": 1}
+    assert post.ops.heard == [("sign_in_needed", "began"), ("sign_in_needed", "over")]
+    told = post.ops.sent[0][1]
+    assert told.title == "Build-bot must sign in again (sign_in_expired); 2 PATs wait, the first expires in 2d"
+    assert (told.waiting, told.command) == (2, f"rotator login {ACCOUNT}")
+    assert len(set(post.ops.ids)) == 2
+    assert post.list_events("notification_delivered") == ["ops", "ops"]
+
+
+def test_idle_look_writes_nothing(post: Post) -> None:
+    post.begin(LAPSED)
+    post.deliver()
+    before = post.world.database.begun
+    for _ in range(5):
+        post.world.advance(minutes=1)
+        post.deliver()
+    assert post.world.database.begun == before
+
+
+def test_new_receiver_starts_at_the_head_and_hears_what_lasts(post: Post) -> None:
+    """No event of long ago, but what is wrong now; an event after that is told, with what the runbook says."""
+    foreseen = SignInEndForeseen(days=3, ends_at=post.world.clock.now())
+    post.begin(foreseen)
+    post.begin(LAPSED)
+    new = ScriptedNotifier("new")
+    post.notifiers = (new,)
+    post.deliver()
+    assert new.heard == [("sign_in_needed", "began")]
+    post.begin(foreseen)
+    post.deliver()
+    assert new.heard[1:] == [("sign_in_end_foreseen", None)]
+    assert new.sent[1][1].kind is NotificationKind.EVENT
+    assert new.sent[1][1].title == "The sign-in of build-bot ends soon"
+
+
+def test_receiver_hears_each_event_that_it_asks_for_in_order(post: Post) -> None:
+    post.ops.events = frozenset({"rotation_completed"})
+    for number in range(MOST_AT_ONCE + 5):
+        post.begin(RotationCompleted(), f"pat-{number}")
+    assert post.deliver() == {"delivered": MOST_AT_ONCE}
+    assert post.deliver() == {"delivered": 5}
+    assert [item.subjects[0] for _, item in post.ops.sent] == [f"pat-{number}" for number in range(MOST_AT_ONCE + 5)]
+
+
+def test_nobody_is_told_of_deliveries(post: Post) -> None:
+    """However a receiver asks for it."""
+    post.ops.events = frozenset({"notification_delivered", "receiver_failed", "notification_refused"})
+    post.begin(LAPSED)
+    for _ in range(3):
+        post.deliver()
+    assert post.ops.heard == [("sign_in_needed", "began")]
+
+
+def test_receiver_that_is_down_hears_later_and_the_others_hear_of_it() -> None:
+    """Tried at growing gaps, with one id; what happened meanwhile comes after it."""
+    ops, backup = ScriptedNotifier(), ScriptedNotifier("backup", Habits(down_after=timedelta(hours=1)))
+    post = Post(ops, backup)
+    post.deliver()
+    ops.errors = [DOWN] * 6
+    post.begin(LAPSED)
+    tries: list[int] = []
+    for minute in range(120):
+        post.deliver()
+        if ops.tries > len(tries):
+            tries.append(minute)
+        if minute == 30:
+            post.begin(SignInRestored())
+        post.world.advance(minutes=1)
+    assert tries[:6] == [0, 1, 2, 4, 8, 16]
+    assert ops.heard == [("sign_in_needed", "began"), ("sign_in_needed", "over")]
+    assert backup.heard == [("sign_in_needed", "began"), ("sign_in_needed", "over")]
+    assert post.list_events("receiver_failed") == ["ops"]
+    assert post.list_events("receiver_restored") == ["ops"]
+    ops.errors = [DOWN] * 99
+    post.begin(LAPSED)
+    for _ in range(180):
+        post.deliver()
+        post.world.advance(minutes=1)
+    assert backup.heard[2:] == [("sign_in_needed", "began"), ("receiver_failing", "began")]
+    assert ConditionKind.RECEIVER_FAILING in post.list_kinds()
+    post.notifiers = (backup,)
+    post.deliver()
+    assert backup.heard[4:] == [("receiver_failing", "over")] or (
+        post.deliver() and backup.heard[4:] == [("receiver_failing", "over")]
+    )
+    assert post.list_events("receiver_dropped") == ["ops"]
+
+
+def test_notification_that_a_receiver_never_takes_is_set_aside(post: Post) -> None:
+    """It holds up no other; it is named in the audit log, and the next about the same is tried again."""
+    post.ops.refuses = lambda item: item.name == "rotation_blocked"
+    post.begin(RotationBlocked(code="denied", message="no"), "pat-1")
+    for _ in range(10):
+        post.deliver()
+        post.world.advance(hours=1)
+    assert post.ops.heard == []
+    post.begin(LAPSED)
+    for _ in range(10):
+        post.deliver()
+        post.world.advance(hours=1)
+    assert post.ops.heard == [("sign_in_needed", "began")]
+    assert post.list_events("notification_refused") == ["ops"]
+    assert ConditionKind.RECEIVER_FAILING not in post.list_kinds()
+    tries = post.ops.tries
+    post.deliver()
+    assert post.ops.tries == tries
+    post.ops.refuses = lambda _: False
+    for _ in range(24):
+        post.world.advance(hours=1)
+        post.deliver()
+    assert ("rotation_blocked", "lasts") in post.ops.heard
+
+
+def test_event_that_is_refused_is_set_aside_and_the_next_is_told(post: Post) -> None:
+    post.ops.events = frozenset({"rotation_completed"})
+    post.ops.errors = [REFUSED] * 3
+    for name in ("pat-1", "pat-2"):
+        post.begin(RotationCompleted(), name)
+    for _ in range(4):
+        post.deliver()
+        post.world.advance(hours=1)
+    assert [item.subjects for _, item in post.ops.sent] == [("pat-2",)]
+    assert post.list_events("notification_refused") == ["ops"]
+
+
+def test_event_that_cannot_be_read_is_set_aside(post: Post) -> None:
+    """Those after it are told."""
+    post.ops.events = frozenset({"rotation_completed"})
+    for name in ("pat-1", "pat-2"):
+        post.begin(RotationCompleted(), name)
+    number = post.world.database.spoil("pat-1")
+    assert post.deliver() == {"delivered": 1}
+    assert [item.subjects for _, item in post.ops.sent] == [("pat-2",)]
+    assert post.list_events("notification_refused") == ["ops"]
+    assert number > 0
+
+
+def test_receiver_that_cannot_be_used_is_a_condition_from_the_start() -> None:
+    """Before there is anything to tell; over when it can be used after a restart."""
+    ops = ScriptedNotifier()
+    ops.unusable = DeliveryError("no plugin takes the url", code=UNUSABLE, fix="Correct it.")
+    post = Post(ops)
+    post.deliver()
+    assert ConditionKind.RECEIVER_FAILING in post.list_kinds()
+    post.restart()
+    ops.unusable = None
+    post.world.advance(minutes=5)
+    post.deliver()
+    assert ConditionKind.RECEIVER_FAILING not in post.list_kinds()
+    assert post.list_events("receiver_restored") == ["ops"]
+
+
+def test_receiver_hears_only_what_is_grave_enough(post: Post) -> None:
+    post.ops.habits = Habits(min_severity=Severity.CRITICAL)
+    post.begin(LAPSED)
+    post.begin(AuditBroken(sequence=3), "audit_log")
+    post.deliver()
+    assert post.ops.heard == [("audit_broken", "began")]
+
+
+def test_cursor_moves_on_when_nothing_is_told(post: Post) -> None:
+    """So that a receiver which asks for more is not told of all the past."""
+    for number in range(5):
+        post.begin(RotationCompleted(), f"pat-{number}")
+    post.world.advance(seconds=MOVE_CURSOR_AFTER.total_seconds())
+    post.deliver()
+    post.ops.events = frozenset({"rotation_completed"})
+    post.deliver()
+    assert post.ops.sent == []
+
+
+def test_database_that_was_restored_leaves_no_cursor_beyond_its_end(post: Post) -> None:
+    restore = post.world.database.back_up()
+    for _ in range(5):
+        post.begin(RotationCompleted(), NAME)
+    post.world.advance(seconds=MOVE_CURSOR_AFTER.total_seconds())
+    post.deliver()
+    with post.world.database.read() as reading:
+        kept = reading.outbox.load_receivers()[0]
+    restore()
+    with post.world.database.begin() as work:
+        work.outbox.save_receiver(kept)
+    post.deliver()
+    post.begin(SignInEndForeseen(days=3, ends_at=post.world.clock.now()))
+    post.deliver()
+    assert post.ops.heard == [("sign_in_end_foreseen", None)]
+
+
+def test_one_process_delivers_while_another_is_at_it(post: Post) -> None:
+    """Another one that comes in the middle sends nothing; after the claim is over it sends what is left."""
+    other = ScriptedNotifier()
+    counts = []
+    post.ops.meet = lambda when: counts.append(
+        deliver(post.world.make_run(), (other,), DeliveryMemory()).counts if when == "before" else {}
+    )
+    post.begin(LAPSED)
+    assert post.deliver() == {"delivered": 1}
+    assert (other.sent, counts) == ([], [{}, {}])
+
+    post.ops.meet = lambda _: post.world.database.die()
+    post.begin(SignInRestored())
+    with pytest.raises(ProcessDied):
+        post.deliver()
+    post.restart()
+    post.notifiers = (other,)
+    assert post.deliver() == {}
+    post.world.advance(seconds=CLAIMED_FOR.total_seconds() + 1)
+    assert post.deliver() == {"delivered": 1}
+    assert other.heard == [("sign_in_needed", "over")]
+
+
+@pytest.mark.parametrize("fault", CommitFault)
+def test_nothing_is_lost_when_the_process_dies_at_any_commit(fault: CommitFault) -> None:
+    """Every transaction of a delivery goes wrong once and the process with it; what comes twice has the same id."""
+    number = died = 0
+    while True:
+        number += 1
+        post = Post()
+        post.deliver()
+        post.ops.events = frozenset({"rotation_completed"})
+        post.begin(LAPSED)
+        post.begin(RotationCompleted(), NAME)
+        post.world.database.faults[post.world.database.begun + number] = fault
+        try:
+            post.deliver()
+        except (DatabaseUnreachableError, DatabaseLockedError):
+            died += 1
+        if post.world.database.faults:
+            break
+        for _ in range(3):
+            post.restart()
+            post.world.advance(minutes=10)
+            post.deliver()
+        assert {name for name, _ in post.ops.heard} == {"sign_in_needed", "rotation_completed"}, number
+        assert len(set(post.ops.ids)) == 2, (number, post.ops.heard)
+    assert died >= 4
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nothing_is_lost_when_the_process_dies_while_it_sends(post: Post, when: str) -> None:
+    """After the receiver took it, it comes again, with the same id."""
+
+    def die(moment: str) -> None:
+        if moment == when:
+            post.world.database.die()
+
+    post.ops.meet = die
+    post.begin(LAPSED)
+    with pytest.raises(ProcessDied):
+        post.deliver()
+    post.ops.meet = lambda _: None
+    post.restart()
+    post.world.advance(minutes=10)
+    assert post.deliver() == {"delivered": 1}
+    assert len(post.ops.sent) == (1 if when == "before" else 2)
+    assert len(set(post.ops.ids)) == 1
+
+
+def test_what_was_sent_and_could_not_be_noted_is_not_sent_again_by_the_same_process(post: Post) -> None:
+    """A full disk is no reason to say the same every half minute."""
+    post.begin(LAPSED)
+    taken = post.world.database.begun
+    post.world.database.faults[taken + 2] = CommitFault.DROPPED
+    with pytest.raises(DatabaseUnreachableError):
+        post.deliver()
+    assert len(post.ops.sent) == 1
+    post.deliver()
+    assert len(post.ops.sent) == 1
+    assert post.list_events("notification_delivered") == ["ops"]
+
+
+def test_lost_database_is_told_directly_and_once() -> None:
+    """When it has lasted for long enough, and when it is over; with one id until the receiver took it."""
+    ops = ScriptedNotifier(habits=Habits(down_after=timedelta(minutes=10)))
+    post = Post(ops)
+    post.deliver()
+    ops.errors = [DOWN, None]
+    for _ in range(60):
+        post.world.database.lost_reads = 1
+        with pytest.raises(DatabaseUnreachableError):
+            post.deliver()
+        post.world.advance(minutes=1)
+    assert ops.heard == [("database_down", "began")]
+    assert ops.tries == 2
+    post.deliver()
+    post.deliver()
+    assert ops.heard == [("database_down", "began"), ("database_down", "over")]
+    assert [name for name, _ in post.world.told if name.startswith("database")] == [
+        "database_lost",
+        "database_restored",
+    ]
+    assert DatabaseLost.type.begins is ConditionKind.DATABASE_DOWN
+
+
+def test_nothing_is_sent_after_a_stop(post: Post) -> None:
+    """What was noted waits for the next process."""
+    post.begin(LAPSED)
+    post.begin(VaultDown(code="read_timeout"), VAULT)
+    post.world.advance(hours=1)
+
+    def stop(when: str) -> None:
+        if when == "after":
+            post.world.stop.set()
+
+    post.ops.meet = stop
+    with pytest.raises(StoppedError):
+        post.deliver()
+    assert len(post.ops.sent) == 1
+    assert FIRST_RETRY < CLAIMED_FOR
+
+
+def test_without_receivers_nothing_is_read() -> None:
+    post = Post()
+    post.notifiers = ()
+    post.world.database.lost_reads = 1
+    assert post.deliver() == {}
