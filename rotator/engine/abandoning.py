@@ -18,9 +18,9 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.freezing import freeze
 from rotator.engine.losses import make_alert
-from rotator.engine.provenance import find_behind, is_written_over
+from rotator.engine.provenance import find_behind, is_written_by, is_written_over
 from rotator.engine.reading import fetch_history, fetch_newest
-from rotator.engine.restoring import Restored, make_kept, restore_committed
+from rotator.engine.restoring import Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
@@ -78,7 +78,7 @@ def revoke_clone(held: ClaimedPat) -> None:
     """
     rotation = held.rotation
     if rotation.tried_store:
-        if restore_committed(held) is Restored.KEPT and rotation.has_predecessor:
+        if restore_committed(held) is Restored.KEPT and rotation.has_predecessor and _is_served(held):
             raise make_kept(held.pat)
     else:
         _freeze_if_served(held)
@@ -98,6 +98,12 @@ def revoke_clone(held: ClaimedPat) -> None:
         pat=explain_failure(held, rotation.failure),
         pending=make_pending(held, kind, clone, rotation.new_valid_to, rotation.id),
     )
+
+
+def _is_served(held: ClaimedPat) -> bool:
+    """Whether the late write that consumers read is that of this rotation, and not of an earlier one."""
+    latest = find_late_write(held.run, held.pat)
+    return latest is not None and is_written_by(latest.version, held.rotation)
 
 
 def leave_clone(held: ClaimedPat) -> None:

@@ -16,12 +16,14 @@ from itertools import takewhile
 
 from rotator.domain.events.rotations import UnknownIntentFound
 from rotator.domain.intent import Intent, read_intents, write_intents
-from rotator.domain.managed_pat import Failure, Pat
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.accounting import get_ids, load_keepers
-from rotator.engine.claiming import ClaimedPat
+from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.clocks import list_moments
+from rotator.engine.context import RunContext
+from rotator.engine.listing import ServerView
 from rotator.engine.provenance import find_behind, is_written_over
 from rotator.engine.reading import fetch_history
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
@@ -57,6 +59,18 @@ def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: I
         if intent.rotation_id not in known and look is not None:
             found = UnknownIntentFound(lost_rotation_id=intent.rotation_id, planned_valid_to=intent.planned_valid_to)
             held.begin_attempt(_make_lost(held, intent, look), found)
+
+
+def enter_lost(run: RunContext, rebuilt: Iterable[ManagedPat]) -> None:
+    """Enter what the vault names beside the values of records that were rebuilt: this database lost it.
+
+    What that minted may have any name, as an update gives another one, so it is compared with all that is listed.
+    """
+    view = ServerView(run)
+    for pat in rebuilt:
+        listing = view.fetch_listing(pat.account, pat.organization)
+        with claimed(run, pat.name) as held:
+            enter_unknown(held, fetch_history(run.services.secrets, held.location), listing.pats)
 
 
 def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: tuple[Pat, ...]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
+from itertools import takewhile
 
 from rotator.domain.managed_pat import ManagedPat, make_place
 from rotator.domain.rotation import Rotation, RotationState
@@ -94,6 +95,17 @@ def is_written_over(versions: Iterable[SecretVersion], authorization_id: str) ->
             return is_foreign
         is_foreign = is_foreign or ROTATION_TAG not in version.tags
     return False
+
+
+def split_at_listed(
+    versions: Iterable[SecretVersion], listed_ids: Collection[str]
+) -> tuple[tuple[SecretVersion, ...], SecretVersion | None]:
+    """Return the newest version whose PAT is listed, and newer ones of ours; none older than a foreign version."""
+    ours = tuple(takewhile(lambda version: ROTATION_TAG in version.tags, versions))
+    for number, version in enumerate(ours):
+        if version.tags.get(AUTHORIZATION_TAG) in listed_ids:
+            return ours[:number], version
+    return ours, None
 
 
 def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:

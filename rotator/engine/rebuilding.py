@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
 
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import SecretRead
@@ -16,8 +15,9 @@ from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.clocks import find_latest
 from rotator.engine.context import RunContext
+from rotator.engine.intents import enter_lost
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.provenance import Provenance, Writer, find_writer_name
+from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
 from rotator.engine.reading import fetch_history
 from rotator.engine.replacing import identify
 from rotator.engine.tags import (
@@ -113,6 +113,7 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             before = item.before.authorization_id if item.before else None
             rebuilt = InventoryRebuilt(authorization_id=item.record.authorization_id, before=before)
             record(work, run, item.record.name, rebuilt, now)
+    enter_lost(run, [item.record for item in plan.news])
 
 
 def _check_newest(run: RunContext, item: Found) -> None:
@@ -223,7 +224,10 @@ class _Look:
         self, location: SecretLocation, name: str, versions: tuple[SecretVersion, ...], listing: Listing
     ) -> Found | Refusal:
         """Find what the versions of one secret say about its record, or why only a person can tell."""
-        before, (newer, version) = self.records.get(name), _split(versions, listing)
+        before, (newer, version) = (
+            self.records.get(name),
+            split_at_listed(versions, {pat.authorization_id for pat in listing.pats}),
+        )
         gone = self._drop_known(location, newer)
         recorded = before.authorization_id if before is not None else None
         pat = listing.find(version.tags[AUTHORIZATION_TAG] if version is not None else recorded)
@@ -311,17 +315,6 @@ def _list_ours(versions: tuple[SecretVersion, ...], before: ManagedPat | None) -
     """Return the PATs of one ManagedPat that its secret's versions and its record name."""
     recorded = before.authorization_id if before is not None else None
     return frozenset({recorded, *(version.tags.get(AUTHORIZATION_TAG) for version in versions)})
-
-
-def _split(
-    versions: tuple[SecretVersion, ...], listing: Listing
-) -> tuple[tuple[SecretVersion, ...], SecretVersion | None]:
-    """Return the newest version whose PAT is listed, and newer ones of ours; none older than a foreign version."""
-    ours = tuple(takewhile(lambda version: ROTATION_TAG in version.tags, versions))
-    for number, version in enumerate(ours):
-        if listing.find(version.tags.get(AUTHORIZATION_TAG)) is not None:
-            return ours[:number], version
-    return ours, None
 
 
 def _make_record(

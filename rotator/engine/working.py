@@ -104,7 +104,8 @@ class PatWork:
                 raise make_overlap_error(held.pat.name)  # by another run, since a person's command looked
             return
         now, decision = self.run.services.clock.now(), self._decide(held)
-        is_wanted = held.pat.state is ManagedPatState.ACTIVE and not is_waiting(held.pat, now)
+        # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try.
+        is_wanted = held.pat.state is ManagedPatState.ACTIVE and (is_kept or not is_waiting(held.pat, now))
         if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
             self._rotate(held, decision)
             self._retire(held)

@@ -300,10 +300,14 @@ def _is_at_rest(world: World) -> bool:
 
 
 def _find_short_end(world: World) -> datetime:
-    """Until when a PAT may live for which so short a life was asked, because of a maximum, that it is never at rest."""
+    """Until when a PAT may live for which so short a life was asked, because of a maximum, that it is never at rest.
+
+    Two runs must find it at rest once its overlap is over.
+    """
     with world.database.read() as reading:
         limits = reading.limits.load().values()
-    short = (limit for limit in limits if limit.longest - OFFSET <= REST)
+    unsettled = OFFSET + world.oracle.overlap + 2 * _make_pause(world)
+    short = (limit for limit in limits if limit.longest - unsettled <= REST)
     return max((limit.learned_at + 2 * limit.longest for limit in short), default=LONG_AGO)
 
 

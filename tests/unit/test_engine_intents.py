@@ -501,3 +501,23 @@ def test_mint_of_an_update_is_revoked_although_nothing_is_due_in_the_older_datab
         world.run()
     assert lost in world.revoked_ids()
     world.finish()
+
+
+def test_mint_of_an_update_is_revoked_after_a_rebuild_although_its_name_is_none_of_ours() -> None:
+    """Nothing is due then, and no list shows an untracked PAT of the record's name."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    world.finish()
+    world.pats.fail("mint", after_effect=True)
+    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
+    world.watch(lambda: update(world.make_run(), change))
+    [lost] = world.live_ids("npm-publish")
+    restore()
+    run = world.make_run()
+    rebuild(run, look(run))
+    for _ in range(3):
+        world.advance(hours=7)
+        world.run()
+    assert lost in world.revoked_ids()
+    world.finish()

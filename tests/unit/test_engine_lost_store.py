@@ -28,7 +28,7 @@ def lose_every_store(world: EngineWorld) -> None:
     world.secrets.fail("store", times=30)
     world.run()
     world.heal()
-    assert world.states() == ["storing"]
+    assert world.states()[-1] == "storing"
 
 
 def test_store_is_found_by_its_tag_when_its_answer_was_lost() -> None:
@@ -503,6 +503,21 @@ def test_clone_that_consumers_read_serves_until_a_person_gets_a_new_pat_when_the
     world.finish(besides=(clone,))
     assert revoke_left_behind(world.make_run(), clone).pat.authorization_id == clone
     world.check_rest()
+
+
+def test_clone_that_nobody_reads_is_revoked_although_a_late_write_of_an_earlier_one_cannot_be_undone() -> None:
+    world = make_given_up_store()
+    old, first = world.live_ids()
+    lose_every_store(world)
+    second = world.live_ids()[-1]
+    assert (world.states(), world.live_ids()) == (["abandoned", "storing"], [old, second])
+    world.pats.pats[old].revoked = True
+    assert world.secrets.apply_late() == 1
+    world.advance(**SETTLE)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_elsewhere"]
+    assert (world.states(), world.revoked_ids()) == (["abandoned", "abandoned"], [first, second])
+    assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
+    world.finish()
 
 
 def test_record_stays_blocked_for_its_own_reason_when_consumers_also_read_a_late_write() -> None:
