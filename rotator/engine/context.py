@@ -41,8 +41,8 @@ class Timing:
 class Services:
     """The ports and settings that outlive a run. Never changed in place: a reload builds all of them anew.
 
-    `closing_database` is the same database, for what is written even after a stop: claims that are given back, and
-    the end of a run. Nothing else uses it.
+    `closing_database` is the same database, for what is written even after a stop: claims that are given back,
+    the end of a run, and what came of a delivery. Nothing else uses it.
     """
 
     database: Database

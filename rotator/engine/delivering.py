@@ -349,7 +349,8 @@ class _Round:
             self._run.progress(event, self._name)
 
     def _write(self, change: _Change, now: datetime, *, is_audited: bool) -> list[Event]:
-        with self._database.begin() as work:
+        """Write it, after a stop too: what the receiver took is not to be sent again."""
+        with self._run.services.closing_database.begin() as work:
             receiver = work.outbox.claim(self._name, self._run.claimant, CLAIMED_FOR)
             if receiver is None:  # another process has taken over, and sends it again with the same id
                 return []

@@ -21,7 +21,7 @@ from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
 from rotator.domain.notification import NotificationKind
 from rotator.domain.telling import Habits
 from rotator.engine.auditing import record
-from rotator.engine.delivering import CLAIMED_FOR, FIRST_RETRY, MOST_AT_ONCE, MOVE_CURSOR_AFTER, deliver
+from rotator.engine.delivering import CLAIMED_FOR, MOST_AT_ONCE, MOVE_CURSOR_AFTER, deliver
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, StoppedError
 from rotator.ports.audit_log import AuditFilter
@@ -29,6 +29,7 @@ from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME, VAULT, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.receivers import ScriptedNotifier
+from tests.support.stop import make_stop
 
 DOWN = DeliveryError("ops does not answer", code="connection_refused", fix="Bring it back.")
 REFUSED = DeliveryError("ops answered HTTP 400", code="delivery_refused", is_refusal=True)
@@ -381,7 +382,7 @@ def test_lost_database_is_told_directly_and_once() -> None:
 
 
 def test_nothing_is_sent_after_a_stop(post: Post) -> None:
-    """What was noted waits for the next process."""
+    """What was taken is noted all the same, and what waits comes from the next process, once."""
     post.begin(LAPSED)
     post.begin(VaultDown(code="read_timeout"), VAULT)
     post.world.advance(hours=1)
@@ -394,7 +395,12 @@ def test_nothing_is_sent_after_a_stop(post: Post) -> None:
     with pytest.raises(StoppedError):
         post.deliver()
     assert len(post.ops.sent) == 1
-    assert FIRST_RETRY < CLAIMED_FOR
+    assert post.list_events("notification_delivered") == ["ops"]
+    post.world.stop = make_stop(post.world.clock)
+    post.ops.meet = lambda _: None
+    post.restart()
+    assert post.deliver() == {"delivered": 1}
+    assert len(set(post.ops.ids)) == 2
 
 
 def test_without_receivers_nothing_is_read() -> None:
