@@ -26,11 +26,16 @@ def find_unusable(installation: Installation) -> list[str]:
     problems = [problem for secret in secrets for problem in _try(partial(_read, installation, secret))]
     problems += _try(lambda: _read_bundle(settings.http.ca_bundle))
     problems += _check_place("token_cache.path", settings.token_cache.path)
-    database = _find_database(installation)
-    problems += [] if database is None else _check_place("database", database)
+    problems += find_unusable_database(installation)
     if settings.metrics_textfile is not None:
         problems += _check_place("metrics_textfile", settings.metrics_textfile)
     return list(dict.fromkeys(problems))
+
+
+def find_unusable_database(installation: Installation) -> list[str]:
+    """Return what is wrong with the file of an SQLite database, and with its folder."""
+    database = _find_database(installation)
+    return [] if database is None else list(_check_place("database", database))
 
 
 def _try(act: Callable[[], object]) -> list[str]:

@@ -30,6 +30,7 @@ from rotator.engine.measuring import RotationTally
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError, SchemaError
 from rotator.settings.addresses import parse_listening
+from rotator.wiring.checking import find_unusable_database
 from rotator.wiring.installation import Installation, make_run_id
 from rotator.wiring.monitoring import make_monitor
 from rotator.wiring.notifying import make_notifiers
@@ -91,12 +92,14 @@ class Daemon:
     def _open(self) -> Installation:
         """Open an installation with everything read that it needs. ConfigError for what is missing.
 
-        A database of another schema is one too: no restart mends that. One that is away is waited for: each job tells
-        of it.
+        A database of another schema or in a wrong folder is one too: no restart mends that. One that is away is waited
+        for: each job tells of it.
         """
         installation = Installation(self._origin, self.stop, self._requests)
         try:
             installation.check_secrets()
+            if problems := find_unusable_database(installation):
+                raise ConfigError(problems, code="database_unusable")
             installation.make_run()
             with suppress(DatabaseUnreachableError, DatabaseLockedError), installation.database.read():
                 pass
