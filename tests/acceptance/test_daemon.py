@@ -269,7 +269,7 @@ def test_organization_that_denies_is_named_by_status_and_by_a_daemon_that_starts
     head = run(stage, "status", code=0).splitlines()
     assert "build-bot/contoso cannot be looked at since " in head[0]
     assert head[1].startswith("    fix: ")
-    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon = start_daemon(stage, work="1s", heartbeat="1s", reconcile="1s")
     daemon.wait_for("condition_found")
     stage.faults.close()
     stage.faults.clear()
