@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from rotator.domain.measurements import Measurements, PatFigures
+from rotator.domain.measurements import Measurements, PatFigures, ReceiverFigures
 from rotator.domain.request_count import RequestOutcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -37,6 +37,7 @@ class _Figures(Collector):
         yield from _list_pats(self._measured.pats)
         yield from _list_places(self._measured)
         yield from _list_jobs(self._measured)
+        yield from _list_receivers(self._measured.receivers)
         yield from _list_rest(self._measured)
 
 
@@ -101,6 +102,27 @@ def _list_jobs(measured: Measurements) -> Iterator[Metric]:
         "How long the job's last run took that ended.",
         ("job",),
         [((found.job.value,), None if found.lasted is None else found.lasted / _SECOND) for found in measured.jobs],
+    )
+
+
+def _list_receivers(receivers: tuple[ReceiverFigures, ...]) -> Iterator[Metric]:
+    yield _gauge(
+        "rotator_receiver_up",
+        "1 if the receiver of notifications took the last one, or can be used as far as is known.",
+        ("receiver",),
+        [((found.name,), found.is_up) for found in receivers],
+    )
+    yield _gauge(
+        "rotator_notifications_waiting",
+        "Notifications that are still to be delivered.",
+        ("receiver",),
+        [((found.name,), found.waiting) for found in receivers],
+    )
+    yield _gauge(
+        "rotator_notifications_set_aside",
+        "Notifications that the receiver refused although it takes others.",
+        ("receiver",),
+        [((found.name,), found.set_aside) for found in receivers],
     )
 
 

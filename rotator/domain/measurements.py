@@ -64,6 +64,16 @@ class JobFigures:
 
 
 @dataclass(frozen=True)
+class ReceiverFigures:
+    """One receiver of notifications. `waiting` are to be sent to it, and `set_aside` were refused by it."""
+
+    name: str
+    is_up: bool
+    waiting: int
+    set_aside: int
+
+
+@dataclass(frozen=True)
 class Measurements:
     """All figures. `rotations`, by outcome, and `requests` count since the installation began.
 
@@ -83,3 +93,4 @@ class Measurements:
     is_clock_wrong: bool
     is_chain_ok: bool | None
     verified_at: datetime | None
+    receivers: tuple[ReceiverFigures, ...] = ()

@@ -28,6 +28,7 @@ from rotator.domain.measurements import (
     JobFigures,
     Measurements,
     PatFigures,
+    ReceiverFigures,
     SourceFigures,
     SourceKind,
 )
@@ -98,6 +99,7 @@ def measure(
             is_clock_wrong=verdict is None or verdict.is_wrong or HOST in _find_subjects(conditions, _CLOCK_WRONG),
             is_chain_ok=False if is_broken else (None if verified is None else True),
             verified_at=None if verified is None else verified.ended_at,
+            receivers=tuple(_measure_receivers(reading, conditions)),
         )
 
 
@@ -203,6 +205,15 @@ def _measure_job(reading: Reading, job: JobName, runs: RunTimes) -> JobFigures:
         if is_newest and beat.work_succeeded_at and beat.work_began_at and beat.work_began_at <= beat.work_succeeded_at:
             lasted = beat.work_succeeded_at - beat.work_began_at
     return JobFigures(job, runs.succeeded_at, lasted)
+
+
+def _measure_receivers(reading: Reading, conditions: Iterable[Condition]) -> Iterable[ReceiverFigures]:
+    failing = _find_subjects(conditions, ConditionKind.RECEIVER_FAILING)
+    for receiver in reading.outbox.load_receivers():
+        deliveries = reading.outbox.load_deliveries(receiver.name)
+        waiting = sum(found.is_waiting for found in deliveries)
+        set_aside = sum(found.set_aside_at is not None for found in deliveries)
+        yield ReceiverFigures(receiver.name, receiver.name not in failing, waiting, set_aside)
 
 
 def _find_skew(verdict: Verdict | None, now: datetime) -> float | None:

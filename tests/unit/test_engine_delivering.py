@@ -18,10 +18,12 @@ from rotator.domain.events.places import (
     VaultDown,
 )
 from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
+from rotator.domain.measurements import ReceiverFigures
 from rotator.domain.notification import NotificationKind
 from rotator.domain.telling import Habits
 from rotator.engine.auditing import record
 from rotator.engine.delivering import CLAIMED_FOR, MOST_AT_ONCE, MOVE_CURSOR_AFTER, deliver
+from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, StoppedError
 from rotator.ports.audit_log import AuditFilter
@@ -64,6 +66,11 @@ class Post:
         with self.world.database.read() as reading:
             found = reading.audit.load_newest(1000, AuditFilter(event=name))
         return [event.entry.subject for event in found]
+
+    def measure(self) -> tuple[ReceiverFigures, ...]:
+        """What monitoring is told of the receivers."""
+        run = self.world.make_run()
+        return measure(run, self.world.database, (), RotationTally()).receivers
 
     def list_kinds(self) -> set[ConditionKind]:
         """The conditions that last."""
@@ -167,6 +174,7 @@ def test_receiver_that_is_down_hears_later_and_the_others_hear_of_it() -> None:
         post.world.advance(minutes=1)
     assert backup.heard[2:] == [("sign_in_needed", "began"), ("receiver_failing", "began")]
     assert ConditionKind.RECEIVER_FAILING in post.list_kinds()
+    assert post.measure() == (ReceiverFigures("backup", True, 0, 0), ReceiverFigures("ops", False, 1, 0))
     post.notifiers = (backup,)
     post.deliver()
     assert backup.heard[4:] == [("receiver_failing", "over")] or (
@@ -190,6 +198,7 @@ def test_notification_that_a_receiver_never_takes_is_set_aside(post: Post) -> No
     assert post.ops.heard == [("sign_in_needed", "began")]
     assert post.list_events("notification_refused") == ["ops"]
     assert ConditionKind.RECEIVER_FAILING not in post.list_kinds()
+    assert post.measure() == (ReceiverFigures("ops", True, 0, 1),)
     tries = post.ops.tries
     post.deliver()
     assert post.ops.tries == tries

@@ -15,6 +15,7 @@ from rotator.domain.measurements import (
     JobFigures,
     Measurements,
     PatFigures,
+    ReceiverFigures,
     SourceFigures,
     SourceKind,
 )
@@ -60,6 +61,7 @@ FULL = Measurements(
     is_clock_wrong=True,
     is_chain_ok=False,
     verified_at=NOW,
+    receivers=(ReceiverFigures("ops", False, 3, 1),),
 )
 
 
@@ -95,6 +97,9 @@ def test_metrics_have_these_names_and_labels() -> None:
         "rotator_api_throttled_total": set(),
         "rotator_pending_revocations": set(),
         "rotator_left_behind": set(),
+        "rotator_receiver_up": {"receiver"},
+        "rotator_notifications_waiting": {"receiver"},
+        "rotator_notifications_set_aside": {"receiver"},
         "rotator_clock_skew_seconds": set(),
         "rotator_audit_chain_ok": set(),
         "rotator_audit_last_verified_timestamp_seconds": set(),
@@ -124,6 +129,9 @@ def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
         ({"service": "key_vault", "outcome": "throttled"}, 2),
     ]
     assert list_samples("rotator_api_throttled_total") == [({}, 3)]
+    assert list_samples("rotator_receiver_up") == [({"receiver": "ops"}, 0)]
+    assert list_samples("rotator_notifications_waiting") == [({"receiver": "ops"}, 3)]
+    assert list_samples("rotator_notifications_set_aside") == [({"receiver": "ops"}, 1)]
     assert list_samples("rotator_clock_skew_seconds") == [({}, inf)]
     assert list_samples("rotator_audit_chain_ok") == [({}, 0)]
     assert list_samples("rotator_build_info") == [({"version": "1.2"}, 1)]
