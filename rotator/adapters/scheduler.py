@@ -72,7 +72,8 @@ class JobScheduler:
             self._scheduler.shutdown(wait=True)
 
     def _make_scheduler(self) -> BackgroundScheduler:
-        executors = {"default": ThreadPoolExecutor(2 * len(JobName), {"thread_name_prefix": "job"})}
+        # One thread for each job: if it stands still, that job is late, and the service manager hears of no life.
+        executors = {job.value: ThreadPoolExecutor(1, {"thread_name_prefix": f"job-{job.value}"}) for job in JobName}
         return BackgroundScheduler(timezone=UTC, executors=executors, job_defaults=_DEFAULTS)
 
     def _is_misplaced(self, job: JobName, due: timedelta, *, is_new: bool) -> bool:
@@ -85,7 +86,7 @@ class JobScheduler:
 
     def _enter(self, job: JobName) -> None:
         trigger = DateTrigger(self._find_moment(self._due[job]))
-        self._scheduler.add_job(self._do, trigger, args=(job,), id=job.value, replace_existing=True)
+        self._scheduler.add_job(self._do, trigger, args=(job,), id=job.value, executor=job.value, replace_existing=True)
 
     def _do(self, job: JobName) -> None:
         """Do a job and enter it again. APScheduler's own events of its end may come before it has taken the job out."""

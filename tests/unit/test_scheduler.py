@@ -46,6 +46,17 @@ def test_job_is_done_when_its_span_is_over_and_again_after_the_span_that_it_name
     assert work.await_count(3)
 
 
+def test_job_has_a_thread_of_its_own(start: Start) -> None:
+    """Always the same one: another job's thread that stands still delays nothing, and its own is missed."""
+    work, refresh = CountedJob(SOON), CountedJob(SOON)
+    scheduler = start(work=work, refresh=refresh)
+    for job in (WORK, REFRESH):
+        scheduler.schedule(job, NOW)
+    assert work.await_count(5)
+    assert refresh.await_count(5)
+    assert (len(work.threads), len(refresh.threads), work.threads & refresh.threads) == (1, 1, set())
+
+
 def test_job_is_done_instead_of_when_it_was_due(start: Start) -> None:
     work = CountedJob()
     scheduler = start(work=work)
