@@ -91,21 +91,31 @@ def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], p
 
 
 def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
-    """Enter the PAT of a late mint as left behind when the vault holds its value. Return whether it was entered.
+    """Enter the PAT of a late mint as left behind when the vault holds its value. Return whether it is left alone.
 
     Then its rotation did write: after its intent was found, or unseen by an old read. Consumers may use that PAT, but
-    for where a rotation of ours replaced it: the overlap is over. DatabaseBehindError when a rebuild is to find it.
+    for where a rotation of ours replaced it: then it is left alone until the overlap of that is over, even if that
+    rotation was completed sooner because the old PAT that it knew of had expired. DatabaseBehindError when a rebuild
+    is to find it.
     """
     versions = fetch_history(held.services.secrets, held.location)
     behind = find_behind(held, versions[0] if versions else None)
     is_held = any(version.tags.get(AUTHORIZATION_TAG) == pat.authorization_id for version in versions)
-    if not is_held or (behind is None and not is_written_over(versions, pat.authorization_id)):
+    if not is_held:
         return False
+    if behind is None and not is_written_over(versions, pat.authorization_id):
+        return _is_in_overlap(held)
     found = UnknownIntentFound(lost_rotation_id=rotation.id, planned_valid_to=pat.valid_to)
     held.begin_attempt(_make_written(held, held.services.entropy.make_id(), pat), found)
     if behind is not None:
         raise behind
     return True
+
+
+def _is_in_overlap(held: ClaimedPat) -> bool:
+    """Whether consumers may still hold what a rotation of this ManagedPat replaced, by any clock at hand."""
+    now, rotations = min(list_moments(held)), held.load(lambda reading: reading.journal.load_for(held.pat.name))
+    return any(r.overlap_until is not None and r.overlap_until > now and not r.is_misdated(now) for r in rotations)
 
 
 def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> dict[str, str]:

@@ -521,3 +521,28 @@ def test_mint_of_an_update_is_revoked_after_a_rebuild_although_its_name_is_none_
         world.run()
     assert lost in world.revoked_ids()
     world.finish()
+
+
+def test_mint_that_an_old_read_hid_lives_until_the_overlap_of_what_replaced_it_is_over() -> None:
+    """The old PAT that the older database knew of expires before: consumers hold the other one."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    hidden = world.live_ids()[-1]
+    restore()
+    world.advance(days=4)
+    world.pats.pats[world.record().authorization_id].pat = replace(
+        world.pats.pats[world.record().authorization_id].pat, valid_to=world.clock.now() + timedelta(hours=6)
+    )
+    world.secrets.is_stale = lambda: world.count("store") < 2
+    world.run()
+    world.secrets.is_stale = lambda: False
+    assert world.count("store") == 2
+    for _ in range(3):
+        world.advance(hours=7)
+        world.run()
+        assert hidden in world.live_ids()
+    world.advance(hours=7)
+    world.run()
+    assert hidden in world.revoked_ids()
+    world.finish()
