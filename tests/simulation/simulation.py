@@ -376,7 +376,8 @@ def _run_shortly(world: World, history: History, at: int | None) -> None:
     for name in world.names:
         record, location = world.load_record(name), world.location(name)
         is_urgent = record is not None and record.valid_to - world.clock.now() < URGENT
-        is_able = not is_dead and name not in world.failed_by_database and (is_urgent or not is_held)
+        is_unseen = record is not None and world.unlisted[record.authorization_id] > 1
+        is_able = not (is_dead or is_unseen or name in world.failed_by_database) and (is_urgent or not is_held)
         world.oracle.note_run((location.vault, location.name), is_able=is_able)
 
 

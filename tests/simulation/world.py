@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -116,6 +117,7 @@ class World:
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
     the database somebody else has locked, to the end too.
+    `unlisted` counts, by PAT, the lists of the newest run that hid it.
     `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
     `unwitnessed` are rotations whose mint was sent, and when, while their secret did not exist: no version of it can
     tell of them.
@@ -175,6 +177,7 @@ class World:
         self.oracle.look()
         self.daemon: random.Random | None = None
         self.has_odd_entry = False
+        self.unlisted = Counter[str]()
         self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
         self.pats.change_listed = self._change_listed
         self.ignored, self.ignored_share = 0, randomness.choice((0.0, 0.2))
@@ -346,6 +349,7 @@ class World:
         self._disturb_host(host)
         database = MortalDatabase(self, life, host)
         stop = make_stop(MortalClock(self.clock, life))
+        self.unlisted.clear()
         self.stop, self.host = (self.stop, self.host) if is_person else (stop, host)
         services = Services(
             database=database,
@@ -473,9 +477,10 @@ class World:
         if self.gap_share:
             if shown and self.random.random() < self.gap_share:
                 self.gaps += 1
-                shown.pop(self.random.randrange(len(shown)))
+                self.unlisted[shown.pop(self.random.randrange(len(shown))).authorization_id] += 1
             if shown and self.random.random() < self.gap_share / 2:
                 found = shown.pop(self.random.randrange(len(shown))).authorization_id
+                self.unlisted[found] += 1
                 hidden.append(self.random.choice((found, "")))
         return PatList(shown, hidden)
 
