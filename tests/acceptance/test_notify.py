@@ -130,16 +130,16 @@ def test_daemon_goes_on_with_a_receiver_that_cannot_be_used_and_another_hears_of
     """Of that, of the sign-in, and, after a restart in the middle, of nothing twice."""
     bad = {"name": "mail", "kind": "apprise", "url": f"nosuch://{MAIL_PASSWORD}/x"}
     notify(stage, bad, make_webhook(server, down_after="0s"))
-    daemon = start_daemon(stage, work="1h", heartbeat="1s")
+    daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
     (told,) = server.wait_for(1)
     assert (told["name"], told["subjects"]) == ("receiver_failing", ["mail"])
     daemon.wait_for("receiver_failed")
     assert daemon.stop() == 0
     assert not any(key in daemon.run.read() for key in KEYS)
     run(stage, "logout", "build-bot")
-    daemon = start_daemon(stage, work="1h", heartbeat="1s")
+    daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
     assert [found["name"] for found in server.wait_for(2)] == ["receiver_failing", "sign_in_needed"]
     daemon.run.kill()
-    daemon = start_daemon(stage, work="1h", heartbeat="1s")
+    daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
     assert daemon.stop() == 0
     assert len({document["id"] for document in server.documents}) == 2
