@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rotator.adapters.logs import reset_logging
 from rotator.cli.main import main
@@ -18,6 +19,7 @@ from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID, USERNAME
 from tests.support.canaries import CanarySearch, collect_canaries
 from tests.support.installed_command import PATIENCE, approve, config_of, start_device_login
 from tests.support.published import check_printed
+from tests.support.receiver_server import HOOK_PATH, SIGNING_KEY, WebhookServer
 from tests.unit.json_schemas import COMMANDS
 
 INIT = [
@@ -122,6 +124,18 @@ def _work(caller: Caller) -> None:
     assert [(account["name"], account["signed_in"]) for account in accounts] == [("build-bot", True)]
 
 
+def _try_receiver(caller: Caller, sandbox: Sandbox) -> None:
+    """Send a test to a receiver that takes it, and to none."""
+    path = sandbox.addresses.config_path
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    server = WebhookServer(path.parent / "server.pem")
+    receiver = {"name": "ops", "kind": "webhook", "url": server.url, "secret": SIGNING_KEY}
+    path.write_text(yaml.safe_dump({**document, "notify": [receiver]}), encoding="utf-8")
+    with server.running():
+        caller.run("notify", "test", "ops")
+    caller.run("notify", "test", "nobody", code=2)
+
+
 def test_every_command_prints_what_its_schema_says_and_no_secret(
     sandbox: Sandbox, caller: Caller, tmp_path: Path
 ) -> None:
@@ -133,12 +147,15 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "export")
     caller.run("accounts")
     caller.run("logout", "build-bot")
+    _try_receiver(caller, sandbox)
     caller.run("plan", "--no-such-option", code=2)
     caller.used.add(check_printed(("sandbox", "up"), sandbox.addresses.document()))
     caller.used.add(check_printed(("sandbox", "demo"), make_demo_document(["npm-feed"])))
     assert caller.used == COMMANDS.keys()
     search = CanarySearch(collect_canaries(sandbox))
     assert list(search.find(caller.printed.encode(), "what the commands print")) == []
+    assert HOOK_PATH not in caller.printed
+    assert SIGNING_KEY not in caller.printed
 
 
 def test_status_says_that_a_sign_in_is_not_known_when_the_token_cache_cannot_be_opened(
