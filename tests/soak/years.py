@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -99,7 +99,10 @@ class Process:
         return job
 
     def _make_shop(self) -> Workshop:
-        return Workshop(make_jobs(EVERY, self._pulse), self._make_run, lambda: None, timedelta(seconds=80))
+        jobs = {
+            name: replace(job, interval=max(HOUR, job.interval)) for name, job in make_jobs(EVERY, self._pulse).items()
+        }
+        return Workshop(jobs, self._make_run, lambda: None, timedelta(seconds=80))
 
     def _make_run(self) -> RunContext:
         return self._world.make_run(self.life)
