@@ -7,20 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.daemon import start_daemon
-from tests.support.killing import Run, Stage, open_stage
+from tests.support.daemon import start_daemon, write_section
+from tests.support.killing import Run, Stage
 from tests.support.receiver_server import HOOK_PATH, MAIL_PASSWORD, SIGNING_KEY, MailServer, WebhookServer
 
 KEYS = (HOOK_PATH.rpartition("/")[2], SIGNING_KEY, MAIL_PASSWORD)
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted."""
-    with open_stage(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
 
 
 @pytest.fixture
@@ -41,9 +33,7 @@ def server(stage: Stage) -> Iterator[WebhookServer]:
 
 def notify(stage: Stage, *receivers: dict[str, Any]) -> None:
     """Write `notify:` into the settings."""
-    path = stage.sandbox.addresses.config_path
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump({**document, "notify": list(receivers)}), encoding="utf-8")
+    write_section(stage, "notify", list(receivers))
 
 
 def make_webhook(server: WebhookServer, **more: Any) -> dict[str, Any]:

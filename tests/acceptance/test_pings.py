@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from rotator.sandbox.faults import Fault
 from tests.support.check_server import KEY, CheckServer
-from tests.support.daemon import start_daemon
+from tests.support.daemon import start_daemon, write_section
 from tests.support.killing import Run, Stage
 
 
@@ -33,9 +32,7 @@ def check(stage: Stage) -> Iterator[CheckServer]:
 
 def ping(stage: Stage, *pings: dict[str, Any]) -> None:
     """Write `pings:` into the settings."""
-    path = stage.sandbox.addresses.config_path
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump({**document, "pings": list(pings)}), encoding="utf-8")
+    write_section(stage, "pings", list(pings))
 
 
 def run_once(stage: Stage, code: int) -> Run:

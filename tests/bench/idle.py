@@ -181,9 +181,13 @@ def _count_rows(url: str) -> int | None:
         return None
     query = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables"
     engine = make_engine(make_url(url))
-    time.sleep(0.5)  # its end takes a moment
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     try:
-        with engine.begin() as connection:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while connection.execute(others).scalar_one():
+                pass  # what a connection has read is counted when it has ended
             return int(connection.execute(text(query)).scalar_one())
     finally:
         engine.dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,13 +44,13 @@ def check_silence(error: RotatorError, secret: str) -> None:
     assert [piece for piece in pieces if piece in told] == []
 
 
-def refuse(vault: SandboxVault, service: str, words: str, body: object = None, **fault: object) -> None:
+def refuse(vault: SandboxVault, service: str, words: str, body: object = None, **fault: Any) -> None:
     """The next request is refused in these words, which also stand in the id of the answer."""
     headers = {"X-VSS-E2EID": words, "x-ms-request-id": words}
     document = body or {"message": words, "typeKey": "UnauthorizedRequestException"}
     escaped = json.dumps(document).replace(words[-1:], f"\\u{ord(words[-1:]):04x}")
-    options = {"status": 401, "headers": headers, "body": escaped, "times": None, **fault}
-    vault.world.faults.add(Fault(service, "status", **options))  # type: ignore[arg-type]
+    options: dict[str, Any] = {"status": 401, "headers": headers, "body": escaped, "times": None, **fault}
+    vault.world.faults.add(Fault(service, "status", **options))
 
 
 @pytest.mark.parametrize("shape", range(4))

@@ -65,9 +65,14 @@ def start_daemon(stage: Stage, environment: Mapping[str, str] | None = None, **s
 
 def write_settings(stage: Stage, **settings: str) -> None:
     """Write the section `daemon:` of the settings."""
+    write_section(stage, "daemon", settings)
+
+
+def write_section(stage: Stage, name: str, section: object) -> None:
+    """Write a section of the settings, in place of the one before."""
     path = stage.sandbox.addresses.config_path
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump({**document, "daemon": settings}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**document, name: section}), encoding="utf-8")
 
 
 def set_overlap(stage: Stage, overlap: str) -> None:
