@@ -7,12 +7,11 @@ time. What a delivery itself comes to is in the audit log, and nobody is notifie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotator.domain.audit_event import AuditEvent
-from rotator.domain.backoff import make_backoff
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.delivery import EVENT, Delivery, Receiver, make_topic
 from rotator.domain.events.catalogue import CATALOGUE, EVENTS
@@ -25,7 +24,6 @@ from rotator.domain.events.deliveries import (
 )
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.job_run import KEPT_FOR
-from rotator.domain.managed_pat import Failure
 from rotator.domain.notification import Notification, make_event_notification, make_notification
 from rotator.domain.runbook import EVENTS as ADVISED
 from rotator.domain.telling import Notice, Told, find_forgotten, find_notices
@@ -35,23 +33,24 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.outage import DeliveryMemory, note_database, note_outage
+from rotator.engine.receiver_claim import ReceiverClaim, Wording, lags
 from rotator.errors import AuditChainError, DatabaseError, DeliveryError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.notifier import UNUSABLE, Notifier
+from rotator.ports.notifier import Notifier
 
-CLAIMED_FOR = timedelta(minutes=5)
-FIRST_RETRY = timedelta(seconds=30)
-LONGEST_RETRY = timedelta(hours=1)
 MOST_TRIES = 3
 """After so many failed tries a notification is set aside, if the receiver takes others or refuses it as it is."""
 MOST_AT_ONCE = 50
-MOVE_CURSOR_AFTER = timedelta(hours=1)
-"""A cursor that nothing was delivered for is moved on after that time."""
 
 TELLABLE = frozenset(event.type.name for event in EVENTS if event.type.subject is not SubjectKind.RECEIVER)
 """The events that a receiver may ask for: all but those of deliveries."""
 FOR_PERSONS = frozenset(event.type.name for event in ADVISED) & TELLABLE
 """The events that every receiver is told of: a person must act, and no condition tells of it."""
+WORDING = Wording(
+    failed=lambda error: ReceiverFailed(code=error.code, message=error.message),
+    restored=ReceiverRestored,
+    set_aside=lambda about, error: NotificationRefused(about=about, code=error.code, message=error.message),
+)
 
 
 def deliver(run: RunContext, notifiers: Sequence[Notifier], memory: DeliveryMemory) -> JobResult:
@@ -83,10 +82,6 @@ def _drop(run: RunContext, names: set[str]) -> None:
                 record(work, run, name, ReceiverDropped(), run.services.clock.now())
 
 
-_Change = Callable[[UnitOfWork, Receiver], list[Event]]
-"""Writes what came of a delivery, and returns the events that tell of it."""
-
-
 @dataclass(frozen=True)
 class _State:
     """What is stored about one receiver, and what lasts that it may be told of."""
@@ -109,6 +104,7 @@ class _Round:
     def __init__(self, run: RunContext, notifier: Notifier, memory: DeliveryMemory) -> None:
         self._run, self._notifier, self._memory = run, notifier, memory
         self._name, self._database = notifier.name, run.services.database
+        self._claim = ReceiverClaim(run, notifier.name, memory.checked, WORDING)
         self._events = FOR_PERSONS | (notifier.events & TELLABLE)
 
     def deliver(self) -> Counter[str]:
@@ -117,20 +113,20 @@ class _Round:
         if not self._has_work():
             return counts
         try:
-            self._check()
+            self._claim.check(self._notifier.check)
             while counts.total() < MOST_AT_ONCE and (item := self._take()) is not None:
                 outcome = self._deliver(item)
                 counts[outcome] += 1
                 if outcome == "failed":
                     break
         finally:
-            self._release()
+            self._claim.release()
         return counts
 
     def _has_work(self) -> bool:
         """Whether there is anything to write or to send: a look that writes nothing."""
         now = self._run.services.clock.now()
-        if self._name not in self._memory.checked:
+        if not self._claim.is_checked:
             return True
         with self._database.read() as reading:
             receiver = next((found for found in reading.outbox.load_receivers() if found.name == self._name), None)
@@ -144,51 +140,13 @@ class _Round:
                 find_notices(state.told, state.lasting, self._notifier.habits, now),
                 find_forgotten(state.told, state.lasting, self._notifier.habits, now),
             )
-            return any(changes) or self._finds_event(reading, receiver) or self._lags(reading, receiver, now)
-
-    def _check(self) -> None:
-        """Look, once in a process, whether the receiver can be used at all."""
-        if self._name in self._memory.checked:
-            return
-        now = self._run.services.clock.now()
-        with self._database.begin() as work:
-            self._claim(work, now)
-        found: RotatorError | None = None
-        try:
-            with naming_bugs("the other receivers are told"):
-                self._notifier.check()
-        except RotatorError as error:
-            found = error
-
-        def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
-            was_unusable = receiver.failure is not None and receiver.failure.code == UNUSABLE
-            if found is not None:
-                return self._fail(work, receiver, found, now)
-            if not was_unusable:
-                return []
-            work.outbox.save_receiver(replace(receiver, failures=0, retry_at=None, failure=None))
-            return [ReceiverRestored()]
-
-        self._note(change, now)
-        self._memory.checked.add(self._name)
-
-    def _fail(self, work: UnitOfWork, receiver: Receiver, error: RotatorError, now: datetime) -> list[Event]:
-        """Note that a receiver failed; it rests for a while."""
-        failures = receiver.failures + 1
-        pause = make_backoff(failures, first=FIRST_RETRY, longest=LONGEST_RETRY)
-        work.outbox.save_receiver(replace(receiver, failures=failures, retry_at=now + pause, failure=Failure.of(error)))
-        return [] if receiver.failure is not None else [ReceiverFailed(code=error.code, message=error.message)]
+            return any(changes) or self._finds_event(reading, receiver) or lags(reading, receiver, now)
 
     def _finds_event(self, reading: Reading, receiver: Receiver) -> bool:
         try:
             return bool(reading.audit.load_named(self._events, receiver.cursor, 1))
         except AuditChainError:
             return True
-
-    def _lags(self, reading: Reading, receiver: Receiver, now: datetime) -> bool:
-        """Whether a cursor is to be moved although nothing was delivered, or is beyond the log's end."""
-        newest = reading.audit.load_newest_number()
-        return newest < receiver.cursor or (newest > receiver.cursor and now - receiver.cursor_at >= MOVE_CURSOR_AFTER)
 
     def _load(self, reading: Reading) -> _State:
         """A receiver is not told of its own failure."""
@@ -204,7 +162,7 @@ class _Round:
         now, habits = self._run.services.clock.now(), self._notifier.habits
         try:
             with self._database.begin() as work:
-                receiver = self._claim(work, now)
+                receiver = self._claim.take(work, now)
                 if receiver is None:
                     return None
                 state = self._load(work)
@@ -218,33 +176,14 @@ class _Round:
                     work.outbox.save_delivery(item)
                 return min((*state.waiting, *made), key=lambda item: (item.tries, item.made_at), default=None)
         except AuditChainError as error:
-            return self._skip(error)
-
-    def _claim(self, work: UnitOfWork, now: datetime) -> Receiver | None:
-        """Return the receiver, under a claim; None while another process delivers to it, or while it rests.
-
-        A new receiver starts at the head of the log.
-        """
-        newest = work.audit.load_newest_number()
-        known = {found.name: found for found in work.outbox.load_receivers()}
-        if self._name not in known:
-            work.outbox.save_receiver(Receiver(self._name, newest, now))
-        receiver = work.outbox.claim(self._name, self._run.claimant, CLAIMED_FOR)
-        if receiver is None or (receiver.retry_at is not None and receiver.retry_at > now):
-            return None
-        if newest < receiver.cursor:  # the log is an older one: the database was restored
-            receiver = replace(receiver, cursor=newest, cursor_at=now)
-            work.outbox.save_receiver(receiver)
-        return receiver
+            return self._take() if self._claim.skip(error) else None
 
     def _take_event(self, work: UnitOfWork, receiver: Receiver, now: datetime) -> list[Delivery]:
         """Return the delivery of the next event, if there is one. Otherwise the cursor moves on, now and then."""
         for event in work.audit.load_named(self._events, receiver.cursor, 1):
             made = _make_event_notification(event)
             return [self._make(EVENT, made, now, sequence=event.sequence)]
-        if self._lags(work, receiver, now):
-            newest = work.audit.load_newest_number()
-            work.outbox.save_receiver(replace(receiver, cursor=newest, cursor_at=now))
+        self._claim.move_on(work, receiver, now)
         return []
 
     def _make_delivery(self, reading: Reading, notice: Notice, now: datetime) -> Delivery:
@@ -263,23 +202,6 @@ class _Round:
     ) -> Delivery:
         delivery_id = self._run.services.entropy.make_id()
         return Delivery(self._name, topic, delivery_id, notification, now, messages, repeats, sequence)
-
-    def _skip(self, error: AuditChainError) -> Delivery | None:
-        """Set an event aside that cannot be read, and go on with the next."""
-        now = self._run.services.clock.now()
-        moved = False
-
-        def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
-            nonlocal moved
-            moved = receiver.cursor < error.sequence
-            if not moved:
-                return []
-            work.outbox.save_receiver(replace(receiver, cursor=error.sequence, cursor_at=now))
-            about = f"event {error.sequence} of the audit log"
-            return [NotificationRefused(about=about, code=error.code, message=error.message)]
-
-        self._note(change, now)
-        return self._take() if moved else None
 
     def _deliver(self, item: Delivery) -> str:
         """Send one, and note what came of it."""
@@ -307,7 +229,7 @@ class _Round:
             delivered = NotificationDelivered(delivery_id=item.id, about=item.notification.title)
             return [*([ReceiverRestored()] if was_failing else []), delivered]
 
-        self._note(change, now)
+        self._claim.note(change, now)
 
     def _settle(self, work: UnitOfWork, item: Delivery, receiver: Receiver, ended: Delivery, now: datetime) -> None:
         """Note that a delivery is over: an event's cursor moves, and its place is free for the next."""
@@ -334,37 +256,10 @@ class _Round:
                 about = item.notification.title
                 return [NotificationRefused(about=about, code=error.code, message=error.message, delivery_id=item.id)]
             work.outbox.save_delivery(tried)
-            return self._fail(work, receiver, error, now)
+            return self._claim.fail(work, receiver, error, now)
 
-        self._note(change, now)
+        self._claim.note(change, now)
         return outcome
-
-    def _note(self, change: _Change, now: datetime) -> None:
-        """Write what came of a delivery, with its events; without them where the log's end cannot be read."""
-        try:
-            events = self._write(change, now, is_audited=True)
-        except AuditChainError:
-            events = self._write(change, now, is_audited=False)
-        for event in events:
-            self._run.progress(event, self._name)
-
-    def _write(self, change: _Change, now: datetime, *, is_audited: bool) -> list[Event]:
-        """Write it, after a stop too: what the receiver took is not to be sent again."""
-        with self._run.services.closing_database.begin() as work:
-            receiver = work.outbox.claim(self._name, self._run.claimant, CLAIMED_FOR)
-            if receiver is None:  # another process has taken over, and sends it again with the same id
-                return []
-            events = change(work, receiver)
-            for event in events if is_audited else ():
-                record(work, self._run, self._name, event, now)
-        return events
-
-    def _release(self) -> None:
-        try:
-            with self._run.services.closing_database.begin() as work:
-                work.outbox.release(self._name, self._run.claimant)
-        except DatabaseError:
-            return  # it ends by itself
 
 
 def _is_hopeless(tried: Delivery, receiver: Receiver, error: RotatorError) -> bool:

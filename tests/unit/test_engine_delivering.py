@@ -22,9 +22,10 @@ from rotator.domain.measurements import ReceiverFigures
 from rotator.domain.notification import NotificationKind
 from rotator.domain.telling import Habits
 from rotator.engine.auditing import record
-from rotator.engine.delivering import CLAIMED_FOR, MOST_AT_ONCE, MOVE_CURSOR_AFTER, deliver
+from rotator.engine.delivering import MOST_AT_ONCE, deliver
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.notifier import UNUSABLE
