@@ -15,6 +15,7 @@
         NotListedError              a listing lacks a managed PAT, which alone proves nothing
         IllegalTransitionError      a step that the state machine forbids: a bug
         VerificationError           the new PAT, or its copy in the vault, did not prove itself
+          ForeignValueError         it is another user's PAT, or no PAT: a person must find out why
         ForeignWriteError           somebody else wrote the secret: frozen, nothing revoked
         CloneLostError              our clone was revoked by somebody else during the overlap
       RemoteError                   service, operation, status, request_id
@@ -151,6 +152,12 @@ class VerificationError(RotationError):
     """A PAT did not authenticate as the expected user, or the vault did not return what was written."""
 
     code = "verification_failed"
+
+
+class ForeignValueError(VerificationError):
+    """A value that should be the account's PAT is another user's, or no PAT. No later try finds out how it came."""
+
+    code = "wrong_identity"
 
 
 class ForeignWriteError(RotationError):

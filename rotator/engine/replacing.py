@@ -17,7 +17,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_newest
 from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG, list_dropped
-from rotator.errors import PlanRefusedError, VerificationError
+from rotator.errors import ForeignValueError, PlanRefusedError, VerificationError
 
 UNCONFIRMED = "secret_unconfirmed"
 """The code of the failure of a ManagedPat whose secret holds a version that nobody confirmed."""
@@ -59,16 +59,26 @@ def _look_at_foreign(run: RunContext, pat: ManagedPat, expected: Identity, seen:
 def identify(run: RunContext, organization: str, value: SecretValue, *, is_ours: bool = False) -> Identity:
     """Return who a value read from a vault signs in as.
 
-    VerificationError when it is refused, or when it does not look like a PAT: then it is sent nowhere, unless it
-    `is_ours`, by the id of the version that we wrote.
+    VerificationError when it is refused. ForeignValueError when it does not look like a PAT: then it is sent nowhere,
+    unless it `is_ours`, by the id of the version that we wrote.
     """
     if not is_ours and not is_pat_shaped(value.reveal()):
-        raise VerificationError(
+        raise ForeignValueError(
             "the value in the vault does not look like a PAT, so it was sent nowhere",
             code="not_a_pat",
             fix="Find out who writes this secret.",
         )
     return run.services.pats.verify(organization, value)
+
+
+def check_identity(pat: ManagedPat, found: Identity, expected: Identity) -> None:
+    """Raise ForeignValueError when what the secret of a record holds signs in as another user than the account's."""
+    if found.user_id != expected.user_id:
+        raise ForeignValueError(
+            f"the value of secret {pat.secret_name} in {pat.vault} signs in as {found.display_name}, not as "
+            f"{expected.display_name}; nothing was revoked",
+            fix=f"Find out who changed the secret. Its version {pat.secret_version} has the right value.",
+        )
 
 
 def make_unconfirmed(pat: ManagedPat) -> PlanRefusedError:

@@ -33,6 +33,7 @@ from rotator.engine.provenance import (
     make_foreign,
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_ours
+from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import undo_late_write
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.errors import (
@@ -130,14 +131,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
             )
         raise freeze(held, make_foreign(held, latest))
     found = _verify_current(held, view, latest)
-    expected = view.fetch_identity(rotation.account, rotation.organization)
-    if found.user_id != expected.user_id:
-        raise VerificationError(
-            f"the value in the vault authenticates as {found.display_name}, "
-            f"not as {expected.display_name}; nothing was revoked",
-            code="wrong_identity",
-            fix="Find out who changed the secret.",
-        )
+    check_identity(held.pat, found, view.fetch_identity(rotation.account, rotation.organization))
 
 
 def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) -> Identity:

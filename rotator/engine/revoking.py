@@ -36,9 +36,10 @@ from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest
+from rotator.engine.replacing import check_identity, identify
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
-from rotator.errors import ForeignWriteError, PlanRefusedError, RemoteError, RotatorError, VerificationError
+from rotator.errors import ForeignWriteError, PlanRefusedError, RemoteError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import StoredSecret
 
@@ -245,15 +246,9 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
         return
     if latest is None or named != held.pat.authorization_id:
         raise _make_not_ours(held, pending, latest)
-    found = held.services.pats.verify(held.pat.organization, latest.value)
-    expected = view.fetch_identity(held.pat.account, held.pat.organization)
-    if found.user_id != expected.user_id:
-        raise VerificationError(
-            f"the value in the vault authenticates as {found.display_name}, "
-            f"not as {expected.display_name}; nothing was revoked",
-            code="wrong_identity",
-            fix="Find out who changed the secret.",
-        )
+    written = latest.version.version == held.pat.secret_version
+    found = identify(held.run, held.pat.organization, latest.value, is_ours=written)
+    check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
 
 
 def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredSecret | None) -> RotatorError:

@@ -41,6 +41,7 @@ from rotator.errors import (
     ClockSkewError,
     DatabaseError,
     DeniedError,
+    ForeignValueError,
     ForeignWriteError,
     NotManagedError,
     PlanRefusedError,
@@ -50,7 +51,7 @@ from rotator.errors import (
 )
 
 _MENDS = frozenset({ActionKind.ROTATE, ActionKind.RECOVER})
-HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignWriteError)
+HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignValueError, ForeignWriteError)
 
 
 class Run:

@@ -14,6 +14,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import ServerView
 from rotator.engine.waiting import Patience
 from rotator.errors import (
+    ForeignValueError,
     TransientError,
     VerificationError,
 )
@@ -37,6 +38,8 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
         raise abandon_unusable(
             held,
             "wrong_identity",
-            f"the new PAT authenticates as {found.display_name}, not as {expected.display_name}",
+            f"the new PAT signs in as {found.display_name}, not as {expected.display_name}",
+            "The clone was revoked again. Find out what is between this host and Azure DevOps and mixes up answers.",
+            ForeignValueError,
         )
     held.step(RotationState.VERIFIED, PatVerified())

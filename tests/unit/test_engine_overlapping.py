@@ -134,9 +134,27 @@ def test_old_pat_is_kept_when_the_value_in_the_vault_authenticates_as_another_us
     other = world.pats.add_pat("release-bot", "contoso", "theirs", "vso.code", world.record().valid_to)
     world.secrets.write_foreign(world.location(), other.value, dict(world.latest().version.tags))
     report = world.run()
-    assert codes_of(report, OutcomeKind.FAILED) == ["wrong_identity"]
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["wrong_identity"]
     assert world.revoked_ids() == []
-    assert world.states() == ["overlapping"]
+    assert (world.states(), world.record().blocked) == (["overlapping"], True)
+    failure = world.record().last_failure
+    assert failure is not None
+    assert f"version {world.record().secret_version} has the right value" in failure.fix
+    ours = world.secrets.fetch_version(world.location(), str(world.record().secret_version))
+    assert ours is not None
+    world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
+    world.advance(minutes=6)
+    assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
+    assert (world.states(), world.record().blocked) == (["completed"], False)
+
+
+def test_old_pat_is_kept_when_the_value_under_our_tags_is_no_pat() -> None:
+    world = make_overlapping()
+    world.secrets.write_foreign(world.location(), "not a PAT", dict(world.latest().version.tags))
+    report = world.run()
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["not_a_pat"]
+    assert (world.revoked_ids(), world.states()) == ([], ["overlapping"])
+    assert world.count("verify") == 1
 
 
 def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:

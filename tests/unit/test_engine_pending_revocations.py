@@ -304,6 +304,16 @@ def test_pat_is_not_revoked_again_when_the_value_is_another_users() -> None:
     assert world.revoked_ids() == [old]
 
 
+def test_value_that_is_no_pat_is_sent_nowhere_before_a_revocation_is_repeated() -> None:
+    world, old = make_ignored()
+    world.secrets.write_foreign(world.location(), "not a PAT", world.latest().version.tags)
+    verified = world.count("verify")
+    world.advance(minutes=6)
+    report = world.run()
+    assert codes_of(report, OutcomeKind.FAILED) == ["not_a_pat"]
+    assert (world.revoked_ids(), world.count("verify")) == ([old], verified)
+
+
 def test_refusal_of_the_second_request_blocks_no_rotation() -> None:
     world, old = make_ignored()
     denied = DeniedError("no", service="azure_devops", operation="revoke_pat", status=200)

@@ -299,7 +299,7 @@ def test_clone_is_revoked_when_it_authenticates_as_another_user() -> None:
     world = make_world()
     other = world.pats.add_pat("release-bot", "contoso", "theirs", SCOPE, world.record().valid_to)
     world.pats.change_minted = lambda minted: MintedPat(minted.pat, SecretValue(other.value))
-    assert get_code(world.run(), blocked=False) == "wrong_identity"
+    assert get_code(world.run(), blocked=True) == "wrong_identity"
     assert world.count("store") == 0
     assert other in world.pats.live_pats()
     world.check_rest()
