@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rotator.adapters.regular_files import check_regular
 from rotator.errors import ConfigError
 from rotator.settings.secrets import SecretSource
 
@@ -72,10 +73,21 @@ def _find_database(installation: Installation) -> Path | None:
 
 def _check_place(setting: str, path: Path) -> Iterator[str]:
     """Say why a file cannot be read, or cannot be written or made where it belongs."""
-    folder = path.parent
-    if not folder.is_dir():
-        yield f"{setting}: the folder {folder} does not exist. Create it, or correct the path."
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        yield f"{setting}: this user cannot write to the folder {folder}. Give the user that runs rotator access."
-    elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
-        yield f"{setting}: this user cannot read and write the file {path}. Give the user that runs rotator access."
+    obstacle = _find_obstacle(path)
+    if obstacle is not None:
+        yield f"{setting}: {obstacle}"
+
+
+def _find_obstacle(path: Path) -> str | None:
+    folder, fix = path.parent, "Give the user that runs rotator access."
+    try:
+        if not folder.is_dir():
+            return f"the folder {folder} does not exist. Create it, or correct the path."
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"this user cannot write to the folder {folder}. {fix}"
+        check_regular(path)
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            return f"this user cannot read and write the file {path}. {fix}"
+    except OSError as error:
+        return f"{path} cannot be used: {error.strerror}. Name a file, or one that does not exist yet."
+    return None

@@ -70,6 +70,22 @@ def test_key_in_the_settings_is_refused_when_others_can_read_them(folder: Path, 
     assert key not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_database_that_is_no_file_is_named_and_nobody_waits_for_it(folder: Path, kind: str) -> None:
+    path = folder / "rotator.db"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/full")
+    for arguments in (["db", "upgrade"], ["status"]):
+        done = run(folder, *arguments)
+        assert done.returncode == 1, done.stderr
+        assert "rotator.db cannot be opened" in done.stderr
+        assert "Report it" not in done.stderr
+
+
 def test_database_is_its_folders_owners_when_root_makes_it(folder: Path) -> None:
     if os.geteuid() == 0:
         os.chown(folder, 65534, 65533)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -146,3 +147,30 @@ def test_config_check_looks_at_the_files_and_folders_that_the_settings_name(
     assert "token_cache.previous_keys" in said
     (path.parent / "old.key").unlink()
     assert sorted(path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", "Is a directory"),
+        ("pipe", "it is no regular file"),
+        ("circle", "Too many levels of symbolic links"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_config_check_says_what_is_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        path = sandbox.addresses.config_path
+    (path.parent / "folder").mkdir()
+    os.mkfifo(path.parent / "pipe")
+    (path.parent / "circle").symlink_to("circle")
+    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    cache = {**whole["token_cache"], "path": name}
+    odd = {**whole, "database": f"sqlite:///{name}", "token_cache": cache}
+    path.write_text(yaml.safe_dump(odd), encoding="utf-8")
+    assert main(["--config", str(path), "config", "check"]) == 2
+    shown = capsys.readouterr().err
+    for setting in ("database", "token_cache.path"):
+        assert f"{setting}: {path.parent / name} cannot be used: {said}. Name a file" in shown

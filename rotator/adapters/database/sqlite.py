@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool, QueuePool
 
+from rotator.adapters.regular_files import check_regular
 from rotator.errors import DatabaseError, DatabaseLockedError
 
 LONGEST_WAL = 8 * 2**20
@@ -35,16 +36,30 @@ _NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs
 def make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
     """Return an engine whose transactions are begun by `begin_sqlite`. Nothing is opened yet."""
     path = find_path(url)
-    if not path.parent.is_dir():
-        raise DatabaseError(
-            f"the folder {path.parent} for {url.database} does not exist",
-            code="database_unreachable",
-            fix="Create the folder, or correct the `database` setting.",
-        )
+    _check_path(path)
     if not may_write(path):
         return create_engine(url, creator=lambda: _open_to_read(path), poolclass=NullPool, hide_parameters=True)
     _mend_modes(path)
     return create_engine(url, creator=_make_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
+
+
+def _check_path(path: Path) -> None:
+    """DatabaseError when there is no folder for the file, or what is there is no file."""
+    fix = "Name a file, or one that does not exist yet, in the `database` setting."
+    try:
+        if not path.parent.is_dir():
+            raise DatabaseError(
+                f"the folder {path.parent} for {path.name} does not exist",
+                code="database_unreachable",
+                fix="Create the folder, or correct the `database` setting.",
+            )
+        check_regular(path)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            fix = f"Give the user that runs rotator access to {path.parent}, or correct the `database` setting."
+        raise DatabaseError(
+            f"the database {path} cannot be opened: {error.strerror}", code="database_unreachable", fix=fix
+        ) from error
 
 
 def begin_sqlite(connection: Connection, *, reads_only: bool) -> None:
