@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from rotator.adapters.ownership import open_lock
 from rotator.domain.words import say_moment
 from rotator.errors import ConfigError, DatabaseLockedError
 
@@ -26,7 +27,7 @@ def only_daemon(database: Path, now: datetime) -> Iterator[None]:
     real = Path(os.path.realpath(database))  # `Path.resolve` raises what is no OSError where links form a loop
     path = real.with_name(f"{real.name}.daemon")
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock(path, real)
     except OSError as error:
         raise ConfigError(
             [f"database: the lock file {path} cannot be opened: {error.strerror}"],

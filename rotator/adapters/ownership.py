@@ -21,3 +21,18 @@ def hand_over(descriptor: int, path: Path) -> None:
     except FileNotFoundError:
         owner = path.parent.stat()
     os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def open_lock(path: Path, guarded: Path) -> int:
+    """Open the file of a lock, for its owner alone; make it, for the owner of what it guards. OSError otherwise."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags, 0o600)
+    try:
+        hand_over(descriptor, guarded)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from rotator.adapters.disk import choose_fix
+from rotator.adapters.ownership import hand_over
 from rotator.errors import MonitoringError
 
 
@@ -20,6 +21,7 @@ def write_textfile(path: Path, text: bytes) -> None:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                hand_over(descriptor, path)
                 file.write(text)
                 os.fchmod(descriptor, 0o644)
             fresh.replace(path)

@@ -118,6 +118,31 @@ def test_newest_commit_is_read_when_a_writer_is_at_work(path: Path) -> None:
     assert "newer" in seen
 
 
+def test_newest_commit_is_read_through_a_link(path: Path) -> None:
+    """SQLite puts `-wal` beside the database, not beside the link that leads to it."""
+    links = path.parent / "links"
+    links.mkdir()
+    link = links / "linked.db"
+    link.symlink_to(path)
+    writer = SqlDatabase(f"sqlite:///{path}")
+    with writer.begin() as work:
+        work.inventory.add(make_managed_pat("newer"))
+    for item in path.parent.glob("rotator.db*"):
+        item.chmod(0o444)
+    path.parent.chmod(0o555)
+    seen = do_as_other(lambda: read_names(link))
+    path.parent.chmod(0o755)
+    writer.close()
+    assert "newer" in seen
+
+
+def test_database_is_made_where_a_link_leads_to_nothing_yet(others_folder: Path) -> None:
+    link = others_folder / "rotator.db"
+    link.symlink_to(others_folder / "real.db")
+    upgrade(f"sqlite:///{link}")
+    assert do_as_other(lambda: write_event(link)) == "1"
+
+
 def test_reader_without_a_lock_is_told_when_somebody_writes_meanwhile(path: Path) -> None:
     """What it read may be half of each."""
 

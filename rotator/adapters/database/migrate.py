@@ -129,6 +129,7 @@ def _try_lock(handle: int) -> bool:
 
 def _create_file(path: Path) -> None:
     """Create a database file with mode 0600 and WAL; its journals inherit the mode. An existing one stays as it is."""
+    path = Path(os.path.realpath(path))
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from stat import S_IMODE
+from stat import S_IMODE, S_ISREG
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
@@ -39,7 +39,7 @@ def make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
     _check_path(path)
     if not may_write(path):
         return create_engine(url, creator=lambda: _open_to_read(path), poolclass=NullPool, hide_parameters=True)
-    _mend_modes(path)
+    _mend_sides(path)
     return create_engine(url, creator=_make_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
 
 
@@ -84,7 +84,8 @@ def find_file_id(path: Path) -> FileId | None:
 
 def may_write(path: Path) -> bool:
     """Whether this user may write the database, and the folder, in which every writer makes files."""
-    return os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
+    folder = Path(os.path.realpath(path)).parent
+    return os.access(folder, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
 
 
 @contextmanager
@@ -149,21 +150,35 @@ def _look(path: Path) -> tuple[bool, int, int]:
 
 
 def _name_side(path: Path, kind: str) -> Path:
-    return path.with_name(f"{path.name}-{kind}")
+    """Return the file beside the database: where a link leads to it, SQLite puts that beside the database itself."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}-{kind}")
 
 
-def _mend_modes(path: Path) -> None:
+def _mend_sides(path: Path) -> None:
     """Give the files beside the database its mode. DatabaseError with the commands when only their owner can."""
     for side in (_name_side(path, "wal"), _name_side(path, "shm")):
         try:
-            mode = S_IMODE(path.stat().st_mode)
-            if S_IMODE(side.stat().st_mode) != mode:
-                side.chmod(mode)
+            _mend_side(side, S_IMODE(path.stat().st_mode))
         except FileNotFoundError:
             continue  # there is none, or its last user has just closed it
-        except PermissionError as error:
+        except OSError as error:
             raise DatabaseError(
                 f"the database {path} cannot be written: {side.name} beside it has another mode, and another owner",
                 code="database_read_only",
                 fix=f"As root, run: chown --reference={path} {side} && chmod --reference={path} {side}",
             ) from error
+
+
+def _mend_side(side: Path, mode: int) -> None:
+    """Change a file's mode where it differs, and nothing that a link in its place leads to.
+
+    It is not opened for reading: closing it would drop the locks that SQLite holds on it in this process.
+    """
+    descriptor = os.open(side, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor).st_mode
+        if S_ISREG(found) and S_IMODE(found) != mode:
+            Path(f"/proc/self/fd/{descriptor}").chmod(mode)
+    finally:
+        os.close(descriptor)

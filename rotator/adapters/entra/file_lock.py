@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rotator.adapters.disk import choose_fix
-from rotator.adapters.ownership import hand_over
+from rotator.adapters.ownership import open_lock
 from rotator.errors import RotatorError, TransientError
 
 _PAUSE_SECONDS = 0.02
@@ -21,6 +21,7 @@ _PAUSE_SECONDS = 0.02
 class FileLock:
     """Held by one thread of one process at a time; the thread that holds it may take it again.
 
+    `guarded` is the file that it is for: made by root, the lock's file goes to whoever owns that one, or its folder.
     The kernel releases it when its process dies, so a kill leaves no lock. Entering raises TransientError
     `token_cache_locked` after `patience`: the holder may be frozen, and we must not freeze with it. `pause` waits some
     seconds between two tries, and may raise.
@@ -29,11 +30,12 @@ class FileLock:
     def __init__(
         self,
         path: Path,
+        guarded: Path,
         *,
         patience: timedelta = timedelta(seconds=30),
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._path = path
+        self._path, self._guarded = path, guarded
         self._pause = pause
         self._patience = patience
         self._threads = threading.RLock()
@@ -62,7 +64,7 @@ class FileLock:
 
     def _lock_file(self, deadline: float) -> int:
         try:
-            descriptor = _open(self._path)
+            descriptor = open_lock(self._path, self._guarded)
         except OSError as error:
             raise RotatorError(
                 f"the lock file {self._path} cannot be opened: {error.strerror}",
@@ -91,20 +93,6 @@ class FileLock:
             code="token_cache_locked",
             fix="Wait for the other rotator process, or end it if it hangs.",
         )
-
-
-def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, flags, 0o600)
-    try:
-        hand_over(descriptor, path.parent)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -69,7 +69,7 @@ class EntraSignIn:
         # Whoever waits for a refresh waits for its two requests, not for ever.
         patience = 2 * http.total_timeout + timedelta(seconds=10)
         self._locks = {
-            name: FileLock(self._make_lock_path(known), patience=patience, pause=stop.wait)
+            name: FileLock(self._make_lock_path(known), cache.path, patience=patience, pause=stop.wait)
             for name, known in self._accounts.items()
         }
 

@@ -101,7 +101,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         fernets = [_make_fernet(key, "token_cache.key")]
         fernets += [_make_fernet(previous, "token_cache.previous_keys") for previous in previous_keys]
         self._fernet = MultiFernet(fernets)
-        self._file_lock = FileLock(path.with_name(path.name + ".lock"))
+        self._file_lock = FileLock(path.with_name(path.name + ".lock"), path)
         self._progress = progress
         self._depth = 0
         self._seen: tuple[int, int, int] | None = None
