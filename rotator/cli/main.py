@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exit_codes import DONE, FAILED, INTERRUPTED, NAGIOS_UNKNOWN
 from rotator.cli.failures import report_click_error, report_error, watch_for_bugs
+from rotator.cli.memory import keep_memory_private
 from rotator.cli.streams import OutputError, open_streams, report_unwritten
 from rotator.errors import RotatorError, UsageError
 
@@ -97,8 +97,7 @@ def rotator() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # A dump of this process would hold PATs and tokens.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_memory_private()
     open_streams()
     cli = CliContext()
     watch_for_bugs(cli)

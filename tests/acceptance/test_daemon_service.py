@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from tests.support.daemon import RunningDaemon, start_daemon
 from tests.support.killing import MUTATING, Stage, open_stage
 from tests.support.postgres import PostgresServer
+from tests.support.programs import need
 
 
 @pytest.fixture
@@ -66,6 +70,37 @@ def test_service_manager_hears_how_the_daemon_is(stage: Stage, manager: socket.s
     assert next(message for message in listening.heard if "STATUS=Starting" not in message).splitlines()[0] == "READY=1"
     reloading = next(message for message in listening.heard if message.startswith("RELOADING=1"))
     assert "MONOTONIC_USEC=" in reloading
+
+
+def test_memory_of_the_daemon_can_be_read_by_nobody_but_root(stage: Stage, manager: socket.socket) -> None:
+    """It is fed to no core dump either; what the daemon says to its service manager and to status stays the same."""
+    environment = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "60000000"}
+    through = make_ordinary()
+    daemon, listening = start_daemon(stage, environment, through=through, work="2s"), Manager(manager)
+    daemon.wait_until(lambda: listening.has_heard("WATCHDOG=1"))
+    process = daemon.run.process.pid
+    with subprocess.Popen([*through, "sleep", "60"]) as other:
+        assert read_memory(other.pid, through) == ""
+        other.kill()
+    assert "Permission denied" in read_memory(process, through)
+    assert resource.prlimit(process, resource.RLIMIT_CORE) == (0, 0)
+    second = stage.start("daemon")
+    assert second.wait() == 11
+    assert f"process {process} on " in second.read()
+    assert daemon.stop() == 0
+
+
+def make_ordinary() -> list[str]:
+    """A program before a command that takes the right from root to look into any process."""
+    if os.geteuid() != 0:
+        return []
+    return [need("setpriv", "util-linux"), "--bounding-set=-sys_ptrace"]
+
+
+def read_memory(process: int, through: list[str]) -> str:
+    """What is said when another process of the same user opens the memory of this one; nothing when it may."""
+    opened = [*through, sys.executable, "-c", f"open('/proc/{process}/mem', 'rb')"]
+    return subprocess.run(opened, capture_output=True, text=True, check=False).stderr
 
 
 def test_service_manager_hears_why_the_daemon_does_not_start(stage: Stage, manager: socket.socket) -> None:

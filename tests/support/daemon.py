@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -55,10 +55,12 @@ class RunningDaemon:
         return self.run.wait()
 
 
-def start_daemon(stage: Stage, environment: Mapping[str, str] | None = None, **settings: str) -> RunningDaemon:
+def start_daemon(
+    stage: Stage, environment: Mapping[str, str] | None = None, *, through: Sequence[str] = (), **settings: str
+) -> RunningDaemon:
     """Start one with these settings of `daemon:`, and return when it has started."""
     write_settings(stage, **settings)
-    running = RunningDaemon(stage, stage.start("daemon", environment=environment))
+    running = RunningDaemon(stage, stage.start("daemon", environment=environment, through=through))
     running.wait_for("daemon_started")
     return running
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +24,7 @@ from typing import Any
 
 import sqlalchemy
 
-from rotator.adapters.database.schema import audit_event, managed_pat, metadata, rotation
+from rotator.adapters.database.schema import audit_event, job_run, managed_pat, metadata, rotation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.faults import Fault, Faults
 from rotator.sandbox.running import Sandbox
@@ -128,8 +128,9 @@ class Run:
         self.process.send_signal(signal.SIGCONT)
 
     def read_proc(self) -> bytes:
-        """Return what other users of the host could see of it."""
-        return b"".join(Path("/proc", str(self.process.pid), name).read_bytes() for name in ("environ", "cmdline"))
+        """Return what other users of the host could see of it, and root, where this is root."""
+        names = ("cmdline", *(("environ",) if os.geteuid() == 0 else ()))
+        return b"".join(Path("/proc", str(self.process.pid), name).read_bytes() for name in names)
 
 
 class Stage:
@@ -205,9 +206,16 @@ class Stage:
         self.faults.add(Fault(service, "latency", method=method, path=path, skip=skip, seconds=3600))
 
     def start(
-        self, *arguments: str, dying: tuple[str, int] | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        dying: tuple[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> Run:
-        """Start the installed command, or one that kills itself at a commit; `environment` is added to ours."""
+        """Start the installed command, or one that kills itself at a commit; `environment` is added to ours.
+
+        `through` is a program that becomes the command.
+        """
         number = len(self._runs)
         output, errors = self.folder / f"run-{number}.out", self.folder / f"run-{number}.err"
         command: list[str | Path] = [COMMAND]
@@ -215,7 +223,7 @@ class Stage:
             command = [sys.executable, "-P", str(dying_command.__file__), dying[0], str(dying[1])]
         with output.open("wb") as out, errors.open("wb") as err:
             process = subprocess.Popen(
-                [*command, *arguments],
+                [*through, *command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -279,6 +287,10 @@ class Stage:
     def find_claims(self) -> list[str]:
         """Return who claims what, of the claims that were not given back."""
         return [str(row["claimed_by"]) for row in self._read_table(managed_pat) if row["claimed_by"] is not None]
+
+    def find_job_runs(self, job: str) -> list[str]:
+        """Return how each run of a job ended that is remembered; "None" for one that is at work."""
+        return [str(row["outcome"]) for row in self._read_table(job_run) if row["job"] == job]
 
     def find_events(self) -> list[str]:
         """Return the names of the audit events."""
