@@ -34,6 +34,7 @@
       AuditChainError               sequence, expected, found
       MonitoringError               what monitoring is to hear could not be written or sent
         DeliveryError               a receiver did not take a notification; is_refusal
+          HookError                 a hook failed, or cannot be called; output
       InternalError                 a bug in rotator, isolated to one ManagedPat
     StoppedError                    the process must stop: not a failure, and what isolates failures lets it pass
 
@@ -344,6 +345,18 @@ class DeliveryError(MonitoringError):
     def __init__(self, message: str, *, code: str | None = None, fix: str = "", is_refusal: bool = False) -> None:
         super().__init__(message, code=code, fix=fix)
         self.is_refusal = is_refusal
+
+
+class HookError(DeliveryError):
+    """A hook failed, or cannot be called. `output` is what it printed, cut and without secrets."""
+
+    code = "hook_failed"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, fix: str = "", is_refusal: bool = False, output: str = ""
+    ) -> None:
+        super().__init__(message, code=code, fix=fix, is_refusal=is_refusal)
+        self.output = output
 
 
 class StoppedError(BaseException):

@@ -20,6 +20,8 @@ _LOCALE_PREFIX = "LC_"
 
 AZURE_CLI = frozenset({"AZURE_CONFIG_DIR", "AZURE_EXTENSION_DIR"})
 """Where the Azure CLI keeps who is signed in."""
+HOOK = AZURE_CLI | {"KUBECONFIG"}
+"""Where the tools that hooks use find who they are."""
 BROWSER = frozenset(
     {
         *("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"),

@@ -16,8 +16,12 @@ def start_child(
     stdin: int = subprocess.DEVNULL,
     stdout: int | IO[str] = subprocess.PIPE,
     stderr: int | IO[str] = subprocess.PIPE,
+    own_group: bool = False,
 ) -> subprocess.Popen[str]:
-    """Start a program, without a shell, with exactly this environment. OSError when it cannot be."""
+    """Start a program, without a shell, with exactly this environment. OSError when it cannot be.
+
+    `own_group`: it leads a session and a process group of its own, which has all that it starts.
+    """
     return subprocess.Popen(  # noqa: S603
         list(arguments),
         cwd=folder,
@@ -28,4 +32,5 @@ def start_child(
         text=True,
         encoding="utf-8",
         errors="replace",
+        start_new_session=own_group,
     )

@@ -108,7 +108,7 @@ def _list_jobs(measured: Measurements) -> Iterator[Metric]:
 def _list_receivers(receivers: tuple[ReceiverFigures, ...]) -> Iterator[Metric]:
     yield _gauge(
         "rotator_receiver_up",
-        "1 if the receiver of notifications took the last one, or can be used as far as is known.",
+        "1 if the receiver of notifications took the last one, or no call of the hook failed and waits.",
         ("receiver",),
         [((found.name,), found.is_up) for found in receivers],
     )

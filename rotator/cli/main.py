@@ -39,6 +39,7 @@ COMMANDS = {
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
     "notify": ("rotator.cli.commands.notify", "notify", "Try the receivers of notifications."),
+    "hooks": ("rotator.cli.commands.hooks", "hooks", "Try what is called when something happens."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),
     "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins for Entra, Azure DevOps and Key Vault."),
     "completion": ("rotator.cli.commands.completion", "completion", "Print the completion script for a shell."),

@@ -11,8 +11,10 @@ from rotator.daemon.job import Job
 from rotator.domain.job_run import JobName
 from rotator.domain.probe import make_pause
 from rotator.engine.delivering import deliver
+from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
 from rotator.engine.outage import DeliveryMemory
+from rotator.ports.hook import Hook
 from rotator.ports.notifier import Notifier
 
 
@@ -29,14 +31,21 @@ class Intervals:
 
 
 DELIVER_EVERY = timedelta(seconds=30)
+CALL_EVERY = timedelta(seconds=10)
 
 
 def make_jobs(
-    every: Intervals, pulse: Pulse, notifiers: Sequence[Notifier] = (), memory: DeliveryMemory | None = None
+    every: Intervals,
+    pulse: Pulse,
+    notifiers: Sequence[Notifier] = (),
+    hooks: Sequence[Hook] = (),
+    memory: DeliveryMemory | None = None,
+    hook_memory: HookMemory | None = None,
 ) -> dict[JobName, Job]:
-    """Return the jobs, in the order in which a start begins them; `memory` outlives a reload."""
+    """Return the jobs, in the order in which a start begins them; both memories outlive a reload."""
     minutes = timedelta(minutes=1)
     tell = partial(deliver, notifiers=notifiers, memory=memory or DeliveryMemory())
+    call = partial(call_hooks, hooks=hooks, memory=hook_memory or HookMemory())
     table = (
         Job(JobName.HEARTBEAT, every.heartbeat, 2 * minutes, False, partial(beat, pulse=pulse)),
         Job(JobName.WORK, every.work, 15 * minutes, False, partial(work_due, pulse=pulse)),
@@ -45,5 +54,6 @@ def make_jobs(
         Job(JobName.PROBE, make_pause(every.probe), 15 * minutes, True, partial(probe_values, period=every.probe)),
         Job(JobName.VERIFY_AUDIT, every.verify_audit, 60 * minutes, True, verify_audit),
         Job(JobName.DELIVER, DELIVER_EVERY, 10 * minutes, False, tell),
+        Job(JobName.HOOKS, CALL_EVERY, 15 * minutes, False, call),
     )
     return {job.name: job for job in table}

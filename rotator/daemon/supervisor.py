@@ -27,7 +27,7 @@ from rotator.ports.service_host import ServiceHost
 
 LOOK_EVERY = timedelta(seconds=5)
 """How often the supervisor looks after the jobs."""
-_SPREAD = timedelta(seconds=1.5)
+_SPREAD = timedelta(seconds=1.25)
 _LAST_CALLS = timedelta(seconds=30)
 """What a stop needs beyond the rotations that it finishes: requests that are open."""
 

@@ -30,6 +30,7 @@ class ConditionKind(StrEnum):
     ADOPTION_BLOCKED = auto()
     PROBE_FAILING = auto()
     RECEIVER_FAILING = auto()
+    HOOK_FAILING = auto()
     DATABASE_DOWN = auto()
 
 

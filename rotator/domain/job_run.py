@@ -23,6 +23,7 @@ class JobName(StrEnum):
     VERIFY_AUDIT = auto()
     HEARTBEAT = auto()
     DELIVER = auto()
+    HOOKS = auto()
 
 
 class JobOutcome(StrEnum):

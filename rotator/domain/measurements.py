@@ -65,7 +65,7 @@ class JobFigures:
 
 @dataclass(frozen=True)
 class ReceiverFigures:
-    """One receiver of notifications. `waiting` are to be sent to it, and `set_aside` were refused by it."""
+    """One receiver of notifications, or a hook. `waiting` are to be sent to it, and `set_aside` were given up."""
 
     name: str
     is_up: bool

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
@@ -84,6 +85,8 @@ class Rule:
     disable_previous: bool = False
     adopt: bool = False
     """New PATs that it matches are taken over by a run, where nothing speaks against it."""
+    hooks: tuple[str, ...] = ()
+    """The hooks that are called for the PATs that it matches, beside those that no rule names."""
 
     def make_secret_name(self, *, organization: str, name: str, account: str) -> str:
         """Return the name of a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
@@ -134,6 +137,16 @@ class Policy:
     rules: tuple[Rule, ...]
     guardrails: Guardrails
     digest: str
+    hooks: tuple[HookTerms, ...] = ()
+    """The hooks of the settings."""
+
+    def calls_hook(self, name: str, rule: Rule | None) -> bool:
+        """Return whether a hook is called about what happens to PATs of this rule; None: to anything else.
+
+        One that no rule names is called about everything.
+        """
+        is_named = any(name in each.hooks for each in self.rules)
+        return not is_named or (rule is not None and name in rule.hooks)
 
     def find_rule(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> Rule | None:
         """Return the first rule that matches, or None: then the policy does not cover the PAT."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.deliveries import NotificationRefused
 from rotator.domain.events.event import Event
+from rotator.domain.events.hooks import HookCallDropped
 from rotator.domain.events.places import SignInEndForeseen
 from rotator.domain.events.rotations import RotationClosed
 
@@ -223,6 +224,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator notify test {subject}",
         fix="Correct the receiver's `url` in the settings, or bring the service back.",
     ),
+    ConditionKind.HOOK_FAILING: Advice(
+        one="the hook {subject} fails",
+        many="{count} hooks fail",
+        meaning="A command or a webhook of `hooks` failed, took too long, or cannot be called at all. What it printed "
+        "is in the audit log. Each call that failed is made again at growing intervals, up to an hour.",
+        otherwise="What the hook is for does not happen: a consumer that it restarts, for example, keeps the old PAT. "
+        "After ten failed tries a call is dropped.",
+        command="rotator audit list --event hook_failed",
+        fix="Mend what the output names. `rotator hooks test` calls each hook now.",
+    ),
 }
 """By condition. Each is in the runbook under its own name."""
 
@@ -243,6 +254,14 @@ EVENTS: Mapping[type[Event], Advice] = {
         otherwise="What the rotation left alive is reported as left behind, and stays valid until it expires.",
         command="rotator recover --dry-run",
         fix="Look at what was left behind, and revoke what nobody uses.",
+    ),
+    HookCallDropped: Advice(
+        one="a call of the hook {subject} was dropped",
+        many="{count} calls of hooks were dropped",
+        meaning="The call failed ten times, or the webhook refused it as it is, or the event cannot be read.",
+        otherwise="What the hook would have done for that event is not done.",
+        command="rotator audit list --event hook_call_dropped",
+        fix="Read in the audit log which event it was about, and do by hand what the hook does.",
     ),
     NotificationRefused: Advice(
         one="a notification to {subject} was set aside",

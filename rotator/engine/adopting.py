@@ -15,7 +15,8 @@ from rotator.domain.outside import find_id
 from rotator.domain.policy import Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.engine.accounting import Keeper, KeeperKind, Keepers, load_keepers
-from rotator.engine.auditing import record, record_policy
+from rotator.engine.auditing import record
+from rotator.engine.beginning import begin_run
 from rotator.engine.choices import Choice, Choices
 from rotator.engine.confirming import Managed, confirm, find_managed, look_again
 from rotator.engine.context import RunContext
@@ -106,7 +107,7 @@ def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> Adop
     ids = [item.record.authorization_id for item in plan.proposals]
     written: list[Proposal] = []
     refusals = list(plan.refusals)
-    record_policy(run)
+    begin_run(run)
     with run.services.database.begin() as work:
         busy = _find_busy(run, work, plan.proposals, now)
         keepers = load_keepers(work, ids, now)

@@ -13,7 +13,7 @@ from rotator.ports.database import Reading
 def find_affected(reading: Reading, notice: Notice) -> Affected:
     """Return how many ManagedPats wait because of it, when the first of them expires, and why, if that is known."""
     kind, subjects = notice.cause.kind, set(notice.subjects)
-    if kind is ConditionKind.RECEIVER_FAILING:
+    if kind in (ConditionKind.RECEIVER_FAILING, ConditionKind.HOOK_FAILING):
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
         return Affected(failure=next(filter(None, failures), None))
     pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]

@@ -12,7 +12,8 @@ from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Policy, Rule, RuleAction
 from rotator.domain.rotation import RotationState
-from rotator.engine.auditing import record, record_policy
+from rotator.engine.auditing import record
+from rotator.engine.beginning import begin_run
 from rotator.engine.choices import make_choice
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, RunMode
@@ -79,7 +80,7 @@ def create(run: RunContext, order: Order) -> RunReport:
     """
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
-        record_policy(run)
+        begin_run(run)
         try:
             draft = _propose(this, order)
         except HUMAN_ERRORS as error:

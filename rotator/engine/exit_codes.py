@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rotator.engine.report import DONE_KINDS, OutcomeKind, RunReport
+from rotator.engine.report import DONE_KINDS, OutcomeKind, OutcomeReason, RunReport
 from rotator.errors import RotatorError, SignInRequiredError
 
 DONE = 0
@@ -33,10 +33,14 @@ def find_code_of_errors(errors: Iterable[RotatorError], *, done: bool, refused: 
 
 
 def find_code_of_report(report: RunReport) -> int:
-    """Find the code of a run. What it only looked at, gave up, postponed or waits for counts neither way."""
+    """Find the code of a run. What it only looked at, gave up, postponed or waits for counts neither way.
+
+    The run itself was done when it is a hook that failed.
+    """
     failures = report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
+    is_hook = any(outcome.reason is OutcomeReason.HOOK_FAILED for outcome in failures)
     return find_exit_code(
-        done=bool(report.of_kind(*DONE_KINDS)),
+        done=bool(report.of_kind(*DONE_KINDS)) or is_hook,
         failed=bool(failures),
         needs_sign_in=any(outcome.needs_sign_in for outcome in failures),
         held=bool(report.of_kind(OutcomeKind.HELD)),

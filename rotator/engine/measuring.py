@@ -209,10 +209,12 @@ def _measure_job(reading: Reading, job: JobName, runs: RunTimes) -> JobFigures:
 
 def _measure_receivers(reading: Reading, conditions: Iterable[Condition]) -> Iterable[ReceiverFigures]:
     failing = _find_subjects(conditions, ConditionKind.RECEIVER_FAILING)
+    failing |= _find_subjects(conditions, ConditionKind.HOOK_FAILING)
     for receiver in reading.outbox.load_receivers():
-        deliveries = reading.outbox.load_deliveries(receiver.name)
-        waiting = sum(found.is_waiting for found in deliveries)
+        deliveries, calls = reading.outbox.load_deliveries(receiver.name), reading.outbox.load_calls(receiver.name)
+        waiting = sum(found.is_waiting for found in deliveries) + sum(found.is_waiting for found in calls)
         set_aside = sum(found.set_aside_at is not None for found in deliveries)
+        set_aside += sum(found.set_aside_at is not None for found in calls)
         yield ReceiverFigures(receiver.name, receiver.name not in failing, waiting, set_aside)
 
 

@@ -284,9 +284,10 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.AUDIT_BROKEN
             | ConditionKind.TIMELINE_CHANGED
             | ConditionKind.RECEIVER_FAILING
+            | ConditionKind.HOOK_FAILING
             | ConditionKind.DATABASE_DOWN
         ):
-            return None  # ended where they are found: by `clocks`, `jobs.verify_audit`, `failover`, `delivering`
+            return None  # ended where they are found, as by `clocks`, `failover`, `delivering`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

@@ -15,7 +15,6 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.notifier import UNUSABLE
 
 CLAIMED_FOR = timedelta(minutes=5)
 FIRST_RETRY = timedelta(seconds=30)
@@ -29,11 +28,15 @@ Change = Callable[[UnitOfWork, Receiver], list[Event]]
 
 @dataclass(frozen=True)
 class Wording:
-    """The events that tell of a receiver: it failed, it works again, and something was set aside (what, code, why)."""
+    """The events that tell of a receiver: it failed, it works again, and something was set aside (what, and why).
+
+    `unusable` is the code of what no repeat mends.
+    """
 
     failed: Callable[[RotatorError], Event]
     restored: Callable[[], Event]
     set_aside: Callable[[str, RotatorError], Event]
+    unusable: str
 
 
 class ReceiverClaim:
@@ -66,7 +69,7 @@ class ReceiverClaim:
             found = error
 
         def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
-            was_unusable = receiver.failure is not None and receiver.failure.code == UNUSABLE
+            was_unusable = receiver.failure is not None and receiver.failure.code == self._wording.unusable
             if found is not None:
                 return self.fail(work, receiver, found, now)
             if not was_unusable:

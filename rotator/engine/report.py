@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self, TypedDict, Unpack
 
+from rotator.domain.hook import HookCall
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Decision
 from rotator.domain.rotation import Rotation, RotationState
@@ -43,6 +44,7 @@ class OutcomeReason(StrEnum):
     CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
     PREDECESSOR_GONE = "predecessor_gone"
     REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
+    HOOK_FAILED = "hook_failed"
 
 
 DONE_KINDS = frozenset(
@@ -125,6 +127,19 @@ class PatOutcome:
         failure = Failure.of(error)
         needs_sign_in = isinstance(error, SignInRequiredError)
         return cls(OutcomeKind.FAILED, account, account, organization, failure=failure, needs_sign_in=needs_sign_in)
+
+    @classmethod
+    def of_hook(cls, call: HookCall) -> Self:
+        """Make the outcome of a call of a hook that failed and is made again."""
+        event = call.event
+        place = (event.subject, event.account or "", event.organization or "", event.authorization_id or "")
+        return cls(OutcomeKind.FAILED, *place, reason=OutcomeReason.HOOK_FAILED, failure=call.failure)
+
+    @classmethod
+    def of_hooks(cls, error: RotatorError) -> Self:
+        """Make the outcome of hooks that could not be called, because of something else than a hook."""
+        reason = OutcomeReason.HOOK_FAILED
+        return cls(OutcomeKind.FAILED, "hooks", "", "", reason=reason, failure=Failure.of(error))
 
 
 @dataclass

@@ -18,7 +18,7 @@ from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
-from rotator.engine.auditing import record_policy
+from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, read_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
@@ -278,7 +278,7 @@ def work_on_look(run: RunContext) -> RunReport:
 def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunReport:
     this = Run(run)
     with this.until_stopped():
-        record_policy(run)
+        begin_run(run)
         this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
@@ -296,7 +296,7 @@ def work_on_due(run: RunContext) -> RunReport:
     """Work on what is due by the queue. When nothing is, nobody is asked anything and nothing is written."""
     this = Run(run)
     with this.until_stopped():
-        record_policy(run)
+        begin_run(run)
         _work_on_matters(run, this, load_due(run))
     return this.report
 
@@ -380,7 +380,7 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     """Rotate these ManagedPats now, due or not, blocked or not. The guardrails still apply."""
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
-        record_policy(run)
+        begin_run(run)
         check_overlap(run, names)
         this.listen(names)
         this.check_clocks(names)

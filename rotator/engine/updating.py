@@ -13,7 +13,7 @@ from rotator.domain.plan import Action
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import Rotation, make_kept_lifetime
 from rotator.domain.words import say_duration
-from rotator.engine.auditing import record_policy
+from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.creating import check_display_name, check_lifetime
@@ -92,7 +92,7 @@ def update(run: RunContext, change: Change) -> RunReport:
     """
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
-        record_policy(run)
+        begin_run(run)
         if _note_wanted(this.run, this.view, change):
             this.work_on([change.name], Reconciliation())
             this.confirm_revocations([change.name])

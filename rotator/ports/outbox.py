@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from rotator.domain.delivery import Delivery, Receiver
+from rotator.domain.hook import HookCall
 
 
 class OutboxReader(Protocol):
@@ -16,6 +17,9 @@ class OutboxReader(Protocol):
 
     def load_deliveries(self, receiver: str) -> tuple[Delivery, ...]:
         """Return what waits for a receiver, and the last that it was told about each topic, the oldest first."""
+
+    def load_calls(self, hook: str) -> tuple[HookCall, ...]:
+        """Return the calls of a hook that wait or were set aside, in the order of their events."""
 
 
 class Outbox(OutboxReader, Protocol):
@@ -39,6 +43,12 @@ class Outbox(OutboxReader, Protocol):
 
     def forget_delivery(self, receiver: str, topic: str) -> None:
         """Forget what a receiver was told about a topic."""
+
+    def save_call(self, call: HookCall) -> None:
+        """Note a call of a hook, in the place of the one about the same event."""
+
+    def forget_call(self, hook: str, sequence: int) -> None:
+        """Forget the call of a hook about the event of that number."""
 
     def forget_receivers(self, before: datetime) -> None:
         """Forget the receivers whose cursor was last moved before then, with all that waits for them."""

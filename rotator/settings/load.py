@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from rotator.domain.hook import HookTerms
 from rotator.domain.policy import Policy
 from rotator.errors import ConfigError
 from rotator.settings.addresses import is_loopback, parse_listening
@@ -17,7 +18,14 @@ from rotator.settings.explain import make_problems
 from rotator.settings.fields import Section, make_settings_context
 from rotator.settings.model import Settings
 from rotator.settings.paths import expand_home
-from rotator.settings.policy_checks import Finding, PolicyParts, find_conflicts, find_warnings, make_policy
+from rotator.settings.policy_checks import (
+    Finding,
+    PolicyParts,
+    find_conflicts,
+    find_unknown_hooks,
+    find_warnings,
+    make_policy,
+)
 from rotator.settings.policy_model import DefaultsSection, GuardrailsSection, PolicyFile, RuleSection
 from rotator.settings.problem import Location, Problem, show_path
 from rotator.settings.reference import policy_schema, settings_schema
@@ -64,9 +72,9 @@ def load_settings(path: Path) -> Settings:
     return settings
 
 
-def load_policy(path: Path) -> Policy:
-    """The policy, with the SHA-256 of the file's bytes. ConfigError with all problems."""
-    policy, problems, _ = _check_policy(path)
+def load_policy(path: Path, hooks: tuple[HookTerms, ...] = ()) -> Policy:
+    """The policy, with the SHA-256 of the file's bytes, and the settings' hooks. ConfigError with all problems."""
+    policy, problems, _ = _check_policy(path, hooks)
     if policy is None:
         raise ConfigError(problems, fix=f"Correct {show_path(path)}.")
     return policy
@@ -74,7 +82,7 @@ def load_policy(path: Path) -> Policy:
 
 def load_warnings(path: Path) -> list[str]:
     """What a policy says that works, but not as its author may think; rendered, and empty while it has problems."""
-    return _check_policy(path)[2]
+    return _check_policy(path, None)[2]
 
 
 def check_files(settings_path: Path, find_more: Callable[[Settings], Iterable[Finding]] = lambda _: ()) -> list[str]:
@@ -83,11 +91,12 @@ def check_files(settings_path: Path, find_more: Callable[[Settings], Iterable[Fi
     `find_more` looks at settings that are right by themselves.
     """
     try:
-        _, problems, policy_path = _check_settings(settings_path, find_more)
+        settings, problems, policy_path = _check_settings(settings_path, find_more)
     except ConfigError as error:
         return list(error.problems)
     try:
-        return problems + _check_policy(policy_path)[1]
+        hooks = None if settings is None else settings.list_hook_terms()
+        return problems + _check_policy(policy_path, hooks)[1]
     except ConfigError as error:
         return problems + error.problems
 
@@ -95,7 +104,7 @@ def check_files(settings_path: Path, find_more: Callable[[Settings], Iterable[Fi
 def _check_settings(
     path: Path, find_more: Callable[[Settings], Iterable[Finding]] = lambda _: ()
 ) -> tuple[Settings | None, list[str], Path]:
-    """The settings if they are right, their problems rendered, and the policy file that they name."""
+    """The settings if they are right by themselves, all problems rendered, and the policy file that they name."""
     folder = path.absolute().parent
     source = read_source(path, what="settings", fix=_INIT, is_secret=_is_secret_setting)
     problems = list(source.problems)
@@ -107,10 +116,12 @@ def _check_settings(
         except ValidationError as error:
             problems += make_problems(error, source, settings_schema())
         problems += [source.problem_at(*finding) for finding in _find_settings_conflicts(source.data)]
-        if settings is not None and not problems:
+        if problems:
+            settings = None
+        if settings is not None:
             problems += [source.problem_at(*finding) for finding in find_more(settings)]
         policy_path = folder / _find_policy(source.data.get("policy"))
-    return (None if problems else settings), source.render(problems), policy_path
+    return settings, source.render(problems), policy_path
 
 
 def _find_policy(named: object) -> Path:
@@ -140,6 +151,7 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
             "listen on 127.0.0.1, or say listen_public: true",
         )
     yield from _find_namesakes("notify", data.get("notify"))
+    yield from _find_namesakes("hooks", data.get("hooks"), "notify", data.get("notify"))
     accounts = data.get("accounts")
     yield from _find_namesakes("accounts", accounts)
     key_vault = data.get("key_vault")
@@ -160,13 +172,19 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
                 )
 
 
-def _find_namesakes(section: str, entries: object) -> Iterator[Finding]:
-    """Entries with the name of one before them."""
-    first_uses: dict[str, int] = {}
-    for index, entry in enumerate(entries if isinstance(entries, list) else []):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        if isinstance(name, str) and first_uses.setdefault(name, index) != index:
-            yield (section, index, "name"), f'"{name}" is already the name of {section}[{first_uses[name]}]'
+def _find_namesakes(section: str, entries: object, other: str = "", others: object = None) -> Iterator[Finding]:
+    """Entries with the name of one before them, or of one of another section."""
+    first_uses: dict[str, str] = {name: f"{other}[{index}]" for index, name in _list_names(others)}
+    for index, name in _list_names(entries):
+        place = f"{section}[{index}]"
+        if first_uses.setdefault(name, place) != place:
+            yield (section, index, "name"), f'"{name}" is already the name of {first_uses[name]}'
+
+
+def _list_names(entries: object) -> list[tuple[int, str]]:
+    found = enumerate(entries if isinstance(entries, list) else [])
+    named = [(index, entry.get("name")) for index, entry in found if isinstance(entry, dict)]
+    return [(index, name) for index, name in named if isinstance(name, str)]
 
 
 def _is_private(listen: str) -> bool:
@@ -177,8 +195,8 @@ def _is_private(listen: str) -> bool:
         return True
 
 
-def _check_policy(path: Path) -> tuple[Policy | None, list[str], list[str]]:
-    """The policy if it is right, its problems, and what deserves a look; both rendered."""
+def _check_policy(path: Path, hooks: tuple[HookTerms, ...] | None) -> tuple[Policy | None, list[str], list[str]]:
+    """The policy if it is right, its problems, and what deserves a look; both rendered. None: no hook is looked up."""
     source = read_source(path, what="policy", fix=_POLICY_FIX)
     problems: list[Problem] = list(source.problems)
     file: PolicyFile | None = None
@@ -187,14 +205,16 @@ def _check_policy(path: Path) -> tuple[Policy | None, list[str], list[str]]:
             file = PolicyFile.model_validate(source.data)
         except ValidationError as error:
             problems += make_problems(error, source, policy_schema())
-        findings = dict(reversed(list(find_conflicts(_make_parts(source.data)))))
+        parts = _make_parts(source.data)
+        unknown = () if hooks is None else find_unknown_hooks(parts, hooks)
+        findings = dict(reversed([*find_conflicts(parts), *unknown]))
         taken = {problem.location for problem in problems}
         problems += [source.problem_at(*each) for each in findings.items() if each[0] not in taken]
     if problems or file is None:
         return None, source.render(problems), []
     warnings = dict(reversed(list(find_warnings(file))))
     shown = source.render([source.problem_at(*each) for each in warnings.items()])
-    return make_policy(file, hashlib.sha256(source.content).hexdigest()), [], shown
+    return make_policy(file, hashlib.sha256(source.content).hexdigest(), hooks or ()), [], shown
 
 
 def _make_parts(data: Mapping[str, object]) -> PolicyParts:

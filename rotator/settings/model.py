@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainValidator, StrictBool
 
+from rotator.domain.hook import HookTerms
 from rotator.settings.addresses import parse_listening
 from rotator.settings.fields import FilePath, Filled, OptionalFilePath, Section, Text
 from rotator.settings.secret_fields import SECRET, parse_secret
@@ -16,6 +17,7 @@ from rotator.settings.sections.accounts import AccountSettings
 from rotator.settings.sections.azure_devops import AzureDevOpsSettings
 from rotator.settings.sections.daemon import DaemonSettings
 from rotator.settings.sections.entra import EntraSettings
+from rotator.settings.sections.hooks import HookSettings
 from rotator.settings.sections.http import HttpSettings
 from rotator.settings.sections.key_vault import KeyVaultSettings
 from rotator.settings.sections.notify import NotifySettings
@@ -91,9 +93,18 @@ class Settings(Section):
         "or by webhook.",
     )
 
+    hooks: tuple[HookSettings, ...] = Field(
+        default=(), description="What is called when something happens: commands and webhooks."
+    )
+
+    def list_hook_terms(self) -> tuple[HookTerms, ...]:
+        """Return the name of each hook, and when it is called."""
+        return tuple(hook.make_terms() for hook in self.hooks)
+
     def list_secrets(self) -> list[SecretReference]:
         """Return every secret that these settings refer to and that a process may need."""
         own = [secret for account in self.accounts for secret in (account.client_secret, account.client_certificate)]
-        told = [secret for each in self.notify for secret in (each.url, each.secret) if secret is not None]
+        pairs = [(each.url, each.secret) for each in self.notify] + [(each.url, each.secret) for each in self.hooks]
+        told = [secret for pair in pairs for secret in pair if secret is not None]
         given = [secret for secret in (self.http.proxy, *own) if secret is not None]
         return [self.database, self.token_cache.key, *given, *(ping.url for ping in self.pings), *told]

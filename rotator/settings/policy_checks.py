@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from rotator.domain.hook import HookTerms
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
 from rotator.domain.rotation import make_offset_range
+from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import render_duration
 from rotator.settings.policy_model import (
     DEFAULT_NAME_TEMPLATE,
@@ -37,7 +39,7 @@ class PolicyParts:
     guardrails: GuardrailsSection | None
 
 
-def make_policy(file: PolicyFile, digest: str) -> Policy:
+def make_policy(file: PolicyFile, digest: str, hooks: tuple[HookTerms, ...] = ()) -> Policy:
     """The policy with every default filled in. The file must have passed `find_conflicts`."""
     rules = file.rules or (IMPLICIT_RULE,)
     limits = file.guardrails
@@ -46,7 +48,7 @@ def make_policy(file: PolicyFile, digest: str) -> Policy:
         deny_scopes=limits.deny_scopes,
         max_rotations_per_hour=limits.max_rotations_per_hour,
     )
-    return Policy(tuple(make_rule(rule, file.defaults) for rule in rules), guardrails, digest)
+    return Policy(tuple(make_rule(rule, file.defaults) for rule in rules), guardrails, digest, hooks)
 
 
 def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
@@ -70,6 +72,7 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
         secret_name=keys.secret_name or DEFAULT_NAME_TEMPLATE,
         disable_previous=bool(keys.disable_previous),
         adopt=isinstance(rule, RuleSection) and rule.adopt,
+        hooks=keys.hooks or (),
     )
 
 
@@ -79,6 +82,18 @@ def find_conflicts(parts: PolicyParts) -> Iterator[Finding]:
     yield from _find_unreachable(parts.rules)
     for section, location, defaults in _list_rules(parts):
         yield from _find_rule_conflicts(section, location, defaults, parts.guardrails)
+
+
+def find_unknown_hooks(parts: PolicyParts, hooks: Sequence[HookTerms]) -> Iterator[Finding]:
+    """Names of hooks that the settings do not have."""
+    known = [hook.name for hook in hooks]
+    sections: list[tuple[RuleKeys | None, Location]] = [(parts.defaults, ("defaults",))]
+    sections += [(section, ("rules", index)) for index, section in enumerate(parts.rules)]
+    for section, location in sections:
+        for index, name in enumerate((section.hooks if section else None) or ()):
+            if name not in known:
+                hint = say_did_you_mean(name, known) or "; `hooks` in rotator.yaml has no such name"
+                yield (*location, "hooks", index), f'unknown hook "{name}"{hint}'
 
 
 def find_warnings(file: PolicyFile) -> Iterator[Finding]:

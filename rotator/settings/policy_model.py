@@ -126,6 +126,12 @@ class RuleKeys(Section):
         description="Disable older versions of the secret once the old PAT is revoked. Default: `false`.",
         examples=[True],
     )
+    hooks: tuple[Text, ...] | None = Field(
+        default=None,
+        description="The hooks that are called for these PATs, by their names in rotator.yaml. One that no rule names "
+        "is called for every PAT. Default: none.",
+        examples=[["restart-builder"]],
+    )
 
 
 class DefaultsSection(RuleKeys):

@@ -25,12 +25,14 @@ from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Requests, Supervisor
 from rotator.domain.events.daemon import StopRequested
 from rotator.domain.job_run import JobName
+from rotator.engine.hooking import HookMemory
 from rotator.engine.jobs import Pulse
 from rotator.engine.measuring import RotationTally
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError, SchemaError
 from rotator.settings.addresses import parse_listening
 from rotator.wiring.checking import find_unusable_database
+from rotator.wiring.hooks import make_hooks
 from rotator.wiring.installation import Installation, make_run_id
 from rotator.wiring.monitoring import make_monitor
 from rotator.wiring.notifying import make_notifiers
@@ -51,7 +53,7 @@ class Daemon:
         self._progress = make_progress()
         self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now())
         self._beats = Beats(self._boot, self._host.watchdog)
-        self._memory = DeliveryMemory()
+        self._memory, self._hook_memory = DeliveryMemory(), HookMemory()
         self._tally, self._requests = RotationTally(), ProcessRequestCounter()
         self._health: Health | None = None
         self._listen: str | None = None
@@ -129,15 +131,16 @@ class Daemon:
         )
         monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, self._health)
 
-        notifiers = make_notifiers(installation)
+        notifiers, hooks = make_notifiers(installation), make_hooks(installation)
         self._memory.checked.clear()
+        self._hook_memory.forget_settings()
 
         def close() -> None:
             monitor.close()
             installation.close()
 
         return Workshop(
-            jobs=make_jobs(every, self._pulse, notifiers, self._memory),
+            jobs=make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory),
             make_run=installation.make_run,
             close=close,
             stop_within=daemon.stop_within,

@@ -87,7 +87,7 @@ class Installation:
         """The policy that the settings name; ConfigError with all problems."""
         from rotator.settings.load import load_policy
 
-        return load_policy(self.settings.policy)
+        return load_policy(self.settings.policy, self.settings.list_hook_terms())
 
     @property
     def policy_warnings(self) -> list[str]:

@@ -17,6 +17,7 @@ from rotator.engine.exit_codes import FAILED
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.errors import DatabaseError, MonitoringError, RotatorError
+from rotator.wiring.hooks import call_at_end, make_hooks
 from rotator.wiring.notifying import deliver_at_end, make_notifiers
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rotator.daemon.health import Health
     from rotator.engine.context import RunContext
     from rotator.engine.report import RunReport
+    from rotator.ports.hook import Hook
     from rotator.ports.notifier import Notifier
     from rotator.ports.sign_in import SignInStatus
     from rotator.settings.secrets import SecretReference
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 @contextmanager
 def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
     """Tell the monitoring of the run that is done inside, however it ends; then deliver the notifications."""
-    notifiers = make_notifiers(installation)
+    notifiers, hooks = make_notifiers(installation), make_hooks(installation)
     monitor = make_monitor(installation, RotationTally(), JobName.WORK)
-    run = MonitoredRun(monitor)
+    run = MonitoredRun(monitor, hooks)
     try:
         yield run
     except BaseException as error:
@@ -50,16 +52,18 @@ def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
 class MonitoredRun:
     """A run of `rotator once`, which is the job `work`."""
 
-    def __init__(self, monitor: Monitoring) -> None:
-        self._monitor = monitor
+    def __init__(self, monitor: Monitoring, hooks: Sequence[Hook]) -> None:
+        self._monitor, self._hooks = monitor, hooks
         self._run: RunContext | None = None
         self._error: RotatorError | None = None
 
     def act(self, run: RunContext, act: Callable[[RunContext], RunReport]) -> RunReport:
-        """Do it."""
+        """Do it, and call the hooks about what happened."""
         self._run = run
         self._monitor.note_start(JobName.WORK, run)
-        return act(run)
+        report = act(run)
+        call_at_end(run, self._hooks, report)
+        return report
 
     def end(self, exit_code: int, error: RotatorError | None = None) -> int:
         """Note the exit code that the command ends with, and return it."""
@@ -164,7 +168,7 @@ class MetricsMonitor:
 
     def note_end(self, job: JobName, run: RunContext, end: JobEnd) -> None:
         """See the protocol."""
-        if job is JobName.DELIVER:
+        if job in (JobName.DELIVER, JobName.HOOKS):
             return  # it changes nothing that is measured, and the next heartbeat is near
         with self._lock:
             if isinstance(end.error, DatabaseError):

@@ -36,10 +36,11 @@ def _make_notifier(installation: Installation, receiver: NotifySettings) -> Noti
     habits = Habits(receiver.repeat, receiver.down_after, Severity(receiver.min_severity))
     events, url, http = frozenset(receiver.events), installation.resolve(receiver.url), installation.make_http()
     if receiver.kind == "webhook":
-        from rotator.adapters.notify.webhook import WebhookNotifier
+        from rotator.adapters.notify.webhook import SignedPost, WebhookNotifier
 
         secret = None if receiver.secret is None else installation.resolve(receiver.secret)
-        return WebhookNotifier(receiver.name, habits, events, url, secret, http, installation.clock, _render)
+        post = SignedPost(url, secret, http, installation.clock, "notify")
+        return WebhookNotifier(receiver.name, habits, events, post, _render)
     from rotator.adapters.notify.apprise import AppriseNotifier
 
     return AppriseNotifier(receiver.name, habits, events, url, http, os.environ)

@@ -21,6 +21,7 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.delivery import Delivery, Receiver
+from rotator.domain.hook import HookCall
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
@@ -83,6 +84,7 @@ class _Tables:
     receivers: dict[str, Receiver] = field(default_factory=dict)
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     deliverers: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    calls: dict[tuple[str, int], HookCall] = field(default_factory=dict)
     records_made: int = 0
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     requests: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
@@ -111,6 +113,7 @@ class _Tables:
             dict(self.receivers),
             dict(self.deliveries),
             dict(self.deliverers),
+            dict(self.calls),
             self.records_made,
             dict(self.heartbeats),
             Counter(self.requests),
@@ -640,6 +643,9 @@ class _MemoryOutboxReader:
         found = (item for item in self._tables.deliveries.values() if item.receiver == receiver)
         return tuple(sorted(found, key=lambda item: (item.made_at, item.topic)))
 
+    def load_calls(self, hook: str) -> tuple[HookCall, ...]:
+        return tuple(call for key, call in sorted(self._tables.calls.items()) if key[0] == hook)
+
 
 class _MemoryOutbox(_MemoryOutboxReader):
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
@@ -674,11 +680,20 @@ class _MemoryOutbox(_MemoryOutboxReader):
         self._tables.check_order()
         self._tables.deliveries.pop((receiver, topic), None)
 
+    def save_call(self, call: HookCall) -> None:
+        self._tables.check_order()
+        self._tables.calls[call.hook, call.sequence] = call
+
+    def forget_call(self, hook: str, sequence: int) -> None:
+        self._tables.check_order()
+        self._tables.calls.pop((hook, sequence), None)
+
     def forget_receivers(self, before: datetime) -> None:
         self._tables.check_order()
         tables = self._tables
         tables.receivers = {name: item for name, item in tables.receivers.items() if item.cursor_at >= before}
         tables.deliveries = {key: item for key, item in tables.deliveries.items() if key[0] in tables.receivers}
+        tables.calls = {key: call for key, call in tables.calls.items() if key[0] in tables.receivers}
 
 
 class _MemorySignInsReader:

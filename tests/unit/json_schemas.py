@@ -25,6 +25,7 @@ from rotator.documents.audit import (
 from rotator.documents.configuration import ConfigCheckDocument, ConfigDocument, InitDocument
 from rotator.documents.database import DatabaseRevisionDocument, DatabaseUpgradeDocument
 from rotator.documents.document import ErrorDocument, ExactMoment, Moment
+from rotator.documents.hook import HookDocument, HooksTestDocument
 from rotator.documents.inventory import InventoryChangeDocument, InventoryDocument, InventoryEntryDocument
 from rotator.documents.limits import LimitsDocument
 from rotator.documents.notification import NotificationDocument, NotifyTestDocument
@@ -46,6 +47,8 @@ DOCUMENTS: dict[str, object] = {
     "plan": PlanDocument,
     "notification": NotificationDocument,
     "notify-test": NotifyTestDocument,
+    "hook": HookDocument,
+    "hooks-test": HooksTestDocument,
     "report": ReportDocument,
     "recover": RecoverDocument,
     "recovery-plan": RecoveryPlanDocument,
@@ -78,6 +81,7 @@ DOCUMENTS: dict[str, object] = {
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "notify test": ("notify-test",),
+    "hooks test": ("hooks-test",),
     "init": ("init",),
     "config check": ("config-check",),
     "config show": ("config",),

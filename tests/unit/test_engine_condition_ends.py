@@ -15,18 +15,28 @@ from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.auditing import record_policy
 from rotator.engine.choices import make_choice
 from rotator.engine.delivering import deliver
+from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import probe_values, verify_audit
 from rotator.engine.keeping import forget, pause, resume
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.status import PatState
-from rotator.errors import AuditChainError, DeliveryError, DeniedError, SignInRequiredError, VerificationError
+from rotator.errors import (
+    AuditChainError,
+    DeliveryError,
+    DeniedError,
+    HookError,
+    SignInRequiredError,
+    VerificationError,
+)
 from rotator.ports.notifier import UNUSABLE
 from rotator.ports.pat_service import PatList
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
+from tests.support.hooks import ScriptedHook
 from tests.support.policies import RULE, make_policy
 from tests.support.receivers import ScriptedNotifier
 
@@ -139,6 +149,7 @@ def refuse_value(world: EngineWorld) -> None:
 
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.RECEIVER_FAILING: lambda world: lose_receiver(world),
+    ConditionKind.HOOK_FAILING: lambda world: lose_hook(world),
     ConditionKind.SIGN_IN_NEEDED: lose_account,
     ConditionKind.ACCOUNT_DOWN: lambda world: world.sign_in.refusals.update({IDLE_ACCOUNT: make_busy()}),
     ConditionKind.ORGANIZATION_DOWN: lambda world: world.pats.fail("fetch_pats", times=9),
@@ -309,6 +320,28 @@ def drop_receiver(world: EngineWorld) -> None:
     deliver(world.make_run(), (ScriptedNotifier("backup"),), DeliveryMemory())
 
 
+def lose_hook(world: EngineWorld) -> None:
+    """A hook fails."""
+    hook = ScriptedHook(events=("policy_changed",))
+    hook.errors = [HookError("the hook restart ended with 1")]
+    world.policy = replace(world.policy, hooks=(hook.terms,))
+    call_hooks(world.make_run(), (hook,), HookMemory())
+    world.policy = replace(world.policy, digest="1" * 64)
+    record_policy(world.make_run())
+    call_hooks(world.make_run(), (hook,), HookMemory())
+
+
+def call_hook_again(world: EngineWorld) -> None:
+    """The hook succeeds."""
+    world.advance(minutes=1)
+    call_hooks(world.make_run(), (ScriptedHook(),), HookMemory())
+
+
+def remove_hook(world: EngineWorld) -> None:
+    """The settings have no hook any more."""
+    call_hooks(world.make_run(), (), HookMemory())
+
+
 UNRECORDED = {ConditionKind.DATABASE_DOWN}
 """What lasts in the daemon's memory alone: `test_engine_delivering` has it."""
 RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
@@ -322,6 +355,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.CLOCK: (set_clocks, hear_nobody),
     SubjectKind.AUDIT_LOG: (verify_again,),
     SubjectKind.RECEIVER: (find_receiver, drop_receiver),
+    SubjectKind.HOOK: (call_hook_again, remove_hook),
     SubjectKind.DATABASE: (get_well, forget_all, lose_record),
 }
 """In which ways a subject gets well or goes away."""

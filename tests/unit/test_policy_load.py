@@ -111,6 +111,7 @@ def test_policy_is_shown_complete_when_asked_for(tmp_path: Path) -> None:
         "vault": VAULT,
         "secret_name": "{organization}-{name}",
         "disable_previous": False,
+        "hooks": [],
     }
     assert shown["guardrails"] == {
         "max_lifetime": "90d",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.http import HttpOptions
-from rotator.adapters.notify.webhook import WebhookNotifier, make_signature
+from rotator.adapters.notify.webhook import SignedPost, WebhookNotifier, make_signature
 from rotator.documents.notification import make_notification_document
 from rotator.domain.notification import Notification, make_test
 from rotator.domain.secret_value import SecretValue
@@ -46,9 +46,8 @@ class Bench:
         """What sends to it, or to another address."""
         options = replace(http or HttpOptions(), ca_bundle=self.ca)
         key = None if secret is None else SecretValue(secret)
-        return WebhookNotifier(
-            "ops", Habits(), frozenset(), SecretValue(url or self.server.url), key, options, FakeClock(), render
-        )
+        post = SignedPost(SecretValue(url or self.server.url), key, options, FakeClock(), "notify")
+        return WebhookNotifier("ops", Habits(), frozenset(), post, render)
 
     def fail(self, notifier: WebhookNotifier) -> DeliveryError:
         """The error of a send; nothing of the address but its host is in it, nor of the secret."""

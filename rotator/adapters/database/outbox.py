@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,14 +12,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rotator.adapters.database.engine import is_postgresql
 from rotator.adapters.database.records import list_failure, make_failure
-from rotator.adapters.database.schema import delivery, receiver
+from rotator.adapters.database.schema import delivery, hook_call, receiver
 from rotator.domain.audit_event import Detail
 from rotator.domain.delivery import Delivery, Receiver
 from rotator.domain.events.event import Severity
+from rotator.domain.hook import HookCall, HookEvent
 from rotator.domain.notification import Notification, NotificationKind
 from rotator.domain.telling import Phase
 
 _TIMES = ("made_at", "since", "first_expires_at")
+_EVENT_TIMES = ("occurred_at", "expires_at")
+_CALL = ("hook", "sequence", "id", "made_at", "tries", "retry_at", "set_aside_at")
 _COLUMNS = ("topic", "id", "made_at", "messages", "repeats", "sequence", "tries", "delivered_at", "set_aside_at")
 
 
@@ -36,6 +40,11 @@ class SqlOutboxReader:
         """See the port."""
         query = select(delivery).where(delivery.c.receiver == receiver).order_by(delivery.c.made_at, delivery.c.topic)
         return tuple(map(_make_delivery, self._connection.execute(query)))
+
+    def load_calls(self, hook: str) -> tuple[HookCall, ...]:
+        """See the port."""
+        query = select(hook_call).where(hook_call.c.hook == hook).order_by(hook_call.c.sequence)
+        return tuple(map(_make_call, self._connection.execute(query)))
 
 
 class SqlOutbox(SqlOutboxReader):
@@ -78,14 +87,28 @@ class SqlOutbox(SqlOutboxReader):
         """See the port."""
         self._connection.execute(delete(delivery).where(delivery.c.receiver == receiver, delivery.c.topic == topic))
 
+    def save_call(self, call: HookCall) -> None:
+        """See the port."""
+        values = {name: getattr(call, name) for name in _CALL}
+        self._upsert(
+            "hook_call",
+            {**values, **list_failure(call.failure), "event": _write_event(call.event)},
+            ("hook", "sequence"),
+        )
+
+    def forget_call(self, hook: str, sequence: int) -> None:
+        """See the port."""
+        self._connection.execute(delete(hook_call).where(hook_call.c.hook == hook, hook_call.c.sequence == sequence))
+
     def forget_receivers(self, before: datetime) -> None:
         """See the port."""
         old = select(receiver.c.name).where(receiver.c.cursor_at < before)
+        self._connection.execute(delete(hook_call).where(hook_call.c.hook.in_(old)))
         self._connection.execute(delete(delivery).where(delivery.c.receiver.in_(old)))
         self._connection.execute(delete(receiver).where(receiver.c.cursor_at < before))
 
     def _upsert(self, name: str, values: Mapping[str, object], keys: tuple[str, ...]) -> None:
-        table = {"receiver": receiver, "delivery": delivery}[name]
+        table = {"receiver": receiver, "delivery": delivery, "hook_call": hook_call}[name]
         insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
         statement = insert.values(values).on_conflict_do_update(index_elements=list(keys), set_=dict(values))
         self._connection.execute(statement)
@@ -134,3 +157,25 @@ def _read_notification(found: Mapping[str, Any]) -> Notification:
     values["kind"], values["severity"] = NotificationKind(values["kind"]), Severity(values["severity"])
     values["phase"] = None if values["phase"] is None else Phase(values["phase"])
     return Notification(**values)
+
+
+def _make_call(row: Row[Any]) -> HookCall:
+    values = {name: getattr(row, name) for name in _CALL}
+    failure = make_failure((row.failure_code, row.failure_message, row.failure_fix))
+    return HookCall(event=_read_event(row.event), failure=failure, **values)
+
+
+def _write_event(event: HookEvent) -> dict[str, Detail]:
+    """Return what a hook is told as a flat object; the details of the event are a text of JSON in it."""
+    values = {**vars(event), "details": json.dumps(dict(event.details))}
+    for name in _EVENT_TIMES:
+        values[name] = None if values[name] is None else values[name].isoformat()
+    return values
+
+
+def _read_event(found: Mapping[str, Any]) -> HookEvent:
+    values = dict(found)
+    for name in _EVENT_TIMES:
+        values[name] = None if values[name] is None else datetime.fromisoformat(values[name])
+    values["details"], values["severity"] = json.loads(values["details"]), Severity(values["severity"])
+    return HookEvent(**values)

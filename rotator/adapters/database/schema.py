@@ -42,7 +42,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 26))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 27))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -301,6 +301,22 @@ delivery = Table(
     Column("tries", Integer, nullable=False),
     Column("delivered_at", Moment),
     Column("set_aside_at", Moment),
+)
+
+hook_call = Table(
+    "hook_call",
+    metadata,
+    Column("hook", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", String(64), nullable=False),
+    Column("event", Details, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("retry_at", Moment),
+    Column("set_aside_at", Moment),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
 )
 
 lifetime_limit = Table(

@@ -1,4 +1,4 @@
-"""Notifications by webhook: a POST of a JSON document, signed by the rules of Standard Webhooks.
+"""Webhooks: a POST of a JSON document, signed by the rules of Standard Webhooks; notifications by webhook.
 
 `webhook-id` is the delivery's id, the same however often it is sent. The signature is over the id, the time of sending
 and the body, so that a receiver can refuse what was changed, or is old.
@@ -29,29 +29,16 @@ Render = Callable[[Notification, str], bytes]
 """Makes the body from a notification and the delivery's id."""
 
 
-class WebhookNotifier:
-    """The port Notifier. Without a secret nothing is signed."""
+class SignedPost:
+    """Sends documents to one address. Without a secret nothing is signed. `place` says where its url is set."""
 
     def __init__(
-        self,
-        name: str,
-        habits: Habits,
-        events: frozenset[str],
-        url: SecretValue,
-        secret: SecretValue | None,
-        http: HttpOptions,
-        clock: Clock,
-        render: Render,
+        self, url: SecretValue, secret: SecretValue | None, http: HttpOptions, clock: Clock, place: str
     ) -> None:
-        self.name, self.habits, self.events = name, habits, events
-        self._url, self._secret, self._http, self._clock, self._render = url, secret, http, clock, render
+        self._url, self._secret, self._http, self._clock, self._place = url, secret, http, clock, place
 
-    def check(self) -> None:
-        """See the port. Its address was checked when the settings were read."""
-
-    def send(self, notification: Notification, delivery_id: str) -> str:
-        """See the port."""
-        body = self._render(notification, delivery_id)
+    def send(self, body: bytes, delivery_id: str) -> str:
+        """Send one, and return what came back. DeliveryError when it was not taken, or nobody knows whether it was."""
         headers = {"Content-Type": "application/json", "User-Agent": "rotator", **self._sign(delivery_id, body)}
 
         def post(session: requests.Session, url: str) -> requests.Response:
@@ -60,7 +47,7 @@ class WebhookNotifier:
         answer = send_once(self._http, self._url, post)
         if answer.is_good:
             return f"HTTP {answer.status}"
-        fix = answer.fix or "Check the receiver's url in notify, and what the service behind it says."
+        fix = answer.fix or f"Check the url in {self._place}, and what the service behind it says."
         code = "delivery_refused" if answer.status is not None else answer.code
         raise DeliveryError(answer.message, code=code, fix=fix, is_refusal=answer.status in _REFUSALS)
 
@@ -72,7 +59,25 @@ class WebhookNotifier:
         return {**headers, "webhook-signature": make_signature(self._secret, delivery_id, moment, body)}
 
     def __repr__(self) -> str:
-        return f"WebhookNotifier({self.name!r}, {find_host(self._url)!r})"
+        return f"SignedPost({find_host(self._url)!r})"
+
+
+class WebhookNotifier:
+    """The port Notifier."""
+
+    def __init__(self, name: str, habits: Habits, events: frozenset[str], post: SignedPost, render: Render) -> None:
+        self.name, self.habits, self.events = name, habits, events
+        self._post, self._render = post, render
+
+    def check(self) -> None:
+        """See the port. Its address was checked when the settings were read."""
+
+    def send(self, notification: Notification, delivery_id: str) -> str:
+        """See the port."""
+        return self._post.send(self._render(notification, delivery_id), delivery_id)
+
+    def __repr__(self) -> str:
+        return f"WebhookNotifier({self.name!r}, {self._post!r})"
 
 
 def make_signature(secret: SecretValue, delivery_id: str, moment: str, body: bytes) -> str:

@@ -29,17 +29,20 @@ def check(cli: CliContext) -> None:
     """Show every problem in rotator.yaml and its policy at once, each with file, line and column.
 
     A warning is about what works, but not as its author may think. If both files are right, the
-    files and folders that they name are looked at too: keys, CA bundle, database; and the addresses
-    in `notify`. Run it as the user that runs rotator. It changes nothing, contacts no service, and
-    exits with 2 if there is a problem.
+    files and folders that they name are looked at too: keys, CA bundle, database; the addresses in
+    `notify`; and the commands in `hooks`. Run it as the user that runs rotator. It changes nothing,
+    contacts no service, and exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
     from rotator.wiring.checking import find_unusable
+    from rotator.wiring.hooks import find_unusable_hooks
     from rotator.wiring.notifying import find_unusable_receivers
 
     with open_installation(cli) as installation:
         path = installation.settings_path
-        problems = check_files(path, lambda _: find_unusable_receivers(installation)) or find_unusable(installation)
+        problems = check_files(
+            path, lambda _: [*find_unusable_receivers(installation), *find_unusable_hooks(installation)]
+        ) or find_unusable(installation)
         warnings = [] if problems else installation.policy_warnings
         if cli.as_json:
             print_json(make_config_check_document(str(path), problems, warnings))

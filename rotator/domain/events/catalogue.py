@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import daemon, deliveries, inventory, places, probes, revocations, rotations
+from rotator.domain.events import daemon, deliveries, hooks, inventory, places, probes, revocations, rotations
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -123,6 +123,11 @@ EVENTS: tuple[type[Event], ...] = (
     deliveries.ReceiverFailed,
     deliveries.ReceiverRestored,
     deliveries.ReceiverDropped,
+    hooks.HookSucceeded,
+    hooks.HookFailed,
+    hooks.HookRestored,
+    hooks.HookCallDropped,
+    hooks.HookRemoved,
 )
 
 CATALOGUE = {event.type.name: event for event in EVENTS}

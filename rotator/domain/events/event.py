@@ -40,6 +40,7 @@ class SubjectKind(StrEnum):
     DAEMON = auto()
     CONDITION = auto()
     RECEIVER = auto()
+    HOOK = auto()
 
     @property
     def key(self) -> str:

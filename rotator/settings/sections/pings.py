@@ -22,7 +22,9 @@ class PingSettings(Section):
         description="The address of a check. Whoever knows it can ping, so give it as a reference.",
         examples=[{"credential": "ping-url"}],
     )
-    jobs: tuple[Literal["work", "reconcile", "refresh", "probe", "verify_audit", "heartbeat", "deliver"], ...] = Field(
+    jobs: tuple[
+        Literal["work", "reconcile", "refresh", "probe", "verify_audit", "heartbeat", "deliver", "hooks"], ...
+    ] = Field(
         default=("work",),
         min_length=1,
         description="The jobs that ping this check. `rotator once` is `work`.",

@@ -1,0 +1,53 @@
+"""`rotator hooks`: what is called when something happens."""
+
+from __future__ import annotations
+
+import click
+
+from rotator.cli.console import clean, print_json, say, wrap
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.session import open_installation
+
+
+@click.group(epilog=examples("rotator hooks test", "rotator hooks test restart-builder"))
+@common_options
+def hooks() -> None:
+    """Try the hooks."""
+
+
+@hooks.command(
+    short_help="Call each hook with a test, and show what it says.",
+    epilog=examples(
+        "rotator hooks test                    call every hook", "rotator hooks test restart-builder    call one"
+    ),
+)
+@click.argument("name", required=False)
+@common_options
+@click.pass_obj
+def test(cli: CliContext, name: str | None) -> int:
+    """Call every hook in `hooks`, or the one called NAME, with the event `test`, and show what it printed.
+
+    The hook does what it is made for: one that restarts a service restarts it.
+
+    Exit codes: 0 every hook succeeded, 1 none did, 3 some did.
+    """
+    from rotator.cli.stopping import stop_on_signals
+    from rotator.documents.hook import make_hooks_test_document
+    from rotator.engine.exit_codes import DONE, FAILED, PARTLY_FAILED
+    from rotator.wiring.hooks import try_hooks
+
+    with open_installation(cli) as installation, stop_on_signals(installation.stop):
+        tests = list(try_hooks(installation, name))
+    failed = [found for found in tests if found.error is not None]
+    if cli.as_json:
+        print_json(make_hooks_test_document(tests))
+    for found in () if cli.as_json else tests:
+        if found.error is None:
+            output = clean(found.output or "")
+            say(cli, f"{found.name}: succeeded{': ' if output else ''}{output}")
+        else:
+            click.echo(wrap(f"{found.name}: {clean(found.error.message)}"), err=True)
+            click.echo(wrap(f"    fix: {clean(found.error.fix)}"), err=True)
+    if not failed:
+        return DONE
+    return FAILED if len(failed) == len(tests) else PARTLY_FAILED
