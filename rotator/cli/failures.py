@@ -10,6 +10,7 @@ import click
 
 from rotator.cli.console import clean, print_json
 from rotator.cli.context import CliContext
+from rotator.cli.streams import OutputError, report_unwritten
 from rotator.documents.document import make_error_document
 from rotator.errors import ConfigError, RotatorError
 
@@ -19,8 +20,7 @@ _PLACE = re.compile(r".+?:\d+:(\d+)? ")
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
-    if cli.as_json:
-        print_json(make_error_document(error.code, error.message, error.fix), in_one_line=True)
+    if cli.as_json and _is_printed(error.code, error.message, error.fix):
         return
     if isinstance(error, ConfigError):
         # A problem with a place comes with its own lines: the place, the source line and a caret.
@@ -33,13 +33,22 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
         click.echo(f"fix: {clean(error.fix)}", err=True)
 
 
+def _is_printed(code: str, message: str, fix: str) -> bool:
+    """Print the error as JSON. Return False when stdout cannot be written to: then stderr has it, in words."""
+    try:
+        print_json(make_error_document(code, message, fix), in_one_line=True)
+    except OutputError as error:
+        report_unwritten(error)
+        return False
+    return True
+
+
 def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     """Say what is wrong with the command line."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "rotator"
     fix = f"See `{path} --help`."
-    if cli.as_json:
-        print_json(make_error_document("usage", error.format_message(), fix), in_one_line=True)
+    if cli.as_json and _is_printed("usage", error.format_message(), fix):
         return
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)  # the help, whole
@@ -55,8 +64,6 @@ def watch_for_bugs(cli: CliContext) -> None:
     """
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, BrokenPipeError):
-            return  # whoever read our output has enough of it
         if issubclass(kind, KeyboardInterrupt):
             click.echo("interrupted", err=True)
             return
@@ -64,7 +71,7 @@ def watch_for_bugs(cli: CliContext) -> None:
         message = f"a bug in rotator: {kind.__name__} at {where}"
         fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
         if cli.as_json:
-            print_json(make_error_document("internal", message, fix), in_one_line=True)
+            _is_printed("internal", message, fix)
         click.echo(f"error: {message}\nfix: {fix}", err=True)
         if cli.verbosity:
             import traceback

@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
     except OutputError as error:
         report_unwritten(error)
-        return FAILED
+        return NAGIOS_UNKNOWN if "--nagios" in words else FAILED
     finally:
         # After a stop the run's own handler stays to the end: the same stop may be signalled twice.
         if signal.getsignal(signal.SIGTERM) is handler:

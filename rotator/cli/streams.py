@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -13,35 +14,39 @@ import click
 
 _MODES = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
 """What a closed stream becomes: empty input; an stdout that refuses each write, as a full one does; a silent stderr."""
-_FIX = (
-    "Free space where it goes, or send it somewhere else. What the command did before stays done: "
-    "`rotator status` and `rotator audit list` show it."
-)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FIX = "What the command did before stays done: `rotator status` and `rotator audit list` show it."
 
 
 class OutputError(OSError):
-    """A standard stream that can no longer be written to. Whoever closes a pipe raises BrokenPipeError as ever."""
+    """A standard stream that cannot be written to: it is full, or was closed before the command began."""
 
 
 class Output(io.TextIOWrapper):
-    """An output stream that says so when it cannot be written to. What its encoding lacks is written out."""
+    """An output stream that says so when it cannot be written to. What its encoding lacks is written out.
+
+    Whoever reads a pipe and closes it has enough of it: what follows goes nowhere, and the command ends as it would.
+    """
 
     def write(self, text: str, /) -> int:
         """Write text. OutputError when that fails."""
-        with _naming_output():
-            return super().write(text)
+        with _naming_output(self):
+            super().write(text)
+        return len(text)
 
     def flush(self) -> None:
         """Send what was written. OutputError when that fails."""
-        with _naming_output():
+        with _naming_output(self):
             super().flush()
 
 
 @contextmanager
-def _naming_output() -> Iterator[None]:
+def _naming_output(stream: Output) -> Iterator[None]:
     try:
         yield
-    except (BrokenPipeError, OutputError):
+    except BrokenPipeError:
+        _silence(stream)
+    except OutputError:
         raise
     except OSError as error:
         raise OutputError(error.errno, error.strerror) from error
@@ -70,9 +75,14 @@ def _prepare(stream: TextIO) -> TextIO:
 
 
 def report_unwritten(error: OutputError) -> None:
-    """Say that output could not be written, where that can still be said."""
+    """Say that output could not be written, where that can still be said; what is left of it goes nowhere."""
+    why, fix = error.strerror, "Send it somewhere else."
+    if error.errno == errno.EBADF:
+        why, fix = "stdout is not open for writing", "Send it to a file, or to /dev/null."
+    elif error.errno in _FULL:
+        fix = "Free space where it goes, or send it somewhere else."
     try:
-        click.echo(f"error: the output could not be written: {error.strerror}\nfix: {_FIX}", err=True)
+        click.echo(f"error: the output could not be written: {why}\nfix: {fix} {_FIX}", err=True)
     except OutputError:
         _silence(sys.stderr)
     _silence(sys.stdout)

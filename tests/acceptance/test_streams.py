@@ -39,14 +39,57 @@ def adopted(signed_in: Rotator) -> Rotator:
 
 
 @pytest.mark.parametrize(
-    ("redirection", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+    ("redirection", "why", "fix"),
+    [
+        (">/dev/full", "No space left on device", "Free space where it goes"),
+        (">&-", "stdout is not open for writing", "Send it to a file, or to /dev/null."),
+    ],
 )
-def test_output_that_cannot_be_written_is_an_error_in_words(sandbox: Sandbox, redirection: str, why: str) -> None:
+def test_output_that_cannot_be_written_is_an_error_in_words(
+    sandbox: Sandbox, redirection: str, why: str, fix: str
+) -> None:
     for command in ("--version", "config check", "config check --json"):
         result = run_in_shell(sandbox, f"{command} {redirection}")
         assert (result.returncode, result.stderr.splitlines()[0]) == (1, UNWRITTEN + why)
-        assert result.stderr.splitlines()[1].startswith("fix: ")
+        assert result.stderr.splitlines()[1].startswith(f"fix: {fix}")
         assert len(result.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_error_is_said_on_stderr_when_its_json_cannot_be_written(sandbox: Sandbox, redirection: str) -> None:
+    for command, said in (("login nobody --json", "there is no account 'nobody'"), ("nonsense --json", "nonsense")):
+        result = run_in_shell(sandbox, f"{command} {redirection}")
+        assert (result.returncode, said in result.stderr, UNWRITTEN in result.stderr) == (2, True, True)
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_plugin_of_a_monitoring_system_cannot_tell_when_its_line_cannot_be_written(
+    sandbox: Sandbox, rotator: Rotator, redirection: str
+) -> None:
+    assert rotator("db", "upgrade").returncode == 0
+    assert run_in_shell(sandbox, f"status --nagios {redirection}").returncode == 3
+
+
+@pytest.mark.parametrize("command", ["status", "status --check", "once --json", "once -vv", "audit export"])
+def test_command_ends_as_it_would_when_nobody_reads_it_to_the_end(
+    sandbox: Sandbox, adopted: Rotator, command: str
+) -> None:
+    """As with `| head -1`: its work is done, and its exit code says how that went. Logs go the same way."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    gone = subprocess.run(
+        [COMMAND, *command.split()],
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing if "-vv" in command else subprocess.PIPE,
+        timeout=PATIENCE,
+        env={**os.environ, "ROTATOR_CONFIG": config_of(sandbox)},
+        check=False,
+    )
+    os.close(writing)
+    assert gone.returncode == {"status --check": 4}.get(command, 0)
+    assert b"error:" not in (gone.stderr or b"")
+    assert ("overlapping" in adopted("status").stdout) is command.startswith("once")
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
