@@ -314,15 +314,30 @@ class ClaimLostError(DatabaseError):
 
 
 class AuditChainError(RotatorError):
-    """The audit log was altered: the first bad event, the hash expected and the hash found."""
+    """The audit log was altered: the first bad event, what was expected there, and what was found.
+
+    `checkpoint` is the size of the checkpoint that shows it, `anchor` the place of the anchor that does.
+    """
 
     code = "audit_chain_broken"
 
-    def __init__(self, message: str, *, sequence: int, expected: str, found: str, fix: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        sequence: int,
+        expected: str,
+        found: str,
+        fix: str = "",
+        checkpoint: int | None = None,
+        anchor: str | None = None,
+    ) -> None:
         super().__init__(message, fix=fix)
         self.sequence = sequence
         self.expected = expected
         self.found = found
+        self.checkpoint = checkpoint
+        self.anchor = anchor
 
 
 class InternalError(RotatorError):

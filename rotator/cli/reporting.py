@@ -15,6 +15,7 @@ from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind
+from rotator.engine.checkpointing import sealed
 from rotator.engine.context import RunContext
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
@@ -36,7 +37,7 @@ def print_report(
     """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation.stop) as signals, progress(cli, what) as update:
-        report = act(replace(run, progress=_tell_both(run, update)))
+        report = sealed(act)(replace(run, progress=_tell_both(run, update)))
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.
         blocked = () if installation.stop.is_set else make_plan(run).of_kind(ActionKind.BLOCKED)

@@ -18,6 +18,7 @@ from rotator.documents.document import (
 )
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.events.catalogue import EVENTS
+from rotator.engine.log_checking import LogSummary
 from rotator.errors import AuditChainError
 
 
@@ -37,6 +38,7 @@ class AuditEventDocument(TypedDict):
     ]
     previous_hash: Annotated[str, "Hash of the event before, in hex."]
     hash: Annotated[str, "Hash of this event, in hex."]
+    encoding: Annotated[int, "How the event is spelled to be hashed: see the documentation of the audit log."]
 
 
 class AuditEventsDocument(Document):
@@ -63,14 +65,18 @@ class AuditIntactDocument(Document):
     valid: Annotated[Literal[True], "The chain holds."]
     events: Annotated[int, "How many events there are."]
     head: Annotated[str, "Hash of the newest event, in hex."]
+    checkpoints: Annotated[int, "How many checkpoints there are. Each vouches for all events before it."]
+    signed: Annotated[int, "How many events the newest signed checkpoint vouches for; 0 if none is signed."]
     anchors: Annotated[int, "How many hashes noted in the vaults were found in the log."]
     unread: Annotated[list[UnreadAnchorsDocument], "Secrets whose vault could not be asked for the hashes beside them."]
 
 
 class AuditFaultDocument(FailureDocument):
-    """The first event that was altered, removed or moved."""
+    """The first event that was altered, removed or moved, or the first checkpoint or anchor that does not hold."""
 
-    sequence: Annotated[int, "Number of the event."]
+    sequence: Annotated[int, "Number of the event; of a checkpoint or an anchor, that of its last event."]
+    checkpoint: Annotated[int | None, "Size of the checkpoint that shows it, if it is one."]
+    anchor: Annotated[str | None, "Place of the anchor that shows it, if it is one."]
     expected: Annotated[str, "What should be there."]
     found: Annotated[str, "What is there."]
 
@@ -104,6 +110,7 @@ def make_event_document(event: AuditEvent) -> AuditEventDocument:
         "details": {key: _write_detail(entry.event, key, value) for key, value in entry.details.items()},
         "previous_hash": event.previous_hash,
         "hash": event.hash,
+        "encoding": event.encoding,
     }
 
 
@@ -124,13 +131,15 @@ def make_entry_document(event: AuditEvent) -> AuditEntryDocument:
     return {"schema_version": SCHEMA_VERSION, "event": make_event_document(event)}
 
 
-def make_intact_document(events: int, head: str, anchors: int, unread: Mapping[str, HasFailure]) -> AuditIntactDocument:
+def make_intact_document(summary: LogSummary, anchors: int, unread: Mapping[str, HasFailure]) -> AuditIntactDocument:
     """Say that the chain holds, and beside which secrets its heads could not be read."""
     return {
         "schema_version": SCHEMA_VERSION,
         "valid": True,
-        "events": events,
-        "head": head,
+        "events": summary.events,
+        "head": summary.head,
+        "checkpoints": summary.checkpoints,
+        "signed": summary.signed,
         "anchors": anchors,
         "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],
     }
@@ -144,6 +153,8 @@ def make_broken_document(error: AuditChainError) -> AuditBrokenDocument:
         "error": {
             **make_failure_document(error),
             "sequence": error.sequence,
+            "checkpoint": error.checkpoint,
+            "anchor": error.anchor,
             "expected": error.expected,
             "found": error.found,
         },

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.places import AnchorRead
-from rotator.engine.auditing import ChainSummary, check_chain, load_events
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
-from rotator.ports.database import Database
 from rotator.ports.secret_store import SecretLocation
 
 
@@ -54,31 +52,18 @@ def fetch_anchors(run: RunContext) -> AnchorSight:
     return AnchorSight(tuple(found), unread)
 
 
-def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> ChainSummary:
-    """Recompute the chain and look for every anchor in it. AuditChainError when one is missing or does not match."""
+def compare_anchors(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> Iterator[AuditEvent]:
+    """Yield the events, and look for every anchor in them. AuditChainError when one is missing or does not match."""
     wanted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         wanted.setdefault(anchor.sequence, []).append(anchor)
-
-    def compare() -> Iterator[AuditEvent]:
-        for event in events:
-            for anchor in wanted.pop(event.sequence, ()):
-                if anchor.hash != event.hash:
-                    raise _make_error(anchor, event.hash, "has other content now: the log was rewritten")
-            yield event
-
-    summary = check_chain(compare())
+    for event in events:
+        for anchor in wanted.pop(event.sequence, ()):
+            if anchor.hash != event.hash:
+                raise _make_error(anchor, event.hash, "has other content now: the log was rewritten")
+        yield event
     for sequence in sorted(wanted):
         raise _make_error(wanted[sequence][0], "nothing", "is gone: the log was cut off")
-    return summary
-
-
-def check_log(database: Database, anchors: Iterable[Anchor] = ()) -> ChainSummary:
-    """Check the whole log as it is now. Events that are appended meanwhile are left for the next time.
-
-    Fetch the anchors before: later ones may not be in the log yet. AuditChainError as for the chain.
-    """
-    return check_anchored_chain(load_events(database), anchors)
 
 
 def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:

@@ -16,6 +16,7 @@ from rotator.ports.pat_service import PatService
 from rotator.ports.progress import Progress
 from rotator.ports.secret_store import SecretStore
 from rotator.ports.sign_in import SignIn
+from rotator.ports.signing import SignatureCheck, Signer
 from rotator.ports.stop import Stop
 
 
@@ -35,6 +36,14 @@ class Timing:
     probe_patience: timedelta = timedelta(minutes=5)
     store_patience: timedelta = timedelta(minutes=1)
     stop_within: timedelta = timedelta(seconds=80)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The public keys (base64) by which the log's checkpoints are believed, and how a signature is checked."""
+
+    public_keys: tuple[str, ...]
+    is_signed: SignatureCheck
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,10 @@ class Services:
     max_parallel: int = 8
     marker_key: SecretValue | None = None
     """When set, the display name of each clone gets a mark that proves it ours."""
+    signer: Signer | None = None
+    """When set, the checkpoints of the audit log are signed."""
+    trust: Trust | None = None
+    """By what the audit log's checkpoints are believed."""
 
 
 class RunMode(StrEnum):

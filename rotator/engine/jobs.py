@@ -14,11 +14,12 @@ from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.probe import ProbeResult
-from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import find_lasting, record
+from rotator.engine.checkpointing import sealed
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import DONE, FAILED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
+from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.probing import probe_due
 from rotator.engine.queue import load_matters, read_fresh
@@ -84,7 +85,7 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
     try:
         if pulse.take_asked():
             retry_now(run)
-        report = work_on_due(run)
+        report = sealed(work_on_due)(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))
         raise
@@ -110,7 +111,7 @@ def _was_down(run: RunContext) -> bool:
 
 def reconcile_all(run: RunContext) -> JobResult:
     """Look at every account and organization, and work on what that found. Where one is down, look again soon."""
-    report = work_on_look(run)
+    report = sealed(work_on_look)(run)
     counts = end_work(run, begin_work(run), report).counts
     if report.is_stopped:
         return JobResult(counts, exit_code=None)
@@ -170,7 +171,8 @@ def verify_audit(run: RunContext) -> JobResult:
     That it is broken is a condition, which lasts until it is verified again.
     """
     try:
-        summary = check_log(run.services.database)
+        services = run.services
+        summary = check_log(services.database, (), services.trust, services.clock.now())
     except AuditChainError as error:
         _note_chain(run, AuditBroken(sequence=error.sequence), is_broken=True)
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -49,6 +49,9 @@ class AuditLogReader(Protocol):
 
         The events before an unreadable one are given before the error is raised.
         """
+
+    def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return number and hash of the first `limit` events after that number, in order, as they are stored."""
 
 
 class AuditLog(AuditLogReader, Protocol):

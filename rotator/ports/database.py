@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from rotator.ports.audit_log import AuditLog, AuditLogReader
+from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
 from rotator.ports.claims import Claims
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.inventory import Inventory, InventoryReader
@@ -35,6 +36,10 @@ class Reading(Protocol):
     @property
     def audit(self) -> AuditLogReader:
         """The audit log."""
+
+    @property
+    def checkpoints(self) -> CheckpointsReader:
+        """What the audit log was at earlier moments."""
 
     @property
     def limits(self) -> LifetimeLimitsReader:
@@ -88,6 +93,7 @@ class UnitOfWork(Reading, Protocol):
     inventory: Inventory
     journal: Journal
     audit: AuditLog
+    checkpoints: Checkpoints
     claims: Claims
     limits: LifetimeLimits
     conditions: Conditions

@@ -1,4 +1,4 @@
-"""The files that a sandbox writes for its client: `rotator.yaml`, `policy.yaml` and the token cache's key."""
+"""The files that a sandbox writes for its client: `rotator.yaml`, `policy.yaml`, and two keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from rotator.sandbox import seeds
 from rotator.sandbox.certificates import write_private
@@ -39,6 +41,8 @@ key_vault:
 token_cache:
   path: token-cache.bin
   key: {{file: token-cache.key}}
+audit:
+  signing_key: {{file: audit-signing.key}}
 http:
   ca_bundle: ca.pem
   connect_timeout: 3s
@@ -97,7 +101,7 @@ class Addresses:
 
 
 def write_configuration(addresses: Addresses) -> None:
-    """Write the settings and the policy side by side, and a token cache key unless there is one already."""
+    """Write the settings and the policy side by side, and each key that is not there already."""
     seeded = {
         "addresses": addresses,
         "account": seeds.ACCOUNT,
@@ -111,3 +115,7 @@ def write_configuration(addresses: Addresses) -> None:
     key_path = addresses.config_path.with_name("token-cache.key")
     if not key_path.exists():
         write_private(key_path, Fernet.generate_key())
+    signing_path = addresses.config_path.with_name("audit-signing.key")
+    if not signing_path.exists():
+        pem = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        write_private(signing_path, Ed25519PrivateKey.generate().private_bytes(*pem))

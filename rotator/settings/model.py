@@ -14,6 +14,7 @@ from rotator.settings.fields import FilePath, Filled, OptionalFilePath, Section,
 from rotator.settings.secret_fields import SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 from rotator.settings.sections.accounts import AccountSettings
+from rotator.settings.sections.audit import AuditSettings
 from rotator.settings.sections.azure_devops import AzureDevOpsSettings
 from rotator.settings.sections.daemon import DaemonSettings
 from rotator.settings.sections.entra import EntraSettings
@@ -92,10 +93,10 @@ class Settings(Section):
         description="Who is notified of problems, and when they are over: by chat, mail and much else through apprise, "
         "or by webhook.",
     )
-
     hooks: tuple[HookSettings, ...] = Field(
         default=(), description="What is called when something happens: commands and webhooks."
     )
+    audit: Filled[AuditSettings]
 
     def list_hook_terms(self) -> tuple[HookTerms, ...]:
         """Return the name of each hook, and when it is called."""
@@ -106,5 +107,5 @@ class Settings(Section):
         own = [secret for account in self.accounts for secret in (account.client_secret, account.client_certificate)]
         pairs = [(each.url, each.secret) for each in self.notify] + [(each.url, each.secret) for each in self.hooks]
         told = [secret for pair in pairs for secret in pair if secret is not None]
-        given = [secret for secret in (self.http.proxy, *own) if secret is not None]
+        given = [secret for secret in (self.http.proxy, self.audit.signing_key, *own) if secret is not None]
         return [self.database, self.token_cache.key, *given, *(ping.url for ping in self.pings), *told]

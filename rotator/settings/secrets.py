@@ -34,6 +34,9 @@ FetchFromVault = Callable[[str, str], SecretValue]
 Warn = Callable[[str, str], None]
 """Told a problem that is no error, and its fix."""
 
+MAKE_SIGNING_KEY = "openssl genpkey -algorithm ed25519"
+_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
+"""What the 32 bytes of an Ed25519 key follow in PKCS#8."""
 MAKE_KEY = "openssl rand -base64 32 | tr '+/' '-_'"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]+")
@@ -62,9 +65,10 @@ class SecretForm(StrEnum):
     WEBHOOK_URL = "webhook_url"
     APPRISE_URL = "apprise_url"
     SIGNING_KEY = "signing_key"
+    ED25519_KEY = "ed25519_key"
 
 
-_KEYS = frozenset({SecretForm.FERNET_KEY, SecretForm.CERTIFICATE})
+_KEYS = frozenset({SecretForm.FERNET_KEY, SecretForm.CERTIFICATE, SecretForm.ED25519_KEY})
 
 
 @dataclass(frozen=True)
@@ -269,6 +273,8 @@ def check_form(secret: SecretValue, form: SecretForm, folder: Path) -> SecretVal
         raise ValueError(
             "it is not whsec_ and 24 to 64 bytes in base64; make one with: echo whsec_$(openssl rand -base64 32)"
         )
+    if form is SecretForm.ED25519_KEY and not _is_ed25519_key(value):
+        raise ValueError(f"it is not an Ed25519 private key in PEM (PKCS#8); make one with: {MAKE_SIGNING_KEY}")
     if form is SecretForm.PROXY:
         return SecretValue(check_proxy(value.strip()))
     if form is SecretForm.DATABASE_URL:
@@ -281,6 +287,17 @@ def _is_fernet_key(value: str) -> bool:
         return len(value) == 44 and len(base64.b64decode(value, altchars=b"-_", validate=True)) == 32
     except (binascii.Error, ValueError):
         return False
+
+
+def _is_ed25519_key(value: str) -> bool:
+    lines = value.strip().splitlines()
+    if (lines[:1], lines[-1:]) != (["-----BEGIN PRIVATE KEY-----"], ["-----END PRIVATE KEY-----"]):
+        return False
+    try:
+        key = base64.b64decode("".join(lines[1:-1]), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return key.startswith(_ED25519) and len(key) == len(_ED25519) + 32
 
 
 def _is_signing_key(value: str) -> bool:

@@ -17,6 +17,7 @@ PLACEHOLDERS = {
     "username": "YOUR-USERNAME",
     "organizations": "YOUR-ORGANIZATION",
     "vault": "YOUR-VAULT-URL",
+    "public_key": "YOUR-PUBLIC-KEY",
 }
 """What `fill_template` fills in, and how it stands in the files."""
 

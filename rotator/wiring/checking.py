@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rotator.adapters.regular_files import check_regular
 from rotator.errors import ConfigError
 from rotator.settings.secrets import SecretSource
+from rotator.wiring.sealing import make_signer
 
 if TYPE_CHECKING:
     from rotator.settings.secrets import SecretReference
@@ -25,12 +26,25 @@ def find_unusable(installation: Installation) -> list[str]:
     settings = installation.settings
     secrets = [*settings.list_secrets(), *settings.token_cache.previous_keys]
     problems = [problem for secret in secrets for problem in _try(partial(_read, installation, secret))]
+    key = settings.audit.signing_key
+    if key is not None and key.source in (SecretSource.FILE, SecretSource.LITERAL):
+        problems += _try(partial(make_signer, installation))
     problems += _try(lambda: _read_bundle(settings.http.ca_bundle))
     problems += _check_place("token_cache.path", settings.token_cache.path)
     problems += find_unusable_database(installation)
     if settings.metrics_textfile is not None:
         problems += _check_place("metrics_textfile", settings.metrics_textfile)
     return list(dict.fromkeys(problems))
+
+
+def list_doubts(installation: Installation) -> list[str]:
+    """Return what works, but not as the files' author may think."""
+    unsigned = (
+        f"{installation.settings_path} audit.signing_key: the audit log is not signed: who can write the database can "
+        "rewrite all of it. Make a key with `openssl genpkey -algorithm ed25519`, and name it there."
+    )
+    has_key = installation.settings.audit.signing_key is not None
+    return [*installation.policy_warnings, *([] if has_key else [unsigned])]
 
 
 def find_unusable_database(installation: Installation) -> list[str]:

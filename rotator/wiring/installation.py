@@ -25,6 +25,7 @@ from rotator.settings.secrets import SecretSource
 from rotator.wiring.account_credentials import make_account_credentials
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
+from rotator.wiring.sealing import make_signer, make_trust
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -318,6 +319,8 @@ class Installation:
             timing=Timing(rotation.settle, rotation.lease, stop_within=self.settings.daemon.stop_within),
             max_parallel=self.settings.azure_devops.max_parallel,
             marker_key=make_mark_key(self.resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
+            signer=make_signer(self),
+            trust=make_trust(self),
         )
         return make_stoppable(services)
 

@@ -662,7 +662,7 @@ def test_revocation_is_told_and_repeated_when_the_server_accepted_it_and_did_not
 
 def test_recover_finishes_what_was_interrupted_and_rotates_nothing(stage: Stage) -> None:
     original = find_original(stage)
-    stage.die("after", 6)
+    stage.die("after", 7)
     assert len(list_alive(stage)) == 2
     stage.world.record.clear()
     dry = succeed(stage, "recover", "--dry-run", "--json").read()

@@ -19,10 +19,12 @@ NEW = "ci-release"
 SCOPES = ["vso.build", "vso.release"]
 UPDATE = ("update", NAME, "--display-name", NEW, *(word for scope in SCOPES for word in ("--scope", scope)))
 COMMITS = [
+    "INSERT checkpoint",
     "UPDATE managed_pat",
     "update_started",
     "UPDATE managed_pat",
-    *ROTATION_COMMITS[3:-1],
+    *ROTATION_COMMITS[4:-2],
+    "INSERT checkpoint",
 ]
 """Every commit: what is wanted is written under a claim of its own, then come those of a rotation."""
 
@@ -113,7 +115,7 @@ def test_update_is_finished_when_the_request_of_a_killed_one_lands_after_its_rec
 DEATHS = {
     f"{number}-{commit}-{when}": (number, when) for number, commit in enumerate(COMMITS) for when in ("before", "after")
 }
-DEATHS_SAMPLE = ("1-update_started-after", "6-pat_minted-before")
+DEATHS_SAMPLE = ("2-update_started-after", "7-pat_minted-before")
 
 
 @pytest.mark.parametrize(("number", "when"), with_sample(DEATHS, DEATHS_SAMPLE))

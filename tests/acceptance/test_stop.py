@@ -105,7 +105,7 @@ def test_rotation_by_hand_is_no_success_when_it_was_stopped(stage: Stage, number
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_recovery_stops_as_well(stage: Stage, number: signal.Signals) -> None:
-    stage.die("after", 6)
+    stage.die("after", 7)
     run = start_and_stop(stage, "recover", request=_IDENTITY, number=number)
     stage.faults.close()
     assert run.wait() == 128 + number

@@ -10,8 +10,8 @@ from datetime import timedelta, timezone
 import pytest
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEvent, make_hash
-from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import load_events
+from rotator.engine.log_checking import check_log
 from rotator.errors import UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database

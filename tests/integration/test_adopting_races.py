@@ -22,10 +22,10 @@ from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationKind, RotationState
 from rotator.engine.adopting import adopt, propose
-from rotator.engine.anchoring import check_log
 from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.log_checking import check_log
 from rotator.engine.run import run_once
 from rotator.errors import ClaimHeldError, PlanRefusedError, UsageError
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, make_world

@@ -19,9 +19,9 @@ from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.postgresql import CONNECT_SECONDS, QUICK_CONNECT_SECONDS, QuickWhileAway
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.adapters.stop import ProcessStop
-from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext
+from rotator.engine.log_checking import check_log
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once

@@ -13,8 +13,8 @@ from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.next_step import LONG_AGO
 from rotator.domain.rotation import RotationState
-from rotator.engine.anchoring import check_log
 from rotator.engine.forgotten import RECORD_GONE, close_forgotten
+from rotator.engine.log_checking import check_log
 from tests.support.engine import NAME, make_world
 from tests.support.postgres import PostgresServer
 from tests.support.records import make_managed_pat, make_rotation

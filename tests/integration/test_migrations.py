@@ -35,7 +35,8 @@ from tests.support.records import NOW, make_entry, make_managed_pat, make_rotati
 
 HEAD = REVISIONS[-1]
 COLUMNS = """
-audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash
+audit_event: sequence occurred_at event subject outcome actor run_id details previous_hash hash encoding
+checkpoint: size head root installation made_at anchors key_id signature peaks
 condition: kind subject since told_at code
 delivery: receiver topic id notification made_at messages repeats sequence tries delivered_at set_aside_at
 heartbeat: holder began_at beat_at work_began_at work_succeeded_at

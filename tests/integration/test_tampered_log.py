@@ -9,8 +9,8 @@ from sqlalchemy import create_engine, text
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import load_events
+from rotator.engine.log_checking import check_log
 from rotator.errors import AuditChainError
 from tests.support.records import NOW, make_entry
 

@@ -18,8 +18,8 @@ from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.anchoring import check_log
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.log_checking import check_log
 from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import PREDECESSOR_TAG, ROTATION_TAG

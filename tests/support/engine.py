@@ -19,9 +19,9 @@ from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation, RotationKind
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.anchoring import check_log
 from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.log_checking import check_log
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import rotate_by_hand, run_once
 from rotator.engine.status import PatStatus, status_from

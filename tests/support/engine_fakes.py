@@ -183,7 +183,7 @@ class _BoundedAuditLog:
         self._log, self._database = log, database
         self.load, self.load_head, self.load_newest_number = log.load, log.load_head, log.load_newest_number
         self.load_newest, self.load_after, self.count = log.load_newest, log.load_after, log.count
-        self.load_named = log.load_named
+        self.load_named, self.load_hashes = log.load_named, log.load_hashes
         self.written: list[str] = []
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:

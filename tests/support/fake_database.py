@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from rotator.adapters.database.outbox import may_claim
 from rotator.adapters.database.queue import order_due
 from rotator.adapters.database.revocations import order_pending
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
+from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.delivery import Delivery, Receiver
@@ -33,6 +34,7 @@ from rotator.domain.rotation import Rotation
 from rotator.domain.sign_in import SignInMemory
 from rotator.errors import AuditChainError, DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
+from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
@@ -91,6 +93,7 @@ class _Tables:
     sign_ins: dict[str, SignInMemory] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     spoiled: frozenset[int] = frozenset()
+    checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
     is_audited: bool = field(default=False, compare=False)
 
     def check_order(self) -> None:
@@ -120,6 +123,7 @@ class _Tables:
             dict(self.sign_ins),
             list(self.events),
             self.spoiled,
+            dict(self.checkpoints),
         )
 
     def find_record(self, name: str) -> str | None:
@@ -379,6 +383,9 @@ class _MemoryAuditLogReader:
         later = self._tables.events[number or 0 :]
         return itertools.islice((event for event in later if _fits(event, wanted)), limit)
 
+    def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
+        return [(event.sequence, event.hash) for event in self._tables.events[after : after + limit]]
+
 
 def _fits(event: AuditEvent, wanted: AuditFilter) -> bool:
     entry = event.entry
@@ -393,6 +400,25 @@ class _MemoryAuditLog(_MemoryAuditLogReader):
         self._tables.events.append(event)
         self._tables.is_audited = True
         return event
+
+
+class _MemoryCheckpoints:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load_newest(self) -> Checkpoint | None:
+        return max(self._tables.checkpoints.values(), key=lambda found: found.size, default=None)
+
+    def load_after(self, size: int, limit: int) -> Iterator[Checkpoint]:
+        later = (found for number, found in sorted(self._tables.checkpoints.items()) if number > size)
+        return itertools.islice(later, limit)
+
+    def add(self, checkpoint: Checkpoint, after: int) -> bool:
+        self._tables.check_order()
+        if max(self._tables.checkpoints, default=0) != after:
+            return False
+        self._tables.checkpoints[checkpoint.size] = checkpoint
+        return True
 
 
 class _MemoryClaims:
@@ -716,6 +742,7 @@ class _MemoryReading:
         self.inventory: InventoryReader = _MemoryInventoryReader(tables)
         self.journal: JournalReader = _MemoryJournalReader(tables)
         self.audit: AuditLogReader = _MemoryAuditLogReader(tables)
+        self.checkpoints: CheckpointsReader = _MemoryCheckpoints(tables)
         self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)
@@ -742,6 +769,7 @@ class _MemoryUnitOfWork:
         self.inventory: Inventory = _MemoryInventory(tables)
         self.journal: Journal = _MemoryJournal(tables)
         self.audit: AuditLog = _MemoryAuditLog(tables)
+        self.checkpoints: Checkpoints = _MemoryCheckpoints(tables)
         self.claims: Claims = _MemoryClaims(tables, clocks)
         self.limits: LifetimeLimits = _MemoryLifetimeLimits(tables)
         self.conditions: Conditions = _MemoryConditions(tables)

@@ -41,6 +41,7 @@ SECRET = f"{ORGANIZATION}-{NAME}"
 CLOSED = ("completed", "abandoned", "failed")
 MUTATING = ("POST", "PUT", "PATCH", "DELETE")
 COMMITS = [
+    "INSERT checkpoint",
     "INSERT job_run",
     "DELETE untracked_pat",
     "UPDATE managed_pat",
@@ -58,8 +59,11 @@ COMMITS = [
     "UPDATE managed_pat",
     "pat_revoked",
     "INSERT job_run",
+    "INSERT checkpoint",
 ]
 """Every commit of a run that rotates, named as by `dying_command`: its beginning and its end are noted.
+
+The audit log is sealed before it, because people's sign-in and adoption are in it, and after it.
 
 It enters the record in the queue, takes the claim fourth, confirms it before the DELETE, and gives it back at the end.
 Then the revocation is proven.

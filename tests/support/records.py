@@ -56,5 +56,5 @@ def make_pat(identifier: str, *, target_accounts: tuple[str, ...] | None = ("org
 
 def make_entry(event: str = "rotation_planned", subject: str = "npm-feed", run_id: str = "run-1") -> AuditEntry:
     """Make an audit entry with one detail of each type."""
-    details: dict[str, str | int | bool | None] = {"text": "ü\u2028", "number": 2**60, "truth": True, "none": None}
+    details: dict[str, str | int | bool | None] = {"text": "ü\u2028", "number": 2**53 - 1, "truth": True, "none": None}
     return AuditEntry(event, subject, Outcome.SUCCEEDED, "root@host", run_id, details)

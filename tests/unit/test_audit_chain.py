@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +32,7 @@ def make_chain(length: int = 6) -> list[AuditEvent]:
 
 def make_rehashed(event: AuditEvent) -> AuditEvent:
     """The event with a hash that fits what it says now."""
-    digest = make_hash(event.sequence, event.occurred_at, event.entry, event.previous_hash)
+    digest = make_hash(event.sequence, event.occurred_at, event.entry, event.previous_hash, event.encoding)
     return replace(event, hash=digest)
 
 
@@ -44,13 +45,47 @@ def find_broken(events: list[AuditEvent]) -> AuditChainError:
 
 def test_hash_is_the_sha256_of_the_canonical_text_when_computed_by_hand() -> None:
     text = (
+        '{"actor":"root@host","details":{"count":3,"none":null,"text":"ü","truth":true},"encoding":2,'
+        '"event":"pat_minted","occurred_at":"2026-03-01T12:00:00.123456+00:00","outcome":"succeeded",'
+        f'"previous_hash":"{"0" * 64}","run_id":"run-1","sequence":1,"subject":"npm-feed"}}'
+    )
+    golden = "44328b7751aa15fb4d080b2225540ab4ab9cf85d212051f3645085f9cabc00ef"
+    assert hashlib.sha256(text.encode()).hexdigest() == golden
+    assert make_hash(1, MOMENT, ENTRY, GENESIS_HASH) == golden
+
+
+def test_hash_of_an_old_event_stays_what_it_was_when_the_spelling_has_changed_since() -> None:
+    text = (
         '{"actor":"root@host","details":{"count":3,"none":null,"text":"\\u00fc","truth":true},'
         '"event":"pat_minted","occurred_at":"2026-03-01T12:00:00.123456+00:00","outcome":"succeeded",'
         f'"previous_hash":"{"0" * 64}","run_id":"run-1","sequence":1,"subject":"npm-feed"}}'
     )
     golden = "35397dee80815539497bc7e10642785eae3d439db9f861f39bf8a0bda79ea171"
     assert hashlib.sha256(text.encode()).hexdigest() == golden
-    assert make_hash(1, MOMENT, ENTRY, GENESIS_HASH) == golden
+    assert make_hash(1, MOMENT, ENTRY, GENESIS_HASH, 1) == golden
+
+
+def test_chain_verifies_when_old_events_are_followed_by_new_ones() -> None:
+    """An event's spelling cannot be changed without its hash."""
+    events = make_chain(3)
+    old = replace(events[0], encoding=1, hash=make_hash(1, MOMENT, events[0].entry, GENESIS_HASH, 1))
+    following = make_rehashed(replace(events[1], previous_hash=old.hash))
+    assert check_chain([old, following]).head == following.hash
+    for changed in (1, 3):
+        assert find_broken([old, replace(following, encoding=changed)]).sequence == 2
+
+
+@pytest.mark.parametrize("value", [2**53, 1.5, ["x"], "\ud800"], ids=repr)
+def test_chain_names_the_event_when_it_holds_what_is_never_written(value: Any) -> None:
+    events = make_chain()
+    events[2] = replace(events[2], entry=replace(ENTRY, details={"odd": value}))
+    assert find_broken(events).sequence == 3
+
+
+def test_event_is_made_when_a_detail_is_no_text_that_can_be_encoded() -> None:
+    event = make_event(replace(ENTRY, details={"reason": "\udcff x"}), previous=None, occurred_at=MOMENT)
+    assert event.entry.details == {"reason": "? x"}
+    assert check_chain([event]).events == 1
 
 
 def test_hash_is_the_same_when_only_the_spelling_differs() -> None:
@@ -162,7 +197,11 @@ ENTRIES = st.builds(
     st.sampled_from(Outcome),
     TEXTS,
     TEXTS,
-    st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS, max_size=3),
+    st.dictionaries(
+        st.text(st.characters(codec="ascii"), max_size=20),
+        st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | TEXTS,
+        max_size=3,
+    ),
 )
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
 from rotator.domain.audit_event import AuditEvent
-from rotator.engine.anchoring import Anchor, check_anchored_chain, fetch_anchors
-from rotator.engine.auditing import check_chain, load_events
+from rotator.engine.anchoring import Anchor, compare_anchors, fetch_anchors
+from rotator.engine.auditing import ChainSummary, check_chain, load_events
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, DeniedError
 from tests.support.engine import NAME, make_world
+
+
+def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> ChainSummary:
+    """Recompute the chain, and look for every anchor in it."""
+    return check_chain(compare_anchors(events, anchors))
 
 
 def chain_anew(events: list[AuditEvent]) -> list[AuditEvent]:

@@ -18,6 +18,7 @@ VALUES = {
     "username": "build-bot@contoso.com",
     "organizations": ["contoso", "123", "true"],
     "vault": "https://contoso-kv.vault.azure.net",
+    "public_key": "GDd5Lf9FSVgwJgrMEEJEnU+PUZqC4+Sm8f6h2sK0vBk=",
 }
 SCHEMAS = {"rotator.yaml": settings_schema, "policy.yaml": policy_schema}
 
@@ -88,7 +89,7 @@ def test_templates_say_what_to_fill_in_when_they_are_used_as_they_are(tmp_path: 
     for name in SCHEMAS:
         (tmp_path / name).write_text(load_template(name))
     found = "\n".join(check_files(tmp_path / "rotator.yaml"))
-    for key in ("tenant", "client_id", "username", "vault"):
+    for key in ("tenant", "client_id", "username", "vault", "public_key"):
         assert f'"{PLACEHOLDERS[key]}"' in found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +64,11 @@ class SqlAuditLogReader:
         query = _select(wanted).order_by(table.c.sequence).limit(limit)
         return self._load(query if number is None else query.where(table.c.sequence > number))
 
+    def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
+        """See the port."""
+        query = select(table.c.sequence, table.c.hash).where(table.c.sequence > after)
+        return [(row[0], row[1]) for row in self._connection.execute(query.order_by(table.c.sequence).limit(limit))]
+
     def _load(self, query: Select[Any]) -> Iterator[AuditEvent]:
         """Row by row, valid inside the transaction only."""
         found = 0
@@ -101,6 +106,7 @@ class SqlAuditLog(SqlAuditLogReader):
                 "details": entry.details,
                 "previous_hash": event.previous_hash,
                 "hash": event.hash,
+                "encoding": event.encoding,
             },
         )
         return event
@@ -125,7 +131,8 @@ def _make_event(row: Row[Any]) -> AuditEvent:
     if not isinstance(row.details, dict) or not all(isinstance(getattr(row, name), str) for name in _TEXTS):
         raise TypeError("a column holds a value of another type")
     entry = AuditEntry(row.event, row.subject, row.outcome, row.actor, row.run_id, row.details)
-    return AuditEvent(row.sequence, check_aware(row.occurred_at), entry, row.previous_hash, row.hash)
+    moment = check_aware(row.occurred_at)
+    return AuditEvent(row.sequence, moment, entry, row.previous_hash, row.hash, row.encoding)
 
 
 def _make_unreadable(number: Any) -> AuditChainError:

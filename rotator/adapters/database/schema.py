@@ -42,7 +42,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 27))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 28))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -187,8 +187,23 @@ audit_event = Table(
     Column("details", Details, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Column("encoding", Integer, nullable=False, server_default="1"),
     Index("audit_event_by_subject", "subject", "sequence"),
     Index("audit_event_by_event", "event", "sequence"),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("head", String(64), nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("installation", String(16), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("anchors", BigInteger, nullable=False),
+    Column("key_id", String(16)),
+    Column("signature", Text),
+    Column("peaks", Texts, nullable=False),
 )
 
 condition = Table(

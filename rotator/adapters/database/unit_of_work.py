@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
+from rotator.adapters.database.checkpoints import SqlCheckpoints, SqlCheckpointsReader
 from rotator.adapters.database.claims import SqlClaims
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
@@ -30,6 +31,7 @@ from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, find_file_id, find_path, find_share, reading_unchanged
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
+from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
 from rotator.ports.claims import Claims
 from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
@@ -71,6 +73,7 @@ class SqlReading:
         self.inventory: InventoryReader = SqlInventoryReader(connection)
         self.journal: JournalReader = SqlJournalReader(connection)
         self.audit: AuditLogReader = SqlAuditLogReader(connection)
+        self.checkpoints: CheckpointsReader = SqlCheckpointsReader(connection)
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
@@ -111,6 +114,7 @@ class SqlUnitOfWork:
         self.inventory: Inventory = SqlInventory(connection)
         self.journal: Journal = SqlJournal(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
+        self.checkpoints: Checkpoints = SqlCheckpoints(connection)
         self.claims: Claims = SqlClaims(connection, is_gone, boot)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
         self.conditions: Conditions = SqlConditions(connection)

@@ -155,22 +155,28 @@ def verify(cli: CliContext, anchors: bool) -> int:
     """
     from rotator.cli.console import clean, note, print_json, progress, say
     from rotator.cli.exit_codes import find_code_of_errors
+    from rotator.cli.output.audit import render_seals
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
-    from rotator.engine.anchoring import AnchorSight, check_log, fetch_anchors
+    from rotator.engine.anchoring import AnchorSight, fetch_anchors
+    from rotator.engine.log_checking import check_log
+    from rotator.wiring.sealing import make_trust
 
     try:
         with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
             sight = fetch_anchors(installation.make_run()) if anchors else AnchorSight((), {})
-            summary = check_log(installation.database, sight.anchors)
+            trust, now = make_trust(installation), installation.clock.now()
+            summary = check_log(installation.database, sight.anchors, trust, now)
     except AuditChainError as error:
         if not cli.as_json:
             raise
         print_json(make_broken_document(error))
         return error.exit_code
     if cli.as_json:
-        print_json(make_intact_document(summary.events, summary.head, len(sight.anchors), sight.unread))
+        print_json(make_intact_document(summary, len(sight.anchors), sight.unread))
     say(cli, f"The audit log is intact: {summary.events} events, head {summary.head}")
+    for line in render_seals(summary):
+        say(cli, line)
     if anchors and (sight.anchors or not sight.unread):
         say(cli, f"The vaults name {len(sight.anchors)} earlier heads, and the log has all of them.")
     for name, unread in sight.unread.items():

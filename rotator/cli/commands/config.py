@@ -34,7 +34,7 @@ def check(cli: CliContext) -> None:
     contacts no service, and exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
-    from rotator.wiring.checking import find_unusable
+    from rotator.wiring.checking import find_unusable, list_doubts
     from rotator.wiring.hooks import find_unusable_hooks
     from rotator.wiring.notifying import find_unusable_receivers
 
@@ -43,7 +43,7 @@ def check(cli: CliContext) -> None:
         problems = check_files(
             path, lambda _: [*find_unusable_receivers(installation), *find_unusable_hooks(installation)]
         ) or find_unusable(installation)
-        warnings = [] if problems else installation.policy_warnings
+        warnings = [] if problems else list_doubts(installation)
         if cli.as_json:
             print_json(make_config_check_document(str(path), problems, warnings))
             click.get_current_context().exit(ConfigError.exit_code if problems else 0)

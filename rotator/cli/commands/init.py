@@ -1,10 +1,11 @@
-"""`rotator init`: the first settings, policy and token cache key."""
+"""`rotator init`: the first settings and policy, and the keys of the token cache and of the audit log."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +14,13 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.documents.configuration import make_init_document
 from rotator.errors import UsageError
 
+if TYPE_CHECKING:
+    from rotator.domain.secret_value import SecretValue
+
 Answers = dict[str, str | list[str]]
 
 KEY_NAME = "token-cache.key"
+SIGNING_NAME = "audit-signing.key"
 QUESTIONS = {
     "tenant": "Entra tenant (its id, or a domain such as contoso.com)",
     "client_id": "Application (client) id of the app registration",
@@ -62,15 +67,17 @@ FLAGS = {
     default=Path(),
     help="Folder to write to. Default: this one.",
 )
-@click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The key is kept.")
+@click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The keys are kept.")
 @common_options
 @click.pass_obj
 def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[str, ...] | None) -> None:
-    """Write a commented rotator.yaml and policy.yaml, and a key that encrypts the sign-ins.
+    """Write a commented rotator.yaml and policy.yaml, and two keys.
+
+    One key encrypts the sign-ins, the other signs the checkpoints of the audit log.
 
     Asks for what the options leave out. Never asks for or writes a password or an Azure secret.
     """
-    targets = {name: directory / name for name in ("rotator.yaml", "policy.yaml", KEY_NAME)}
+    targets = {name: directory / name for name in ("rotator.yaml", "policy.yaml", KEY_NAME, SIGNING_NAME)}
     check_targets(targets, force=force)
     answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
     written = write_files(targets, answers)
@@ -84,7 +91,7 @@ def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[
 
 def check_targets(targets: Mapping[str, Path], *, force: bool) -> None:
     """Refuse to overwrite what is there."""
-    there = [str(path) for name, path in targets.items() if name != KEY_NAME and path.exists()]
+    there = [str(path) for name, path in targets.items() if name not in (KEY_NAME, SIGNING_NAME) and path.exists()]
     if there and not force:
         raise UsageError(
             f"{' and '.join(there)} already exist{'s' if len(there) == 1 else ''}; nothing was written",
@@ -164,30 +171,51 @@ def check_value(key: str, value: str | list[str]) -> str | list[str]:
 
 
 def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
-    """Write the files; the names of those written. A key that is there already is kept: it opens the sign-ins."""
+    """Write the files; the names of those written. A key that is there already is kept: what it did depends on it."""
     from cryptography.fernet import Fernet
 
+    from rotator.domain.secret_value import SecretValue
     from rotator.settings.templates import fill_template, load_template
+    from rotator.wiring.sealing import find_public_key, make_signing_key
 
-    texts = {name: fill_template(load_template(name), answers) for name in ("rotator.yaml", "policy.yaml")}
     try:
         targets[KEY_NAME].parent.mkdir(parents=True, exist_ok=True)
-        written = []
-        for name, text in texts.items():
+        written = [
+            name
+            for name, make in (
+                (KEY_NAME, lambda: SecretValue(Fernet.generate_key().decode() + "\n")),
+                (SIGNING_NAME, make_signing_key),
+            )
+            if write_key(targets[name], make)
+        ]
+        public_key = find_public_key(SecretValue(targets[SIGNING_NAME].read_text(encoding="utf-8")))
+        for name in ("policy.yaml", "rotator.yaml"):
+            text = fill_template(load_template(name), answers | {"public_key": public_key})
             targets[name].write_text(text, encoding="utf-8")
-            written.append(name)
-        if not targets[KEY_NAME].exists():
-            handle = os.open(targets[KEY_NAME], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(Fernet.generate_key() + b"\n")
-            written.append(KEY_NAME)
+            written.insert(0, name)
     except OSError as error:
         raise UsageError(
             f"{error.filename} cannot be written: {error.strerror}",
             code="not_writable",
             fix="Choose a folder that you may write to, with --directory.",
         ) from None
+    except ValueError as error:
+        raise UsageError(
+            f"{targets[SIGNING_NAME]} is there, and is no signing key: {error}",
+            code="key_unusable",
+            fix="Move it away, or choose another folder with --directory.",
+        ) from None
     return written
+
+
+def write_key(target: Path, make: Callable[[], SecretValue]) -> bool:
+    """Write a new key, readable by its owner alone. False if there is one."""
+    if target.exists():
+        return False
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(make().reveal())
+    return True
 
 
 def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:

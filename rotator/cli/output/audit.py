@@ -10,6 +10,7 @@ from typing import IO
 from rotator.cli.console import Column, clean
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.engine.log_checking import LogSummary
 
 COLUMNS = ("#", "time", "event", Column("subject", fold=True), "outcome")
 _FIELDS = tuple(AuditEventDocument.__annotations__)
@@ -37,6 +38,19 @@ def render_event(event: AuditEvent) -> Iterator[str]:
         else:
             for key, value in event.entry.details.items():
                 yield clean(f"  {key + ':':22}{'-' if value is None else value}")
+
+
+def render_seals(summary: LogSummary) -> Iterator[str]:
+    """What the checkpoints of an intact log vouch for."""
+    if not summary.checkpoints:
+        yield "It has no checkpoint yet: who owns the database could have rewritten all of it."
+    elif not summary.signed:
+        yield f"Its {summary.checkpoints} checkpoints hold. None is signed: who owns the database could have made them."
+    else:
+        later = summary.events - summary.signed
+        yield f"Its {summary.checkpoints} checkpoints hold; the signed ones vouch for the events 1 to {summary.signed}."
+        if later:
+            yield f"The {later} events after that are not signed yet."
 
 
 def write_events(events: Iterable[AuditEvent], stream: IO[str], form: str) -> int:

@@ -1,0 +1,81 @@
+"""A checkpoint: what the audit log was at one moment, in a few lines that can be signed and kept elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from rotator.domain.canonical import encode_canonical
+from rotator.domain.managed_pat import check_aware
+from rotator.domain.merkle import GrowingTree
+
+AT_MOST_EVERY = timedelta(minutes=15)
+"""How often a checkpoint is made at most, by runs that go well."""
+
+ID_LENGTH = 16
+"""Hex digits of the id of a key, and of an installation."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The log's first `size` events: the hash of the last of them, and the root of the Merkle tree over all.
+
+    `installation` is whose log it is. `anchors` is how many versions of anchors the vaults had been given until then.
+    `key_id` and `signature` are None in an installation without a key. `peaks` are the tree's, so that the next
+    checkpoint need not read the log from its start; they are not signed, because the root follows from them.
+    """
+
+    size: int
+    head: str
+    root: str
+    installation: str
+    made_at: datetime
+    anchors: int = 0
+    key_id: str | None = None
+    signature: str | None = None
+    peaks: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        check_aware(self.made_at)
+
+    def make_statement(self) -> bytes:
+        """Return what is signed: everything that the checkpoint says."""
+        return encode_canonical(
+            {
+                "purpose": "rotator-audit-checkpoint",
+                "version": 1,
+                "size": self.size,
+                "head": self.head,
+                "root": self.root,
+                "installation": self.installation,
+                "made_at": self.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
+                "anchors": self.anchors,
+                "key": self.key_id,
+            }
+        )
+
+    def make_tree(self) -> GrowingTree:
+        """Return the tree, to be grown. ValueError if the peaks are not those of the root."""
+        tree = GrowingTree(self.size, map(bytes.fromhex, self.peaks))
+        if tree.make_root().hex() != self.root:
+            raise ValueError("the peaks do not give the root")
+        return tree
+
+
+def make_key_id(public_key: str) -> str:
+    """Return the id of a public key (base64). An installation has the id of its first key."""
+    return hashlib.sha256(decode_public_key(public_key)).hexdigest()[:ID_LENGTH]
+
+
+def decode_public_key(text: str) -> bytes:
+    """Return the 32 bytes of an Ed25519 public key that is written in base64. ValueError for any other text."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ValueError("an Ed25519 public key is 44 characters of base64")
+    return key

@@ -1,0 +1,134 @@
+"""Checkpoints of the audit log are made: before work that changes something, if one is owed, and after it.
+
+Who owns the database can write any log and compute its hashes anew. A checkpoint that is signed with a key outside of
+the database is what such a log cannot have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rotator.domain.checkpoint import AT_MOST_EVERY, ID_LENGTH, Checkpoint, make_key_id
+from rotator.domain.merkle import GrowingTree
+from rotator.engine.context import RunContext
+from rotator.engine.report import RunReport
+from rotator.engine.waiting import keep_books
+from rotator.errors import AuditChainError, StoppedError
+
+_PAGE = 10_000
+"""How many hashes one transaction reads."""
+
+
+def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoint | None:
+    """Make a checkpoint if the log has grown since the last one, and that is old enough. Return one that was made.
+
+    Of two processes that make one at the same time, one does. What is raised keeps the caller from its work: a log
+    that cannot be sealed must not grow by what was done to a PAT.
+    """
+    clock = run.services.clock
+
+    def load() -> tuple[Checkpoint | None, int]:
+        with run.services.database.read() as reading:
+            return reading.checkpoints.load_newest(), reading.audit.load_newest_number()
+
+    last, newest = keep_books(run.services, load)
+    if newest == (last.size if last else 0) or not _is_due(last, clock.now(), at_most_every):
+        return None
+    made = _make_checkpoint(run, last, newest)
+
+    def write() -> bool:
+        with run.services.database.begin() as work:
+            return work.checkpoints.add(made, last.size if last else 0)
+
+    return made if keep_books(run.services, write) else None
+
+
+def sealed(act: Callable[[RunContext], RunReport]) -> Callable[[RunContext], RunReport]:
+    """Return the same act, on a log that is sealed before it, where that is owed, and after it if it did something."""
+
+    def act_sealed(run: RunContext) -> RunReport:
+        was_owed = False
+        with suppress(StoppedError):  # the act reports it: after a stop it begins nothing
+            was_owed = seal(run) is not None
+        report = act(run)
+        if report.outcomes and not report.is_stopped:
+            with suppress(StoppedError):  # what was to be done is done, and the next run seals it
+                seal(run, timedelta(0) if was_owed else AT_MOST_EVERY)
+        return report
+
+    return act_sealed
+
+
+def _is_due(last: Checkpoint | None, now: datetime, at_most_every: timedelta) -> bool:
+    """Whether enough time has passed; a last one that lies ahead, by a clock that was set back, counts for nothing."""
+    return last is None or not timedelta(0) <= now - last.made_at < at_most_every
+
+
+def _make_checkpoint(run: RunContext, last: Checkpoint | None, newest: int) -> Checkpoint:
+    """Make the checkpoint of the first `newest` events, signed if there is a key."""
+    tree, head = _grow(run, last, newest)
+    signer = run.services.signer
+    checkpoint = Checkpoint(
+        size=tree.size,
+        head=head,
+        root=tree.make_root().hex(),
+        installation=_choose_installation(run, last),
+        made_at=run.services.clock.now(),
+        anchors=last.anchors if last else 0,
+        key_id=make_key_id(signer.public_key) if signer else None,
+        peaks=tuple(peak.hex() for peak in tree.peaks),
+    )
+    return replace(checkpoint, signature=signer.sign(checkpoint.make_statement())) if signer else checkpoint
+
+
+def _choose_installation(run: RunContext, last: Checkpoint | None) -> str:
+    """Return whose log it is: by its first key, or before there is one by chance."""
+    if last is not None and (last.key_id is not None or run.services.signer is None):
+        return last.installation
+    if run.services.signer is not None:
+        return make_key_id(run.services.signer.public_key)
+    return run.services.entropy.make_id().replace("-", "")[:ID_LENGTH]
+
+
+def _grow(run: RunContext, last: Checkpoint | None, newest: int) -> tuple[GrowingTree, str]:
+    """Return the tree over the first `newest` events, grown from the last checkpoint's, and the hash of the newest."""
+    try:
+        tree = last.make_tree() if last else GrowingTree()
+    except ValueError as error:
+        raise _make_error(last.size if last else 0, f"cannot be continued: {error}") from error
+    head = last.head if last else ""
+    while tree.size < newest:
+        after, count = tree.size, min(_PAGE, newest - tree.size)
+        for number, digest in _load_hashes(run, after, count):
+            if number != tree.size + 1:
+                raise _make_error(tree.size + 1, f"is missing: {number} follows")
+            tree.add(_decode(number, digest))
+            head = digest
+        if tree.size == after:
+            raise _make_error(after + 1, "is missing")
+    return tree, head
+
+
+def _load_hashes(run: RunContext, after: int, count: int) -> list[tuple[int, str]]:
+    with run.services.database.read() as reading:
+        return list(reading.audit.load_hashes(after, count))
+
+
+def _decode(number: int, digest: str) -> bytes:
+    try:
+        return bytes.fromhex(digest)
+    except (TypeError, ValueError) as error:
+        raise _make_error(number, "has no hash") from error
+
+
+def _make_error(sequence: int, what: str) -> AuditChainError:
+    return AuditChainError(
+        f"the audit log cannot be sealed, so nothing is changed: event {sequence} {what}",
+        sequence=sequence,
+        expected="an unbroken log",
+        found="a gap",
+        fix="Keep the database as it is for the investigation, and restore a backup.",
+    )

@@ -1,0 +1,160 @@
+"""Check the audit log: its events, its checkpoints and their signatures, and what was noted of it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.domain.merkle import GrowingTree
+from rotator.engine.anchoring import Anchor, compare_anchors
+from rotator.engine.auditing import check_chain, load_events
+from rotator.engine.context import Trust
+from rotator.errors import AuditChainError
+from rotator.ports.database import Database
+
+SIGNED_WITHIN = timedelta(hours=25)
+"""With a key, a log that is older than this has a signed checkpoint."""
+
+_PAGE = 500
+_FIX = "Keep the database as it is for the investigation; restore a backup elsewhere and compare the logs."
+_KEY_FIX = "If the key was replaced, name the old public key in `audit.public_key` too. If not, " + _FIX
+
+
+@dataclass(frozen=True)
+class LogSummary:
+    """An intact log: how many events, the hash of the last (the genesis hash when there are none), its checkpoints.
+
+    `signed` is the size of the greatest checkpoint whose signature holds: so many events nobody can have changed who
+    does not have the key. 0 where there is none.
+    """
+
+    events: int
+    head: str
+    checkpoints: int
+    signed: int
+
+
+def check_log(
+    database: Database, anchors: Iterable[Anchor] = (), trust: Trust | None = None, now: datetime | None = None
+) -> LogSummary:
+    """Check the whole log as it is now. Events that are appended meanwhile are left for the next time.
+
+    Without `trust` no signature is believed; without `now` a log of any age may do without one. Fetch the anchors
+    before: later ones may not be in the log yet. AuditChainError names the first event, checkpoint
+    or anchor that is wrong.
+    """
+    trust = trust or Trust((), _believe_nothing)
+    walk = _Walk(_load_checkpoints(database), trust)
+    summary = check_chain(walk.follow(compare_anchors(load_events(database), anchors)))
+    is_old = now is not None and walk.began_at is not None and now - walk.began_at > SIGNED_WITHIN
+    if trust.public_keys and not walk.signed and is_old:
+        raise AuditChainError(
+            "the audit log has no signed checkpoint, although there is a key: they were deleted, or never made",
+            sequence=1,
+            expected="a checkpoint that is signed",
+            found="none",
+            fix="If the key is new, run `rotator once`, which makes one. If not, " + _FIX,
+        )
+    return LogSummary(summary.events, summary.head, walk.count, walk.signed)
+
+
+def _believe_nothing(statement: bytes, signature: str, public_key: str) -> bool:
+    return False
+
+
+def _load_checkpoints(database: Database) -> Iterator[Checkpoint]:
+    """Yield the checkpoints that there are now, in order, page by page."""
+    with database.read() as reading:
+        newest = reading.checkpoints.load_newest()
+    return _load_pages(database, newest.size if newest else 0)
+
+
+def _load_pages(database: Database, newest: int) -> Iterator[Checkpoint]:
+    last = 0
+    while last < newest:
+        page: list[Checkpoint] = []
+        failure: AuditChainError | None = None
+        with database.read() as reading:
+            try:
+                page.extend(reading.checkpoints.load_after(last, _PAGE))
+            except AuditChainError as error:
+                failure = error
+        for checkpoint in page:
+            if checkpoint.size > newest:
+                return
+            yield checkpoint
+        if failure is not None:
+            raise failure
+        if not page:
+            return
+        last = page[-1].size
+
+
+class _Walk:
+    """Follows the events, and holds each checkpoint against them when its size is reached."""
+
+    def __init__(self, checkpoints: Iterator[Checkpoint], trust: Trust) -> None:
+        self._checkpoints, self._trust = checkpoints, trust
+        self._keys = {make_key_id(key): key for key in trust.public_keys}
+        self._tree = GrowingTree()
+        self._last: Checkpoint | None = None
+        self._next = next(checkpoints, None)
+        self.count = self.signed = 0
+        self.began_at: datetime | None = None
+
+    def follow(self, events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:
+        """Yield the events; whoever takes them checks each before asking for the next."""
+        for event in events:
+            yield event
+            if self.began_at is None:
+                self.began_at = event.occurred_at
+            self._tree.add(bytes.fromhex(event.hash))
+            if self._next is not None and self._next.size == event.sequence:
+                self._compare(self._next, event)
+        if self._next is not None:
+            raise _make_error(
+                self._next,
+                f"the log ends at event {self._tree.size}: it was cut off",
+                f"{self._next.size} events",
+                f"{self._tree.size} events",
+            )
+
+    def _compare(self, found: Checkpoint, event: AuditEvent) -> None:
+        begins = (self._last.size if self._last else 0) + 1
+        if found.head != event.hash:
+            what = f"event {event.sequence} is another one now: the log was rewritten, from event {begins} on or later"
+            raise _make_error(found, what, found.head, event.hash)
+        root = self._tree.make_root().hex()
+        if found.root != root:
+            what = f"the events {begins} to {found.size} are not those that it vouches for"
+            raise _make_error(found, what, found.root, root)
+        self._check_signature(found)
+        self._last, self._next = found, next(self._checkpoints, None)
+        self.count += 1
+
+    def _check_signature(self, found: Checkpoint) -> None:
+        if found.key_id is None or found.signature is None:
+            if self.signed:
+                raise _make_error(found, "it is not signed, although earlier ones are", "a signature", "none")
+            return
+        key = self._keys.get(found.key_id)
+        if key is None:
+            what = f"it is signed with the key {found.key_id}, which nothing vouches for"
+            raise _make_error(found, what, "a key of ours", found.key_id, _KEY_FIX)
+        if not self._trust.is_signed(found.make_statement(), found.signature, key):
+            raise _make_error(found, "its signature does not fit", "a signature that fits", found.signature)
+        self.signed = found.size
+
+
+def _make_error(found: Checkpoint, what: str, expected: str, there: str, fix: str = _FIX) -> AuditChainError:
+    return AuditChainError(
+        f"the checkpoint of {found.size} audit events does not hold: {what}; expected {expected}, found {there}",
+        sequence=found.size,
+        expected=expected,
+        found=there,
+        fix=fix,
+        checkpoint=found.size,
+    )

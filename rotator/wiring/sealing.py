@@ -1,0 +1,53 @@
+"""What seals the audit log: the key that signs its checkpoints, and the keys that they are believed by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotator.domain.secret_value import SecretValue
+from rotator.engine.context import Trust
+from rotator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rotator.adapters.signing import Ed25519Signer
+    from rotator.wiring.installation import Installation
+
+
+def make_signer(installation: Installation) -> Ed25519Signer | None:
+    """Return what signs. ConfigError if the settings name public keys, and none is that of the private key."""
+    audit = installation.settings.audit
+    if audit.signing_key is None:
+        return None
+    from rotator.adapters.signing import Ed25519Signer
+
+    signer = Ed25519Signer(installation.resolve(audit.signing_key))
+    if audit.public_key and signer.public_key not in audit.public_key:
+        raise ConfigError(
+            [f"audit.public_key: the public key of audit.signing_key, {signer.public_key}, is missing there"],
+            fix="Add it, in front of the others; or name the private key that belongs to them.",
+        )
+    return signer
+
+
+def make_signing_key() -> SecretValue:
+    """Make a new private key, as PEM (PKCS#8)."""
+    from rotator.adapters import signing
+
+    return signing.make_signing_key()
+
+
+def find_public_key(private_key: SecretValue) -> str:
+    """Return the public half of a private key in PEM. ValueError for any other text."""
+    from rotator.adapters.signing import Ed25519Signer
+
+    return Ed25519Signer(private_key).public_key
+
+
+def make_trust(installation: Installation) -> Trust:
+    """Return by what the checkpoints are believed. The private key is needed only if no public one is named."""
+    from rotator.adapters.signing import is_signed
+
+    named = installation.settings.audit.public_key
+    if not named and (signer := make_signer(installation)) is not None:
+        named = (signer.public_key,)
+    return Trust(named, is_signed)

@@ -1,0 +1,249 @@
+"""When a checkpoint is made, what it vouches for, and what happens where none can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
+from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.domain.merkle import make_root
+from rotator.engine.auditing import load_events
+from rotator.engine.checkpointing import seal, sealed
+from rotator.engine.context import Services, Trust
+from rotator.engine.jobs import work_due
+from rotator.engine.log_checking import check_log
+from rotator.engine.run import run_once
+from rotator.errors import AuditChainError, DatabaseError, StoppedError
+from rotator.ports.checkpoints import Checkpoints
+from rotator.ports.database import UnitOfWork
+from tests.support.engine import NAME, EngineWorld, make_world
+from tests.support.engine_fakes import CommitFault
+from tests.support.records import make_entry
+from tests.unit.test_engine_jobs import make_pulse
+
+KEY = Ed25519Signer(make_signing_key())
+QUARTER = timedelta(minutes=15)
+
+
+def make_services(world: EngineWorld, signer: Ed25519Signer | None = KEY) -> Services:
+    """The world's services, with a key."""
+    return replace(world.make_services(), signer=signer)
+
+
+def run(world: EngineWorld, signer: Ed25519Signer | None = KEY) -> None:
+    """One run, sealed."""
+    sealed(run_once)(world.make_run(make_services(world, signer)))
+
+
+def list_checkpoints(world: EngineWorld) -> list[Checkpoint]:
+    """All of them, by size."""
+    with world.database.read() as reading:
+        return list(reading.checkpoints.load_after(0, 99))
+
+
+def append(world: EngineWorld, count: int = 1) -> None:
+    """Add events by hand."""
+    with world.database.begin() as work:
+        for _ in range(count):
+            work.audit.append(make_entry(), world.clock.now())
+
+
+def check(world: EngineWorld, *keys: Ed25519Signer) -> int:
+    """How many events signed checkpoints vouch for, in a log that is intact."""
+    return check_log(world.database, (), Trust(tuple(key.public_key for key in keys), is_signed)).signed
+
+
+def test_run_that_did_something_ends_with_a_checkpoint_of_all_that_it_wrote() -> None:
+    world = make_world()
+    run(world)
+    [made] = list_checkpoints(world)
+    events = list(load_events(world.database))
+    assert (made.size, made.head) == (len(events), events[-1].hash)
+    assert made.root == make_root([bytes.fromhex(event.hash) for event in events]).hex()
+    assert made.key_id == made.installation == make_key_id(KEY.public_key)
+    assert made.signature is not None
+    assert is_signed(made.make_statement(), made.signature, KEY.public_key)
+    assert check(world, KEY) == len(events)
+
+
+def test_checkpoints_grow_and_are_made_once_in_a_quarter_of_an_hour_at_most() -> None:
+    """What is left over is sealed by the next run after that time, although it finds nothing to do."""
+    world = make_world()
+    run(world)
+    append(world, 5)
+    run(world)
+    assert len(list_checkpoints(world)) == 1
+    world.clock.advance(QUARTER)
+    run(world)
+    first, second = list_checkpoints(world)
+    assert second.size == first.size + 5
+    assert check(world, KEY) == second.size
+    run(world)
+    world.clock.advance(QUARTER)
+    run(world)
+    assert len(list_checkpoints(world)) == 2
+
+
+def test_tick_of_the_daemon_writes_nothing_when_the_log_has_not_grown() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    work_due(world.make_run(make_services(world)), pulse)
+    assert len(list_checkpoints(world)) == 1
+    world.clock.advance(QUARTER)
+    begun = world.database.begun
+    work_due(world.make_run(make_services(world)), pulse)
+    assert world.database.begun == begun
+
+
+def test_log_is_sealed_before_work_when_a_checkpoint_is_owed() -> None:
+    """What people did since, and an earlier run that died, are vouched for before anything is changed."""
+    world = make_world()
+    append(world)
+    run(world)
+    before, after = list_checkpoints(world)
+    assert before.size == 1
+    assert after.size == len(list(load_events(world.database)))
+
+
+@pytest.mark.parametrize("fault", [CommitFault.LOCKED, CommitFault.DROPPED])
+def test_checkpoint_is_made_when_the_database_was_away_for_a_moment(fault: CommitFault) -> None:
+    world = make_world()
+    append(world)
+    world.database.faults[world.database.begun + 1] = fault
+    seal(world.make_run(make_services(world)))
+    assert len(list_checkpoints(world)) == 1
+
+
+def test_checkpoint_is_there_once_when_the_answer_to_its_commit_was_lost() -> None:
+    world = make_world()
+    append(world)
+    world.database.faults[world.database.begun + 1] = CommitFault.KEPT
+    seal(world.make_run(make_services(world)))
+    assert [found.size for found in list_checkpoints(world)] == [1]
+
+
+class FullCheckpoints:
+    """Port Checkpoints, with no room for another."""
+
+    def __init__(self, inner: Checkpoints) -> None:
+        self.load_newest, self.load_after = inner.load_newest, inner.load_after
+
+    def add(self, checkpoint: Checkpoint, after: int) -> bool:
+        """See the port."""
+        raise DatabaseError("the disk is full", code="database_full")
+
+
+class FullDatabase:
+    """Port Database, in which no checkpoint can be written."""
+
+    def __init__(self, world: EngineWorld) -> None:
+        self.read = world.database.read
+        self._inner = world.database
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """See the port."""
+        with self._inner.begin() as work:
+            work.checkpoints = FullCheckpoints(work.checkpoints)
+            yield work
+
+
+def test_nothing_is_changed_when_a_checkpoint_is_owed_and_cannot_be_written() -> None:
+    world = make_world()
+    append(world)
+    services = replace(make_services(world), database=FullDatabase(world))
+    with pytest.raises(DatabaseError, match="full"):
+        sealed(run_once)(world.make_run(services))
+    assert world.pats.calls == []
+    assert world.secrets.calls == []
+    assert len(list(load_events(world.database))) == 1
+
+
+class BrokenKey:
+    """Port Signer, that cannot sign."""
+
+    public_key = KEY.public_key
+
+    def sign(self, statement: bytes) -> str:
+        """See the port."""
+        raise DatabaseError("the key is gone", code="key_gone")
+
+
+def test_nothing_is_changed_when_a_checkpoint_is_owed_and_cannot_be_signed() -> None:
+    world = make_world()
+    append(world)
+    with pytest.raises(DatabaseError, match="key is gone"):
+        sealed(run_once)(world.make_run(replace(world.make_services(), signer=BrokenKey())))
+    assert world.pats.calls == []
+
+
+def test_nothing_is_changed_when_events_are_missing_that_are_not_sealed() -> None:
+    world = make_world()
+    append(world, 3)
+    del world.database._tables.events[1]
+    with pytest.raises(AuditChainError, match="cannot be sealed"):
+        sealed(run_once)(world.make_run(make_services(world)))
+    assert world.pats.calls == []
+
+
+def test_one_of_two_processes_makes_the_checkpoint_when_both_begin_it() -> None:
+    """The other finds it there, and takes it as its own."""
+    world = make_world()
+    append(world)
+    services = make_services(world)
+
+    class Late:
+        """Port Signer, so slow that another process is done before."""
+
+        public_key = KEY.public_key
+
+        def sign(self, statement: bytes) -> str:
+            """See the port."""
+            append(world)
+            assert seal(world.make_run(services)) is not None
+            return KEY.sign(statement)
+
+    assert seal(world.make_run(replace(services, signer=Late()))) is None
+    assert [found.size for found in list_checkpoints(world)] == [2]
+    assert check(world, KEY) == 2
+
+
+def test_stopped_run_makes_no_checkpoint() -> None:
+    world = make_world()
+    services = make_services(world)
+    world.database.interrupts["minted"] = world.stop.set
+    report = sealed(run_once)(world.make_run(services))
+    assert report.is_stopped
+    assert list_checkpoints(world) == []
+    with pytest.raises(StoppedError):
+        seal(world.make_run(services))
+
+
+def test_installation_gets_the_id_of_its_first_key_and_keeps_it() -> None:
+    """Before there is a key, an id by chance."""
+    world, other = make_world(), Ed25519Signer(make_signing_key())
+    for signer in (None, None, KEY, other):
+        append(world)
+        seal(world.make_run(make_services(world, signer)), timedelta(0))
+    unsigned, again, signed, later = list_checkpoints(world)
+    assert (unsigned.key_id, unsigned.signature) == (again.key_id, again.signature) == (None, None)
+    assert unsigned.installation == again.installation != signed.installation
+    assert signed.installation == later.installation == make_key_id(KEY.public_key)
+    assert later.key_id == make_key_id(other.public_key)
+    assert check(world, other, KEY) == 4
+
+
+def test_log_of_an_older_version_is_sealed_as_a_whole_when_it_is_long() -> None:
+    """More than what one transaction reads."""
+    world = make_world()
+    append(world, 10_050)
+    made = seal(world.make_run(make_services(world)))
+    assert made is not None
+    assert made.size == 10_050
+    assert check(world, KEY) == 10_050
+    assert NAME in world.database.dump()
