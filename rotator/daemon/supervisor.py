@@ -65,7 +65,7 @@ class Supervisor:
         ask: Callable[[], None] = lambda: None,
     ) -> None:
         self._shops, self._build, self._beats, self._host = shops, build, beats, host
-        self._worker = Worker(shops, beats, holder)
+        self._worker = Worker(shops, beats, holder, lambda job, after: self._scheduler.hasten(job, after))
         self._scheduler = make_scheduler(self._worker.do)
         self._progress, self._subject = progress, subject
         self._is_serving, self._ask = is_serving, ask
@@ -100,7 +100,9 @@ class Supervisor:
             self._reload()
         elif request is Request.WORK:
             self._ask()
-            self._schedule(JobName.WORK, timedelta(0))
+            self._worker.ask(JobName.RECONCILE)
+            for job in (JobName.WORK, JobName.RECONCILE):
+                self._schedule(job, timedelta(0))
 
     def _look(self) -> None:
         """Look after the jobs, and prove that the daemon lives if every one of them does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,12 +12,12 @@ from rotator.daemon.job import Job, JobEnd, Workshops
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.daemon import JobFailed, JobRestored
 from rotator.domain.events.event import Event
-from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
+from rotator.domain.job_run import JobName, make_period
 from rotator.engine.awareness import Awareness
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
-from rotator.engine.run_memory import fail_run, save_end
+from rotator.engine.periods import do_in_period
 from rotator.errors import AuditChainError, InternalError, RotatorError, StoppedError
 
 FIRST_RETRY = timedelta(seconds=10)
@@ -26,13 +27,24 @@ LEAST_PAUSE = timedelta(seconds=2)
 
 
 class Worker:
-    """Does the jobs of the current workshop, in whatever thread it is called."""
+    """Does the jobs of the current workshop, in whatever thread it is called.
 
-    def __init__(self, shops: Workshops, beats: Beats, holder: str) -> None:
+    `hasten` lets a job begin after that span, if it would begin later.
+    """
+
+    def __init__(
+        self, shops: Workshops, beats: Beats, holder: str, hasten: Callable[[JobName, timedelta], None] | None = None
+    ) -> None:
         self._shops, self._beats, self._holder = shops, beats, holder
+        self._hasten = hasten
+        self._asked: set[JobName] = set()
         self.failures: dict[JobName, int] = {}
         """How often each job has failed in a row; none that works is in it."""
         self._awareness = Awareness()
+
+    def ask(self, job: JobName) -> None:
+        """Let a shared job be done at its next turn although its period was done: a person asked for it."""
+        self._asked.add(job)
 
     def do(self, name: JobName) -> timedelta:
         """Do a job, and return the span after which it is to be done again."""
@@ -59,21 +71,16 @@ class Worker:
             result = self._do_shared(job, run) if job.is_shared else job.act(run)
             if job.name is JobName.HEARTBEAT:
                 self._awareness.look(run)
+            if result.work_at is not None and self._hasten is not None:
+                self._hasten(JobName.WORK, max(timedelta(0), result.work_at - run.services.clock.now()))
             return result
 
     def _do_shared(self, job: Job, run: RunContext) -> JobResult:
-        with run.services.database.begin() as work:
-            began = JobRun(job.name, make_period(work.now(), job.interval), self._holder, run.services.clock.now())
-            if not work.job_runs.begin(began):
-                return JobResult()
-        try:
-            result = job.act(run)
-        except RotatorError as error:
-            save_end(run, fail_run(run, began, error))
-            raise
-        ended_at, outcome = run.services.clock.now(), JobOutcome.FAILED if result.is_down else JobOutcome.SUCCEEDED
-        save_end(run, replace(began, ended_at=ended_at, outcome=outcome, counts=result.counts))
-        return result
+        is_asked = job.name in self._asked
+        self._asked.discard(job.name)
+        with run.services.database.read() as reading:
+            now = reading.now()
+        return do_in_period(run, job.name, now if is_asked else make_period(now, job.interval), self._holder, job.act)
 
     def _watch(self, job: Job, run: RunContext) -> RunContext:
         """Return the run with each event that it tells taken as a sign of life."""

@@ -85,9 +85,10 @@ def _find_own_step(
     is_left = pat.state is ManagedPatState.PAUSED or pat.all_organizations
     if is_left or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
         return NextStep(NextAction.NONE, None)
-    if is_waiting(pat, now) and (pat.blocked or decision.verdict is Verdict.DUE):
-        return NextStep(NextAction.NONE if pat.retry_at is None else NextAction.RETRY, pat.retry_at)
     by_hand = rule.action is RuleAction.ALERT and not decision.is_wanted
+    has_failed = pat.last_failure is not None and not by_hand
+    if is_waiting(pat, now) and (pat.blocked or has_failed or decision.verdict is Verdict.DUE):
+        return NextStep(NextAction.NONE if pat.retry_at is None else NextAction.RETRY, pat.retry_at)
     return NextStep(NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after)
 
 

@@ -69,9 +69,13 @@ def make_pause(period: timedelta) -> timedelta:
     return min(period, max(period / _PASSES, _SHORTEST))
 
 
-def make_share(records: int, period: timedelta) -> int:
-    """Return how many records one pass tries at most: twice what is needed, so that a backlog is spread too."""
-    return max(_LEAST_SHARE, ceil(2 * records * (make_pause(period) / period)))
+def make_share(records: int, period: timedelta, since: timedelta | None = None) -> int:
+    """Return how many records one pass tries at most: twice what is needed, so that a backlog is spread too.
+
+    `since` is the time that has passed since the pass before, where that is not the pause between two passes.
+    """
+    pause = make_pause(period)
+    return max(_LEAST_SHARE, ceil(2 * records * (min(period, max(pause, since or pause)) / period)))
 
 
 def find_slot(record: str, period: timedelta, after: datetime) -> datetime:

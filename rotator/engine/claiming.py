@@ -266,14 +266,19 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
 
 
 @contextmanager
-def claimed(run: RunContext, name: str) -> Iterator[ClaimedPat]:
+def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[ClaimedPat]:
     """Claim a ManagedPat for this run, and at the end give the claim back and enter what comes next into the queue.
 
-    NotManagedError when there is no such record, ClaimHeldError when another run has it.
+    NotManagedError when there is no such record, ClaimHeldError when another run has it. `begun` is a claim that this
+    run has on it already.
     """
     with run.services.database.begin() as work:
         check_managed(work, name)
-        claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
+        now, span = work.now(), run.services.timing.lease
+        if begun is None:
+            claim = work.claims.claim(name, run.claimant, now=now, span=span)
+        else:
+            claim = work.claims.renew(begun, now=now, span=span)
         pat = check_managed(work, name)
         rotation = next(iter(work.journal.load_open_for([name])), None)
     held = ClaimedPat(run, claim, pat, rotation)

@@ -24,6 +24,7 @@ from rotator.engine.reconciling import Reconciliation
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import HUMAN_ERRORS, Run
 from rotator.errors import PlanRefusedError, UsageError
+from rotator.ports.claims import Claim
 from rotator.ports.secret_store import SecretLocation
 
 
@@ -89,7 +90,7 @@ def create(run: RunContext, order: Order) -> RunReport:
                 record(work, run, order.name, refused, run.services.clock.now())
             raise
         this.check_clocks([])
-        _begin(run, draft)
+        this.begun[order.name] = _begin(run, draft)
         this.work_on([order.name], Reconciliation())
         this.confirm_revocations([order.name])
         for outcome in this.report.of_kind(OutcomeKind.BLOCKED):
@@ -224,7 +225,8 @@ def _check_secret(run: RunContext, pat: ManagedPat) -> None:
         raise make_occupied(pat)
 
 
-def _begin(run: RunContext, draft: Draft) -> None:
+def _begin(run: RunContext, draft: Draft) -> Claim:
+    """Write the record, claimed from the start: no other run begins what this one is about to do."""
     pat = draft.record
     started = CreationStarted(
         account=pat.account,
@@ -237,8 +239,10 @@ def _begin(run: RunContext, draft: Draft) -> None:
     )
     with run.services.database.begin() as work:
         work.inventory.add(pat)
+        claim = work.claims.claim(pat.name, run.claimant, now=work.now(), span=run.services.timing.lease)
         record(work, run, pat.name, started, run.services.clock.now())
     run.progress(started, pat.name)
+    return claim
 
 
 def _drop(run: RunContext, name: str, failure: Failure) -> None:

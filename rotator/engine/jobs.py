@@ -17,7 +17,7 @@ from rotator.domain.probe import ProbeResult
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.checkpointing import sealed
 from rotator.engine.context import RunContext
-from rotator.engine.exit_codes import DONE, FAILED, find_code_of_errors, find_code_of_report
+from rotator.engine.exit_codes import DONE, FAILED, LOCKED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
@@ -44,13 +44,15 @@ class JobResult:
     """What came of a job: how many of what, and when there is next something to do, if that is known.
 
     `exit_code` is what a command that does only this would end with; None where a stop cut it short.
-    `is_down`: an account or an organization could not be worked with.
+    `is_down`: an account or an organization could not be worked with. `work_at`: when there is next something to do
+    for any ManagedPat, by what this job saw of the queue.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     next_at: datetime | None = None
     exit_code: int | None = DONE
     is_down: bool = False
+    work_at: datetime | None = None
 
 
 class Pulse:
@@ -99,7 +101,7 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
         save_end(run, ended)
     if report.is_stopped:
         return JobResult(ended.counts, exit_code=None)
-    return JobResult(ended.counts, find_next_moment(run), code, report.is_down)
+    return JobResult(ended.counts, find_next_moment(run), _forgive_others(code), report.is_down)
 
 
 def _was_down(run: RunContext) -> bool:
@@ -116,7 +118,12 @@ def reconcile_all(run: RunContext) -> JobResult:
     if report.is_stopped:
         return JobResult(counts, exit_code=None)
     next_at = run.services.clock.now() + _DOWN_AGAIN if report.is_down else None
-    return JobResult(counts, next_at, find_code_of_report(report), report.is_down)
+    return JobResult(counts, next_at, _forgive_others(find_code_of_report(report)), report.is_down)
+
+
+def _forgive_others(code: int) -> int:
+    """Return the code of a job: that another run was at work is no failure of the daemon, which looks again."""
+    return DONE if code == LOCKED else code
 
 
 def find_next_moment(run: RunContext) -> datetime | None:
@@ -156,9 +163,12 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
     return JobResult({"refreshed": len(looked), "failed": len(down)}, exit_code=code)
 
 
-def probe_values(run: RunContext, period: timedelta) -> JobResult:
-    """Try the values whose turn it is, so that each is tried once per period. No success where one could not be."""
-    counts = probe_due(run, period)
+def probe_values(run: RunContext, period: timedelta, since: timedelta | None = None) -> JobResult:
+    """Try the values whose turn it is, so that each is tried once per period. No success where one could not be.
+
+    `since` is the time since the pass before, where that is not the usual pause.
+    """
+    counts = probe_due(run, period, since)
     is_down = counts[ProbeResult.UNKNOWN] > 0
     return JobResult(
         {result.value: count for result, count in counts.items()}, None, FAILED if is_down else DONE, is_down
@@ -194,9 +204,13 @@ def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:
 
 
 def beat(run: RunContext, pulse: Pulse) -> JobResult:
-    """Note that the daemon lives, in place; forget the daemons of long ago."""
+    """Note that the daemon lives, in place; forget the daemons of long ago.
+
+    See what others have entered into the queue since work began last, such as a command by hand.
+    """
     now = run.services.clock.now()
     with run.services.database.begin() as work:
         work.job_runs.beat(Heartbeat(pulse.holder, pulse.began_at, now, pulse.work_began_at, pulse.work_succeeded_at))
         work.job_runs.forget_heartbeats(now - KEPT_FOR)
-    return JobResult()
+        ahead = None if pulse.work_began_at is None else work.queue.find_next(pulse.work_began_at)
+    return JobResult(work_at=None if ahead is None else ahead + _SURELY)

@@ -36,7 +36,7 @@ from rotator.engine.clocks import HOST, read_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.noticing import name_organization, name_vault
 from rotator.engine.run_memory import load_run_times
-from rotator.engine.status import find_state
+from rotator.engine.status import PatState, find_creating, find_state
 from rotator.errors import AuditChainError, DatabaseError
 from rotator.ports.database import Database, Reading
 from rotator.ports.request_counts import RequestCounter
@@ -142,13 +142,16 @@ def _find_subjects(conditions: Iterable[Condition], kind: ConditionKind) -> set[
 def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat], now: datetime) -> Iterable[PatFigures]:
     limits, works = reading.limits.load(), reading.probes.load_results()
     rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
+    pats = tuple(pats)
+    creating = find_creating(reading, pats, run.services.timing.lease)
     for pat in (record.as_of(now) for record in pats):
         decision = run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
+        state = PatState.OK if pat.name in creating else find_state(pat, rotations.get(pat.name), decision, now)
         yield PatFigures(
             pat.name,
             pat.account,
             pat.organization,
-            find_state(pat, rotations.get(pat.name), decision, now).value,
+            state.value,
             pat.valid_to if pat.has_pat else None,
             None if pat.all_organizations else decision.rotate_after,
             works.get(pat.name),

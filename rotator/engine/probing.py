@@ -80,9 +80,12 @@ class _Try:
         return self.refusal is not None and self.refusal.code in PAT_GONE
 
 
-def probe_due(run: RunContext, period: timedelta) -> Counter[ProbeResult]:
-    """Try the values whose turn it is; return how many came to what. DatabaseError ends it."""
-    return _Pass(run, period).do()
+def probe_due(run: RunContext, period: timedelta, since: timedelta | None = None) -> Counter[ProbeResult]:
+    """Try the values whose turn it is; return how many came to what. DatabaseError ends it.
+
+    `since` is the time since the pass before, where that is not the usual pause.
+    """
+    return _Pass(run, period).do(since)
 
 
 class _Pass:
@@ -93,10 +96,11 @@ class _Pass:
         self._view = ServerView(run, remembers=True)
         self._down: set[str] = set()
 
-    def do(self) -> Counter[ProbeResult]:
+    def do(self, since: timedelta | None) -> Counter[ProbeResult]:
+        """See `probe_due`."""
         now, counts, gone = self._run.services.clock.now(), Counter[ProbeResult](), list[_Try]()
         with self._run.services.database.read() as reading:
-            share = make_share(reading.probes.count(), self._period)
+            share = make_share(reading.probes.count(), self._period, since)
             due = reading.probes.load_due(now, now + self._period + MOST_SKEW, share)
         for start in range(0, len(due), _BATCH):
             tried = self._try_all(due[start : start + _BATCH])

@@ -50,6 +50,16 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
     return due
 
 
+def leave_held(run: RunContext, matters: tuple[Matter, ...]) -> tuple[Matter, ...]:
+    """Leave out what another run is working on: that one enters what comes next."""
+    if not matters:
+        return ()
+    names, span = [matter.pat.name for matter in matters], run.services.timing.lease
+    with run.services.database.read() as reading:
+        held = reading.claims.find_held(names, now=reading.now(), span=span)
+    return tuple(matter for matter in matters if matter.pat.name not in held)
+
+
 def read_fresh(run: RunContext, load: Callable[[Reading], Found]) -> Found:
     """Return what `load` finds once nothing is stale, in the same transaction.
 

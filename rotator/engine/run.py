@@ -30,7 +30,7 @@ from rotator.engine.listing import ServerView
 from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
-from rotator.engine.queue import load_due, load_matters
+from rotator.engine.queue import leave_held, load_due, load_matters
 from rotator.engine.reconciling import Reconciliation, look_at, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.revoking import confirm_requested, load_pending
@@ -49,6 +49,7 @@ from rotator.errors import (
     RotatorError,
     StoppedError,
 )
+from rotator.ports.claims import Claim
 
 _MENDS = frozenset({ActionKind.ROTATE, ActionKind.RECOVER})
 HUMAN_ERRORS = (PlanRefusedError, RejectedError, DeniedError, ForeignValueError, ForeignWriteError)
@@ -62,6 +63,7 @@ class Run:
         self.view = ServerView(run, remembers=True)
         self.report = RunReport(run.run_id)
         self.vaults = VaultNotes(run)
+        self.begun: dict[str, Claim] = {}  # the claims that this run has already, by name
         self._began_at = run.services.clock.now()
 
     @contextmanager
@@ -117,8 +119,7 @@ class Run:
         with self.run.services.database.read() as reading:
             if not read_clocks(self.run, reading).is_wrong:
                 return
-        verdict = notice_clocks(self.run)
-        if verdict.is_wrong:
+        if (verdict := notice_clocks(self.run)).is_wrong:
             self._work_by_witnesses(verdict, None)
 
     def _work_by_witnesses(self, verdict: ClockVerdict, names: Sequence[str] | None) -> None:
@@ -206,7 +207,7 @@ class Run:
         try:
             with naming_bugs():
                 self.view.check_reachable(pat.account, pat.organization)
-                with claimed(self.run, pat.name) as held:
+                with claimed(self.run, pat.name, self.begun.get(pat.name)) as held:
                     pat = held.pat
                     self._guarded(held, work)
         except ClaimHeldError:
@@ -293,11 +294,11 @@ def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunRepo
 
 
 def work_on_due(run: RunContext) -> RunReport:
-    """Work on what is due by the queue. When nothing is, nobody is asked anything and nothing is written."""
+    """Work on what is due by the queue and nobody works on. If nothing is, nobody is asked and nothing is written."""
     this = Run(run)
     with this.until_stopped():
         begin_run(run)
-        _work_on_matters(run, this, load_due(run))
+        _work_on_matters(run, this, leave_held(run, load_due(run)))
     return this.report
 
 
@@ -353,8 +354,7 @@ def _list_urgent(run: RunContext, names: Sequence[str] | None) -> list[str]:
     now = run.services.clock.now()
     if names is None:
         due = [matter for matter in load_due(run) if is_urgent(matter.pat.as_of(now), now)]
-        mended = [matter for matter in due if choose(matter, run.policy, {}, now).kind in _MENDS]
-        return _order(run, mended)
+        return _order(run, [matter for matter in due if choose(matter, run.policy, {}, now).kind in _MENDS])
     with run.services.database.read() as reading:
         pats = [pat.as_of(now) for pat in map(reading.inventory.load, names) if pat is not None]
     return [pat.name for pat in pats if is_urgent(pat, now)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,10 +103,12 @@ class PatStatus:
         return self.next_action is NextAction.SIGN_IN
 
 
-def status_from(database: Database, policy: Policy, now: datetime, *, settle: timedelta) -> tuple[PatStatus, ...]:
+def status_from(
+    database: Database, policy: Policy, now: datetime, *, settle: timedelta, lease: timedelta
+) -> tuple[PatStatus, ...]:
     """List every ManagedPat by expiry, then what the last run saw untracked, and why it was left behind or waits.
 
-    `settle`: how long an unanswered mint or store may still take effect.
+    `settle`: how long an unanswered mint or store may still take effect. `lease`: how long claims last.
     """
     with database.read() as reading:
         known = known_in(reading, now)
@@ -114,6 +117,7 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         minted_ids = load_keepers(reading, [item.pat.authorization_id for item in untracked], now).minted_ids
         limits = reading.limits.load()
         needed = load_needed(reading)
+        creating = find_creating(reading, known.pats, lease)
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     pending = group_pending(known.pending)
     rows = []
@@ -121,6 +125,8 @@ def status_from(database: Database, policy: Policy, now: datetime, *, settle: ti
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         mine = tuple(asked for asked in pending.get(pat.name, ()) if asked.belongs_to(pat))
         row = _make_row(Matter(pat, rotations.get(pat.name), mine), decision, now, settle)
+        if pat.name in creating:
+            row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
     # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
     seen = {pat.authorization_id for pat in known.pats} | (minted_ids - left_behind.keys())
@@ -144,6 +150,12 @@ def load_effective(database: Database, policy: Policy, now: datetime) -> tuple[M
     with database.read() as reading:
         pats, limits = reading.inventory.load_all(), reading.limits.load()
     return tuple(_make_effective(pat.as_of(now), policy, find_longest(limits, pat, now), now) for pat in pats)
+
+
+def find_creating(reading: Reading, pats: Iterable[ManagedPat], lease: timedelta) -> frozenset[str]:
+    """Name the records whose first PAT a run is making now: they are not due, somebody is at it."""
+    names = [pat.name for pat in pats if not pat.has_pat]
+    return reading.claims.find_held(names, now=reading.now(), span=lease) if names else frozenset()
 
 
 def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, now: datetime) -> ManagedPat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +21,14 @@ class Claim:
     expires_at: datetime
 
 
-class Claims(Protocol):
+class ClaimsReader(Protocol):
+    """Reads who works on what."""
+
+    def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
+        """Return those of these names whose ManagedPat a run works on now: its claim is valid, and not given back."""
+
+
+class Claims(ClaimsReader, Protocol):
     """Claims on ManagedPats."""
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:

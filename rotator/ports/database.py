@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
-from rotator.ports.claims import Claims
+from rotator.ports.claims import Claims, ClaimsReader
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
@@ -40,6 +40,10 @@ class Reading(Protocol):
     @property
     def checkpoints(self) -> CheckpointsReader:
         """What the audit log was at earlier moments."""
+
+    @property
+    def claims(self) -> ClaimsReader:
+        """Who works on what."""
 
     @property
     def limits(self) -> LifetimeLimitsReader:

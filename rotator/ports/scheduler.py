@@ -20,6 +20,9 @@ class Scheduler(Protocol):
     def schedule(self, job: JobName, after: timedelta) -> None:
         """Do a job once that span is over, instead of when it was due. If it is at work now, it is done again."""
 
+    def hasten(self, job: JobName, after: timedelta) -> None:
+        """Do a job once that span is over, if it would be done later. One that is at work is left alone."""
+
     def check(self) -> bool:
         """Put right what a changed clock or a thread that died has disturbed; False when a thread had died.
 

@@ -15,14 +15,18 @@ import sqlalchemy
 import yaml
 
 from rotator.sandbox.faults import Fault
-from rotator.sandbox.seeds import USERNAME
-from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
+from rotator.sandbox.seeds import ORGANIZATION, USERNAME
+from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_section, write_settings
 from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, start_device_login
-from tests.support.killing import CHANGES, Stage
+from tests.support.killing import CHANGES, NAME, Stage
 from tests.support.proving import with_sample
 from tests.support.terminal import start_on_terminal
 
 _MINT, _STORE, _REVOKE = CHANGES
+CREATE = (
+    *("create", "deploy", "--account", "build-bot", "--organization", ORGANIZATION),
+    *("--scope", "vso.release", "--lifetime", "30d"),
+)
 
 
 @pytest.fixture
@@ -124,17 +128,51 @@ def test_second_signal_ends_the_daemon_at_once(stage: Stage, number: signal.Sign
     stage.check_end()
 
 
-def test_daemon_works_at_once_when_it_is_told_to(stage: Stage) -> None:
+def test_daemon_works_and_looks_everywhere_at_once_when_it_is_told_to(stage: Stage) -> None:
     daemon = start_settled(stage)
+    daemon.wait_until(lambda: len(stage.find_job_runs("reconcile")) == 1)
     looks = count_looks(stage)
     daemon.send(signal.SIGUSR1)
-    daemon.wait_until(lambda: count_looks(stage) > looks)
+    daemon.wait_until(lambda: stage.find_job_runs("reconcile").count("succeeded") == 2)
+    assert count_looks(stage) > looks
     assert daemon.stop() == 0
 
 
-def start_settled(stage: Stage) -> RunningDaemon:
-    """Start a daemon that has done all there is to do, and looks again in an hour."""
-    daemon = start_daemon(stage, work="1h")
+def test_daemon_sees_at_its_next_heartbeat_what_a_person_has_left_to_do(stage: Stage) -> None:
+    """The overlap of a rotation by hand ends long before the daemon works again."""
+    daemon = start_settled(stage, heartbeat="1s")
+    set_overlap(stage, "3s")
+    revoked = daemon.list_events().count("pat_revoked")
+    run(stage, "rotate", NAME, code=0)
+    daemon.wait_for("pat_revoked", revoked + 1)
+    assert daemon.stop() == 0
+    stage.check_end()
+
+
+def test_daemon_leaves_a_running_creation_alone(stage: Stage) -> None:
+    """While its mint hangs nobody else begins one, status calls it well, and then it is created."""
+    ca_bundle = str(stage.sandbox.addresses.ca_path)
+    write_section(stage, "http", {"ca_bundle": ca_bundle, "read_timeout": "10m", "total_timeout": "10m"})
+    daemon = start_settled(stage, work="1s", reconcile="1s")
+    stage.postpone(*_MINT)
+    made = stage.start(*CREATE)
+    daemon.wait_until(stage.faults.struck.is_set)
+    runs, looks = len(stage.find_job_runs("work")), stage.find_job_runs("reconcile").count("succeeded")
+    daemon.send(signal.SIGUSR1)
+    daemon.wait_until(lambda: stage.find_job_runs("reconcile").count("succeeded") > looks + 1)
+    states = {pat["name"]: (pat["state"], pat["next_action"]) for pat in read_status(stage)["pats"]}
+    assert states["deploy"] == ("ok", "none")
+    assert len(stage.find_job_runs("work")) == runs
+    stage.faults.close()
+    assert made.wait() == 0, made.read()
+    assert daemon.stop() == 0
+    assert not {"job_failed", "rotation_failed"} & set(daemon.list_events())
+    stage.check_end()
+
+
+def start_settled(stage: Stage, work: str = "1h", reconcile: str = "1h", heartbeat: str = "30s") -> RunningDaemon:
+    """Start a daemon that has done all there is to do, and works again in an hour."""
+    daemon = start_daemon(stage, work=work, reconcile=reconcile, heartbeat=heartbeat)
     daemon.wait_until(lambda: is_rotated(stage))
     daemon.wait_for("pat_revoked")
     return daemon

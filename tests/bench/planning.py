@@ -49,10 +49,10 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
             "bare SELECT of all columns": lambda: _select(database),
         }
         with open_installation(CliContext(config=config)) as installation:
-            store, policy = installation.database, installation.policy
+            store, policy, timing = installation.database, installation.policy, installation.settings.rotation
             looks["plan_from, in process"] = lambda: plan_from(store, policy, installation.clock.now())
             looks["status_from, in process"] = lambda: status_from(
-                store, policy, installation.clock.now(), settle=installation.settings.rotation.settle
+                store, policy, installation.clock.now(), settle=timing.settle, lease=timing.lease
             )
             run, tally = installation.make_run(), RotationTally()
             looks["metrics, measured and rendered, in process"] = lambda: render_metrics(

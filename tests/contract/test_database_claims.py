@@ -73,6 +73,23 @@ def test_claims_claim_is_refused_when_there_is_no_such_record(database: Database
         work.claims.claim("nobody", "run-1", now=NOW, span=SPAN)
 
 
+def test_claims_find_held_names_those_whose_claim_is_valid(database: Database) -> None:
+    """To anybody who reads or writes; until its end, or until it is given back."""
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat("ci-build"))
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+        names = ("npm-feed", "ci-build", "nobody")
+        assert work.claims.find_held(names, now=NOW, span=SPAN) == {"npm-feed"}
+        assert work.claims.find_held(("ci-build",), now=NOW, span=SPAN) == set()
+    with database.read() as reading:
+        assert reading.claims.find_held(names, now=NOW, span=SPAN) == {"npm-feed"}
+        assert reading.claims.find_held(names, now=NOW + SPAN, span=SPAN) == set()
+    with database.begin() as work:
+        work.claims.release(claim)
+    with database.read() as reading:
+        assert reading.claims.find_held(names, now=NOW, span=SPAN) == set()
+
+
 def test_claims_renew_moves_the_end_when_still_held(database: Database) -> None:
     """Even after the claim ran out, as long as nobody else has claimed."""
     with database.begin() as work:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -281,7 +281,10 @@ class World:
         """The JSON of `rotator status`."""
         now = self.clock.now()
         return make_status_document(
-            status_from(self.database, self.policy, now, settle=Timing().settle), [], now, RunTimes()
+            status_from(self.database, self.policy, now, settle=Timing().settle, lease=Timing().lease),
+            [],
+            now,
+            RunTimes(),
         )
 
     # What people do.
@@ -679,6 +682,10 @@ class StuckClaims:
 
     def __init__(self, inner: Claims, stuck: set[str]) -> None:
         self._inner, self._stuck = inner, stuck
+
+    def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
+        """See the port."""
+        return self._inner.find_held(names, now=now, span=span)
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""

@@ -179,7 +179,8 @@ class EngineWorld:
 
     def show_status(self) -> tuple[PatStatus, ...]:
         """What `rotator status` would show."""
-        return status_from(self.database, self.policy, self.clock.now(), settle=self.timing.settle)
+        timing, now = self.timing, self.clock.now()
+        return status_from(self.database, self.policy, now, settle=timing.settle, lease=timing.lease)
 
     def advance(self, **span: float) -> None:
         """Let time pass: `advance(hours=2)`."""

@@ -35,7 +35,7 @@ from rotator.domain.sign_in import SignInMemory
 from rotator.errors import AuditChainError, DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
-from rotator.ports.claims import Claim, Claims
+from rotator.ports.claims import Claim, Claims, ClaimsReader
 from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
@@ -421,11 +421,17 @@ class _MemoryCheckpoints:
         return True
 
 
-class _MemoryClaims:
+class _MemoryClaimsReader:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._tables = tables
         self._clocks = clocks
 
+    def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
+        boot, claims = self._clocks.read_boot(), self._tables.claims
+        return frozenset(name for name in names if name in claims and not claims[name].is_over(now, span, boot))
+
+
+class _MemoryClaims(_MemoryClaimsReader):
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         self._tables.check_order()
         pat = self._tables.pats.get(name)
@@ -743,6 +749,7 @@ class _MemoryReading:
         self.journal: JournalReader = _MemoryJournalReader(tables)
         self.audit: AuditLogReader = _MemoryAuditLogReader(tables)
         self.checkpoints: CheckpointsReader = _MemoryCheckpoints(tables)
+        self.claims: ClaimsReader = _MemoryClaimsReader(tables, clocks)
         self.limits: LifetimeLimitsReader = _MemoryLifetimeLimitsReader(tables)
         self.conditions: ConditionsReader = _MemoryConditionsReader(tables)
         self.revocations: RevocationsReader = _MemoryRevocationsReader(tables)

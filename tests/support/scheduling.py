@@ -67,6 +67,7 @@ class NotedScheduler:
     def __init__(self, act: Callable[[JobName], timedelta]) -> None:
         self.act = act
         self.scheduled: list[tuple[JobName, timedelta]] = []
+        self.hastened: list[tuple[JobName, timedelta]] = []
         self.calls: list[str] = []
         self.is_alive = True
         self.meanwhile: Callable[[], object] = lambda: None
@@ -78,6 +79,10 @@ class NotedScheduler:
     def schedule(self, job: JobName, after: timedelta) -> None:
         """See the port."""
         self.scheduled.append((job, after))
+
+    def hasten(self, job: JobName, after: timedelta) -> None:
+        """See the port."""
+        self.hastened.append((job, after))
 
     def check(self) -> bool:
         """See the port."""

@@ -12,10 +12,11 @@ from rotator.daemon.beats import Beats
 from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Request, Requests, Supervisor
-from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
 from rotator.engine.jobs import Pulse
 from rotator.errors import ConfigError
 from tests.support.engine import make_world
+from tests.support.engine_scenarios import make_busy
 from tests.support.scheduling import NotedHost, NotedScheduler
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -58,6 +59,10 @@ class House:
             asked.put(request)
         self.supervisor.run(asked, "1.0")
 
+    def count_looks(self) -> int:
+        """How often a list was asked for."""
+        return self.world.count("fetch_pats")
+
     def list_told(self) -> list[str]:
         """The names of what was told."""
         return [event for event, _ in self.world.told]
@@ -99,10 +104,36 @@ def test_start_tries_every_job_when_the_database_is_away() -> None:
     assert max(wait for _, wait in house.scheduler.scheduled) < timedelta(seconds=10)
 
 
-def test_daemon_works_at_once_when_asked() -> None:
+def test_daemon_works_and_looks_everywhere_at_once_when_asked() -> None:
+    """Although another daemon has just looked."""
     house = House()
+    now = house.world.clock.now()
+    with house.world.database.begin() as work:
+        period = make_period(now, EVERY.reconcile)
+        work.job_runs.end(JobRun(JobName.RECONCILE, period, "daemon-2", now, now, JobOutcome.SUCCEEDED))
+    house.world.advance(seconds=1)
+    house.scheduler.act(JobName.RECONCILE)
+    assert house.count_looks() == 0
     house.run(Request.WORK)
-    assert house.scheduler.scheduled[-1] == (JobName.WORK, timedelta(0))
+    assert house.scheduler.scheduled[-2:] == [(JobName.WORK, timedelta(0)), (JobName.RECONCILE, timedelta(0))]
+    house.scheduler.act(JobName.RECONCILE)
+    looks = house.count_looks()
+    assert looks > 0
+    house.scheduler.act(JobName.RECONCILE)
+    assert house.count_looks() == looks
+
+
+def test_heartbeat_lets_work_begin_when_somebody_else_has_entered_something_sooner() -> None:
+    house = House()
+    house.scheduler.act(JobName.WORK)
+    house.world.advance(seconds=10)
+    house.world.add_managed("ci-build", days_left=25)
+    house.world.pats.fail("mint", make_busy())
+    house.world.rotate("ci-build")
+    house.scheduler.act(JobName.HEARTBEAT)
+    retry_at = house.world.record("ci-build").retry_at
+    assert retry_at is not None
+    assert house.scheduler.hastened == [(JobName.WORK, retry_at - house.world.clock.now() + timedelta(seconds=1))]
 
 
 def test_daemon_proves_that_it_lives_only_while_every_job_does() -> None:

@@ -14,7 +14,9 @@ from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Match, RuleAction, Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.creating import Order, create, make_order, propose
+from rotator.engine.jobs import Pulse, reconcile_all, work_due
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
+from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind, RunReport
@@ -363,6 +365,7 @@ def test_plan_says_that_a_first_pat_is_to_be_created_when_nothing_is_open() -> N
     with pytest.raises(ProcessDied):
         order(world)
     world.database.revive()
+    world.clock.advance(world.timing.lease)
     [action] = [action for action in make_plan(world.make_run()).actions if action.pat.name == NEW]
     assert (action.kind, action.reason, action.retires_at) == (ActionKind.ROTATE, ActionReason.TO_BE_CREATED, None)
     [row] = [row for row in world.show_status() if row.name == NEW]
@@ -568,3 +571,37 @@ def test_orphan_is_told_when_a_mint_was_refused_and_took_effect_where_nothing_is
     world.advance(days=21)
     world.run()
     assert world.events(orphan)[-1] == "left_behind_resolved succeeded"
+
+
+@pytest.mark.parametrize("moment", ["creation_started", "minting", "storing"])
+def test_daemon_leaves_a_running_creation_alone_and_nobody_calls_it_due(moment: str) -> None:
+    """From the commit that writes the record: nothing is looked at or claimed, and the record has nothing to do."""
+    world, seen = make_empty(), list[object]()
+
+    def look_around() -> None:
+        before, run = list(world.timeline), world.make_run()
+        seen.append(work_due(run, Pulse("daemon-1", world.clock.now())).counts)
+        assert world.timeline == before
+        [row] = [row for row in world.show_status() if row.name == NEW]
+        seen.append((row.state, row.next_action, row.next_at))
+        measured = measure(run, world.database, (), RotationTally())
+        seen.extend(pat.state for pat in measured.pats if pat.name == NEW)
+        seen.append(reconcile_all(run).exit_code)
+
+    world.database.interrupts[moment] = look_around
+    report = order(world)
+    assert seen == [{}, (PatState.OK, NextAction.NONE, None), "ok", 0]
+    assert names_of(report, OutcomeKind.CREATED) == [NEW]
+    check_created(world)
+
+
+def test_creation_whose_process_died_is_due_and_the_daemon_ends_it() -> None:
+    world = make_empty()
+    world.database.dies_after = "creation_started"
+    with pytest.raises(ProcessDied):
+        create(world.make_run(), ORDER)
+    world.database.revive()
+    world.clock.advance(world.timing.lease)
+    assert [row.state for row in world.show_status() if row.name == NEW] == [PatState.DUE]
+    assert work_due(world.make_run(), Pulse("daemon-1", world.clock.now())).counts == {"created": 1}
+    check_created(world)

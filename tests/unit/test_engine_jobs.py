@@ -22,6 +22,7 @@ from rotator.engine.jobs import (
 from rotator.engine.run import run_once
 from rotator.errors import AuditChainError, SignInRequiredError, StoppedError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
 
@@ -221,3 +222,38 @@ def test_work_that_a_person_asked_for_tries_again_what_would_wait() -> None:
     pulse.ask()
     work_due(world.make_run(), pulse)
     assert world.record(NAME).failures == 0
+
+
+def test_rotation_by_hand_that_failed_is_looked_at_again_at_the_moment_that_status_names() -> None:
+    """Although it was not due: until then it is called failed. The daemon's heartbeat sees the new moment."""
+    world = make_world("other")
+    world.add_managed(NAME, days_left=25)
+    pulse = make_pulse(world)
+    work_due(world.make_run(), pulse)
+    world.advance(seconds=1)
+    world.pats.fail("mint", make_busy())
+    world.rotate(NAME)
+    [row] = [row for row in world.show_status() if row.name == NAME]
+    retry_at = world.record(NAME).retry_at
+    assert retry_at is not None
+    assert (row.state.value, row.next_action.value, row.next_at) == ("failed", "retry", retry_at)
+    assert beat(world.make_run(), pulse).work_at == retry_at + timedelta(seconds=1)
+    world.clock.advance(retry_at - world.clock.now())
+    work_due(world.make_run(), pulse)
+    [row] = [row for row in world.show_status() if row.name == NAME]
+    assert (row.state.value, row.next_action.value, row.next_at) == ("ok", "rotate", row.rotate_after)
+
+
+def test_heartbeat_names_no_moment_that_work_has_seen() -> None:
+    """What stays due is left to the interval of work."""
+    world = make_world()
+    world.secrets.fail("fetch_versions", make_busy())
+    pulse = make_pulse(world)
+    assert beat(world.make_run(), pulse).work_at is None
+    work_due(world.make_run(), pulse)
+    retry_at = world.record(NAME).retry_at
+    assert retry_at is not None
+    world.clock.advance(retry_at - world.clock.now())
+    assert beat(world.make_run(), pulse).work_at == retry_at + timedelta(seconds=1)
+    pulse.work_began_at = world.clock.now()
+    assert beat(world.make_run(), pulse).work_at is None

@@ -66,6 +66,18 @@ def test_job_is_done_instead_of_when_it_was_due(start: Start) -> None:
     assert not work.await_count(2, seconds=0.3)
 
 
+def test_job_is_hastened_and_never_put_off(start: Start) -> None:
+    work = CountedJob()
+    scheduler = start(work=work)
+    scheduler.hasten(WORK, NOW)  # it was never scheduled, or has just begun
+    scheduler.schedule(WORK, SOON)
+    scheduler.hasten(WORK, LATER)
+    assert work.await_count(1)
+    scheduler.hasten(WORK, SOON)
+    assert work.await_count(2)
+    assert not work.await_count(3, seconds=0.3)
+
+
 def test_job_is_done_again_when_it_is_wanted_while_it_is_at_work(start: Start) -> None:
     """And never twice at once."""
     work = CountedJob()

@@ -8,12 +8,13 @@ measured by the boot clock where it was made in this boot of this host.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
+from rotator.adapters.database.engine import make_shares
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.clocks import BootMoment
 from rotator.domain.next_step import LONG_AGO
@@ -30,6 +31,7 @@ _HELD = and_(
 )
 _FENCE = select(table.c.record_id).where(_HELD).with_for_update()
 _CHANGE = update(table).where(_HELD)
+_LOAD_HELD = select(table.c.name, table.c.epoch, table.c.claimed_by, table.c.claimed_until, table.c.claimed_at)
 
 
 def _list_held(claim: Claim) -> dict[str, object]:
@@ -96,23 +98,42 @@ class Held:
         return self.until <= now or self.until > now + max(span, LONGEST_LEASE)
 
 
-class SqlClaims:
-    """The port Claims."""
+class SqlClaimsReader:
+    """The port ClaimsReader. A claim whose process has ended does not count."""
 
     def __init__(self, connection: Connection, is_gone: Callable[[str], bool], boot: BootClock | None = None) -> None:
         self._connection = connection
         self._is_gone = is_gone
         self._boot = boot
 
+    def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
+        """See the port."""
+        held, boot = set[str](), self._read_boot()
+        for share in make_shares(names):
+            mine = (table.c.name.in_(share), table.c.claimed_by.is_not(None))
+            for row in self._connection.execute(_LOAD_HELD.where(*mine)):
+                if not self._is_over(Held(row.claimed_by, row.claimed_until, row.claimed_at), now, span, boot):
+                    held.add(row.name)
+        return frozenset(held)
+
+    def _is_over(self, held: Held, now: datetime, span: timedelta, boot: BootMoment | None) -> bool:
+        return held.is_over(now, span, boot) or self._is_gone(held.claimant or "")
+
+    def _read_boot(self) -> BootMoment | None:
+        return None if self._boot is None else self._boot.read_boot()
+
+
+class SqlClaims(SqlClaimsReader):
+    """The port Claims."""
+
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
-        """See the port. NotManagedError when there is no record. A claim whose process has ended does not count."""
-        query = select(table.c.epoch, table.c.claimed_by, table.c.claimed_until, table.c.claimed_at)
-        row = self._connection.execute(query.where(table.c.name == name)).one_or_none()
+        """See the port. NotManagedError when there is no record."""
+        row = self._connection.execute(_LOAD_HELD.where(table.c.name == name)).one_or_none()
         if row is None:
             raise make_missing(name)
         boot = self._read_boot()
         held = Held(row.claimed_by, row.claimed_until, row.claimed_at)
-        is_free = held.is_over(now, span, boot) or self._is_gone(row.claimed_by or "")
+        is_free = self._is_over(held, now, span, boot)
         if not is_free or not self._take(name, row.epoch, held, Held(claimant, now + span, boot)):
             raise make_held(name, row.claimed_by or claimant, row.claimed_until or now + span)
         return Claim(name, claimant, row.epoch + 1, now + span)
@@ -146,6 +167,3 @@ class SqlClaims:
         """See the port."""
         values = {"claimed_by": None, "claimed_until": None, "claimed_at": None}
         return self._connection.execute(_CHANGE, {**_list_held(claim), **values}).rowcount > 0
-
-    def _read_boot(self) -> BootMoment | None:
-        return None if self._boot is None else self._boot.read_boot()

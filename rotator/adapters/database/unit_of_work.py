@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
 from rotator.adapters.database.checkpoints import SqlCheckpoints, SqlCheckpointsReader
-from rotator.adapters.database.claims import SqlClaims
+from rotator.adapters.database.claims import SqlClaims, SqlClaimsReader
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
@@ -32,7 +32,7 @@ from rotator.adapters.database.sqlite import FileId, find_file_id, find_path, fi
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
-from rotator.ports.claims import Claims
+from rotator.ports.claims import Claims, ClaimsReader
 from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
@@ -69,11 +69,18 @@ def load_now(connection: Connection, host_now: Callable[[], datetime]) -> dateti
 class SqlReading:
     """The port Reading on one open connection."""
 
-    def __init__(self, connection: Connection, host_now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        host_now: Callable[[], datetime],
+        is_gone: Callable[[str], bool],
+        boot: BootClock | None,
+    ) -> None:
         self.inventory: InventoryReader = SqlInventoryReader(connection)
         self.journal: JournalReader = SqlJournalReader(connection)
         self.audit: AuditLogReader = SqlAuditLogReader(connection)
         self.checkpoints: CheckpointsReader = SqlCheckpointsReader(connection)
+        self.claims: ClaimsReader = SqlClaimsReader(connection, is_gone, boot)
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
@@ -188,7 +195,7 @@ class SqlDatabase:
         with self._translated():
             _, reader = self._open()
             with self._watched(), reader.begin() as connection:
-                yield SqlReading(connection, self._host_now)
+                yield SqlReading(connection, self._host_now, self._is_gone, self._boot)
 
     def find_share(self) -> str | None:
         """Return the kind of network share that the file is on, where SQLite's locks do not hold; else None."""

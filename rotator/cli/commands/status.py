@@ -148,12 +148,14 @@ def _look(
 
     with open_installation(cli) as installation:
         now, guardrails = installation.clock.now(), installation.policy.guardrails
-        settle = installation.settings.rotation.settle
+        timing = installation.settings.rotation
         with installation.database.read() as reading:
             every, runs = reading.revocations.load(), load_run_times(reading)
             conditions, needed = reading.conditions.load(), load_needed(reading)
             places = count_places(reading, guardrails, now)
-        every_row = status_from(installation.database, installation.policy, now, settle=settle)
+        every_row = status_from(
+            installation.database, installation.policy, now, settle=timing.settle, lease=timing.lease
+        )
         rows = _select(every_row, names, states)
         accounts = [make_account_status(sight, every_row) for sight in list_sights(installation, partial(note, cli))]
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
