@@ -14,7 +14,7 @@ KEPT_FOR = timedelta(days=30)
 
 
 class JobName(StrEnum):
-    """What is done again and again. `rotator once` does `reconcile` and `work` in one."""
+    """What is done again and again. `rotator once` does `reconcile` and `work` in one, and others after that."""
 
     WORK = auto()
     REFRESH = auto()

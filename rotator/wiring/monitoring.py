@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rotator import __version__
 from rotator.daemon.job import JobEnd, Monitor
 from rotator.domain.events.daemon import MetricsFailed, MetricsRestored, PingFailed, PingRestored
 from rotator.domain.job_run import JobName
-from rotator.engine.exit_codes import FAILED
+from rotator.engine.exit_codes import DONE, FAILED
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
+from rotator.engine.upkeep import keep_up
 from rotator.errors import DatabaseError, MonitoringError, RotatorError
 from rotator.wiring.hooks import call_at_end, make_hooks
 from rotator.wiring.notifying import deliver_at_end, make_notifiers
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
 @contextmanager
 def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
     """Tell the monitoring of the run that is done inside, however it ends; then deliver the notifications."""
-    notifiers, hooks = make_notifiers(installation), make_hooks(installation)
+    notifiers, hooks, daemon = make_notifiers(installation), make_hooks(installation), installation.settings.daemon
     monitor = make_monitor(installation, RotationTally(), JobName.WORK)
-    run = MonitoredRun(monitor, hooks)
+    then = partial(keep_up, probe_every=daemon.probe, verify_every=daemon.verify_audit)
+    run = MonitoredRun(monitor, hooks, then)
     try:
         yield run
     except BaseException as error:
@@ -50,23 +53,28 @@ def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
 
 
 class MonitoredRun:
-    """A run of `rotator once`, which is the job `work`."""
+    """A run of `rotator once`, which is the job `work`, with the jobs that follow it."""
 
-    def __init__(self, monitor: Monitoring, hooks: Sequence[Hook]) -> None:
-        self._monitor, self._hooks = monitor, hooks
+    def __init__(
+        self, monitor: Monitoring, hooks: Sequence[Hook], then: Callable[[RunContext], Sequence[RotatorError]]
+    ) -> None:
+        self._monitor, self._hooks, self._then = monitor, hooks, then
         self._run: RunContext | None = None
         self._error: RotatorError | None = None
+        self._code_after = DONE
 
     def act(self, run: RunContext, act: Callable[[RunContext], RunReport]) -> RunReport:
         """Do it, and call the hooks about what happened."""
         self._run = run
         self._monitor.note_start(JobName.WORK, run)
         report = act(run)
+        self._code_after = next((error.exit_code for error in self._then(run)), DONE)
         call_at_end(run, self._hooks, report)
         return report
 
     def end(self, exit_code: int, error: RotatorError | None = None) -> int:
-        """Note the exit code that the command ends with, and return it."""
+        """Note the exit code that the command ends with, and return it: that of the run, or of what followed it."""
+        exit_code = exit_code or self._code_after
         self._error = error
         if self._run is not None:
             self._monitor.note_end(JobName.WORK, self._run, JobEnd(exit_code, error))

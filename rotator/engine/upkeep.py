@@ -1,0 +1,58 @@
+"""The daemon's other jobs at the end of `rotator once`, for a host that has no daemon: each once in its period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+
+from rotator.domain.events.daemon import JobFailed
+from rotator.domain.job_run import JobName, make_period
+from rotator.domain.probe import make_pause
+from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
+from rotator.engine.jobs import probe_values, verify_audit
+from rotator.engine.periods import do_in_period
+from rotator.errors import RotatorError, StoppedError
+
+
+def keep_up(run: RunContext, probe_every: timedelta, verify_every: timedelta) -> tuple[RotatorError, ...]:
+    """Do the jobs `probe` and `verify_audit` where their period is not done. Return what went wrong, which was told.
+
+    To be called after a run that is remembered. The values whose turn came since the run before are tried. The first
+    run of an installation does neither: it does not know how often runs come.
+    """
+    failed: list[RotatorError] = []
+    now = run.services.clock.now()
+    with suppress(StoppedError):  # the next run does it
+        with _telling(run, JobName.PROBE, failed):
+            since = _find_span(run)
+            if since is not None:
+                period = make_period(now, make_pause(probe_every))
+                probe = partial(probe_values, period=probe_every, since=since)
+                do_in_period(run, JobName.PROBE, period, run.claimant, probe)
+        with _telling(run, JobName.VERIFY_AUDIT, failed):
+            if _find_span(run) is not None:
+                period = make_period(now, verify_every)
+                do_in_period(run, JobName.VERIFY_AUDIT, period, run.claimant, verify_audit)
+    return tuple(failed)
+
+
+def _find_span(run: RunContext) -> timedelta | None:
+    """Return how long before this run the one before it began; None when there was none."""
+    with run.services.database.read() as reading:
+        this = reading.job_runs.find_last(JobName.WORK, reading.now())
+        before = this and reading.job_runs.find_last(JobName.WORK, this.period - timedelta.resolution)
+    return this.period - before.period if this and before else None
+
+
+@contextmanager
+def _telling(run: RunContext, job: JobName, failed: list[RotatorError]) -> Iterator[None]:
+    """What goes wrong inside is told and kept in `failed`: the run itself is over, and its report is to be shown."""
+    try:
+        with naming_bugs("the run is over all the same"):
+            yield
+    except RotatorError as error:
+        run.progress(JobFailed(code=error.code, message=error.message, failures=1, retry_seconds=0), job.value)
+        failed.append(error)
