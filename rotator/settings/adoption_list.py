@@ -13,7 +13,7 @@ from rotator.domain.outside import find_id, make_harmless
 from rotator.errors import ConfigError
 from rotator.settings.addresses import parse_vault
 from rotator.settings.problem import Place, Problem, show_path
-from rotator.settings.source import Source, read_source
+from rotator.settings.source import Source, read_source, read_text
 
 REQUIRED = ("id", "name", "secret")
 OPTIONAL = ("account", "organization", "vault", "replace_foreign")
@@ -21,6 +21,7 @@ _FIX = (
     "Write a .csv file with the header `id,name,secret`, or a .yaml file with a list of these keys. Also possible: "
     "account, organization, vault, replace_foreign. Nothing was adopted."
 )
+_LONGEST_CSV = 10_000_000
 _WORDS = {"": False, "false": False, "no": False, "true": True, "yes": True}
 
 
@@ -68,7 +69,7 @@ def load_adoption_list(path: Path) -> tuple[ListedPat, ...]:
 
 
 def _read_csv(path: Path, problems: list[Problem]) -> list[_Row]:
-    text = _read_text(path)
+    text, _ = read_text(path, what="adoption", fix=_FIX, longest=_LONGEST_CSV)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[_Row] = []
     try:
@@ -85,16 +86,6 @@ def _read_csv(path: Path, problems: list[Problem]) -> list[_Row]:
     except csv.Error as error:
         _add(problems, reader.line_num, f"invalid CSV: {error}")
     return [] if any(each.place.line == 1 for each in problems) else rows
-
-
-def _read_text(path: Path) -> str:
-    shown = show_path(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError([f"{shown}: cannot be read: {error.strerror or type(error).__name__}"], fix=_FIX) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{shown}: is not UTF-8 text"], fix=_FIX) from None
 
 
 def _read_yaml(path: Path, problems: list[Problem]) -> list[_Row]:

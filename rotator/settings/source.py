@@ -72,11 +72,19 @@ class Source:
 def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None = None, is_list: bool = False) -> Source:
     """The file read and parsed. ConfigError when there is nothing to parse; `what` names it: `settings`, `policy`;
     `is_list`: it must contain a list, not keys, and its values are read as texts, as they were written."""
+    text, content = read_text(path, what=what, fix=fix, longest=_LONGEST_FILE)
+    source = Source(path, content, is_secret)
+    _Parser(source, text, is_list=is_list).parse(what)
+    return source
+
+
+def read_text(path: Path, *, what: str, fix: str, longest: int) -> tuple[str, bytes]:
+    """A file's text, and its bytes. ConfigError when it is no file, longer than so many bytes, or no UTF-8 text."""
     shown = show_path(path)
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ConfigError([f"{shown}: the {what} file is no regular file"], fix=fix)
-        if path.exists() and path.stat().st_size > _LONGEST_FILE:  # before it is read: it may not fit into memory
+        if path.exists() and path.stat().st_size > longest:  # before it is read: it may not fit into memory
             size = path.stat().st_size
             raise ConfigError([f"{shown}: the {what} file is too large: {size} bytes"], fix=fix)
         content = path.read_bytes()
@@ -87,16 +95,13 @@ def read_source(path: Path, *, what: str, fix: str, is_secret: IsSecret | None =
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([f"{shown}: the {what} file cannot be read: {reason}"], fix=fix) from None
-    source = Source(path, content, is_secret)
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), content
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
         where = f"{shown}:{line}:{column}"
         raise ConfigError([f"{where} the {what} file is not UTF-8 text"], fix=fix) from None
-    _Parser(source, text, is_list=is_list).parse(what)
-    return source
 
 
 class _Parser:

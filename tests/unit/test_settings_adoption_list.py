@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,25 @@ def test_every_bad_entry_is_told_when_the_file_is_yaml(tmp_path: Path) -> None:
 )
 def test_file_is_refused_when_it_says_nothing_that_can_be_used(tmp_path: Path, name: str, text: str, told: str) -> None:
     assert told in "\n".join(read_problems(write(tmp_path, name, text)))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".yaml"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "huge"])
+def test_what_is_no_list_is_refused_before_it_is_read(tmp_path: Path, kind: str, suffix: str) -> None:
+    """Reading a pipe waits without end, and a device or a huge file takes all memory."""
+    path = tmp_path / f"pats{suffix}"
+    if kind == "device":
+        path.symlink_to("/dev/null")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    said = {"folder": "cannot be read: Is a directory", "huge": "is too large"}.get(kind, "is no regular file")
+    with pytest.raises(ConfigError, match=f"the adoption file {said}"):
+        load_adoption_list(path)
 
 
 def test_file_is_refused_when_it_cannot_be_read(tmp_path: Path) -> None:
