@@ -61,10 +61,23 @@ def explain_failure(error: requests.RequestException, *, url: str) -> tuple[str,
         found = next((cause for cause in causes if isinstance(cause, kind)), None)
         if found is not None:
             reason = _say_reason(found)
-            return code, text.format(host=host, reason=reason), fix or reach
+            return code, text.format(host=host, reason=reason), _choose_tls_fix(found, host) or fix or reach
     return "network_error", f"the request to {host} failed: {type(error).__name__}", reach
 
 
+_TLS_FIXES = (
+    (
+        (9, 10),
+        "Check the clock of this host. If it is right, whoever runs {host}, or the proxy in between, must renew that "
+        "certificate.",
+    ),
+    (
+        (62, 64),
+        "Correct the address of {host} in the settings. If it is right, something else answers in its place: look at "
+        "the proxies in between.",
+    ),
+)
+"""By the numbers of OpenSSL: not yet valid and expired, another host name and another IP address."""
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -176,6 +189,13 @@ def say_status(line: str) -> str:
     code = line.split(" ", 1)[0]
     known = code.isdecimal() and int(code) in {status.value for status in HTTPStatus}
     return f"{code} {HTTPStatus(int(code)).phrase}" if known else "it refused"
+
+
+def _choose_tls_fix(cause: BaseException, host: str) -> str | None:
+    """Return who must do what about a certificate, where another authority would not help."""
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return None
+    return next((fix.format(host=host) for codes, fix in _TLS_FIXES if cause.verify_code in codes), None)
 
 
 def _say_reason(cause: BaseException) -> str:

@@ -70,6 +70,7 @@ _DENIED = _Kind(
     "refused the user or its password",
     "Check the user and the password in the `database` setting, and the user's rights on the database.",
 )
+_OPTION = _Kind("database", "cannot be connected to", "Correct the options in the `database` setting.")
 UNSUPPORTED = "database_unsupported"
 _UNSUPPORTED = _Kind(
     UNSUPPORTED,
@@ -114,7 +115,56 @@ _POSTGRES = {
     "3D": _UNREACHABLE,
     "23": _CONSTRAINT,
 }
-_DENIED_WORDS = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
+_DENIED_WORDS = ("authentication failed", "no password supplied", "does not exist")
+
+
+def _unreachable(fix: str) -> _Kind:
+    return _Kind(_UNREACHABLE.code, _UNREACHABLE.what, fix)
+
+
+_BY_WORDS = (
+    (
+        "does not match host name",
+        _unreachable("Name the server in the `database` setting as its certificate does, or have that made out anew."),
+    ),
+    (
+        "certificate verify failed",
+        _unreachable(
+            "Check that the server's certificate has not expired and that this host's clock is right. If so, point "
+            "sslrootcert in the `database` setting at the CA that signed it."
+        ),
+    ),
+    (
+        "root certificate file",
+        _unreachable(
+            "Point sslrootcert in the `database` setting at a file with the CA that signed the server's certificate."
+        ),
+    ),
+    (
+        "certificate file",
+        _unreachable("Point sslcert in the `database` setting at a file that the user that runs rotator can read."),
+    ),
+    (
+        "private key file",
+        _unreachable("Point sslkey in the `database` setting at a file that only the user that runs rotator can read."),
+    ),
+    (
+        "does not support SSL",
+        _unreachable("Turn TLS on at the server, or find out what answers in its place."),
+    ),
+    (
+        "no pg_hba.conf entry",
+        _Kind(
+            "database_denied",
+            "does not let this host in",
+            "Have this host, user and database entered in the server's pg_hba.conf. If it says `no encryption`, the "
+            "server wants sslmode=require in the `database` setting.",
+        ),
+    ),
+    ("invalid sslmode value", _unreachable("Correct sslmode in the `database` setting.")),
+    ("session is read-only", _READ_ONLY),
+)
+"""What a connection that was never made says, where psycopg gives no SQLSTATE: the first that fits."""
 
 
 def describe(url: URL) -> str:
@@ -148,12 +198,16 @@ def _find_kind(error: BaseException) -> _Kind:
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _OTHER)
+    said = str(error)
+    if type(error).__name__ == "ProgrammingError" and "connection option" in said:
+        return _OPTION
     if type(error).__name__ not in ("OperationalError", "ConnectionTimeout", "InterfaceError"):
         return _OTHER
     # psycopg: no SQLSTATE means that there never was a session, or that it broke.
-    if "session is read-only" in str(error):
-        return _READ_ONLY
-    refused = any(words in str(error) for words in _DENIED_WORDS) and 'database "' not in str(error)
+    known = next((kind for words, kind in _BY_WORDS if words in said), None)
+    if known is not None:
+        return known
+    refused = any(words in said for words in _DENIED_WORDS) and 'database "' not in said
     return _DENIED if refused else _UNREACHABLE
 
 

@@ -36,14 +36,14 @@ _NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs
 def make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
     """Return an engine whose transactions are begun by `begin_sqlite`. Nothing is opened yet."""
     path = find_path(url)
-    _check_path(path)
+    check_path(path)
     if not may_write(path):
         return create_engine(url, creator=lambda: _open_to_read(path), poolclass=NullPool, hide_parameters=True)
     _mend_sides(path)
     return create_engine(url, creator=_make_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
     """DatabaseError when there is no folder for the file, or what is there is no file."""
     fix = "Name a file, or one that does not exist yet, in the `database` setting."
     try:

@@ -28,7 +28,7 @@ from rotator.adapters.database.request_counts import SqlRequestCounts, SqlReques
 from rotator.adapters.database.revision import check_revision, make_not_initialised
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
-from rotator.adapters.database.sqlite import FileId, find_file_id, find_path, find_share, reading_unchanged
+from rotator.adapters.database.sqlite import FileId, check_path, find_file_id, find_path, find_share, reading_unchanged
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
@@ -239,7 +239,8 @@ class SqlDatabase:
         found = find_file_id(path)
         if found is None and self._file is not None:
             raise self._make_replaced()
-        if path.parent.is_dir() and not path.exists():
+        check_path(path)
+        if found is None:
             raise make_not_initialised(self._url)
         self._file = found
 
