@@ -15,10 +15,10 @@ from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind
-from rotator.engine.checkpointing import sealed
 from rotator.engine.context import RunContext
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
+from rotator.engine.sealing import sealed
 from rotator.ports.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ def print_report(
     what: str,
     by_hand: bool = False,
     otherwise: str = "Nothing to do.",
+    looks: bool = False,
 ) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation.stop) as signals, progress(cli, what) as update:
-        report = sealed(act)(replace(run, progress=_tell_both(run, update)))
+        report = sealed(act, looks=looks)(replace(run, progress=_tell_both(run, update)))
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.
         blocked = () if installation.stop.is_set else make_plan(run).of_kind(ActionKind.BLOCKED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypedDict
@@ -12,12 +12,12 @@ from rotator.documents.document import (
     Document,
     ExactMoment,
     FailureDocument,
-    HasFailure,
     make_failure_document,
     write_exact_moment,
 )
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.events.catalogue import EVENTS
+from rotator.engine.anchoring import AnchorSight
 from rotator.engine.log_checking import LogSummary
 from rotator.errors import AuditChainError
 
@@ -54,9 +54,9 @@ class AuditEntryDocument(Document):
 
 
 class UnreadAnchorsDocument(FailureDocument):
-    """Why the hashes beside one secret could not be read."""
+    """Why the hashes beside one secret, or the anchors in one vault, could not be read."""
 
-    name: Annotated[str, "Name of the PAT in rotator."]
+    name: Annotated[str, "Name of the PAT in rotator, or address of the vault."]
 
 
 class AuditIntactDocument(Document):
@@ -67,8 +67,16 @@ class AuditIntactDocument(Document):
     head: Annotated[str, "Hash of the newest event, in hex."]
     checkpoints: Annotated[int, "How many checkpoints there are. Each vouches for all events before it."]
     signed: Annotated[int, "How many events the newest signed checkpoint vouches for; 0 if none is signed."]
-    anchors: Annotated[int, "How many hashes noted in the vaults were found in the log."]
-    unread: Annotated[list[UnreadAnchorsDocument], "Secrets whose vault could not be asked for the hashes beside them."]
+    anchors: Annotated[int, "How many heads and checkpoints the vaults name; the log has all but those of `accepted`."]
+    accepted: Annotated[int, "How many anchors the log lacks, as a person has accepted."]
+    others: Annotated[list[str], "Other installations whose anchors these vaults hold."]
+    unread: Annotated[list[UnreadAnchorsDocument], "Secrets and vaults that could not be asked for anchors."]
+
+
+class AcceptedGapDocument(Document):
+    """A known gap of the audit log."""
+
+    accepted: Annotated[list[str], "What is missing: number and hash of an event, or version of an anchor."]
 
 
 class AuditFaultDocument(FailureDocument):
@@ -131,7 +139,12 @@ def make_entry_document(event: AuditEvent) -> AuditEntryDocument:
     return {"schema_version": SCHEMA_VERSION, "event": make_event_document(event)}
 
 
-def make_intact_document(summary: LogSummary, anchors: int, unread: Mapping[str, HasFailure]) -> AuditIntactDocument:
+def make_gap_document(missing: Iterable[str]) -> AcceptedGapDocument:
+    """Say what was accepted to be missing."""
+    return {"schema_version": SCHEMA_VERSION, "accepted": list(missing)}
+
+
+def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int) -> AuditIntactDocument:
     """Say that the chain holds, and beside which secrets its heads could not be read."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -140,8 +153,10 @@ def make_intact_document(summary: LogSummary, anchors: int, unread: Mapping[str,
         "head": summary.head,
         "checkpoints": summary.checkpoints,
         "signed": summary.signed,
-        "anchors": anchors,
-        "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],
+        "anchors": len(sight.anchors),
+        "accepted": accepted,
+        "others": list(sight.others),
+        "unread": [{"name": name, **make_failure_document(error)} for name, error in sight.unread.items()],
     }
 
 

@@ -1,77 +1,238 @@
-"""The audit chain's head, as noted in the vault with every secret: what makes a truncated log visible."""
+"""What the vaults say of the audit log: the heads beside each secret, and the checkpoints in a secret of our own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 
+from rotator.domain.anchor import PREFIX, SIZE_TAG, make_anchor_name, read_anchor
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.events.places import AnchorRead
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
-from rotator.ports.secret_store import SecretLocation
+from rotator.ports.secret_store import SecretLocation, SecretVersion
+
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A head of the chain that a secret's version carries: the event's number and its hash."""
+    """A head of the chain that a secret's version carries: the event's number and its hash.
+
+    `name` is the ManagedPat whose secret it is, or the place of an anchor of our own. `fault` says why it is none of
+    ours although it is kept where ours are.
+    """
 
     name: str
     sequence: int
     hash: str
+    is_own: bool = False
+    fault: str | None = None
+
+    @property
+    def key(self) -> str:
+        """How an accepted gap names it."""
+        return f"{self.sequence}:{self.hash[:16]}"
 
 
 @dataclass(frozen=True)
 class AnchorSight:
-    """The anchors that could be read, and for the name of each other ManagedPat why its anchors could not."""
+    """The anchors that could be read, and for the name of each other ManagedPat or vault why its anchors could not.
+
+    `gone` are versions of anchors that the log says were made, and that their vault does not have. `others` are the
+    installations whose anchors the vaults hold beside ours.
+    """
 
     anchors: tuple[Anchor, ...]
     unread: Mapping[str, RotatorError]
+    gone: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+@dataclass
+class _Search:
+    """What was found so far."""
+
+    anchors: list[Anchor] = field(default_factory=list)
+    unread: dict[str, RotatorError] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+
+
+def list_places(run: RunContext, installation: str) -> list[SecretLocation]:
+    """Return where the anchors of an installation are: one secret in each vault that the policy names."""
+    name, accounts = make_anchor_name(installation), [account.name for account in run.services.accounts]
+    places: dict[str, SecretLocation] = {}
+    for rule in run.policy.rules:
+        pattern = rule.match.account
+        fitting = [account for account in accounts if pattern is None or fnmatchcase(account, pattern)]
+        places.setdefault(rule.vault, SecretLocation(rule.vault, name, (fitting or accounts)[0]))
+    return [places[vault] for vault in sorted(places)]
 
 
 def fetch_anchors(run: RunContext) -> AnchorSight:
-    """Return the anchors in all versions of all managed secrets. A vault that cannot be read hides no other one's."""
+    """Return the anchors in all versions of all managed secrets, and those of our own in the vaults.
+
+    A vault that cannot be read hides no other one's. Where our own are is found out by the keys, by the log and by
+    what the vaults themselves list.
+    """
     with run.services.database.read() as reading:
         pats = reading.inventory.load_all()
-    found: list[Anchor] = []
-    unread: dict[str, RotatorError] = {}
+    search, made = _Search(), _load_made(run)
     for pat in pats:
         run.progress(AnchorRead(), pat.name)
-        try:
-            with naming_bugs("the other secrets were read"):
-                versions = run.services.secrets.fetch_versions(SecretLocation.of(pat))
-        except RotatorError as error:
-            unread[pat.name] = error
-            continue
-        for version in versions:
-            number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
-            if number.isdecimal() and digest:
-                found.append(Anchor(pat.name, int(number), digest))
-    return AnchorSight(tuple(found), unread)
+        _read(search, pat.name, partial(_fetch_beside, run, SecretLocation.of(pat), pat.name, search))
+    for vault, places in _group_places(run, made).items():
+        _read(search, vault, partial(_fetch_own, run, places, made, search))
+    return AnchorSight(tuple(search.anchors), search.unread, tuple(search.gone), tuple(sorted(search.others)))
 
 
-def compare_anchors(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> Iterator[AuditEvent]:
-    """Yield the events, and look for every anchor in them. AuditChainError when one is missing or does not match."""
+def _read(search: _Search, name: str, act: Callable[[], None]) -> None:
+    try:
+        with naming_bugs("the other secrets were read"):
+            act()
+    except RotatorError as error:
+        search.unread[name] = error
+
+
+def _fetch_beside(run: RunContext, location: SecretLocation, name: str, search: _Search) -> None:
+    for version in run.services.secrets.fetch_versions(location):
+        number, _, digest = version.tags.get(AUDIT_HEAD_TAG, "").partition(":")
+        if number.isdecimal() and digest:
+            search.anchors.append(Anchor(name, int(number), digest))
+
+
+def _load_made(run: RunContext) -> dict[tuple[str, str], set[str]]:
+    """Return which versions of anchors were made, by the log: by vault and secret."""
+    made: dict[tuple[str, str], set[str]] = {}
+    after = 0
+    while True:
+        with run.services.database.read() as reading:
+            page = reading.audit.load_named({LogAnchored.type.name}, after, _PAGE)
+        for event in page:
+            place = event.entry.subject, str(event.entry.details.get("secret_name"))
+            made.setdefault(place, set()).add(str(event.entry.details.get("secret_version")))
+        if len(page) < _PAGE:
+            return made
+        after = page[-1].sequence
+
+
+def _group_places(run: RunContext, made: Iterable[tuple[str, str]]) -> dict[str, list[SecretLocation]]:
+    """Return where anchors of ours may be, by vault: by the keys, by the newest checkpoint, and by the log."""
+    with run.services.database.read() as reading:
+        newest = reading.checkpoints.load_newest()
+    trust = run.services.trust
+    ids = {make_key_id(key) for key in trust.public_keys} if trust else set[str]()
+    ids |= {newest.installation} if newest else set()
+    places = {(place.vault, place.name): place for each in sorted(ids) for place in list_places(run, each)}
+    for vault, name in made:
+        places.setdefault((vault, name), SecretLocation(vault, name, run.services.accounts[0].name))
+    grouped: dict[str, list[SecretLocation]] = {}
+    for place in places.values():
+        grouped.setdefault(place.vault, []).append(place)
+    return grouped
+
+
+def _fetch_own(
+    run: RunContext, places: list[SecretLocation], made: Mapping[tuple[str, str], set[str]], search: _Search
+) -> None:
+    """Note the anchors in one vault's secrets of ours, and which versions are gone."""
+    secrets, first = run.services.secrets, places[0]
+    names = {place.name for place in places}
+    listed = secrets.fetch_names(first.vault, first.account, SIZE_TAG)
+    search.others |= {name.removeprefix(PREFIX) for name in listed if name not in names and name.startswith(PREFIX)}
+    for place in places:
+        versions = secrets.fetch_versions(place)
+        search.anchors += filter(None, (_make_anchor(run, place, version) for version in versions))
+        gone = made.get((place.vault, place.name), set()) - {version.version for version in versions}
+        search.gone += [f"{place.vault} {place.name} {version}" for version in sorted(gone)]
+
+
+def _make_anchor(run: RunContext, place: SecretLocation, version: SecretVersion) -> Anchor | None:
+    found = read_anchor(version.tags)
+    if found is None:
+        return None
+    where = f"{place.vault} {place.name} {version.version}"
+    return Anchor(where, found.size, found.head, is_own=True, fault=_find_fault(run, found))
+
+
+def _find_fault(run: RunContext, found: Checkpoint) -> str | None:
+    """Say why an anchor is not ours. One without a signature may be older than the key: then the log must have it."""
+    trust = run.services.trust
+    if trust is None or found.key_id is None or found.signature is None:
+        return None
+    keys = [key for key in trust.public_keys if make_key_id(key) == found.key_id]
+    if not keys:
+        return f"is signed with the key {found.key_id}, which nothing vouches for"
+    if not trust.is_signed(found.make_statement(), found.signature, keys[0]):
+        return "has a signature that does not fit"
+    return None
+
+
+def compare_anchors(
+    events: Iterable[AuditEvent], anchors: Iterable[Anchor], accepted: Collection[str] = ()
+) -> Iterator[AuditEvent]:
+    """Yield the events, and look for every anchor in them, but for those of an accepted gap.
+
+    AuditChainError when one is missing, does not match, or is none of ours.
+    """
     wanted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
+        if anchor.fault is not None:
+            raise _make_error(anchor, anchor.hash, anchor.fault)
         wanted.setdefault(anchor.sequence, []).append(anchor)
     for event in events:
         for anchor in wanted.pop(event.sequence, ()):
-            if anchor.hash != event.hash:
+            if anchor.hash != event.hash and anchor.key not in accepted:
                 raise _make_error(anchor, event.hash, "has other content now: the log was rewritten")
         yield event
-    for sequence in sorted(wanted):
-        raise _make_error(wanted[sequence][0], "nothing", "is gone: the log was cut off")
+    for anchor in (found for sequence in sorted(wanted) for found in wanted[sequence]):
+        if anchor.key not in accepted:
+            raise _make_error(anchor, "nothing", "is gone: the log was cut off")
+
+
+def find_missing(events: Iterable[AuditEvent], sight: AnchorSight) -> list[str]:
+    """Return what the log lacks of the anchors, or has other events for, and the anchors that are gone; as keys."""
+    left = {anchor.key: anchor for anchor in sight.anchors if anchor.fault is None}
+    for event in events:
+        left.pop(f"{event.sequence}:{event.hash[:16]}", None)
+    return [*sorted(left, key=lambda key: left[key].sequence), *(gone.split()[-1] for gone in sight.gone)]
+
+
+def check_gone(sight: AnchorSight, accepted: Collection[str]) -> None:
+    """AuditChainError for the first anchor that its vault no longer has, but for those of an accepted gap."""
+    for gone in sight.gone:
+        if gone.split()[-1] not in accepted:
+            raise AuditChainError(
+                f"the anchor {gone} is gone from its vault: there are fewer than were made",
+                sequence=0,
+                expected=gone,
+                found="nothing",
+                fix="Find out who can write to the vault, and recover the secret if it was deleted. " + _FIX,
+                anchor=gone,
+            )
+
+
+_FIX = (
+    "A database restored from a backup shows this too: if that is so, "
+    "`rotator audit accept-gap --reason TEXT` records it."
+)
 
 
 def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
+    where = f"the anchor {anchor.name} names" if anchor.is_own else "the vault's tags name"
+    beside = "" if anchor.is_own else f" beside the secret of {anchor.name}"
     return AuditChainError(
-        f"audit event {anchor.sequence}, which the vault's tags name beside the secret of {anchor.name}, {what}: "
-        f"expected {anchor.hash}, found {found}",
+        f"audit event {anchor.sequence}, which {where}{beside}, {what}: expected {anchor.hash}, found {found}",
         sequence=anchor.sequence,
         expected=anchor.hash,
         found=found,
-        fix="Find out who can write the database; a database restored from a backup shows this too.",
+        fix="Find out who can write the database. " + _FIX,
+        anchor=anchor.name,
     )

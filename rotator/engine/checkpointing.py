@@ -6,17 +6,15 @@ the database is what such a log cannot have.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.checkpoint import AT_MOST_EVERY, ID_LENGTH, Checkpoint, make_key_id
+from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.merkle import GrowingTree
 from rotator.engine.context import RunContext
-from rotator.engine.report import RunReport
 from rotator.engine.waiting import keep_books
-from rotator.errors import AuditChainError, StoppedError
+from rotator.errors import AuditChainError
 
 _PAGE = 10_000
 """How many hashes one transaction reads."""
@@ -46,22 +44,6 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
     return made if keep_books(run.services, write) else None
 
 
-def sealed(act: Callable[[RunContext], RunReport]) -> Callable[[RunContext], RunReport]:
-    """Return the same act, on a log that is sealed before it, where that is owed, and after it if it did something."""
-
-    def act_sealed(run: RunContext) -> RunReport:
-        was_owed = False
-        with suppress(StoppedError):  # the act reports it: after a stop it begins nothing
-            was_owed = seal(run) is not None
-        report = act(run)
-        if report.outcomes and not report.is_stopped:
-            with suppress(StoppedError):  # what was to be done is done, and the next run seals it
-                seal(run, timedelta(0) if was_owed else AT_MOST_EVERY)
-        return report
-
-    return act_sealed
-
-
 def _is_due(last: Checkpoint | None, now: datetime, at_most_every: timedelta) -> bool:
     """Whether enough time has passed; a last one that lies ahead, by a clock that was set back, counts for nothing."""
     return last is None or not timedelta(0) <= now - last.made_at < at_most_every
@@ -77,11 +59,16 @@ def _make_checkpoint(run: RunContext, last: Checkpoint | None, newest: int) -> C
         root=tree.make_root().hex(),
         installation=_choose_installation(run, last),
         made_at=run.services.clock.now(),
-        anchors=last.anchors if last else 0,
+        anchors=_count_anchors(run),
         key_id=make_key_id(signer.public_key) if signer else None,
         peaks=tuple(peak.hex() for peak in tree.peaks),
     )
     return replace(checkpoint, signature=signer.sign(checkpoint.make_statement())) if signer else checkpoint
+
+
+def _count_anchors(run: RunContext) -> int:
+    with run.services.database.read() as reading:
+        return reading.audit.count({LogAnchored.type.name}, 0).get(LogAnchored.type.name, 0)
 
 
 def _choose_installation(run: RunContext, last: Checkpoint | None) -> str:

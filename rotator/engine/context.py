@@ -73,6 +73,8 @@ class Services:
     """When set, the checkpoints of the audit log are signed."""
     trust: Trust | None = None
     """By what the audit log's checkpoints are believed."""
+    anchors_in_vaults: bool = False
+    """Whether the vaults are given the audit log's checkpoints."""
 
 
 class RunMode(StrEnum):

@@ -15,7 +15,6 @@ from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.probe import ProbeResult
 from rotator.engine.auditing import find_lasting, record
-from rotator.engine.checkpointing import sealed
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import DONE, FAILED, LOCKED, find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
@@ -27,6 +26,7 @@ from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
+from rotator.engine.sealing import sealed
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.database import Reading
@@ -113,7 +113,7 @@ def _was_down(run: RunContext) -> bool:
 
 def reconcile_all(run: RunContext) -> JobResult:
     """Look at every account and organization, and work on what that found. Where one is down, look again soon."""
-    report = sealed(work_on_look)(run)
+    report = sealed(work_on_look, looks=True)(run)
     counts = end_work(run, begin_work(run), report).counts
     if report.is_stopped:
         return JobResult(counts, exit_code=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,17 +38,21 @@ class LogSummary:
 
 
 def check_log(
-    database: Database, anchors: Iterable[Anchor] = (), trust: Trust | None = None, now: datetime | None = None
+    database: Database,
+    anchors: Iterable[Anchor] = (),
+    trust: Trust | None = None,
+    now: datetime | None = None,
+    accepted: Collection[str] = (),
 ) -> LogSummary:
     """Check the whole log as it is now. Events that are appended meanwhile are left for the next time.
 
     Without `trust` no signature is believed; without `now` a log of any age may do without one. Fetch the anchors
-    before: later ones may not be in the log yet. AuditChainError names the first event, checkpoint
-    or anchor that is wrong.
+    before: later ones may not be in the log yet; those that are `accepted` may be missing. AuditChainError names the
+    first event, checkpoint or anchor that is wrong.
     """
     trust = trust or Trust((), _believe_nothing)
     walk = _Walk(_load_checkpoints(database), trust)
-    summary = check_chain(walk.follow(compare_anchors(load_events(database), anchors)))
+    summary = check_chain(walk.follow(compare_anchors(load_events(database), anchors, accepted)))
     is_old = now is not None and walk.began_at is not None and now - walk.began_at > SIGNED_WITHIN
     if trust.public_keys and not walk.signed and is_old:
         raise AuditChainError(

@@ -143,7 +143,7 @@ class StoppableSecretStore:
         return self._inner.fetch_versions(location)
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
         """See the port."""
         self._stop.check()

@@ -88,9 +88,9 @@ class SecretStore(Protocol):
         """Return all versions, the newest first; none when there is no such secret."""
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
-        """Write a new version, sent at most once. Return its version id."""
+        """Write a new version, sent at most once. Return its version id. What never expires is not called a PAT."""
 
     def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """Make one version unreadable. It may be disabled already. Return the ids of the vault's answer."""

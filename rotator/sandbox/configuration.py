@@ -43,6 +43,7 @@ token_cache:
   key: {{file: token-cache.key}}
 audit:
   signing_key: {{file: audit-signing.key}}
+  anchors: []
 http:
   ca_bundle: ca.pem
   connect_timeout: 3s

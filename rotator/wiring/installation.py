@@ -321,6 +321,7 @@ class Installation:
             marker_key=make_mark_key(self.resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
             signer=make_signer(self),
             trust=make_trust(self),
+            anchors_in_vaults=bool(self.settings.audit.anchors),
         )
         return make_stoppable(services)
 

@@ -145,6 +145,7 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "show", "1")
     caller.run("audit", "verify")
     caller.run("audit", "export")
+    caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("accounts")
     caller.run("logout", "build-bot")
     _try_receiver(caller, sandbox)

@@ -819,7 +819,7 @@ class MortalSecrets:
         return self._inner.fetch_versions(location)
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
         """See the port; I4: its rotation meant to write it, or it was in this secret before and is put back.
 

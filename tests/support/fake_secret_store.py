@@ -180,7 +180,7 @@ class FakeSecretStore:
             return tuple(stored.version for stored in reversed(self._show(location)))
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
         """As the port says."""
         with self._lock, self._call("store", location, _SET):

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NotRequired, Union, get_args, get_origin,
 from rotator.documents.accounts import AccountsDocument, DevicePromptDocument, LoginDocument, LogoutDocument
 from rotator.documents.adoption import AdoptionDocument
 from rotator.documents.audit import (
+    AcceptedGapDocument,
     AuditEntryDocument,
     AuditEventDocument,
     AuditEventsDocument,
@@ -67,6 +68,7 @@ DOCUMENTS: dict[str, object] = {
     "audit-events": AuditEventsDocument,
     "audit-entry": AuditEntryDocument,
     "audit-event": AuditEventDocument,
+    "audit-gap": AcceptedGapDocument,
     "audit-verification": AuditVerificationDocument,
     "init": InitDocument,
     "config": ConfigDocument,
@@ -112,6 +114,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "audit show": ("audit-entry",),
     "audit verify": ("audit-verification",),
     "audit export": ("audit-event",),
+    "audit accept-gap": ("audit-gap",),
     "sandbox up": ("sandbox-ready",),
     "sandbox demo": ("demo",),
 }

@@ -13,11 +13,12 @@ from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.merkle import make_root
 from rotator.engine.auditing import load_events
-from rotator.engine.checkpointing import seal, sealed
+from rotator.engine.checkpointing import seal
 from rotator.engine.context import Services, Trust
 from rotator.engine.jobs import work_due
 from rotator.engine.log_checking import check_log
 from rotator.engine.run import run_once
+from rotator.engine.sealing import sealed
 from rotator.errors import AuditChainError, DatabaseError, StoppedError
 from rotator.ports.checkpoints import Checkpoints
 from rotator.ports.database import UnitOfWork

@@ -36,6 +36,8 @@ from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion,
 from rotator.ports.stop import Stop
 
 CONTENT_TYPE = "application/vnd.azure-devops.pat"
+_OWN_CONTENT_TYPE = "application/json"
+"""Of what is no PAT: an anchor of the audit log."""
 MOST_PAGES = 1000
 """Of a list; the vault puts 25 entries on a page."""
 _TRIES = 3
@@ -154,7 +156,7 @@ class KeyVaultSecretStore:
         return tuple(versions)
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime, tags: dict[str, str]
+        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
         """Write a new version, sent at most once. Returns its version id."""
         call, answer = self._make_call(location, "store_secret", "set", value), _Answer()
@@ -164,7 +166,7 @@ class KeyVaultSecretStore:
                 location.name,
                 value.reveal(),
                 expires_on=expires_at,
-                content_type=CONTENT_TYPE,
+                content_type=CONTENT_TYPE if expires_at is not None else _OWN_CONTENT_TYPE,
                 tags=tags,
                 raw_response_hook=answer.read,
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.errors import AuditChainError, UsageError
 
 if TYPE_CHECKING:
@@ -138,27 +138,27 @@ def show(cli: CliContext, sequence: int) -> int:
 @audit.command(
     epilog=examples(
         "rotator audit verify",
-        "rotator audit verify --anchors    also check that no events were cut off at the end",
+        "rotator audit verify --anchors    also check that the log was not cut off or put back",
         "rotator audit verify --json",
     )
 )
-@click.option(
-    "--anchors", is_flag=True, help="Read the chain's heads from the vaults' tags and look for each in the log."
-)
+@click.option("--anchors", is_flag=True, help="Read what the vaults name of the log, and look for all of it there.")
 @common_options
 @click.pass_obj
 def verify(cli: CliContext, anchors: bool) -> int:
-    """Recompute the hash chain. If an event was altered, removed or moved, name the first one and exit with 1.
+    """Check events, checkpoints and signatures. Name the first that is wrong, and exit with 1.
 
-    The chain alone cannot show that its newest events were cut off; --anchors can. If the log is intact and some vault
-    could not be read, the exit code is 3, or 10 if a person must sign in: that is no sign of tampering.
+    The database alone cannot show that the log was cut off together with its newest checkpoints, or put back as a
+    whole; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a person
+    must sign in: that is no sign of tampering.
     """
     from rotator.cli.console import clean, note, print_json, progress, say
     from rotator.cli.exit_codes import find_code_of_errors
-    from rotator.cli.output.audit import render_seals
+    from rotator.cli.output.audit import render_anchors, render_seals
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
-    from rotator.engine.anchoring import AnchorSight, fetch_anchors
+    from rotator.engine.anchoring import AnchorSight, check_gone, fetch_anchors
+    from rotator.engine.gaps import load_accepted
     from rotator.engine.log_checking import check_log
     from rotator.wiring.sealing import make_trust
 
@@ -166,22 +166,56 @@ def verify(cli: CliContext, anchors: bool) -> int:
         with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
             sight = fetch_anchors(installation.make_run()) if anchors else AnchorSight((), {})
             trust, now = make_trust(installation), installation.clock.now()
-            summary = check_log(installation.database, sight.anchors, trust, now)
+            accepted = load_accepted(installation.database, trust)
+            summary = check_log(installation.database, sight.anchors, trust, now, accepted)
+            check_gone(sight, accepted)
     except AuditChainError as error:
         if not cli.as_json:
             raise
         print_json(make_broken_document(error))
         return error.exit_code
     if cli.as_json:
-        print_json(make_intact_document(summary, len(sight.anchors), sight.unread))
+        print_json(make_intact_document(summary, sight, len(accepted)))
     say(cli, f"The audit log is intact: {summary.events} events, head {summary.head}")
     for line in render_seals(summary):
         say(cli, line)
-    if anchors and (sight.anchors or not sight.unread):
-        say(cli, f"The vaults name {len(sight.anchors)} earlier heads, and the log has all of them.")
+    for line in render_anchors(sight, len(accepted)) if anchors else ():
+        say(cli, line)
     for name, unread in sight.unread.items():
-        note(cli, clean(f"Not read: the heads beside the secret of {name}: {unread.message}"))
+        note(cli, clean(f"Not read: the anchors of {name}: {unread.message}"))
     return find_code_of_errors(sight.unread.values(), done=True)
+
+
+@audit.command(
+    "accept-gap",
+    short_help="Record what a restored log lacks.",
+    epilog=examples('rotator audit accept-gap --reason "restored the backup of Sunday"'),
+)
+@reason_option
+@common_options
+@click.pass_obj
+def accept(cli: CliContext) -> int:
+    """Record, with your --reason, that the log lacks what the vaults name, as after a restore from a backup.
+
+    What is missing is written into the log, signed if there is a key; `rotator audit verify --anchors` then accepts
+    it, and says so. Nothing else is changed. Whatever is missing later is reported again.
+    """
+    from rotator.cli.console import print_json, progress, say
+    from rotator.cli.session import open_installation
+    from rotator.documents.audit import make_gap_document
+    from rotator.engine.gaps import accept_gap
+
+    if cli.reason is None:
+        raise UsageError("accepting a gap needs a reason", fix="Say with --reason TEXT why the log lacks something.")
+    with progress(cli, "reading the anchors"), open_installation(cli) as installation:
+        missing = accept_gap(installation.make_run(cli.reason))
+    if cli.as_json:
+        print_json(make_gap_document(missing))
+    elif not missing:
+        say(cli, "The log lacks nothing that the vaults name.")
+    else:
+        say(cli, f"Accepted: the log lacks {len(missing)} of the anchors that the vaults name or named.")
+    return 0
 
 
 @audit.command(

@@ -40,7 +40,7 @@ def once(cli: CliContext, dry_run: bool) -> int:
             return _show_plan(cli, installation)
         with monitored_run(installation) as monitored:
             act = partial(monitored.act, act=partial(run_and_remember, act=run_once))
-            return monitored.end(print_report(cli, installation, act, what="looking at every PAT"))
+            return monitored.end(print_report(cli, installation, act, what="looking at every PAT", looks=True))
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:

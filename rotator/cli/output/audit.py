@@ -10,6 +10,7 @@ from typing import IO
 from rotator.cli.console import Column, clean
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.engine.anchoring import AnchorSight
 from rotator.engine.log_checking import LogSummary
 
 COLUMNS = ("#", "time", "event", Column("subject", fold=True), "outcome")
@@ -51,6 +52,18 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
         yield f"Its {summary.checkpoints} checkpoints hold; the signed ones vouch for the events 1 to {summary.signed}."
         if later:
             yield f"The {later} events after that are not signed yet."
+
+
+def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
+    """What the vaults say of an intact log."""
+    own = sum(anchor.is_own for anchor in sight.anchors)
+    if sight.anchors or not sight.unread:
+        heads = len(sight.anchors) - own
+        yield f"The vaults name {heads} earlier heads and {own} checkpoints, and the log has all of them."
+    if accepted:
+        yield f"A person accepted that the log lacks {accepted} others: see `rotator audit list --event gap_accepted`."
+    if sight.others:
+        yield f"The vaults also hold anchors of other installations: {', '.join(map(clean, sight.others))}."
 
 
 def write_events(events: Iterable[AuditEvent], stream: IO[str], form: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import daemon, deliveries, hooks, inventory, places, probes, revocations, rotations
+from rotator.domain.events import anchors, daemon, deliveries, hooks, inventory, places, probes, revocations, rotations
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -102,6 +102,9 @@ EVENTS: tuple[type[Event], ...] = (
     places.TokenCacheRepaired,
     places.ScanStarted,
     places.AnchorRead,
+    anchors.LogAnchored,
+    anchors.AnchoringFailed,
+    anchors.GapAccepted,
     places.SecretRead,
     daemon.DaemonStarted,
     daemon.DaemonReloaded,

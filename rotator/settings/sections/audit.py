@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
@@ -48,6 +48,12 @@ class AuditSettings(Section):
         description="The public key that the checkpoints are believed by, as `rotator init` printed it: 44 characters "
         "of base64. A list if there were others before. Without it, that of `signing_key` alone.",
         examples=["GDd5Lf9FSVgwJgrMEEJEnU+PUZqC4+Sm8f6h2sK0vBk="],
+    )
+
+    anchors: tuple[Literal["vault"], ...] = Field(
+        default=("vault",),
+        description="Where the checkpoints are kept outside of the database: `vault` is a secret of our own, "
+        "`rotator-audit-` and the installation's id, in each vault that the policy names. `[]`: nowhere.",
     )
 
     @field_validator("public_key")

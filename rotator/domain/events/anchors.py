@@ -1,0 +1,36 @@
+"""What happens to the anchors of the audit log: what the vaults are given of it, and what is known to be missing."""
+
+from __future__ import annotations
+
+from rotator.domain.audit_event import Outcome
+from rotator.domain.events.event import Event, Severity, SubjectKind
+
+
+class LogAnchored(Event, name="log_anchored", subject=SubjectKind.VAULT):
+    """A vault was given a new version of our anchor: a checkpoint of so many events of the audit log."""
+
+    secret_name: str
+    secret_version: str
+    size: int
+
+
+class AnchoringFailed(
+    Event,
+    name="anchoring_failed",
+    subject=SubjectKind.VAULT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """A vault could not be given the newest checkpoint of the audit log; a later run makes up for it."""
+
+    code: str
+    message: str
+
+
+class GapAccepted(Event, name="gap_accepted", subject=SubjectKind.AUDIT_LOG):
+    """A person accepted that the audit log lacks what these anchors name, as after a restore; signed with the key."""
+
+    missing: str
+    installation: str
+    key: str | None = None
+    signature: str | None = None
