@@ -52,6 +52,7 @@ class RotationDocument(TypedDict):
     created_at: Annotated[Moment, "When it began."]
     updated_at: Annotated[Moment, "When it changed last."]
     revoke_after: Annotated[Moment | None, "When the overlap ends. Null: it has not begun."]
+    awaited_hooks: Annotated[list[str], "Hooks that must succeed before the overlap begins."]
     error: Annotated[FailureDocument | None, "Why it failed or was given up. Null: it was not."]
 
 
@@ -107,7 +108,8 @@ def make_rotation_document(rotation: Rotation) -> RotationDocument:
         "authorization_id": rotation.new_authorization_id,
         "created_at": write_moment(rotation.created_at),
         "updated_at": write_moment(rotation.updated_at),
-        "revoke_after": write_moment_or_none(rotation.overlap_until),
+        "revoke_after": None if rotation.awaited_hooks else write_moment_or_none(rotation.overlap_until),
+        "awaited_hooks": list(rotation.awaited_hooks),
         "error": make_failure_or_none(rotation.failure),
     }
 

@@ -18,10 +18,14 @@ TEST = "test"
 
 @dataclass(frozen=True)
 class HookTerms:
-    """When a hook is called: at which events, in the order of their names."""
+    """When a hook is called: at which events, in the order of their names.
+
+    `required`: an overlap does not begin before the hook has succeeded, called about the `secret_stored` before it.
+    """
 
     name: str
     events: tuple[str, ...]
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class HookCall:
     """One call of a hook, until it succeeded. `id` stays the same however often it is made; `tries` counts failed ones.
 
     It is not made again before `retry_at`. `failure` says what came of it last. One that is set aside is not made any
-    more.
+    more. One that is done is kept until its rotation knows.
     """
 
     hook: str
@@ -69,11 +73,12 @@ class HookCall:
     retry_at: datetime | None = None
     failure: Failure | None = None
     set_aside_at: datetime | None = None
+    done_at: datetime | None = None
 
     @property
     def is_waiting(self) -> bool:
         """Whether it is still to be made."""
-        return self.set_aside_at is None
+        return self.set_aside_at is None and self.done_at is None
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is to be made now."""

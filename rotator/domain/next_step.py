@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -67,9 +67,12 @@ class Due:
     by_limit: bool = False
 
 
-def find_next_step(matter: Matter, decision: Decision, now: datetime, settle: timedelta) -> NextStep:
+def find_next_step(matter: Matter, policy: Policy, decision: Decision, now: datetime, settle: timedelta) -> NextStep:
     """Return what there is to do next, and when; in the past when it is due now. It follows `choose_action`."""
-    step = _find_own_step(matter.pat, matter.rotation, decision, now, settle)
+    rotation = matter.rotation
+    if rotation is not None:
+        rotation = replace(rotation, awaited_hooks=policy.find_awaited(rotation))
+    step = _find_own_step(matter.pat, rotation, decision, now, settle)
     asked = min((item.requested_at for item in matter.pending), default=None)
     if asked is None or (step.at is not None and step.at <= asked):
         return step
@@ -97,8 +100,8 @@ def _find_rotation_step(pat: ManagedPat, rotation: Rotation, now: datetime, sett
     if rotation.state is RotationState.OVERLAPPING:
         if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
             return NextStep(NextAction.RETRY, pat.retry_at)
-        ends = [moment for moment in (rotation.overlap_until, rotation.predecessor_valid_to) if moment is not None]
-        return NextStep(NextAction.RETIRE, min(ends))
+        over = None if rotation.awaited_hooks else rotation.overlap_until
+        return NextStep(NextAction.RETIRE, min(filter(None, (over, rotation.predecessor_valid_to))))
     if rotation.state is RotationState.RETIRING:
         return NextStep(NextAction.CONFIRM_REVOCATION, rotation.updated_at)
     if is_settling(rotation) and rotation.sent_at is not None:

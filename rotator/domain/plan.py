@@ -35,6 +35,7 @@ class ActionReason(StrEnum):
     INTERRUPTED = "interrupted"
     OVERLAPPING = "overlapping"
     OVERLAP_OVER = "overlap_over"
+    HOOK_AWAITED = "hook_awaited"
     FAILED_BEFORE = "failed_before"
     PAUSED = "paused"
     IGNORED = "ignored"
@@ -115,7 +116,7 @@ def choose_action(
     What the policy has against it is in the decision.
     """
     if rotation is not None:
-        return _plan_open(pat, rotation, now)
+        return _plan_open(pat, rotation, policy, now)
     if pat.state is ManagedPatState.PAUSED:
         return Action(ActionKind.NONE, pat, ActionReason.PAUSED)
     decision = policy.decide(pat, now=now, longest=longest)
@@ -164,7 +165,7 @@ def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool
     return not pat.blocked and not is_waiting(pat, now)
 
 
-def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
+def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetime) -> Action:
     until = rotation.overlap_until
     if rotation.state is not RotationState.OVERLAPPING or until is None:
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
@@ -174,6 +175,8 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, now: datetime) -> Action:
         return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until, failure=failure)
     if rotation.is_misdated(now):
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
+    if policy.find_awaited(rotation) and now < rotation.predecessor_valid_to:
+        return Action(ActionKind.WAIT, pat, ActionReason.HOOK_AWAITED, rotation=rotation)
     if now >= until:
         return Action(ActionKind.RETIRE, pat, ActionReason.OVERLAP_OVER, rotation=rotation, retires_at=until)
     if now >= rotation.predecessor_valid_to:

@@ -11,7 +11,7 @@ from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
-from rotator.domain.rotation import make_kept_lifetime, make_offset_range
+from rotator.domain.rotation import Rotation, make_kept_lifetime, make_offset_range
 from rotator.domain.urgency import is_near_expiry
 from rotator.domain.words import say_duration
 
@@ -147,6 +147,19 @@ class Policy:
         """
         is_named = any(name in each.hooks for each in self.rules)
         return not is_named or (rule is not None and name in rule.hooks)
+
+    def list_required_hooks(self) -> tuple[str, ...]:
+        """Return the hooks that must succeed before an overlap begins."""
+        return tuple(hook.name for hook in self.hooks if hook.required)
+
+    def find_hooks_to_await(self, pat: ManagedPat) -> tuple[str, ...]:
+        """Return the hooks that must succeed before the overlap of a ManagedPat begins."""
+        rule = self.rule_for(pat)
+        return tuple(name for name in self.list_required_hooks() if self.calls_hook(name, rule))
+
+    def find_awaited(self, rotation: Rotation) -> tuple[str, ...]:
+        """Return the hooks that a rotation waits for: one that the settings no longer require is not among them."""
+        return tuple(name for name in rotation.awaited_hooks if name in self.list_required_hooks())
 
     def find_rule(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> Rule | None:
         """Return the first rule that matches, or None: then the policy does not cover the PAT."""

@@ -90,6 +90,7 @@ class RotationChanges(TypedDict, total=False):
     failure: Failure
     ending: RotationEnding
     tried_store: bool
+    awaited_hooks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ class Rotation:
     """Its display name carries a mark that we made; what only looks like one is a person's."""
     keeps_predecessor: bool = False
     """Its old PAT was taken over by a rule: when the overlap is over, it is left behind for a person, not revoked."""
+    awaited_hooks: tuple[str, ...] = ()
+    """The hooks that must succeed before its overlap begins."""
     record_id: str | None = field(default=None, compare=False)
     """The record that it belongs to, noted when it is journaled; None once that was forgotten."""
 

@@ -230,7 +230,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="A command or a webhook of `hooks` failed, took too long, or cannot be called at all. What it printed "
         "is in the audit log. Each call that failed is made again at growing intervals, up to an hour.",
         otherwise="What the hook is for does not happen: a consumer that it restarts, for example, keeps the old PAT. "
-        "After ten failed tries a call is dropped.",
+        "After ten failed tries a call is dropped. Where the hook is required, the old PAT stays valid instead, until "
+        "the hook succeeds or that PAT expires.",
         command="rotator audit list --event hook_failed",
         fix="Mend what the output names. `rotator hooks test` calls each hook now.",
     ),

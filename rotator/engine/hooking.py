@@ -1,7 +1,8 @@
 """Call hooks: each call is noted with its id before it is made, and again when it succeeded.
 
 So none is lost to a kill, and a hook that is called twice about one event sees the same id. One process calls a hook at
-a time. A call that fails holds up no other: each is made again at its own growing intervals.
+a time. A call that fails holds up no other: each is made again at its own growing intervals. While an old PAT waits for
+a hook to succeed, that goes on for as long as it takes; then the overlap begins.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from rotator.domain.delivery import Receiver
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.hooks import HookCallDropped, HookFailed, HookRemoved, HookRestored, HookSucceeded
+from rotator.domain.events.rotations import SecretStored
 from rotator.domain.hook import HookCall, HookEvent, is_about_pat, make_hook_event
 from rotator.domain.managed_pat import Failure
 from rotator.engine.auditing import find_lasting, record
+from rotator.engine.awaiting import end_wait, find_awaiting
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
@@ -115,6 +118,7 @@ class _Round:
             self._claim.check(self._hook.check)
             while boot.read_boot().elapsed - began < LONGEST_ROUND and (call := self._take()) is not None:
                 counts[self._make(call)] += 1
+            self._end_waits()
         finally:
             self._claim.release()
         return counts
@@ -130,7 +134,8 @@ class _Round:
                 return True
             if receiver.retry_at is not None and receiver.retry_at > now:
                 return False
-            is_due = any(call.is_due(now) for call in reading.outbox.load_calls(self._name))
+            calls = reading.outbox.load_calls(self._name)
+            is_due = any(call.is_due(now) or call.done_at is not None for call in calls)
             return is_due or self._finds_event(reading, receiver) or lags(reading, receiver, now)
 
     def _finds_event(self, reading: Reading, receiver: Receiver) -> bool:
@@ -204,11 +209,28 @@ class _Round:
         now = self._run.services.clock.now()
 
         def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
-            work.outbox.forget_call(call.hook, call.sequence)
+            if self._is_awaited(work, call):
+                work.outbox.save_call(replace(call, done_at=now))
+            else:
+                work.outbox.forget_call(call.hook, call.sequence)
             restored = self._restore(work, receiver, now)
             return [HookSucceeded(delivery_id=call.id, about=_say_about(call), output=output), *restored]
 
         self._claim.note(change, now)
+
+    def _is_awaited(self, reading: Reading, call: HookCall) -> bool:
+        """Whether an old PAT waits, or may come to wait, for this call to succeed."""
+        is_required = self._hook.terms.required and call.event.event == SecretStored.type.name
+        return is_required and find_awaiting(reading, call) is not None
+
+    def _end_waits(self) -> None:
+        """Let the overlaps begin that waited for calls which succeeded, and forget these."""
+        with self._run.services.database.read() as reading:
+            done = [call for call in reading.outbox.load_calls(self._name) if call.done_at is not None]
+        for call in done:
+            if end_wait(self._run, call):
+                with self._run.services.database.begin() as work:
+                    work.outbox.forget_call(call.hook, call.sequence)
 
     def _restore(self, work: UnitOfWork, receiver: Receiver, now: datetime) -> list[Event]:
         """Note whether the hook works again: no call that failed waits to be made."""
@@ -228,20 +250,23 @@ class _Round:
         tried = replace(call, tries=tries, retry_at=now + pause, failure=Failure.of(error))
         about, output = _say_about(call), error.output if isinstance(error, HookError) else ""
         failed = HookFailed(code=error.code, message=error.message, about=about, delivery_id=call.id, output=output)
-        is_hopeless = _is_hopeless(tried, error)
+        outcome = "failed"
 
         def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
-            if not is_hopeless:
+            nonlocal outcome
+            outcome = "failed"
+            if not _is_hopeless(tried, error) or self._is_awaited(work, call):
                 work.outbox.save_call(tried)
                 work.outbox.save_receiver(replace(receiver, failure=Failure.of(error)))
                 return [failed]
+            outcome = "dropped"
             work.outbox.save_call(replace(tried, set_aside_at=now))
             dropped = HookCallDropped(about=about, code=error.code, message=error.message, delivery_id=call.id)
             failing = replace(receiver, failure=Failure.of(error))
             return [failed, dropped, *self._restore(work, failing, now)]
 
         self._claim.note(change, now)
-        return "dropped" if is_hopeless else "failed"
+        return outcome
 
 
 def _is_hopeless(tried: HookCall, error: RotatorError) -> bool:

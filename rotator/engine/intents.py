@@ -115,7 +115,12 @@ def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
 def _is_in_overlap(held: ClaimedPat) -> bool:
     """Whether consumers may still hold what a rotation of this ManagedPat replaced, by any clock at hand."""
     now, rotations = min(list_moments(held)), held.load(lambda reading: reading.journal.load_for(held.pat.name))
-    return any(r.overlap_until is not None and r.overlap_until > now and not r.is_misdated(now) for r in rotations)
+    return any(
+        r.overlap_until is not None
+        and (r.overlap_until > now or (r.is_open and bool(r.awaited_hooks)))
+        and not r.is_misdated(now)
+        for r in rotations
+    )
 
 
 def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> dict[str, str]:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from rotator.domain.events.inventory import PatForgotten, PatPaused, PatRenamed, PatResumed
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
+from rotator.domain.events.rotations import HooksOverruled
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.auditing import record_renamed
+from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.choices import make_choice
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.clocks import check_clocks
@@ -90,30 +92,41 @@ def _say_how_to_finish(rotation: Rotation) -> str:
     return "Run `rotator once` until it is finished, then try again."
 
 
-def check_overlapping(reading: Reading, name: str) -> None:
-    """Raise NotManagedError or UsageError unless a ManagedPat has an old PAT in its overlap now."""
+def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_hook: bool = False) -> None:
+    """Raise NotManagedError or UsageError unless a ManagedPat has an old PAT in its overlap now.
+
+    RotationError while a hook must still succeed, unless a person wants it `without_hook`.
+    """
     check_managed(reading, name)
-    _check_overlap(name, next((rotation for rotation in reading.journal.load_for(name) if rotation.is_open), None))
+    rotation = _check_overlap(name, next((found for found in reading.journal.load_for(name) if found.is_open), None))
+    awaited = run.policy.find_awaited(rotation)
+    if awaited and not without_hook:
+        raise make_awaiting_error(name, awaited)
 
 
-def _check_overlap(name: str, rotation: Rotation | None) -> None:
+def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
     if rotation is None or rotation.state is not RotationState.OVERLAPPING:
         raise UsageError(
             f"{name} has no previous PAT in its overlap",
             fix="See `rotator status` for what is overlapping.",
         )
+    return rotation
 
 
-def revoke_previous(run: RunContext, name: str) -> str:
+def revoke_previous(run: RunContext, name: str, *, without_hook: bool = False) -> str:
     """End the overlap now: revoke the old PAT, guarded as always. Return its id.
 
-    It is pending until the server calls it revoked, as a rule at once.
+    It is pending until the server calls it revoked, as a rule at once. RotationError while a hook must still succeed,
+    unless a person wants it `without_hook`: that is recorded first.
     """
     run, began = replace(run, mode=RunMode.BY_HAND), run.services.clock.now()
     view = ServerView(run)
     with claimed(run, name) as held:
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
         view.check_reachable(held.pat.account, held.pat.organization)
+        awaited = run.policy.find_awaited(held.rotation)
+        if awaited and without_hook:
+            held.learn(HooksOverruled(hooks=", ".join(awaited)), awaited_hooks=())
         retire_predecessor(held, view, is_asked=True)
     confirm_requested(run, view, began)
     return held.rotation.predecessor_id

@@ -37,7 +37,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
 
     The first PAT of a ManagedPat has no predecessor, and so no overlap: its rotation is completed. After a predecessor
     that was revoked by hand there is nothing to wait for: the overlap is over at once. Where a write of the old value
-    may still take effect, no overlap is shorter than that.
+    may still take effect, no overlap is shorter than that. Where hooks must succeed first, `awaiting` begins it anew.
     `value` is None after a restart: then the only copy is in the vault, proven ours by its tags.
     CloneLostError when somebody revoked the clone meanwhile.
     """
@@ -70,6 +70,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         return
     unsettled = find_unsettled(held, rotation.predecessor_id)
     overlap = timedelta(0) if is_predecessor_dead(held) else max(rotation.overlap, unsettled)
+    awaited = () if is_predecessor_dead(held) else run.policy.find_hooks_to_await(pat)
     until, began = make_overlap(held, overlap)
     updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
     held.step(
@@ -82,6 +83,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         overlap_until=until,
         overlap_began=began,
         secret_version=latest.version.version,
+        awaited_hooks=awaited,
     )
 
 
@@ -119,9 +121,12 @@ def is_predecessor_dead(held: ClaimedPat) -> bool:
 def is_overlap_over(held: ClaimedPat) -> bool:
     """Whether the overlap has ended by every clock at hand and, within one boot of the host, by the boot clock too.
 
-    Where the rule asks for none, no clock is asked: the services' clocks tell whole seconds only.
+    Where the rule asks for none, no clock is asked: the services' clocks tell whole seconds only. It has not begun
+    before the hooks that must succeed have succeeded.
     """
     rotation = held.rotation
+    if held.run.policy.find_awaited(rotation):
+        return False
     until = rotation.overlap_until
     if until is not None and not rotation.overlap:
         return True

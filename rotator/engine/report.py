@@ -45,6 +45,7 @@ class OutcomeReason(StrEnum):
     PREDECESSOR_GONE = "predecessor_gone"
     REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
     HOOK_FAILED = "hook_failed"
+    HOOK_AWAITED = "hook_awaited"
 
 
 DONE_KINDS = frozenset(

@@ -19,6 +19,7 @@ from rotator.domain.rotation import (
     RotationState,
 )
 from rotator.engine.accounting import find_other_keeper
+from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunMode
@@ -56,6 +57,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     is_overlapping = rotation.state is RotationState.OVERLAPPING
     is_expired = is_overlapping and is_predecessor_expired(held, view)
     is_early = is_overlapping and not is_expired and not is_overlap_over(held)
+    awaited = held.run.policy.find_awaited(rotation)
+    if is_overlapping and not is_expired and awaited:
+        raise make_awaiting_error(held.pat.name, awaited)
     if is_early and held.run.mode is not RunMode.BY_HAND:
         raise RotationError("the overlap is not over", code="overlap_not_over")
     guard_revocation(held, view)

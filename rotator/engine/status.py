@@ -16,6 +16,7 @@ from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
 from rotator.engine.accounting import load_keepers
+from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.records import known_in
@@ -124,7 +125,7 @@ def status_from(
     for pat in (record.as_of(now) for record in known.pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         mine = tuple(asked for asked in pending.get(pat.name, ()) if asked.belongs_to(pat))
-        row = _make_row(Matter(pat, rotations.get(pat.name), mine), decision, now, settle)
+        row = _make_row(Matter(pat, rotations.get(pat.name), mine), policy, decision, now, settle)
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
@@ -201,13 +202,16 @@ def find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, n
     return PatState.OK
 
 
-def _make_row(matter: Matter, decision: Decision, now: datetime, settle: timedelta) -> PatStatus:
+def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime, settle: timedelta) -> PatStatus:
     pat, rotation = matter.pat, matter.rotation
-    step = find_next_step(matter, decision, now, settle)
+    step = find_next_step(matter, policy, decision, now, settle)
+    awaited = policy.find_awaited(rotation) if rotation is not None else ()
     state = find_state(pat, rotation, decision, now)
     error = pat.last_failure
     if error is None and state is PatState.BLOCKED:
         error = explain_decision(decision)
+    if error is None and awaited:
+        error = Failure.of(make_awaiting_error(pat.name, awaited))
     return PatStatus(
         name=pat.name,
         account=pat.account,
@@ -220,7 +224,7 @@ def _make_row(matter: Matter, decision: Decision, now: datetime, settle: timedel
         expires_at=pat.valid_to,
         rotate_after=None if pat.all_organizations else decision.rotate_after,
         by_hand=decision.verdict is Verdict.ALERT,
-        revoke_after=rotation.overlap_until if rotation else None,
+        revoke_after=rotation.overlap_until if rotation and not awaited else None,
         next_at=step.at,
         next_action=step.action,
         vault=pat.vault,

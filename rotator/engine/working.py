@@ -141,12 +141,14 @@ class PatWork:
             store_value(held, value, replaced)
             is_dead = held.rotation.has_predecessor and is_predecessor_dead(held)
             confirm_stored(held, self.view, value)
+        is_awaiting = bool(self.run.policy.find_awaited(held.rotation))
+        reason = OutcomeReason.PREDECESSOR_GONE if is_dead else OutcomeReason.HOOK_AWAITED if is_awaiting else None
         outcome = PatOutcome.of(
             OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED,
             held.pat,
             decision=decision,
-            reason=OutcomeReason.PREDECESSOR_GONE if is_dead else None,
-            overlap_until=None if is_dead else held.rotation.overlap_until,
+            reason=reason,
+            overlap_until=held.rotation.overlap_until if reason is None else None,
         )
         self.report.add(outcome)
         self._vaults.note_answer(held.pat)

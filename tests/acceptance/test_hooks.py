@@ -139,6 +139,7 @@ def test_check_of_the_settings_finds_what_cannot_be_called(stage: Stage) -> None
         ({"on": ["secret_stord"]}, 'unknown event "secret_stord", did you mean "secret_stored"?'),
         ({"on": ["hook_failed"]}, "no hook is called about that"),
         ({"secret": {"env": "X"}}, "a command needs none"),
+        ({"required": True, "on": ["pat_revoked"]}, "needs secret_stored in `on`"),
         ({"timeout": "5m"}, "must be 4m at most"),
     ):
         write_section(stage, "hooks", [make_hook(**wrong)])
@@ -154,6 +155,34 @@ def test_daemon_goes_on_with_a_hook_that_cannot_be_called(stage: Stage) -> None:
     (failed,) = [line for line in daemon.read_log() if line["event"] == "hook_failed"]
     assert (failed["hook"], failed["code"]) == ("gone", "hook_unusable")
     assert [call["name"] for call in list_calls(stage)] == [NAME]
+
+
+def test_old_pat_waits_for_a_hook_that_must_succeed_until_a_person_overrules_it(stage: Stage) -> None:
+    """There is no overlap on this stage: without the hook the old PAT would be gone at once."""
+    (stage.folder / "broken").touch()
+    write_section(stage, "hooks", [make_hook(required=True)])
+    run(stage, "once", code=3)
+    old = [pat for pat in stage.world.pats.values() if pat.display_name == NAME and not pat.revoked]
+    assert len(old) == 2 + len(stage.by_people)
+    assert "the hook restart has not succeeded" in run(stage, "status").read()
+    refused = run(stage, "revoke", NAME, "--previous", "--yes", code=1).read()
+    assert "--without-hook --reason TEXT" in refused
+    run(stage, "revoke", NAME, "--previous", "--without-hook", code=2)
+    run(stage, "revoke", NAME, "--previous", "--yes", "--without-hook", "--reason", "by hand")
+    shown = run(stage, "audit", "list", "--event", "hooks_overruled", "--json").output.read_text()
+    assert json.loads(shown)["events"][0]["details"]["reason"] == "by hand"
+    left = [pat for pat in stage.world.pats.values() if pat.display_name == NAME and not pat.revoked]
+    assert len(left) == len(old) - 1
+
+
+def test_old_pat_goes_once_the_hook_has_succeeded(stage: Stage) -> None:
+    write_section(stage, "hooks", [make_hook(required=True)])
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    daemon.wait_for("overlap_released")
+    daemon.wait_for("pat_revoked")
+    assert daemon.stop() == 0
+    events = daemon.list_events()
+    assert events.index("hook_succeeded") < events.index("overlap_released") < events.index("revoke_started")
 
 
 def wait_for_calls(daemon: RunningDaemon, stage: Stage, count: int) -> None:

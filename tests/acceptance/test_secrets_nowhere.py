@@ -13,6 +13,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -409,6 +410,47 @@ def added(path: Path, text: str) -> Iterator[None]:
     path.write_text(before + text, encoding="utf-8")
     yield
     path.write_text(before, encoding="utf-8")
+
+
+HOOK = f"""#!{sys.executable}
+import os, sys
+print(os.environ, sys.stdin.read(), "the value is", {{value!r}}, file=sys.stderr)
+print("x" * 70000, {{value!r}} * 200)
+sys.exit(1)
+"""
+"""A hook that prints all that it is told, and the value that it has read from the vault, again and again."""
+
+
+def test_secrets_are_nowhere_in_what_hooks_are_told_and_print(signed_in: Watch) -> None:
+    """Neither in its environment, which is watched, nor in the audit log; its url and key are secrets of their own."""
+    server = WebhookServer(signed_in.folder / "server.pem")
+    program = signed_in.folder.parent / "bin" / "hook"
+    value = next(iter(signed_in.world.pats.values())).value
+    program.write_text(HOOK.format(value=value), encoding="utf-8")
+    program.chmod(0o755)
+    with server.running():
+        for name, secret in (("call.url", server.url), ("call.key", SIGNING_KEY)):
+            (signed_in.folder / name).write_text(secret, encoding="utf-8")
+            (signed_in.folder / name).chmod(0o600)
+        for name, secret in (("call.url", HOOK_PATH), ("call.key", SIGNING_KEY)):
+            signed_in.plant(RECEIVER, secret)
+            signed_in.homes[name] = {RECEIVER}
+        more = (
+            "hooks:\n"
+            "- {name: loud, on: [secret_stored, pat_revoked], command: [hook]}\n"
+            "- {name: post, on: [secret_stored], url: {file: call.url}, secret: {file: call.key}}\n"
+        )
+        with added(signed_in.sandbox.addresses.config_path, more):
+            signed_in.run("config", "show")
+            signed_in.run("hooks", "test", code=3)
+            signed_in.run("rotate", NAME)
+            server.answers = [500]
+            signed_in.run("once", code=3)
+            _show_everything(signed_in)
+        for request in server.received:
+            signed_in.keep(request.body, "webhook")
+    assert len(server.received) == 2
+    signed_in.check(*ROTATED)
 
 
 def test_secrets_are_nowhere_in_notifications(signed_in: Watch) -> None:

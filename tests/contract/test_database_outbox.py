@@ -12,6 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.delivery import Delivery, Receiver
 from rotator.domain.events.event import Severity
 from rotator.domain.events.rotations import PatVerified, RotationCompleted
+from rotator.domain.hook import HookCall, HookEvent
 from rotator.domain.managed_pat import Failure
 from rotator.domain.notification import Notification, NotificationKind
 from rotator.domain.telling import Cause, Phase, Told
@@ -39,6 +40,22 @@ TOLD = Notification(
     runbook="docs/runbook.md#rotation_blocked",
 )
 DELIVERY = Delivery("ops", "rotation_blocked/denied", "0123", TOLD, NOW, messages=3, repeats=1)
+CALL = HookCall(
+    "restart",
+    7,
+    "0123",
+    HookEvent(
+        event="secret_stored",
+        severity=Severity.INFO,
+        subject="npm-feed",
+        occurred_at=NOW,
+        sequence=7,
+        name="npm-feed",
+        expires_at=NOW + DAY,
+        details={"secret_version": "0a1b", "count": 2, "kept": True, "none": None},
+    ),
+    NOW,
+)
 
 
 def test_receivers_and_deliveries_are_given_back_as_they_were_saved(database: Database) -> None:
@@ -115,17 +132,37 @@ def test_one_of_eight_threads_gets_the_claim(database: Database) -> None:
         assert sum(pool.map(claim, range(8))) == 1
 
 
+def test_calls_of_hooks_are_given_back_as_they_were_saved(database: Database) -> None:
+    """In the order of their events; one about the same event takes the place of the other."""
+    tried = replace(CALL, tries=2, retry_at=NOW + DAY, failure=Failure("x", "y", "z"), set_aside_at=NOW)
+    bare = HookCall("restart", 3, "4567", HookEvent("policy_changed", Severity.INFO, "policy", NOW), NOW)
+    with database.begin() as work:
+        for call in (CALL, bare, replace(CALL, hook="other"), tried):
+            work.outbox.save_call(call)
+    with database.read() as reading:
+        assert reading.outbox.load_calls("restart") == (bare, tried)
+        assert reading.outbox.load_calls("other") == (replace(CALL, hook="other"),)
+    with database.begin() as work:
+        work.outbox.forget_call("restart", 7)
+        work.outbox.forget_call("restart", 8)
+    with database.read() as reading:
+        assert reading.outbox.load_calls("restart") == (bare,)
+
+
 def test_receivers_of_long_ago_are_forgotten_with_what_waits_for_them(database: Database) -> None:
     with database.begin() as work:
         work.outbox.save_receiver(OPS)
         work.outbox.save_receiver(replace(OPS, name="new", cursor_at=NOW + DAY))
         work.outbox.save_delivery(DELIVERY)
         work.outbox.save_delivery(replace(DELIVERY, receiver="new"))
+        for name in ("ops", "new"):
+            work.outbox.save_call(replace(CALL, hook=name))
     with database.begin() as work:
         work.outbox.forget_receivers(NOW + DAY)
     with database.read() as reading:
         assert [found.name for found in reading.outbox.load_receivers()] == ["new"]
         assert (reading.outbox.load_deliveries("ops"), len(reading.outbox.load_deliveries("new"))) == ((), 1)
+        assert (reading.outbox.load_calls("ops"), len(reading.outbox.load_calls("new"))) == ((), 1)
 
 
 def test_events_are_found_by_their_names_in_order(database: Database) -> None:

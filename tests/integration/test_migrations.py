@@ -40,6 +40,7 @@ checkpoint: size head root installation made_at anchors key_id signature peaks
 condition: kind subject since told_at code
 delivery: receiver topic id notification made_at messages repeats sequence tries delivered_at set_aside_at
 heartbeat: holder began_at beat_at work_began_at work_succeeded_at
+hook_call: hook sequence id event made_at tries retry_at set_aside_at failure_code failure_message failure_fix done_at
 job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix
 lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
@@ -56,6 +57,7 @@ rotation: id name account organization display_name scope predecessor_id predece
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
     failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
+    awaited_hooks
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to

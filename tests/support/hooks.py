@@ -14,8 +14,10 @@ class ScriptedHook:
     `fails` says of which events it fails always. `meet` is called before and after it did its work.
     """
 
-    def __init__(self, name: str = "restart", events: tuple[str, ...] = ("secret_stored",)) -> None:
-        self.terms = HookTerms(name, events)
+    def __init__(
+        self, name: str = "restart", events: tuple[str, ...] = ("secret_stored",), *, required: bool = False
+    ) -> None:
+        self.terms = HookTerms(name, events, required)
         self.done: list[tuple[str, HookEvent]] = []
         self.errors: list[HookError | None] = []
         self.fails: Callable[[HookEvent], HookError | None] = lambda _: None

@@ -271,15 +271,15 @@ def test_hint_names_the_end_of_an_overlap_only_when_there_is_one(act: Callable[[
 def test_overlap_is_looked_for_before_anybody_is_asked() -> None:
     world = make_overlapping(hours=1)
     with world.database.read() as reading:
-        check_overlapping(reading, NAME)
+        check_overlapping(world.make_run(), reading, NAME)
     world.advance(hours=25)
     world.run()
     with world.database.read() as reading, pytest.raises(UsageError, match="no previous PAT"):
-        check_overlapping(reading, NAME)
+        check_overlapping(world.make_run(), reading, NAME)
     with world.database.read() as reading, pytest.raises(UsageError, match="no managed PAT"):
-        check_overlapping(reading, "nobody")
+        check_overlapping(world.make_run(), reading, "nobody")
     with world.database.read() as reading, pytest.raises(UsageError, match='"npm-fed", did you mean "npm-feed"'):
-        check_overlapping(reading, "npm-fed")
+        check_overlapping(world.make_run(), reading, "npm-fed")
 
 
 @pytest.mark.parametrize("is_stopped", [True, False])

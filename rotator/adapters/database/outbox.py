@@ -22,7 +22,7 @@ from rotator.domain.telling import Phase
 
 _TIMES = ("made_at", "since", "first_expires_at")
 _EVENT_TIMES = ("occurred_at", "expires_at")
-_CALL = ("hook", "sequence", "id", "made_at", "tries", "retry_at", "set_aside_at")
+_CALL = ("hook", "sequence", "id", "made_at", "tries", "retry_at", "set_aside_at", "done_at")
 _COLUMNS = ("topic", "id", "made_at", "messages", "repeats", "sequence", "tries", "delivered_at", "set_aside_at")
 
 

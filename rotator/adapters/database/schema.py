@@ -42,7 +42,7 @@ from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 28))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 29))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -147,6 +147,7 @@ rotation = Table(
     Column("keeps_predecessor", Boolean, nullable=False, server_default=false()),
     Column("record_id", String(64)),
     Column("location", Text, nullable=False, server_default=""),
+    Column("awaited_hooks", Texts, nullable=False, server_default="[]"),
     Index("rotation_by_record", "record_id", "created_at"),
     Index("rotation_by_location", "location", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
@@ -332,6 +333,7 @@ hook_call = Table(
     Column("failure_code", Text),
     Column("failure_message", Text),
     Column("failure_fix", Text),
+    Column("done_at", Moment),
 )
 
 lifetime_limit = Table(

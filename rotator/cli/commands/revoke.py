@@ -13,19 +13,24 @@ from rotator.errors import UsageError
     epilog=examples(
         "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
+        "rotator revoke npm-feed --previous --without-hook --reason 'restarted by hand'",
         "rotator revoke npm-feed --yes        the same from a script",
     )
 )
 @click.argument("name")
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
+@click.option("--without-hook", is_flag=True, help="With --previous: although a required hook has not succeeded.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reason_option
 @common_options
 @click.pass_obj
-def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
+def revoke(cli: CliContext, name: str, previous: bool, without_hook: bool, yes: bool) -> int:
     """Revoke a PAT now: the one that consumers use, or with --previous the old one of an overlap.
 
     Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one.
+
+    While a required hook has not succeeded, the old PAT stays: --without-hook revokes it all the same, and needs
+    --reason, which the audit log keeps.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import FAILED
@@ -36,17 +41,22 @@ def revoke(cli: CliContext, name: str, previous: bool, yes: bool) -> int:
     from rotator.engine.keeping import check_overlapping, revoke_current, revoke_previous
     from rotator.engine.revoking import is_confirmed
 
+    if without_hook and not (previous and cli.reason):
+        raise UsageError(
+            "--without-hook overrules a hook that must succeed before the old PAT goes",
+            fix=f"Say why: `rotator revoke {name} --previous --without-hook --reason TEXT`.",
+        )
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with run.services.database.read() as reading:
             pat = check_managed(reading, name)
             if previous:
-                check_overlapping(reading, name)
+                check_overlapping(run, reading, name, without_hook=without_hook)
         if not yes and not _is_sure(cli, pat, previous):
             say(cli, "Nothing was revoked.")
             return FAILED
         with stop_on_signals(installation.stop):
-            revoked = revoke_previous(run, name) if previous else revoke_current(run, name)
+            revoked = revoke_previous(run, name, without_hook=without_hook) if previous else revoke_current(run, name)
             confirmed = is_confirmed(run, revoked)
     if cli.as_json:
         which: Which = "previous" if previous else "current"

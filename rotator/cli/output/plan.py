@@ -87,6 +87,10 @@ def _say_reason(action: Action) -> str:
             return f"the overlap of {say_duration(action.rotation.overlap)} is over, the old one can be revoked"
         case ActionReason.EXPIRED if action.rotation is not None:
             return "the old one has expired, so the overlap is over"
+        case ActionReason.HOOK_AWAITED if action.rotation is not None:
+            return (
+                f"rotated; the old one stays valid until a hook succeeds ({', '.join(action.rotation.awaited_hooks)})"
+            )
         case ActionReason.OVERLAPPING if action.retires_at is not None:
             return f"rotated; the old one stays valid until {say_moment(action.retires_at)}"
         case ActionReason.TO_BE_ADOPTED if action.decision is not None and action.decision.rule is not None:

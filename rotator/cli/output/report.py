@@ -72,6 +72,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
     match outcome.kind:
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.PREDECESSOR_GONE:
             return "the old one was no longer valid, so there is no overlap"
+        case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.HOOK_AWAITED:
+            return "the old one stays valid; its overlap begins when a required hook has succeeded"
         case OutcomeKind.ROTATED:
             until = outcome.overlap_until
             return f"the old one stays valid until {say_until(until, now)}" if until else ""

@@ -18,6 +18,8 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.SecretStored,
     rotations.SecretWriteIgnored,
     rotations.OverlapStarted,
+    rotations.OverlapReleased,
+    rotations.HooksOverruled,
     revocations.RevokeStarted,
     revocations.RevocationRequested,
     revocations.RevocationFailed,

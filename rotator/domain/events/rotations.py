@@ -109,6 +109,18 @@ class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_
     overlap_until: datetime
 
 
+class OverlapReleased(Event, name="overlap_released", subject=SubjectKind.MANAGED_PAT):
+    """The hooks that must succeed have succeeded, so the overlap begins now."""
+
+    overlap_until: datetime
+
+
+class HooksOverruled(Event, name="hooks_overruled", subject=SubjectKind.MANAGED_PAT):
+    """A person has the old PAT revoked although these hooks, which must succeed, have not."""
+
+    hooks: str
+
+
 class SecretVersionDisabled(Event, name="secret_version_disabled", subject=SubjectKind.MANAGED_PAT):
     """An older version of the secret is disabled, as the rule asks."""
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import SubjectKind
+from rotator.domain.events.rotations import SecretStored
 from rotator.domain.hook import HookTerms
 from rotator.domain.words import say_did_you_mean
 from rotator.settings.fields import Duration, Section, Text, find_folder
@@ -17,6 +26,7 @@ from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 
 LONGEST_TIMEOUT = timedelta(minutes=4)
+_STORED = SecretStored.type.name
 
 
 def _check_event(name: str) -> str:
@@ -89,6 +99,11 @@ class HookSettings(Section):
         "in base64.",
         examples=[{"credential": "hook-secret"}],
     )
+    required: StrictBool = Field(
+        default=False,
+        description="The overlap of a PAT begins only when this hook has succeeded, called about `secret_stored`. It "
+        "is called until then.",
+    )
     timeout: _Timeout = Field(
         default="30s", validate_default=True, description="After which time it is ended, and has failed. At most 4m."
     )
@@ -99,8 +114,10 @@ class HookSettings(Section):
             raise ValueError("needs a command or a url, and not both")
         if self.secret is not None and self.url is None:
             raise ValueError("has a secret, which signs webhooks only: a command needs none")
+        if self.required and _STORED not in self.on:
+            raise ValueError(f"is required, which needs {_STORED} in `on`: the overlap waits for that call")
         return self
 
     def make_terms(self) -> HookTerms:
         """Return its name, and when it is called."""
-        return HookTerms(self.name, tuple(sorted(set(self.on))))
+        return HookTerms(self.name, tuple(sorted(set(self.on))), self.required)
