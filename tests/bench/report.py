@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tests.bench.daemon import IdleDaemon
 from tests.bench.idle import IdleTiming
 from tests.bench.kinds import Kind
 from tests.bench.planning import InventoryTiming
 from tests.bench.rotating import RotationTiming
 from tests.bench.starting import StartTiming
+from tests.support.ticking import Holding
 
 
 def render_rotations(timings: Sequence[RotationTiming]) -> Iterator[str]:
@@ -41,6 +43,22 @@ def render_inventory(timings: Sequence[InventoryTiming]) -> Iterator[str]:
     yield f"{'':26}{'all rows':>9}{'one row':>13}"
     for timing in timings:
         yield f"{timing.what:<26}{timing.seconds:>7.2f} s{timing.seconds / timing.rows * 1e6:>10.0f} us"
+
+
+def render_idle_daemon(found: IdleDaemon) -> Iterator[str]:
+    """Its memory beside that of its imports, and what an hour takes."""
+    ratio, memory, imports = found.memory / found.imports, found.memory / 1024, found.imports / 1024
+    yield f"{'memory':<26}{memory:>7.1f} MiB, its imports alone {imports:.1f} MiB, ratio {ratio:.2f}"
+    yield f"{'CPU in an hour, at most':<26}{found.cpu:>7.2f} s"
+    yield f"{'wake-ups in an hour':<26}{found.wakeups:>7.0f}"
+
+
+def render_ticks(held: Sequence[Holding]) -> Iterator[str]:
+    """A line for each measurement."""
+    yield f"{'ticks':>8}{'memory':>12}{'objects':>10}{'threads':>9}{'sockets':>9}{'files':>7}"
+    for found in held:
+        sizes = f"{found.memory / 1024:>8.1f} MiB{found.objects:>10}{found.threads:>9}{found.sockets:>9}"
+        yield f"{found.ticks:>8}{sizes}{found.files:>7}"
 
 
 def render_idle(timings: Sequence[IdleTiming]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from tests.support.postgres import PostgresServer
 
 PARALLEL = 8
 """What the sandbox's settings say in azure_devops.max_parallel."""
-_OTHER_USER = "someone.else@contoso.com"
+OTHER_USER = "someone.else@contoso.com"
 _OVERLAP = 1.0
 """Seconds, as the stage sets it: over when the second run starts."""
 
@@ -51,10 +51,10 @@ def measure_rotations(database: str, pats: int, latency: float) -> Iterator[Rota
         managed, others = ([f"{kind}-{number:03}" for number in range(1, pats + 1)] for kind in ("managed", "bare"))
         stage.create_pats(managed, stage.addresses["username"])
         # Somebody else's: to rotator they would be what it watches out for, another writer of its secrets.
-        stage.create_pats(others, _OTHER_USER)
+        stage.create_pats(others, OTHER_USER)
         stage.run("inventory", "adopt", *managed, "--yes")
         stage.slow_down(latency)
-        bare = BareRun(stage, others, _OTHER_USER)
+        bare = BareRun(stage, others, OTHER_USER)
         stage.count_requests()
         for what in ("rotate", "revoke the old", "nothing due"):
             spent = stage.run("once", "--json")

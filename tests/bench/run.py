@@ -22,11 +22,20 @@ def main() -> int:
     options = _read_options()
     # Started as a script: what is ours must be found from the root, as the tests find it.
     sys.path[0] = str(ROOT)
+    from tests.bench.daemon import measure_daemon_rotations, measure_idle_daemon
     from tests.bench.idle import IdleTiming, measure_idle
     from tests.bench.planning import measure_inventory
-    from tests.bench.report import render_idle, render_inventory, render_rotations, render_starts
+    from tests.bench.report import (
+        render_idle,
+        render_idle_daemon,
+        render_inventory,
+        render_rotations,
+        render_starts,
+        render_ticks,
+    )
     from tests.bench.rotating import PARALLEL, RotationTiming, measure_rotations
     from tests.bench.starting import measure_starts
+    from tests.bench.ticking import measure_many_ticks
 
     load = os.getloadavg()[0]
     _tell(f"starting rotator and python, {options.starts} times each")
@@ -44,12 +53,22 @@ def main() -> int:
         for timing in measure_rotations(database, options.pats, options.latency / 1000):
             _tell(f"  {timing.what}: {timing.rotator:.2f} s, bare {timing.bare:.2f} s")
             rotations.append(timing)
+    in_daemon: list[RotationTiming] = []
+    for database in ("SQLite", "PostgreSQL"):
+        _tell(f"rotating {options.pats} PATs in a running daemon on {database}")
+        in_daemon += measure_daemon_rotations(database, options.pats, options.latency / 1000)
+    _tell(f"watching an idle daemon, twice for {options.idle} s")
+    idle_daemon = measure_idle_daemon(options.pats, options.idle)
+    _tell(f"doing {options.ticks} ticks")
+    held = measure_many_ticks(options.ticks)
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": round(load, 2)}
     if options.json:
         document = {
             "schema_version": 1,
             "machine": machine,
-            "rotations": [asdict(timing) for timing in rotations],
+            "rotations": [asdict(timing) for timing in [*rotations, *in_daemon]],
+            "idle_daemon": asdict(idle_daemon),
+            "ticks": [asdict(found) for found in held],
             "starts": [asdict(timing) for timing in starts],
             "inventory": [asdict(timing) for timing in inventory],
             "idle": [asdict(timing) for timing in idle],
@@ -59,6 +78,9 @@ def main() -> int:
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     title = f"{options.pats} PATs on the sandbox, {options.latency} ms latency per request, {PARALLEL} at a time"
     _print_part(title, render_rotations(rotations))
+    _print_part("The same in one tick of a running daemon", render_rotations(in_daemon))
+    _print_part("A daemon that has nothing to rotate", render_idle_daemon(idle_daemon))
+    _print_part("A daemon's jobs without pauses, on real sockets", render_ticks(held))
     _print_part("Start of the command", render_starts(starts))
     _print_part("A run of the daemon's work when nothing is due", render_idle(idle))
     _print_part(f"An inventory of {options.rows} PATs on SQLite", render_inventory(inventory))
@@ -73,6 +95,8 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=10_000, help="how many the large inventory has")
     parser.add_argument("--records", type=int, default=100_000, help="how many a daemon has, none of them due")
     parser.add_argument("--closed", type=int, default=1_000_000, help="how many rotations are in its past")
+    parser.add_argument("--idle", type=int, default=300, help="seconds for which an idle daemon is watched, twice")
+    parser.add_argument("--ticks", type=int, default=10_000, help="how often the jobs of a daemon are done")
     parser.add_argument("--starts", type=int, default=10, help="how often each command is started")
     return parser.parse_args()
 

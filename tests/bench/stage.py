@@ -68,9 +68,37 @@ class Stage:
         """Make the settings name another database than the SQLite file."""
         self._edit("rotator.yaml", "sqlite:///rotator.db", url)
 
-    def sign_in(self) -> None:
-        """Make the database and sign the account in by device code."""
-        self._edit("policy.yaml", "overlap: 5s", "overlap: 1s")
+    @contextmanager
+    def run_daemon(self, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+        """Run the daemon inside, with these settings of `daemon:`. Its log tells each import, too."""
+        path = self.directory / "rotator.yaml"
+        before = path.read_text(encoding="utf-8")
+        lines = "".join(f"  {name}: {value}\n" for name, value in settings.items())
+        path.write_text(f"{before}\ndaemon:\n{lines}" if lines else before, encoding="utf-8")
+        with (self.directory / "daemon.log").open("w", encoding="utf-8") as log:
+            environment = {**_make_environment(), "PYTHONPROFILEIMPORTTIME": "1"}
+            daemon = subprocess.Popen(
+                [COMMAND, "daemon"],
+                cwd=self.directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                text=True,
+            )
+            try:
+                yield daemon
+            finally:
+                daemon.terminate()
+                daemon.wait(PATIENCE)
+                path.write_text(before, encoding="utf-8")
+
+    def read_daemon_log(self) -> str:
+        """What the last daemon has said."""
+        return (self.directory / "daemon.log").read_text(encoding="utf-8")
+
+    def sign_in(self, overlap: int = 1) -> None:
+        """Make the database and sign the account in by device code; an overlap lasts so many seconds."""
+        self._edit("policy.yaml", "overlap: 5s", f"overlap: {overlap}s")
         self.run("db", "upgrade")
         login = subprocess.Popen(
             [COMMAND, "login", self.addresses["account"], "--device-code", "--json"],
@@ -163,6 +191,12 @@ def open_stage(directory: Path) -> Iterator[Stage]:
     finally:
         sandbox.terminate()
         sandbox.communicate(timeout=PATIENCE)
+
+
+def read_cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[-1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _make_environment() -> dict[str, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.bench.stage import COMMAND
 
+_BARE_CLICK = "import click\n@click.group()\ndef main(): pass\nmain(['--help'])"
+
 
 @dataclass(frozen=True)
 class StartTiming:
@@ -25,6 +27,7 @@ def measure_starts(times: int) -> list[StartTiming]:
     """Both commands by turns, so that a busy moment of the machine meets both."""
     commands: dict[str, list[str | Path]] = {
         "python -c pass": [sys.executable, "-c", "pass"],
+        "bare click --help": [sys.executable, "-c", _BARE_CLICK],
         "rotator --help": [COMMAND, "--help"],
     }
     taken: dict[str, list[float]] = {name: [] for name in commands}
