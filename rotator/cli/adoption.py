@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import click
-
-from rotator.cli.console import clean, confirm, print_json, progress, say
+from rotator.cli.console import clean, confirm, echo, print_json, progress, say
 from rotator.cli.context import CliContext
 from rotator.cli.exit_codes import FAILED, find_code_of_errors
 from rotator.cli.output.inventory import render_adoption, render_refusals
@@ -86,9 +84,9 @@ def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str
         say(cli, line)
     if not cli.as_json:
         for error in plan.errors:
-            click.echo(clean(f"error: {error.message}"), err=True)
+            echo(clean(f"error: {error.message}"), err=True)
             if error.fix:
-                click.echo(clean(f"    fix: {error.fix}"), err=True)
+                echo(clean(f"    fix: {error.fix}"), err=True)
 
 
 def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:

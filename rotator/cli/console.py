@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -14,19 +15,27 @@ from dataclasses import dataclass
 
 import click
 
-from rotator.cli.context import CliContext, has_colour
+from rotator.cli.context import CliContext, has_colour, is_terminal
 
 _GAP = "  "
-_LEAST_WIDTH = 8
+_KEPT_SPACE = "\0"
+_COMMAND = re.compile(r"`[^`]*`")
+_PART = re.compile(r"\S+(?: \S+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Only those that `fold` give way, over several lines, when a row is too wide."""
+    """A column of a table, and how it gives way on a terminal that is too narrow for a row.
+
+    A name is cut, and ends in `…`; prose (`wraps`) goes on in the next line, between words. One that `may_go` is left
+    out where it says the same in every row. What is `fixed` never gives way.
+    """
 
     title: str
-    fold: bool = False
+    fixed: bool = False
+    wraps: bool = False
+    may_go: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,16 +52,22 @@ def print_json(document: Mapping[str, object], *, in_one_line: bool = False) -> 
     sys.stdout.flush()
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print lines on stdout or stderr, folded where people see them in a width."""
+    width = find_width(sys.stderr if err else sys.stdout)
+    click.echo(text if width is None else fold(text, width), err=err)
+
+
 def say(cli: CliContext, text: str = "") -> None:
     """Print a line of the answer on stdout; nothing with --json, whose one document is the answer."""
     if not cli.as_json:
-        click.echo(text)
+        echo(text)
 
 
 def note(cli: CliContext, text: str) -> None:
     """Print a remark on stderr; nothing with --quiet."""
     if not cli.quiet:
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def note_warnings(cli: CliContext, warnings: Iterable[str]) -> None:
@@ -71,23 +86,59 @@ def paint(text: str, colour: str | None) -> str:
     return click.style(text, fg=colour) if colour and has_colour(sys.stdout) else text
 
 
-def print_table(cli: CliContext, columns: Sequence[Column | str], rows: Sequence[Sequence[Cell | str]]) -> None:
-    """A table on stdout within the terminal's width, 80 columns where there is none. Nothing is cut off."""
+def print_table(cli: CliContext, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]]) -> None:
+    """A table on stdout: one line for each row, or within the width of the terminal where there is one."""
     if cli.as_json:
         return
-    heads = [column if isinstance(column, Column) else Column(column) for column in columns]
     cells = [[_make_cell(cell) for cell in row] for row in rows]
-    widths = _fit([head.title for head in heads], cells, [head.fold for head in heads], _terminal_width())
-    lines = [_render_row([Cell(head.title.upper()) for head in heads], widths)]
-    lines += [_render_row(row, widths) for row in cells]
-    click.echo("\n".join(lines))
+    width = find_width(sys.stdout)
+    if width is not None:
+        _print_within_width(columns, cells, width)
+        return
+    titles = [column.title.upper() for column in columns]
+    widths = [max(_width(text) for text in texts) for texts in zip(titles, *_list_texts(cells), strict=True)]
+    for texts in (titles, *_list_texts(cells)):
+        padded = [text + " " * (width - _width(text)) for text, width in zip(texts, widths, strict=True)]
+        click.echo(_GAP.join(padded).rstrip())
 
 
-def wrap(text: str, indent: str = "") -> str:
-    """A paragraph in lines of at most 78 columns; words are never broken, so that addresses can be copied."""
-    return textwrap.fill(
-        clean(text), 78, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+def find_width(stream: object) -> int | None:
+    """The columns that people see of this stream: COLUMNS, else those of the terminal; None where there is none."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    return shutil.get_terminal_size((80, 24)).columns or 80 if is_terminal(stream) else None
+
+
+def fold(text: str, width: int) -> str:
+    """The lines of the text in at most that width where that can be, each going on under itself with an indent.
+
+    Words are never broken, nor, where they fit into a line, commands in backticks and the parts of a line that two
+    spaces set apart: what is to be copied stays whole.
+    """
+    return "\n".join(_fold_line(line, width) for line in text.split("\n"))
+
+
+def _fold_line(line: str, width: int) -> str:
+    if _width(line) <= width:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+
+    def keep(found: re.Match[str]) -> str:
+        part = found.group()
+        return part.replace(" ", _KEPT_SPACE) if len(part) <= width - len(indent) else part
+
+    kept = _COMMAND.sub(keep, _PART.sub(keep, line) if _GAP in line.strip() else line)
+    folded = textwrap.fill(
+        kept,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        expand_tabs=False,
     )
+    return folded.replace(_KEPT_SPACE, " ")
 
 
 def confirm(cli: CliContext, question: str) -> bool:
@@ -120,47 +171,32 @@ def _width(text: str) -> int:
     )
 
 
-def _terminal_width() -> int:
-    return shutil.get_terminal_size((80, 24)).columns or 80
+def _list_texts(cells: list[list[Cell]]) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in cells]
 
 
-def _fit(titles: list[str], rows: list[list[Cell]], folds: list[bool], available: int) -> list[int]:
-    """The columns' widths: what they need, the widest of those that fold made narrower until all fits."""
-    widths = [max([_width(title), *(_width(row[place].text) for row in rows)]) for place, title in enumerate(titles)]
-    least = [max(_LEAST_WIDTH, _width(title)) for title in titles]
-    room = available - len(_GAP) * (len(titles) - 1)
-    while sum(widths) > room:
-        able = [place for place, fold in enumerate(folds) if fold and widths[place] > least[place]]
-        if not able:
-            break
-        widths[max(able, key=lambda place: widths[place])] -= 1
-    return widths
+def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], width: int) -> None:
+    """The table as the library for terminals draws it, which is loaded only for this."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    gone = [place for place, column in enumerate(columns) if column.may_go and _is_same(place, cells)]
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="")
+    shown = [(place, column) for place, column in enumerate(columns) if place not in gone]
+    for _, column in shown:
+        table.add_column(column.title.upper(), no_wrap=column.fixed)
+    for row in cells:
+        texts = [
+            Text(row[place].text, style=row[place].colour or "", no_wrap=not column.wraps, overflow="ellipsis")
+            for place, column in shown
+        ]
+        table.add_row(*texts)
+    console = Console(width=width, highlight=False, no_color=not has_colour(sys.stdout))
+    for place in gone:
+        console.print(Text(f"{columns[place].title}: {cells[0][place].text}"), soft_wrap=True)
+    console.print(table)
 
 
-def _render_row(row: list[Cell], widths: list[int]) -> str:
-    folded = [_fold(cell.text, width) for cell, width in zip(row, widths, strict=True)]
-    lines = []
-    for number in range(max(map(len, folded))):
-        parts = []
-        for cell, pieces, width in zip(row, folded, widths, strict=True):
-            piece = pieces[number] if number < len(pieces) else ""
-            parts.append(paint(piece, cell.colour) + " " * (width - _width(piece)))
-        lines.append(_GAP.join(parts).rstrip())
-    return "\n".join(lines)
-
-
-def _fold(text: str, width: int) -> list[str]:
-    """The text in pieces of at most that width, broken after spaces, hyphens and the like where it can be."""
-    if _width(text) <= width:
-        return [text]
-    pieces, piece = [], ""
-    for word in re.findall(r"[^ ,/_.-]*[ ,/_.-]?", text):
-        if _width(piece + word.rstrip()) > width and piece:
-            pieces.append(piece.rstrip())
-            piece = ""
-        piece += word
-        while _width(piece.rstrip()) > width:
-            end = next(end for end in range(len(piece), 0, -1) if _width(piece[:end]) <= width)
-            pieces.append(piece[:end])
-            piece = piece[end:]
-    return [*pieces, piece.rstrip()] if piece.rstrip() or not pieces else pieces
+def _is_same(place: int, cells: list[list[Cell]]) -> bool:
+    return len(cells) > 1 and len({row[place].text for row in cells}) == 1

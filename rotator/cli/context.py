@@ -135,7 +135,12 @@ _OPTIONS = (
 )
 
 
+def is_terminal(stream: object) -> bool:
+    """Whether this stream shows people what is written to it."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())
+
+
 def has_colour(stream: object) -> bool:
     """Whether colours may go to this stream: a terminal, and no NO_COLOR."""
-    isatty = getattr(stream, "isatty", None)
-    return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-import textwrap
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from rotator.cli.console import paint, print_json, progress, say, wrap
+from rotator.cli.console import fold, paint, print_json, progress, say
 from rotator.cli.context import CliContext
-from rotator.cli.demo_stage import Stage, make_failure
+from rotator.cli.demo_stage import Stage, find_demo_width, make_failure
 from rotator.documents.sandbox import make_demo_document
 from rotator.domain.secret_value import SecretValue
 
@@ -65,7 +64,7 @@ def run_demo(cli: CliContext) -> None:
 def tell(cli: CliContext, text: str) -> None:
     """Print a paragraph of the story."""
     say(cli)
-    say(cli, wrap(text))
+    say(cli, fold(text, find_demo_width()))
 
 
 def note_start(cli: CliContext, command: str) -> None:
@@ -219,12 +218,7 @@ class Story:
         tell(self._cli, text)
 
     def _show(self, line: str) -> None:
-        # Fold long lines as a terminal would, but between words, and indent them.
-        indent = " " * (len(line) - len(line.lstrip()) + 4)
-        say(
-            self._cli,
-            textwrap.fill(line, 80, subsequent_indent=indent, break_on_hyphens=False) if len(line) > 80 else line,
-        )
+        say(self._cli, fold(line, find_demo_width()))
 
     def _run(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> int:
         note_start(self._cli, f"rotator {' '.join(arguments)}")

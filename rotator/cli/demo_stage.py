@@ -17,12 +17,18 @@ from typing import IO, Self
 
 import requests
 
+from rotator.cli.console import find_width
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
 from rotator.wiring.children import start_own_command
 
 PATIENCE = 60.0
 """The seconds that a command may take before the demo ends it."""
+
+
+def find_demo_width() -> int:
+    """Return the columns that the demo and its commands have: those of the terminal, else 80."""
+    return find_width(sys.stdout) or 80
 
 
 def make_failure(what: str) -> RotatorError:
@@ -211,7 +217,7 @@ def _as_list(value: object) -> list[dict[str, object]]:
 def _make_environment() -> dict[str, str]:
     """Return our environment without the caller's settings: the demo must never reach a real organization."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ROTATOR_")}
-    return {**kept, "ROTATOR_CONFIG": "rotator.yaml", "COLUMNS": "80", "PYTHONSAFEPATH": "1"}
+    return {**kept, "ROTATOR_CONFIG": "rotator.yaml", "COLUMNS": str(find_demo_width()), "PYTHONSAFEPATH": "1"}
 
 
 def _output(process: subprocess.Popen[str]) -> IO[str]:

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import click
 
-from rotator.cli.console import clean, print_json
+from rotator.cli.console import clean, echo, print_json
 from rotator.cli.context import CliContext
 from rotator.cli.streams import OutputError, report_unwritten
 from rotator.documents.document import make_error_document
@@ -28,9 +28,9 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
             said = problem if _PLACE.match(problem) else f"error: {problem}"
             click.echo("\n".join(map(clean, said.splitlines())), err=True)
     else:
-        click.echo(f"error: {clean(error.message)}", err=True)
+        echo(f"error: {clean(error.message)}", err=True)
     if error.fix:
-        click.echo(f"fix: {clean(error.fix)}", err=True)
+        echo(f"fix: {clean(error.fix)}", err=True)
 
 
 def _is_printed(code: str, message: str, fix: str) -> bool:
@@ -53,8 +53,8 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)  # the help, whole
         return
-    click.echo(f"error: {error.format_message()}", err=True)
-    click.echo(f"fix: {fix}", err=True)
+    echo(f"error: {error.format_message()}", err=True)
+    echo(f"fix: {fix}", err=True)
 
 
 def watch_for_bugs(cli: CliContext) -> None:
@@ -65,14 +65,14 @@ def watch_for_bugs(cli: CliContext) -> None:
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             return
         where = _find_place(trace)
         message = f"a bug in rotator: {kind.__name__} at {where}"
         fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
         if cli.as_json:
             _is_printed("internal", message, fix)
-        click.echo(f"error: {message}\nfix: {fix}", err=True)
+        echo(f"error: {message}\nfix: {fix}", err=True)
         if cli.verbosity:
             import traceback
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import click
-
-from rotator.cli.console import note, print_json, progress, say
+from rotator.cli.console import echo, note, print_json, progress, say
 from rotator.cli.context import CliContext
 from rotator.cli.output.report import render_done, render_failures, render_standing
 from rotator.cli.stopping import stop_on_signals
@@ -61,7 +59,7 @@ def print_lines(cli: CliContext, report: RunReport, done: list[str], *, otherwis
         for line in done or ([] if failures or report.is_stopped else [otherwise]):
             say(cli, line)
     for line in failures:
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def note_stop(cli: CliContext, report: RunReport) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import termios
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.console import Cell, Column, clean, print_table, say
+from rotator.cli.console import Cell, Column, clean, fold, print_table, say
 from rotator.cli.context import CliContext, examples
 from rotator.cli.output.words import say_in
 from rotator.documents.document import write_moment
@@ -14,24 +17,90 @@ from rotator.documents.document import write_moment
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
 
 
-def test_table_folds_only_what_may_fold_when_it_is_too_wide(capsys: pytest.CaptureFixture[str]) -> None:
-    name, fixed = "a-" * 60 + "漢字", "0123456789" * 3
-    print_table(CliContext(), [Column("name", fold=True), "id", Column("note", fold=True)], [[name, fixed, "one two"]])
+COLUMNS = [Column("name"), Column("id", fixed=True), Column("scopes", wraps=True), Column("place", may_go=True)]
+NAME, ID, SCOPES = "a-" * 60 + "漢字", "0123456789" * 3, "vso.build_execute vso.code_write vso.packaging"
+
+
+def test_table_has_a_line_for_each_row_where_no_width_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """What searches the output finds a whole row."""
+    print_table(CliContext(), COLUMNS, [[NAME, ID, SCOPES, "here"], ["b", "1", "", "here"]])
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "ID", "SCOPES", "PLACE"]
+    assert first.split("  ") == [NAME, ID, SCOPES, "here"]
+    assert second.split() == ["b", "1", "here"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_table_on_a_terminal_cuts_names_and_breaks_prose_between_words(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(CliContext(), COLUMNS, [[NAME, ID, SCOPES, "here"], ["b", "1", "", "there"]])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["NAME", "ID", "NOTE"]
-    assert max(map(len, lines)) <= 80
-    assert sum(fixed in line for line in lines) == 1
-    assert "".join(line.split()[0] for line in lines[1:]).replace(fixed, "") == name
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0][-1] for line in lines if line.startswith("a-")] == ["…"]
+    assert sum(ID in line for line in lines) == 1
+    assert all(sum(scope in line.split() for line in lines) == 1 for scope in SCOPES.split())
+
+
+def test_column_that_is_the_same_in_every_row_is_said_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(CliContext(), COLUMNS, [["a", "1", "x", "here"], ["b", "1", "x", "here"]])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["place:", "here"], ["NAME", "ID", "SCOPES"], ["a", "1", "x"], ["b", "1", "x"]]
+
+
+def test_real_terminal_has_its_width_and_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "__stdout__", terminal)
+        print_table(CliContext(), [Column("name"), Column("state", fixed=True)], [["n" * 60, Cell("no", "red")]])
+        terminal.flush()
+        lines = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+    assert "\x1b[31mno" in lines[1]
+    assert "n" * 30 + "…" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("short", ["short"]),
+        ("one two three four five six seven", ["one two three four five", "    six seven"]),
+        ("x" * 40, ["x" * 40]),
+    ],
+)
+def test_line_goes_on_under_itself_between_words(text: str, folded: list[str]) -> None:
+    assert fold(text, 25).split("\n") == folded
+
+
+def test_what_is_to_be_copied_stays_whole() -> None:
+    assert fold("~ npm  contoso  5d left -> 30d  (rule ci)", 29).split("\n") == [
+        "~ npm  contoso",
+        "    5d left -> 30d  (rule ci)",
+    ]
+    assert fold("fix: run `rotator login build-bot` now, please", 33).split("\n") == [
+        "fix: run",
+        "    `rotator login build-bot`",
+        "    now, please",
+    ]
 
 
 def test_table_is_plain_and_cannot_steer_when_it_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(CliContext(), ["state"], [[Cell("ok", "green")], ["\x1b[31mred\nrow"]])
+    print_table(CliContext(), [Column("state")], [[Cell("ok", "green")], ["\x1b[31mred\nrow"]])
     assert capsys.readouterr().out.splitlines() == ["STATE", "ok", "\\x1b[31mred\\nrow"]
 
 
 def test_text_is_silent_when_one_json_document_is_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     say(CliContext(as_json=True), "text")
-    print_table(CliContext(as_json=True), ["a"], [["b"]])
+    print_table(CliContext(as_json=True), [Column("a")], [["b"]])
     assert capsys.readouterr().out == ""
 
 

@@ -6,13 +6,21 @@ from datetime import datetime
 
 import click
 
-from rotator.cli.console import Cell, Column, print_json, print_table, say, wrap
+from rotator.cli.console import Cell, Column, clean, print_json, print_table, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.output.words import drop_account, say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_accounts_document
 from rotator.engine.signing_in import AccountView, SignInRisk
 from rotator.wiring.sign_ins import view_accounts
+
+COLUMNS = (
+    Column("account"),
+    Column("user"),
+    Column("signed in", fixed=True),
+    Column("refreshed", fixed=True),
+    Column("ends", fixed=True),
+)
 
 
 @click.command(epilog=examples("rotator accounts", "rotator accounts --json"))
@@ -28,23 +36,16 @@ def accounts(cli: CliContext) -> None:
     if cli.as_json:
         print_json(make_accounts_document(views, now))
         return
-    columns: list[Column | str] = [
-        Column("account", fold=True),
-        Column("user", fold=True),
-        "signed in",
-        "refreshed",
-        "ends",
-    ]
-    print_table(cli, columns, [make_row(view, now) for view in views])
+    print_table(cli, COLUMNS, [make_row(view, now) for view in views])
     for view in views:
         if view.sight.refusal is not None:
             say(cli)
-            say(cli, wrap(f"{view.account.name}: {drop_account(view.sight.refusal.message, view.account.name)}"))
-            say(cli, wrap(f"    fix: {view.sight.refusal.fix}"))
+            say(cli, clean(f"{view.account.name}: {drop_account(view.sight.refusal.message, view.account.name)}"))
+            say(cli, clean(f"    fix: {view.sight.refusal.fix}"))
             continue
         for risk in view.risks:
             say(cli)
-            say(cli, wrap(f"{view.account.name}: {say_risk(risk, view)}"))
+            say(cli, clean(f"{view.account.name}: {say_risk(risk, view)}"))
 
 
 def make_row(view: AccountView, now: datetime) -> list[Cell | str]:

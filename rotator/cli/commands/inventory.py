@@ -289,7 +289,7 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     that is gone, the next run writes the previous value back. PATs that were never rotated are in no vault: adopt
     them again.
     """
-    from rotator.cli.console import print_json, progress, say
+    from rotator.cli.console import echo, print_json, progress, say
     from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
@@ -308,7 +308,7 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
         say(cli, render_rebuilt(item))
     if not cli.as_json:
         for line in render_unbuilt(plan):
-            click.echo(line, err=True)
+            echo(line, err=True)
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} unchanged.")
     return find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))

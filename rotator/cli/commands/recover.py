@@ -90,7 +90,7 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
 
 
 def _show(cli: CliContext, run: RunContext) -> int:
-    from rotator.cli.console import print_json, progress, say
+    from rotator.cli.console import echo, print_json, progress, say
     from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.recovery import render_down, render_recovery_plan
     from rotator.documents.recovery import make_recovery_plan_document
@@ -102,7 +102,7 @@ def _show(cli: CliContext, run: RunContext) -> int:
         print_json(make_recovery_plan_document(plan))
     else:
         for line in render_down(plan.found):
-            click.echo(line, err=True)
+            echo(line, err=True)
     for line in render_recovery_plan(plan):
         say(cli, line)
     if plan.is_empty:

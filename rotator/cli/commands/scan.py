@@ -51,18 +51,18 @@ def scan(cli: CliContext) -> int:
 
 
 def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
-    from rotator.cli.console import clean, print_table, say
+    from rotator.cli.console import clean, echo, print_table, say
     from rotator.cli.output.scan import COLUMNS, list_scan_rows, render_scan_summary
     from rotator.cli.output.words import drop_account
 
     if report.entries:
         print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
     for account, organization, error in report.errors:
-        click.echo(
+        echo(
             clean(f"{account}/{organization} could not be looked at: {drop_account(error.message, account)}"), err=True
         )
         if error.fix:
-            click.echo(clean(f"    fix: {error.fix}"), err=True)
+            echo(clean(f"    fix: {error.fix}"), err=True)
     if report.entries or not report.errors:
         for line in render_scan_summary(report, now):
             say(cli, line)

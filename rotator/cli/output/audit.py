@@ -13,7 +13,13 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.log_checking import LogSummary
 
-COLUMNS = ("#", "time", "event", Column("subject", fold=True), "outcome")
+COLUMNS = (
+    Column("#", fixed=True),
+    Column("time", fixed=True),
+    Column("event", fixed=True),
+    Column("subject"),
+    Column("outcome", fixed=True),
+)
 _FIELDS = tuple(AuditEventDocument.__annotations__)
 
 

@@ -20,12 +20,12 @@ from rotator.engine.explaining import explain_refusal, explain_sight
 from rotator.engine.proposing import Proposal
 
 COLUMNS = (
-    Column("name", fold=True),
-    Column("organization", fold=True),
-    Column("display name", fold=True),
-    Column("secret", fold=True),
-    "expires",
-    "state",
+    Column("name"),
+    Column("organization", may_go=True),
+    Column("display name"),
+    Column("secret"),
+    Column("expires", fixed=True),
+    Column("state", fixed=True),
 )
 NO_PAT = "not created yet"
 """In place of what only a PAT has, while the first one is still to be made."""

@@ -13,11 +13,11 @@ from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
 
 COLUMNS = (
-    Column("display name", fold=True),
-    Column("organization", fold=True),
-    Column("scopes", fold=True),
-    "expires",
-    Column("state", fold=True),
+    Column("display name"),
+    Column("organization", may_go=True),
+    Column("scopes", wraps=True),
+    Column("expires", fixed=True),
+    Column("state", wraps=True),
 )
 
 

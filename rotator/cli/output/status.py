@@ -16,7 +16,13 @@ from rotator.domain.words import say_moment
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
 
-COLUMNS = (Column("name", fold=True), Column("organization", fold=True), "state", "expires", "next")
+COLUMNS = (
+    Column("name"),
+    Column("organization", may_go=True),
+    Column("state", fixed=True),
+    Column("expires", fixed=True),
+    Column("next", fixed=True),
+)
 
 
 _NEXT = {
