@@ -6,11 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
+
+from rotator.cli.selection import Selection
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -26,6 +28,8 @@ class CliContext:
     quiet: bool = False
     verbosity: int = 0
     no_input: bool = False
+    selection: Selection = field(default_factory=Selection)
+    """Which PATs to show, for commands that show many."""
     reason: str | None = None
     """Why a person does it (`--reason`), without anything that looks like a secret."""
 

@@ -11,6 +11,7 @@ from rotator.documents.document import (
     Document,
     FailureDocument,
     Moment,
+    make_failure_document,
     make_failure_or_none,
     write_moment,
     write_moment_or_none,
@@ -20,6 +21,7 @@ from rotator.documents.revocation import PendingRevocationDocument, make_pending
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.errors import RotatorError
 
 Change = Literal["paused", "resumed", "renamed", "forgotten"]
 """What a command did to a record."""
@@ -71,10 +73,11 @@ class InventoryEntryDocument(Document):
 
 
 class InventoryChangeDocument(Document):
-    """What a command did to a record."""
+    """What a command did to records."""
 
     change: Annotated[Change, "What was done."]
-    pat: Annotated[RecordDocument, "The record as it is now, or was when it was forgotten."]
+    pats: Annotated[list[RecordDocument], "The records as they are now, or were when they were forgotten."]
+    errors: Annotated[list[FailureDocument], "Why others could not be changed."]
     old_name: Annotated[str | None, "Its name before it was renamed. Null: it was not."]
 
 
@@ -132,8 +135,13 @@ def make_inventory_entry_document(
 
 
 def make_inventory_change_document(
-    change: Change, pat: ManagedPat, old_name: str | None = None
+    change: Change, pats: Iterable[ManagedPat], errors: Iterable[RotatorError], old_name: str | None = None
 ) -> InventoryChangeDocument:
-    """Say what was done to a record."""
-    document = make_record_document(pat)
-    return {"schema_version": SCHEMA_VERSION, "change": change, "pat": document, "old_name": old_name}
+    """Say what was done to which records."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "change": change,
+        "pats": [make_record_document(pat) for pat in pats],
+        "errors": [make_failure_document(error) for error in errors],
+        "old_name": old_name,
+    }

@@ -323,8 +323,8 @@ def test_pat_has_another_name_when_it_was_renamed(signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed", "docs-site")
     assert signed_in("inventory", "rename", "npm-feed", "docs-site").returncode == 2
     renamed = _read(signed_in("inventory", "rename", "npm-feed", "feed", "--reason", "ticket 7", "--json"))
-    assert (renamed["change"], renamed["old_name"], renamed["pat"]["name"]) == ("renamed", "npm-feed", "feed")
-    assert renamed["pat"]["secret_name"] == "contoso-npm-feed"
+    assert (renamed["change"], renamed["old_name"], renamed["pats"][0]["name"]) == ("renamed", "npm-feed", "feed")
+    assert renamed["pats"][0]["secret_name"] == "contoso-npm-feed"
     assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"feed"}
 
 

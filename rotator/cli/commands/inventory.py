@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples, reason_option
-from rotator.domain.managed_pat import ManagedPat
+from rotator.cli.selecting import print_csv, print_names, selection_options
+from rotator.cli.selection import Form, expand
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.engine.context import RunContext
-from rotator.errors import UsageError
+from rotator.errors import RotatorError, UsageError
 
 if TYPE_CHECKING:
     from rotator.documents.inventory import Change
@@ -30,28 +32,41 @@ def inventory() -> None:
 
 
 @inventory.command(
-    "list", epilog=examples("rotator inventory list", "rotator inventory list --json    all fields, for scripts")
+    "list",
+    epilog=examples(
+        "rotator inventory list",
+        "rotator inventory list 'team01*' --state blocked -o name    for xargs",
+        "rotator inventory list -o wide    scopes, vault and ids too; --json for all fields",
+    ),
 )
+@selection_options([*(state.value for state in ManagedPatState), "blocked"])
 @common_options
 @click.pass_obj
 def list_records(cli: CliContext) -> int:
     """List the PATs under management."""
     from rotator.cli.console import print_json, print_table, say
-    from rotator.cli.output.inventory import COLUMNS, list_record_rows
-    from rotator.cli.output.plan import NO_PATS
+    from rotator.cli.output.inventory import COLUMNS, WIDE_COLUMNS, describe_record, list_record_rows, list_wide_rows
+    from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_document
     from rotator.engine.status import load_effective
 
     with open_installation(cli) as installation:
         now = installation.clock.now()
-        records = load_effective(installation.database, installation.policy, now)
+        every = load_effective(installation.database, installation.policy, now)
+    records = cli.selection.choose(every, describe_record, now)
     if cli.as_json:
         print_json(make_inventory_document(records))
+    elif cli.selection.form is Form.NAME:
+        print_names(pat.name for pat in records)
+    elif cli.selection.form is Form.CSV:
+        print_csv(make_inventory_document(records)["pats"])
+    elif records and cli.selection.form is Form.WIDE:
+        print_table(cli, WIDE_COLUMNS, list(list_wide_rows(records, now)))
     elif records:
         print_table(cli, COLUMNS, list(list_record_rows(records, now)))
     else:
-        say(cli, NO_PATS)
+        say(cli, NONE_CHOSEN if every else NO_PATS)
     return 0
 
 
@@ -160,28 +175,31 @@ def adopt(
     )
 
 
-@inventory.command(short_help="Keep a PAT but stop rotating it.", epilog=examples("rotator inventory pause npm-feed"))
-@click.argument("name")
+@inventory.command(
+    short_help="Keep PATs but stop rotating them.",
+    epilog=examples("rotator inventory pause npm-feed", "rotator inventory pause 'team01*' --reason 'moving house'"),
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @reason_option
 @common_options
 @click.pass_obj
-def pause(cli: CliContext, name: str) -> int:
-    """Keep a PAT but stop rotating it; a rotation in progress is still finished."""
+def pause(cli: CliContext, names: tuple[str, ...]) -> int:
+    """Keep these PATs but stop rotating them; a rotation in progress is still finished. A NAME may be a glob."""
     from rotator.engine.keeping import pause as apply
 
-    return _change(cli, name, apply, "paused", f"`rotator inventory resume {name}` rotates it again.")
+    return _change(cli, names, apply, "paused", "`rotator inventory resume {name}` rotates it again.")
 
 
-@inventory.command(epilog=examples("rotator inventory resume npm-feed"))
-@click.argument("name")
+@inventory.command(epilog=examples("rotator inventory resume npm-feed", "rotator inventory resume 'team01*'"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @reason_option
 @common_options
 @click.pass_obj
-def resume(cli: CliContext, name: str) -> int:
-    """Rotate a PAT again, and forget what failed before."""
+def resume(cli: CliContext, names: tuple[str, ...]) -> int:
+    """Rotate these PATs again, and forget what failed before. A NAME may be a glob."""
     from rotator.engine.keeping import resume as apply
 
-    return _change(cli, name, apply, "resumed", "`rotator plan` shows when it is due.")
+    return _change(cli, names, apply, "resumed", "`rotator plan` shows when it is due.")
 
 
 @inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))
@@ -195,28 +213,33 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
     from rotator.engine.keeping import rename as apply
 
     after = f"It was {name}; its secret keeps its name."
-    return _change(cli, name, lambda run, old: apply(run, old, new_name), "renamed", after)
+    return _change(cli, (name,), lambda run, old: apply(run, old, new_name), "renamed", after)
 
 
 @inventory.command(
-    epilog=examples("rotator inventory forget npm-feed", "rotator inventory forget npm-feed --yes    do not ask")
+    epilog=examples("rotator inventory forget npm-feed", "rotator inventory forget 'team01*' --yes    do not ask")
 )
-@click.argument("name")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reason_option
 @common_options
 @click.pass_obj
-def forget(cli: CliContext, name: str, yes: bool) -> int:
-    """Remove a PAT from the inventory. Server and vault stay as they are: the PAT lives until it expires."""
+def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
+    """Remove PATs from the inventory. Server and vault stay as they are: the PATs live until they expire.
+
+    A NAME may be a glob.
+    """
     from rotator.cli.console import confirm, say
-    from rotator.cli.exit_codes import FAILED
     from rotator.engine.keeping import forget as apply
 
-    question = f"Forget {name}? It will no longer be rotated, and will expire."
-    if cli.may_ask and not yes and not confirm(cli, question):
+    def ask(found: tuple[str, ...]) -> bool:
+        verb = "It will no longer be rotated, and" if len(found) == 1 else "They will no longer be rotated, and"
+        if yes or not cli.may_ask or confirm(cli, f"Forget {', '.join(found)}? {verb} will expire."):
+            return True
         say(cli, "Nothing was forgotten.")
-        return FAILED
-    return _change(cli, name, apply, "forgotten", "`rotator inventory adopt` brings it back.")
+        return False
+
+    return _change(cli, names, apply, "forgotten", "`rotator inventory adopt` brings it back.", ask)
 
 
 @inventory.command(
@@ -256,19 +279,41 @@ def forget_limits(cli: CliContext, account: str | None, organization: str | None
 
 
 def _change(
-    cli: CliContext, name: str, apply: Callable[[RunContext, str], ManagedPat], change: Change, after: str
+    cli: CliContext,
+    patterns: tuple[str, ...],
+    apply: Callable[[RunContext, str], ManagedPat],
+    change: Change,
+    after: str,
+    is_sure: Callable[[tuple[str, ...]], bool] = lambda _: True,
 ) -> int:
-    from rotator.cli.console import print_json, say
+    """Change each record that is meant; the others go on when one cannot be changed."""
+    from rotator.cli.console import clean, echo, print_json, say
+    from rotator.cli.exit_codes import FAILED, find_code_of_errors
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_change_document
 
+    changed: list[ManagedPat] = []
+    errors: list[RotatorError] = []
     with open_installation(cli) as installation:
-        pat = apply(installation.make_run(cli.reason), name)
+        names = expand(patterns, installation.database)
+        if not is_sure(names):
+            return FAILED
+        run = installation.make_run(cli.reason)
+        for name in names:
+            try:
+                changed.append(apply(run, name))
+            except RotatorError as error:
+                if len(names) == 1:
+                    raise
+                errors.append(error)
     if cli.as_json:
-        old_name = name if change == "renamed" else None
-        print_json(make_inventory_change_document(change, pat, old_name))
-    say(cli, f"{change}  {pat.name}. {after}")
-    return 0
+        old_name = patterns[0] if change == "renamed" else None
+        print_json(make_inventory_change_document(change, changed, errors, old_name))
+    for pat in changed:
+        say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
+    for failed in errors if not cli.as_json else ():
+        echo(f"error: {clean(failed.message)}\n    fix: {clean(failed.fix)}", err=True)
+    return find_code_of_errors(errors, done=bool(changed))
 
 
 @inventory.command(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.selecting import print_csv, print_names, selection_options
+from rotator.cli.selection import Form
+from rotator.engine.comparing import ScanKind
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,9 +21,11 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "rotator scan           what is managed, untracked, missing, drifted",
-        "rotator scan --json    the same for scripts",
+        "rotator scan 'ci-*' --state untracked --expires-within 7d",
+        "rotator scan -o csv    for a spreadsheet; --json for scripts",
     )
 )
+@selection_options(kind.value for kind in ScanKind)
 @common_options
 @click.pass_obj
 def scan(cli: CliContext) -> int:
@@ -32,6 +38,7 @@ def scan(cli: CliContext) -> int:
     """
     from rotator.cli.console import print_json, progress
     from rotator.cli.exit_codes import find_code_of_errors
+    from rotator.cli.output.scan import describe_entry
     from rotator.cli.session import open_installation
     from rotator.documents.scan import make_scan_document
     from rotator.engine.scanning import scan as look
@@ -41,9 +48,14 @@ def scan(cli: CliContext) -> int:
         with progress(cli, "asking Azure DevOps"):
             report = look(run)
         now = run.services.clock.now()
+        report = replace(report, entries=cli.selection.choose(report.entries, describe_entry, now))
         pairs = sum(len(account.organizations) for account in run.services.accounts)
     if cli.as_json:
         print_json(make_scan_document(report, now))
+    elif cli.selection.form is Form.NAME:
+        print_names(describe_entry(entry).name for entry in report.entries)
+    elif cli.selection.form is Form.CSV:
+        print_csv(make_scan_document(report, now)["pats"])
     else:
         _print(cli, report, now)
     errors = [error for _, _, error in report.errors]
@@ -52,11 +64,14 @@ def scan(cli: CliContext) -> int:
 
 def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
     from rotator.cli.console import clean, echo, print_table, say
-    from rotator.cli.output.scan import COLUMNS, list_scan_rows, render_scan_summary
+    from rotator.cli.output.scan import COLUMNS, WIDE_COLUMNS, list_scan_rows, list_wide_rows, render_scan_summary
     from rotator.cli.output.words import drop_account
 
     if report.entries:
-        print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
+        if cli.selection.form is Form.WIDE:
+            print_table(cli, WIDE_COLUMNS, list(list_wide_rows(report, now)))
+        else:
+            print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
     for account, organization, error in report.errors:
         echo(
             clean(f"{account}/{organization} could not be looked at: {drop_account(error.message, account)}"), err=True

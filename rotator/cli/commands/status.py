@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.selecting import parse_duration_option, print_csv, print_names, selection_options
+from rotator.cli.selection import Form
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import RotatorError, UsageError
+from rotator.errors import RotatorError
 
 if TYPE_CHECKING:
     from rotator.domain.condition import Condition
@@ -20,15 +22,6 @@ if TYPE_CHECKING:
     from rotator.engine.alarm import Finding, Tolerance
     from rotator.engine.signing_in import AccountStatus
     from rotator.engine.status import NeededSignIn
-
-
-def _parse_duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
-    from rotator.settings.durations import parse_duration
-
-    try:
-        return None if value is None else parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command(
@@ -41,14 +34,7 @@ def _parse_duration(_context: click.Context, _parameter: click.Parameter, value:
         "rotator status --nagios            as a plugin for Nagios, Icinga, Checkmk and others",
     )
 )
-@click.argument("names", metavar="[NAME...]", nargs=-1)
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in PatState]),
-    help="Only PATs in this state; may be given several times.",
-)
+@selection_options(state.value for state in PatState)
 @click.option(
     "--check",
     is_flag=True,
@@ -59,13 +45,13 @@ def _parse_duration(_context: click.Context, _parameter: click.Parameter, value:
 @click.option(
     "--within",
     metavar="DURATION",
-    callback=_parse_duration,
+    callback=parse_duration_option,
     help="How far ahead to look for PATs that will expire before they are rotated. Default: 7d.",
 )
 @click.option(
     "--max-age",
     metavar="DURATION",
-    callback=_parse_duration,
+    callback=parse_duration_option,
     help="How old the last success may be, and for how long a PAT may be due, such as 3h. Default: three times "
     "daemon.work and at least 15m if a daemon worked last, else 3h.",
 )
@@ -79,8 +65,6 @@ def _parse_duration(_context: click.Context, _parameter: click.Parameter, value:
 @click.pass_obj
 def status(
     cli: CliContext,
-    names: tuple[str, ...],
-    states: tuple[str, ...],
     check: bool,
     within: timedelta | None,
     max_age: timedelta | None,
@@ -99,10 +83,14 @@ def status(
     from rotator.engine.alarm import judge
 
     if nagios:
-        return _check_as_plugin(cli, names, states, within, max_age)
-    seen = _look(cli, names, states, within, max_age)
+        return _check_as_plugin(cli, within, max_age)
+    seen = _look(cli, within, max_age)
     if cli.as_json:
         print_json(make_status_document(seen.rows, seen.accounts, seen.now, seen.runs, seen.pending))
+    elif cli.selection.form is Form.NAME:
+        print_names(row.name for row in seen.rows)
+    elif cli.selection.form is Form.CSV:
+        print_csv(make_status_document(seen.rows, (), seen.now, seen.runs)["pats"])
     else:
         say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row))
         fixes = (*render_needed(seen.needed), *render_down(seen.conditions))
@@ -110,7 +98,7 @@ def status(
             say(cli, line)
         for line in render_findings(seen.findings) if check else ():
             say(cli, f"check: {line}")
-        _print(cli, seen.rows, seen.pending, seen.now, is_filtered=bool(names or states))
+        _print(cli, seen)
     return find_code_of_alarm(judge(seen.findings)) if check else 0
 
 
@@ -132,12 +120,11 @@ class _Seen:
 
 def _look(
     cli: CliContext,
-    names: tuple[str, ...],
-    states: tuple[str, ...],
     within: timedelta | None,
     max_age: timedelta | None,
 ) -> _Seen:
     from rotator.cli.console import note
+    from rotator.cli.output.status import describe_status
     from rotator.cli.session import open_installation
     from rotator.engine.alarm import WITHIN, Tolerance, find_findings, find_max_age
     from rotator.engine.pace import count_places
@@ -153,6 +140,8 @@ def _look(
             every, runs = reading.revocations.load(), load_run_times(reading)
             conditions, needed = reading.conditions.load(), load_needed(reading)
             places = count_places(reading, guardrails, now)
+        every_row = status_from(installation.database, installation.policy, now, settle=settle)
+        rows = cli.selection.choose(every_row, describe_status, now)
         every_row = status_from(
             installation.database, installation.policy, now, settle=timing.settle, lease=timing.lease
         )
@@ -160,7 +149,7 @@ def _look(
         accounts = [make_account_status(sight, every_row) for sight in list_sights(installation, partial(note, cli))]
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
     shown = {row.name for row in rows}
-    pending = [item for item in every if (item.name in shown and not item.is_detached) or not (names or states)]
+    pending = [item for item in every if (item.name in shown and not item.is_detached) or not cli.selection.is_filtered]
     tolerance = Tolerance(oldest, within or WITHIN, places, guardrails.max_rotations_per_hour)
     signed_out = [account.sight.memory.account for account in accounts if account.sight.is_signed_in(now) is False]
     findings = find_findings(rows, pending, conditions, runs, now, tolerance, signed_out)
@@ -169,8 +158,6 @@ def _look(
 
 def _check_as_plugin(
     cli: CliContext,
-    names: tuple[str, ...],
-    states: tuple[str, ...],
     within: timedelta | None,
     max_age: timedelta | None,
 ) -> int:
@@ -178,7 +165,7 @@ def _check_as_plugin(
     from rotator.cli.output.alarm import make_figures, render_plugin, render_unknown, render_warnings
 
     try:
-        seen = _look(cli, names, states, within, max_age)
+        seen = _look(cli, within, max_age)
     except RotatorError as error:
         line, code = render_unknown(error)
     else:
@@ -189,29 +176,26 @@ def _check_as_plugin(
     return code
 
 
-def _select(rows: tuple[PatStatus, ...], names: tuple[str, ...], states: tuple[str, ...]) -> tuple[PatStatus, ...]:
-    from rotator.domain.words import say_did_you_mean
-
-    known = {row.name for row in rows}
-    unknown = [f'"{name}"{say_did_you_mean(name, known)}' for name in sorted(set(names) - known)]
-    if unknown:
-        said = " and none ".join(f"named {name}" for name in unknown)
-        raise UsageError(f"there is no PAT {said}", fix="See `rotator status` for the names.")
-    return tuple(row for row in rows if (not names or row.name in names) and (not states or row.state.value in states))
-
-
-def _print(
-    cli: CliContext, rows: tuple[PatStatus, ...], pending: list[PendingRevocation], now: datetime, *, is_filtered: bool
-) -> None:
+def _print(cli: CliContext, seen: _Seen) -> None:
     from rotator.cli.console import print_table, say
     from rotator.cli.output.inventory import render_pending
-    from rotator.cli.output.plan import NO_PATS
-    from rotator.cli.output.status import COLUMNS, list_status_rows, render_status_notes, render_status_summary
+    from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
+    from rotator.cli.output.status import (
+        COLUMNS,
+        WIDE_COLUMNS,
+        list_status_rows,
+        list_wide_rows,
+        render_status_notes,
+        render_status_summary,
+    )
 
-    if not rows:
-        say(cli, "No PAT is in this state." if is_filtered else NO_PATS)
+    if not seen.rows:
+        say(cli, NONE_CHOSEN if seen.every_row else NO_PATS)
         return
-    print_table(cli, COLUMNS, list(list_status_rows(rows, now)))
-    for line in (*render_status_notes(rows), *map(render_pending, pending)):
+    if cli.selection.form is Form.WIDE:
+        print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.now)))
+    else:
+        print_table(cli, COLUMNS, list(list_status_rows(seen.rows, seen.now)))
+    for line in (*render_status_notes(seen.rows), *map(render_pending, seen.pending)):
         say(cli, line)
-    say(cli, render_status_summary(rows))
+    say(cli, render_status_summary(seen.rows))

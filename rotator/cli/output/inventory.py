@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_both, say_in
+from rotator.cli.selection import Facts
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
@@ -27,8 +28,21 @@ COLUMNS = (
     Column("expires", fixed=True),
     Column("state", fixed=True),
 )
+WIDE_COLUMNS = (
+    *COLUMNS,
+    Column("account", may_go=True),
+    Column("scopes", wraps=True),
+    Column("vault", may_go=True),
+    Column("authorization id", fixed=True),
+)
+BLOCKED = "blocked"
 NO_PAT = "not created yet"
 """In place of what only a PAT has, while the first one is still to be made."""
+
+
+def describe_record(pat: ManagedPat) -> Facts:
+    """What a record is chosen and sorted by."""
+    return Facts(pat.name, pat.account, pat.organization, _say_state(pat), pat.valid_to if pat.has_pat else None)
 
 
 def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[tuple[str, ...]]:
@@ -40,8 +54,18 @@ def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[t
             clean(pat.display_name),
             pat.secret_name,
             say_in(pat.valid_to, now) if pat.has_pat else NO_PAT,
-            "blocked" if pat.blocked else pat.state.value,
+            _say_state(pat),
         )
+
+
+def list_wide_rows(records: Sequence[ManagedPat], now: datetime) -> Iterator[tuple[str, ...]]:
+    """One row of `WIDE_COLUMNS` per record."""
+    for pat, row in zip(records, list_record_rows(records, now), strict=True):
+        yield (*row, pat.account, " ".join(pat.scopes), pat.vault, pat.authorization_id or NO_PAT)
+
+
+def _say_state(pat: ManagedPat) -> str:
+    return BLOCKED if pat.blocked else pat.state.value
 
 
 def render_record(
@@ -60,7 +84,7 @@ def render_record(
         "vault": pat.vault,
         "secret": pat.secret_name,
         "secret version": pat.secret_version or "-",
-        "state": "blocked" if pat.blocked else pat.state.value,
+        "state": _say_state(pat),
     }
     if pat.confirmed_version is not None:
         facts["may replace"] = pat.confirmed_version

@@ -8,6 +8,7 @@ from datetime import datetime
 from rotator.cli.console import clean, say
 from rotator.cli.context import CliContext
 from rotator.cli.output.words import say_counts, say_left
+from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.words import say_duration, say_moment
 
@@ -25,6 +26,13 @@ NO_PATS = (
     "No PATs are under management yet. Next: `rotator scan` shows which PATs exist, "
     "`rotator inventory adopt --all` adopts them."
 )
+NONE_CHOSEN = "No PAT fits what was asked for."
+
+
+def describe_action(action: Action) -> Facts:
+    """What an action is chosen and sorted by; its state is the kind of the action."""
+    pat = action.pat
+    return Facts(pat.name, pat.account, pat.organization, action.kind.value, pat.valid_to if pat.has_pat else None)
 
 
 def render_plan(plan: Plan, *, ending: str = "Nothing changed.", everything: bool = False) -> Iterator[str]:

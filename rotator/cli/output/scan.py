@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_pats
+from rotator.cli.selection import Facts
 from rotator.documents.scan import FULL_ACCESS, count_scan
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.engine.comparing import ScanEntry, ScanKind
@@ -19,6 +20,22 @@ COLUMNS = (
     Column("expires", fixed=True),
     Column("state", wraps=True),
 )
+
+
+WIDE_COLUMNS = (
+    *COLUMNS,
+    Column("account", may_go=True),
+    Column("created", fixed=True),
+    Column("authorization id", fixed=True),
+)
+
+
+def describe_entry(entry: ScanEntry) -> Facts:
+    """What an entry is chosen and sorted by; its name is the one at Azure DevOps."""
+    known = entry.pat or entry.record
+    name = entry.name or entry.authorization_id if known is None else known.display_name
+    expires_at = None if known is None else known.valid_to
+    return Facts(name, entry.account, entry.organization, entry.kind.value, expires_at)
 
 
 def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:
@@ -34,6 +51,15 @@ def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...
             say_expiry(known.valid_to, now),
             ", ".join([_say_kind(entry), *_list_marks(entry, now)]),
         )
+
+
+def list_wide_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:
+    """One row of `WIDE_COLUMNS` per PAT."""
+    shown = [entry for entry in report.entries if entry.pat or entry.record]
+    for entry, row in zip(shown, list_scan_rows(report, now), strict=True):
+        known = entry.pat or entry.record
+        created = "-" if known is None else f"{known.valid_from:%Y-%m-%d}"
+        yield (*row, clean(entry.account), created, entry.authorization_id)
 
 
 def _say_kind(entry: ScanEntry) -> str:

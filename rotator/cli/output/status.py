@@ -8,6 +8,7 @@ from datetime import datetime
 
 from rotator.cli.console import Column, clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
+from rotator.cli.selection import Facts
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
@@ -22,6 +23,14 @@ COLUMNS = (
     Column("state", fixed=True),
     Column("expires", fixed=True),
     Column("next", fixed=True),
+)
+WIDE_COLUMNS = (
+    *COLUMNS,
+    Column("account", may_go=True),
+    Column("scopes", wraps=True),
+    Column("vault", may_go=True),
+    Column("secret"),
+    Column("authorization id", fixed=True),
 )
 
 
@@ -145,6 +154,18 @@ def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple
             say_expiry(row.expires_at, now),
             _say_next(row, now),
         )
+
+
+def describe_status(row: PatStatus) -> Facts:
+    """What a PAT is chosen and sorted by."""
+    return Facts(row.name, row.account, row.organization, row.state.value, row.expires_at)
+
+
+def list_wide_rows(rows: Sequence[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:
+    """One row of `WIDE_COLUMNS` per PAT."""
+    for row, shown in zip(rows, list_status_rows(rows, now), strict=True):
+        where = (row.vault or "-", row.secret_name or "-")
+        yield (*shown, clean(row.account), " ".join(row.scopes), *where, row.authorization_id)
 
 
 def _say_next(row: PatStatus, now: datetime) -> str:

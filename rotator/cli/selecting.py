@@ -1,0 +1,173 @@
+"""The options by which a command chooses among many PATs, and the forms that programs read."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from rotator.cli.context import CliContext
+from rotator.cli.selection import Form, Order
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Command = Callable[_Parameters, _Result]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def selection_options(
+    states: Iterable[str],
+) -> Callable[[_Command[_Parameters, _Result]], _Command[_Parameters, _Result]]:
+    """Give a command `[NAME...]`, the filters, `--sort`, `--limit` and `--output`; the values go to `cli.selection`.
+
+    `states`: the words that `--state` takes.
+    """
+    options = (
+        click.argument("names", metavar="[NAME...]", nargs=-1, expose_value=False, callback=_keep("names")),
+        click.option(
+            "--account",
+            "accounts",
+            metavar="GLOB",
+            multiple=True,
+            expose_value=False,
+            callback=_keep("accounts"),
+            help="Only PATs of this account; may be given several times.",
+        ),
+        click.option(
+            "--organization",
+            "organizations",
+            metavar="GLOB",
+            multiple=True,
+            expose_value=False,
+            callback=_keep("organizations"),
+            help="Only PATs of this organization; may be given several times.",
+        ),
+        click.option(
+            "--state",
+            "states",
+            multiple=True,
+            type=click.Choice(list(states)),
+            expose_value=False,
+            callback=_keep("states"),
+            help="Only PATs in this state; may be given several times.",
+        ),
+        click.option(
+            "--expires-within",
+            metavar="DURATION",
+            expose_value=False,
+            callback=_keep_duration,
+            help="Only PATs that expire within this time, such as 7d, or have expired.",
+        ),
+        click.option(
+            "--sort",
+            type=click.Choice([order.value for order in Order]),
+            expose_value=False,
+            callback=_keep_order,
+            help="Sort by this.",
+        ),
+        click.option(
+            "--limit",
+            metavar="N",
+            type=click.IntRange(min=1),
+            expose_value=False,
+            callback=_keep("limit"),
+            help="Show at most so many.",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            "form",
+            type=click.Choice([form.value for form in Form]),
+            expose_value=False,
+            callback=_keep_form,
+            help="A table, one with more columns, the names alone, CSV, or JSON. Default: table.",
+        ),
+    )
+
+    def decorate(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def parse_duration_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
+    """Read a duration such as `7d` for an option; click's BadParameter if it is none."""
+    from rotator.settings.durations import parse_duration
+
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def print_names(names: Iterable[str]) -> None:
+    """Print each name in a line of its own."""
+    from rotator.cli.console import clean
+
+    for name in names:
+        click.echo(clean(name))
+
+
+def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print the rows of a JSON document as CSV: lists with spaces between, what is nested as `key.inner`.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    flat = [_flatten(row) for row in rows]
+    every = dict.fromkeys(key for row in flat for key in row)
+    columns = [key for key in every if not any(other.startswith(f"{key}.") for other in every)]
+    writer = csv.DictWriter(sys.stdout, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    if columns:
+        writer.writeheader()
+    writer.writerows(flat)
+    sys.stdout.flush()
+
+
+def _flatten(row: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+            continue
+        if isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, list | tuple):
+            text = " ".join(map(str, value))
+        else:
+            text = "" if value is None else str(value)
+        flat[prefix + key] = f"'{text}" if text.startswith(_FORMULA) else text
+    return flat
+
+
+def _keep(field: str) -> Callable[[click.Context, click.Parameter, object], None]:
+    def keep(context: click.Context, _: click.Parameter, value: object) -> None:
+        _set(context, **{field: value})
+
+    return keep
+
+
+def _keep_duration(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    _set(context, expires_within=parse_duration_option(context, parameter, value))
+
+
+def _keep_order(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    _set(context, order=None if value is None else Order(value))
+
+
+def _keep_form(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        _set(context, form=Form(value))
+        if value == Form.JSON:
+            context.ensure_object(CliContext).as_json = True
+
+
+def _set(context: click.Context, **fields: Any) -> None:
+    cli = context.ensure_object(CliContext)
+    cli.selection = replace(cli.selection, **fields)

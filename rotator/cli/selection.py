@@ -1,0 +1,147 @@
+"""What of many PATs was asked for: which, in which order, and in which form."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from rotator.domain.words import say_did_you_mean
+from rotator.errors import UsageError
+
+if TYPE_CHECKING:
+    from rotator.ports.database import Database
+
+_Item = TypeVar("_Item")
+_GLOB = frozenset("*?[")
+
+
+class Form(StrEnum):
+    """What is printed of the PATs that were chosen."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    NAME = "name"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Order(StrEnum):
+    """What the PATs are sorted by."""
+
+    NAME = "name"
+    ACCOUNT = "account"
+    ORGANIZATION = "organization"
+    STATE = "state"
+    EXPIRES = "expires"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a PAT is chosen and sorted by. `expires_at` is None where that is not known."""
+
+    name: str
+    account: str
+    organization: str
+    state: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was asked for. Patterns are names, or globs such as `team01*`; none of a kind means all."""
+
+    names: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    expires_within: timedelta | None = None
+    order: Order | None = None
+    limit: int | None = None
+    form: Form = Form.TABLE
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything may be left out."""
+        patterns = self.names or self.accounts or self.organizations or self.states
+        return bool(patterns) or self.expires_within is not None or self.limit is not None
+
+    def choose(self, items: Iterable[_Item], describe: Callable[[_Item], Facts], now: datetime) -> tuple[_Item, ...]:
+        """Return the items that were asked for, in the order asked for, or as they come.
+
+        UsageError for a name, an account or an organization that is no glob and fits nothing.
+        """
+        pairs = [(describe(item), item) for item in items]
+        for what, patterns, known in (
+            ("PAT", self.names, {facts.name for facts, _ in pairs}),
+            ("account", self.accounts, {facts.account for facts, _ in pairs}),
+            ("organization", self.organizations, {facts.organization for facts, _ in pairs}),
+        ):
+            check_known(what, patterns, known, f"The same command without that {what} shows all there are.")
+        chosen = [pair for pair in pairs if self._fits(pair[0], now)]
+        if self.order is not None:
+            key = _KEYS[self.order]
+            chosen.sort(key=lambda pair: key(pair[0]))
+        return tuple(item for _, item in chosen[: self.limit])
+
+    def _fits(self, facts: Facts, now: datetime) -> bool:
+        within = self.expires_within
+        return (
+            _matches(facts.name, self.names)
+            and _matches(facts.account, self.accounts)
+            and _matches(facts.organization, self.organizations)
+            and (not self.states or facts.state in self.states)
+            and (within is None or (facts.expires_at is not None and facts.expires_at <= now + within))
+        )
+
+
+_KEYS: dict[Order, Callable[[Facts], tuple[str, ...]]] = {
+    Order.NAME: lambda facts: (facts.name.casefold(),),
+    Order.ACCOUNT: lambda facts: (facts.account, facts.name.casefold()),
+    Order.ORGANIZATION: lambda facts: (facts.organization, facts.name.casefold()),
+    Order.STATE: lambda facts: (facts.state, facts.name.casefold()),
+    Order.EXPIRES: lambda facts: ("~" if facts.expires_at is None else facts.expires_at.isoformat(), facts.name),
+}
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether the pattern may fit more than one name."""
+    return not _GLOB.isdisjoint(pattern)
+
+
+def check_known(what: str, patterns: Iterable[str], known: Iterable[str], fix: str) -> None:
+    """Raise UsageError for the patterns that are no globs and that nothing is called."""
+    every = set(known)
+    unknown = [
+        f'"{pattern}"{say_did_you_mean(pattern, every)}'
+        for pattern in sorted(set(patterns) - every)
+        if not is_glob(pattern)
+    ]
+    if unknown:
+        said = " and none ".join(f"named {pattern}" for pattern in unknown)
+        raise UsageError(f"there is no {what} {said}", fix=fix)
+
+
+def expand(patterns: Sequence[str], database: Database) -> tuple[str, ...]:
+    """Return the names that the patterns mean, each once: a glob is every managed PAT that it fits.
+
+    UsageError for a glob that fits none; a plain name is taken as it is.
+    """
+    known: list[str] = []
+    if any(map(is_glob, patterns)):
+        with database.read() as reading:
+            known = [pat.name for pat in reading.inventory.load_all()]
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fitting = [name for name in known if fnmatch.fnmatchcase(name, pattern)] if is_glob(pattern) else [pattern]
+        if not fitting:
+            raise UsageError(f'no managed PAT fits "{pattern}"', fix="See `rotator inventory list` for the names.")
+        found |= dict.fromkeys(fitting)
+    return tuple(found)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return not patterns or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
