@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
         "rotator COMMAND --help         what a command does, with examples",
     ),
 )
-@click.version_option(__version__, package_name="pat-rotator", message="rotator %(version)s")
+@click.version_option(__version__, "-V", "--version", package_name="pat-rotator", message="rotator %(version)s")
 @common_options
 def rotator() -> None:
     """Keeps Azure DevOps personal access tokens (PATs) alive and their current values in Azure Key Vault.

@@ -225,6 +225,33 @@ def test_login_ends_with_130_when_interrupted_and_with_143_when_terminated(sandb
         assert "Traceback" not in errors
 
 
+def test_login_needs_no_name_where_there_is_one_account(sandbox: Sandbox, rotator: Rotator) -> None:
+    rotator("db", "upgrade")
+    for who in ("--all", "--quiet"):
+        process, prompt = start_device_login(sandbox, who)
+        approve(sandbox, prompt)
+        output, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, json.loads(output)["account"]) == (0, "build-bot"), errors
+    assert json.loads(rotator("logout", "--json").stdout) == {
+        "schema_version": 1,
+        "account": "build-bot",
+        "was_signed_in": True,
+    }
+
+
+def test_login_asks_which_account_is_meant_where_it_cannot_know(sandbox: Sandbox, rotator: Rotator) -> None:
+    settings = yaml.safe_load(sandbox.addresses.config_path.read_text(encoding="utf-8"))
+    settings["accounts"].append({**settings["accounts"][0], "name": "other-bot"})
+    sandbox.addresses.config_path.write_text(json.dumps(settings), encoding="utf-8")
+    for words in (["login"], ["logout"]):
+        result = rotator(*words)
+        assert result.returncode == 2
+        assert "build-bot, other-bot" in result.stderr
+    for words in (["login", "build-bot", "--all"], ["login", "build-bot", "--browser", "--device-code"]):
+        assert rotator(*words).returncode == 2
+    assert sandbox.world.record.all("entra", "POST") == []
+
+
 @pytest.mark.parametrize("command", ["login", "logout"])
 def test_account_is_refused_when_unknown(rotator: Rotator, command: str) -> None:
     result = rotator(command, "nobody")

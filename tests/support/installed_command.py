@@ -54,10 +54,10 @@ def config_of(sandbox: Sandbox) -> str:
     return str(sandbox.addresses.config_path)
 
 
-def start_device_login(sandbox: Sandbox, account: str = ACCOUNT) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """Start `rotator login --device-code --json`, and return it with the prompt that it prints first."""
+def start_device_login(sandbox: Sandbox, *who: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """Start `rotator login WHO --device-code --json`, and return it with the prompt that it prints first."""
     process = subprocess.Popen(
-        [COMMAND, "--config", config_of(sandbox), "login", account, "--device-code", "--json"],
+        [COMMAND, "--config", config_of(sandbox), "login", *(who or (ACCOUNT,)), "--device-code", "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,6 +14,7 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
+from rotator.errors import UsageError
 from rotator.wiring.children import launch_browser
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rotator.ports.sign_in import DevicePrompt, InteractiveSignIn, SignInStatus
+    from rotator.settings.model import Settings
+    from rotator.wiring.installation import Installation
 
 BROWSER_TIMEOUT = timedelta(minutes=15)
 DEVICE_CODE, BROWSER = "device code", "browser"
@@ -28,29 +31,53 @@ DEVICE_CODE, BROWSER = "device code", "browser"
 
 @click.command(
     epilog=examples(
-        "rotator login build-bot",
+        "rotator login                            where the settings have one account",
+        "rotator login --all                      every account, one after the other",
         "rotator login build-bot --device-code     on a server without a browser",
         "rotator login build-bot --device-code --json",
     )
 )
-@click.argument("account")
-@click.option("--device-code", "method", flag_value=DEVICE_CODE, help="Sign in with a code, entered on any device.")
-@click.option("--browser", "method", flag_value=BROWSER, help="Sign in with a browser on this computer.")
+@click.argument("account", required=False)
+@click.option("--all", "everyone", is_flag=True, help="Sign in every account of the settings.")
+@click.option("--device-code", is_flag=True, help="Sign in with a code, entered on any device.")
+@click.option("--browser", is_flag=True, help="Sign in with a browser on this computer.")
 @common_options
 @click.pass_obj
-def login(cli: CliContext, account: str, method: str | None) -> None:
+def login(cli: CliContext, account: str | None, everyone: bool, device_code: bool, browser: bool) -> None:
     """Sign ACCOUNT in to Microsoft Entra, so that its PATs can be managed unattended.
 
-    Accepts only the user named in the settings. Stores an encrypted token cache, never a password. By default, opens
-    a browser if there is a terminal and a display, and otherwise shows a device code. With --json, the first line
-    is the device code, as {"verification_uri","user_code","expires_at"}, and the last is {"account","username"}.
+    ACCOUNT may be left out where the settings have only one. Accepts only the user named in the settings. Stores an
+    encrypted token cache, never a password. By default, opens a browser if there is a terminal and a display, and
+    otherwise shows a device code. With --json, the first line is the device code, as
+    {"verification_uri","user_code","expires_at"}, and the last is {"account","username"}.
     """
-    method = method or (BROWSER if has_browser() and not cli.as_json else DEVICE_CODE)
+    if device_code and browser:
+        raise UsageError("--device-code and --browser are two ways to sign in", fix="Give one of them, or neither.")
+    at_browser = browser or (not device_code and has_browser() and not cli.as_json)
     with open_installation(cli) as installation:
-        clock = installation.clock
-        status = installation.sign_in_desk.sign_in(
-            account, method, lambda sign_ins: converse(cli, sign_ins, account, method, clock.now)
-        )
+        for name in choose_accounts(installation.settings, account, everyone=everyone):
+            if everyone:
+                say(cli, f"Account {name}:")
+            _sign_in(cli, installation, name, BROWSER if at_browser else DEVICE_CODE)
+
+
+def choose_accounts(settings: Settings, account: str | None, *, everyone: bool) -> list[str]:
+    """Return the account named, every one, or the only one; UsageError if it is not clear which is meant."""
+    known = [one.name for one in settings.accounts]
+    if everyone and account is not None:
+        raise UsageError("--all means every account", fix="Give the account or --all, not both.")
+    if account is not None:
+        return [account]
+    if not everyone and len(known) > 1:
+        raise UsageError("which account?", fix=f"Give one of {', '.join(known)}, or --all.")
+    return known
+
+
+def _sign_in(cli: CliContext, installation: Installation, account: str, method: str) -> None:
+    now = installation.clock.now
+    status = installation.sign_in_desk.sign_in(
+        account, method, lambda sign_ins: converse(cli, sign_ins, account, method, now)
+    )
     if cli.as_json:
         print_json(make_login_document(status), in_one_line=True)
     else:
