@@ -8,7 +8,21 @@ import pytest
 
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.world import Pat
-from tests.acceptance.test_kill_requests import INTENT, MINT, ROTATION, STORE, Sent
+from tests.acceptance.test_kill_requests import (
+    IDENTITY,
+    INTENT,
+    LIST,
+    MINT,
+    READ,
+    REVOKE,
+    SHOW,
+    STORE,
+    TAG,
+    VERSIONS,
+    WRITTEN,
+    Sent,
+    check_requests,
+)
 from tests.support.killing import COMMITS as ROTATION_COMMITS
 from tests.support.killing import MUTATING, NAME, Stage, read_commits
 from tests.support.proving import with_sample
@@ -27,6 +41,31 @@ COMMITS = [
     "INSERT checkpoint",
 ]
 """Every commit: what is wanted is written under a claim of its own, then come those of a rotation."""
+REQUESTS = (
+    (IDENTITY, 0),
+    (LIST, 0),
+    (SHOW, 0),
+    (VERSIONS, 0),
+    (VERSIONS, 1),
+    (VERSIONS, 2),
+    (READ, 0),
+    (TAG, 0),
+    (MINT, 0),
+    (SHOW, 1),
+    (IDENTITY, 1),
+    (STORE, 0),
+    (WRITTEN, 0),
+    (READ, 1),
+    (READ, 2),
+    (VERSIONS, 3),
+    (IDENTITY, 2),
+    (SHOW, 2),
+    (LIST, 1),
+    (LIST, 2),
+    (REVOKE, 0),
+    (LIST, 3),
+)
+"""Every request, with the number of requests like it that came before."""
 
 
 @pytest.fixture
@@ -79,9 +118,16 @@ def test_update_makes_exactly_the_commits_that_are_killed_when_undisturbed(stage
     finish(stage)
 
 
+@pytest.mark.sample
+def test_update_sends_exactly_the_requests_that_are_killed_when_undisturbed(stage: Stage) -> None:
+    run = stage.start(*UPDATE)
+    assert run.wait() == 0, run.read()
+    check_requests(stage, REQUESTS)
+
+
 CASES = {
     f"{sent}-{skip}-{'after' if effect else 'before'}": (sent, skip, effect)
-    for sent, skip in ROTATION
+    for sent, skip in REQUESTS
     for effect in ((False, True) if sent.method in MUTATING else (False,))
 }
 SAMPLE = (f"{MINT}-0-after", f"{STORE}-0-after")
