@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rotator.cli.console import clean, print_json, say, wrap
+from rotator.cli.console import clean, echo, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 
@@ -46,8 +46,8 @@ def test(cli: CliContext, name: str | None) -> int:
             output = clean(found.output or "")
             say(cli, f"{found.name}: succeeded{': ' if output else ''}{output}")
         else:
-            click.echo(wrap(f"{found.name}: {clean(found.error.message)}"), err=True)
-            click.echo(wrap(f"    fix: {clean(found.error.fix)}"), err=True)
+            echo(clean(f"{found.name}: {found.error.message}"), err=True)
+            echo(clean(f"    fix: {found.error.fix}"), err=True)
     if not failed:
         return DONE
     return FAILED if len(failed) == len(tests) else PARTLY_FAILED

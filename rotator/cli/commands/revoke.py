@@ -71,7 +71,7 @@ def _tell(cli: CliContext, name: str, revoked: str, *, previous: bool, confirmed
     from rotator.cli.output.words import NOT_CONFIRMED
 
     if previous:
-        say(cli, f"revoked  {name}: the old PAT ({revoked}); consumers have the new one")
+        say(cli, f"revoked  {name}: the old PAT ({revoked}); the vault has the new one")
     else:
         say(cli, f"revoked  {name}: the PAT in use ({revoked}); the record is paused")
         say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")

@@ -140,12 +140,10 @@ def _look(
             every, runs = reading.revocations.load(), load_run_times(reading)
             conditions, needed = reading.conditions.load(), load_needed(reading)
             places = count_places(reading, guardrails, now)
-        every_row = status_from(installation.database, installation.policy, now, settle=settle)
-        rows = cli.selection.choose(every_row, describe_status, now)
         every_row = status_from(
             installation.database, installation.policy, now, settle=timing.settle, lease=timing.lease
         )
-        rows = _select(every_row, names, states)
+        rows = cli.selection.choose(every_row, describe_status, now)
         accounts = [make_account_status(sight, every_row) for sight in list_sights(installation, partial(note, cli))]
         oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
     shown = {row.name for row in rows}

@@ -141,7 +141,7 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
 
 
 def _say_ago(moment: datetime, now: datetime) -> str:
-    return "just now" if (said := say_in(moment, now)) == "now" else said
+    return "just now" if (said := say_in(min(moment, now), now)) == "now" else said
 
 
 def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:
