@@ -27,6 +27,7 @@ def selection_options(
 
     `states`: the words that `--state` takes.
     """
+    words = list(states)
     options = (
         click.argument("names", metavar="[NAME...]", nargs=-1, expose_value=False, callback=_keep("names")),
         click.option(
@@ -50,11 +51,12 @@ def selection_options(
         click.option(
             "--state",
             "states",
+            metavar="STATE",
             multiple=True,
-            type=click.Choice(list(states)),
+            type=click.Choice(words),
             expose_value=False,
             callback=_keep("states"),
-            help="Only PATs in this state; may be given several times.",
+            help=f"Only PATs in this state; may be given several times: {', '.join(words)}.",
         ),
         click.option(
             "--expires-within",

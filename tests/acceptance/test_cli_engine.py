@@ -151,7 +151,10 @@ def test_plan_line_tells_what_and_why_when_one_is_due(signed_in: Rotator) -> Non
     assert last == "Plan: 1 to rotate. Nothing changed."
 
 
-def test_status_has_exactly_the_documented_keys_when_asked_for_json(signed_in: Rotator) -> None:
+def test_status_has_exactly_the_documented_keys_when_asked_for_json(
+    signed_in: Rotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     _adopt(signed_in, *DUE)
     assert signed_in("once").returncode == 0
     document = _read(signed_in("status", "--json"))
@@ -265,8 +268,14 @@ def test_revoke_of_the_current_pat_is_refused_when_nobody_confirms(sandbox: Sand
     assert signed_in("revoke", "ghost", "--yes").returncode == 2
 
 
-def test_scan_tells_managed_from_untracked_when_some_are_adopted(signed_in: Rotator) -> None:
+def test_scan_tells_managed_from_untracked_when_some_are_adopted(
+    signed_in: Rotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _adopt(signed_in, "npm-feed")
+    piped = [re.split(r" {2,}", line)[0] for line in signed_in("scan").stdout.splitlines()]
+    assert piped[0] == "DISPLAY NAME"
+    assert set(piped[1:8]) == {pat["display_name"] for pat in _read(signed_in("scan", "--json"))["pats"]}
+    monkeypatch.setenv("COLUMNS", "80")
     text = signed_in("scan")
     told = r"7 PATs: 1 full access, 1 all-organization \(stop(ped)? working 2026-12-01\)"  # by the host's clock
     assert re.search(told, text.stdout)
