@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent, Detail
+from rotator.domain.backoff import is_kept_from
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Severity, SubjectKind
 from rotator.domain.managed_pat import Failure, ManagedPat, check_aware
@@ -80,9 +81,9 @@ class HookCall:
         """Whether it is still to be made."""
         return self.set_aside_at is None and self.done_at is None
 
-    def is_due(self, now: datetime) -> bool:
-        """Whether it is to be made now."""
-        return self.is_waiting and (self.retry_at is None or self.retry_at <= now)
+    def is_due(self, now: datetime, longest: timedelta) -> bool:
+        """Whether it is to be made now; `longest` is the longest time between two tries."""
+        return self.is_waiting and not is_kept_from(self.retry_at, now, longest=longest)
 
 
 def is_about_pat(event: str) -> bool:

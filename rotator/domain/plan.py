@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.domain.backoff import is_kept_from
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
@@ -146,7 +147,7 @@ def is_waiting(pat: ManagedPat, now: datetime) -> bool:
     """
     if pat.retry_at is None:
         return pat.blocked
-    return now < pat.retry_at <= now + bound_wait(LONGEST_RETRY, pat.valid_to - now)
+    return is_kept_from(pat.retry_at, now, longest=bound_wait(LONGEST_RETRY, pat.valid_to - now))
 
 
 def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool:

@@ -33,7 +33,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.outage import DeliveryMemory, note_database, note_outage
-from rotator.engine.receiver_claim import ReceiverClaim, Wording, lags
+from rotator.engine.receiver_claim import ReceiverClaim, Wording, lags, rests
 from rotator.errors import AuditChainError, DatabaseError, DeliveryError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.notifier import UNUSABLE, Notifier
@@ -55,14 +55,18 @@ WORDING = Wording(
 
 
 def deliver(run: RunContext, notifiers: Sequence[Notifier], memory: DeliveryMemory) -> JobResult:
-    """Deliver what there is to deliver. With the database away, tell that directly; then the error is raised."""
-    if not notifiers:
+    """Deliver what there is to deliver. With the database away, tell that directly; then the error is raised.
+
+    Without receivers there is one look: what was wrong with one that is no longer in the settings ends.
+    """
+    if not notifiers and memory.is_swept:
         return JobResult()
     counts: Counter[str] = Counter()
     try:
         for notifier in notifiers:
             counts += _Round(run, notifier, memory).deliver()
         _drop(run, {notifier.name for notifier in notifiers})
+        memory.is_swept = True
     except DatabaseError as error:
         note_outage(run, notifiers, memory, error)
         raise
@@ -74,11 +78,13 @@ def _drop(run: RunContext, names: set[str]) -> None:
     """End what is wrong with receivers that are no longer in the settings, and forget those of long ago."""
     with run.services.database.read() as reading:
         before = run.services.clock.now() - KEPT_FOR
+        kept = names | {hook.name for hook in run.policy.hooks}
         gone = find_lasting(reading, ConditionKind.RECEIVER_FAILING) - names
-        has_old = any(found.cursor_at < before for found in reading.outbox.load_receivers())
-    if gone or has_old:
+        receivers = reading.outbox.load_receivers()
+        old = {found.name for found in receivers if found.name not in kept and found.cursor_at < before}
+    if gone or old:
         with run.services.database.begin() as work:
-            work.outbox.forget_receivers(before)
+            work.outbox.forget_receivers(old)
             for name in sorted(gone):
                 record(work, run, name, ReceiverDropped(), run.services.clock.now())
 
@@ -134,7 +140,7 @@ class _Round:
             if receiver is None:
                 return True
             state = self._load(reading)
-            if receiver.retry_at is not None and receiver.retry_at > now:
+            if rests(receiver, now):
                 return False
             changes = (
                 state.waiting,

@@ -27,7 +27,7 @@ from rotator.engine.awaiting import end_wait, find_awaiting
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
-from rotator.engine.receiver_claim import FIRST_RETRY, LONGEST_RETRY, ReceiverClaim, Wording, lags
+from rotator.engine.receiver_claim import FIRST_RETRY, LONGEST_RETRY, ReceiverClaim, Wording, lags, rests
 from rotator.errors import AuditChainError, DatabaseError, HookError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.hook import HOOK_UNUSABLE, Hook
@@ -132,10 +132,10 @@ class _Round:
             receiver = next((found for found in reading.outbox.load_receivers() if found.name == self._name), None)
             if receiver is None:
                 return True
-            if receiver.retry_at is not None and receiver.retry_at > now:
+            if rests(receiver, now):
                 return False
             calls = reading.outbox.load_calls(self._name)
-            is_due = any(call.is_due(now) or call.done_at is not None for call in calls)
+            is_due = any(call.is_due(now, LONGEST_RETRY) or call.done_at is not None for call in calls)
             return is_due or self._finds_event(reading, receiver) or lags(reading, receiver, now)
 
     def _finds_event(self, reading: Reading, receiver: Receiver) -> bool:
@@ -157,7 +157,7 @@ class _Round:
                     return None
                 waiting = [call for call in work.outbox.load_calls(self._name) if call.is_waiting]
                 waiting += self._write_down(work, receiver, MOST_WAITING - len(waiting), now)
-                due = [call for call in waiting if call.is_due(now)]
+                due = [call for call in waiting if call.is_due(now, LONGEST_RETRY)]
                 return min(due, key=lambda call: (call.tries, call.sequence), default=None)
         except AuditChainError as error:
             return self._take() if self._claim.skip(error) else None

@@ -26,6 +26,7 @@ class DeliveryMemory:
 
     `down_since` is when the database was lost, and `told` what each receiver was told about that. `ids` are those of
     messages that a receiver has not taken yet. `checked` are the receivers that were looked at since the start.
+    `is_swept`: what was wrong with receivers that are no longer in the settings was ended since then.
     """
 
     sent: set[str] = field(default_factory=set)
@@ -34,6 +35,12 @@ class DeliveryMemory:
     told: dict[str, Told] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
+    is_swept: bool = False
+
+    def forget_settings(self) -> None:
+        """Look again at what depends on the settings: they are others now."""
+        self.checked.clear()
+        self.is_swept = False
 
 
 def note_outage(run: RunContext, notifiers: Iterable[Notifier], memory: DeliveryMemory, error: DatabaseError) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.backoff import make_backoff
+from rotator.domain.backoff import is_kept_from, make_backoff
 from rotator.domain.delivery import Receiver
 from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import Failure
@@ -90,7 +90,7 @@ class ReceiverClaim:
         if self._name not in known:
             work.outbox.save_receiver(Receiver(self._name, newest, now))
         receiver = work.outbox.claim(self._name, self._run.claimant, CLAIMED_FOR)
-        if receiver is None or (receiver.retry_at is not None and receiver.retry_at > now):
+        if receiver is None or rests(receiver, now):
             return None
         if newest < receiver.cursor:  # the log is an older one: the database was restored
             receiver = replace(receiver, cursor=newest, cursor_at=now)
@@ -153,6 +153,11 @@ class ReceiverClaim:
                 work.outbox.release(self._name, self._run.claimant)
         except DatabaseError:
             return  # it ends by itself
+
+
+def rests(receiver: Receiver, now: datetime) -> bool:
+    """Whether a receiver failed, and nothing is sent to it for a while."""
+    return is_kept_from(receiver.retry_at, now, longest=LONGEST_RETRY)
 
 
 def lags(reading: Reading, receiver: Receiver, now: datetime) -> bool:

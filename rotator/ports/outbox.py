@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Protocol
 
 from rotator.domain.delivery import Delivery, Receiver
@@ -50,5 +51,5 @@ class Outbox(OutboxReader, Protocol):
     def forget_call(self, hook: str, sequence: int) -> None:
         """Forget the call of a hook about the event of that number."""
 
-    def forget_receivers(self, before: datetime) -> None:
-        """Forget the receivers whose cursor was last moved before then, with all that waits for them."""
+    def forget_receivers(self, names: Collection[str]) -> None:
+        """Forget the receivers and hooks of these names, with all that waits for them."""

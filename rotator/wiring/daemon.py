@@ -132,7 +132,7 @@ class Daemon:
         monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, self._health)
 
         notifiers, hooks = make_notifiers(installation), make_hooks(installation)
-        self._memory.checked.clear()
+        self._memory.forget_settings()
         self._hook_memory.forget_settings()
 
         def close() -> None:

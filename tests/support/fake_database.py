@@ -720,10 +720,10 @@ class _MemoryOutbox(_MemoryOutboxReader):
         self._tables.check_order()
         self._tables.calls.pop((hook, sequence), None)
 
-    def forget_receivers(self, before: datetime) -> None:
+    def forget_receivers(self, names: Collection[str]) -> None:
         self._tables.check_order()
         tables = self._tables
-        tables.receivers = {name: item for name, item in tables.receivers.items() if item.cursor_at >= before}
+        tables.receivers = {name: item for name, item in tables.receivers.items() if name not in names}
         tables.deliveries = {key: item for key, item in tables.deliveries.items() if key[0] in tables.receivers}
         tables.calls = {key: call for key, call in tables.calls.items() if key[0] in tables.receivers}
 

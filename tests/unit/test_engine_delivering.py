@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.delivery import Receiver
 from rotator.domain.events.event import Event, Severity
 from rotator.domain.events.places import (
     AuditBroken,
@@ -31,6 +33,7 @@ from rotator.ports.audit_log import AuditFilter
 from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME, VAULT, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
+from tests.support.hooks import ScriptedHook
 from tests.support.receivers import ScriptedNotifier
 from tests.support.stop import make_stop
 
@@ -413,8 +416,62 @@ def test_nothing_is_sent_after_a_stop(post: Post) -> None:
     assert len(set(post.ops.ids)) == 2
 
 
-def test_without_receivers_nothing_is_read() -> None:
+def test_without_receivers_nothing_is_read_after_the_first_look() -> None:
+    """The first one ends what was wrong with receivers that have left the settings."""
     post = Post()
     post.notifiers = ()
+    assert post.deliver() == {}
     post.world.database.lost_reads = 1
     assert post.deliver() == {}
+
+
+def test_receiver_that_failed_by_a_fast_clock_is_tried_again_when_the_clock_is_right(post: Post) -> None:
+    """No stored time lets it rest for longer than a failure of now could."""
+    post.world.host_clock.ahead = timedelta(days=3650)
+    post.begin(LAPSED)
+    post.ops.errors = [DOWN]
+    assert post.deliver() == {"failed": 1}
+    post.world.host_clock.ahead = timedelta(0)
+    post.restart()
+    assert post.deliver() == {"delivered": 1}
+    assert post.ops.heard == [("sign_in_needed", "began")]
+
+
+def test_receiver_of_the_settings_is_not_forgotten_however_long_it_is_down(post: Post) -> None:
+    """Nor is a hook. What waits is delivered, and it is told that it works again; others are forgotten with time."""
+    hook = ScriptedHook(events=("rotation_completed",))
+    post.world.policy = replace(post.world.policy, hooks=(hook.terms,))
+    with post.world.database.begin() as work:
+        for name in (hook.terms.name, "gone"):
+            work.outbox.save_receiver(Receiver(name, 0, post.world.clock.now()))
+    post.begin(SignInEndForeseen(days=21, ends_at=post.world.clock.now()))
+    post.ops.errors.extend([DOWN] * 24 * 40)
+    for _ in range(24 * 32):
+        post.world.advance(hours=1)
+        post.deliver()
+    with post.world.database.read() as reading:
+        assert {found.name for found in reading.outbox.load_receivers()} == {"ops", hook.terms.name}
+    assert post.list_events("receiver_failed") == ["ops"]
+    post.ops.errors = []
+    for _ in range(2):
+        post.world.advance(hours=1)
+        post.deliver()
+    assert post.ops.heard == [("sign_in_end_foreseen", None)]
+    assert post.list_kinds() == set()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_failure_of_the_last_receiver_ends_when_it_leaves_the_settings(post: Post, restarts: bool) -> None:
+    """By a reload or a restart."""
+    post.begin(LAPSED)
+    post.ops.errors = [DOWN]
+    post.deliver()
+    assert ConditionKind.RECEIVER_FAILING in post.list_kinds()
+    post.notifiers = ()
+    if restarts:
+        post.restart()
+    else:
+        post.memory.forget_settings()
+    assert post.deliver() == {}
+    assert post.list_kinds() == {ConditionKind.SIGN_IN_NEEDED}
+    assert post.list_events("receiver_dropped") == ["ops"]

@@ -20,9 +20,11 @@ from rotator.engine.hooking import MOST_TRIES, MOST_WAITING, HookMemory, call_ho
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
+from rotator.engine.report import RunReport
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, HookError, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.hook import HOOK_UNUSABLE
+from rotator.wiring.hooks import call_at_end
 from tests.support.engine import ACCOUNT, NAME, OVERLAP, VAULT, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.hooks import ScriptedHook
@@ -383,3 +385,25 @@ def test_hook_is_not_called_about_hooks_and_deliveries(caller: Caller) -> None:
     for _ in range(3):
         caller.call()
     assert [len(hook.heard) for hook in caller.hooks] == [0, 1]
+
+
+def test_call_that_failed_by_a_fast_clock_is_made_again_when_the_clock_is_right(caller: Caller) -> None:
+    """No stored time lets a call or a hook rest for longer than a failure of now could."""
+    hook = caller.restart_hook
+    for errors in ([BAD], [MISSING]):
+        caller.world.host_clock.ahead = timedelta(days=3650)
+        caller.happen()
+        hook.errors = list(errors)
+        assert caller.call() == {"failed": 1}
+        caller.world.host_clock.ahead = timedelta(0)
+        assert caller.call() == {"succeeded": 1}
+
+
+def test_failure_of_the_last_hook_ends_at_the_end_of_a_run_without_hooks(caller: Caller) -> None:
+    """A host that has only cron has no other moment for it."""
+    caller.happen()
+    caller.restart_hook.errors = [BAD]
+    caller.call()
+    assert ConditionKind.HOOK_FAILING in caller.list_kinds()
+    call_at_end(caller.world.make_run(), (), RunReport("run"))
+    assert ConditionKind.HOOK_FAILING not in caller.list_kinds()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -100,12 +100,11 @@ class SqlOutbox(SqlOutboxReader):
         """See the port."""
         self._connection.execute(delete(hook_call).where(hook_call.c.hook == hook, hook_call.c.sequence == sequence))
 
-    def forget_receivers(self, before: datetime) -> None:
+    def forget_receivers(self, names: Collection[str]) -> None:
         """See the port."""
-        old = select(receiver.c.name).where(receiver.c.cursor_at < before)
-        self._connection.execute(delete(hook_call).where(hook_call.c.hook.in_(old)))
-        self._connection.execute(delete(delivery).where(delivery.c.receiver.in_(old)))
-        self._connection.execute(delete(receiver).where(receiver.c.cursor_at < before))
+        self._connection.execute(delete(hook_call).where(hook_call.c.hook.in_(names)))
+        self._connection.execute(delete(delivery).where(delivery.c.receiver.in_(names)))
+        self._connection.execute(delete(receiver).where(receiver.c.name.in_(names)))
 
     def _upsert(self, name: str, values: Mapping[str, object], keys: tuple[str, ...]) -> None:
         table = {"receiver": receiver, "delivery": delivery, "hook_call": hook_call}[name]
