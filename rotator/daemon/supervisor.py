@@ -113,7 +113,10 @@ class Supervisor:
         self._host.tell_status(self._describe())
 
     def _plan_start(self) -> list[tuple[Job, timedelta]]:
-        """Return each job with the time until it is due: what was done lately waits, what was missed is done once."""
+        """Return each job with the time until it is due: what was done lately waits, what was missed is done once.
+
+        What failed last, or was cut short by a stop, is done at once.
+        """
         with self._shops.hold() as shop:
             try:
                 with shop.make_run().services.database.read() as reading:
@@ -121,7 +124,7 @@ class Supervisor:
                     last = {
                         name: found.began_at
                         for name in shop.jobs
-                        if (found := reading.job_runs.find_last(name, now, JobOutcome.SUCCEEDED))
+                        if (found := reading.job_runs.find_last(name, now)) and found.outcome is JobOutcome.SUCCEEDED
                     }
             except DatabaseError:
                 # The database is away: every job is tried, and tells so itself.
@@ -165,4 +168,5 @@ class Supervisor:
 def _find_wait(job: Job, last: datetime | None, now: datetime) -> timedelta:
     if last is None or not job.is_shared:
         return timedelta(0)
-    return max(timedelta(0), job.interval - (now - last))
+    # A fast clock may have dated it in the future.
+    return max(timedelta(0), job.interval - max(timedelta(0), now - last))

@@ -43,7 +43,7 @@ class Worker:
         self._awareness = Awareness()
 
     def ask(self, job: JobName) -> None:
-        """Let a shared job be done at its next turn although its period was done: a person asked for it."""
+        """Let a shared job be done although its period was done, at each turn until it works: a person asked for it."""
         self._asked.add(job)
 
     def do(self, name: JobName) -> timedelta:
@@ -78,9 +78,16 @@ class Worker:
     def _do_shared(self, job: Job, run: RunContext) -> JobResult:
         is_asked = job.name in self._asked
         self._asked.discard(job.name)
-        with run.services.database.read() as reading:
-            now = reading.now()
-        return do_in_period(run, job.name, now if is_asked else make_period(now, job.interval), self._holder, job.act)
+        try:
+            with run.services.database.read() as reading:
+                now = reading.now()
+            period = now if is_asked else make_period(now, job.interval)
+            result = do_in_period(run, job.name, period, self._holder, job.act)
+            is_asked = False
+        finally:
+            if is_asked:
+                self._asked.add(job.name)
+        return result
 
     def _watch(self, job: Job, run: RunContext) -> RunContext:
         """Return the run with each event that it tells taken as a sign of life."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event as Flag
@@ -68,11 +69,22 @@ class Pulse:
         """Note that a person wants work to be done now, whatever waits after a failure. Any thread may call it."""
         self._asked.set()
 
-    def take_asked(self) -> bool:
-        """Return whether a person wanted it since the last call."""
-        was_asked = self._asked.is_set()
+    @property
+    def is_asked(self) -> bool:
+        """Whether a person wanted it, and it was not done since."""
+        return self._asked.is_set()
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """What a person wants is done in the `with` block; it stays wanted when that raises, or when they ask again."""
         self._asked.clear()
-        return was_asked
+        is_done = False
+        try:
+            yield
+            is_done = True
+        finally:
+            if not is_done:
+                self._asked.set()
 
 
 def work_due(run: RunContext, pulse: Pulse) -> JobResult:
@@ -85,8 +97,9 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
     began = begin_work(run)
     pulse.work_began_at = began.began_at
     try:
-        if pulse.take_asked():
-            retry_now(run)
+        if pulse.is_asked:
+            with pulse.answered():
+                retry_now(run)
         report = sealed(work_on_due)(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))

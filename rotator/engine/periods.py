@@ -10,7 +10,7 @@ from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult
 from rotator.engine.run_memory import fail_run, save_end
-from rotator.errors import RotatorError
+from rotator.errors import RotatorError, StoppedError
 
 
 def do_in_period(
@@ -26,6 +26,15 @@ def do_in_period(
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))
         raise
-    ended_at, outcome = run.services.clock.now(), JobOutcome.FAILED if result.is_down else JobOutcome.SUCCEEDED
+    except StoppedError:
+        save_end(run, replace(began, ended_at=run.services.clock.now(), outcome=JobOutcome.STOPPED))
+        raise
+    ended_at, outcome = run.services.clock.now(), _find_outcome(result)
     save_end(run, replace(began, ended_at=ended_at, outcome=outcome, counts=result.counts))
     return result
+
+
+def _find_outcome(result: JobResult) -> JobOutcome:
+    if result.exit_code is None:
+        return JobOutcome.STOPPED
+    return JobOutcome.FAILED if result.is_down else JobOutcome.SUCCEEDED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.daemon import RunUnrecorded
 from rotator.domain.job_run import JobName, JobOutcome, JobRun, RunTimes
 from rotator.domain.managed_pat import Failure
@@ -68,17 +70,23 @@ def save_end(run: RunContext, ended: JobRun) -> None:
 
 
 def load_run_times(reading: Reading) -> RunTimes:
-    """Return when work last began and last succeeded, by `once` or by a daemon. What lies ahead of now is left out."""
+    """Return when work last began and last succeeded, by `once` or by a daemon. What lies ahead of now is left out.
+
+    A minute ahead is not: the clocks of the host that wrote it and of the database may differ so much.
+    """
     now = reading.now()
+
+    def drop_future(moments: Iterable[datetime | None]) -> list[datetime]:
+        return [moment for moment in moments if moment is not None and moment <= now + MOST_SKEW]
+
     last = reading.job_runs.find_last(JobName.WORK, now)
     done = reading.job_runs.find_last(JobName.WORK, now, JobOutcome.SUCCEEDED)
-    beats = [beat for beat in reading.job_runs.load_heartbeats() if beat.beat_at <= now]
-    started = [beat.work_began_at for beat in beats if beat.work_began_at is not None]
-    succeeded = [beat.work_succeeded_at for beat in beats if beat.work_succeeded_at is not None]
-    own_start = last.began_at if last is not None else None
-    own_success = done.ended_at if done is not None else None
+    beats = [beat for beat in reading.job_runs.load_heartbeats() if drop_future([beat.beat_at])]
+    started = drop_future([*(beat.work_began_at for beat in beats), last.began_at if last else None])
+    succeeded = drop_future(beat.work_succeeded_at for beat in beats)
+    own_success = max(drop_future([done.ended_at if done else None]), default=None)
     return RunTimes(
-        started_at=max([*started, *([own_start] if own_start else [])], default=None),
+        started_at=max(started, default=None),
         succeeded_at=max([*succeeded, *([own_success] if own_success else [])], default=None),
         by_daemon=bool(succeeded) and (own_success is None or max(succeeded) >= own_success),
     )

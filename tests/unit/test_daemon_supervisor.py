@@ -18,6 +18,7 @@ from rotator.errors import ConfigError
 from tests.support.engine import make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.scheduling import NotedHost, NotedScheduler
+from tests.support.stop import make_stop
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 EVERY = Intervals(MINUTE, 15 * MINUTE, HOUR, 24 * HOUR, 24 * HOUR, timedelta(seconds=30))
@@ -95,6 +96,46 @@ def test_start_after_three_weeks_does_each_job_once_and_spread() -> None:
     assert max(waits[name] for name in waits if name is not JobName.VERIFY_AUDIT) < timedelta(seconds=10)
     assert len(set(waits.values())) == len(waits)
     assert 23 * HOUR <= waits[JobName.VERIFY_AUDIT] < 23 * HOUR + MINUTE
+
+
+def test_start_waits_no_longer_than_the_interval_for_what_a_fast_clock_has_dated() -> None:
+    house = House()
+    now = house.world.clock.now()
+    done = JobRun(JobName.VERIFY_AUDIT, now, "daemon-0", now + 3650 * 24 * HOUR, now, JobOutcome.SUCCEEDED)
+    with house.world.database.begin() as work:
+        work.job_runs.end(done)
+    house.run()
+    assert 24 * HOUR <= dict(house.scheduler.scheduled)[JobName.VERIFY_AUDIT] < 24 * HOUR + MINUTE
+
+
+def test_start_does_at_once_what_the_stop_before_has_cut_short() -> None:
+    """However lately it was done before that."""
+    house = House()
+    now = house.world.clock.now()
+    lately = JobRun(JobName.VERIFY_AUDIT, now - HOUR, "daemon-0", now - HOUR, now - HOUR, JobOutcome.SUCCEEDED)
+    with house.world.database.begin() as work:
+        work.job_runs.end(lately)
+        work.job_runs.end(replace(lately, period=now, began_at=now, ended_at=now, outcome=JobOutcome.STOPPED))
+    house.run()
+    assert dict(house.scheduler.scheduled)[JobName.VERIFY_AUDIT] < timedelta(seconds=10)
+
+
+def test_look_everywhere_that_a_stop_ends_is_done_soon_after_the_next_start() -> None:
+    house = House()
+    world = house.world
+    world.add_managed("ci-build")
+    drifted = world.record("ci-build")
+    world.pats.update(drifted.account, drifted.organization, drifted.authorization_id, display_name="renamed")
+    world.database.interrupts["pat_drifted"] = world.stop.set
+    house.scheduler.act(JobName.RECONCILE)
+    with world.database.read() as reading:
+        last = reading.job_runs.find_last(JobName.RECONCILE, world.clock.now())
+    assert last is not None
+    assert last.outcome is JobOutcome.STOPPED
+    world.advance(seconds=10)
+    world.stop = make_stop(world.clock)
+    house.run()
+    assert dict(house.scheduler.scheduled)[JobName.RECONCILE] < timedelta(seconds=10)
 
 
 def test_start_tries_every_job_when_the_database_is_away() -> None:

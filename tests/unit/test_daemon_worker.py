@@ -131,6 +131,43 @@ def test_monitor_hears_that_a_job_begins_and_how_it_ends() -> None:
     assert bench.heard == [heard for end in ends for heard in (start, (WORK, *end))]
 
 
+def stop_by_raising() -> JobResult:
+    """A job that the stop ends where it waits."""
+    raise StoppedError
+
+
+@pytest.mark.parametrize("end", [stop_by_raising, lambda: JobResult(exit_code=None)])
+def test_shared_job_that_is_stopped_is_remembered_as_stopped_and_may_be_done_by_anybody(
+    end: Callable[[], JobResult],
+) -> None:
+    bench = Bench(JobName.RECONCILE, is_shared=True)
+    bench.act = lambda run: end()
+    bench.do()
+    last = bench.find_last()
+    assert last is not None
+    assert (last.outcome, last.ended_at) == (JobOutcome.STOPPED, bench.world.clock.now())
+    bench.act = lambda run: JobResult()
+    Worker(bench.shops, bench.beats, "daemon-2").do(JobName.RECONCILE)
+    last = bench.find_last()
+    assert last is not None
+    assert (bench.done, last.holder, last.outcome) == (2, "daemon-2", JobOutcome.SUCCEEDED)
+
+
+def test_shared_job_that_a_person_asked_for_stays_asked_for_until_it_is_done() -> None:
+    """Although the database was locked at that moment, and another daemon had done its period."""
+    bench = Bench(JobName.RECONCILE, is_shared=True)
+    Worker(bench.shops, bench.beats, "daemon-2").do(JobName.RECONCILE)
+    bench.world.advance(seconds=1)
+    bench.worker.ask(JobName.RECONCILE)
+    bench.world.database.lost_reads = 1
+    bench.do()
+    assert (bench.done, bench.worker.failures) == (1, {JobName.RECONCILE: 1})
+    bench.do()
+    assert bench.done == 2
+    bench.do()
+    assert bench.done == 2
+
+
 def test_broken_chain_is_not_recomputed_every_few_seconds() -> None:
     bench = Bench()
     bench.job = replace(bench.job, interval=timedelta(days=1))

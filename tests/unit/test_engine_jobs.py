@@ -20,7 +20,7 @@ from rotator.engine.jobs import (
     work_due,
 )
 from rotator.engine.run import run_once
-from rotator.errors import AuditChainError, SignInRequiredError, StoppedError
+from rotator.errors import AuditChainError, DatabaseError, SignInRequiredError, StoppedError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
@@ -91,6 +91,20 @@ def test_work_asks_nobody_and_writes_nothing_when_nothing_is_due() -> None:
     calls, begun, signed_in = len(world.timeline), world.database.begun, list(world.sign_in.calls)
     work_due(world.make_run(), make_pulse(world))
     assert (len(world.timeline), world.database.begun, world.sign_in.calls) == (calls, begun, signed_in)
+
+
+def test_what_a_person_asked_for_is_done_at_the_next_turn_when_the_database_was_away() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    world.pats.fail("mint", make_busy())
+    work_due(world.make_run(), pulse)
+    world.advance(seconds=1)
+    pulse.ask()
+    world.database.lost_reads = 1
+    with pytest.raises(DatabaseError):
+        work_due(world.make_run(), pulse)
+    assert work_due(world.make_run(), pulse).counts == {"rotated": 1}
+    assert not pulse.is_asked
 
 
 def test_look_everywhere_leaves_what_is_due_to_the_queue_and_works_on_what_it_found() -> None:

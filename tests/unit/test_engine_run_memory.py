@@ -131,6 +131,30 @@ def test_times_are_the_later_of_a_run_and_a_daemons_heartbeat() -> None:
     assert load_times(world) == RunTimes(now, now)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(hours=20)])
+def test_times_that_a_fast_clock_has_written_are_left_out_wherever_they_stand(ahead: timedelta) -> None:
+    """A daemon tells with right heartbeats of work that it did while the clock was fast."""
+    world = make_world()
+    now = world.clock.now()
+    with world.database.begin() as work:
+        work.job_runs.beat(Heartbeat("a", now - HOUR, now, now + ahead, now + ahead))
+        work.job_runs.end(JobRun(JobName.WORK, now, "b", now, now + ahead, JobOutcome.SUCCEEDED))
+    assert load_times(world) == RunTimes(started_at=now)
+    with world.database.begin() as work:
+        work.job_runs.beat(Heartbeat("c", now - HOUR, now, now - HOUR, now - HOUR))
+    assert load_times(world) == RunTimes(now, now - HOUR, by_daemon=True)
+
+
+def test_times_count_although_the_clock_of_the_database_is_a_little_behind() -> None:
+    world = make_world()
+    REMEMBER(world.make_run())
+    done = world.clock.now()
+    world.advance(seconds=-20)
+    with world.database.begin() as work:
+        work.job_runs.end(JobRun(JobName.WORK, world.clock.now(), "b", done, done, JobOutcome.SUCCEEDED))
+    assert load_times(world) == RunTimes(done, done)
+
+
 SIGN_IN = ConditionKind.SIGN_IN_NEEDED
 RECENT, OLD = NOW - timedelta(minutes=20), NOW - timedelta(hours=4)
 
