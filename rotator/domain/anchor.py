@@ -53,7 +53,7 @@ def read_anchor(tags: Mapping[str, str]) -> Checkpoint | None:
 
 def make_anchor_value(checkpoint: Checkpoint) -> str:
     """Return a checkpoint as the text that the secret holds: its tags as JSON."""
-    return encode_canonical(make_anchor_tags(checkpoint)).decode()
+    return encode_canonical({**make_anchor_tags(checkpoint)}).decode()
 
 
 def make_gap_statement(installation: str, missing: Iterable[str]) -> bytes:

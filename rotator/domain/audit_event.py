@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from rotator.domain.canonical import Scalar, encode_canonical
+from rotator.domain.canonical import Scalar, encode_fields, quote
 from rotator.domain.managed_pat import check_aware
 
 GENESIS_HASH = "0" * 64
@@ -61,9 +61,14 @@ def make_hash(
     sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int = NEWEST_ENCODING
 ) -> str:
     """Return the SHA-256 (hex) of everything the event says. ValueError for what cannot be spelled that way."""
-    document: dict[str, Detail | dict[str, Detail]] = {
+    moment = check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds")
+    if encoding == NEWEST_ENCODING:
+        return hashlib.sha256(_spell(sequence, moment, entry, previous_hash)).hexdigest()
+    if encoding != 1:
+        raise ValueError(f"there is no encoding {encoding}")
+    document = {
         "sequence": sequence,
-        "occurred_at": check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds"),
+        "occurred_at": moment,
         "event": entry.event,
         "subject": entry.subject,
         "outcome": entry.outcome.value,
@@ -72,13 +77,18 @@ def make_hash(
         "details": dict(entry.details),
         "previous_hash": previous_hash,
     }
-    if encoding == 1:
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-    elif encoding == NEWEST_ENCODING:
-        text = encode_canonical({**document, "encoding": encoding})
-    else:
-        raise ValueError(f"there is no encoding {encoding}")
-    return hashlib.sha256(text).hexdigest()
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _spell(sequence: int, moment: str, entry: AuditEntry, previous_hash: str) -> bytes:
+    """Return what `encode_canonical` makes of the event, in less time: each event of a log is spelled to check it."""
+    details = encode_fields(entry.details)
+    return (
+        f'{{"actor":{quote(entry.actor)},"details":{details},"encoding":{NEWEST_ENCODING},"event":{quote(entry.event)},'
+        f'"occurred_at":"{moment}","outcome":{quote(entry.outcome)},"previous_hash":{quote(previous_hash)},'
+        f'"run_id":{quote(entry.run_id)},"sequence":{sequence:d},"subject":{quote(entry.subject)}}}'
+    ).encode()
 
 
 def make_event(entry: AuditEntry, *, previous: AuditEvent | None, occurred_at: datetime) -> AuditEvent:

@@ -30,6 +30,8 @@ _BY_CAUSE = (
 """What is told again when its cause changes. Every failure of work on a ManagedPat is told when it happens."""
 _PAGE = 1000
 """How many events one transaction reads."""
+CHECKED_PAGE = 5000
+"""The same where all are read to be checked: fewer transactions, and no more than some MB."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _find_policy(reading: Reading) -> Detail:
     return changes[0].entry.details.get("sha256") if changes else None
 
 
-def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
+def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT, page_size: int = _PAGE) -> Iterator[AuditEvent]:
     """Yield the wanted events in order, up to the newest one at the time of the call.
 
     They are read page by page, each page in its own transaction: however slow the caller is, no transaction stays
@@ -134,31 +136,31 @@ def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT) -> Iterat
     """
     with database.read() as reading:
         newest = reading.audit.load_newest_number()
-    return _load_pages(database, newest, wanted)
+    return _load_pages(database, newest, wanted, page_size)
 
 
-def _load_pages(database: Database, newest: int, wanted: AuditFilter) -> Iterator[AuditEvent]:
+def _load_pages(database: Database, newest: int, wanted: AuditFilter, page_size: int) -> Iterator[AuditEvent]:
     last: int | None = None
     while last is None or last < newest:
-        page, error = _load_page(database, last, wanted)
+        page, error = _load_page(database, last, wanted, page_size)
         for event in page:
             if event.sequence > newest:
                 return
             yield event
         if error is not None:
             raise error
-        if len(page) < _PAGE:
+        if len(page) < page_size:
             return
         last = page[-1].sequence
 
 
 def _load_page(
-    database: Database, after: int | None, wanted: AuditFilter
+    database: Database, after: int | None, wanted: AuditFilter, page_size: int
 ) -> tuple[list[AuditEvent], AuditChainError | None]:
     page: list[AuditEvent] = []
     with database.read() as reading:
         try:
-            page.extend(reading.audit.load_after(after, _PAGE, wanted))
+            page.extend(reading.audit.load_after(after, page_size, wanted))
         except AuditChainError as error:
             return page, error
     return page, None

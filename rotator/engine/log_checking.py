@@ -10,7 +10,7 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.merkle import GrowingTree
 from rotator.engine.anchoring import Anchor, compare_anchors
-from rotator.engine.auditing import check_chain, load_events
+from rotator.engine.auditing import CHECKED_PAGE, check_chain, load_events
 from rotator.engine.context import Trust
 from rotator.errors import AuditChainError
 from rotator.ports.database import Database
@@ -52,7 +52,8 @@ def check_log(
     """
     trust = trust or Trust((), _believe_nothing)
     walk = _Walk(_load_checkpoints(database), trust)
-    summary = check_chain(walk.follow(compare_anchors(load_events(database), anchors, accepted)))
+    events = load_events(database, page_size=CHECKED_PAGE)
+    summary = check_chain(walk.follow(compare_anchors(events, anchors, accepted)))
     is_old = now is not None and walk.began_at is not None and now - walk.began_at > SIGNED_WITHIN
     if trust.public_keys and not walk.signed and is_old:
         raise AuditChainError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tests.bench.checking import CheckTiming
 from tests.bench.daemon import IdleDaemon
 from tests.bench.idle import IdleTiming
 from tests.bench.kinds import Kind
@@ -43,6 +44,13 @@ def render_inventory(timings: Sequence[InventoryTiming]) -> Iterator[str]:
     yield f"{'':26}{'all rows':>9}{'one row':>13}"
     for timing in timings:
         yield f"{timing.what:<26}{timing.seconds:>7.2f} s{timing.seconds / timing.rows * 1e6:>10.0f} us"
+
+
+def render_check(found: CheckTiming) -> Iterator[str]:
+    """Seconds, and the memory that it needs."""
+    each, peak = found.cpu / found.events * 1e6, found.peak / 2**20
+    yield f"{'events':>9}{'all':>11}{'CPU':>11}{'CPU of one':>13}{'memory':>13}"
+    yield f"{found.events:>9}{found.seconds:>9.2f} s{found.cpu:>9.2f} s{each:>10.1f} us{peak:>9.1f} MiB"
 
 
 def render_idle_daemon(found: IdleDaemon) -> Iterator[str]:

@@ -22,10 +22,12 @@ def main() -> int:
     options = _read_options()
     # Started as a script: what is ours must be found from the root, as the tests find it.
     sys.path[0] = str(ROOT)
+    from tests.bench.checking import measure_check
     from tests.bench.daemon import measure_daemon_rotations, measure_idle_daemon
     from tests.bench.idle import IdleTiming, measure_idle
     from tests.bench.planning import measure_inventory
     from tests.bench.report import (
+        render_check,
         render_idle,
         render_idle_daemon,
         render_inventory,
@@ -61,6 +63,8 @@ def main() -> int:
     idle_daemon = measure_idle_daemon(options.pats, options.idle)
     _tell(f"doing {options.ticks} ticks")
     held = measure_many_ticks(options.ticks)
+    _tell(f"checking an audit log of {options.events} events: filling it first")
+    check = measure_check(options.events)
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": round(load, 2)}
     if options.json:
         document = {
@@ -71,6 +75,7 @@ def main() -> int:
             "ticks": [asdict(found) for found in held],
             "starts": [asdict(timing) for timing in starts],
             "inventory": [asdict(timing) for timing in inventory],
+            "check": asdict(check),
             "idle": [asdict(timing) for timing in idle],
         }
         print(json.dumps(document, indent=2))
@@ -83,6 +88,7 @@ def main() -> int:
     _print_part("A daemon's jobs without pauses, on real sockets", render_ticks(held))
     _print_part("Start of the command", render_starts(starts))
     _print_part("A run of the daemon's work when nothing is due", render_idle(idle))
+    _print_part("A check of the whole audit log on SQLite", render_check(check))
     _print_part(f"An inventory of {options.rows} PATs on SQLite", render_inventory(inventory))
     return 0
 
@@ -95,6 +101,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=10_000, help="how many the large inventory has")
     parser.add_argument("--records", type=int, default=100_000, help="how many a daemon has, none of them due")
     parser.add_argument("--closed", type=int, default=1_000_000, help="how many rotations are in its past")
+    parser.add_argument("--events", type=int, default=1_000_000, help="how many the audit log has that is checked")
     parser.add_argument("--idle", type=int, default=300, help="seconds for which an idle daemon is watched, twice")
     parser.add_argument("--ticks", type=int, default=10_000, help="how often the jobs of a daemon are done")
     parser.add_argument("--starts", type=int, default=10, help="how often each command is started")

@@ -28,7 +28,7 @@ ANYWHERE = {
     ),
     "one before the first": (
         "INSERT INTO audit_event SELECT 0, occurred_at, event, subject, outcome, actor, run_id, details, "
-        "previous_hash, hash FROM audit_event WHERE sequence = 1",
+        "previous_hash, hash, encoding FROM audit_event WHERE sequence = 1",
         1,
     ),
     "end of a page deleted": ("DELETE FROM audit_event WHERE sequence = 1000", 1000),

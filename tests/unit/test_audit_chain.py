@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Outcome, make_event, make_hash
+from rotator.domain.canonical import encode_canonical
 from rotator.engine.auditing import ChainSummary, check_chain
 from rotator.errors import AuditChainError
 
@@ -203,6 +204,25 @@ ENTRIES = st.builds(
         max_size=3,
     ),
 )
+
+
+@settings(deadline=None, derandomize=True)
+@given(ENTRIES, st.integers(1, 2**53 - 1))
+def test_hash_is_that_of_the_canonical_spelling_when_an_entry_is_any(entry: AuditEntry, sequence: int) -> None:
+    document: dict[str, Any] = {
+        "actor": entry.actor,
+        "details": dict(entry.details),
+        "encoding": 2,
+        "event": entry.event,
+        "occurred_at": MOMENT.isoformat(timespec="microseconds"),
+        "outcome": entry.outcome.value,
+        "previous_hash": GENESIS_HASH,
+        "run_id": entry.run_id,
+        "sequence": sequence,
+        "subject": entry.subject,
+    }
+    digest = hashlib.sha256(encode_canonical(document)).hexdigest()
+    assert make_hash(sequence, MOMENT, entry, GENESIS_HASH) == digest
 
 
 @settings(deadline=None, derandomize=True)

@@ -18,7 +18,6 @@ from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 # Made once: building a statement costs the library more than executing it does.
 _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
-_TEXTS = ("event", "subject", "actor", "run_id", "previous_hash", "hash")
 _UNREADABLE = (AttributeError, RecursionError, TypeError, ValueError)
 """What making an event from a row raises when somebody has put into it what rotator never writes."""
 
@@ -127,12 +126,15 @@ def _select(wanted: AuditFilter) -> Select[Any]:
 
 
 def _make_event(row: Row[Any]) -> AuditEvent:
-    """Make an event; raises one of `_UNREADABLE` for a row that could not be hashed."""
-    if not isinstance(row.details, dict) or not all(isinstance(getattr(row, name), str) for name in _TEXTS):
+    """Make an event of the columns in their order; raises one of `_UNREADABLE` for a row that could not be hashed."""
+    sequence, occurred_at, event, subject, outcome, actor, run_id, details, previous_hash, digest, encoding = tuple(row)
+    for text in (event, subject, actor, run_id, previous_hash, digest):
+        if not isinstance(text, str):
+            raise TypeError("a column holds a value of another type")
+    if not isinstance(details, dict):
         raise TypeError("a column holds a value of another type")
-    entry = AuditEntry(row.event, row.subject, row.outcome, row.actor, row.run_id, row.details)
-    moment = check_aware(row.occurred_at)
-    return AuditEvent(row.sequence, moment, entry, row.previous_hash, row.hash, row.encoding)
+    entry = AuditEntry(event, subject, outcome, actor, run_id, details)
+    return AuditEvent(sequence, check_aware(occurred_at), entry, previous_hash, digest, encoding)
 
 
 def _make_unreadable(number: Any) -> AuditChainError:
