@@ -290,3 +290,39 @@ def test_database_refuses_a_naive_time_when_it_gets_past_the_domain(tmp_path: Pa
     with database.begin() as work:
         assert work.inventory.load_all() == ()
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE managed_pat SET valid_to = 'yesterday'", "a value that cannot be read"),
+        ("UPDATE managed_pat SET valid_to = '2026-03-01T00:00:00'", "a value that cannot be read"),
+        ("UPDATE managed_pat SET state = 'asleep'", "a value that cannot be read"),
+        ("UPDATE managed_pat SET scope = CAST(x'ff' AS TEXT)", "is damaged"),
+        ("UPDATE rotation SET state = 'asleep'", "a value that cannot be read"),
+        ("UPDATE rotation SET overlap = 'long'", "a value that cannot be read"),
+        ("UPDATE rotation SET known_ids = '['", "a value that cannot be read"),
+        ("ALTER TABLE rotation RENAME COLUMN overlap TO other", "lacks something that its schema has"),
+        ("DROP TABLE rotation", "lacks something that its schema has"),
+    ],
+)
+def test_damaged_value_is_a_damaged_database_and_no_bug(tmp_path: Path, damage: str, said: str) -> None:
+    """Something other than rotator wrote it, or the disk did: no report to anybody helps, a backup does."""
+    path = tmp_path / "rotator.db"
+    upgrade(f"sqlite:///{path}")
+    database = SqlDatabase(f"sqlite:///{path}")
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat())
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=QUICK)
+        work.journal.insert(make_rotation(), claim)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for (trigger,) in other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            other.execute(f"DROP TRIGGER {trigger}")
+        other.execute("PRAGMA ignore_check_constraints = on")
+        other.execute(damage)
+    with pytest.raises(DatabaseError) as failed, database.read() as reading:
+        _ = (reading.inventory.load_all(), reading.journal.load_open())
+    database.close()
+    assert failed.value.code == "database_corrupt"
+    assert said in failed.value.message
+    assert "backup" in failed.value.fix

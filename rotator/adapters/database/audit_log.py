@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from rotator.adapters.database.engine import lock_topic
+from rotator.adapters.database.failures import DamagedValueError
 from rotator.adapters.database.schema import audit_event as table
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.managed_pat import check_aware
@@ -18,7 +19,7 @@ from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 # Made once: building a statement costs the library more than executing it does.
 _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
-_UNREADABLE = (AttributeError, RecursionError, TypeError, ValueError)
+_UNREADABLE = (AttributeError, DamagedValueError, RecursionError, TypeError, ValueError)
 """What making an event from a row raises when somebody has put into it what rotator never writes."""
 
 

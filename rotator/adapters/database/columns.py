@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from functools import wraps
+from typing import Generic, ParamSpec, TypeVar
 
 from sqlalchemy import BigInteger, DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from rotator.adapters.database.failures import DamagedValueError
 from rotator.domain.audit_event import Detail
 from rotator.domain.clocks import BootMoment
 from rotator.domain.managed_pat import check_aware
+from rotator.domain.outside import make_harmless
 
 _MICROSECOND = timedelta(microseconds=1)
 _Word = TypeVar("_Word", bound=StrEnum)
+_Given = ParamSpec("_Given")
+_Read = TypeVar("_Read")
+
+
+def naming_damage(read: Callable[_Given, _Read]) -> Callable[_Given, _Read]:
+    """Make what reads a stored value raise DamagedValueError where it cannot be read."""
+
+    @wraps(read)
+    def reading(*given: _Given.args, **named: _Given.kwargs) -> _Read:
+        try:
+            return read(*given, **named)
+        except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedValueError(
+                f"the database holds a value that cannot be read: {make_harmless(str(error))}",
+                fix="Something other than rotator changed it, or its disk is damaged: restore the newest backup.",
+            ) from error
+
+    return reading
 
 
 class Moment(TypeDecorator[datetime]):
@@ -44,6 +65,7 @@ class Moment(TypeDecorator[datetime]):
             return moment
         return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
+    @naming_damage
     def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:
         """From the database."""
         if value is None:
@@ -61,6 +83,7 @@ class Boot(TypeDecorator[BootMoment]):
         """To the database."""
         return None if value is None else f"{value.boot_id} {value.elapsed // _MICROSECOND}"
 
+    @naming_damage
     def process_result_value(self, value: str | None, dialect: Dialect) -> BootMoment | None:
         """From the database."""
         if value is None:
@@ -79,6 +102,7 @@ class Span(TypeDecorator[timedelta]):
         """To the database."""
         return None if value is None else value // _MICROSECOND
 
+    @naming_damage
     def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
         """From the database."""
         return None if value is None else timedelta(microseconds=value)
@@ -98,8 +122,9 @@ class Word(TypeDecorator[_Word], Generic[_Word]):
         """To the database."""
         return None if value is None else value.value
 
+    @naming_damage
     def process_result_value(self, value: str | None, dialect: Dialect) -> _Word | None:
-        """From the database; ValueError for a word that this version does not know."""
+        """From the database."""
         return None if value is None else self.words(value)
 
 
@@ -113,6 +138,7 @@ class Texts(TypeDecorator[tuple[str, ...]]):
         """To the database."""
         return None if value is None else json.dumps(value)
 
+    @naming_damage
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
         """From the database."""
         return None if value is None else tuple(json.loads(value))
@@ -128,6 +154,7 @@ class Details(TypeDecorator[Mapping[str, Detail]]):
         """To the database."""
         return None if value is None else json.dumps(dict(value), sort_keys=True)
 
+    @naming_damage
     def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Detail] | None:
         """From the database."""
         if value is None:

@@ -20,6 +20,12 @@ class ConstraintError(DatabaseError):
     code = "database_constraint"
 
 
+class DamagedValueError(DatabaseError):
+    """A stored value cannot be read: rotator wrote no such value."""
+
+    code = "database_corrupt"
+
+
 @dataclass(frozen=True)
 class _Kind:
     code: str
@@ -39,6 +45,11 @@ _CORRUPT = _Kind(
     "database_corrupt",
     "is damaged, or is not a database",
     "Check the `database` setting; if it is right, restore the newest backup.",
+)
+_ALTERED = _Kind(
+    _CORRUPT.code,
+    "lacks something that its schema has",
+    "Something other than rotator changed it, or its disk is damaged: restore the newest backup.",
 )
 _UNREACHABLE = _Kind(
     "database_unreachable",
@@ -94,6 +105,8 @@ _SQLITE = {
     sqlite3.SQLITE_IOERR: _DISK,
     sqlite3.SQLITE_CONSTRAINT: _CONSTRAINT,
 }
+_SQLITE_WORDS = (("Could not decode", _CORRUPT), ("no such", _ALTERED))
+"""How texts begin that come without a code of their own."""
 # Keyed by SQLSTATE, or by its class (the first two characters) where the whole class means one thing.
 _POSTGRES = {
     "55P03": _LOCKED,
@@ -103,6 +116,8 @@ _POSTGRES = {
     "40001": _LOCKED,
     "53100": _FULL,
     "25006": _READ_ONLY,
+    "42703": _ALTERED,
+    "42P01": _ALTERED,
     "XX001": _CORRUPT,
     "XX002": _CORRUPT,
     "28": _DENIED,
@@ -194,7 +209,8 @@ def explain(error: BaseException, url: URL) -> DatabaseError:
 def _find_kind(error: BaseException) -> _Kind:
     if isinstance(error, sqlite3.Error):
         # The low byte is the primary code; the rest tells variants apart. Errors of the module itself have none.
-        return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, _OTHER)
+        known = _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        return known or next((kind for words, kind in _SQLITE_WORDS if str(error).startswith(words)), _OTHER)
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _OTHER)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Table
 
 from rotator.adapters.database import schema
+from rotator.adapters.database.columns import naming_damage
 from rotator.domain.job_run import JobRun
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
@@ -42,6 +43,7 @@ _JOB_RUN_NAMES = [column.name for column in JOB_RUN_COLUMNS[:-3]]
 _SIGN_IN_NAMES = [column.name for column in SIGN_IN_COLUMNS[:-3]]
 
 
+@naming_damage
 def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
     """From a row of MANAGED_PAT_COLUMNS."""
     values = dict(zip(_MANAGED_PAT_NAMES, row, strict=False))
@@ -49,27 +51,32 @@ def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
     return ManagedPat(**values, last_failure=make_failure(row[-3:]))
 
 
+@naming_damage
 def make_rotation(row: Sequence[Any]) -> Rotation:
     """From a row of ROTATION_COLUMNS."""
     return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=make_failure(row[-3:]))
 
 
+@naming_damage
 def make_untracked(row: Sequence[Any]) -> UntrackedPat:
     """From a row of UNTRACKED_COLUMNS."""
     account, organization, *pat = row[:-3]
     return UntrackedPat(account, organization, Pat(**dict(zip(_PAT_NAMES, pat, strict=True))), make_failure(row[-3:]))
 
 
+@naming_damage
 def make_pending(row: Sequence[Any]) -> PendingRevocation:
     """From a row of PENDING_REVOCATION_COLUMNS."""
     return PendingRevocation(**dict(zip(_PENDING_NAMES, row, strict=True)))
 
 
+@naming_damage
 def make_job_run(row: Sequence[Any]) -> JobRun:
     """From a row of JOB_RUN_COLUMNS."""
     return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=make_failure(row[-3:]))
 
 
+@naming_damage
 def make_sign_in(row: Sequence[Any]) -> SignInMemory:
     """From a row of SIGN_IN_COLUMNS."""
     return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=make_failure(row[-3:]))
