@@ -6,10 +6,11 @@ Conditions with one cause are told together. Those that may pass by themselves a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Severity
@@ -64,7 +65,8 @@ class Habits:
 class Told:
     """What a receiver was told about a cause last. `messages` and `repeats` count since it was quiet for a day.
 
-    `subjects` are all that it was told of and that lasted then. `is_waiting`: it is still to be delivered.
+    `subjects` are all that it was told of and that last; when it is over, that lasted to the end. `is_waiting`: it is
+    still to be delivered.
     """
 
     cause: Cause
@@ -101,59 +103,107 @@ def find_notices(
     told: Iterable[Told], lasting: Iterable[Condition], habits: Habits, now: datetime
 ) -> tuple[Notice, ...]:
     """Return what a receiver is to be told now, the worst first; nothing about what still waits to be delivered."""
-    before = {found.cause: found for found in told}
-    groups = _group(lasting, habits, now)
-    found = [_look_at(before.get(cause), cause, group, habits, now) for cause, group in groups.items()]
-    found += [_end(memory) for cause, memory in before.items() if cause not in groups and not _moved(memory, groups)]
+    before, groups = {found.cause: found for found in told}, _group(lasting)
+    tellable = {cause: _select(before.get(cause), cause, group, habits, now) for cause, group in groups.items()}
+    found = [
+        _look_at(before.get(cause) or _find_former(before, cause, groups), cause, group, habits, now)
+        for cause, group in tellable.items()
+        if group
+    ]
+    found += [_end(memory, groups) for cause, memory in before.items() if not tellable.get(cause)]
     notices = [notice for notice in found if notice is not None]
     return tuple(sorted(notices, key=lambda notice: (-_ORDER.index(SEVERITIES[notice.cause.kind]), notice.cause)))
+
+
+def find_ended(told: Iterable[Told], lasting: Iterable[Condition]) -> tuple[Told, ...]:
+    """Return what is to be remembered of causes that last for a part of their subjects alone.
+
+    One that ended is no longer known to the receiver: it is told when it begins again.
+    """
+    groups = _group(lasting)
+    left = [(found, found.subjects & groups.get(found.cause, {}).keys()) for found in told]
+    return tuple(
+        replace(found, subjects=subjects)
+        for found, subjects in left
+        if subjects and subjects != found.subjects and not found.is_waiting and found.phase is not Phase.OVER
+    )
 
 
 def find_forgotten(
     told: Iterable[Told], lasting: Iterable[Condition], habits: Habits, now: datetime
 ) -> tuple[Cause, ...]:
-    """Return what need not be remembered any more: it is over for long, or all of it has another cause now."""
-    groups = _group(lasting, habits, now)
+    """Return what need not be remembered any more: it is over for long, or is told as another cause now."""
+    before, groups = {found.cause: found for found in told}, _group(lasting)
     return tuple(
-        found.cause
-        for found in told
+        cause
+        for cause, found in before.items()
         if not found.is_waiting
-        and found.cause not in groups
-        and (now - found.told_at >= REMEMBERED if found.phase is Phase.OVER else _moved(found, groups))
+        and not _select(found, cause, groups.get(cause, {}), habits, now)
+        and (
+            _find_age(found.told_at, now) >= REMEMBERED
+            if found.phase is Phase.OVER
+            else _is_moved(found, groups) and before.keys() >= _find_causes(found, groups)
+        )
     )
 
 
-Groups = Mapping[Cause, Mapping[str, Condition]]
+Group = Mapping[str, Condition]
+Groups = Mapping[Cause, Group]
 
 
-def _group(lasting: Iterable[Condition], habits: Habits, now: datetime) -> Groups:
+def _group(lasting: Iterable[Condition]) -> Groups:
     groups: dict[Cause, dict[str, Condition]] = {}
     for condition in lasting:
-        is_minor = _ORDER.index(SEVERITIES[condition.kind]) < _ORDER.index(habits.min_severity)
-        is_early = condition.kind in PASSING and now - condition.since < habits.down_after
-        if not is_minor and not is_early:
-            groups.setdefault(find_cause(condition), {})[condition.subject] = condition
+        groups.setdefault(find_cause(condition), {})[condition.subject] = condition
     return groups
 
 
-def _look_at(
-    before: Told | None, cause: Cause, group: Mapping[str, Condition], habits: Habits, now: datetime
-) -> Notice | None:
+def _select(before: Told | None, cause: Cause, group: Group, habits: Habits, now: datetime) -> Group:
+    """Return what a receiver is to hear of: what is not too slight, and not too early unless it has heard of it."""
+    if _ORDER.index(SEVERITIES[cause.kind]) < _ORDER.index(habits.min_severity):
+        return {}
+    if cause.kind not in PASSING:
+        return group
+    known = frozenset[str]() if before is None or before.phase is Phase.OVER else before.subjects
+    return {
+        name: condition
+        for name, condition in group.items()
+        if name in known or _find_age(condition.since, now) >= habits.down_after
+    }
+
+
+def _find_age(moment: datetime, now: datetime) -> timedelta:
+    """Return how long ago a moment was. One in the future is not believed: it counts as long past."""
+    return timedelta.max if moment > now + MOST_SKEW else now - moment
+
+
+def _look_at(before: Told | None, cause: Cause, group: Group, habits: Habits, now: datetime) -> Notice | None:
     """Return what is to be told about a cause that lasts."""
     subjects, since = tuple(sorted(group)), min(condition.since for condition in group.values())
     if before is None:
         return Notice(cause, Phase.BEGAN, subjects, subjects, since, 1, 0)
     if before.is_waiting:
         return None
-    passed, was_over = now - before.told_at, before.phase is Phase.OVER
-    joined = subjects if was_over else tuple(name for name in subjects if name not in before.subjects)
+    passed, is_new = _find_age(before.told_at, now), before.phase is Phase.OVER or before.cause != cause
+    joined = subjects if is_new else tuple(name for name in subjects if name not in before.subjects)
     messages = before.messages + 1
     if joined and passed >= JOIN_GAPS[min(before.messages, len(JOIN_GAPS)) - 1]:
-        phase, repeats = (Phase.BEGAN, 0) if was_over else (Phase.JOINED, before.repeats)
+        phase, repeats = (Phase.BEGAN, 0) if is_new else (Phase.JOINED, before.repeats)
         return Notice(cause, phase, subjects, joined, since, messages, repeats)
-    if not was_over and passed >= _find_repeat(before.repeats, habits):
+    if not is_new and passed >= _find_repeat(before.repeats, habits):
         return Notice(cause, Phase.LASTS, subjects, joined, since, messages, before.repeats + 1)
     return None
+
+
+def _find_former(before: Mapping[Cause, Told], cause: Cause, groups: Groups) -> Told | None:
+    """Return what a receiver was told of the same subjects last, when all of them had another cause."""
+    former = [
+        found
+        for found in before.values()
+        if found.cause.kind is cause.kind and not found.is_waiting and found.phase is not Phase.OVER
+        if groups[cause].keys() <= found.subjects and _is_moved(found, groups)
+    ]
+    return max(former, key=lambda found: found.told_at, default=None)
 
 
 def _find_repeat(repeats: int, habits: Habits) -> timedelta:
@@ -161,15 +211,28 @@ def _find_repeat(repeats: int, habits: Habits) -> timedelta:
     return min(habits.repeat * (1 << min(repeats, 10)), max(habits.repeat, LONGEST_REPEAT))
 
 
-def _end(before: Told) -> Notice | None:
-    """Return what is to be told about a cause that no longer lasts."""
-    if before.is_waiting or before.phase is Phase.OVER:
+def _end(before: Told, groups: Groups) -> Notice | None:
+    """Return what is to be told about a cause that no longer lasts, for what has no other cause now."""
+    if before.is_waiting or before.phase is Phase.OVER or before.subjects & groups.get(before.cause, {}).keys():
         return None
-    subjects = tuple(sorted(before.subjects))
+    subjects = tuple(sorted(before.subjects.difference(*_find_names(before, groups))))
+    if not subjects:
+        return None
     return Notice(before.cause, Phase.OVER, subjects, (), None, before.messages + 1, before.repeats)
 
 
-def _moved(before: Told, groups: Groups) -> bool:
+def _is_moved(before: Told, groups: Groups) -> bool:
     """Whether all that a receiver was told of lasts for another cause."""
-    others = {name for cause, group in groups.items() if cause.kind is before.cause.kind for name in group}
-    return before.cause not in groups and before.subjects <= others
+    stays = before.subjects & groups.get(before.cause, {}).keys()
+    return not stays and before.subjects <= frozenset[str]().union(*_find_names(before, groups))
+
+
+def _find_causes(before: Told, groups: Groups) -> set[Cause]:
+    """Return for which causes the subjects last that a receiver was told of."""
+    return {
+        cause for cause, group in groups.items() if cause.kind is before.cause.kind and before.subjects & group.keys()
+    }
+
+
+def _find_names(before: Told, groups: Groups) -> list[frozenset[str]]:
+    return [frozenset(groups[cause]) for cause in _find_causes(before, groups)]

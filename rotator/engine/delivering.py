@@ -26,7 +26,7 @@ from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.job_run import KEPT_FOR
 from rotator.domain.notification import Notification, make_event_notification, make_notification
 from rotator.domain.runbook import EVENTS as ADVISED
-from rotator.domain.telling import Notice, Told, find_forgotten, find_notices
+from rotator.domain.telling import Notice, Told, find_ended, find_forgotten, find_notices
 from rotator.engine.affected import find_affected
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
@@ -100,6 +100,11 @@ class _State:
     def told(self) -> list[Told]:
         return [told for item in self.deliveries if (told := item.find_told()) is not None]
 
+    def find_known(self, told: Told) -> Delivery:
+        """Return the last delivery about a cause, with the subjects alone that the receiver still knows of."""
+        last = next(item for item in self.deliveries if item.topic == make_topic(told.cause))
+        return replace(last, notification=replace(last.notification, subjects=tuple(sorted(told.subjects))))
+
     @property
     def waiting(self) -> list[Delivery]:
         return [item for item in self.deliveries if item.is_waiting]
@@ -145,6 +150,7 @@ class _Round:
             changes = (
                 state.waiting,
                 find_notices(state.told, state.lasting, self._notifier.habits, now),
+                find_ended(state.told, state.lasting),
                 find_forgotten(state.told, state.lasting, self._notifier.habits, now),
             )
             return any(changes) or self._finds_event(reading, receiver) or lags(reading, receiver, now)
@@ -175,6 +181,8 @@ class _Round:
                 state = self._load(work)
                 for cause in find_forgotten(state.told, state.lasting, habits, now):
                     work.outbox.forget_delivery(self._name, make_topic(cause))
+                for ended in find_ended(state.told, state.lasting):
+                    work.outbox.save_delivery(state.find_known(ended))
                 notices = find_notices(state.told, state.lasting, habits, now)
                 made = [self._make_delivery(work, notice, now) for notice in notices]
                 if not any(item.topic == EVENT for item in state.waiting):
@@ -251,12 +259,14 @@ class _Round:
 
     def _note_failure(self, item: Delivery, error: RotatorError) -> str:
         now = self._run.services.clock.now()
-        tried = replace(item, tries=item.tries + 1)
+        tried = replace(item, tries=item.tries + 1, made_at=min(item.made_at, now))
         outcome = "failed"
 
         def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
             nonlocal outcome
             outcome = "failed"
+            if receiver.delivered_at is not None and receiver.delivered_at > now:  # by a clock that was fast
+                receiver = replace(receiver, delivered_at=None)
             if _is_hopeless(tried, receiver, error):
                 outcome = "set_aside"
                 self._settle(work, item, replace(receiver, retry_at=None), replace(tried, set_aside_at=now), now)

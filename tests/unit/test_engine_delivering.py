@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.condition import ConditionKind
 from rotator.domain.delivery import Receiver
 from rotator.domain.events.event import Event, Severity
+from rotator.domain.events.inventory import PatResumed
 from rotator.domain.events.places import (
     AuditBroken,
     DatabaseLost,
@@ -22,7 +23,7 @@ from rotator.domain.events.places import (
 from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
 from rotator.domain.measurements import ReceiverFigures
 from rotator.domain.notification import NotificationKind
-from rotator.domain.telling import Habits
+from rotator.domain.telling import Habits, Phase
 from rotator.engine.auditing import record
 from rotator.engine.delivering import MOST_AT_ONCE, deliver
 from rotator.engine.measuring import RotationTally, measure
@@ -475,3 +476,35 @@ def test_failure_of_the_last_receiver_ends_when_it_leaves_the_settings(post: Pos
     assert post.deliver() == {}
     assert post.list_kinds() == {ConditionKind.SIGN_IN_NEEDED}
     assert post.list_events("receiver_dropped") == ["ops"]
+
+
+def test_notification_is_not_set_aside_because_the_clock_was_fast_when_the_last_one_was_taken(post: Post) -> None:
+    """A receiver that is away for some minutes has taken no others since; before and after that time has come."""
+    for hours in (0, 3):
+        post.world.host_clock.ahead = timedelta(hours=3)
+        post.begin(LAPSED, f"bot-{hours}")
+        post.deliver()
+        post.world.host_clock.ahead = timedelta(0)
+        post.world.advance(hours=hours, minutes=-10 if hours else 5)
+        post.begin(SignInEndForeseen(days=7, ends_at=post.world.clock.now()), "release-bot")
+        post.ops.errors = [DOWN, DOWN, DOWN]
+        for _ in range(30):
+            post.world.advance(minutes=2)
+            post.deliver()
+    assert post.ops.heard.count(("sign_in_end_foreseen", None)) == 2
+    assert post.list_events("notification_refused") == []
+
+
+def test_subject_that_ended_is_told_when_it_begins_again_while_its_cause_lasts(post: Post) -> None:
+    """What the receiver knows of is written down without a message."""
+    blocked = RotationBlocked(code="foreign_write", message="m")
+    post.begin(blocked, "pat-1")
+    post.begin(blocked, "pat-2")
+    post.deliver()
+    for event in (PatResumed(), blocked):
+        post.begin(event, "pat-2")
+        post.deliver()
+    assert len(post.ops.sent) == 1
+    post.world.advance(minutes=11)
+    post.deliver()
+    assert [(told.phase, told.subjects) for _, told in post.ops.sent[1:]] == [(Phase.JOINED, ("pat-1", "pat-2"))]

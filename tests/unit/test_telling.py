@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.event import Severity
@@ -20,6 +22,7 @@ from rotator.domain.telling import (
     Notice,
     Phase,
     Told,
+    find_ended,
     find_forgotten,
     find_notices,
 )
@@ -52,6 +55,8 @@ class Listener:
             )
         for cause in find_forgotten(self.told.values(), lasting, self.habits, now):
             del self.told[cause]
+        for ended in find_ended(self.told.values(), lasting):
+            self.told[ended.cause] = ended
 
     def list_heard(self) -> list[tuple[timedelta, Phase, int]]:
         """When it was told what about how many."""
@@ -203,3 +208,98 @@ def test_thousand_alarms_in_seven_days_make_few_messages() -> None:
         (VAULT, ""): 24,
     }
     assert len(listener.heard) == 103
+
+
+@pytest.mark.parametrize("change", ["step back", "down_after", "min_severity"])
+def test_over_is_said_when_it_ended_and_never_because_a_clock_or_the_settings_changed(change: str) -> None:
+    """Whoever heard that it began hears of its end."""
+    listener = Listener()
+    down = make(ConditionKind.ORGANIZATION_DOWN, "contoso")
+    listener.live(30 * MINUTE, lasts(down))
+    if change == "down_after":
+        listener.habits = Habits(down_after=4 * HOUR)
+    if change == "min_severity":
+        listener.habits = Habits(min_severity=Severity.CRITICAL)
+    now = START + 30 * MINUTE - (timedelta(seconds=40) if change == "step back" else timedelta(0))
+    for _ in range(60):
+        listener.look(now := now + timedelta(seconds=10), (down,))
+    assert [phase for _, phase, _ in listener.list_heard()] == [Phase.BEGAN]
+    listener.look(now, ())
+    assert [phase for _, phase, _ in listener.list_heard()] == [Phase.BEGAN, Phase.OVER]
+
+
+def test_what_was_mended_and_breaks_again_is_told_while_another_still_lasts() -> None:
+    """At the gaps for more that join it."""
+    listener = Listener()
+    both = (make(BLOCKED, "a", code="denied"), make(BLOCKED, "b", code="denied"))
+    listener.live(20 * DAY, lambda now: both if not 16 * DAY < now - START < 17 * DAY else both[:1], HOUR)
+    assert [(after / DAY, notice.phase, notice.joined) for after, notice in listener.heard[-2:]] == [
+        (14, Phase.LASTS, ()),
+        (17, Phase.JOINED, ("b",)),
+    ]
+
+
+def test_times_in_the_future_are_not_believed() -> None:
+    """Neither when something began, nor when it was told, nor when it was over."""
+    later = 365 * DAY
+    heard = find_notices((), [make(VAULT, "prod", later)], Habits(), START)
+    assert [notice.phase for notice in heard] == [Phase.BEGAN]
+    told = Told(Cause(SIGN_IN), Phase.BEGAN, frozenset({"a"}), START + later)
+    both = (make(SIGN_IN, "a"), make(SIGN_IN, "b"))
+    for lasting, phase in ((both, Phase.JOINED), (both[:1], Phase.LASTS)):
+        assert [notice.phase for notice in find_notices([told], lasting, Habits(), START)] == [phase]
+    over = replace(told, phase=Phase.OVER)
+    assert find_forgotten([over], (), Habits(), START) == (over.cause,)
+    skewed = replace(told, told_at=START + timedelta(seconds=30))
+    assert find_notices([skewed], [make(SIGN_IN, "a")], Habits(), START) == ()
+
+
+def test_cause_that_changes_to_and_fro_is_told_less_and_less_often() -> None:
+    """As what comes and goes is; its end is told once."""
+    listener, codes = Listener(), ("secret_changed", "cause_unknown")
+    probe = ConditionKind.PROBE_FAILING
+
+    def flip(now: datetime) -> list[Condition]:
+        return [make(probe, "pat", code=codes[(now - START) // HOUR % 2])] if now - START < DAY else []
+
+    listener.live(DAY, flip)
+    assert [(after, phase) for after, phase, _ in listener.list_heard()] == [
+        (timedelta(0), Phase.BEGAN),
+        (HOUR, Phase.BEGAN),
+        (2 * HOUR, Phase.BEGAN),
+        (7 * HOUR, Phase.BEGAN),
+        (20 * HOUR, Phase.BEGAN),
+        (DAY, Phase.OVER),
+    ]
+
+
+SPANS = st.tuples(st.integers(0, 400), st.integers(1, 200))
+"""When something begins and how long it lasts, in looks of ten minutes."""
+STEPS = st.sampled_from([-10 * DAY, -HOUR, timedelta(seconds=-40), timedelta(0), 5 * MINUTE, 3 * HOUR, 4000 * DAY])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    spans=st.lists(st.tuples(st.sampled_from([BLOCKED, VAULT]), st.sampled_from("abc"), SPANS), max_size=8),
+    clock=st.lists(st.tuples(st.integers(0, 400), STEPS), max_size=6),
+)
+def test_no_step_of_the_clock_says_over_too_early_or_silences_for_good(
+    spans: list[tuple[ConditionKind, str, tuple[int, int]]], clock: list[tuple[int, timedelta]]
+) -> None:
+    """Once the clock is right, all that lasts is known to the receiver within the longest gap."""
+    listener, lasting, ahead = Listener(), dict[tuple[ConditionKind, str], Condition](), timedelta(0)
+    for number in range(700):
+        ahead = timedelta(0) if number > 400 else dict(clock).get(number, ahead)
+        now = START + number * 10 * MINUTE + ahead
+        bad = {
+            (kind, name) for kind, name, (begin, span) in spans if begin <= number < begin + span + 400 * (begin > 300)
+        }
+        lasting = {key: lasting.get(key) or Condition(*key, now, code="denied") for key in sorted(bad)}
+        told = len(listener.heard)
+        listener.look(now, tuple(lasting.values()))
+        for _, notice in listener.heard[told:]:
+            assert notice.phase is not Phase.OVER or not bad & {(notice.cause.kind, name) for name in notice.subjects}
+        if number > 600:
+            last = [item for item in listener.told.values() if item.phase is not Phase.OVER]
+            known = {(item.cause.kind, name) for item in last for name in item.subjects}
+            assert known == bad
