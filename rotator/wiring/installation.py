@@ -269,6 +269,7 @@ class Installation:
             self.entra_sign_in,
             self.make_http("azure_devops"),
             self.clock,
+            self.boot_clock,
             self.stop,
         )
         self._stack.callback(service.close)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.http import HttpOptions
+from rotator.domain.clocks import BootMoment
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError
 from rotator.ports.stop import Stop
@@ -66,7 +67,10 @@ class SandboxBearers:
 
 
 class SandboxClock:
-    """The engine's clock on the sandbox's time: sleeping moves it on and returns at once. `slept` lists the sleeps."""
+    """The engine's Clock and BootClock on the sandbox's time: sleeping moves it on and returns at once.
+
+    `slept` lists the sleeps.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -75,6 +79,10 @@ class SandboxClock:
     def now(self) -> datetime:
         """Return the sandbox's time."""
         return self._world.clock.now()
+
+    def read_boot(self) -> BootMoment:
+        """Return the same time as a span."""
+        return BootMoment("sandbox", self.now() - datetime(2026, 1, 1, tzinfo=UTC))
 
     def sleep(self, seconds: float) -> None:
         """Move the sandbox's time on."""
@@ -120,7 +128,8 @@ class SandboxAzureDevOps:
         address = url or self.sandbox.addresses.azure_devops_url
         options = http or HttpOptions(self.sandbox.addresses.ca_path, read_timeout=timedelta(seconds=5))
         ours = stop or make_stop(self.clock)
-        return AzureDevOpsPatService(address, address, version, self.bearers, options, self.clock, ours, max_wait)
+        clock = self.clock
+        return AzureDevOpsPatService(address, address, version, self.bearers, options, clock, clock, ours, max_wait)
 
     @property
     def organization(self) -> Organization:

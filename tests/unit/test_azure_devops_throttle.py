@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
-from rotator.adapters.clock import SystemClock
+from rotator.adapters.clock import SystemBootClock
 from rotator.adapters.retry_after import parse_retry_after
 from rotator.adapters.stop import ProcessStop
 from rotator.errors import StoppedError
@@ -65,19 +65,40 @@ def test_gate_keeps_the_longer_hold_and_other_keys_pass() -> None:
     gate.hold("a", 30)
     gate.hold("a", 5)
 
-    assert gate.wait("b", NOW) == 0
-    assert gate.wait("a", NOW + timedelta(seconds=29)) == 30
+    began = clock.read_boot().elapsed
+    assert gate.wait("b", began) == 0
+    assert gate.wait("a", began + timedelta(seconds=29)) == 30
     assert clock.slept == []
-    assert gate.wait("a", NOW + timedelta(seconds=30)) == 0
+    assert gate.wait("a", began + timedelta(seconds=30)) == 0
     assert clock.slept == [30]
-    assert gate.wait("a", NOW) == 0
+    assert gate.wait("a", began) == 0
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=365), timedelta(hours=-1)])
+def test_gate_opens_after_the_span_however_the_wall_clock_is_set_meanwhile(ahead: timedelta) -> None:
+    clock = FakeClock(NOW)
+    gate = ThrottleGate(clock, make_stop(clock))
+    clock.set(ahead)
+    gate.hold("a", 5)
+    clock.set(-ahead)
+
+    assert gate.wait("a", clock.read_boot().elapsed + timedelta(seconds=60)) == 0
+    assert clock.slept == [5]
+
+
+def test_moments_are_read_by_the_clock_of_the_service_that_named_them() -> None:
+    """Ours may be a day slow or fast."""
+    headers = {"Date": "Fri, 27 Nov 2026 09:00:00 GMT", "Retry-After": "Fri, 27 Nov 2026 09:00:20 GMT"}
+    reset = {"Date": headers["Date"], "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(NOW.timestamp() + 10)}
+    for now in (NOW - timedelta(days=1), NOW + timedelta(days=1)):
+        assert (read_pause(headers, now), read_pause(reset, now)) == (20, 10)
 
 
 def test_gate_opens_for_nobody_when_the_process_is_to_stop() -> None:
-    clock, stop = SystemClock(), ProcessStop()
-    gate = ThrottleGate(clock, stop)
+    boot, stop = SystemBootClock(), ProcessStop()
+    gate = ThrottleGate(boot, stop)
     gate.hold("a", 60)
     stop.set()
 
     with pytest.raises(StoppedError):
-        gate.wait("a", clock.now() + timedelta(seconds=90))
+        gate.wait("a", boot.read_boot().elapsed + timedelta(seconds=90))

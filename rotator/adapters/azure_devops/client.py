@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import requests
 
@@ -22,7 +22,7 @@ from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.domain.backoff import make_backoff
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError
-from rotator.ports.clock import Clock
+from rotator.ports.clock import BootClock, Clock
 from rotator.ports.stop import Stop
 
 MOST_TRIES = 5
@@ -41,12 +41,12 @@ class _ThreadSession(threading.local):
 class AzureDevOpsClient:
     """Calls in, replies out. Thread-safe. `max_wait` bounds how long one call waits and repeats."""
 
-    def __init__(self, http: HttpOptions, clock: Clock, stop: Stop, max_wait: timedelta) -> None:
+    def __init__(self, http: HttpOptions, clock: Clock, boot: BootClock, stop: Stop, max_wait: timedelta) -> None:
         self._http = http
-        self._clock = clock
+        self._clock, self._boot = clock, boot
         self._stop = stop
         self._max_wait = max_wait
-        self._gate = ThrottleGate(clock, stop)
+        self._gate = ThrottleGate(boot, stop)
         self._local = _ThreadSession()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class AzureDevOpsClient:
 
     def exchange(self, call: Call, credential: Credential) -> Reply:
         """Send a call and return the reply. Raises RemoteError, or what the source of the bearer raises."""
-        deadline = self._clock.now() + self._max_wait
+        deadline = self._boot.read_boot().elapsed + self._max_wait
         renewed: SecretValue | None = None
         tries = 0
         while True:
@@ -77,18 +77,18 @@ class AzureDevOpsClient:
             elif not outcome.again or tries >= MOST_TRIES or not self._pause(outcome, tries, deadline):
                 raise outcome.error
 
-    def _pass_gate(self, call: Call, credential: Credential, deadline: datetime) -> None:
+    def _pass_gate(self, call: Call, credential: Credential, deadline: timedelta) -> None:
         seconds = self._gate.wait(credential.throttle_key, deadline)
         if seconds > 0:
             reason = f"it asked rotator to wait another {seconds:.0f} s"
             raise make_transient(call, Trace(), "throttled", reason, retry_after=seconds)
 
-    def _pause(self, failure: Failure, tries: int, deadline: datetime) -> bool:
+    def _pause(self, failure: Failure, tries: int, deadline: timedelta) -> bool:
         """Wait before the next try; False if that takes too long. The gate waits for as long as the service asked."""
         if isinstance(failure.error, TransientError) and failure.error.retry_after:
-            return self._clock.now() + timedelta(seconds=failure.error.retry_after) <= deadline
+            return self._boot.read_boot().elapsed + timedelta(seconds=failure.error.retry_after) <= deadline
         backoff = make_backoff(tries, first=_FIRST_BACKOFF, longest=_LONGEST_BACKOFF)
-        if self._clock.now() + backoff > deadline:
+        if self._boot.read_boot().elapsed + backoff > deadline:
             return False
         self._stop.wait(backoff.total_seconds())
         return True

@@ -39,7 +39,7 @@ from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, VerificationError
-from rotator.ports.clock import Clock
+from rotator.ports.clock import BootClock, Clock
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.stop import Stop
 
@@ -62,6 +62,7 @@ class AzureDevOpsPatService:
         bearers: BearerSource,
         http: HttpOptions,
         clock: Clock,
+        boot: BootClock,
         stop: Stop,
         max_wait: timedelta = timedelta(minutes=2),
     ) -> None:
@@ -69,7 +70,7 @@ class AzureDevOpsPatService:
         self._core_url = core_url.rstrip("/")
         self._api_version = api_version
         self._bearers = bearers
-        self._client = AzureDevOpsClient(http, clock, stop, max_wait)
+        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait)
 
     def close(self) -> None:
         """Close the connections of all threads."""
