@@ -24,6 +24,8 @@ from rotator.wiring.children import start_own_command
 
 PATIENCE = 60.0
 """The seconds that a command may take before the demo ends it."""
+_DAEMONS_PATIENCE = 4 * PATIENCE
+"""The same for the daemon: a command and a rotation happen beside it."""
 
 
 def find_demo_width() -> int:
@@ -109,7 +111,7 @@ class Stage:
     def run_daemon(self) -> Iterator[DaemonProcess]:
         """Run the daemon inside; whatever happens, it ends with the block."""
         process = self._open(("daemon",), stderr=subprocess.STDOUT)
-        with _limited(process), _output(process) as output:
+        with _limited(process, _DAEMONS_PATIENCE), _output(process) as output:
             try:
                 yield DaemonProcess(process, output)
             finally:
@@ -227,9 +229,9 @@ def _output(process: subprocess.Popen[str]) -> IO[str]:
 
 
 @contextmanager
-def _limited(process: subprocess.Popen[str]) -> Iterator[None]:
+def _limited(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Iterator[None]:
     """Kill the process if it takes too long: its output then ends, and so does the demo."""
-    alarm = threading.Timer(PATIENCE, process.kill)
+    alarm = threading.Timer(seconds, process.kill)
     alarm.daemon = True
     alarm.start()
     try:
