@@ -190,7 +190,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "changed more.",
         command="rotator audit verify --anchors",
         fix="Keep a copy of the database as it is. Find out who could write to it, and compare it with a backup from "
-        "the event on that the command names.",
+        "the event on that the command names. After a restore, `rotator audit accept-gap --reason TEXT` records "
+        "what the log lacks.",
     ),
     ConditionKind.ADOPTION_BLOCKED: Advice(
         one="the PAT {subject} cannot be taken over",

@@ -69,7 +69,7 @@ def list_places(run: RunContext, installation: str) -> list[SecretLocation]:
     """Return where the anchors of an installation are: one secret in each vault that the policy names."""
     name, accounts = make_anchor_name(installation), [account.name for account in run.services.accounts]
     places: dict[str, SecretLocation] = {}
-    for rule in run.policy.rules:
+    for rule in (rule for rule in run.policy.rules if rule.vault):  # a rule that stores nothing may name none
         pattern = rule.match.account
         fitting = [account for account in accounts if pattern is None or fnmatchcase(account, pattern)]
         places.setdefault(rule.vault, SecretLocation(rule.vault, name, (fitting or accounts)[0]))

@@ -156,6 +156,13 @@ def _find_settings_conflicts(data: Mapping[str, object]) -> Iterator[Finding]:
     yield from _find_namesakes("accounts", accounts)
     key_vault = data.get("key_vault")
     credential = key_vault.get("credential") if isinstance(key_vault, dict) else None
+    audit = data.get("audit")
+    signing = audit.get("signing_key") if isinstance(audit, dict) else None
+    if credential == "account" and isinstance(signing, dict) and "key_vault" in signing:
+        yield (
+            ("audit", "signing_key"),
+            "cannot come from Key Vault while key_vault.credential is account: it is needed while nobody is signed in",
+        )
     for index, account in enumerate(accounts if isinstance(accounts, list) else []):
         if not isinstance(account, dict):
             continue

@@ -14,6 +14,7 @@ from rotator.domain.anchor import PREFIX, SIZE_TAG, read_anchor
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.events.anchors import GapAccepted
+from rotator.domain.policy import RuleAction
 from rotator.engine.anchoring import AnchorSight, check_gone, fetch_anchors
 from rotator.engine.auditing import Author, load_events, record
 from rotator.engine.checkpointing import seal
@@ -174,6 +175,16 @@ def test_anchor_is_there_once_when_the_answer_to_its_write_was_lost(after_effect
     world.clock.advance(HOUR)
     run(world)
     assert len(list_versions(world)) == 2
+    assert check(world)
+
+
+def test_rule_that_stores_nothing_names_no_vault() -> None:
+    world = make_world()
+    watched = replace(world.policy.rules[0], name="hands-off", action=RuleAction.ALERT, vault="")
+    world.policy = replace(world.policy, rules=(*world.policy.rules, watched))
+    run(world)
+    assert "anchoring_failed" not in [name for name, _ in world.told]
+    assert len(list_versions(world)) == 1
     assert check(world)
 
 

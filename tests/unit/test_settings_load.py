@@ -261,6 +261,15 @@ def test_settings_refuse_a_vault_reference_when_the_vault_needs_that_account(tmp
     assert problems_of(tmp_path, text.replace("credential: account", "credential: default")) == []
 
 
+def test_signing_key_cannot_come_from_a_vault_that_a_person_must_sign_in_for(tmp_path: Path) -> None:
+    text = ACCOUNT + (
+        "key_vault: {credential: account}\n"
+        "audit: {signing_key: {key_vault: {vault: https://contoso-kv.vault.azure.net, name: audit}}}\n"
+    )
+    assert [problem.split(": ")[0].split()[-1] for problem in problems_of(tmp_path, text)] == ["audit.signing_key"]
+    assert problems_of(tmp_path, text.replace("credential: account", "credential: default")) == []
+
+
 @pytest.mark.parametrize(
     "line",
     [
