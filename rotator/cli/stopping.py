@@ -66,7 +66,7 @@ class StopSignals:
             return INTERRUPTED
         if self.first is not None and by_hand and report.is_stopped:
             return 128 + self.first
-        return find_code_of_report(report)
+        return find_code_of_report(report, by_hand=by_hand)
 
     def _leave_terminal(self) -> None:
         """Send output nowhere once the terminal is gone: every write to it fails, and that must not fail the run."""

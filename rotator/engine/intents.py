@@ -27,7 +27,7 @@ from rotator.engine.listing import ServerView
 from rotator.engine.provenance import find_behind, is_written_over
 from rotator.engine.reading import fetch_history
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
-from rotator.ports.secret_store import SecretVersion
+from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNKNOWN_INTENT = "unknown_intent"
 """The code of the failure of such a rotation."""
@@ -62,15 +62,26 @@ def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: I
 
 
 def enter_lost(run: RunContext, rebuilt: Iterable[ManagedPat]) -> None:
-    """Enter what the vault names beside the values of records that were rebuilt: this database lost it.
+    """Enter what the vault names beside the values of records that a rebuild found: this database lost it.
 
-    What that minted may have any name, as an update gives another one, so it is compared with all that is listed.
+    What that minted may have any name, as an update gives another one, so it is compared with all that is listed. A
+    record beside whose value nothing unknown is named is not claimed.
     """
     view = ServerView(run)
     for pat in rebuilt:
+        if not _is_unknown_named(run, fetch_history(run.services.secrets, SecretLocation.of(pat))):
+            continue
         listing = view.fetch_listing(pat.account, pat.organization)
         with claimed(run, pat.name) as held:
             enter_unknown(held, fetch_history(run.services.secrets, held.location), listing.pats)
+
+
+def _is_unknown_named(run: RunContext, versions: tuple[SecretVersion, ...]) -> bool:
+    """Whether the versions name a rotation, as what wrote one or as an intent, that the journal does not hold."""
+    writers = {version.tags[ROTATION_TAG] for version in versions if ROTATION_TAG in version.tags}
+    named = writers | {intent.rotation_id for intent in _read(versions)}
+    with run.services.database.read() as reading:
+        return bool(named - set(reading.journal.find_known(list(named))))
 
 
 def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: tuple[Pat, ...]) -> None:

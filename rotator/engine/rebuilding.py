@@ -113,7 +113,8 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             before = item.before.authorization_id if item.before else None
             rebuilt = InventoryRebuilt(authorization_id=item.record.authorization_id, before=before)
             record(work, run, item.record.name, rebuilt, now)
-    enter_lost(run, [item.record for item in plan.news])
+    # Those that are as they should be too: a rebuild before this one may have ended after it wrote a record.
+    enter_lost(run, [item.record for item in plan.found])
 
 
 def _check_newest(run: RunContext, item: Found) -> None:

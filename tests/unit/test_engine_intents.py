@@ -20,6 +20,7 @@ from rotator.engine.updating import make_change, update
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 from tests.support.engine import NAME, EngineWorld, make_world
+from tests.support.engine_fakes import ProcessDied
 from tests.support.records import make_rotation
 
 SETTLE = {"minutes": 11}
@@ -503,8 +504,12 @@ def test_mint_of_an_update_is_revoked_although_nothing_is_due_in_the_older_datab
     world.finish()
 
 
-def test_mint_of_an_update_is_revoked_after_a_rebuild_although_its_name_is_none_of_ours() -> None:
-    """Nothing is due then, and no list shows an untracked PAT of the record's name."""
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_mint_of_an_update_is_revoked_after_a_rebuild_although_its_name_is_none_of_ours(is_killed: bool) -> None:
+    """Nothing is due then, and no list shows an untracked PAT of the record's name.
+
+    A rebuild that was killed after it had written the record is made up for by the next one.
+    """
     world = make_world()
     restore = world.database.back_up()
     world.run()
@@ -515,6 +520,13 @@ def test_mint_of_an_update_is_revoked_after_a_rebuild_although_its_name_is_none_
     [lost] = world.live_ids("npm-publish")
     restore()
     run = world.make_run()
+    if is_killed:
+        world.database.dies_after = "inventory_rebuilt"
+        with pytest.raises(ProcessDied):
+            rebuild(run, look(run))
+        world.database.revive()
+        world.advance(minutes=11)
+        run = world.make_run()
     rebuild(run, look(run))
     for _ in range(3):
         world.advance(hours=7)
