@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from rotator.documents.accounts import SignInDocument, make_sign_in_document
 from rotator.documents.document import (
@@ -21,6 +21,7 @@ from rotator.documents.revocation import PendingRevocationDocument, make_pending
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation
+from rotator.engine.alarm import Cause, Finding
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import PatState, PatStatus
 
@@ -60,6 +61,13 @@ class RunsDocument(TypedDict):
     ]
 
 
+class FindingDocument(TypedDict):
+    """One reason why a check is red."""
+
+    cause: Annotated[Cause, "What kind of reason."]
+    subjects: Annotated[list[str], "What it is about: PATs, accounts, places, conditions."]
+
+
 class StatusDocument(Document):
     """How every PAT stands."""
 
@@ -68,6 +76,7 @@ class StatusDocument(Document):
     pending_revocations: Annotated[list[PendingRevocationDocument], "Revocations that are not confirmed yet."]
     accounts: Annotated[list[StatusSignInDocument], "The sign-in of each account of the settings."]
     runs: Annotated[RunsDocument, "When the last runs were."]
+    check: NotRequired[Annotated[list[FindingDocument], "Why the check is red; empty: it is not. Only with --check."]]
 
 
 def make_status_document(
@@ -89,6 +98,11 @@ def make_status_document(
             "last_succeeded_at": write_moment_or_none(runs.succeeded_at),
         },
     }
+
+
+def make_check_document(findings: Iterable[Finding]) -> list[FindingDocument]:
+    """Give every reason why a check is red."""
+    return [{"cause": finding.cause, "subjects": list(finding.subjects)} for finding in findings]
 
 
 def _make_account(account: AccountStatus, now: datetime) -> StatusSignInDocument:

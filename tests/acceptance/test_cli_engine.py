@@ -182,7 +182,7 @@ def test_once_goes_on_with_the_others_when_one_is_refused(sandbox: Sandbox, sign
     assert _names(report["rotated"]) == set(DUE) - {name}
     assert refused["error"].keys() == {"code", "message", "fix"}
     assert refused["error"]["fix"]
-    assert signed_in("status", "--check").returncode == 4
+    assert {"cause": "in_trouble", "subjects": [name]} in _read(signed_in("status", "--check", "--json"), 4)["check"]
     [told] = _read(signed_in("status", name, "--json"))["pats"]
     assert (told["state"], told["last_error"]) == ("blocked", refused["error"])
     assert _alive(sandbox, name) == 1

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from rotator.cli.output.status import render_down, render_status_head
+from rotator.cli.output.status import render_down, render_others, render_status_head
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
 from rotator.domain.words import say_moment
@@ -211,6 +211,14 @@ def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
     assert "org-3" not in many
     assert many.endswith("; and 2 more cannot be used.")
     assert list(render_down([])) == []
+
+
+def test_status_shows_what_lasts_and_no_row_tells() -> None:
+    """A check that is red has its reason in the plain status too."""
+    lasting = [Condition(ConditionKind.PROBE_FAILING, NAME, NOW), Condition(ConditionKind.CLOCK_WRONG, "host", NOW)]
+    said, fix = render_others(lasting)
+    assert said == f"the value of {NAME} does not sign in since {say_moment(NOW)}"
+    assert fix.startswith("    fix: Remove the cause")
 
 
 @pytest.mark.parametrize(

@@ -78,15 +78,24 @@ def status(
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import find_code_of_alarm
     from rotator.cli.output.alarm import render_findings
-    from rotator.cli.output.status import render_down, render_forecasts, render_needed, render_status_head
-    from rotator.documents.status import make_status_document
+    from rotator.cli.output.status import (
+        render_down,
+        render_forecasts,
+        render_needed,
+        render_others,
+        render_status_head,
+    )
+    from rotator.documents.status import make_check_document, make_status_document
     from rotator.engine.alarm import judge
 
     if nagios:
         return _check_as_plugin(cli, within, max_age)
     seen = _look(cli, within, max_age)
     if cli.as_json:
-        print_json(make_status_document(seen.rows, seen.accounts, seen.now, seen.runs, seen.pending))
+        document = make_status_document(seen.rows, seen.accounts, seen.now, seen.runs, seen.pending)
+        if check:
+            document["check"] = make_check_document(seen.findings)
+        print_json(document)
     elif cli.selection.form is Form.NAME:
         print_names(row.name for row in seen.rows)
     elif cli.selection.form is Form.CSV:
@@ -94,7 +103,8 @@ def status(
     else:
         say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row))
         fixes = (*render_needed(seen.needed), *render_down(seen.conditions))
-        for line in (*fixes, *render_forecasts(seen.accounts, seen.now)):
+        others = render_others(seen.conditions)
+        for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.now)):
             say(cli, line)
         for line in render_findings(seen.findings) if check else ():
             say(cli, f"check: {line}")

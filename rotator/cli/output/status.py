@@ -52,6 +52,13 @@ _WHOLE = {
 """What is wrong with no single PAT, and waits for a person."""
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN, ConditionKind.VAULT_DOWN)
 """What cannot be used, together with every PAT in it."""
+_OTHERS = (
+    ConditionKind.PROBE_FAILING,
+    ConditionKind.LISTING_DAMAGED,
+    ConditionKind.RECEIVER_FAILING,
+    ConditionKind.HOOK_FAILING,
+)
+"""What no row of the table and nothing above it shows."""
 _MOST_DOWN = 3
 _WHY = {
     ConditionKind.ACCOUNT_DOWN: "`rotator scan` asks again now, and says why.",
@@ -100,6 +107,14 @@ def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
     """What a person can do about what cannot be used, said once for each kind."""
     for kind in dict.fromkeys(found.kind for found in conditions if found.kind in _DOWN):
         yield f"    fix: {CONDITIONS[kind].fix} {_WHY[kind]}"
+
+
+def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
+    """Say what else lasts and is not shown with a PAT, and what a person can do about it."""
+    for found in conditions:
+        if found.kind in _OTHERS:
+            yield clean(f"{CONDITIONS[found.kind].one.format(subject=found.subject)} since {say_moment(found.since)}")
+            yield clean(f"    fix: {CONDITIONS[found.kind].fix}")
 
 
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:
