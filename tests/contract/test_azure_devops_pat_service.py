@@ -711,8 +711,10 @@ def test_next_request_of_the_account_waits_when_an_answer_asks_for_it(
 
 
 def test_next_request_waits_when_retry_after_is_a_date(azure_devops: SandboxAzureDevOps) -> None:
-    moment = azure_devops.clock.now() + timedelta(seconds=40)
-    headers = {**JSON, "Retry-After": format_datetime(moment, usegmt=True)}
+    """By the clock of the service, which the answer's own date tells."""
+    now = azure_devops.clock.now()
+    moment, date = (format_datetime(at, usegmt=True) for at in (now + timedelta(seconds=40), now))
+    headers = {**JSON, "Retry-After": moment, "Date": date}
     azure_devops.plant("status", status=200, headers=headers, body={"continuationToken": "", "patTokens": []})
 
     act(azure_devops, "GET")
