@@ -449,7 +449,7 @@ def test_secrets_are_nowhere_in_what_hooks_are_told_and_print(signed_in: Watch) 
             _show_everything(signed_in)
         for request in server.received:
             signed_in.keep(request.body, "webhook")
-    assert len(server.received) == 2
+    assert len(server.received) >= 2
     signed_in.check(*ROTATED)
 
 

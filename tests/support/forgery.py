@@ -39,10 +39,12 @@ def drop_triggers(url: str) -> None:
 def execute(url: str, *statements: str) -> None:
     """Run SQL as whoever owns the database."""
     engine = create_engine(url)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
 
 
 def chain_anew(events: Sequence[AuditEvent]) -> list[AuditEvent]:

@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select
 
 from rotator.adapters.database.engine import lock_topic
+from rotator.adapters.database.failures import DamagedValueError
 from rotator.adapters.database.schema import checkpoint as table
 from rotator.domain.checkpoint import Checkpoint
 from rotator.errors import AuditChainError
 
 _LOAD_NEWEST = select(table).order_by(table.c.size.desc()).limit(1)
-_UNREADABLE = (AttributeError, RecursionError, TypeError, ValueError)
+_UNREADABLE = (AttributeError, DamagedValueError, RecursionError, TypeError, ValueError)
 _TEXTS = ("head", "root", "installation")
 
 

@@ -13,7 +13,7 @@ from rotator.errors import UsageError
     epilog=examples(
         "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
-        "rotator revoke npm-feed --previous --without-hook --reason 'restarted by hand'",
+        "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",
         "rotator revoke npm-feed --yes        the same from a script",
     )
 )
