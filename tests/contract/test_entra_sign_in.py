@@ -429,6 +429,24 @@ def test_ended_sign_in_shows_in_spite_of_a_cached_token_when_it_is_renewed(stage
         assert failed.value.code == "sign_in_revoked"
 
 
+def test_refused_sign_in_is_not_asked_for_more_until_a_refresh_succeeds_or_somebody_signs_in(stage: Stage) -> None:
+    """As by a probe that reads a vault with the account's own token."""
+    stage.login()
+    heals: tuple[Callable[[], object], ...] = (lambda: stage.sign_in.refresh(ACCOUNT, renews=True), stage.login)
+    for heal in heals:
+        stage.configure_user(revoked=True)
+        with pytest.raises(SignInRequiredError):
+            stage.sign_in.refresh(ACCOUNT, renews=True)
+        stage.world.record.clear()
+        stage.world.clock.advance(timedelta(minutes=56))
+        with pytest.raises(SignInRequiredError) as failed:
+            stage.sign_in.fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE)
+        assert (failed.value.code, stage.world.record.all()) == ("sign_in_revoked", [])
+        stage.configure_user(revoked=False)
+        heal()
+        stage.sign_in.fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE)
+
+
 OUTAGES = [
     Fault("entra", "status", status=503, times=None),
     Fault("entra", "lost_before", times=None),

@@ -66,6 +66,8 @@ class EntraSignIn:
         self._clock = clock
         self._stop = stop
         self._renewed_at: dict[str, datetime] = {}
+        self._refusals: dict[str, tuple[str, SignInRequiredError]] = {}
+        """What the last refresh of an account was refused with, and the sign-in that was refused."""
         # Whoever waits for a refresh waits for its two requests, not for ever.
         patience = 2 * http.total_timeout + timedelta(seconds=10)
         self._locks = {
@@ -81,7 +83,12 @@ class EntraSignIn:
             is_wanted = least is USABLE or not renews
             return self._load_bearer(known, AZURE_DEVOPS_SCOPE, least) if is_wanted else None
 
-        self._fetch(known, AZURE_DEVOPS_SCOPE, None, load)
+        try:
+            self._fetch(known, AZURE_DEVOPS_SCOPE, None, load)
+        except SignInRequiredError as error:
+            self._refusals[account] = self.status(account).generation, error
+            raise
+        self._refusals.pop(account, None)
         return self.status(account)
 
     def fetch_bearer(
@@ -90,7 +97,8 @@ class EntraSignIn:
         """Return a token with five minutes or more left; one with less only when Entra cannot be asked.
 
         `claims` is a claims challenge: the cached token does not satisfy it, so one refresh is made with it. `refused`
-        is a token that a service did not accept: it is replaced, though not twice within five minutes.
+        is a token that a service did not accept: it is replaced, though not twice within five minutes. While the last
+        refresh was refused, Entra is not asked for more with the same sign-in: a refresh finds out when that is over.
         """
         known = self._find(account)
 
@@ -99,6 +107,9 @@ class EntraSignIn:
         def load(least: timedelta) -> Bearer | None:
             return None if claims else self._load_bearer(known, scope, least, spent)
 
+        generation, error = self._refusals.get(account, (None, None))
+        if error is not None and generation == self.status(account).generation and load(FRESH) is None:
+            raise SignInRequiredError(error.message, account=account, code=error.code, fix=error.fix)
         return self._fetch(known, scope, claims, load)
 
     def _may_renew(self, account: str) -> bool:
