@@ -30,24 +30,8 @@ def selection_options(
     words = list(states)
     options = (
         click.argument("names", metavar="[NAME...]", nargs=-1, expose_value=False, callback=_keep("names")),
-        click.option(
-            "--account",
-            "accounts",
-            metavar="GLOB",
-            multiple=True,
-            expose_value=False,
-            callback=_keep("accounts"),
-            help="Only PATs of this account; may be given several times.",
-        ),
-        click.option(
-            "--organization",
-            "organizations",
-            metavar="GLOB",
-            multiple=True,
-            expose_value=False,
-            callback=_keep("organizations"),
-            help="Only PATs of this organization; may be given several times.",
-        ),
+        _make_pattern_option("account"),
+        _make_pattern_option("organization"),
         click.option(
             "--state",
             "states",
@@ -97,6 +81,18 @@ def selection_options(
         return command
 
     return decorate
+
+
+def _make_pattern_option(what: str) -> Callable[[_Command[_Parameters, _Result]], _Command[_Parameters, _Result]]:
+    return click.option(
+        f"--{what}",
+        f"{what}s",
+        metavar="GLOB",
+        multiple=True,
+        expose_value=False,
+        callback=_keep(f"{what}s"),
+        help=f"Only PATs of this {what}; may be given several times.",
+    )
 
 
 def parse_duration_option(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:
