@@ -124,15 +124,20 @@ def _work(caller: Caller) -> None:
     assert [(account["name"], account["signed_in"]) for account in accounts] == [("build-bot", True)]
 
 
-def _try_receiver(caller: Caller, sandbox: Sandbox) -> None:
-    """Send a test to a receiver that takes it, and to none."""
+def _try_receivers(caller: Caller, sandbox: Sandbox) -> None:
+    """Send a test to a receiver and to a hook that take it, and to none."""
     path = sandbox.addresses.config_path
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     server = WebhookServer(path.parent / "server.pem")
     receiver = {"name": "ops", "kind": "webhook", "url": server.url, "secret": SIGNING_KEY}
-    path.write_text(yaml.safe_dump({**document, "notify": [receiver]}), encoding="utf-8")
+    hook = {"name": "restart", "on": ["secret_stored"], "url": server.url, "secret": SIGNING_KEY}
+    path.write_text(yaml.safe_dump({**document, "notify": [receiver], "hooks": [hook]}), encoding="utf-8")
     with server.running():
         caller.run("notify", "test", "ops")
+        [tried] = caller.run("hooks", "test")
+    assert tried["hooks"] == [{"name": "restart", "succeeded": True, "output": "HTTP 200", "error": None}]
+    caller.run("hooks", "test", code=1)
+    caller.run("hooks", "test", "nobody", code=2)
     caller.run("notify", "test", "nobody", code=2)
 
 
@@ -148,7 +153,7 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("accounts")
     caller.run("logout", "build-bot")
-    _try_receiver(caller, sandbox)
+    _try_receivers(caller, sandbox)
     caller.run("plan", "--no-such-option", code=2)
     caller.used.add(check_printed(("sandbox", "up"), sandbox.addresses.document()))
     caller.used.add(check_printed(("sandbox", "demo"), make_demo_document(["npm-feed"])))
