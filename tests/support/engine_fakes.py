@@ -134,8 +134,8 @@ class WatchedDatabase(MemoryDatabase):
             _raise_once(self.refusals, marks)
             if fault is CommitFault.DROPPED:
                 raise fault.make_error()
+            self._seen.update(changed)  # while no other thread can take these for its own
         self.timeline.extend(marks)
-        self._seen.update(changed)
         if self.watcher is not None:
             self.watcher.meet_commit(marks)
         self._die_if(self.dies_after, marks)

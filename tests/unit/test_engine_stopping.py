@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -157,6 +157,52 @@ def test_watch_lets_the_one_call_begin_whose_look_at_the_stop_came_before_it() -
     watch.meet("verify")
     watch.meet("revoke")
     assert watch.broken == ["revoke"]
+
+
+def test_commit_ends_only_what_its_own_thread_holds() -> None:
+    """Another thread commits right after a commit, before the watch has heard of that one."""
+    world = make_world()
+    watch = Listening(world)
+    world.database.timeline = Interrupted(
+        world.timeline, "overlapping", lambda: run_apart(lambda: commit_nothing(world))
+    )
+    world.run()
+    assert [marks.count("overlapping") for marks in watch.heard if "overlapping" in marks] == [1]
+    assert [] in watch.heard
+
+
+class Listening(StopWatch):
+    """A watch that keeps the marks of each commit, in the order in which it hears of them."""
+
+    def __init__(self, world: EngineWorld) -> None:
+        super().__init__(world)
+        self.heard: list[list[str]] = []
+
+    def meet_commit(self, marks: Iterable[str]) -> None:
+        """Keep them."""
+        self.heard.append(list(marks))
+        super().meet_commit(self.heard[-1])
+
+
+class Interrupted(list[str]):
+    """Forwards to a timeline, and does something once, right after the marks of a commit with this one."""
+
+    def __init__(self, timeline: list[str], mark: str, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._timeline, self._acts = timeline, {mark: act}
+
+    def extend(self, marks: Iterable[str]) -> None:
+        """Note marks."""
+        found = list(marks)
+        self._timeline.extend(found)
+        for act in [self._acts.pop(mark) for mark in found if mark in self._acts]:
+            act()
+
+
+def commit_nothing(world: EngineWorld) -> None:
+    """Commit a transaction that writes nothing."""
+    with world.database.begin():
+        pass
 
 
 def run_apart(act: Callable[[], object]) -> None:
