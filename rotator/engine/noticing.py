@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.event import Event, SubjectKind
@@ -35,7 +35,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.standing import Standing, load_standings
 from rotator.engine.waiting import keep_books
-from rotator.errors import RotatorError, SignInRequiredError, TransientError, UnknownOutcomeError
+from rotator.errors import RotatorError, SignInRequiredError
 from rotator.ports.database import Reading
 
 Pair = tuple[str, str]
@@ -100,46 +100,19 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
         run.progress(*change)
 
 
-class VaultNotes:
-    """What the work of one run shows about the vaults. Safe for threads.
+def notice_vault(run: RunContext, vault: str, event: VaultDown | VaultRestored, at: datetime) -> None:
+    """Record and tell that a vault is down, or works, if that is news. A failure outweighs an answer that is older.
 
-    A vault is down from the first failure on. It works again when one run could work with it and met no failure: one
-    PAT's success does not undo another one's failure.
+    A failure in the future was noted by a wrong clock, and outweighs none.
     """
 
-    def __init__(self, run: RunContext) -> None:
-        self._run = run
-        self._guard = threading.Lock()
-        self._failed: set[str] = set()
-        self._answered: dict[str, ManagedPat] = {}
+    def find_changes(reading: Reading) -> list[Change]:
+        found = _load_lasting(reading, {ConditionKind.VAULT_DOWN}).get((ConditionKind.VAULT_DOWN, vault))
+        is_over = found is not None and not at < found.since <= run.services.clock.now()
+        return [(event, vault)] if (found is None if isinstance(event, VaultDown) else is_over) else []
 
-    def note_answer(self, pat: ManagedPat) -> None:
-        """Note that the vault of a ManagedPat did all that was asked of it."""
-        with self._guard:
-            self._answered[name_vault(pat)] = pat
-
-    def note_error(self, pat: ManagedPat, error: RotatorError) -> None:
-        """Record that the vault of a ManagedPat is down, if this error says so."""
-        if isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault":
-            with self._guard:
-                self._failed.add(name_vault(pat))
-            self._record(VaultDown(code=error.code, message=error.message), name_vault(pat), is_down=True)
-
-    def list_working(self) -> list[ManagedPat]:
-        """Return one ManagedPat of each vault that met no failure in this run."""
-        return [pat for vault, pat in sorted(self._answered.items()) if vault not in self._failed]
-
-    def end(self, pat: ManagedPat) -> None:
-        """Record, at the end of the work, that the vault of a ManagedPat works."""
-        self._record(VaultRestored(), name_vault(pat), is_down=False)
-
-    def _record(self, event: Event, vault: str, *, is_down: bool) -> None:
-        def find_changes(reading: Reading) -> list[Change]:
-            was_down = (ConditionKind.VAULT_DOWN, vault) in _load_lasting(reading, {ConditionKind.VAULT_DOWN})
-            return [(event, vault)] if was_down != is_down else []
-
-        for change in _record_changes(self._run, find_changes):
-            self._run.progress(*change)
+    for change in _record_changes(run, find_changes):
+        run.progress(*change)
 
 
 def _make_down_event(pair: Pair, error: RotatorError) -> Change:
@@ -154,7 +127,12 @@ def _make_down_event(pair: Pair, error: RotatorError) -> Change:
 
 def name_vault(pat: ManagedPat) -> str:
     """Name the vault of a ManagedPat as a subject: two spellings of one address are equal."""
-    return pat.vault.rstrip("/").lower()
+    return name_vault_at(pat.vault)
+
+
+def name_vault_at(address: str) -> str:
+    """Name the vault at an address as a subject."""
+    return address.rstrip("/").lower()
 
 
 def name_organization(pair: Pair) -> str:
@@ -249,7 +227,7 @@ _ENDS: dict[ConditionKind, type[LeftBehindResolved | RevocationResolved | TokenC
 def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], key: Key) -> Event | None:
     """Return the event that ends a condition which this look did not see; None when that proves nothing.
 
-    A vault cannot be looked at: it is down as long as somebody is retried whose value is in it.
+    A vault is not looked at: its next answer ends that it is down, see `vaults`, or that nobody is retried there.
     """
     kind, subject = key
     match kind:

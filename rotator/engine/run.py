@@ -27,7 +27,6 @@ from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold, find_next_hold
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
-from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.queue import leave_held, load_due, load_matters
@@ -35,6 +34,7 @@ from rotator.engine.reconciling import Reconciliation, look_at, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.taking_over import take_over
+from rotator.engine.vaults import VaultNotes
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
@@ -59,10 +59,10 @@ class Run:
     """One run: what it looked at, whom it works on, and what came of it. One PAT's failure never stops the next."""
 
     def __init__(self, run: RunContext) -> None:
-        self.run = run
+        self.vaults = VaultNotes(run)
+        self.run = run = self.vaults.run
         self.view = ServerView(run, remembers=True)
         self.report = RunReport(run.run_id)
-        self.vaults = VaultNotes(run)
         self.begun: dict[str, Claim] = {}  # the claims that this run has already, by name
         self._began_at = run.services.clock.now()
 
@@ -77,13 +77,13 @@ class Run:
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
         self._work_on(names, found)
-        for pat in self.vaults.list_working():
+        for vault, answered_at in self.vaults.list_working():
             try:
-                self.vaults.end(pat)
+                self.vaults.end(vault, answered_at)
             except StoppedError:
                 return  # the next run does it: what was to be done here is done
             except DatabaseError as error:
-                self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
+                self.report.add(PatOutcome(OutcomeKind.FAILED, vault, "", "", failure=Failure.of(error)))
 
     def _work_on(self, names: list[str], found: Reconciliation) -> None:
         services = self.run.services
@@ -91,7 +91,7 @@ class Run:
             places = count_places(reading, self.run.policy.guardrails, services.clock.now())
             pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
         turns = Turns([pat.name for pat in pats], places, services.timing.lease.total_seconds() / 3)
-        work = PatWork(self.run, self.view, self.report, found, turns, self.vaults)
+        work = PatWork(self.run, self.view, self.report, found, turns)
         if services.max_parallel == 1:
             for pat in pats:
                 self._take_turn(pat, turns, work)

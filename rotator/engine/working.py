@@ -18,7 +18,6 @@ from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
 from rotator.engine.losses import check_attempts
 from rotator.engine.minting import begin_mint, mint_clone
-from rotator.engine.noticing import VaultNotes
 from rotator.engine.overlapping import (
     confirm_stored,
     is_overlap_over,
@@ -60,10 +59,9 @@ class PatWork:
         report: RunReport,
         found: Reconciliation,
         turns: Turns,
-        vaults: VaultNotes,
     ) -> None:
         self.run, self.view, self.report = run, view, report
-        self._found, self._turns, self._vaults = found, turns, vaults
+        self._found, self._turns = found, turns
         self._is_by_hand = run.mode is RunMode.BY_HAND
 
     def work(self, held: ClaimedPat) -> None:
@@ -151,7 +149,6 @@ class PatWork:
             overlap_until=held.rotation.overlap_until if reason is None else None,
         )
         self.report.add(outcome)
-        self._vaults.note_answer(held.pat)
 
     def _revoke_again(self, held: ClaimedPat) -> None:
         """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported.
@@ -248,7 +245,6 @@ class PatWork:
         else:
             if is_revoked:
                 self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
-            self._vaults.note_answer(held.pat)
 
     def _decide(self, held: ClaimedPat) -> Decision:
         """Return the policy's decision on a ManagedPat.

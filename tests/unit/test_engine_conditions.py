@@ -14,7 +14,7 @@ from rotator.engine.auditing import load_events
 from rotator.engine.jobs import refresh_sign_ins
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
-from rotator.engine.run import recover_interrupted
+from rotator.engine.run import Run, recover_interrupted
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.sign_in import TokenCacheDamage
@@ -221,6 +221,37 @@ def test_vault_is_down_until_a_pat_of_it_could_be_worked_on() -> None:
     assert list_conditions(world) == {}
     assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
     assert list_codes(world, VAULT) == ["transient"]
+
+
+@pytest.mark.parametrize(("operation", "failing"), [("prove_writable", "mint"), ("fetch_versions", "revoke")])
+def test_vault_works_again_when_it_answers_although_its_pat_is_still_retried(operation: str, failing: str) -> None:
+    """What fails at the server says nothing of the vault, before a rotation and at the end of one."""
+    world = make_world() if failing == "mint" else make_overlapping()
+    world.advance(hours=25)
+    world.secrets.fail(operation, make_busy(operation, "key_vault"))
+    world.run()
+    assert list_conditions(world)["vault_down"] == VAULT
+    world.pats.fail(failing, make_busy(failing), times=9)
+    world.advance(hours=7)
+    world.run()
+    assert list_conditions(world) == {"rotation_failing": NAME}
+    assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
+
+
+def test_vault_that_failed_after_it_answered_is_down() -> None:
+    """Another run met the failure while this one still worked on somebody else."""
+    world = make_world()
+    this = Run(world.make_run())
+    this.run.services.secrets.fetch_versions(world.location())
+    ((vault, answered_at),) = this.vaults.list_working()
+    world.advance(minutes=1)
+    world.secrets.fail("prove_writable", make_busy("store", "key_vault"))
+    world.run()
+    this.vaults.end(vault, answered_at)
+    assert list_conditions(world)["vault_down"] == VAULT
+    world.advance(minutes=-1)
+    this.vaults.end(vault, answered_at)
+    assert "vault_down" not in list_conditions(world), "its beginning is in the future: a wrong clock noted it"
 
 
 def test_vault_is_the_same_one_when_another_record_spells_its_address_otherwise() -> None:
