@@ -35,7 +35,7 @@ class NotificationDocument(Document):
     subjects: Annotated[list[str], "What it is about: names of PATs or accounts, for example. Over: what it was about."]
     code: Annotated[str | None, "Stable name of the cause, where there is one."]
     since: Annotated[Moment | None, "When the first of a condition's subjects was met. Null when it is over."]
-    waiting: Annotated[int, "How many ManagedPats are not rotated because of it."]
+    waiting: Annotated[int, "How many managed PATs are not rotated because of it."]
     first_expires_at: Annotated[Moment | None, "When the first of these expires."]
     command: Annotated[str, "Command that shows more, or mends it. Empty: there is none."]
     fix: Annotated[str, "Who must do what. Empty: nothing is to be done."]

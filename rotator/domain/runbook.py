@@ -70,7 +70,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.VAULT_DOWN: Advice(
         one="the vault {subject} does not work",
         many="{count} vaults do not work",
-        meaning="The vault did not answer, or answered unexpectedly, while a ManagedPat was worked on.",
+        meaning="The vault did not answer, or answered unexpectedly, while a managed PAT was worked on.",
         otherwise="No PAT whose value is in the vault is rotated; each run tries again. Consumers that can read the "
         "vault notice nothing until a PAT expires.",
         command="rotator status",
@@ -169,7 +169,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="some PATs in {count} organizations cannot be read",
         meaning="Azure DevOps lists entries that rotator does not understand. They are left alone, and are never taken "
         "for gone.",
-        otherwise="The other PATs are rotated. A ManagedPat behind such an entry is not.",
+        otherwise="The other PATs are rotated. A managed PAT behind such an entry is not.",
         command="rotator scan",
         fix="See in the audit log which entries are meant (`listing_damaged`), and look at them in Azure DevOps.",
     ),
@@ -252,7 +252,7 @@ EVENTS: Mapping[type[Event], Advice] = {
     RotationClosed: Advice(
         one="a rotation of {subject} was closed unfinished",
         many="{count} rotations were closed unfinished",
-        meaning="The ManagedPat left the inventory while a rotation was open. Nothing was revoked.",
+        meaning="The managed PAT left the inventory while a rotation was open. Nothing was revoked.",
         otherwise="What the rotation left alive is reported as left behind, and stays valid until it expires.",
         command="rotator recover --dry-run",
         fix="Look at what was left behind, and revoke what nobody uses.",

@@ -26,7 +26,7 @@ above, with `-v` also `info`, with `--quiet` only `critical`. `rotator daemon` s
 `warning` and above.
 
 - **Subject**: what the event is about. An organization is named together with its account, as `build-bot/contoso`.
-- **Fields**: `?` marks one that may be missing or null. In the audit log, an event about a ManagedPat also says
+- **Fields**: `?` marks one that may be missing or null. In the audit log, an event about a managed PAT also says
   `account`, `organization` and, while a rotation is open, `rotation_id`. If it tells of a service's answer to a change,
   it has the service's own ids of that answer: `e2e_id` (`X-VSS-E2EID`) and `activity_id` (`ActivityId`) of Azure
   DevOps, `request_id` (`x-ms-request-id`) of Key Vault.

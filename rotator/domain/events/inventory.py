@@ -62,7 +62,7 @@ class AdoptionCleared(Event, name="adoption_cleared", subject=SubjectKind.PAT, e
 
 
 class SecretConfirmed(Event, name="secret_confirmed", subject=SubjectKind.MANAGED_PAT):
-    """A person looked at the secret of a ManagedPat: the next rotation may replace this version, which is not ours."""
+    """A person looked at the secret of a managed PAT: the next rotation may replace this version, which is not ours."""
 
     secret_holds: str
     confirmed_version: str
@@ -129,7 +129,7 @@ class UpdateDropped(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """What a person wanted of the next PAT was refused or taken back: the ManagedPat stays as it is."""
+    """What a person wanted of the next PAT was refused or taken back: the managed PAT stays as it is."""
 
     code: str
     message: str
@@ -144,28 +144,28 @@ class PatUpdated(Event, name="pat_updated", subject=SubjectKind.MANAGED_PAT):
 
 
 class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
-    """A person stopped the rotation of a ManagedPat; nothing more is tried, so nothing is failing."""
+    """A person stopped the rotation of a managed PAT; nothing more is tried, so nothing is failing."""
 
 
 class PatResumed(Event, name="pat_resumed", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """A person asked to rotate a ManagedPat again; what failed before is forgotten."""
+    """A person asked to rotate a managed PAT again; what failed before is forgotten."""
 
 
 class PatRenamed(Event, name="pat_renamed", subject=SubjectKind.MANAGED_PAT):
-    """A ManagedPat has another name in rotator; told under both names. Its secret keeps its name."""
+    """A managed PAT has another name in rotator; told under both names. Its secret keeps its name."""
 
     old_name: str
     new_name: str
 
 
 class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT, ends=GONE):
-    """A ManagedPat left the inventory; the PAT and its secret stay as they are."""
+    """A managed PAT left the inventory; the PAT and its secret stay as they are."""
 
     authorization_id: str
 
 
 class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=GONE):
-    """A ManagedPat that was failing or blocked is no longer in the inventory."""
+    """A managed PAT that was failing or blocked is no longer in the inventory."""
 
 
 class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):

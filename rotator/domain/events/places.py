@@ -245,7 +245,7 @@ class OrganizationRestored(
 class OrganizationDropped(
     Event, name="organization_dropped", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
 ):
-    """An organization that was in trouble no longer has any ManagedPat."""
+    """An organization that was in trouble no longer has any managed PAT."""
 
 
 class VaultDown(
@@ -256,18 +256,18 @@ class VaultDown(
     severity=Severity.ERROR,
     begins=ConditionKind.VAULT_DOWN,
 ):
-    """A vault did not answer, or answered unexpectedly, during work on a ManagedPat; it is tried again."""
+    """A vault did not answer, or answered unexpectedly, during work on a managed PAT; it is tried again."""
 
     code: str
     message: str = ""
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A vault that was down works again, or no ManagedPat is failing any more whose value is in it."""
+    """A vault that was down works again, or no managed PAT is failing any more whose value is in it."""
 
 
 class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A vault that was in trouble no longer holds any ManagedPat's value."""
+    """A vault that was in trouble no longer holds any managed PAT's value."""
 
 
 class TokenCacheDamaged(

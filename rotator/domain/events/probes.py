@@ -1,4 +1,4 @@
-"""What the probes of values show: the value that consumers of a ManagedPat read signs in, or does not."""
+"""What the probes of values show: the value that consumers of a managed PAT read signs in, or does not."""
 
 from __future__ import annotations
 

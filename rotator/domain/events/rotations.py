@@ -1,4 +1,4 @@
-"""What happens during one rotation. The subject is the ManagedPat.
+"""What happens during one rotation. The subject is the managed PAT.
 
 The audit log adds `account`, `organization` and, where there is a rotation, `rotation_id`.
 """
@@ -12,11 +12,11 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED)
-"""The conditions that end when nothing is wrong with a ManagedPat any more."""
+"""The conditions that end when nothing is wrong with a managed PAT any more."""
 
 
 class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A rotation begins; nothing has been sent yet. The first PAT of a ManagedPat has no predecessor."""
+    """A rotation begins; nothing has been sent yet. A rotation that creates the first PAT has no predecessor."""
 
     predecessor_id: str | None = None
     rule: str
@@ -164,7 +164,7 @@ class RotationFailed(
     begins=ConditionKind.ROTATION_FAILING,
     ends=(ConditionKind.ROTATION_BLOCKED,),
 ):
-    """Something went wrong with a ManagedPat; it is tried again, at growing intervals."""
+    """Something went wrong with a managed PAT; it is tried again, at growing intervals."""
 
     code: str
     message: str
@@ -178,7 +178,7 @@ class RotationClosed(
     severity=Severity.WARNING,
     needs_person=True,
 ):
-    """A rotation was closed in the `state` it was in because its ManagedPat left the inventory; nothing was revoked."""
+    """A rotation was closed in its `state` because its managed PAT left the inventory; nothing was revoked."""
 
     code: str
     state: str
@@ -194,7 +194,7 @@ class RotationBlocked(
     begins=ConditionKind.ROTATION_BLOCKED,
     ends=(ConditionKind.ROTATION_FAILING,),
 ):
-    """A ManagedPat cannot be rotated until a person does what the failure's fix says."""
+    """A managed PAT cannot be rotated until a person does what the failure's fix says."""
 
     code: str
     message: str
@@ -308,4 +308,4 @@ class SecretRestored(Event, name="secret_restored", subject=SubjectKind.MANAGED_
 
 
 class FailureCleared(Event, name="failure_cleared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """Nothing stands in the way of a ManagedPat any more, or nothing is to be done for it: what failed is past."""
+    """Nothing stands in the way of a managed PAT any more, or nothing is to be done for it: what failed is past."""
