@@ -88,7 +88,7 @@ def make_record_document(pat: ManagedPat) -> RecordDocument:
         "display_name": pat.display_name,
         "scopes": list(pat.scopes),
         "valid_from": write_moment(pat.valid_from),
-        "expires_at": write_moment(pat.valid_to),
+        "expires_at": write_moment(pat.as_ending().valid_to),
         "vault": pat.vault,
         "secret_name": pat.secret_name,
         "secret_version": pat.secret_version,

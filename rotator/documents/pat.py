@@ -23,7 +23,7 @@ class PatFacts(PatReference):
     display_name: Annotated[str, "Name of the PAT at Azure DevOps."]
     scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
     valid_from: Annotated[Moment, "When the PAT was created."]
-    expires_at: Annotated[Moment, "When the PAT expires."]
+    expires_at: Annotated[Moment, "When the PAT stops working; for all organizations, 2026-12-01 at the latest."]
 
 
 def make_reference(pat: ManagedPat) -> PatReference:

@@ -32,7 +32,9 @@ class ScannedPatDocument(TypedDict):
     display_name: Annotated[str | None, "Name of the PAT at Azure DevOps. Null: not known."]
     scopes: Annotated[list[str], "Scopes of the PAT, sorted."]
     valid_from: Annotated[Moment | None, "When the PAT was created. Null: not known."]
-    expires_at: Annotated[Moment | None, "When the PAT expires. Null: not known."]
+    expires_at: Annotated[
+        Moment | None, "When the PAT stops working; for all organizations, 2026-12-01 at the latest. Null: not known."
+    ]
     all_organizations: Annotated[
         bool, "Whether it is valid for all organizations: such PATs stop working on 2026-12-01."
     ]

@@ -113,7 +113,7 @@ def make_hook_event(event: AuditEvent, pat: ManagedPat | None, rotation: Rotatio
         secret_name=said.get("secret_name") or (place.secret_name if place else None),
         secret_version=said.get("secret_version")
         or (clone.secret_version if clone else held.secret_version if held else None),
-        expires_at=clone.new_valid_to if clone else held.valid_to if held else None,
+        expires_at=clone.new_valid_to if clone else held.as_ending().valid_to if held else None,
         rotation_id=said.get("rotation_id"),
         details=entry.details,
     )

@@ -35,13 +35,12 @@ ALL_ORGANIZATIONS_END = datetime(2026, 12, 1, tzinfo=UTC)
 """From this moment on no PAT for all organizations works."""
 
 
-def find_expiry(valid_to: datetime, *, all_organizations: bool, now: datetime) -> datetime:
-    """Return when a PAT expires: from `ALL_ORGANIZATIONS_END` on, one for all organizations expired then at the latest.
+def find_end(valid_to: datetime, *, all_organizations: bool) -> datetime:
+    """Return when a PAT stops working: one for all organizations at `ALL_ORGANIZATIONS_END` at the latest.
 
-    Until then its own expiry counts, because the server names no other.
+    The server shows its own expiry, even if that is later.
     """
-    has_ended = all_organizations and now >= ALL_ORGANIZATIONS_END
-    return min(valid_to, ALL_ORGANIZATIONS_END) if has_ended else valid_to
+    return min(valid_to, ALL_ORGANIZATIONS_END) if all_organizations else valid_to
 
 
 def is_pat_shaped(value: str) -> bool:
@@ -77,10 +76,15 @@ class Pat:
         """Whether it is valid for every organization that the user can reach."""
         return self.target_accounts is None
 
-    def as_of(self, now: datetime) -> Self:
-        """Return the PAT with the expiry that holds at `now`: see `find_expiry`."""
-        valid_to = find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now)
+    def as_ending(self) -> Self:
+        """Return the PAT with the moment at which it stops working as its expiry: see `find_end`."""
+        valid_to = find_end(self.valid_to, all_organizations=self.all_organizations)
         return self if valid_to == self.valid_to else replace(self, valid_to=valid_to)
+
+    @property
+    def ends_with_all(self) -> bool:
+        """Whether it stops working with all PATs for all organizations, and not by its own expiry."""
+        return self.all_organizations and self.valid_to >= ALL_ORGANIZATIONS_END
 
     @property
     def lifetime(self) -> timedelta:
@@ -179,10 +183,15 @@ class ManagedPat:
         """The scopes, sorted."""
         return make_scopes(self.scope)
 
-    def as_of(self, now: datetime) -> Self:
-        """Return the record with the expiry that holds at `now`: see `find_expiry`."""
-        valid_to = find_expiry(self.valid_to, all_organizations=self.all_organizations, now=now)
+    def as_ending(self) -> Self:
+        """Return the record with the moment at which its PAT stops working as its expiry: see `find_end`."""
+        valid_to = find_end(self.valid_to, all_organizations=self.all_organizations)
         return self if valid_to == self.valid_to else replace(self, valid_to=valid_to)
+
+    @property
+    def ends_with_all(self) -> bool:
+        """Whether its PAT stops working with all PATs for all organizations, and not by its own expiry."""
+        return self.all_organizations and self.valid_to >= ALL_ORGANIZATIONS_END
 
     @property
     def has_pat(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.limit import LifetimeLimit, find_longest
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure, is_waiting
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
@@ -136,7 +136,7 @@ def is_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle
 
     What is settling is looked at when that is over.
     """
-    pat, rotation = matter.pat.as_of(now), matter.rotation
+    pat, rotation = matter.pat.as_ending(), matter.rotation
     if matter.pending:
         return True
     if rotation is not None and is_settling(rotation) and not is_sent_ahead(rotation, now):
@@ -148,8 +148,8 @@ def is_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle
 
 
 def choose(matter: Matter, policy: Policy, limits: Limits, now: datetime) -> Action:
-    """Choose the action for one ManagedPat, by the expiry that holds now."""
-    pat = matter.pat.as_of(now)
+    """Choose the action for one ManagedPat, by when its PAT stops working."""
+    pat = matter.pat.as_ending()
     return choose_action(pat, matter.rotation, policy, find_longest(limits, pat, now), now)
 
 
@@ -162,7 +162,7 @@ def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, s
     limit = limits.get((matter.pat.account, matter.pat.organization))
     if limit is not None:
         yield from limit.list_turns()
-    for pat in (matter.pat.as_of(now), matter.pat.as_of(max(now, ALL_ORGANIZATIONS_END))):
-        rotate_after = policy.decide(pat, now=now, longest=None).rotate_after
-        near = pat.valid_to - find_last_span(pat.lifetime)
-        yield from filter(None, (pat.retry_at, rotate_after, near, pat.valid_to))
+    pat = matter.pat.as_ending()
+    rotate_after = policy.decide(pat, now=now, longest=None).rotate_after
+    near = pat.valid_to - find_last_span(pat.lifetime)
+    yield from filter(None, (pat.retry_at, rotate_after, near, pat.valid_to))

@@ -17,7 +17,7 @@ def find_affected(reading: Reading, notice: Notice) -> Affected:
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
         return Affected(failure=next(filter(None, failures), None))
     pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
-    first = min((pat.valid_to for pat in pats if pat.has_pat), default=None)
+    first = min((pat.as_ending().valid_to for pat in pats if pat.has_pat), default=None)
     return Affected(len(pats), first, _find_failure(reading, notice, pats))
 
 

@@ -60,10 +60,10 @@ class ScanEntry:
     rotation: Rotation | None = None
     left: LeftBehind | None = None
 
-    def as_of(self, now: datetime) -> Self:
-        """Return the entry with the expiries that hold at `now`."""
+    def as_ending(self) -> Self:
+        """Return the entry with the moments at which its PATs stop working as their expiry."""
         pat, record = self.pat, self.record
-        return replace(self, pat=pat and pat.as_of(now), record=record and record.as_of(now))
+        return replace(self, pat=pat and pat.as_ending(), record=record and record.as_ending())
 
 
 @dataclass(frozen=True)

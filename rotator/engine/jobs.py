@@ -151,7 +151,7 @@ def find_next_moment(run: RunContext) -> datetime | None:
 
     ahead, due = read_fresh(run, load)
     for matter in due:
-        pat = matter.pat.as_of(now)
+        pat = matter.pat.as_ending()
         step = find_next_step(matter, run.policy, run.policy.decide(pat, now=now, longest=None), now, settle)
         if step.action in _BY_TIME and step.at is not None and timedelta(0) <= now - step.at < _PROVEN_SOON:
             return now + _LOOK_AGAIN

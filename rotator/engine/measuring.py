@@ -144,7 +144,7 @@ def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat],
     rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
     pats = tuple(pats)
     creating = find_creating(reading, pats, run.services.timing.lease)
-    for pat in (record.as_of(now) for record in pats):
+    for pat in (record.as_ending() for record in pats):
         decision = run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         state = PatState.OK if pat.name in creating else find_state(pat, rotations.get(pat.name), decision, now)
         yield PatFigures(

@@ -59,17 +59,17 @@ def plan_newcomers(reading: Reading, policy: Policy, known: Known, now: datetime
             waits = item.waits
             if found in past:
                 waits = waits or explain_refusal(past[found])
-            actions.append(_plan(item, rule, waits, taken, now))
+            actions.append(_plan(item, rule, waits, taken))
     return actions
 
 
-def _plan(item: UntrackedPat, rule: Rule, waits: Failure | None, taken: set[str], now: datetime) -> Action:
+def _plan(item: UntrackedPat, rule: Rule, waits: Failure | None, taken: set[str]) -> Action:
     account, organization = item.account, item.organization
     name = make_name(item.pat.display_name, organization, frozenset(taken))
     taken.add(name)
     secret_name = rule.make_secret_name(organization=organization, name=name, account=account)
     record = make_managed(
-        item.pat.as_of(now),
+        item.pat.as_ending(),
         name=name,
         account=account,
         organization=organization,

@@ -30,7 +30,7 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
         limits = reading.limits.load()
         places = count_places(reading, policy.guardrails, now)
         actions = plan_newcomers(reading, policy, known, now)
-    pats = [pat.as_of(now) for pat in known.pats]
+    pats = [pat.as_ending() for pat in known.pats]
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     for pat in pats:
         longest = find_longest(limits, pat, now)

@@ -138,7 +138,7 @@ def _find_unlooked(run: RunContext, reading: Reading) -> dict[Pair, tuple[Pat, .
 def _find_expired(run: RunContext, reading: Reading, pats: list[Pat]) -> list[Pat]:
     """Return those that have expired; by a clock that is known to be wrong, none has."""
     now = run.services.clock.now()
-    expired = [pat for pat in pats if pat.as_of(now).valid_to <= now]
+    expired = [pat for pat in pats if pat.as_ending().valid_to <= now]
     return [] if expired and read_clocks(run, reading).is_wrong else expired
 
 

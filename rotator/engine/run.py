@@ -263,7 +263,7 @@ def _is_refused_update(held: ClaimedPat, error: RotatorError) -> bool:
 def _make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
     """Return when to try again after one more failure; the less time is left, the sooner."""
     wait = make_backoff(pat.failures + 1, first=FIRST_RETRY, longest=LONGEST_RETRY)
-    return now + bound_wait(wait, pat.as_of(now).valid_to - now)
+    return now + bound_wait(wait, pat.as_ending().valid_to - now)
 
 
 def run_once(run: RunContext) -> RunReport:
@@ -353,10 +353,10 @@ def _list_urgent(run: RunContext, names: Sequence[str] | None) -> list[str]:
     """Return what cannot wait until the clock is set: of what is due, or of these names."""
     now = run.services.clock.now()
     if names is None:
-        due = [matter for matter in load_due(run) if is_urgent(matter.pat.as_of(now), now)]
+        due = [matter for matter in load_due(run) if is_urgent(matter.pat.as_ending(), now)]
         return _order(run, [matter for matter in due if choose(matter, run.policy, {}, now).kind in _MENDS])
     with run.services.database.read() as reading:
-        pats = [pat.as_of(now) for pat in map(reading.inventory.load, names) if pat is not None]
+        pats = [pat.as_ending() for pat in map(reading.inventory.load, names) if pat is not None]
     return [pat.name for pat in pats if is_urgent(pat, now)]
 
 

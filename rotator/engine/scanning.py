@@ -41,5 +41,5 @@ def scan(run: RunContext) -> ScanReport:
             compared = compare(known, load_listed(run, listing, now), listing, now, run.services.marker_key).entries
             fresh = [entry for entry in compared if entry.authorization_id not in seen]
             seen.update(entry.authorization_id for entry in fresh)
-            entries.extend(entry.as_of(now) for entry in fresh)
+            entries.extend(entry.as_ending() for entry in fresh)
     return ScanReport(tuple(entries), tuple(errors))

@@ -81,6 +81,6 @@ def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:
     standings = {}
     for pat in reading.inventory.load_all():
         longest = find_longest(limits, pat, now)
-        decision = run.policy.decide(pat.as_of(now), now=now, longest=longest)
+        decision = run.policy.decide(pat.as_ending(), now=now, longest=longest)
         standings[pat.name] = Standing(pat, pat.name in rotating, decision)
     return standings

@@ -92,6 +92,8 @@ class PatStatus:
     vault: str | None
     secret_name: str | None
     last_error: Failure | None
+    ends_with_all: bool = False
+    """It stops working with all PATs for all organizations, before its own expiry."""
 
     @property
     def is_rotated(self) -> bool:
@@ -122,7 +124,7 @@ def status_from(
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     pending = group_pending(known.pending)
     rows = []
-    for pat in (record.as_of(now) for record in known.pats):
+    for pat in (record.as_ending() for record in known.pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         mine = tuple(asked for asked in pending.get(pat.name, ()) if asked.belongs_to(pat))
         row = _make_row(Matter(pat, rotations.get(pat.name), mine), policy, decision, now, settle)
@@ -135,7 +137,7 @@ def status_from(
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)
             left = left_behind.get(item.pat.authorization_id)
-            rows.append(_make_untracked(item, item.pat.as_of(now), left))
+            rows.append(_make_untracked(item, item.pat.as_ending(), left))
     rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
@@ -150,7 +152,7 @@ def load_effective(database: Database, policy: Policy, now: datetime) -> tuple[M
     """Load every record as it is in effect at `now`: with the expiry that holds, and blocked if the policy says so."""
     with database.read() as reading:
         pats, limits = reading.inventory.load_all(), reading.limits.load()
-    return tuple(_make_effective(pat.as_of(now), policy, find_longest(limits, pat, now), now) for pat in pats)
+    return tuple(_make_effective(pat.as_ending(), policy, find_longest(limits, pat, now), now) for pat in pats)
 
 
 def find_creating(reading: Reading, pats: Iterable[ManagedPat], lease: timedelta) -> frozenset[str]:
@@ -230,6 +232,7 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         vault=pat.vault,
         secret_name=pat.secret_name,
         last_error=error,
+        ends_with_all=pat.ends_with_all,
     )
 
 
@@ -253,4 +256,5 @@ def _make_untracked(item: UntrackedPat, pat: Pat, left: LeftBehind | None) -> Pa
         vault=None,
         secret_name=None,
         last_error=explain_left_behind(left) if left is not None else item.waits,
+        ends_with_all=pat.ends_with_all,
     )

@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.output.inventory import list_record_rows
+from rotator.cli.output.inventory import list_record_rows, render_record, render_record_notes
 from rotator.cli.output.plan import render_plan
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes
+from rotator.documents.inventory import make_record_document
 from rotator.documents.plan import make_plan_document
 from rotator.documents.scan import make_scan_document
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_expiry
+from rotator.documents.status import make_status_document
+from rotator.domain.job_run import RunTimes
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_end
 from rotator.domain.next_step import NextAction
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.keeping import resume
@@ -27,6 +30,7 @@ END = datetime(2026, 12, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 OWN_EXPIRY = datetime(2027, 1, 31, 9, 0, tzinfo=UTC)
 NOTE = "everywhere: it is valid for all organizations, and no such PAT works from 2026-12-01 on"
+UNTRACKED_NOTE = "loose: is valid for all organizations, and no such PAT works from 2026-12-01 on"
 
 
 @pytest.fixture
@@ -47,30 +51,25 @@ def move_to(world: EngineWorld, moment: datetime) -> datetime:
     return moment
 
 
-@pytest.mark.parametrize(
-    ("all_organizations", "now", "expiry"),
-    [
-        (True, END - SECOND, OWN_EXPIRY),
-        (True, END, END),
-        (True, OWN_EXPIRY, END),
-        (False, END, OWN_EXPIRY),
-    ],
-)
-def test_expiry_is_the_day_itself_when_it_has_come(all_organizations: bool, now: datetime, expiry: datetime) -> None:
+@pytest.mark.parametrize(("all_organizations", "end"), [(True, END), (False, OWN_EXPIRY)])
+def test_pat_for_all_organizations_ends_on_that_day_when_its_own_expiry_is_later(
+    all_organizations: bool, end: datetime
+) -> None:
     assert ALL_ORGANIZATIONS_END == END
-    assert find_expiry(OWN_EXPIRY, all_organizations=all_organizations, now=now) == expiry
-    assert find_expiry(END - SECOND, all_organizations=all_organizations, now=now) == END - SECOND
+    assert find_end(OWN_EXPIRY, all_organizations=all_organizations) == end
+    assert find_end(END - SECOND, all_organizations=all_organizations) == END - SECOND
 
 
-def test_scan_counts_such_pats_with_their_day_when_it_is_ahead(world: EngineWorld) -> None:
+def test_scan_shows_when_such_pats_end_and_why_when_the_day_is_ahead(world: EngineWorld) -> None:
     now = move_to(world, END - SECOND)
     report = scan(world.make_run())
     rows = {row[0]: row[3:] for row in list_scan_rows(report, now)}
-    assert rows["everywhere"] == ("2027-01-31 (61d)", "managed, all organizations")
-    assert rows["loose"] == ("2027-01-31 (61d)", "untracked, all organizations")
+    assert rows["everywhere"] == ("2026-12-01 (1s)", "managed, all organizations, stops working 2026-12-01")
+    assert rows["loose"] == ("2026-12-01 (1s)", "untracked, all organizations, stops working 2026-12-01")
     assert "2 all-organization (stop working 2026-12-01)" in next(iter(render_scan_summary(report, now)))
     document = make_scan_document(report, now)
-    assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2027-01-31T09:00:00Z"}
+    assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2026-12-01T00:00:00Z"}
+    assert document["summary"]["expire_within_7_days"] == 3
 
 
 def test_scan_says_that_such_pats_are_dead_when_the_day_has_come(world: EngineWorld) -> None:
@@ -93,10 +92,20 @@ def test_status_shows_such_a_pat_as_blocked_when_its_day_is_ahead(world: EngineW
     now = move_to(world, END - SECOND)
     rows = [row for row in world.show_status() if row.name in ("everywhere", "loose")]
     assert [row[2:] for row in list_status_rows(rows, now)] == [
-        ("blocked", "2027-01-31 (61d)", "-"),
-        ("untracked", "2027-01-31 (61d)", "-"),
+        ("blocked", "2026-12-01 (1s)", "-"),
+        ("untracked", "2026-12-01 (1s)", "-"),
     ]
-    assert next(iter(render_status_notes(rows))) == NOTE
+    notes = list(render_status_notes(rows))
+    assert (notes[0], notes[-1]) == (NOTE, UNTRACKED_NOTE)
+    assert {row["expires_at"] for row in make_status_document(rows, (), now, RunTimes())["pats"]} == {
+        "2026-12-01T00:00:00Z"
+    }
+
+
+def test_status_leaves_out_the_day_when_a_pat_for_all_organizations_expires_before_it(world: EngineWorld) -> None:
+    world.pats.add_pat(ACCOUNT, None, "brief", SCOPE, END - SECOND)
+    world.run()
+    assert not any("brief" in note for note in render_status_notes(world.show_status()))
 
 
 def test_status_shows_such_a_pat_as_expired_when_its_day_has_come(world: EngineWorld) -> None:
@@ -109,10 +118,10 @@ def test_status_shows_such_a_pat_as_expired_when_its_day_has_come(world: EngineW
     assert next(iter(render_status_notes(rows))) == NOTE
 
 
-def test_plan_blocks_such_a_pat_with_its_own_time_left_when_its_day_is_ahead(world: EngineWorld) -> None:
+def test_plan_blocks_such_a_pat_with_the_time_to_that_day_when_it_is_ahead(world: EngineWorld) -> None:
     move_to(world, END - SECOND)
     (line,) = [line for line in render_plan(make_plan(world.make_run())) if "everywhere" in line]
-    assert line.startswith("x everywhere  contoso  vso.code vso.packaging  61d left, blocked  (it is valid for all")
+    assert line.startswith("x everywhere  contoso  vso.code vso.packaging  1s left, blocked  (it is valid for all")
     assert "no such PAT works from 2026-12-01 on" in line
 
 
@@ -154,6 +163,18 @@ def test_inventory_shows_the_day_when_it_has_come(world: EngineWorld) -> None:
     [shown] = [pat for pat in load_effective(world.database, world.policy, now) if pat.name == "everywhere"]
     assert shown.valid_to == END
     assert next(list_record_rows([shown], now))[-2:] == ("1 s ago", "blocked")
+
+
+def test_inventory_shows_that_day_and_why_when_it_is_ahead(world: EngineWorld) -> None:
+    now = move_to(world, END - timedelta(hours=1))
+    [shown] = [pat for pat in load_effective(world.database, world.policy, now) if pat.name == "everywhere"]
+    assert next(list_record_rows([shown], now))[-2:] == ("in 1 h", "blocked")
+    assert list(render_record_notes([shown])) == [
+        "everywhere: is valid for all organizations, and no such PAT works from 2026-12-01 on"
+    ]
+    said = "expires:          2026-12-01 00:00Z (in 1 h), when every PAT for all organizations stops working"
+    assert said in list(render_record(shown, (), (), now))
+    assert make_record_document(world.record("everywhere"))["expires_at"] == "2026-12-01T00:00:00Z"
 
 
 def test_status_says_that_nothing_comes_next_when_no_rotation_is_possible(world: EngineWorld) -> None:

@@ -45,7 +45,14 @@ def inventory() -> None:
 def list_records(cli: CliContext) -> int:
     """List the PATs under management."""
     from rotator.cli.console import print_json, print_table, say
-    from rotator.cli.output.inventory import COLUMNS, WIDE_COLUMNS, describe_record, list_record_rows, list_wide_rows
+    from rotator.cli.output.inventory import (
+        COLUMNS,
+        WIDE_COLUMNS,
+        describe_record,
+        list_record_rows,
+        list_wide_rows,
+        render_record_notes,
+    )
     from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_document
@@ -67,6 +74,9 @@ def list_records(cli: CliContext) -> int:
         print_table(cli, COLUMNS, list(list_record_rows(records, now)))
     else:
         say(cli, NONE_CHOSEN if every else NO_PATS)
+    if cli.selection.form not in (Form.NAME, Form.CSV):
+        for line in render_record_notes(records):
+            say(cli, line)
     return 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
-from rotator.cli.output.words import say_both, say_in
+from rotator.cli.output.words import say_both, say_ends_with_all, say_in
 from rotator.cli.selection import Facts
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
@@ -68,6 +68,18 @@ def _say_state(pat: ManagedPat) -> str:
     return BLOCKED if pat.blocked else pat.state.value
 
 
+def render_record_notes(records: Iterable[ManagedPat]) -> Iterator[str]:
+    """Say why PATs expire before their own expiry."""
+    early = [clean(pat.name) for pat in records if pat.ends_with_all]
+    if early:
+        yield say_ends_with_all(early)
+
+
+def _say_end(pat: ManagedPat, now: datetime) -> str:
+    said = say_both(pat.as_ending().valid_to, now)
+    return f"{said}, when every PAT for all organizations stops working" if pat.ends_with_all else said
+
+
 def render_record(
     pat: ManagedPat, rotations: Iterable[Rotation], pending: Iterable[PendingRevocation], now: datetime
 ) -> Iterator[str]:
@@ -80,7 +92,7 @@ def render_record(
         "authorization id": pat.authorization_id or NO_PAT,
         "scopes": " ".join(pat.scopes),
         "valid from": say_moment(pat.valid_from) if pat.has_pat else NO_PAT,
-        "expires": say_both(pat.valid_to, now) if pat.has_pat else NO_PAT,
+        "expires": _say_end(pat, now) if pat.has_pat else NO_PAT,
         "vault": pat.vault,
         "secret": pat.secret_name,
         "secret version": pat.secret_version or "-",
@@ -139,7 +151,7 @@ def render_refusals(refusals: Iterable[Refusal], lines: Mapping[str, int]) -> It
 def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     pat = proposal.record
     yield clean(f'+ {pat.name}  "{pat.display_name}"  {pat.account}/{pat.organization}  (rule {proposal.rule.name})')
-    yield clean(f"    id {pat.authorization_id}, expires {say_both(pat.valid_to, now)}")
+    yield clean(f"    id {pat.authorization_id}, expires {_say_end(pat, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
     if proposal.sight is not None:
         yield from _render_sight(proposal.sight)

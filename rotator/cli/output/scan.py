@@ -73,23 +73,23 @@ def _list_marks(entry: ScanEntry, now: datetime) -> list[str]:
     if pat is None:
         return []
     marks = ["all organizations"] if pat.all_organizations else []
-    if pat.all_organizations and now >= ALL_ORGANIZATIONS_END:
-        marks.append(_say_end(now))
+    if pat.ends_with_all:
+        marks.append(_say_end(now, "stops"))
     return [*marks, "full access"] if FULL_ACCESS in pat.scopes else marks
 
 
-def _say_end(now: datetime) -> str:
-    verb = "stopped" if now >= ALL_ORGANIZATIONS_END else "stop"
+def _say_end(now: datetime, ahead: str) -> str:
+    verb = "stopped" if now >= ALL_ORGANIZATIONS_END else ahead
     return f"{verb} working {ALL_ORGANIZATIONS_END:%Y-%m-%d}"
 
 
 def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     """How many there are and what is wrong with them, how they compare with the inventory, and what to do next."""
     counts = count_scan(report, now)
-    total = counts["pats"]
+    total, ends = counts["pats"], _say_end(now, "stop")
     special = {
         "full access": counts["full_access"],
-        f"all-organization ({_say_end(now)})": counts["all_organizations"],
+        f"all-organization ({ends})": counts["all_organizations"],
         "expire within 7 days" if counts["expire_within_7_days"] != 1 else "expires within 7 days": counts[
             "expire_within_7_days"
         ],

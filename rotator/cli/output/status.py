@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
-from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
+from rotator.cli.output.words import say_counts, say_ends_with_all, say_expiry, say_in, say_pats
 from rotator.cli.selection import Facts
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS
 from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
@@ -200,12 +201,20 @@ def _is_signed_out(row: PatStatus) -> bool:
 
 
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
-    """What is wrong with which PAT, each with who must do what. A sign-in that is needed is said once, at the top."""
+    """What is wrong with which PAT, each with who must do what. A sign-in that is needed is said once, at the top.
+
+    Last comes why PATs stop working before their own expiry, unless what is wrong with them is just that.
+    """
+    early = []
     for row in rows:
+        if row.ends_with_all and (row.last_error is None or row.last_error.code != ALL_ORGANIZATIONS):
+            early.append(clean(row.name))
         if row.last_error is not None and not _is_signed_out(row):
             yield clean(f"{row.name}: {row.last_error.message}")
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")
+    if early:
+        yield say_ends_with_all(early)
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:
