@@ -82,9 +82,9 @@ def _signs_in(held: ClaimedPat) -> bool:
 
 
 def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:
-    """Whether we ourselves began to revoke its current PAT, by the audit log."""
-    events = reading.audit.load_newest(1, AuditFilter(event=RevokeStarted.type.name, subject=pat.name))
-    return any(event.entry.details.get("authorization_id") == pat.authorization_id for event in events)
+    """Whether we ourselves began to revoke its current PAT, under whatever name its record had then."""
+    wanted = AuditFilter(event=RevokeStarted.type.name, authorization_id=pat.authorization_id)
+    return bool(reading.audit.load_newest(1, wanted))
 
 
 def _check_not_behind(held: ClaimedPat) -> None:

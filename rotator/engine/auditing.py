@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,8 +11,9 @@ from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Det
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event, SubjectKind
-from rotator.domain.events.inventory import PatRenamed
+from rotator.domain.events.inventory import CreationDropped, PatForgotten, PatRenamed
 from rotator.domain.events.places import PolicyChanged
+from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError
@@ -28,6 +30,8 @@ _BY_CAUSE = (
     ConditionKind.PROBE_FAILING,
 )
 """What is told again when its cause changes. Every failure of work on a ManagedPat is told when it happens."""
+_LEAVING = (PatRenamed.type.name, PatForgotten.type.name, CreationDropped.type.name)
+"""By these events a name is free again."""
 _PAGE = 1000
 """How many events one transaction reads."""
 CHECKED_PAGE = 5000
@@ -75,6 +79,33 @@ def record_renamed(
         if condition.subject == event.old_name:
             work.conditions.end(condition.kind, event.old_name)
             work.conditions.begin(replace(condition, subject=event.new_name))
+
+
+def find_record(reading: Reading, event: AuditEvent) -> ManagedPat | None:
+    """Return the record that an event is about, whatever its name is now; None when it is gone.
+
+    What happened to the name from then on tells: another record may have it now.
+    """
+    name, number = event.entry.subject, event.sequence - 1
+    while True:
+        gone = [found for kind in _LEAVING for found in _load_leaving(reading, kind, name, number)]
+        if not gone:
+            return reading.inventory.load(name)
+        first = min(gone, key=lambda found: found.sequence)
+        if first.entry.event != PatRenamed.type.name:
+            return None
+        name, number = str(first.entry.details["new_name"]), first.sequence
+
+
+def _load_leaving(reading: Reading, kind: str, name: str, number: int) -> list[AuditEvent]:
+    """Return the events of one kind after that number by which a name has lost its record.
+
+    One that cannot be read ends them: the check of the log names it, and only what happened before is asked here.
+    """
+    found: list[AuditEvent] = []
+    with suppress(AuditChainError):
+        found.extend(reading.audit.load_after(number, _PAGE, AuditFilter(event=kind, subject=name)))
+    return [event for event in found if event.entry.details.get("new_name") != name]
 
 
 def find_lasting(reading: Reading, kind: ConditionKind) -> set[str]:

@@ -22,7 +22,7 @@ from rotator.domain.events.hooks import HookCallDropped, HookFailed, HookRemoved
 from rotator.domain.events.rotations import SecretStored
 from rotator.domain.hook import HookCall, HookEvent, is_about_pat, make_hook_event
 from rotator.domain.managed_pat import Failure
-from rotator.engine.auditing import find_lasting, record
+from rotator.engine.auditing import find_lasting, find_record, record
 from rotator.engine.awaiting import end_wait, find_awaiting
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
@@ -181,7 +181,7 @@ class _Round:
     def _read(self, reading: Reading, event: AuditEvent) -> HookEvent | None:
         """Return what the hook is told of an event; None if it is not called about it."""
         entry, policy = event.entry, self._run.policy
-        pat = reading.inventory.load(entry.subject) if is_about_pat(entry.event) else None
+        pat = find_record(reading, event) if is_about_pat(entry.event) else None
         if not policy.calls_hook(self._name, None if pat is None else policy.rule_for(pat)):
             return None
         rotations = () if pat is None else reading.journal.load_for(pat.name)

@@ -12,12 +12,16 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which events are wanted: those that match everything that is not None. `since` includes its own moment."""
+    """Which events are wanted: those that match everything that is not None. `since` includes its own moment.
+
+    `authorization_id` is the PAT that an event names as such. No index helps to find it: name the event too.
+    """
 
     since: datetime | None = None
     subject: str | None = None
     event: str | None = None
     run_id: str | None = None
+    authorization_id: str | None = None
 
 
 EVERY_EVENT = AuditFilter()

@@ -9,7 +9,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from rotator.domain.audit_event import GENESIS_HASH, AuditEvent, make_hash
+from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, make_hash
 from rotator.engine.auditing import load_events
 from rotator.engine.log_checking import check_log
 from rotator.errors import UsageError
@@ -62,8 +62,12 @@ def _append_three(database: Database) -> None:
     """`a x` of run 1, `b x` of run 2 a microsecond later, `a y` of run 2 a second later."""
     with database.begin() as work:
         work.audit.append(make_entry("a", "x", "1"), NOW)
-        work.audit.append(make_entry("b", "x", "2"), NOW + timedelta(microseconds=1))
+        work.audit.append(_about_pat(make_entry("b", "x", "2")), NOW + timedelta(microseconds=1))
         work.audit.append(make_entry("a", "y", "2"), NOW + timedelta(seconds=1))
+
+
+def _about_pat(entry: AuditEntry) -> AuditEntry:
+    return replace(entry, details={"about": "ID-2", "authorization_id": 'ID-"%', "why": '"authorization_id": "ID-3"'})
 
 
 def _numbers(events: Iterable[AuditEvent]) -> list[int]:
@@ -80,6 +84,9 @@ def _numbers(events: Iterable[AuditEvent]) -> list[int]:
         (AuditFilter(since=NOW + timedelta(microseconds=1)), [2, 3]),
         (AuditFilter(since=NOW, subject="y", event="a", run_id="2"), [3]),
         (AuditFilter(subject="z"), []),
+        (AuditFilter(authorization_id='ID-"%'), [2]),
+        (AuditFilter(authorization_id='ID-"%', event="a"), []),
+        *((AuditFilter(authorization_id=other), []) for other in ('id-"%', "ID-", "%", "ID-2", "ID-3")),
     ],
     ids=str,
 )

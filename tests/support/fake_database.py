@@ -370,18 +370,20 @@ class _MemoryAuditLogReader:
 
     def load_named(self, events: Collection[str], after: int, limit: int) -> tuple[AuditEvent, ...]:
         later = (event for event in self._tables.events[after:] if event.entry.event in events)
-        found = tuple(itertools.islice(later, limit))
-        for event in found:
-            if event.sequence in self._tables.spoiled:
-                raise AuditChainError("it cannot be read", sequence=event.sequence, expected="an event", found="a row")
-        return found
+        return tuple(map(self._read, itertools.islice(later, limit)))
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         return tuple(event for event in self._tables.events if _fits(event, wanted))[-limit:]
 
     def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
         later = self._tables.events[number or 0 :]
-        return itertools.islice((event for event in later if _fits(event, wanted)), limit)
+        found = itertools.islice((event for event in later if _fits(event, wanted)), limit)
+        return found if wanted == EVERY_EVENT else map(self._read, found)
+
+    def _read(self, event: AuditEvent) -> AuditEvent:
+        if event.sequence in self._tables.spoiled:
+            raise AuditChainError("it cannot be read", sequence=event.sequence, expected="an event", found="a row")
+        return event
 
     def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
         return [(event.sequence, event.hash) for event in self._tables.events[after : after + limit]]
@@ -389,7 +391,12 @@ class _MemoryAuditLogReader:
 
 def _fits(event: AuditEvent, wanted: AuditFilter) -> bool:
     entry = event.entry
-    pairs = ((wanted.subject, entry.subject), (wanted.event, entry.event), (wanted.run_id, entry.run_id))
+    pairs = (
+        (wanted.subject, entry.subject),
+        (wanted.event, entry.event),
+        (wanted.run_id, entry.run_id),
+        (wanted.authorization_id, entry.details.get("authorization_id")),
+    )
     return (wanted.since is None or event.occurred_at >= wanted.since) and all(a is None or a == b for a, b in pairs)
 
 

@@ -256,6 +256,26 @@ def test_record_that_was_renamed_meanwhile_stops_waiting() -> None:
     assert (rotation.name, rotation.awaited_hooks) == ("another", ())
 
 
+def test_hook_of_a_rule_is_called_when_the_record_was_renamed_twice_meanwhile() -> None:
+    """The event names it as it was called then, and somebody else has that name now."""
+    stage = Stage()
+    rules = replace(RULE, name="one", match=Match(display_name=NAME), hooks=("restart",)), RULE
+    stage.world.policy = make_policy(*rules)
+    stage.set_hooks()
+    stage.world.run()
+    rename(stage.world.make_run(), NAME, "another")
+    rename(stage.world.make_run(), "another", "third")
+    stage.world.add_managed("other")
+    rename(stage.world.make_run(), "other", NAME)
+    stage.call()
+    assert stage.hook.heard == [("secret_stored", NAME)]
+    with stage.world.database.read() as reading:
+        (rotation,) = reading.journal.load_open()
+    assert (rotation.name, rotation.awaited_hooks) == ("third", ())
+    (event,) = [event for _, event in stage.hook.done]
+    assert event.authorization_id == rotation.new_authorization_id
+
+
 def test_restored_database_without_the_record_ends_no_wait() -> None:
     """What is gone waits for nothing."""
     stage = Stage()

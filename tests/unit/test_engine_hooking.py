@@ -17,6 +17,7 @@ from rotator.domain.policy import Match
 from rotator.engine.auditing import record
 from rotator.engine.delivering import deliver
 from rotator.engine.hooking import MOST_TRIES, MOST_WAITING, HookMemory, call_hooks, load_failing
+from rotator.engine.keeping import forget, rename
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
@@ -162,6 +163,28 @@ def test_hook_is_called_for_the_rules_that_name_it() -> None:
     assert [event.name for _, event in free.done] == [NAME, "other", "forgotten", None]
 
 
+def test_hook_is_told_nothing_of_a_later_record_of_that_name() -> None:
+    """Neither of one that got the name of a record that was forgotten, nor of one that was renamed to it."""
+    named = ScriptedHook("named", ("rotation_completed", "pat_renamed"))
+    free = ScriptedHook("free", ("rotation_completed", "pat_renamed"))
+    caller = Caller(named, free)
+    world = caller.world
+    world.add_managed("other")
+    rules = replace(RULE, name="one", match=Match(display_name="other"), hooks=("named",)), RULE
+    world.policy = replace(make_policy(*rules), hooks=world.policy.hooks)
+    caller.call()
+    caller.happen(NAME)
+    forget(world.make_run(), NAME)
+    rename(world.make_run(), "other", NAME)
+    caller.call()
+    other = world.record().authorization_id
+    assert [(event.event, event.name, event.authorization_id) for _, event in named.done] == [
+        ("pat_renamed", "other", other),
+        ("pat_renamed", NAME, other),
+    ]
+    assert [event.authorization_id for _, event in free.done] == [None, other, other]
+
+
 def test_call_that_fails_is_made_again_at_growing_gaps_and_holds_up_no_other(caller: Caller) -> None:
     """With one id. What it printed is in the audit log each time. It is a condition until none waits."""
     hook, world = caller.restart_hook, caller.world
@@ -274,6 +297,15 @@ def test_event_that_cannot_be_read_is_told_and_the_next_is_not_lost(caller: Call
     assert caller.call() == {"succeeded": 1}
     assert caller.restart_hook.heard == [("rotation_completed", "pat-2")]
     assert len(caller.list_events("hook_call_dropped")) == 1
+
+
+def test_unreadable_event_about_a_later_name_keeps_no_call_back(caller: Caller) -> None:
+    """It is set aside in its turn only."""
+    caller.happen()
+    rename(caller.world.make_run(), NAME, "second")
+    caller.world.database.spoil("second")
+    caller.call()
+    assert caller.restart_hook.heard == [("rotation_completed", NAME)]
 
 
 def test_cursor_moves_on_when_nothing_is_to_be_called(caller: Caller) -> None:

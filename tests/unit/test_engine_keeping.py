@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Hold, ManagedPatState
+from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext
 from rotator.engine.keeping import check_overlapping, forget, pause, rename, resume, revoke_current, revoke_previous
 from rotator.engine.report import OutcomeKind, OutcomeReason
@@ -299,6 +301,18 @@ def test_revocation_by_hand_is_not_called_somebody_elses_when_nobody_saw_its_ans
     assert world.run().outcomes == ()
     assert names_of(world.rotate(NAME), OutcomeKind.ROTATED) == [NAME]
     world.check_served()
+
+
+def test_revocation_by_hand_is_known_when_the_pat_was_renamed_and_another_one_of_it_was_to_be_revoked_since() -> None:
+    """The audit log names the PAT by its id; the name under which it does is not the record's any more."""
+    world = make_world()
+    world.pats.fail("revoke", None, after_effect=True)
+    with pytest.raises(UnknownOutcomeError):
+        revoke_current(world.make_run(), NAME)
+    with claimed(world.make_run(), NAME) as held:
+        held.save(held.pat, RevokeStarted(authorization_id="another", why="late"))
+    rename(world.make_run(), NAME, "npm-publish")
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["revoked_by_hand"]
 
 
 def test_pat_was_revoked_outside_when_an_earlier_one_of_it_was_revoked_by_hand() -> None:
