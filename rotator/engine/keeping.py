@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatForgotten, PatPaused, PatRenamed, PatResumed
+from rotator.domain.events.probes import ProbeRestored
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import HooksOverruled
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.engine.auditing import record_renamed
+from rotator.engine.auditing import find_lasting, record_renamed
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.choices import make_choice
 from rotator.engine.claiming import check_managed, claimed
@@ -159,10 +162,14 @@ def revoke_current(run: RunContext, name: str) -> str:
             "it was revoked with `rotator revoke`",
             f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
         )
-        record = replace(pat, state=ManagedPatState.PAUSED, last_failure=failure, hold=Hold.REVOKED_BY_HAND)
-        paused = [PatPaused()] if pat.state is not ManagedPatState.PAUSED else []
+        paused = replace(pat, state=ManagedPatState.PAUSED, blocked=False)
+        record = replace(paused, last_failure=failure, hold=Hold.REVOKED_BY_HAND)
+        ended: list[Event] = [PatPaused()] if paused != pat else []
+        with run.services.database.read() as reading:
+            if name in find_lasting(reading, ConditionKind.PROBE_FAILING):
+                ended.append(ProbeRestored())
         requested = RevocationRequested(authorization_id=pat.authorization_id, why=why.value)
         pending = make_pending(held, why, pat.authorization_id, pat.valid_to, None)
-        held.save(record, requested, *paused, pending=pending)
+        held.save(record, requested, *ended, pending=pending)
     confirm_requested(run, view, began)
     return pat.authorization_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -18,7 +18,7 @@ from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.probes import ProbeFailed, ProbeRestored
-from rotator.domain.managed_pat import ManagedPat, is_pat_shaped
+from rotator.domain.managed_pat import Hold, ManagedPat, is_pat_shaped
 from rotator.domain.policy import Verdict
 from rotator.domain.probe import (
     LOOKS,
@@ -129,7 +129,8 @@ class _Pass:
     def _look(self, pat: ManagedPat, known: Probe | None) -> _Try:
         if self._down & {pat.vault, pat.organization}:
             return _Try(pat, known, ProbeResult.UNKNOWN, is_put_off=True)
-        if self._run.policy.decide(pat, now=self._run.services.clock.now(), longest=None).verdict is Verdict.IGNORED:
+        decision = self._run.policy.decide(pat, now=self._run.services.clock.now(), longest=None)
+        if decision.verdict is Verdict.IGNORED or pat.hold is Hold.REVOKED_BY_HAND:
             return _Try(pat, known, ProbeResult.UNTRIED)
         stored, error = self._fetch(pat)
         if stored is not None:
@@ -245,20 +246,25 @@ class _Pass:
         return told
 
     def _act(self, gone: Sequence[_Try]) -> None:
-        """Work on those whose PAT is gone, unless that is known; tell what the work left untold."""
-        new = [found for found in gone if found.pat.hold not in GONE_HOLDS]
-        if not new:
+        """Work on those whose PAT is gone, unless that is known; tell what the records do not say by then."""
+        if not gone:
             return
-        work_on_named(self._run, [found.pat.name for found in new])
-        for event, name in keep_books(self._run.services, partial(self._tell_unsettled, new)):
+        new = [found.pat.name for found in gone if found.pat.hold not in GONE_HOLDS]
+        if new:
+            work_on_named(self._run, new)
+        for event, name in keep_books(self._run.services, partial(self._tell_gone, gone)):
             self._run.progress(event, name)
 
-    def _tell_unsettled(self, gone: Sequence[_Try]) -> list[tuple[Event, str]]:
+    def _tell_gone(self, gone: Sequence[_Try]) -> list[tuple[Event, str]]:
         with self._run.services.database.begin() as work:
             after = {pat.name: pat for pat in work.inventory.load_named([found.pat.name for found in gone])}
-            left = [found for found in gone if self._is_unsettled(found.pat, after.get(found.pat.name))]
-            return self._tell(work, left)
+            told = [self._judge_gone(found, after.get(found.pat.name)) for found in gone]
+            return self._tell(work, [found for found in told if found is not None])
 
-    def _is_unsettled(self, before: ManagedPat, after: ManagedPat | None) -> bool:
-        """Whether a record still names the PAT that is gone, and says nothing of that itself."""
-        return after is not None and after.authorization_id == before.authorization_id and not after.blocked
+    def _judge_gone(self, found: _Try, after: ManagedPat | None) -> _Try | None:
+        """Return what is to be told once its record was worked on: what that says itself is over, or is not told."""
+        if after is None or after.authorization_id != found.pat.authorization_id:
+            return None
+        if after.hold in GONE_HOLDS:
+            return replace(found, result=ProbeResult.UNTRIED, refusal=None)
+        return None if after.blocked else found

@@ -20,7 +20,7 @@ from rotator.engine.choices import make_choice
 from rotator.engine.delivering import deliver
 from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import probe_values, verify_audit
-from rotator.engine.keeping import forget, pause, resume
+from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.status import PatState
 from rotator.errors import (
@@ -187,12 +187,47 @@ def get_well(world: EngineWorld) -> None:
     world.advance(hours=7)
 
 
-def forget_all(world: EngineWorld) -> None:
-    """A person forgets what is managed; an open rotation is finished before."""
+def finish(world: EngineWorld) -> None:
+    """An open rotation is finished."""
     if any(rotation.is_open for rotation in world.rotations()):
         world.advance(hours=25)
         world.run()
+
+
+def forget_all(world: EngineWorld) -> None:
+    """A person forgets what is managed; an open rotation is finished before."""
+    finish(world)
     forget(world.make_run(), NAME)
+
+
+def revoke_by_hand(world: EngineWorld) -> None:
+    """A person revokes what consumers use; an open rotation is finished before."""
+    finish(world)
+    revoke_current(world.make_run(), NAME)
+
+
+def pause_and_revoke_by_hand(world: EngineWorld) -> None:
+    """A person paused it before."""
+    finish(world)
+    pause(world.make_run(), NAME)
+    revoke_current(world.make_run(), NAME)
+
+
+def revoke_elsewhere(world: EngineWorld) -> None:
+    """Somebody revokes it in Azure DevOps, which its record says from the next look on, whoever looks first."""
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.run()
+    world.advance(hours=1)
+    probe_values(world.make_run(), timedelta(days=1))
+
+
+def revoke_by_hand_and_probe(world: EngineWorld) -> None:
+    """A person revokes what consumers use, and disables its secret."""
+    revoke_by_hand(world)
+    world.secrets.disable(world.location(), world.latest().version.version)
+    for _ in range(4):
+        world.advance(hours=1)
+        probe_values(world.make_run(), timedelta(days=1))
 
 
 def lose_record(world: EngineWorld) -> None:
@@ -344,7 +379,17 @@ def remove_hook(world: EngineWorld) -> None:
 
 UNRECORDED = {ConditionKind.DATABASE_DOWN}
 """What lasts in the daemon's memory alone: `test_engine_delivering` has it."""
-RECORD_WAYS = (forget_all, lose_record, rename, take_over, ignore, alert, heal_record)
+RECORD_WAYS = (
+    forget_all,
+    revoke_by_hand,
+    pause_and_revoke_by_hand,
+    lose_record,
+    rename,
+    take_over,
+    ignore,
+    alert,
+    heal_record,
+)
 WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.ACCOUNT: (get_well, drop_account),
     SubjectKind.ORGANIZATION: (get_well, forget_all, lose_record),
@@ -366,7 +411,16 @@ LISTED_WAYS = (get_well, forget_all, lose_idle_record)
 SHORT_WAYS = (renew, *(way for way in RECORD_WAYS if way is not heal_record))
 ASKED = (ConditionKind.ADOPTION_BLOCKED,)
 """What a rule asks for, whoever else is managed."""
-PROBED_WAYS = (probe_again, forget_all, lose_record)
+PROBED_WAYS = (
+    probe_again,
+    forget_all,
+    lose_record,
+    rename,
+    revoke_by_hand,
+    pause_and_revoke_by_hand,
+    revoke_elsewhere,
+    revoke_by_hand_and_probe,
+)
 """What a probe found is ended by a probe, whatever the policy says."""
 OWN_WAYS = {
     ConditionKind.PAT_LEFT_BEHIND: LEFT_WAYS,
