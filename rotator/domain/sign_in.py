@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.managed_pat import Failure, check_aware
 
 IDLE_LIMIT = timedelta(days=90)
@@ -73,26 +74,30 @@ class SignInMemory:
         days = [days for days in WARNING_DAYS if ends_at - now <= timedelta(days=days) < whole]
         return min(days, default=None)
 
-    def signed_in(self, at: datetime) -> SignInMemory:
-        """Return it after a person signed in."""
+    def signed_in(self, at: datetime | None) -> SignInMemory:
+        """Return it after a person signed in; None: the clock is wrong, so nobody knows when."""
         return SignInMemory(self.account, interactive_at=at, refreshed_at=at, lifespan=self.lifespan)
 
     def signed_out(self) -> SignInMemory:
         """Return it after a person signed out."""
         return SignInMemory(self.account, interactive_at=self.interactive_at, lifespan=self.lifespan)
 
-    def refreshed(self, at: datetime | None) -> SignInMemory:
+    def refreshed(self, at: datetime | None, now: datetime) -> SignInMemory:
         """Return it after Entra gave tokens, at that time as far as it is known.
 
-        A sign-in that outlives the learned span proves that the policy behind it is another one now.
+        A sign-in that outlives the learned span proves that the policy behind it is another one now. What a wrong clock
+        has dated after `now` does not count.
         """
-        last = max(filter(None, (self.refreshed_at, at)), default=None)
+        latest = now + MOST_SKEW
+        last = max((moment for moment in (self.refreshed_at, at) if moment and moment <= latest), default=None)
+        began = self.interactive_at if self.interactive_at and self.interactive_at <= latest else None
         lifespan = self.lifespan
-        if lifespan is not None and self.interactive_at is not None and last is not None:
-            age = last - self.interactive_at
+        if lifespan is not None and began is not None and last is not None:
+            age = last - began
             lifespan = None if age > lifespan + _SLACK else max(lifespan, age)
         return replace(
             self,
+            interactive_at=began,
             refreshed_at=last,
             refusal=None,
             refused_at=None,

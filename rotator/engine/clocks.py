@@ -18,7 +18,7 @@ from rotator.engine.failover import check_timeline
 from rotator.engine.report import PatOutcome
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError
-from rotator.ports.clock import Clock
+from rotator.ports.clock import Clock, Witnesses
 from rotator.ports.database import Reading
 
 HOST = "host"
@@ -39,12 +39,17 @@ class ReckonedClock:
 
 def read_clocks(run: RunContext, reading: Reading) -> Verdict:
     """Return what the services, the database and the audit log say of the host's clock."""
-    witnesses = dict(run.services.witnesses.read_witnesses())
+    return judge_clock(run.services.clock, run.services.witnesses, reading)
+
+
+def judge_clock(clock: Clock, services: Witnesses, reading: Reading) -> Verdict:
+    """Do what `read_clocks` does, where there is no run."""
+    witnesses = dict(services.read_witnesses())
     own = reading.find_clock()
     if own is not None:
         witnesses["database"] = own
     head = reading.audit.load_head()
-    return judge(run.services.clock.now(), witnesses, head.occurred_at if head is not None else None)
+    return judge(clock.now(), witnesses, head.occurred_at if head is not None else None)
 
 
 def list_moments(held: ClaimedPat) -> list[datetime]:

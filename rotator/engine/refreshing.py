@@ -12,6 +12,7 @@ from rotator.domain.events.places import SignInEndForeseen, SignInLapsed, SignIn
 from rotator.domain.managed_pat import Failure
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.auditing import find_lasting, is_news, record
+from rotator.engine.clocks import read_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.waiting import keep_books
 from rotator.errors import SignInRequiredError, TransientError
@@ -46,7 +47,9 @@ def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews:
 
     def note(before: SignInMemory) -> SignInMemory:
         """A refusal that another job met meanwhile is newer than what this one knows."""
-        return before.refreshed(status.refreshed_at) if before.refused_at == memory.refused_at else before
+        if before.refused_at != memory.refused_at:
+            return before
+        return before.refreshed(status.refreshed_at, services.clock.now())
 
     _remember(run, account, note)
 
@@ -77,9 +80,20 @@ def _write(run: RunContext, account: str, change: Change) -> list[Event]:
 
 
 def _find_changes(run: RunContext, reading: Reading, account: str, change: Change) -> tuple[SignInMemory, list[Event]]:
+    """Return what is to be remembered, and the events. A wrong clock neither teaches nor unteaches anything."""
     before = reading.sign_ins.load(account)
     after, events = change(before), list[Event]()
-    days = after.find_warning(run.services.clock.now())
+    if read_clocks(run, reading).is_wrong:
+        after = replace(
+            after,
+            interactive_at=before.interactive_at,
+            refreshed_at=before.refreshed_at,
+            lifespan=before.lifespan,
+            warned_days=before.warned_days,
+        )
+        days = after.warned_days
+    else:
+        days = after.find_warning(run.services.clock.now())
     if days is not None and after.lapses_at is not None and (after.warned_days is None or days < after.warned_days):
         events.append(SignInEndForeseen(days=days, ends_at=after.lapses_at))
     if after.refusal is not None:

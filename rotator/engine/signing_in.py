@@ -20,9 +20,10 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import CHANGES, Action, ActionKind, ActionReason, Plan
 from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
+from rotator.engine.clocks import judge_clock
 from rotator.engine.status import NeededSignIn, PatStatus
 from rotator.errors import RotatorError
-from rotator.ports.clock import Clock
+from rotator.ports.clock import Clock, Witnesses
 from rotator.ports.database import Database
 from rotator.ports.sign_in import InteractiveSignIn, SignInStatus
 
@@ -164,8 +165,10 @@ def view_account(
 class SignInDesk:
     """Sign-ins and sign-outs by a person. Each is audited before anything happens, and again with its result."""
 
-    def __init__(self, database: Database, clock: Clock, sign_ins: InteractiveSignIn, author: Author) -> None:
-        self._database, self._clock = database, clock
+    def __init__(
+        self, database: Database, clock: Clock, witnesses: Witnesses, sign_ins: InteractiveSignIn, author: Author
+    ) -> None:
+        self._database, self._clock, self._witnesses = database, clock, witnesses
         self._sign_ins, self._author = sign_ins, author
 
     def sign_in(self, account: str, method: str, converse: Callable[[InteractiveSignIn], SignInStatus]) -> SignInStatus:
@@ -177,7 +180,9 @@ class SignInDesk:
         except RotatorError as error:
             self._record(account, SignInRefused(method=method, code=error.code))
             raise
-        at = self._clock.now()
+        with self._database.read() as reading:
+            is_wrong = judge_clock(self._clock, self._witnesses, reading).is_wrong
+        at = None if is_wrong else self._clock.now()
         completed = SignInCompleted(method=method, username=status.username)
         self._record(account, completed, lambda before: before.signed_in(at))
         return status

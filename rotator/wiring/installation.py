@@ -128,7 +128,8 @@ class Installation:
     @cached_property
     def sign_in_desk(self) -> SignInDesk:
         """Signing in and out, for commands that need no run and so no valid policy."""
-        return SignInDesk(self.database, self.clock, self.entra_sign_in, Author(self.actor, make_run_id()))
+        author = Author(self.actor, make_run_id())
+        return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, author)
 
     def upgrade_database(self) -> tuple[str | None, str]:
         """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,21 +19,24 @@ from rotator.domain.next_step import NextAction
 from rotator.domain.policy import RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Alarm, find_alarm
+from rotator.engine.auditing import Author
 from rotator.engine.jobs import find_next_moment, refresh_sign_ins
 from rotator.engine.noticing import Seen, notice
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run_memory import load_run_times
-from rotator.engine.signing_in import Forecast, SignInSight, make_account_status
+from rotator.engine.signing_in import Forecast, SignInDesk, SignInSight, make_account_status
 from rotator.engine.status import PatState, load_needed
 from rotator.errors import SignInRequiredError, TransientError
-from rotator.ports.sign_in import SignInStatus
+from rotator.ports.sign_in import DevicePrompt, SignInStatus
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.engine_fakes import FakeSignIn
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
 
 REVOKED = SignInRequiredError(
     f"account {ACCOUNT}: revoked (AADSTS50173)", account=ACCOUNT, code="sign_in_revoked", fix="Run it."
 )
+FREQUENCY = SignInRequiredError(f"account {ACCOUNT}: ended", account=ACCOUNT, code="sign_in_frequency", fix="Run it.")
 
 
 def load_memory(world: EngineWorld) -> SignInMemory:
@@ -125,6 +129,80 @@ def test_sign_in_that_ends_is_warned_of_once_at_each_step() -> None:
     told = [line["days"] for name, line in world.told if name == "sign_in_end_foreseen"]
     assert told == [21, 7, 1]
     assert world.events(ACCOUNT) == ["sign_in_end_foreseen unknown"] * 3
+
+
+@pytest.mark.parametrize("ahead", [400 * DAY, 20 * DAY, -400 * DAY])
+def test_wrong_clock_neither_teaches_nor_unteaches(ahead: timedelta) -> None:
+    """Neither by a refresh nor by a refusal, and it warns of no end. What is known afterwards is what was before."""
+    world = make_world()
+    now = world.clock.now()
+    learned = SignInMemory(ACCOUNT, interactive_at=now - 10 * DAY, refreshed_at=now, lifespan=30 * DAY)
+    with world.database.begin() as work:
+        work.sign_ins.save(learned)
+    world.host_clock.ahead = ahead
+    world.sign_in.refreshed_at[ACCOUNT] = now + ahead
+    refresh_sign_ins(world.make_run())
+    assert load_memory(world) == learned
+    world.sign_in.refusals[ACCOUNT] = FREQUENCY
+    refresh_sign_ins(world.make_run())
+    assert (load_memory(world).lifespan, load_memory(world).refreshed_at) == (30 * DAY, now)
+    assert load_memory(world).refusal is not None
+    world.sign_in.refusals.clear()
+    refresh_sign_ins(world.make_run())
+    assert load_memory(world) == learned
+    world.host_clock.ahead = timedelta(0)
+    world.advance(hours=1)
+    world.sign_in.refreshed_at[ACCOUNT] = world.clock.now()
+    refresh_sign_ins(world.make_run())
+    assert load_memory(world) == replace(learned, refreshed_at=now + timedelta(hours=1), warned_days=21)
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+def test_time_that_a_fast_clock_has_written_counts_no_more(is_renewed: bool) -> None:
+    """In the database, and in the token cache until Entra is asked again."""
+    world = make_world()
+    now = world.clock.now()
+    with world.database.begin() as work:
+        later = now + 400 * DAY
+        work.sign_ins.save(SignInMemory(ACCOUNT, interactive_at=later, refreshed_at=later, lifespan=30 * DAY))
+    world.sign_in.refreshed_at[ACCOUNT] = now if is_renewed else later
+    refresh_sign_ins(world.make_run())
+    expected = SignInMemory(ACCOUNT, refreshed_at=now if is_renewed else None, lifespan=30 * DAY)
+    assert load_memory(world) == expected
+
+
+class PersonsSignIn(FakeSignIn):
+    """The port InteractiveSignIn, for conversations that a test holds itself."""
+
+    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
+        """See the port."""
+        return self.status(account)
+
+    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
+        """See the port."""
+        return self.status(account)
+
+    def logout(self, account: str) -> bool:
+        """See the port."""
+        return True
+
+
+def test_sign_in_by_a_person_under_a_slow_clock_is_not_dated() -> None:
+    """Else the next refresh would seem to outlive every sign-in before, and its end to show how long they last."""
+    world = make_world()
+    with world.database.begin() as work:
+        work.sign_ins.save(SignInMemory(ACCOUNT, lifespan=30 * DAY))
+    run = world.make_run()
+    desk = SignInDesk(world.database, world.host_clock, world.witnesses, PersonsSignIn(), Author("anna", "1"))
+    for ahead in (-400 * DAY, 400 * DAY, timedelta(0)):
+        world.host_clock.ahead = ahead
+        desk.sign_in(ACCOUNT, "browser", lambda sign_ins: sign_ins.status(ACCOUNT))
+        at = None if ahead else world.clock.now()
+        assert load_memory(world) == SignInMemory(ACCOUNT, interactive_at=at, refreshed_at=at, lifespan=30 * DAY)
+        world.host_clock.ahead = timedelta(0)
+        world.sign_in.refreshed_at[ACCOUNT] = world.clock.now()
+        refresh_sign_ins(run)
+        assert load_memory(world).lifespan == 30 * DAY
 
 
 def test_status_says_once_what_waits_for_a_sign_in() -> None:

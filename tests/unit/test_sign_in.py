@@ -23,14 +23,14 @@ def make_memory(lifespan: timedelta | None = None) -> SignInMemory:
 def test_end_is_ninety_days_after_the_last_refresh_where_nothing_else_is_known() -> None:
     memory = SignInMemory("bot").signed_in(NOW)
     assert memory.lapses_at == NOW + 90 * DAY
-    assert memory.refreshed(NOW + 30 * DAY).lapses_at == NOW + 120 * DAY
+    assert memory.refreshed(NOW + 30 * DAY, NOW + 30 * DAY).lapses_at == NOW + 120 * DAY
     assert memory.signed_out().lapses_at is None
     assert SignInMemory("bot", interactive_at=NOW).lapses_at is None
 
 
 def test_end_is_learned_from_the_frequency_that_ended_an_earlier_sign_in() -> None:
     """And from no other end: a password change comes at any time."""
-    used = make_memory().refreshed(NOW + 30 * DAY)
+    used = make_memory().refreshed(NOW + 30 * DAY, NOW + 30 * DAY)
     assert used.refused(REVOKED, "1", NOW + 30 * DAY + HOUR).lifespan is None
     ended = used.refused(FREQUENCY, "1", NOW + 30 * DAY + HOUR)
     assert ended.lifespan == 30 * DAY
@@ -41,8 +41,8 @@ def test_end_is_learned_from_the_frequency_that_ended_an_earlier_sign_in() -> No
 def test_learned_end_is_forgotten_when_a_sign_in_outlives_it() -> None:
     """A refresh comes about once an hour, so it may be somewhat later than the one that was the last."""
     memory = make_memory(7 * DAY)
-    assert memory.refreshed(NOW + 7 * DAY + HOUR).lifespan == 7 * DAY + HOUR
-    assert memory.refreshed(NOW + 8 * DAY).lifespan is None
+    assert memory.refreshed(NOW + 7 * DAY + HOUR, NOW + 7 * DAY + HOUR).lifespan == 7 * DAY + HOUR
+    assert memory.refreshed(NOW + 8 * DAY, NOW + 8 * DAY).lifespan is None
 
 
 @pytest.mark.parametrize(
@@ -85,5 +85,5 @@ def test_refused_sign_in_is_left_alone_for_six_hours_unless_there_is_another_one
 def test_refusal_lasts_since_the_first_until_tokens_are_given() -> None:
     memory = make_memory().refused(REVOKED, "1", NOW + DAY).refused(REVOKED, "1", NOW + 2 * DAY)
     assert (memory.refused_at, memory.asked_at) == (NOW + DAY, NOW + 2 * DAY)
-    healed = memory.refreshed(NOW + 3 * DAY)
+    healed = memory.refreshed(NOW + 3 * DAY, NOW + 3 * DAY)
     assert (healed.refusal, healed.refused_at, healed.refreshed_at) == (None, None, NOW + 3 * DAY)
