@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.domain.condition import ConditionKind
@@ -41,6 +41,11 @@ class Delivery:
     def is_waiting(self) -> bool:
         """Whether it is still to be sent."""
         return self.delivered_at is None and self.set_aside_at is None
+
+    def rename(self, old_name: str, new_name: str) -> Delivery:
+        """Return it with another name for one of its subjects; what is said in it stays."""
+        names = (new_name if name == old_name else name for name in self.notification.subjects)
+        return replace(self, notification=replace(self.notification, subjects=tuple(sorted(set(names)))))
 
     def find_told(self) -> Told | None:
         """Return what the receiver knows by it about a cause; None if it is about an event."""

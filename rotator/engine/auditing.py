@@ -72,7 +72,15 @@ def record(
 def record_renamed(
     work: UnitOfWork, author: Author | RunContext, event: PatRenamed, at: datetime, **place: Detail
 ) -> None:
-    """Write under both names that a ManagedPat was renamed; what is wrong and lasts is wrong under the new name."""
+    """Write under both names that a ManagedPat was renamed; what is wrong and lasts is wrong under the new name.
+
+    So is what receivers were told of.
+    """
+    for receiver in work.outbox.load_receivers():
+        for item in work.outbox.load_deliveries(receiver.name):
+            told = item.find_told()
+            if told is not None and told.cause.kind in _KINDS_OF_PATS and event.old_name in told.subjects:
+                work.outbox.save_delivery(item.rename(event.old_name, event.new_name))
     for name in (event.old_name, event.new_name):
         record(work, author, name, event, at, **place)
     for condition in work.conditions.load_of(_KINDS_OF_PATS):

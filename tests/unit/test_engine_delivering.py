@@ -26,6 +26,7 @@ from rotator.domain.notification import NotificationKind
 from rotator.domain.telling import Habits, Phase
 from rotator.engine.auditing import record
 from rotator.engine.delivering import MOST_AT_ONCE, deliver
+from rotator.engine.keeping import rename
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
@@ -508,3 +509,18 @@ def test_subject_that_ended_is_told_when_it_begins_again_while_its_cause_lasts(p
     post.world.advance(minutes=11)
     post.deliver()
     assert [(told.phase, told.subjects) for _, told in post.ops.sent[1:]] == [(Phase.JOINED, ("pat-1", "pat-2"))]
+
+
+def test_renamed_pat_is_not_told_as_one_more(post: Post) -> None:
+    """Its end is told under the new name. An account of the old name keeps its own."""
+    post.begin(RotationBlocked(code="foreign_write", message="m"), NAME)
+    post.begin(LAPSED, NAME)
+    post.deliver()
+    post.world.advance(hours=1)
+    rename(post.world.make_run(), NAME, "npm-publish")
+    assert post.deliver() == {}
+    for event, subject in ((PatResumed(), "npm-publish"), (SignInRestored(), NAME)):
+        post.begin(event, subject)
+        post.deliver()
+    ends = [(told.name, told.subjects) for _, told in post.ops.sent[2:]]
+    assert ends == [("rotation_blocked", ("npm-publish",)), ("sign_in_needed", (NAME,))]
