@@ -64,7 +64,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         written = bool(plan.proposals or plan.confirmations) and not wish.dry_run
         if written:
             plan = adopt(run, plan)
-            for line in render_refusals(plan.refusals[shown:], wish.lines):
+            for line in render_refusals(plan, wish.lines, shown):
                 say(cli, line)
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
@@ -98,7 +98,9 @@ def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
     if not plan.proposals:
         covered = " There is no untracked PAT that a rule of the policy covers." if wish.everything else ""
         return f"Nothing to adopt.{covered if not plan.refusals and not plan.errors else ''}"
+    blocked = sum(item.effective.blocked for item in plan.proposals)
     count = say_pats(len(plan.proposals))
+    held = f"; {blocked} of them cannot be rotated yet" if blocked else ""
     if wish.dry_run:
-        return f"{count} would be adopted. A dry run: nothing was written."
-    return f"{count} adopted. Next: `rotator plan`."
+        return f"{count} would be adopted{held}. A dry run: nothing was written."
+    return f"{count} adopted{held}. Next: `rotator plan`."

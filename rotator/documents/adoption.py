@@ -35,6 +35,9 @@ class RefusalDocument(TypedDict):
     """A PAT that cannot be adopted."""
 
     reference: Annotated[str, "The PAT as it was asked for, or its id."]
+    display_name: Annotated[str | None, "Name of the PAT at Azure DevOps. Null: no PAT is known by the reference."]
+    account: Annotated[str | None, "Account whose PAT it is, as the settings name it. Null: not known."]
+    organization: Annotated[str | None, "Azure DevOps organization. Null: not known."]
     reason: Annotated[str, "Why not, in words."]
     fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
     line: Annotated[int | None, "Line of the file given with `--from`. Null: there was no file."]
@@ -61,15 +64,19 @@ def make_adoption_document(
         "dry_run": dry_run,
         "adopted": [_make_adopted(item) for item in plan.proposals],
         "managed": [_make_managed(item) for item in plan.managed],
-        "refused": [_make_refusal(item, lines or {}) for item in plan.refusals],
+        "refused": [_make_refusal(item, plan, lines or {}) for item in plan.refusals],
         "errors": [make_failure_document(error) for error in plan.errors],
     }
 
 
-def _make_refusal(refusal: Refusal, lines: Mapping[str, int]) -> RefusalDocument:
+def _make_refusal(refusal: Refusal, plan: AdoptionPlan, lines: Mapping[str, int]) -> RefusalDocument:
     told = explain_refusal(refusal)
+    listing, pat = plan.listed.get(refusal.reference, (None, None))
     return {
         "reference": refusal.reference,
+        "display_name": None if pat is None else pat.display_name,
+        "account": None if listing is None else listing.account,
+        "organization": None if listing is None else listing.organization,
         "reason": told.message,
         "fix": told.fix,
         "line": lines.get(refusal.reference),
@@ -79,7 +86,7 @@ def _make_refusal(refusal: Refusal, lines: Mapping[str, int]) -> RefusalDocument
 def _make_adopted(item: Proposal) -> AdoptedDocument:
     sight = item.sight
     return {
-        **make_record_document(item.record),
+        **make_record_document(item.effective),
         "rule": item.rule.name,
         "secret_holds": sight.holding if sight is not None else None,
         "dropped_tags": list(sight.dropped_tags) if sight is not None else [],

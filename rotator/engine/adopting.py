@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
 from rotator.domain.events.inventory import PatAdopted, PatTakenOver
 from rotator.domain.events.revocations import RevocationDropped
 from rotator.domain.events.rotations import RotationBlocked
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat
+from rotator.domain.next_step import Limits
 from rotator.domain.outside import find_id
 from rotator.domain.policy import Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
@@ -20,6 +22,7 @@ from rotator.engine.beginning import begin_run
 from rotator.engine.choices import Choice, Choices
 from rotator.engine.confirming import Managed, confirm, find_managed, look_again
 from rotator.engine.context import RunContext
+from rotator.engine.explaining import explain_decision
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.newcomers import refuse_past
 from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals, refuse_unclear
@@ -30,12 +33,16 @@ from rotator.ports.database import UnitOfWork
 
 @dataclass(frozen=True)
 class AdoptionPlan:
-    """What an adoption would write; nothing is written until `adopt` is given it. `managed` are managed already."""
+    """What an adoption would write; nothing is written until `adopt` is given it. `managed` are managed already.
+
+    `listed` are the PATs that the server showed, by id.
+    """
 
     proposals: tuple[Proposal, ...]
     refusals: tuple[Refusal, ...]
     errors: tuple[RotatorError, ...] = ()
     managed: tuple[Managed, ...] = ()
+    listed: Mapping[str, Listed] = field(default_factory=dict)
 
     @property
     def confirmations(self) -> tuple[Managed, ...]:
@@ -58,20 +65,12 @@ def propose(
     """
     chosen_for = Choices(choice or Choice(), choices or {})
     view = ServerView(run)
-    listings: list[Listing] = []
-    errors: list[RotatorError] = []
-    for account in run.services.accounts:
-        for organization in account.organizations:
-            try:
-                listings.append(view.fetch_listing(account.name, organization))
-                if everything:  # one listing may hide a namesake, and nothing says which of two consumers use
-                    listings.append(view.fetch_again(account.name, organization))
-            except RotatorError as error:
-                errors.append(error)
+    listings, errors = _fetch_listings(run, view, twice=everything)
     listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}
     with run.services.database.read() as reading:
         keepers = load_keepers(reading, listed, run.services.clock.now())
         records, open_rotations = reading.inventory.load_all(), reading.journal.load_open()
+        limits = reading.limits.load()
     refusals: list[Refusal] = []
     free = {found: item for found, item in listed.items() if not _is_tracked(keepers.find_by_id(found))}
     managed: list[Managed] = []
@@ -87,7 +86,28 @@ def propose(
     proposals = make_proposals(unkept, Taken(taken, places), chosen_for, refusals, everything=everything)
     incomplete = _find_incomplete(listings) if everything else set()
     seen = refuse_unclear(look_at_secrets(run, proposals, chosen_for, refusals), incomplete, refusals)
-    return AdoptionPlan(tuple(seen), tuple(refusals), tuple(errors), tuple(managed))
+    judged = tuple(replace(item, denied=_find_denial(run, item.record, limits)) for item in seen)
+    return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed)
+
+
+def _fetch_listings(run: RunContext, view: ServerView, *, twice: bool) -> tuple[list[Listing], list[RotatorError]]:
+    """Ask for all lists; `twice`, because one may hide a namesake, and nothing says which of two consumers use."""
+    listings: list[Listing] = []
+    errors: list[RotatorError] = []
+    for account in run.services.accounts:
+        for organization in account.organizations:
+            try:
+                listings.append(view.fetch_listing(account.name, organization))
+                if twice:
+                    listings.append(view.fetch_again(account.name, organization))
+            except RotatorError as error:
+                errors.append(error)
+    return listings, errors
+
+
+def _find_denial(run: RunContext, record: ManagedPat, limits: Limits) -> Failure | None:
+    pat, now = record.as_ending(), run.services.clock.now()
+    return explain_decision(run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now)))
 
 
 def _find_incomplete(listings: list[Listing]) -> set[tuple[str, str]]:

@@ -25,13 +25,22 @@ Listed = tuple[Listing, Pat]
 class Proposal:
     """One PAT that would be adopted, as it was listed: the record to be written, and the rule that covers it.
 
-    `sight` is what its secret holds, None where the rule never writes it.
+    `sight` is what its secret holds, None where the rule never writes it. `denied` is what the policy has against
+    rotating it: no fact of the record, because the policy may change.
     """
 
     record: ManagedPat
     rule: Rule
     listed: Listed
     sight: Sight | None = None
+    denied: Failure | None = None
+
+    @property
+    def effective(self) -> ManagedPat:
+        """The record as it is in effect now: blocked also where the policy says so."""
+        if self.denied is None or self.record.blocked:
+            return self.record
+        return replace(self.record, blocked=True, last_failure=self.denied)
 
     @property
     def holding(self) -> str | None:

@@ -235,7 +235,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     It asks the secret that the PAT was in, as the account that it belongs to: no namesake's.
     """
     if not pending.belongs_to(held.pat):
-        raise _refuse(pending, f"{held.pat.name} is another ManagedPat now")
+        raise _refuse(pending, f"{held.pat.name} is another managed PAT now")
     if held.pat.authorization_id == pending.authorization_id:
         return  # a person revoked the one in use
     latest = fetch_known_newest(held)

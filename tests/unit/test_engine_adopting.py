@@ -7,6 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.cli.output.inventory import render_adoption
+from rotator.documents.adoption import make_adoption_document
+from rotator.documents.document import make_failure_or_none
 from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.domain.refusal import RefusalKind
@@ -237,6 +240,34 @@ def test_pat_is_adopted_as_blocked_when_it_cannot_be_cloned() -> None:
     assert record.last_failure is not None
     assert record.last_failure.code == "all_organizations"
     assert record.last_failure.fix
+
+
+def test_proposal_says_so_when_a_guardrail_denies_to_rotate_the_pat() -> None:
+    world = make_world(policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=("app_token",))))
+    add_untracked(world, "full", scope="app_token")
+    run = world.make_run()
+    plan = adopt(run, propose(run, ["full"], everything=False))
+    (proposal,) = plan.proposals
+    assert proposal.denied is not None
+    assert "denied by guardrails.deny_scopes" in proposal.denied.message
+    assert any(line.startswith("    blocked: its scope app_token") for line in render_adoption(plan, world.clock.now()))
+    (adopted,) = make_adoption_document(plan, "run-1", dry_run=False)["adopted"]
+    assert (adopted["blocked"], adopted["last_error"]) == (True, make_failure_or_none(proposal.denied))
+    assert not world.record("full").blocked  # the policy decides anew at every plan
+
+
+def test_refused_pat_is_named_by_more_than_its_id_when_the_server_listed_it() -> None:
+    world = make_world()
+    first, _ = add_untracked(world, "ci-build", "ci-build")
+    plan = look(world)
+    assert any(
+        line.startswith(f'x {first} ("ci-build", build-bot/contoso): ')
+        for line in render_adoption(plan, world.clock.now())
+    )
+    shown = make_adoption_document(plan, "run-1", dry_run=True)["refused"]
+    assert {(item["display_name"], item["account"], item["organization"]) for item in shown} == {
+        ("ci-build", "build-bot", "contoso")
+    }
 
 
 def test_adopted_pat_is_rotated_when_the_guardrail_on_its_scope_is_lifted() -> None:

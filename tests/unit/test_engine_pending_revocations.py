@@ -870,7 +870,7 @@ def test_pat_is_not_revoked_again_by_the_witnesses_time() -> None:
 
 def test_pat_is_not_revoked_again_for_a_namesake_of_its_record() -> None:
     world, _ = make_ignored()
-    with pytest.raises(PlanRefusedError, match=f"{NAME} is another ManagedPat now"):
+    with pytest.raises(PlanRefusedError, match=f"{NAME} is another managed PAT now"):
         ask_again(world, account="release-bot")
 
 

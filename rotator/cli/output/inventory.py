@@ -135,21 +135,29 @@ def render_adoption(plan: AdoptionPlan, now: datetime, lines: Mapping[str, int] 
         yield from _render_proposal(proposal, now)
     for item in plan.managed:
         yield from _render_managed(item)
-    yield from render_refusals(plan.refusals, lines or {})
+    yield from render_refusals(plan, lines or {})
 
 
-def render_refusals(refusals: Iterable[Refusal], lines: Mapping[str, int]) -> Iterator[str]:
-    """Say what cannot be adopted, and why."""
-    for refusal in refusals:
+def render_refusals(plan: AdoptionPlan, lines: Mapping[str, int], shown: int = 0) -> Iterator[str]:
+    """Say what cannot be adopted, and why; without the first ones that were shown before."""
+    for refusal in plan.refusals[shown:]:
         told = explain_refusal(refusal)
         line = f"line {lines[refusal.reference]}: " if refusal.reference in lines else ""
-        yield clean(f"x {line}{refusal.reference}: {told.message}")
+        yield clean(f"x {line}{_name_refused(refusal, plan)}: {told.message}")
         if told.fix:
             yield clean(f"    fix: {told.fix}")
 
 
+def _name_refused(refusal: Refusal, plan: AdoptionPlan) -> str:
+    """The reference; for an id that the server listed also what people know the PAT by."""
+    if refusal.reference not in plan.listed:
+        return refusal.reference
+    listing, pat = plan.listed[refusal.reference]
+    return f'{refusal.reference} ("{pat.display_name}", {listing.account}/{listing.organization})'
+
+
 def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
-    pat = proposal.record
+    pat = proposal.effective
     yield clean(f'+ {pat.name}  "{pat.display_name}"  {pat.account}/{pat.organization}  (rule {proposal.rule.name})')
     yield clean(f"    id {pat.authorization_id}, expires {_say_end(pat, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
