@@ -269,7 +269,7 @@ class DatabaseError(RotatorError):
 
 
 class SchemaError(DatabaseError):
-    """The database has no schema yet, an older or a newer one, or is another program's; nothing was changed.
+    """The database has no tables yet, an older or a newer one, or is another program's; nothing was changed.
 
     No other try helps before a person upgrades the database, or rotator, or corrects the settings.
     """

@@ -164,9 +164,12 @@ def test_config_schema_is_a_schema_when_printed(which: str, key: str) -> None:
 
 
 def test_db_is_created_and_left_alone_when_upgraded_twice(rotator: Rotator) -> None:
-    before = rotator("db", "current")
-    assert before.returncode == 1
+    before, beside = rotator("db", "current"), rotator("status")
+    assert (before.returncode, beside.returncode) == (1, 1)
+    assert before.stderr == beside.stderr
+    assert "has no tables yet" in before.stderr
     assert "db upgrade" in before.stderr
+    assert "inventory rebuild" in before.stderr
     first, second = rotator("db", "upgrade", "--json"), rotator("db", "upgrade", "--json")
     assert json.loads(first.stdout)["changed"] is True
     assert json.loads(second.stdout)["changed"] is False

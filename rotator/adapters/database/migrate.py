@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -21,18 +21,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
-from rotator.adapters.database.revision import HEAD, load_revision
+from rotator.adapters.database.revision import HEAD, find_problem, load_revision
 from rotator.adapters.disk import choose_fix
 from rotator.adapters.ownership import hand_over
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import DatabaseError, DatabaseLockedError, SchemaError
 
 
 @dataclass(frozen=True)
 class Revision:
-    """The schema's revision in the database (None when empty or missing) and the newest that this rotator knows."""
+    """The schema's revision in the database (None when empty or missing) and the newest that this rotator knows.
+
+    `problem` is the error that a run would end with.
+    """
 
     current: str | None
     head: str
+    problem: SchemaError | None = field(default=None, compare=False)
 
 
 def find_scripts() -> Path:
@@ -75,9 +79,11 @@ def current(url: str) -> Revision:
     place = parse_url(url)
     with _connected(place) as engine:
         if place.drivername == "sqlite" and not Path(place.database or "").exists():
-            return Revision(None, HEAD)
-        with make_reader(engine).begin() as connection:
-            return Revision(load_revision(connection), HEAD)
+            found = None
+        else:
+            with make_reader(engine).begin() as connection:
+                found = load_revision(connection)
+    return Revision(found, HEAD, find_problem(found, place))
 
 
 @contextmanager

@@ -52,20 +52,28 @@ def load_revision(connection: Connection) -> str | None:
 
 def check_revision(connection: Connection) -> None:
     """Raise SchemaError unless the schema is the one that this rotator needs."""
-    found = load_revision(connection)
-    url = connection.engine.url
+    problem = find_problem(load_revision(connection), connection.engine.url)
+    if problem is not None:
+        raise problem
+
+
+def find_problem(found: str | None, url: URL) -> SchemaError | None:
+    """Return what is wrong with a database of that revision; None has no tables, or is a file that does not exist."""
+    if found == HEAD:
+        return None
     if found is None:
-        raise make_not_initialised(url)
-    if found != HEAD:
-        raise SchemaError(
-            f"{describe(url)} has schema {found}, older than {HEAD}, which this version of rotator needs",
-            code="database_older",
-            fix="Run `rotator db upgrade`.",
-        )
+        return make_not_initialised(url)
+    return SchemaError(
+        f"{describe(url)} has schema {found}, older than {HEAD}, which this version of rotator needs",
+        code="database_older",
+        fix="Run `rotator db upgrade`.",
+    )
 
 
 def make_not_initialised(url: URL) -> SchemaError:
     """Return the error for a database without tables, or an SQLite file that does not exist."""
     return SchemaError(
-        f"{describe(url)} has no tables yet", code="database_not_initialised", fix="Run `rotator db upgrade`."
+        f"{describe(url)} has no tables yet",
+        code="database_not_initialised",
+        fix="Run `rotator db upgrade`. If it replaces a database that was lost, run `rotator inventory rebuild` next.",
     )

@@ -8,7 +8,6 @@ from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 from rotator.documents.database import make_revision_document, make_upgrade_document
-from rotator.errors import DatabaseError
 
 
 @click.group(epilog=examples("rotator db upgrade", "rotator db current"))
@@ -50,16 +49,9 @@ def current(cli: CliContext) -> None:
     """Show the database's revision and the one that this version needs. Exits with 1 if they differ."""
     with open_installation(cli) as installation:
         found = installation.load_database_revision()
-    is_current = found.current == found.head
     if cli.as_json:
         print_json(make_revision_document(found.current, found.head))
-        click.get_current_context().exit(0 if is_current else 1)
-    if is_current:
-        say(cli, f"The database is up to date (revision {found.head}).")
-        return
-    state = "has no schema yet" if found.current is None else f"has revision {found.current}"
-    raise DatabaseError(
-        f"the database {state}, this version of rotator needs {found.head}",
-        code="database_older",
-        fix="Run `rotator db upgrade`.",
-    )
+        click.get_current_context().exit(0 if found.problem is None else 1)
+    if found.problem is not None:
+        raise found.problem
+    say(cli, f"The database is up to date (revision {found.head}).")

@@ -48,10 +48,11 @@ def up(cli: CliContext, directory: Path) -> None:
 
     def tell_ready(document: dict[str, object]) -> None:
         print_json(document, in_one_line=True)
+        account = document["account"]
         note(cli, f"Ready. In another terminal: export ROTATOR_CONFIG={document['config_path']}")
-        note(cli, f"Sign in with: rotator db upgrade && rotator login {document['account']} --device-code")
         if is_old:
-            note(cli, f"{database} knows the PATs of an earlier sandbox, which are gone. To start over, delete it.")
+            note(cli, f"{database} knows the PATs of an earlier sandbox, which are gone. Delete it: rm {database}")
+        note(cli, f"Then create the database and sign in: rotator db upgrade && rotator login {account} --device-code")
         note(cli, "Ctrl-C stops the sandbox.")
 
     signal.signal(signal.SIGTERM, finish)
