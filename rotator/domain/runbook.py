@@ -142,7 +142,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="the server of the database was replaced or restored",
         meaning="PostgreSQL is on a new timeline, so the latest commits may be lost. Nothing is minted or revoked "
         "until every record has been compared with what its secret holds.",
-        otherwise="Usually the next run is done with it. Records that are older than their secrets stay blocked.",
+        otherwise="Usually the next run settles it. Records that are older than their secrets stay blocked.",
         command="rotator inventory rebuild --dry-run",
         fix="If records are blocked, `rotator inventory rebuild` corrects them from the vaults.",
     ),
@@ -150,7 +150,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         one="the PAT {subject} was left behind",
         many="{count} PATs were left behind",
         meaning="A closed rotation left a PAT alive, and nothing proves that it may be revoked: it may be in use.",
-        otherwise="The PAT stays valid until it expires. Nothing breaks, but nobody looks after that value.",
+        otherwise="The PAT stays valid until it expires. Nothing breaks, but nobody looks after it.",
         command="rotator recover --revoke {subject}",
         fix="Find out whether anybody uses it. If nobody does, revoke it with the command; if somebody does, adopt it.",
     ),
@@ -196,7 +196,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.ADOPTION_BLOCKED: Advice(
         one="the PAT {subject} cannot be taken over",
         many="{count} PATs cannot be taken over",
-        meaning="A rule of the policy says `adopt: true` and covers the PAT, but something speaks against taking it "
+        meaning="A rule of the policy says `adopt: true` and covers the PAT, but something is in the way of taking it "
         "over, for example a secret that holds something else.",
         otherwise="The PAT is not managed, so nobody rotates it before it expires.",
         command="rotator scan",
@@ -269,7 +269,7 @@ EVENTS: Mapping[type[Event], Advice] = {
         one="a notification to {subject} was set aside",
         many="{count} notifications were set aside",
         meaning="The receiver takes other notifications and refuses this one, or it cannot be made from the audit log.",
-        otherwise="Nobody hears of it through this receiver. If what it told of lasts, the next repeat tells of it.",
+        otherwise="Nobody hears of it through this receiver. If the problem lasts, the next reminder reports it.",
         command="rotator audit list --event notification_refused",
         fix="Read in the audit log what it was about, and look after that.",
     ),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS, find_ends
-from rotator.domain.events.event import Event
+from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.runbook import CONDITIONS, Advice
 from rotator.domain.runbook import EVENTS as ADVISED
 from tests.support.source_tree import ROOT
@@ -36,7 +36,7 @@ def _render_catalogue() -> str:
 
 def _list_contents() -> Iterator[str]:
     for name, advice in _list_entries():
-        yield f"- [`{name}`](#{name}): {_fill(advice.one)}\n"
+        yield f"- [`{name}`](#{name}): {_fill(name, advice.one)}\n"
 
 
 def _list_entries() -> Iterator[tuple[str, Advice]]:
@@ -60,15 +60,17 @@ def _say_severity(events: list[type[Event]]) -> str:
 
 def _render(name: str, advice: Advice, about: str) -> str:
     return (
-        f"### {name}\n\n**{_capitalize(_fill(advice.one))}.** {about}\n\n{advice.meaning}\n\n"
+        f"### {name}\n\n**{_capitalize(_fill(name, advice.one))}.** {about}\n\n{advice.meaning}\n\n"
         f"- **If nobody does anything:** {advice.otherwise}\n"
-        f"- **Command:** `{_fill(advice.command)}`\n"
+        f"- **Command:** `{_fill(name, advice.command)}`\n"
         f"- **Fix:** {advice.fix}\n\n"
     )
 
 
-def _fill(text: str) -> str:
-    return text.replace("{subject}", "NAME")
+def _fill(name: str, text: str) -> str:
+    """The text with what its subject is called: a PAT is called by its id, all else by a name."""
+    about = next(event for event in EVENTS if name in (event.type.begins, event.type.name))
+    return text.replace("{subject}", "ID" if about.type.subject is SubjectKind.PAT else "NAME")
 
 
 def _capitalize(text: str) -> str:

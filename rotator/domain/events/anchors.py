@@ -7,7 +7,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class LogAnchored(Event, name="log_anchored", subject=SubjectKind.VAULT):
-    """A vault was given a new version of our anchor: a checkpoint of so many events of the audit log."""
+    """A vault was given a new version of our anchor: a checkpoint of the first `size` events of the audit log."""
 
     secret_name: str
     secret_version: str

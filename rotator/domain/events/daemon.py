@@ -30,7 +30,7 @@ class ReloadRefused(
 
 
 class StopRequested(Event, name="stop_requested", subject=SubjectKind.DAEMON):
-    """The daemon begins nothing new; so many rotations are finished whose value exists only in memory."""
+    """The daemon begins nothing new. It finishes `finishing` rotations whose value exists only in memory."""
 
     finishing: int
 
@@ -46,7 +46,7 @@ class SchedulerRestarted(
 
 
 class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
-    """A job could not be done; it is tried again after so many seconds. `failures` counts those in a row."""
+    """A job failed, `failures` times in a row; it is tried again after `retry_seconds`."""
 
     code: str
     message: str
@@ -61,7 +61,7 @@ class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):
 class ConditionFound(
     Event, name="condition_found", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
-    """The daemon met a condition that it did not tell of itself: from before its start, or begun by another process."""
+    """The daemon found a condition that it has not reported: from before its start, or begun by another process."""
 
     kind: str
     message: str
@@ -70,7 +70,7 @@ class ConditionFound(
 
 
 class ConditionEnded(Event, name="condition_ended", subject=SubjectKind.CONDITION):
-    """A condition that the daemon told of was ended by another process."""
+    """A condition that the daemon reported was ended by another process."""
 
     kind: str
 
@@ -91,14 +91,14 @@ class MetricsRestored(Event, name="metrics_restored", subject=SubjectKind.DAEMON
 class PingFailed(
     Event, name="ping_failed", subject=SubjectKind.CHECK, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
-    """A check could not be told how a job fares, so it may call; it is named by its host. The work is not affected."""
+    """A check, named by its host, could not be pinged and may raise an alarm. The work itself is not affected."""
 
     code: str
     message: str
 
 
 class PingRestored(Event, name="ping_restored", subject=SubjectKind.CHECK):
-    """A check that could not be told hears of the jobs again."""
+    """A check that could not be pinged can be pinged again."""
 
 
 class RunUnrecorded(

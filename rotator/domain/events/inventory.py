@@ -49,7 +49,7 @@ class AdoptionBlocked(
     needs_person=True,
     begins=ConditionKind.ADOPTION_BLOCKED,
 ):
-    """A rule asks to take a PAT over, and something speaks against it: a person must decide."""
+    """A rule asks to take a PAT over, but something is in the way: a person must decide."""
 
     display_name: str
     rule: str
@@ -207,4 +207,4 @@ class PatLeftBehind(
 class LeftBehindResolved(
     Event, name="left_behind_resolved", subject=SubjectKind.PAT, ends=(ConditionKind.PAT_LEFT_BEHIND,)
 ):
-    """A PAT that was left behind is gone, managed now, or to be revoked on a person's word."""
+    """A PAT that was left behind is gone, managed now, or to be revoked because a person says so."""

@@ -32,7 +32,7 @@ class ClockDoubted(
     needs_person=True,
     begins=ConditionKind.CLOCK_WRONG,
 ):
-    """A clock differs from the others by so many seconds: the host's (nothing is minted or revoked), or a witness's."""
+    """A clock is `seconds` off the others: the host's, and then nothing is minted or revoked, or a witness's."""
 
     seconds: int | None
 
@@ -87,7 +87,7 @@ class TimelineChanged(
     severity=Severity.WARNING,
     begins=ConditionKind.TIMELINE_CHANGED,
 ):
-    """The server of the database was replaced or restored, so commits may be lost; so many records are behind."""
+    """The server of the database was replaced or restored, so commits may be lost; `behind` records are."""
 
     timeline: str
     previous: str
@@ -169,7 +169,7 @@ class SignInEndForeseen(
     severity=Severity.WARNING,
     needs_person=True,
 ):
-    """An account's sign-in ends within so many days, as an earlier one did, or because nothing refreshes it."""
+    """An account's sign-in ends within `days` days, as an earlier one did, or because nothing refreshes it."""
 
     days: int
     ends_at: datetime
@@ -263,7 +263,7 @@ class VaultDown(
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A vault that was down works again, or no managed PAT is failing any more whose value is in it."""
+    """A vault that was down works again, or no managed PAT with its value there is failing any more."""
 
 
 class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):

@@ -31,7 +31,7 @@ class RevocationFailed(
     outcome=Outcome.UNKNOWN,
     severity=Severity.WARNING,
 ):
-    """The request to revoke a PAT was refused or not answered, as `code` says; what became of the PAT is looked for."""
+    """The request to revoke a PAT was refused or not answered, as `code` says; rotator finds out what became of it."""
 
     authorization_id: str
     code: str

@@ -98,7 +98,7 @@ class SecretWriteIgnored(
     outcome=Outcome.UNKNOWN,
     severity=Severity.WARNING,
 ):
-    """The vault answered a write as done and does not have the version; the value is written again."""
+    """The vault reported a write as done but does not have the version; the value is written again."""
 
     secret_version: str
 
@@ -128,11 +128,11 @@ class SecretVersionDisabled(Event, name="secret_version_disabled", subject=Subje
 
 
 class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """The rotation is closed: the old PAT is to be gone or was kept, or there was none."""
+    """The rotation is closed: the old PAT was revoked or kept, or there was none."""
 
 
 class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
-    """The overlap is over, and the PAT that a rule had taken over lives on: a person must decide, as its users may."""
+    """The overlap is over; the PAT that a rule had taken over stays valid, because somebody may still use it."""
 
     authorization_id: str
 
@@ -237,7 +237,7 @@ class ClonesAbandoned(
     needs_person=True,
     begins=ConditionKind.CLONES_ABANDONED,
 ):
-    """So many new PATs were minted and given up within a day, and nothing explains it; further attempts wait longer."""
+    """`count` new PATs were minted and given up within a day without a known cause; further attempts wait longer."""
 
     count: int
     code: str
