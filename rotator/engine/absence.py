@@ -41,7 +41,7 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     way_on = f"`rotator rotate {pat.name}` makes a new one"
     if gone and held.load(lambda reading: _was_revoked_by_hand(reading, pat)):
         raise RevokedByHandError(
-            "it was revoked with `rotator revoke`, which did not see the answer",
+            "it was revoked with `rotator revoke`, although the answer was lost",
             fix=f"{way_on}, `rotator inventory forget {pat.name}` drops it.",
         )
     if gone and pat.valid_to <= max(list_moments(held)):
@@ -55,7 +55,7 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
             fix=f"If consumers still need it, {way_on}; otherwise run `rotator inventory forget {pat.name}`.",
         )
     raise NotListedError(
-        "the server did not list it as active, which proves nothing yet: it does not call it revoked",
+        "the server does not list it as active, but does not call it revoked either, which proves nothing yet",
         fix="Nothing to do: a later run looks again.",
     )
 

@@ -94,12 +94,12 @@ def test_postgresql_is_unreachable_when_the_database_does_not_exist(postgres_url
     assert "does not exist" in error.message
 
 
-def test_postgresql_names_the_extra_when_psycopg_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_says_how_to_install_psycopg_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation without the extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     error = _fail_to_begin(f"postgresql+psycopg://bot:{CANARY}@127.0.0.1/rotator")
     assert error.code == "dependency_missing"
-    assert "pat-rotator[postgres]" in error.fix
+    assert "pip install --require-hashes -r requirements.txt" in error.fix
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,9 @@ def _unreachable(fix: str) -> _Kind:
 _BY_WORDS = (
     (
         "does not match host name",
-        _unreachable("Name the server in the `database` setting as its certificate does, or have that made out anew."),
+        _unreachable(
+            "Name the server in the `database` setting as its certificate does, or get a certificate for this name."
+        ),
     ),
     (
         "certificate verify failed",

@@ -68,7 +68,7 @@ def make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
         raise DatabaseError(
             "PostgreSQL needs the package psycopg, which is not installed here",
             code="dependency_missing",
-            fix="Install it with: pip install 'pat-rotator[postgres]'",
+            fix="In rotator's source folder, run: pip install --require-hashes -r requirements.txt",
         ) from None
     event.listen(engine, "do_connect", QuickWhileAway())
     event.listen(engine, "handle_error", _drop_read_only)

@@ -97,7 +97,7 @@ class AppriseNotifier:
             raise DeliveryError(
                 f"{self.name} needs apprise, which is not installed",
                 code=UNUSABLE,
-                fix="Install the extra notify: pip install 'pat-rotator[notify]'.",
+                fix="In rotator's source folder, run: pip install --require-hashes -r requirements.txt",
             )
         if answer["known"] is not True:
             raise DeliveryError(

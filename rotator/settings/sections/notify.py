@@ -48,8 +48,8 @@ class NotifySettings(Section):
 
     name: _Name = Field(description="The name of this receiver, in messages and in `rotator notify test`.")
     kind: Literal["apprise", "webhook"] = Field(
-        description="`webhook`: a POST of a JSON document. `apprise`: chat, mail and much else; it needs the extra "
-        "`notify` (`pip install 'pat-rotator[notify]'`).",
+        description="`webhook`: a POST of a JSON document. `apprise`: chat, mail and much else; it needs the "
+        "package apprise, which `requirements.txt` installs.",
     )
     url: _Url = Field(
         description="Where to send: an https address for a webhook, or an address as apprise writes it. Whoever knows "
