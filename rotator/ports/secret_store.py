@@ -90,7 +90,7 @@ class SecretStore(Protocol):
     def store(
         self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
-        """Write a new version, sent at most once. Return its version id. What never expires is not called a PAT."""
+        """Write a new version, once at most. Return its version id. What never expires is not called a PAT."""
 
     def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """Make one version unreadable. It may be disabled already. Return the ids of the vault's answer."""

@@ -6,6 +6,7 @@ from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOpt
 
 from rotator.adapters.bearer import Bearer, BearerSource
 from rotator.adapters.key_vault.scopes import check_scopes
+from rotator.domain.secret_value import SecretValue
 
 
 class AccountCredential:
@@ -35,6 +36,10 @@ class AccountCredential:
         """As `get_token`, in the newer form."""
         bearer = self._fetch(scopes, (options or {}).get("claims"))
         return AccessTokenInfo(bearer.value.reveal(), int(bearer.expires_at.timestamp()))
+
+    def renew(self, refused: SecretValue, scope: str) -> bool:
+        """Have a token replaced that the vault did not accept. Return whether there is another one now."""
+        return not self._source.fetch_bearer(self._account, scope, refused=refused).value.same_as(refused)
 
     def _fetch(self, scopes: tuple[str, ...], claims: str | None) -> Bearer:
         scope = check_scopes(scopes, f"account {self._account}")

@@ -65,7 +65,7 @@ class EntraSignIn:
         self._http = http
         self._clock = clock
         self._stop = stop
-        self._renewed_at: dict[str, datetime] = {}
+        self._renewed_at: dict[tuple[str, str], datetime] = {}
         self._refusals: dict[str, tuple[str, SignInRequiredError]] = {}
         """What the last refresh of an account was refused with, and the sign-in that was refused."""
         # Whoever waits for a refresh waits for its two requests, not for ever.
@@ -102,7 +102,7 @@ class EntraSignIn:
         """
         known = self._find(account)
 
-        spent = refused if refused is not None and self._may_renew(account) else None
+        spent = refused if refused is not None and self._may_renew(account, scope) else None
 
         def load(least: timedelta) -> Bearer | None:
             return None if claims else self._load_bearer(known, scope, least, spent)
@@ -112,12 +112,12 @@ class EntraSignIn:
             raise SignInRequiredError(error.message, account=account, code=error.code, fix=error.fix)
         return self._fetch(known, scope, claims, load)
 
-    def _may_renew(self, account: str) -> bool:
+    def _may_renew(self, account: str, scope: str) -> bool:
         """Whether a refused token may be replaced now; that is then noted."""
-        now, last = self._clock.now(), self._renewed_at.get(account)
+        now, last = self._clock.now(), self._renewed_at.get((account, scope))
         if last is not None and timedelta(0) <= now - last < RENEWED_AT_MOST:
             return False
-        self._renewed_at[account] = now
+        self._renewed_at[account, scope] = now
         return True
 
     def _fetch(

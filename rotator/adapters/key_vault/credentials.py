@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from rotator.adapters.bearer import is_sendable
@@ -16,6 +16,7 @@ from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.scopes import check_scopes
 from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.redaction import redact_text, shorten
+from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
 
 if TYPE_CHECKING:
@@ -94,15 +95,25 @@ def make_credential(
     raise ConfigError([problem], fix="Set what this credential needs, or choose another key_vault.credential.")
 
 
+@runtime_checkable
+class RenewableCredential(Protocol):
+    """A credential that can replace a token before its time."""
+
+    def renew(self, refused: SecretValue, scope: str) -> bool:
+        """Have a token for this scope replaced that the vault did not accept; return whether there is another one."""
+
+
 class GuardedCredential:
     """A credential whose own failures arrive as our errors, so that they are never taken for the vault's answers.
 
-    Errors of rotator raised inside (a sign-in that a person must repeat) pass unchanged.
+    Errors of rotator raised inside (a sign-in that a person must repeat) pass unchanged. It belongs to one client.
     """
 
     def __init__(self, inner: TokenCredential, vault: str) -> None:
         self._inner = inner
         self._vault = vault
+        self._given: tuple[SecretValue, str] | None = None
+        """The token that was given last, and its scope; None when it was found to be refused."""
 
     def get_token(
         self,
@@ -122,10 +133,19 @@ class GuardedCredential:
             failure = self._explain(error)
         else:
             if is_sendable(token.token):
+                self._given = SecretValue(token.token), scope
                 return token
             failure = self._make_unexpected("text that is no token")
         # Outside the handler: the library's error may carry the token request, and must not be our context.
         raise failure
+
+    def renew(self) -> bool:
+        """Have the token replaced that the vault has just refused. Return whether there is another one now.
+
+        The library only forgets it, and would be given the same one again. Raises what the credential raises.
+        """
+        given, self._given = self._given, None
+        return given is not None and isinstance(self._inner, RenewableCredential) and self._inner.renew(*given)
 
     def close(self) -> None:
         """Do nothing: the credential belongs to whoever made it."""

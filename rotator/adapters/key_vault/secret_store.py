@@ -1,7 +1,8 @@
 """The port SecretStore on Azure Key Vault, by the azure-keyvault-secrets client.
 
-Reads and tag changes are tried up to three times. A write of a value is sent once and never again: the caller finds
-out by the tags what became of it. Importing this module loads the Azure libraries, which takes about 140 ms.
+Reads and tag changes are tried up to three times. A write of a value is carried out once at most: unless the vault
+refused its token it is never sent again, and the caller finds out by the tags what became of it. Importing this module
+loads the Azure libraries, which takes about 140 ms.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _TRIES = 3
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 """Seconds. If the service asks for more, the error goes to the caller, who knows what else there is to do."""
+_UNAUTHORIZED = 401
 _NO_SUCH_VERSION = "0" * 32
 
 T = TypeVar("T")
@@ -158,7 +160,7 @@ class KeyVaultSecretStore:
     def store(
         self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
     ) -> WrittenVersion:
-        """Write a new version, sent at most once. Returns its version id."""
+        """Write a new version, carried out at most once. Returns its version id."""
         call, answer = self._make_call(location, "store_secret", "set", value), _Answer()
 
         def write(client: SecretClient) -> SecretVersion:
@@ -255,15 +257,19 @@ class KeyVaultSecretStore:
     def _ask(self, call: Call, location: SecretLocation, action: Callable[[SecretClient], T]) -> T:
         """Do something once, and read what it gives: the library hands on parts of an answer that make no sense.
 
-        The library's exception holds the request, so it is gone when ours is raised.
+        What the vault refused because of its token, it did not do: that is repeated once with another token, if the
+        credential has one. The library's exception holds the request, so it is gone when ours is raised.
         """
         failure: RemoteError
         self._stop.check()
-        with self._clients.borrow(location.vault, self._credential_for(location)) as client:
-            try:
-                return action(client)
-            except SDK_FAILURES as error:
-                failure = make_failure(error, call)
+        with self._clients.borrow(location.vault, self._credential_for(location)) as lent:
+            for is_last in (False, True):
+                try:
+                    return action(lent.client)
+                except SDK_FAILURES as error:
+                    failure = make_failure(error, call)
+                if is_last or failure.status != _UNAUTHORIZED or not lent.credential.renew():
+                    break
         raise failure
 
 
