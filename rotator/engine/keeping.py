@@ -150,7 +150,7 @@ def revoke_current(run: RunContext, name: str) -> str:
         pat = held.pat
         if not pat.has_pat:
             raise UsageError(
-                f"{name} has no PAT yet: its first one has not been made yet",
+                f"{name} has no PAT yet: the first one is still to be made",
                 fix=f"`rotator inventory forget {name}` gives it up.",
             )
         view.fetch_identity(pat.account, pat.organization)

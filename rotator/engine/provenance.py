@@ -118,8 +118,8 @@ def find_unknown_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion 
     if newest is None or load_provenance(run, pat).find_writer(newest) is not Writer.UNKNOWN:
         return None
     return DatabaseBehindError(
-        f"secret {pat.secret_name} in {pat.vault} was written by a rotation of which this database does not know "
-        f"that it wrote anything ({newest.tags.get(ROTATION_TAG)}); the database looks older than the vault",
+        f"secret {pat.secret_name} in {pat.vault} was written by rotation {newest.tags.get(ROTATION_TAG)}, and "
+        "this database knows of no such write; the database looks older than the vault",
         fix="Nothing was minted or revoked. If the database was restored from a backup, run "
         "`rotator inventory rebuild`; if two installations share this secret, remove it from one of them.",
     )

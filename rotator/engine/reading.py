@@ -69,7 +69,7 @@ def is_shown(run: RunContext, location: SecretLocation, version: str) -> bool:
 def make_ignored(location: SecretLocation, answer_ids: AnswerIds = NO_IDS) -> UnknownOutcomeError:
     """Make the error for when a write was answered as done and had no effect. It may still take effect, late."""
     return UnknownOutcomeError(
-        f"{location.vault} answered that secret {location.name} was written, and does not have that version",
+        f"{location.vault} reported secret {location.name} as written, but does not have that version",
         service="key_vault",
         operation="store_secret",
         code="secret_write_ignored",
