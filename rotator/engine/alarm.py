@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -26,6 +26,8 @@ _FOR_PERSONS = {event.type.begins for event in EVENTS if event.type.needs_person
 
 
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
+_SAID_OF_PATS = (ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED, ConditionKind.REVOCATION_PENDING)
+"""What keeps a PAT from being rotated or revoked: a check says that of the PAT itself."""
 WITHIN = timedelta(days=7)
 """How far ahead a check looks for PATs that expire and will not be rotated before."""
 
@@ -107,31 +109,37 @@ def find_findings(
 ) -> tuple[Finding, ...]:
     """Return every reason to be red. `signed_out` are accounts that nobody is signed in for, also if no run met that.
 
+    Each PAT that is late or in trouble is named once, for the most urgent of these reasons.
     While an account waits for its sign-in no run succeeds: then it is enough that runs begin. What waits for a sign-in
     and nothing else is no reason of its own.
     """
     needed = {*signed_out, *(found.subject for found in conditions if found.kind is ConditionKind.SIGN_IN_NEEDED)}
     others = [row for row in rows if not row.needs_sign_in]
     overdue = [row.name for row in others if _is_overdue(row, now, tolerance.max_age)]
-    in_trouble = [row.name for row in others if row.state in ATTENTION and row.name not in overdue]
+    expiring = [name for name in _find_expiring(others, now, tolerance) if name not in overdue]
+    in_trouble = [row.name for row in others if row.state in ATTENTION and row.name not in (*overdue, *expiring)]
+    unconfirmed = [item for item in pending if item.is_overdue(now)]
+    named = {*overdue, *expiring, *in_trouble, *(item.authorization_id for item in unconfirmed)}
     moment = runs.started_at if needed else runs.succeeded_at
     found = {
         Cause.SIGN_IN: sorted(needed),
         Cause.OVERDUE: overdue,
-        Cause.EXPIRING: _find_expiring(others, now, tolerance),
+        Cause.EXPIRING: expiring,
         Cause.IN_TROUBLE: in_trouble,
         Cause.DOWN: [found.subject for found in conditions if found.kind in _DOWN],
-        Cause.UNCONFIRMED: [item.name for item in pending if item.is_overdue(now)],
-        Cause.FOR_PERSON: [_name(item) for item in conditions if _waits_for_person(item)],
+        Cause.UNCONFIRMED: [item.name for item in unconfirmed],
+        Cause.FOR_PERSON: [_name(item) for item in conditions if _waits_for_person(item, named)],
     }
     findings = [Finding(cause, tuple(subjects)) for cause, subjects in found.items() if subjects]
     is_stale = moment is None or now - moment > tolerance.max_age
     return (*findings, *([Finding(Cause.STALE)] if is_stale else []))
 
 
-def _waits_for_person(found: Condition) -> bool:
+def _waits_for_person(found: Condition, named: Collection[str]) -> bool:
+    """Whether it waits for a person, and is no more than why a PAT is among those that are `named` already."""
     by_sign_in = found.kind is ConditionKind.PROBE_FAILING and found.code == RefusalCause.SIGN_IN_REQUIRED
-    return found.kind in _FOR_PERSONS and found.kind is not ConditionKind.SIGN_IN_NEEDED and not by_sign_in
+    is_said = found.kind in _SAID_OF_PATS and found.subject in named
+    return found.kind in _FOR_PERSONS and not (found.kind is ConditionKind.SIGN_IN_NEEDED or by_sign_in or is_said)
 
 
 def _name(found: Condition) -> str:

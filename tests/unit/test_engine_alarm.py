@@ -11,14 +11,15 @@ from rotator.cli.output.alarm import make_figures, render_findings, render_plugi
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
-from rotator.domain.policy import RuleAction
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
+from rotator.domain.policy import Guardrails, RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings, judge
 from rotator.engine.keeping import pause
 from rotator.engine.signing_in import SignInSight, make_account_status
 from rotator.engine.status import PatStatus
 from rotator.errors import DatabaseLockedError, SignInRequiredError
-from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, NAME, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
 
@@ -59,6 +60,41 @@ def test_check_is_red_when_a_pat_has_expired() -> None:
     world = make_alert_world(days_left=1)
     world.advance(days=2)
     assert find(world) == {Cause.OVERDUE: (NAME,)}
+
+
+def test_pat_is_named_once_when_several_reasons_fit() -> None:
+    """Overdue and about to expire, or in trouble and with a condition that says why; other conditions stay."""
+    world = make_world("fresh")
+    world.forget("fresh")
+    world.add_managed(NAME, days_left=7.5)
+    world.advance(days=2)
+    assert find(world) == {Cause.OVERDUE: (NAME,)}
+    world = make_world("full", policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=(SCOPE.split()[0],))))
+    world.run()
+    now = world.clock.now()
+    kinds = (ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED, ConditionKind.PROBE_FAILING)
+    conditions = [Condition(kind, name, now) for name in ("full", "gone") for kind in kinds]
+    rows = world.show_status()
+    found = find_findings(rows, [], conditions, RunTimes(now, now), now, Tolerance(3 * HOUR))
+    assert {finding.cause: finding.subjects for finding in found} == {
+        Cause.IN_TROUBLE: ("full",),
+        Cause.FOR_PERSON: (
+            "probe_failing full",
+            "rotation_blocked gone",
+            "clones_abandoned gone",
+            "probe_failing gone",
+        ),
+    }
+
+
+def test_revocation_is_named_once_when_its_condition_lasts_too() -> None:
+    world = make_world()
+    now = world.clock.now()
+    since, kind = now - DAY, RevocationKind.ROTATED
+    pending = PendingRevocation("id-1", NAME, ACCOUNT, "contoso", VAULT, NAME, kind, now + DAY, since, since)
+    conditions = [Condition(ConditionKind.REVOCATION_PENDING, pending.authorization_id, now)]
+    found = find_findings((), [pending], conditions, RunTimes(now, now), now, Tolerance(3 * HOUR))
+    assert found == (Finding(Cause.UNCONFIRMED, (pending.name,)),)
 
 
 @pytest.mark.parametrize(("within", "is_red"), [(7, True), (1, False), (6, True)])
