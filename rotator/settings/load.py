@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,8 @@ from rotator.settings.problem import Location, Problem, show_path
 from rotator.settings.reference import policy_schema, settings_schema
 from rotator.settings.schema import find_schema, is_secret
 from rotator.settings.secrets import SecretSource
-from rotator.settings.source import read_source
+from rotator.settings.sound import find_sound
+from rotator.settings.source import Source, read_source
 
 SETTINGS_NAME = "rotator.yaml"
 SYSTEM_SETTINGS = Path("/etc/rotator") / SETTINGS_NAME
@@ -66,10 +68,10 @@ def find_settings(explicit: Path | None, environ: Mapping[str, str], cwd: Path) 
 
 def load_settings(path: Path) -> Settings:
     """The settings, with absolute paths. ConfigError with all problems. No secret is fetched yet."""
-    settings, problems, _ = _check_settings(path)
-    if settings is None:
-        raise ConfigError(problems, fix=f"Correct {show_path(path)}.")
-    return settings
+    checked = _check_settings(path)
+    if checked.settings is None:
+        raise ConfigError(checked.source.render(checked.problems), fix=f"Correct {show_path(path)}.")
+    return checked.settings
 
 
 def load_policy(path: Path, hooks: tuple[HookTerms, ...] = ()) -> Policy:
@@ -88,23 +90,45 @@ def load_warnings(path: Path) -> list[str]:
 def check_files(settings_path: Path, find_more: Callable[[Settings], Iterable[Finding]] = lambda _: ()) -> list[str]:
     """All problems of the settings and of the policy that they name, rendered; empty when both are right.
 
-    `find_more` looks at settings that are right by themselves.
+    `find_more` looks at what the settings name. Where they have problems it is given what is right of them.
     """
     try:
-        settings, problems, policy_path = _check_settings(settings_path, find_more)
+        checked = _check_settings(settings_path)
+        problems = checked.source.render([*checked.problems, *checked.find_more(find_more)])
     except ConfigError as error:
         return list(error.problems)
     try:
-        hooks = None if settings is None else settings.list_hook_terms()
-        return problems + _check_policy(policy_path, hooks)[1]
+        return problems + _check_policy(checked.policy_path, checked.list_hooks())[1]
     except ConfigError as error:
         return problems + error.problems
 
 
-def _check_settings(
-    path: Path, find_more: Callable[[Settings], Iterable[Finding]] = lambda _: ()
-) -> tuple[Settings | None, list[str], Path]:
-    """The settings if they are right by themselves, all problems rendered, and the policy file that they name."""
+@dataclass(frozen=True)
+class _CheckedSettings:
+    """The settings if they are right by themselves, their problems, and the policy file that they name."""
+
+    source: Source
+    settings: Settings | None
+    problems: list[Problem]
+    policy_path: Path
+
+    def find_more(self, find: Callable[[Settings], Iterable[Finding]]) -> list[Problem]:
+        """Return the problems with what the settings name, except with what is in their place where they are wrong."""
+        if not isinstance(self.source.data, dict):
+            return []
+        sound = find_sound(self.source.data, make_settings_context(self.source.path))
+        found = [(sound.find_place(location), message) for location, message in find(sound.settings)]
+        return [self.source.problem_at(*each) for each in found if each[0] not in sound.left_out]
+
+    def list_hooks(self) -> tuple[HookTerms, ...] | None:
+        """Return every hook that has a name, right or not: the policy may name it. None if the file cannot be read."""
+        data = self.source.data
+        return (
+            tuple(HookTerms(name, ()) for _, name in _list_names(data.get("hooks"))) if isinstance(data, dict) else None
+        )
+
+
+def _check_settings(path: Path) -> _CheckedSettings:
     folder = path.absolute().parent
     source = read_source(path, what="settings", fix=_INIT, is_secret=_is_secret_setting)
     problems = list(source.problems)
@@ -116,12 +140,8 @@ def _check_settings(
         except ValidationError as error:
             problems += make_problems(error, source, settings_schema())
         problems += [source.problem_at(*finding) for finding in _find_settings_conflicts(source.data)]
-        if problems:
-            settings = None
-        if settings is not None:
-            problems += [source.problem_at(*finding) for finding in find_more(settings)]
         policy_path = folder / _find_policy(source.data.get("policy"))
-    return settings, source.render(problems), policy_path
+    return _CheckedSettings(source, None if problems else settings, problems, policy_path)
 
 
 def _find_policy(named: object) -> Path:
@@ -214,7 +234,8 @@ def _check_policy(path: Path, hooks: tuple[HookTerms, ...] | None) -> tuple[Poli
             problems += make_problems(error, source, policy_schema())
         parts = _make_parts(source.data)
         unknown = () if hooks is None else find_unknown_hooks(parts, hooks)
-        findings = dict(reversed([*find_conflicts(parts), *unknown]))
+        namesakes = _find_namesakes("rules", source.data.get("rules"))
+        findings = dict(reversed([*namesakes, *find_conflicts(parts), *unknown]))
         taken = {problem.location for problem in problems}
         problems += [source.problem_at(*each) for each in findings.items() if each[0] not in taken]
     if problems or file is None:

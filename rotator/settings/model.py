@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, StrictBool
 from rotator.domain.hook import HookTerms
 from rotator.settings.addresses import parse_listening
 from rotator.settings.fields import FilePath, Filled, OptionalFilePath, Section, Text
+from rotator.settings.problem import Location
 from rotator.settings.secret_fields import SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 from rotator.settings.sections.accounts import AccountSettings
@@ -104,8 +106,25 @@ class Settings(Section):
 
     def list_secrets(self) -> list[SecretReference]:
         """Return every secret that these settings refer to and that a process may need."""
-        own = [secret for account in self.accounts for secret in (account.client_secret, account.client_certificate)]
-        pairs = [(each.url, each.secret) for each in self.notify] + [(each.url, each.secret) for each in self.hooks]
-        told = [secret for pair in pairs for secret in pair if secret is not None]
-        given = [secret for secret in (self.http.proxy, self.audit.signing_key, *own) if secret is not None]
-        return [self.database, self.token_cache.key, *given, *(ping.url for ping in self.pings), *told]
+        return [secret for _, secret in self.place_secrets()]
+
+    def place_secrets(self) -> Iterator[tuple[Location, SecretReference]]:
+        """Give where each of these secrets stands, with the secret."""
+        single = {
+            ("database",): self.database,
+            ("token_cache", "key"): self.token_cache.key,
+            ("http", "proxy"): self.http.proxy,
+            ("audit", "signing_key"): self.audit.signing_key,
+        }
+        yield from ((location, secret) for location, secret in single.items() if secret is not None)
+        lists: tuple[tuple[str, Sequence[Section], tuple[str, ...]], ...] = (
+            ("accounts", self.accounts, ("client_secret", "client_certificate")),
+            ("pings", self.pings, ("url",)),
+            ("notify", self.notify, ("url", "secret")),
+            ("hooks", self.hooks, ("url", "secret")),
+        )
+        for section, entries, keys in lists:
+            for index, entry in enumerate(entries):
+                for key in keys:
+                    if (secret := getattr(entry, key)) is not None:
+                        yield (section, index, key), secret

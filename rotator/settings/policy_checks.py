@@ -78,7 +78,6 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
 
 def find_conflicts(parts: PolicyParts) -> Iterator[Finding]:
     """Conflicts between values that are each valid. Parts that are not valid are skipped."""
-    yield from _find_repeated_names(parts.rules)
     yield from _find_unreachable(parts.rules)
     for section, location, defaults in _list_rules(parts):
         yield from _find_rule_conflicts(section, location, defaults, parts.guardrails)
@@ -113,16 +112,6 @@ def _list_rules(parts: PolicyParts) -> Iterator[tuple[RuleSection, Location, Def
             yield section, ("rules", index), parts.defaults
     if not parts.rules:
         yield IMPLICIT_RULE, ("defaults",), parts.defaults
-
-
-def _find_repeated_names(rules: Sequence[RuleSection | None]) -> Iterator[Finding]:
-    first_uses: dict[str, int] = {}
-    for index, rule in enumerate(rules):
-        if rule is None:
-            continue
-        if rule.name in first_uses:
-            yield ("rules", index, "name"), f'"{rule.name}" is already the name of rules[{first_uses[rule.name]}]'
-        first_uses.setdefault(rule.name, index)
 
 
 def _find_unreachable(rules: Sequence[RuleSection | None]) -> Iterator[Finding]:

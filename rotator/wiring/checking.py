@@ -14,27 +14,33 @@ from rotator.settings.secrets import SecretSource
 from rotator.wiring.sealing import make_signer
 
 if TYPE_CHECKING:
+    from rotator.settings.policy_checks import Finding
+    from rotator.settings.problem import Location
     from rotator.settings.secrets import SecretReference
     from rotator.wiring.installation import Installation
 
 
-def find_unusable(installation: Installation) -> list[str]:
-    """Return what is wrong with the settings' files and folders. Nothing is written, and no service asked.
+def find_unusable(installation: Installation) -> Iterator[Finding]:
+    """Find what is wrong with the settings' files and folders. Nothing is written, and no service asked.
 
     What an environment variable, a credential or a vault holds is another process's to read: it is not looked at.
     """
     settings = installation.settings
-    secrets = [*settings.list_secrets(), *settings.token_cache.previous_keys]
-    problems = [problem for secret in secrets for problem in _try(partial(_read, installation, secret))]
+    previous = settings.token_cache.previous_keys
+    secrets = [*settings.place_secrets(), *((("token_cache", "previous_keys", i), k) for i, k in enumerate(previous))]
+    for location, secret in secrets:
+        yield from _try(partial(_read, installation, secret), location)
     key = settings.audit.signing_key
-    if key is not None and key.source in (SecretSource.FILE, SecretSource.LITERAL):
-        problems += _try(partial(make_signer, installation))
-    problems += _try(lambda: _read_bundle(settings.http.ca_bundle))
-    problems += _check_place("token_cache.path", settings.token_cache.path)
-    problems += find_unusable_database(installation)
-    if settings.metrics_textfile is not None:
-        problems += _check_place("metrics_textfile", settings.metrics_textfile)
-    return list(dict.fromkeys(problems))
+    is_here = key is not None and key.source in (SecretSource.FILE, SecretSource.LITERAL)
+    if key is not None and is_here and not _try(partial(_read, installation, key)):
+        yield from _try(partial(make_signer, installation))
+    yield from _try(lambda: _read_bundle(settings.http.ca_bundle))
+    paths = {("token_cache", "path"): settings.token_cache.path, ("metrics_textfile",): settings.metrics_textfile}
+    for place, path in paths.items():
+        if path is not None and (obstacle := _find_obstacle(path)) is not None:
+            yield place, obstacle
+    if (obstacle := find_unusable_database(installation)) is not None:
+        yield ("database",), obstacle
 
 
 def list_doubts(installation: Installation) -> list[str]:
@@ -47,17 +53,19 @@ def list_doubts(installation: Installation) -> list[str]:
     return [*installation.policy_warnings, *([] if has_key else [unsigned])]
 
 
-def find_unusable_database(installation: Installation) -> list[str]:
-    """Return what is wrong with the file of an SQLite database, and with its folder."""
+def find_unusable_database(installation: Installation) -> str | None:
+    """Return what is wrong with the file of an SQLite database, or with its folder."""
     database = _find_database(installation)
-    return [] if database is None else list(_check_place("database", database))
+    return None if database is None else _find_obstacle(database)
 
 
-def _try(act: Callable[[], object]) -> list[str]:
+def _try(act: Callable[[], object], location: Location | None = None) -> list[Finding]:
+    """Return what the act complains of: of the setting that stands there, else of the one that it names itself."""
     try:
         act()
     except ConfigError as error:
-        return [f"{problem}. {error.fix}" for problem in error.problems]
+        named = [problem.partition(": ") for problem in error.problems]
+        return [(location or tuple(setting.split(".")), f"{said}. {error.fix}") for setting, _, said in named]
     return []
 
 
@@ -85,14 +93,8 @@ def _find_database(installation: Installation) -> Path | None:
     return Path(place.database) if place.drivername.startswith("sqlite") and place.database else None
 
 
-def _check_place(setting: str, path: Path) -> Iterator[str]:
-    """Say why a file cannot be read, or cannot be written or made where it belongs."""
-    obstacle = _find_obstacle(path)
-    if obstacle is not None:
-        yield f"{setting}: {obstacle}"
-
-
 def _find_obstacle(path: Path) -> str | None:
+    """Return why a file cannot be read, or cannot be written or made where it belongs."""
     folder, fix = path.parent, "Give the user that runs rotator access."
     try:
         if not folder.is_dir():

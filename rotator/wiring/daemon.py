@@ -100,8 +100,8 @@ class Daemon:
         installation = Installation(self._origin, self.stop, self._requests)
         try:
             installation.check_secrets()
-            if problems := find_unusable_database(installation):
-                raise ConfigError(problems, code="database_unusable")
+            if obstacle := find_unusable_database(installation):
+                raise ConfigError([f"database: {obstacle}"], code="database_unusable")
             installation.make_run()
             with suppress(DatabaseUnreachableError, DatabaseLockedError), installation.database.read():
                 pass

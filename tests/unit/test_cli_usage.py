@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -147,6 +148,47 @@ def test_config_check_looks_at_the_files_and_folders_that_the_settings_name(
     assert "token_cache.previous_keys" in said
     (path.parent / "old.key").unlink()
     assert sorted(path.parent.rglob("*")) == before
+
+
+def test_config_check_says_all_of_it_at_once_when_values_files_and_policy_are_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong value hides no missing file, and neither hides what is wrong with the policy."""
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        path = sandbox.addresses.config_path
+    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    bad_account = {**copy.deepcopy(whole["accounts"][0]), "name": "other", "client_id": "none"}
+    wrong = {
+        "accounts": [bad_account, {**whole["accounts"][0], "client_secret": {"file": "no.secret"}}],
+        "token_cache": {"path": 7, "key": {"file": "no.key"}},
+        "http": {"ca_bundle": "no.pem", "conect_timeout": "3s"},
+        "hooks": [
+            {"name": "bad", "on": ["nothing"], "command": ["/absent/one"]},
+            {"name": "good", "on": ["secret_stored"], "command": ["/absent/two"]},
+        ],
+        "listn": "127.0.0.1:1",
+    }
+    path.write_text(yaml.safe_dump({**whole, **wrong}, sort_keys=False), encoding="utf-8")
+    rules = [{"name": "ci", "match": {"scope": "vso.cod"}}, {"name": "ci", "hooks": ["bad", "nobody"]}]
+    policy = {"version": 1, "defaults": {"vault": "https://kv.example"}, "rules": rules}
+    path.with_name("policy.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
+    assert main(["--config", str(path), "config", "check", "--json"]) == 2
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert all(re.match(r".*\.yaml:\d+:\d+ \S+: ", problem) for problem in problems)
+    assert [re.sub(r"^\S+/(\S+?):\d+:\d+ (\S+): .*", r"\1 \2", problem.splitlines()[0]) for problem in problems] == [
+        "rotator.yaml accounts[0].client_id",
+        "rotator.yaml accounts[1].client_secret",
+        "rotator.yaml token_cache.path",
+        "rotator.yaml token_cache.key",
+        "rotator.yaml http.ca_bundle",
+        "rotator.yaml http.conect_timeout",
+        "rotator.yaml hooks[0].on[0]",
+        "rotator.yaml hooks[1].command[0]",
+        "rotator.yaml listn",
+        "policy.yaml rules[0].match.scope",
+        "policy.yaml rules[1].hooks[1]",
+        "policy.yaml rules[1].name",
+    ]
 
 
 @pytest.mark.parametrize(

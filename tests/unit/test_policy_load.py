@@ -279,6 +279,7 @@ def test_policy_reports_conflicts_too_when_other_rules_are_wrong_in_themselves(t
         "4:28 rules[0].match.scope",
         "5:23 rules[1].lifetime",
         "6:3 rules[2]",
+        "6:10 rules[2].name",
         "6:21 rules[2].action",
         "7:28 guardrails.deny_scopes[0]",
     ]

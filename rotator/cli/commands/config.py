@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,10 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 from rotator.documents.configuration import make_config_check_document, make_config_document
 from rotator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rotator.settings.model import Settings
+    from rotator.settings.policy_checks import Finding
 
 
 @click.group(epilog=examples("rotator config check", "rotator config show"))
@@ -28,10 +34,10 @@ def config() -> None:
 def check(cli: CliContext) -> None:
     """Show every problem in rotator.yaml and its policy at once, each with file, line and column.
 
-    A warning is about what works, but not as its author may think. If both files are right, the
-    files and folders that they name are looked at too: keys, CA bundle, database; the addresses in
-    `notify`; and the commands in `hooks`. Run it as the user that runs rotator. It changes nothing,
-    contacts no service, and exits with 2 if there is a problem.
+    A warning is about what works, but perhaps not as its author meant. The files and folders that
+    the settings name are looked at too: keys, CA bundle, database; so are the addresses in `notify`
+    and the commands in `hooks`. Run it as the user that runs rotator. It changes nothing, contacts
+    no service, and exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
     from rotator.wiring.checking import find_unusable, list_doubts
@@ -40,9 +46,15 @@ def check(cli: CliContext) -> None:
 
     with open_installation(cli) as installation:
         path = installation.settings_path
-        problems = check_files(
-            path, lambda _: [*find_unusable_receivers(installation), *find_unusable_hooks(installation)]
-        ) or find_unusable(installation)
+
+        def find_more(sound: Settings) -> Iterator[Finding]:
+            with open_installation(cli) as described:
+                described.settings = sound
+                yield from find_unusable(described)
+                yield from find_unusable_receivers(described)
+                yield from find_unusable_hooks(described)
+
+        problems = check_files(path, find_more)
         warnings = [] if problems else list_doubts(installation)
         if cli.as_json:
             print_json(make_config_check_document(str(path), problems, warnings))

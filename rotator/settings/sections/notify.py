@@ -33,7 +33,8 @@ def _check_event(name: str) -> str:
     if name in CATALOGUE and name not in known:
         raise ValueError(f'"{name}" is about a delivery: nobody is notified of that')
     if name not in CATALOGUE:
-        raise ValueError(f'unknown event "{name}"{say_did_you_mean(name, known)}')
+        hint = say_did_you_mean(name, known) or ", docs/events.md has their names"
+        raise ValueError(f'unknown event "{name}"{hint}')
     return name
 
 
