@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -87,9 +88,14 @@ class Daemon:
                 self._pulse.holder,
                 first.actor,
                 is_serving,
-                self._pulse.ask,
+                self._ask,
             )
             supervisor.run(requests, __version__)
+
+    def _ask(self) -> None:
+        """Note that a person asked for the next work, and log it: the work itself may find nothing to do."""
+        self._pulse.ask()
+        logging.getLogger("rotator").info("woken by SIGUSR1: working now, and looking at every account")
 
     def _open(self) -> Installation:
         """Open an installation with everything read that it needs. ConfigError for what is missing.

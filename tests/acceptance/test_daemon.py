@@ -133,6 +133,7 @@ def test_daemon_works_and_looks_everywhere_at_once_when_it_is_told_to(stage: Sta
     daemon.wait_until(lambda: len(stage.find_job_runs("reconcile")) == 1)
     looks = count_looks(stage)
     daemon.send(signal.SIGUSR1)
+    daemon.wait_for("woken by SIGUSR1: working now, and looking at every account")
     daemon.wait_until(lambda: stage.find_job_runs("reconcile").count("succeeded") == 2)
     assert count_looks(stage) > looks
     assert daemon.stop() == 0
