@@ -12,7 +12,7 @@ from rotator.cli.console import clean, echo, print_json
 from rotator.cli.context import CliContext
 from rotator.cli.streams import OutputError, report_unwritten
 from rotator.documents.document import make_error_document
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, RotatorError, UsageError
 
 _PLACE = re.compile(r".+?:\d+:(\d+)? ")
 """How a problem begins that names its place in a file: `policy.yaml:14:9 `, `pats.csv:3: `."""
@@ -43,18 +43,31 @@ def _is_printed(code: str, message: str, fix: str) -> bool:
     return True
 
 
+def report_to_nagios(error: RotatorError) -> int:
+    """Print the one line of a plugin that cannot tell, and return its exit code."""
+    from rotator.cli.output.alarm import render_unknown
+
+    line, code = render_unknown(error)
+    click.echo(line)
+    return code
+
+
 def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     """Say what is wrong with the command line."""
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    path = context.command_path if context else "rotator"
-    fix = f"See `{path} --help`."
-    if cli.as_json and _is_printed("usage", error.format_message(), fix):
+    usage = make_usage_error(error)
+    if cli.as_json and _is_printed(usage.code, usage.message, usage.fix):
         return
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)  # the help, whole
         return
-    echo(f"error: {error.format_message()}", err=True)
-    echo(f"fix: {fix}", err=True)
+    echo(f"error: {usage.message}", err=True)
+    echo(f"fix: {usage.fix}", err=True)
+
+
+def make_usage_error(error: click.ClickException) -> UsageError:
+    """Return what is wrong with the command line as an error of ours."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return UsageError(error.format_message(), fix=f"See `{context.command_path if context else 'rotator'} --help`.")
 
 
 def watch_for_bugs(cli: CliContext) -> None:

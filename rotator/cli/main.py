@@ -14,7 +14,13 @@ import click
 from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exit_codes import DONE, FAILED, INTERRUPTED, NAGIOS_UNKNOWN
-from rotator.cli.failures import report_click_error, report_error, watch_for_bugs
+from rotator.cli.failures import (
+    make_usage_error,
+    report_click_error,
+    report_error,
+    report_to_nagios,
+    watch_for_bugs,
+)
 from rotator.cli.memory import keep_memory_private
 from rotator.cli.streams import OutputError, open_streams, report_unwritten
 from rotator.errors import RotatorError, UsageError
@@ -136,16 +142,19 @@ def _run(cli: CliContext, words: list[str], terminated: _Terminated) -> int:
         code = rotator.main(words, prog_name="rotator", standalone_mode=False, obj=cli)
         sys.stdout.flush()
     except RotatorError as error:
+        if "--nagios" in words:
+            return report_to_nagios(error)
         report_error(cli, error)
         return error.exit_code
     except click.Abort:
         click.echo("stopped" if terminated.has_come else "interrupted", err=True)
         return 128 + signal.SIGTERM if terminated.has_come else INTERRUPTED
     except click.ClickException as error:
+        if "--nagios" in words:  # a monitoring system would take our 2 for an alarm, and shows stdout only
+            return report_to_nagios(make_usage_error(error))
         cli.as_json = cli.as_json or "--json" in words
         report_click_error(cli, error)
-        # A monitoring system would take our 2 for an alarm.
-        return NAGIOS_UNKNOWN if "--nagios" in words else error.exit_code
+        return error.exit_code
     return code if isinstance(code, int) else DONE
 
 

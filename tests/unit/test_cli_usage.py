@@ -82,9 +82,10 @@ def test_file_that_is_missing_is_an_error_and_a_problem_with_a_place_begins_with
 def test_plugin_cannot_tell_when_it_is_called_wrongly(
     option: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A monitoring system would take a 2 for an alarm."""
+    """A monitoring system would take a 2 for an alarm, and shows stdout only."""
     assert main(["status", option, "--max-age", "soon"]) == code
-    assert "soon" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "soon" in (shown.out if option == "--nagios" else shown.err)
 
 
 def test_number_is_asked_for_in_words_when_the_argument_is_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,3 +217,23 @@ def test_config_check_says_what_is_no_file(
     shown = capsys.readouterr().err
     for setting in ("database", "token_cache.path"):
         assert f"{setting}: {path.parent / name} cannot be used: {said}. Name a file" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--within", "x"), "'--within': \"x\" is not a duration"),
+        (("--frob",), "No such option '--frob'"),
+        ((), "nowhere.yaml, named by --config, does not exist"),
+        (("--json",), "nowhere.yaml, named by --config, does not exist"),
+    ],
+)
+def test_plugin_prints_one_line_and_ends_with_3_when_it_cannot_look(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    """A monitoring system shows stdout, and takes 2 for an alarm."""
+    assert main(["--config", "nowhere.yaml", "status", "--nagios", *words]) == 3
+    shown = capsys.readouterr()
+    assert shown.out.startswith("ROTATOR UNKNOWN: ")
+    assert said in shown.out
+    assert (shown.out.count("\n"), shown.err) == (1, "")

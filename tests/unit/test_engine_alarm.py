@@ -18,7 +18,7 @@ from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings
 from rotator.engine.keeping import pause
 from rotator.engine.signing_in import SignInSight, make_account_status
 from rotator.engine.status import PatStatus
-from rotator.errors import DatabaseLockedError, SignInRequiredError
+from rotator.errors import ConfigError, DatabaseLockedError, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
@@ -183,6 +183,13 @@ def test_plugin_warns_of_what_has_a_date_and_is_content_otherwise() -> None:
 def test_plugin_cannot_tell_when_the_database_cannot_be_read() -> None:
     error = DatabaseLockedError("it is\nlocked | now", fix="Try again.")
     assert render_unknown(error) == ("ROTATOR UNKNOWN: it is locked / now (Try again.)", 3)
+
+
+def test_plugin_says_the_first_problem_without_its_source_line_when_a_file_is_wrong() -> None:
+    problem = "policy.yaml:3:9 rules[0].name: is empty\n  name:\n  ^"
+    one, two = ConfigError([problem], fix="Correct policy.yaml."), ConfigError([problem, "another"], fix="Correct it.")
+    assert render_unknown(one) == ("ROTATOR UNKNOWN: policy.yaml:3:9 rules[0].name: is empty (Correct policy.yaml.)", 3)
+    assert "is empty; and 1 more, which `rotator config check` shows (Correct it.)" in render_unknown(two)[0]
 
 
 def test_findings_are_a_line_each() -> None:

@@ -13,7 +13,6 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.selecting import parse_duration_option, print_csv, print_names, selection_options
 from rotator.cli.selection import Form
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import RotatorError
 
 if TYPE_CHECKING:
     from rotator.domain.condition import Condition
@@ -170,16 +169,12 @@ def _check_as_plugin(
     max_age: timedelta | None,
 ) -> int:
     """Print the one line of a plugin, and return its exit code."""
-    from rotator.cli.output.alarm import make_figures, render_plugin, render_unknown, render_warnings
+    from rotator.cli.output.alarm import make_figures, render_plugin, render_warnings
 
-    try:
-        seen = _look(cli, within, max_age)
-    except RotatorError as error:
-        line, code = render_unknown(error)
-    else:
-        warnings = list(render_warnings(seen.rows, seen.accounts, seen.now))
-        figures = make_figures(seen.findings, warnings, seen.rows, seen.runs, seen.now, seen.tolerance)
-        line, code = render_plugin(seen.findings, warnings, seen.rows, figures)
+    seen = _look(cli, within, max_age)
+    warnings = list(render_warnings(seen.rows, seen.accounts, seen.now))
+    figures = make_figures(seen.findings, warnings, seen.rows, seen.runs, seen.now, seen.tolerance)
+    line, code = render_plugin(seen.findings, warnings, seen.rows, figures)
     click.echo(line)
     return code
 

@@ -13,7 +13,7 @@ from rotator.domain.next_step import NextAction
 from rotator.engine.alarm import Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import RotatorError
+from rotator.errors import ConfigError, RotatorError
 
 _MOST_NAMES = 5
 _WORDS = {
@@ -63,9 +63,13 @@ def render_plugin(
 
 
 def render_unknown(error: RotatorError) -> tuple[str, int]:
-    """Return the line of a plugin that cannot tell, and its exit code."""
+    """Return the line of a plugin that cannot tell, and its exit code. Of problems in a file it says the first."""
+    message = error.message
+    if isinstance(error, ConfigError):
+        message, more = error.problems[0].splitlines()[0], len(error.problems) - 1
+        message += f"; and {more} more, which `rotator config check` shows" if more else ""
     fix = f" ({error.fix})" if error.fix else ""
-    return f"ROTATOR UNKNOWN: {_make_plain(clean(' '.join(error.message.split()) + fix))}", NAGIOS_UNKNOWN
+    return f"ROTATOR UNKNOWN: {_make_plain(clean(' '.join(message.split()) + fix))}", NAGIOS_UNKNOWN
 
 
 def make_figures(
