@@ -14,9 +14,14 @@ from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
+from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
+from rotator.errors import UsageError
 from rotator.settings.adoption_list import load_adoption_list
+
+_MISNAMED = {RefusalKind.UNKNOWN, RefusalKind.AMBIGUOUS}
+"""What is refused because the command line names no PAT, or several."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
     say(cli, _sum_up(plan, wish))
     done = bool(plan.proposals or plan.managed)
+    if not done and not plan.errors and {refusal.kind for refusal in plan.refusals} & _MISNAMED:
+        return UsageError.exit_code
     return find_code_of_errors(plan.errors, done=done, refused=bool(plan.refusals))
 
 

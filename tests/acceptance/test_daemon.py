@@ -265,7 +265,7 @@ def test_sign_in_that_entra_ended_is_left_alone_until_somebody_signs_in(stage: S
     assert (account["signed_in"], account["refusal"]["code"]) == (False, "sign_in_revoked")
     assert account["last_interactive_at"] is not None
     head = run(stage, "status", "--check", code=10)
-    assert re.search(r"build-bot must sign in again since .* \(AADSTS50173\): 1 PAT waits, it expires in ", head)
+    assert re.search(r"build-bot must sign in again \(AADSTS50173, since .*\): 1 PAT waits, it expires in ", head)
     assert "refused" in run(stage, "accounts", code=0)
     assert len(stage.world.record.all()) == asked
     log_in(stage)
@@ -306,7 +306,7 @@ def test_organization_that_denies_is_named_by_status_and_by_a_daemon_that_starts
     stage.faults.add(Fault("azure_devops", "status", status=403, times=None))
     run(stage, "once", code=1)
     head = run(stage, "status", code=0).splitlines()
-    assert "build-bot/contoso cannot be looked at since " in head[0]
+    assert "build-bot/contoso cannot be looked at (" in head[0]
     assert head[1].startswith("    fix: ")
     daemon = start_daemon(stage, work="1s", heartbeat="1s", reconcile="1s")
     daemon.wait_for("condition_found")

@@ -197,13 +197,22 @@ def test_status_begins_with_the_sentence_that_matters(
     assert render_status_head(runs, [Condition(kind, "x", NOW) for kind in kinds], NOW) == expected
 
 
+def test_status_says_when_a_daemon_last_looked_at_every_account() -> None:
+    """Its runs succeed between although no service is asked; a run of `once` has looked itself."""
+    said = "Last successful run just now"
+    for by_daemon, more in ((True, "; every account last looked at 4 h ago."), (False, ".")):
+        runs = RunTimes(NOW, NOW, by_daemon)
+        assert render_status_head(runs, [], NOW, looked_at=OLD) == said + more
+        assert render_status_head(runs, [], NOW) == f"{said}."
+
+
 def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
     """Three of them by name: the others are counted."""
     kind = ConditionKind.ORGANIZATION_DOWN
     down = [Condition(kind, f"build-bot/org-{number}", NOW, code="denied") for number in range(5)]
     head = render_status_head(RunTimes(OLD, OLD), down[:1], NOW)
     since = say_moment(NOW)
-    assert head == f"Last successful run 4 h ago; build-bot/org-0 cannot be looked at since {since} (denied)."
+    assert head == f"Last successful run 4 h ago; build-bot/org-0 cannot be looked at (denied, since {since})."
     [fix] = render_down(down)
     assert "`rotator scan`" in fix
     many = render_status_head(RunTimes(OLD, OLD), down, NOW)
@@ -217,7 +226,7 @@ def test_status_shows_what_lasts_and_no_row_tells() -> None:
     """A check that is red has its reason in the plain status too."""
     lasting = [Condition(ConditionKind.PROBE_FAILING, NAME, NOW), Condition(ConditionKind.CLOCK_WRONG, "host", NOW)]
     said, fix = render_others(lasting)
-    assert said == f"the value of {NAME} does not sign in since {say_moment(NOW)}"
+    assert said == f"the value of {NAME} does not sign in (since {say_moment(NOW)})"
     assert fix.startswith("    fix: Remove the cause")
 
 

@@ -71,8 +71,8 @@ def status(
 ) -> int:
     """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
 
-    The first lines say when work last succeeded, which account a person must sign in, what waits for that, and
-    which account, organization or vault cannot be used.
+    The first lines say when a run last succeeded, when a daemon last looked at every account, which account a
+    person must sign in, what waits for that, and which account, organization or vault cannot be used.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import find_code_of_alarm
@@ -100,7 +100,7 @@ def status(
     elif cli.selection.form is Form.CSV:
         print_csv(make_status_document(seen.rows, (), seen.now, seen.runs)["pats"])
     else:
-        say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row))
+        say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row, seen.looked_at))
         fixes = (*render_needed(seen.needed), *render_down(seen.conditions))
         others = render_others(seen.conditions)
         for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.now)):
@@ -123,6 +123,7 @@ class _Seen:
     needed: dict[str, NeededSignIn]
     accounts: list[AccountStatus]
     runs: RunTimes
+    looked_at: datetime | None
     tolerance: Tolerance
     findings: tuple[Finding, ...]
 
@@ -135,6 +136,7 @@ def _look(
     from rotator.cli.console import note
     from rotator.cli.output.status import describe_status
     from rotator.cli.session import open_installation
+    from rotator.domain.job_run import JobName, JobOutcome
     from rotator.engine.alarm import WITHIN, Tolerance, find_findings, find_max_age
     from rotator.engine.pace import count_places
     from rotator.engine.run_memory import load_run_times
@@ -149,6 +151,7 @@ def _look(
             every, runs = reading.revocations.load(), load_run_times(reading)
             conditions, needed = reading.conditions.load(), load_needed(reading)
             places = count_places(reading, guardrails, now)
+            look = reading.job_runs.find_last(JobName.RECONCILE, reading.now(), JobOutcome.SUCCEEDED)
         every_row = status_from(
             installation.database, installation.policy, now, settle=timing.settle, lease=timing.lease
         )
@@ -160,7 +163,8 @@ def _look(
     tolerance = Tolerance(oldest, within or WITHIN, places, guardrails.max_rotations_per_hour)
     signed_out = [account.sight.memory.account for account in accounts if account.sight.is_signed_in(now) is False]
     findings = find_findings(rows, pending, conditions, runs, now, tolerance, signed_out)
-    return _Seen(now, every_row, rows, pending, conditions, needed, accounts, runs, tolerance, findings)
+    looked_at = None if look is None else look.ended_at
+    return _Seen(now, every_row, rows, pending, conditions, needed, accounts, runs, looked_at, tolerance, findings)
 
 
 def _check_as_plugin(

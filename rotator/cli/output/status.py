@@ -76,15 +76,19 @@ def render_status_head(
     now: datetime,
     needed: Mapping[str, NeededSignIn] | None = None,
     rows: Sequence[PatStatus] = (),
+    looked_at: datetime | None = None,
 ) -> str:
     """The sentence that matters: when a run last succeeded, who must sign in again, what is wrong as a whole or down.
 
-    `needed`: what is known of the accounts that a person must sign in; `rows`: every PAT.
+    `needed`: what is known of the accounts that a person must sign in; `rows`: every PAT; `looked_at`: when a daemon
+    last looked at every account and organization. Its runs between ask no service while nothing is due.
     """
     if runs.succeeded_at is None:
         said = "No run has succeeded yet"
     else:
         said = f"Last successful run {_say_ago(runs.succeeded_at, now)}"
+    if runs.by_daemon and looked_at is not None:
+        said += f"; every account last looked at {_say_ago(looked_at, now)}"
     for found in conditions:
         account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
         if account is not None:
@@ -93,8 +97,8 @@ def render_status_head(
             said += f"; {_WHOLE[found.kind].format(clean(found.subject))}"
     down = [found for found in conditions if found.kind in _DOWN]
     for found in down[:_MOST_DOWN]:
-        cause = f" ({found.code})" if found.code else ""
-        said += f"; {_name_down(found)} since {say_moment(found.since)}{cause}"
+        cause = f"{found.code}, " if found.code else ""
+        said += f"; {_name_down(found)} ({cause}since {say_moment(found.since)})"
     if len(down) > _MOST_DOWN:
         said += f"; and {len(down) - _MOST_DOWN} more cannot be used"
     return f"{said}."
@@ -114,18 +118,19 @@ def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
     """Say what else lasts and is not shown with a PAT, and what a person can do about it."""
     for found in conditions:
         if found.kind in _OTHERS:
-            yield clean(f"{CONDITIONS[found.kind].one.format(subject=found.subject)} since {say_moment(found.since)}")
+            yield clean(f"{CONDITIONS[found.kind].one.format(subject=found.subject)} (since {say_moment(found.since)})")
             yield clean(f"    fix: {CONDITIONS[found.kind].fix}")
 
 
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:
-    """`build-bot must sign in again since 2026-12-01 21:40Z (AADSTS50173): 10 PATs wait, the first expires ...`."""
+    """`build-bot must sign in again (AADSTS50173, since 2026-12-01 21:40Z): 10 PATs wait, the first expires ...`."""
     refusal = needed.memory.refusal
     again = "" if needed.is_first else " again"
-    said = f"{clean(name)} must sign in{again} since {say_moment(needed.since)}"
+    said = f"{clean(name)} must sign in{again} ("
     if refusal is not None:
         number = _ENTRA_NUMBER.search(refusal.message)
-        said += f" ({number[0] if number else refusal.code})"
+        said += f"{number[0] if number else refusal.code}, "
+    said += f"since {say_moment(needed.since)})"
     waiting = [row.expires_at for row in rows if row.needs_sign_in and row.account == name]
     if waiting:
         first = min(waiting)
