@@ -62,7 +62,7 @@ def selection_options(
             type=click.IntRange(min=1),
             expose_value=False,
             callback=_keep("limit"),
-            help="Show at most so many.",
+            help="Show at most N.",
         ),
         click.option(
             "-o",

@@ -30,7 +30,9 @@ class ActionDocument(PatReference):
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     new_expires_at: Annotated[Moment | None, "When the new PAT would expire. Null: none would be made."]
     revoke_after: Annotated[Moment | None, "When the old PAT would be, or will be, revoked. Null: it would not."]
-    postponed: Annotated[bool, "Whether it is due and waits for a later run, because a run rotates only so many."]
+    postponed: Annotated[
+        bool, "Whether it is due and waits for a later run, because the policy allows only so many rotations per hour."
+    ]
 
 
 class PlanSummary(TypedDict):

@@ -155,7 +155,7 @@ class RuleSection(RuleKeys):
 
 
 class GuardrailsSection(Section):
-    """Limits that hold for every rule."""
+    """Limits that apply to every rule."""
 
     max_lifetime: Duration | None = Field(
         default=None, description="The longest lifetime of a new PAT.", examples=["90d"]

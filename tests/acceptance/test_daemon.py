@@ -291,7 +291,7 @@ def test_refresh_finds_a_sign_in_that_was_ended_while_its_access_token_is_valid(
     daemon = start_daemon(stage, work="30m", refresh="1s")
     daemon.wait_for("sign_in_lapsed")
     assert daemon.stop() == 0
-    assert "(AADSTS50173)" in run(stage, "status", "--check", code=10)
+    assert "(AADSTS50173, since " in run(stage, "status", "--check", code=10)
 
 
 @pytest.mark.usefixtures("revoked")

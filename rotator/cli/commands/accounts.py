@@ -27,7 +27,7 @@ COLUMNS = (
 @common_options
 @click.pass_obj
 def accounts(cli: CliContext) -> None:
-    """Show whether each account is signed in, when that was last refreshed, and what will end it.
+    """Show whether each account is signed in, when its sign-in was last refreshed, and what will end it.
 
     Reads only the token cache on this computer and rotator's own records. Each run refreshes the sign-ins.
     """

@@ -142,11 +142,11 @@ def show(cli: CliContext, sequence: int) -> int:
         "rotator audit verify --json",
     )
 )
-@click.option("--anchors", is_flag=True, help="Read what the vaults name of the log, and look for all of it there.")
+@click.option("--anchors", is_flag=True, help="Also compare the log with what the vaults hold of it.")
 @common_options
 @click.pass_obj
 def verify(cli: CliContext, anchors: bool) -> int:
-    """Check events, checkpoints and signatures. Name the first that is wrong, and exit with 1.
+    """Check events, checkpoints and signatures. If any is wrong, name the first and exit with 1.
 
     The database alone cannot show that the log was cut off together with its newest checkpoints, or put back as a
     whole; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a person
@@ -195,7 +195,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
 @common_options
 @click.pass_obj
 def accept(cli: CliContext) -> int:
-    """Record, with your --reason, that the log lacks what the vaults name, as after a restore from a backup.
+    """Record, with your --reason, that the log lacks what the vaults hold of it, as after a restore from a backup.
 
     What is missing is written into the log, signed if there is a key; `rotator audit verify --anchors` then accepts
     it, and says so. Nothing else is changed. Whatever is missing later is reported again.

@@ -58,7 +58,7 @@ def create(
     secret: str | None,
     dry_run: bool,
 ) -> int:
-    """Create a PAT under management: minted, proven, stored in the vault and read back, its value seen by nobody.
+    """Create a managed PAT: it is minted, proven, stored in the vault and read back, and nobody sees its value.
 
     NAME is its name here and its display name in Azure DevOps. A creation that is refused leaves no record;
     one that is interrupted is finished by the next run.

@@ -12,7 +12,7 @@ from rotator.cli.session import open_installation
 @click.group(epilog=examples("rotator hooks test", "rotator hooks test restart-builder"))
 @common_options
 def hooks() -> None:
-    """Try the hooks."""
+    """Call the hooks, as a test."""
 
 
 @hooks.command(

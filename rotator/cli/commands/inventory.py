@@ -116,7 +116,7 @@ def show(cli: CliContext, name: str) -> int:
         "rotator inventory adopt --all --dry-run      show what would be adopted; write nothing",
         "rotator inventory adopt --all --yes          do not ask",
         "rotator inventory adopt ID --as npm-feed --secret npm-token    choose its name and its secret",
-        "rotator inventory adopt ID --replace-foreign    its secret holds something else, which may be lost",
+        "rotator inventory adopt ID --replace-foreign    its secret holds something else: overwrite that",
         "rotator inventory adopt --from pats.csv --dry-run    many, with the header id,name,secret; or a YAML list",
     )
 )
@@ -174,7 +174,7 @@ def adopt(
         return adopt_wished(cli, make_listed_wish(file, dry_run=dry_run, yes=yes))
     if replace_foreign and everything:
         raise UsageError(
-            "--replace-foreign does not go with --all: a person must have seen what is written over",
+            "--replace-foreign does not go with --all: a person must have seen what is overwritten",
             fix="Name the PATs whose secrets may be overwritten.",
         )
     wanted = tuple(dict.fromkeys(references))
@@ -266,7 +266,7 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
 @common_options
 @click.pass_obj
 def forget_limits(cli: CliContext, account: str | None, organization: str | None) -> int:
-    """Forget the longest lifetimes that servers were seen to grant: the next PAT is asked for with its full one.
+    """Forget the longest lifetimes that servers have granted, so that the next PAT is requested with its full lifetime.
 
     rotator tries again by itself after some time, at most 30 days, and when a PAT is near its expiry.
     """

@@ -46,7 +46,7 @@ DEVICE_CODE, BROWSER = "device code", "browser"
 def login(cli: CliContext, account: str | None, everyone: bool, device_code: bool, browser: bool) -> None:
     """Sign ACCOUNT in to Microsoft Entra, so that its PATs can be managed unattended.
 
-    ACCOUNT may be left out where the settings have only one. Accepts only the user named in the settings. Stores an
+    ACCOUNT may be left out if the settings have only one. Accepts only the user named in the settings. Stores an
     encrypted token cache, never a password. By default, opens a browser if there is a terminal and a display, and
     otherwise shows a device code. With --json, the first line is the device code, as
     {"verification_uri","user_code","expires_at"}, and the last is {"account","username"}.

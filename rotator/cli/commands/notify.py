@@ -12,7 +12,7 @@ from rotator.cli.session import open_installation
 @click.group(epilog=examples("rotator notify test", "rotator notify test ops"))
 @common_options
 def notify() -> None:
-    """Try the receivers of notifications."""
+    """Send a test notification."""
 
 
 @notify.command(

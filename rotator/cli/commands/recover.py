@@ -21,7 +21,7 @@ NOTHING = "Nothing was interrupted, and no PAT was left behind."
     epilog=examples(
         "rotator recover --dry-run           what was interrupted, and which PATs were left behind",
         "rotator recover                     bring what was interrupted to a safe end; rotate nothing new",
-        "rotator recover --revoke ID         revoke a PAT that was left behind, because you confirm it",
+        "rotator recover --revoke ID         revoke a PAT that was left behind, once nobody uses it",
     )
 )
 @click.option("--dry-run", is_flag=True, help="Show what was found; change nothing.")

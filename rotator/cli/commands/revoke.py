@@ -19,7 +19,7 @@ from rotator.errors import UsageError
 )
 @click.argument("name")
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
-@click.option("--without-hook", is_flag=True, help="With --previous: although a required hook has not succeeded.")
+@click.option("--without-hook", is_flag=True, help="With --previous: even though a required hook has not succeeded.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reason_option
 @common_options

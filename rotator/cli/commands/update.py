@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     "scopes",
     multiple=True,
     metavar="SCOPE",
-    help="A scope of the new one, such as vso.code; give all that it is to have.",
+    help="A scope of the new PAT, such as vso.code. Name every scope that it should have.",
 )
-@click.option("--display-name", metavar="TEXT", help="The name of the new one in Azure DevOps.")
-@click.option("--lifetime", metavar="SPAN", help="How long the new one lives, such as 30d.")
+@click.option("--display-name", metavar="TEXT", help="The new PAT's name in Azure DevOps.")
+@click.option("--lifetime", metavar="SPAN", help="How long the new PAT lives, such as 30d.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and change nothing.")
 @reason_option
 @common_options
@@ -43,10 +43,10 @@ def update(
     lifetime: str | None,
     dry_run: bool,
 ) -> int:
-    """Rotate a PAT now to other scopes, another display name or another lifetime; the old one stays for the overlap.
+    """Rotate a PAT now, and give the new one other scopes, another display name or another lifetime.
 
-    If policy, server or vault refuse, the PAT stays as it is. The lifetime applies until a rule of the policy sets
-    another.
+    The old one stays valid for the overlap. If policy, server or vault refuse, the PAT stays as it is. The lifetime
+    applies until a rule of the policy sets another.
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation

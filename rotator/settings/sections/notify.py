@@ -65,21 +65,21 @@ class NotifySettings(Section):
     )
     events: tuple[_Event, ...] = Field(
         default=(),
-        description="Events that are told one by one besides the problems: names of docs/events.md.",
+        description="Events that are reported one by one, in addition to problems: names of docs/events.md.",
         examples=[["rotation_completed"]],
     )
     min_severity: Literal["info", "warning", "error", "critical"] = Field(
-        default="warning", description="The least severe problem that this receiver is told of."
+        default="warning", description="The least severe problem that this receiver is told about."
     )
     repeat: Duration = Field(
         default="24h",
         validate_default=True,
-        description="After which time a problem that lasts is told again. Each further gap is twice as long, up to a "
+        description="How long until a lasting problem is reported again. Each later interval is twice as long, up to a "
         "week.",
     )
     down_after: DurationOrZero = Field(
         default="30m",
         validate_default=True,
-        description="How long a problem that may pass by itself must have lasted before it is told: a service or the "
-        "database that is down, a rotation that fails and is tried again.",
+        description="How long a problem that may pass by itself must have lasted before it is reported: a service or "
+        "the database that is down, a rotation that fails and is tried again.",
     )
