@@ -9,14 +9,15 @@ from pathlib import Path
 
 from rotator.cli.console import clean, confirm, echo, print_json, progress, say
 from rotator.cli.context import CliContext
-from rotator.cli.exit_codes import FAILED, find_code_of_errors
 from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
+from rotator.domain.exit_code import FAILED
 from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
+from rotator.engine.exit_codes import find_code_of_errors
 from rotator.errors import UsageError
 from rotator.settings.adoption_list import load_adoption_list
 

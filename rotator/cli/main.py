@@ -13,7 +13,7 @@ import click
 
 from rotator import __version__
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.exit_codes import DONE, FAILED, INTERRUPTED, NAGIOS_UNKNOWN
+from rotator.cli.exit_codes import INTERRUPTED, NAGIOS_UNKNOWN
 from rotator.cli.failures import (
     make_usage_error,
     report_click_error,
@@ -23,6 +23,7 @@ from rotator.cli.failures import (
 )
 from rotator.cli.memory import keep_memory_private
 from rotator.cli.streams import OutputError, open_streams, report_unwritten
+from rotator.domain.exit_code import DONE, FAILED
 from rotator.errors import RotatorError, UsageError
 
 # Name: where the command is, and its line in `rotator --help`. In the order of their first use.

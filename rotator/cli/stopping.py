@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from rotator.cli.exit_codes import INTERRUPTED, find_code_of_report
+from rotator.cli.exit_codes import INTERRUPTED
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.errors import StoppedError
 
 if TYPE_CHECKING:

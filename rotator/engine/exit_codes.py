@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rotator.domain.exit_code import DONE, FAILED, LOCKED, PARTLY_FAILED
 from rotator.engine.report import DONE_KINDS, OutcomeKind, OutcomeReason, RunReport
 from rotator.errors import RotatorError, SignInRequiredError
-
-DONE = 0
-FAILED = 1
-PARTLY_FAILED = 3
-LOCKED = 11
 
 
 def find_exit_code(*, done: bool, failed: bool, needs_sign_in: bool = False, held: bool = False) -> int:

@@ -12,12 +12,13 @@ from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
+from rotator.domain.exit_code import DONE, FAILED, LOCKED
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.probe import ProbeResult
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
-from rotator.engine.exit_codes import DONE, FAILED, LOCKED, find_code_of_errors, find_code_of_report
+from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places

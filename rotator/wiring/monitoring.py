@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from rotator import __version__
 from rotator.daemon.job import JobEnd, Monitor
 from rotator.domain.events.daemon import MetricsFailed, MetricsRestored, PingFailed, PingRestored
+from rotator.domain.exit_code import DONE, FAILED
 from rotator.domain.job_run import JobName
-from rotator.engine.exit_codes import DONE, FAILED
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.upkeep import keep_up

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.events.inventory import PatPaused
 from rotator.engine.claiming import claimed
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once
 from rotator.errors import ClaimHeldError, DatabaseError, RotationError, UsageError

@@ -9,8 +9,8 @@ from threading import Event
 import pytest
 
 from rotator.adapters.stop import ProcessStop
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.keeping import forget
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import rotate_by_hand, run_once

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.account import Account
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.accounting import Keepers, load_keepers
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.keeping import forget
 from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView

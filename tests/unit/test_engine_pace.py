@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.managed_pat import Pat
 from rotator.domain.plan import ActionKind
 from rotator.domain.policy import Guardrails
 from rotator.engine.context import Timing
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.pace import Turns
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport

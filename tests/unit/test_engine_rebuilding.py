@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.events.inventory import PatResumed
 from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.keeping import pause, rename
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.rotation import RotationState
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.tags import ROTATION_TAG
 from tests.support.engine import MUTATIONS, NAME, codes_of, make_world, names_of

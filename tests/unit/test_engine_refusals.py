@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Threshold
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once

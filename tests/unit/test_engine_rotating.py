@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.policy import Verdict
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.auditing import load_events
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_report
 from rotator.domain.plan import CHANGES
 from rotator.engine.context import RunContext
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.keeping import revoke_previous
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.engine.exit_codes import DONE, FAILED, LOCKED, PARTLY_FAILED, find_code_of_report
+from rotator.domain.exit_code import DONE, FAILED, LOCKED, PARTLY_FAILED
+from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 
 

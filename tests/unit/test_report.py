@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rotator.cli.exit_codes import find_code_of_errors, find_code_of_report
+from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 from rotator.errors import ClaimLostError, PlanRefusedError, RotatorError, SignInRequiredError
 from tests.support.records import make_managed_pat

@@ -153,11 +153,11 @@ def verify(cli: CliContext, anchors: bool) -> int:
     must sign in: that is no sign of tampering.
     """
     from rotator.cli.console import clean, note, print_json, progress, say
-    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.audit import render_anchors, render_seals
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
     from rotator.engine.anchoring import AnchorSight, check_gone, fetch_anchors
+    from rotator.engine.exit_codes import find_code_of_errors
     from rotator.engine.gaps import load_accepted
     from rotator.engine.log_checking import check_log
     from rotator.wiring.sealing import make_trust

@@ -86,9 +86,9 @@ def create(
 
 def _show(cli: CliContext, installation: Installation, order: Order) -> int:
     from rotator.cli.console import print_json, progress, say
-    from rotator.cli.exit_codes import DONE
     from rotator.cli.output.inventory import render_draft
     from rotator.documents.report import make_draft_document
+    from rotator.domain.exit_code import DONE
     from rotator.engine.creating import propose
 
     run = installation.make_run(cli.reason)

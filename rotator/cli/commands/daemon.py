@@ -37,9 +37,10 @@ def daemon(cli: CliContext) -> int:
     It stays in the foreground. One daemon works on an SQLite database, any number on PostgreSQL. SIGTERM ends it with 0
     and the first Ctrl-C with 130, once a new value that exists only in memory is in the vault.
     """
-    from rotator.cli.exit_codes import DONE, INTERRUPTED
+    from rotator.cli.exit_codes import INTERRUPTED
     from rotator.cli.stopping import stop_on_signals
     from rotator.daemon.supervisor import Request, Requests
+    from rotator.domain.exit_code import DONE
     from rotator.wiring.daemon import Daemon
     from rotator.wiring.logs import LEVELS, LogOptions, start_logs
     from rotator.wiring.origin import Origin

@@ -33,7 +33,7 @@ def test(cli: CliContext, name: str | None) -> int:
     """
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.hook import make_hooks_test_document
-    from rotator.engine.exit_codes import DONE, FAILED, PARTLY_FAILED
+    from rotator.domain.exit_code import DONE, FAILED, PARTLY_FAILED
     from rotator.wiring.hooks import try_hooks
 
     with open_installation(cli) as installation, stop_on_signals(installation.stop):

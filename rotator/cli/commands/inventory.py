@@ -298,9 +298,10 @@ def _change(
 ) -> int:
     """Change each record that is meant; the others go on when one cannot be changed."""
     from rotator.cli.console import clean, echo, print_json, say
-    from rotator.cli.exit_codes import FAILED, find_code_of_errors
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_change_document
+    from rotator.domain.exit_code import FAILED
+    from rotator.engine.exit_codes import find_code_of_errors
 
     changed: list[ManagedPat] = []
     errors: list[RotatorError] = []
@@ -345,11 +346,11 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     them again.
     """
     from rotator.cli.console import echo, print_json, progress, say
-    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
     from rotator.engine import rebuilding
+    from rotator.engine.exit_codes import find_code_of_errors
 
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)

@@ -28,7 +28,7 @@ def test(cli: CliContext, name: str | None) -> int:
     Exit codes: 0 every receiver took it, 1 none did, 3 some did.
     """
     from rotator.documents.notification import make_notify_test_document
-    from rotator.engine.exit_codes import DONE, FAILED, PARTLY_FAILED
+    from rotator.domain.exit_code import DONE, FAILED, PARTLY_FAILED
     from rotator.wiring.notifying import try_receivers
 
     with open_installation(cli) as installation:

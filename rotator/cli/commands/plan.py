@@ -32,10 +32,11 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     A PAT whose account a person must sign in first is shown as blocked.
     """
     from rotator.cli.console import note, note_warnings, print_json, say
-    from rotator.cli.exit_codes import CHANGES_PENDING, DONE
+    from rotator.cli.exit_codes import CHANGES_PENDING
     from rotator.cli.output.plan import NONE_CHOSEN, describe_action, print_plan
     from rotator.cli.session import open_installation
     from rotator.documents.plan import make_plan_document
+    from rotator.domain.exit_code import DONE
     from rotator.wiring.sign_ins import make_plan_for_people
 
     with open_installation(cli) as installation:

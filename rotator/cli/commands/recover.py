@@ -91,9 +91,9 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str) 
 
 def _show(cli: CliContext, run: RunContext) -> int:
     from rotator.cli.console import echo, print_json, progress, say
-    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.recovery import render_down, render_recovery_plan
     from rotator.documents.recovery import make_recovery_plan_document
+    from rotator.engine.exit_codes import find_code_of_errors
     from rotator.engine.recovery import plan_recovery
 
     with progress(cli, "looking at every PAT"):

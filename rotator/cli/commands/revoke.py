@@ -33,10 +33,10 @@ def revoke(cli: CliContext, name: str, previous: bool, without_hook: bool, yes: 
     --reason, which the audit log keeps.
     """
     from rotator.cli.console import print_json, say
-    from rotator.cli.exit_codes import FAILED
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import Which, make_revocation_document
+    from rotator.domain.exit_code import FAILED
     from rotator.engine.claiming import check_managed
     from rotator.engine.keeping import check_overlapping, revoke_current, revoke_previous
     from rotator.engine.revoking import is_confirmed

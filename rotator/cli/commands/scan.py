@@ -37,10 +37,10 @@ def scan(cli: CliContext) -> int:
     perhaps.
     """
     from rotator.cli.console import print_json, progress
-    from rotator.cli.exit_codes import find_code_of_errors
     from rotator.cli.output.scan import describe_entry
     from rotator.cli.session import open_installation
     from rotator.documents.scan import make_scan_document
+    from rotator.engine.exit_codes import find_code_of_errors
     from rotator.engine.scanning import scan as look
 
     with open_installation(cli) as installation:

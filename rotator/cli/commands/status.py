@@ -75,8 +75,7 @@ def status(
     person must sign in, what waits for that, and which account, organization or vault cannot be used.
     """
     from rotator.cli.console import print_json, say
-    from rotator.cli.exit_codes import find_code_of_alarm
-    from rotator.cli.output.alarm import render_findings
+    from rotator.cli.output.alarm import find_code_of_alarm, render_findings
     from rotator.cli.output.status import (
         render_down,
         render_forecasts,

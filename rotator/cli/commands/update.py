@@ -71,9 +71,9 @@ def update(
 
 def _show(cli: CliContext, installation: Installation, change: Change, otherwise: str) -> int:
     from rotator.cli.console import clean, print_json, progress, say
-    from rotator.cli.exit_codes import DONE
     from rotator.cli.output.plan import render_action
     from rotator.documents.report import make_preview_document
+    from rotator.domain.exit_code import DONE
     from rotator.engine.updating import preview
 
     run = installation.make_run(cli.reason)

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.exit_codes import NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
+from rotator.cli.exit_codes import ATTENTION, NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
 from rotator.cli.output.words import say_in, say_pats
+from rotator.domain.exit_code import DONE
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
-from rotator.engine.alarm import Cause, Finding, Tolerance
+from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import PatState, PatStatus
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, RotatorError, SignInRequiredError
 
 _MOST_NAMES = 5
 _WORDS = {
@@ -26,6 +27,11 @@ _WORDS = {
     Cause.FOR_PERSON: "needs a person",
     Cause.STALE: "no recent run succeeded",
 }
+
+
+def find_code_of_alarm(alarm: Alarm) -> int:
+    """Find the code of a check."""
+    return {Alarm.NONE: DONE, Alarm.SIGN_IN: SignInRequiredError.exit_code, Alarm.ATTENTION: ATTENTION}[alarm]
 
 
 def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
