@@ -30,6 +30,9 @@ from rotator.engine.revoking import record_ending
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
 
+_LOOKS = 3
+"""At all lists, before everything that they show is adopted."""
+
 
 @dataclass(frozen=True)
 class AdoptionPlan:
@@ -65,7 +68,7 @@ def propose(
     """
     chosen_for = Choices(choice or Choice(), choices or {})
     view = ServerView(run)
-    listings, errors = _fetch_listings(run, view, twice=everything)
+    listings, errors = _fetch_listings(run, view, _LOOKS if everything else 1)
     listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}
     with run.services.database.read() as reading:
         keepers = load_keepers(reading, listed, run.services.clock.now())
@@ -90,16 +93,15 @@ def propose(
     return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed)
 
 
-def _fetch_listings(run: RunContext, view: ServerView, *, twice: bool) -> tuple[list[Listing], list[RotatorError]]:
-    """Ask for all lists; `twice`, because one may hide a namesake, and nothing says which of two consumers use."""
+def _fetch_listings(run: RunContext, view: ServerView, looks: int) -> tuple[list[Listing], list[RotatorError]]:
+    """Ask for each list so many times: one may hide a namesake, and nothing says which of two consumers use."""
     listings: list[Listing] = []
     errors: list[RotatorError] = []
     for account in run.services.accounts:
         for organization in account.organizations:
             try:
                 listings.append(view.fetch_listing(account.name, organization))
-                if twice:
-                    listings.append(view.fetch_again(account.name, organization))
+                listings.extend(view.fetch_again(account.name, organization) for _ in range(looks - 1))
             except RotatorError as error:
                 errors.append(error)
     return listings, errors

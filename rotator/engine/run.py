@@ -124,12 +124,10 @@ class Run:
 
     def _work_by_witnesses(self, verdict: ClockVerdict, names: Sequence[str] | None) -> None:
         """Rotate what cannot wait, of these names or all, by a clock that the witnesses put right."""
-        reckoned = reckon(self.run, verdict)
-        if reckoned is None:
-            return
-        other = Run(reckoned)
-        other.report = self.report
-        other.work_on(_list_urgent(reckoned, names), Reconciliation())
+        for reckoned in reckon(self.run, verdict):
+            other = Run(reckoned)
+            other.report = self.report
+            other.work_on(_list_urgent(reckoned, names), Reconciliation())
 
     def reconcile_timeline(self) -> None:
         """After a failover of the database, see which records are older than their secrets, and report those."""

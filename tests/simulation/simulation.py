@@ -291,7 +291,7 @@ def _is_at_rest(world: World) -> bool:
         return False
     return all(
         pat.blocked
-        or (pat.name in world.adopted and pat.name not in pending)
+        or (pat.name in world.adopted and pat.name not in pending and pat.retry_at is None)
         or pat.name in world.spoiled
         or pat.state is ManagedPatState.PAUSED
         or (pat.name not in pending and pat.last_failure is None and pat.valid_to - now > REST)

@@ -59,14 +59,14 @@ def test_proposal_shows_handle_vault_and_secret_when_named_by_id_or_display_name
     assert (plan.refusals, plan.errors) == ((), ())
 
 
-@pytest.mark.parametrize("hiding", [0, 1])
-def test_none_of_two_namesakes_is_proposed_when_one_of_two_listings_hides_one(hiding: int) -> None:
+@pytest.mark.parametrize("hiding", [{0, 1}, {0, 2}, {1, 2}])
+def test_none_of_two_namesakes_is_proposed_when_two_of_three_listings_hide_one(hiding: set[int]) -> None:
     world = make_world()
     first, second = add_untracked(world, "hook", "hook")
-    listings = iter(range(2))
+    listings = iter(range(3))
 
     def hide(listed: tuple[Pat, ...]) -> PatList:
-        is_hidden = next(listings, None) == hiding
+        is_hidden = next(listings, None) in hiding
         return PatList([pat for pat in listed if not is_hidden or pat.authorization_id != first])
 
     world.pats.change_listed = hide
