@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, VAULT_SCOPES
 from rotator.adapters.entra.credential import AccountCredential
+from rotator.adapters.entra.file_lock import FileLock
 from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.http import HttpOptions
@@ -445,6 +446,27 @@ def test_refused_sign_in_is_not_asked_for_more_until_a_refresh_succeeds_or_someb
         stage.configure_user(revoked=False)
         heal()
         stage.sign_in.fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE)
+
+
+def test_refused_sign_in_is_asked_for_once_when_several_threads_wait_for_each_other(stage: Stage) -> None:
+    """As the jobs of a daemon: whoever waited for the lock learns that its holder was refused."""
+    stage.login()
+    stage.configure_user(revoked=True)
+    stage.world.record.clear()
+    with ThreadPoolExecutor(4) as pool:
+        with stage.sign_in._locks[ACCOUNT]:
+            asked = [pool.submit(stage.sign_in.refresh, ACCOUNT, renews=True) for _ in range(4)]
+            while count_waiting() < len(asked):
+                pass
+        refused = [call.exception() for call in asked]
+    assert [error.code for error in refused if isinstance(error, SignInRequiredError)] == ["sign_in_revoked"] * 4
+    assert len(stage.token_calls()) == 1
+
+
+def count_waiting() -> int:
+    """How many other threads are at the door of the lock."""
+    frames = [frame for number, frame in sys._current_frames().items() if number != threading.get_ident()]
+    return sum(frame.f_code is FileLock.__enter__.__code__ for frame in frames)
 
 
 OUTAGES = [

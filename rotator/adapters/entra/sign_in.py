@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,6 +42,14 @@ _LONGEST_POLL_PAUSE = 60
 _WAITING = ("authorization_pending", "slow_down")
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """What the last refresh of an account was refused with, and the generation of the sign-in that was refused."""
+
+    generation: str
+    error: SignInRequiredError
+
+
 class EntraSignIn:
     """The port SignIn, and BearerSource, on MSAL and one encrypted cache. Safe for threads and processes.
 
@@ -66,8 +75,7 @@ class EntraSignIn:
         self._clock = clock
         self._stop = stop
         self._renewed_at: dict[tuple[str, str], datetime] = {}
-        self._refusals: dict[str, tuple[str, SignInRequiredError]] = {}
-        """What the last refresh of an account was refused with, and the sign-in that was refused."""
+        self._refusals: dict[str, _Refusal] = {}
         # Whoever waits for a refresh waits for its two requests, not for ever.
         patience = 2 * http.total_timeout + timedelta(seconds=10)
         self._locks = {
@@ -83,11 +91,7 @@ class EntraSignIn:
             is_wanted = least is USABLE or not renews
             return self._load_bearer(known, AZURE_DEVOPS_SCOPE, least) if is_wanted else None
 
-        try:
-            self._fetch(known, AZURE_DEVOPS_SCOPE, None, load)
-        except SignInRequiredError as error:
-            self._refusals[account] = self.status(account).generation, error
-            raise
+        self._fetch(known, AZURE_DEVOPS_SCOPE, None, load, remembers=True)
         self._refusals.pop(account, None)
         return self.status(account)
 
@@ -107,10 +111,16 @@ class EntraSignIn:
         def load(least: timedelta) -> Bearer | None:
             return None if claims else self._load_bearer(known, scope, least, spent)
 
-        generation, error = self._refusals.get(account, (None, None))
-        if error is not None and generation == self.status(account).generation and load(FRESH) is None:
-            raise SignInRequiredError(error.message, account=account, code=error.code, fix=error.fix)
+        if account in self._refusals and load(FRESH) is None:
+            self._check_not_refused(account, None)
         return self._fetch(known, scope, claims, load)
+
+    def _check_not_refused(self, account: str, known: _Refusal | None) -> None:
+        """Raise the last refusal again, while the cache holds the sign-in that was refused, unless it is that one."""
+        refusal = self._refusals.get(account)
+        if refusal is not None and refusal is not known and refusal.generation == self.status(account).generation:
+            error = refusal.error
+            raise SignInRequiredError(error.message, account=account, code=error.code, fix=error.fix)
 
     def _may_renew(self, account: str, scope: str) -> bool:
         """Whether a refused token may be replaced now; that is then noted."""
@@ -121,16 +131,36 @@ class EntraSignIn:
         return True
 
     def _fetch(
-        self, known: EntraAccount, scope: str, claims: str | None, load: Callable[[timedelta], Bearer | None]
+        self,
+        known: EntraAccount,
+        scope: str,
+        claims: str | None,
+        load: Callable[[timedelta], Bearer | None],
+        *,
+        remembers: bool = False,
     ) -> Bearer:
-        """Return what `load` finds in the cache with so much time left, else what Entra gives."""
+        """Return what `load` finds in the cache with so much time left, else what Entra gives.
+
+        With `remembers` a refusal counts for the calls that follow.
+        """
         cached = load(FRESH)
         if cached is not None:
             return cached
+        name = known.account.name
+        before = self._refusals.get(name)
         try:
-            with self._locks[known.account.name]:
-                # Whoever held the lock before us may have done it.
-                return load(FRESH) or self._refresh(known, scope, claims)
+            with self._locks[name]:
+                # Whoever held the lock before us may have done it, or may have been refused.
+                cached = load(FRESH)
+                if cached is not None:
+                    return cached
+                self._check_not_refused(name, before)
+                try:
+                    return self._refresh(known, scope, claims)
+                except SignInRequiredError as error:
+                    if remembers:
+                        self._refusals[name] = _Refusal(self.status(name).generation, error)
+                    raise
         except TransientError:
             cached = load(USABLE)
             if cached is None:
