@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -122,13 +123,18 @@ def test_warnings_of_the_policy_are_shown_by_config_check_and_plan(
     assert line in document["warnings"][0]
 
 
+def write_settings(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Write those of a sandbox, and return where they are and what they say."""
+    with Sandbox(folder / "sandbox") as sandbox:
+        path = sandbox.addresses.config_path
+    return path, yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def test_config_check_looks_at_the_files_and_folders_that_the_settings_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All of them at once, each with its setting. Nothing is made: neither a database nor a lock."""
-    with Sandbox(tmp_path / "sandbox") as sandbox:
-        path = sandbox.addresses.config_path
-    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path, whole = write_settings(tmp_path)
     config = ["--config", str(path), "config", "check"]
     assert main(config) == 0
     before = sorted(path.parent.rglob("*"))
@@ -155,9 +161,7 @@ def test_config_check_says_all_of_it_at_once_when_values_files_and_policy_are_wr
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong value hides no missing file, and neither hides what is wrong with the policy."""
-    with Sandbox(tmp_path / "sandbox") as sandbox:
-        path = sandbox.addresses.config_path
-    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path, whole = write_settings(tmp_path)
     bad_account = {**copy.deepcopy(whole["accounts"][0]), "name": "other", "client_id": "none"}
     wrong = {
         "accounts": [bad_account, {**whole["accounts"][0], "client_secret": {"file": "no.secret"}}],

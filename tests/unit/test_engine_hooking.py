@@ -144,16 +144,22 @@ def test_new_hook_is_not_called_about_the_past(caller: Caller) -> None:
     assert new.heard == [("rotation_completed", "later")]
 
 
-def test_hook_is_called_for_the_rules_that_name_it() -> None:
-    """One that no rule names is called about everything, accounts too."""
-    events = ("rotation_completed", "sign_in_lapsed")
-    named, free = ScriptedHook("named", events), ScriptedHook("free", events)
+def make_caller_with_rule(named: ScriptedHook, free: ScriptedHook) -> Caller:
+    """A caller beside whose record there is another one, and the rule of that names the first hook."""
     caller = Caller(named, free)
     world = caller.world
     world.add_managed("other")
     rules = replace(RULE, name="one", match=Match(display_name="other"), hooks=("named",)), RULE
     world.policy = replace(make_policy(*rules), hooks=world.policy.hooks)
     caller.call()
+    return caller
+
+
+def test_hook_is_called_for_the_rules_that_name_it() -> None:
+    """One that no rule names is called about everything, accounts too."""
+    events = ("rotation_completed", "sign_in_lapsed")
+    named, free = ScriptedHook("named", events), ScriptedHook("free", events)
+    caller = make_caller_with_rule(named, free)
     for name in (NAME, "other", "forgotten"):
         caller.happen(name)
     caller.happen(ACCOUNT, SignInLapsed(code="sign_in_expired"))
@@ -167,12 +173,8 @@ def test_hook_is_told_nothing_of_a_later_record_of_that_name() -> None:
     """Neither of one that got the name of a record that was forgotten, nor of one that was renamed to it."""
     named = ScriptedHook("named", ("rotation_completed", "pat_renamed"))
     free = ScriptedHook("free", ("rotation_completed", "pat_renamed"))
-    caller = Caller(named, free)
+    caller = make_caller_with_rule(named, free)
     world = caller.world
-    world.add_managed("other")
-    rules = replace(RULE, name="one", match=Match(display_name="other"), hooks=("named",)), RULE
-    world.policy = replace(make_policy(*rules), hooks=world.policy.hooks)
-    caller.call()
     caller.happen(NAME)
     forget(world.make_run(), NAME)
     rename(world.make_run(), "other", NAME)
