@@ -13,7 +13,7 @@ from tests.support.ticking import Holding, measure_ticks
 TICKS, TIMES = 180, 6
 MOST_SOCKETS = 4
 """One for each of the two PATs to each of two services: whether both are worked on at once is up to the threads."""
-MOST_OBJECTS, MOST_MEMORY = 1500, 4 * 1024
+MOST_OBJECTS, MOST_MEMORY = 1500, 2 * 1024
 """How much more there may be at the end than after the first third; `make bench` shows it for 10,000 ticks."""
 
 

@@ -7,6 +7,7 @@ a minute at most: heartbeat, work and deliveries, and by turns a look everywhere
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -50,9 +51,14 @@ class Holding:
 
 
 def measure_ticks(settings: Path, ticks: int, times: int) -> list[Holding]:
-    """Do so many ticks in a process of its own, and return what it held at each measurement."""
+    """Do so many ticks in a process of its own, and return what it held at each measurement.
+
+    It has one memory pool: which of several its threads take, and so how much lies idle in each, differs by run.
+    """
     command = [sys.executable, "-m", "tests.support.ticking", str(settings), str(ticks), str(times)]
-    done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=_ROOT, env={**os.environ, "MALLOC_ARENA_MAX": "1"}, stdout=subprocess.PIPE, text=True, check=True
+    )
     return [Holding(**found) for found in json.loads(done.stdout)]
 
 
@@ -86,8 +92,9 @@ class Ticking:
 
 
 def measure(ticks: int) -> Holding:
-    """Measure this process."""
+    """Measure this process, once the C library gave back the memory that it keeps for later."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     kinds = Counter(_find_kind(entry) for entry in list(Path("/proc/self/fd").iterdir()))
     memory = pages * os.sysconf("SC_PAGE_SIZE") // 1024
