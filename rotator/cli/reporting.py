@@ -13,7 +13,7 @@ from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind
-from rotator.engine.context import RunContext
+from rotator.engine.context import RunContext, RunMode
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
 from rotator.engine.sealing import sealed
@@ -29,7 +29,7 @@ def print_report(
     act: Callable[[RunContext], RunReport],
     *,
     what: str,
-    by_hand: bool = False,
+    mode: RunMode = RunMode.DUE,
     otherwise: str = "Nothing to do.",
     looks: bool = False,
 ) -> int:
@@ -43,13 +43,13 @@ def print_report(
         print_json(make_report_document(report, blocked))
     else:
         done = list(render_done(report, run.services.clock.now()))
-        is_idle = not (by_hand or report.outcomes or report.is_stopped or cli.quiet)
+        is_idle = mode is RunMode.DUE and not (report.outcomes or report.is_stopped or cli.quiet)
         standing = list(render_standing(make_plan(run))) if is_idle else []
         print_lines(cli, report, done, otherwise="Nothing was done." if standing else otherwise)
         for line in standing:
             say(cli, line)
     note_stop(cli, report)
-    return signals.choose_exit_code(report, by_hand=by_hand)
+    return signals.choose_exit_code(report, mode)
 
 
 def print_lines(cli: CliContext, report: RunReport, done: list[str], *, otherwise: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from rotator.cli.exit_codes import INTERRUPTED
+from rotator.engine.context import RunMode
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.errors import StoppedError
 
@@ -58,16 +59,16 @@ class StopSignals:
         """Release whoever waits."""
         self._arrived.put(None)
 
-    def choose_exit_code(self, report: RunReport, *, by_hand: bool) -> int:
+    def choose_exit_code(self, report: RunReport, mode: RunMode) -> int:
         """Return 130 when a person interrupted the run. After another signal, what was done counts.
 
         Work requested by hand that was not done is not a success: then the code is the signal's.
         """
         if self.first == signal.SIGINT:
             return INTERRUPTED
-        if self.first is not None and by_hand and report.is_stopped:
+        if self.first is not None and mode is not RunMode.DUE and report.is_stopped:
             return 128 + self.first
-        return find_code_of_report(report, by_hand=by_hand)
+        return find_code_of_report(report, mode)
 
     def _leave_terminal(self) -> None:
         """Send output nowhere once the terminal is gone: every write to it fails, and that must not fail the run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rotator.domain.exit_code import DONE, FAILED, LOCKED, PARTLY_FAILED
+from rotator.engine.context import RunMode
 from rotator.engine.report import DONE_KINDS, OutcomeKind, OutcomeReason, RunReport
 from rotator.errors import RotatorError, SignInRequiredError
 
@@ -28,18 +29,18 @@ def find_code_of_errors(errors: Iterable[RotatorError], *, done: bool, refused: 
     return find_exit_code(done=done, failed=bool(met) or refused, needs_sign_in=needs_sign_in)
 
 
-def find_code_of_report(report: RunReport, *, by_hand: bool = False) -> int:
+def find_code_of_report(report: RunReport, mode: RunMode = RunMode.DUE) -> int:
     """Find the code of a run. What it only looked at, gave up, postponed or waits for counts neither way.
 
-    The run itself was done when it is a hook that failed. `by_hand`: each PAT was asked for by a person, so one that
-    another run works on was not done.
+    The run itself was done when it is a hook that failed. What a person asked for and another run works on was not
+    done; a run for whatever is due leaves it to the other one.
     """
     failures = report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
     is_hook = any(outcome.reason is OutcomeReason.HOOK_FAILED for outcome in failures)
     done, held = bool(report.of_kind(*DONE_KINDS)) or is_hook, bool(report.of_kind(OutcomeKind.HELD))
     return find_exit_code(
         done=done,
-        failed=bool(failures) or (by_hand and done and held),
+        failed=bool(failures) or (mode is not RunMode.DUE and done and held),
         needs_sign_in=any(outcome.needs_sign_in for outcome in failures),
         held=held,
     )

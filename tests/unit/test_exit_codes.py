@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rotator.domain.exit_code import DONE, FAILED, LOCKED, PARTLY_FAILED
+from rotator.engine.context import RunMode
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.report import OutcomeKind, PatOutcome, RunReport
 
@@ -26,4 +27,5 @@ def test_pat_that_another_run_works_on_was_not_done_when_a_person_asked_for_it(
     report = RunReport("run-1")
     for number, kind in enumerate(kinds):
         report.add(PatOutcome(kind, f"pat-{number}", "build-bot", "contoso"))
-    assert (find_code_of_report(report), find_code_of_report(report, by_hand=True)) == (code, code_by_hand)
+    codes = [find_code_of_report(report, mode) for mode in (RunMode.DUE, RunMode.BY_HAND, RunMode.RECOVER)]
+    assert codes == [code, code_by_hand, code_by_hand]

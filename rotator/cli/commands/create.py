@@ -66,6 +66,7 @@ def create(
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
     from rotator.cli.wanted import read_lifetime, read_scopes, read_vault
+    from rotator.engine.context import RunMode
     from rotator.engine.creating import create as apply
     from rotator.engine.creating import make_order
 
@@ -81,7 +82,7 @@ def create(
     with open_installation(cli) as installation:
         if dry_run:
             return _show(cli, installation, order)
-        return print_report(cli, installation, lambda run: apply(run, order), what="creating", by_hand=True)
+        return print_report(cli, installation, lambda run: apply(run, order), what="creating", mode=RunMode.BY_HAND)
 
 
 def _show(cli: CliContext, installation: Installation, order: Order) -> int:

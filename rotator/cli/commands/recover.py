@@ -53,6 +53,7 @@ def _recover(cli: CliContext, installation: Installation) -> int:
     from rotator.cli.reporting import note_stop, print_lines
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.report import make_recover_document
+    from rotator.engine.context import RunMode
     from rotator.engine.recovery import recover_all
 
     run = installation.make_run(cli.reason)
@@ -65,7 +66,7 @@ def _recover(cli: CliContext, installation: Installation) -> int:
         lines = [*render_done(report, run.services.clock.now()), *map(render_left_behind, recovery.left_behind)]
         print_lines(cli, report, lines, otherwise=NOTHING)
     note_stop(cli, report)
-    return signals.choose_exit_code(report, by_hand=True)
+    return signals.choose_exit_code(report, RunMode.RECOVER)
 
 
 def _revoke(cli: CliContext, installation: Installation, authorization_id: str) -> int:

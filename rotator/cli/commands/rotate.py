@@ -23,10 +23,11 @@ def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
     """Rotate these PATs now, due or not, paused or not. The policy's guardrails still apply. A NAME may be a glob."""
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
+    from rotator.engine.context import RunMode
     from rotator.engine.run import rotate_by_hand
 
     with open_installation(cli) as installation:
         wanted = list(expand(names, installation.database))
         return print_report(
-            cli, installation, lambda given: rotate_by_hand(given, wanted), what="rotating", by_hand=True
+            cli, installation, lambda given: rotate_by_hand(given, wanted), what="rotating", mode=RunMode.BY_HAND
         )

@@ -51,6 +51,7 @@ def update(
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
     from rotator.cli.wanted import read_lifetime, read_scopes
+    from rotator.engine.context import RunMode
     from rotator.engine.updating import make_change
     from rotator.engine.updating import update as apply
 
@@ -65,7 +66,12 @@ def update(
         if dry_run:
             return _show(cli, installation, change, otherwise)
         return print_report(
-            cli, installation, lambda run: apply(run, change), what="updating", by_hand=True, otherwise=otherwise
+            cli,
+            installation,
+            lambda run: apply(run, change),
+            what="updating",
+            mode=RunMode.BY_HAND,
+            otherwise=otherwise,
         )
 
 
