@@ -78,18 +78,6 @@ class Tolerance:
     per_hour: int = 50
 
 
-def find_alarm(
-    rows: Iterable[PatStatus],
-    pending: Iterable[PendingRevocation],
-    conditions: Iterable[Condition],
-    runs: RunTimes,
-    now: datetime,
-    max_age: timedelta,
-) -> Alarm:
-    """Return what is wrong, by what `rows` and `pending` show and by the conditions that last."""
-    return judge(find_findings(tuple(rows), pending, tuple(conditions), runs, now, Tolerance(max_age)))
-
-
 def judge(findings: Iterable[Finding]) -> Alarm:
     """Return how bad it is."""
     causes = {finding.cause for finding in findings}

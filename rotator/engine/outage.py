@@ -48,7 +48,7 @@ def note_outage(run: RunContext, notifiers: Iterable[Notifier], memory: Delivery
     if memory.down_since is None:
         memory.down_since = run.services.clock.now()
         run.progress(DatabaseLost(code=error.code, message=error.message), DATABASE)
-    memory.failure = Failure(error.code, error.message, error.fix)
+    memory.failure = Failure.of(error)
     condition = Condition(ConditionKind.DATABASE_DOWN, DATABASE, memory.down_since, code=error.code)
     _tell(run, notifiers, memory, (condition,))
 

@@ -18,7 +18,7 @@ from rotator.cli.output.status import (
 from rotator.domain.next_step import NextAction
 from rotator.domain.policy import RuleAction
 from rotator.domain.sign_in import SignInMemory
-from rotator.engine.alarm import Alarm, find_alarm
+from rotator.engine.alarm import Alarm, Tolerance, find_findings, judge
 from rotator.engine.auditing import Author
 from rotator.engine.jobs import find_next_moment, refresh_sign_ins
 from rotator.engine.noticing import Seen, notice
@@ -222,7 +222,9 @@ def test_status_says_once_what_waits_for_a_sign_in() -> None:
     )
     assert (list(render_needed(needed)), list(render_status_notes(rows))) == (["    fix: Run it."], [])
     assert find_next_moment(world.make_run()) is not None  # that of the other account
-    assert find_alarm(rows, [], conditions, runs, now, timedelta(hours=3)) is Alarm.ATTENTION  # no run ever began
+    assert (
+        judge(find_findings(rows, [], conditions, runs, now, Tolerance(timedelta(hours=3)))) is Alarm.ATTENTION
+    )  # no run ever began
     world.advance(days=10)
     expired = {row.name: row.state for row in world.show_status()}
     assert expired == {NAME: PatState.EXPIRED, "later": PatState.BLOCKED, "other": PatState.OK}

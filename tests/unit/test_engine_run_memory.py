@@ -11,7 +11,7 @@ from rotator.cli.output.status import render_down, render_others, render_status_
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
 from rotator.domain.words import say_moment
-from rotator.engine.alarm import Alarm, find_alarm, find_max_age
+from rotator.engine.alarm import Alarm, Tolerance, find_findings, find_max_age, judge
 from rotator.engine.context import RunContext
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
@@ -179,7 +179,8 @@ def test_check_is_red_when_something_waits_for_a_person_or_no_run_succeeded_late
     runs: RunTimes, kinds: list[ConditionKind], expected: Alarm
 ) -> None:
     """A sign-in that is needed explains that none succeeded, not that none began."""
-    assert find_alarm([], [], [Condition(kind, "x", NOW) for kind in kinds], runs, NOW, 3 * HOUR) is expected
+    conditions = [Condition(kind, "x", NOW) for kind in kinds]
+    assert judge(find_findings([], [], conditions, runs, NOW, Tolerance(3 * HOUR))) is expected
 
 
 @pytest.mark.parametrize(
