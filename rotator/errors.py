@@ -66,14 +66,18 @@ class RotatorError(Exception):
 
 
 class ConfigError(RotatorError):
-    """Settings or policy cannot be used. `problems` holds every problem found, one rendered text each."""
+    """Settings or policy cannot be used. `problems` holds every problem found, one rendered text each.
+
+    Where all are of one `setting`, each text begins with it, and `reasons` are the texts without it.
+    """
 
     code = "config_invalid"
     exit_code = 2
 
-    def __init__(self, problems: list[str], *, code: str | None = None, fix: str = "") -> None:
-        super().__init__("\n".join(problems), code=code, fix=fix)
-        self.problems = problems
+    def __init__(self, problems: list[str], *, setting: str = "", code: str | None = None, fix: str = "") -> None:
+        self.setting, self.reasons = setting, problems
+        self.problems = [f"{setting}: {problem}" for problem in problems] if setting else problems
+        super().__init__("\n".join(self.problems), code=code, fix=fix)
 
 
 class UsageError(RotatorError):

@@ -104,7 +104,8 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
     except OSError as error:  # ssl.SSLError is one
         reason = "holds no CA certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(
-            [f"http.ca_bundle: {ca_bundle}: {reason}"],
+            [f"{ca_bundle}: {reason}"],
+            setting="http.ca_bundle",
             fix="Point http.ca_bundle at a PEM file of CA certificates, or remove it to use the public CAs.",
         ) from error
     return context

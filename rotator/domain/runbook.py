@@ -129,7 +129,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "`max_lifetime` in the policy accordingly.",
     ),
     ConditionKind.CLOCK_WRONG: Advice(
-        one="the clock {subject} is wrong",
+        one="the clock of {subject} is wrong",
         many="{count} clocks are wrong",
         meaning="A clock differs from the others by more than a minute. If it is this host's, nothing is minted or "
         "revoked, because a wrong clock could end an overlap too early.",
@@ -275,11 +275,6 @@ EVENTS: Mapping[type[Event], Advice] = {
     ),
 }
 """By event, for those that begin no condition although a person must act."""
-
-
-def find_advice(event: type[Event]) -> Advice | None:
-    """Return what to tell about an event, if the runbook has something."""
-    return EVENTS.get(event)
 
 
 def make_anchor(name: str) -> str:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-def say_duration(span: timedelta) -> str:
-    """Return at most two units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
+def say_duration(span: timedelta, units: int = 2) -> str:
+    """Return at most so many units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
     seconds = round(span.total_seconds())
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
     parts = []
@@ -18,7 +18,7 @@ def say_duration(span: timedelta) -> str:
         count, seconds = divmod(seconds, size)
         if count:
             parts.append(f"{count}{unit}")
-        if len(parts) == 2 or (parts and not count):
+        if len(parts) == units or (parts and not count):
             break
     return sign + (" ".join(parts) or "0s")
 

@@ -42,16 +42,34 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class GoneAnchor:
+    """A version of an anchor that the log says was made, and that its vault does not have."""
+
+    vault: str
+    secret_name: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """Where it was, in one line."""
+        return f"{self.vault} {self.secret_name} {self.version}"
+
+    @property
+    def key(self) -> str:
+        """How an accepted gap names it."""
+        return self.version
+
+
+@dataclass(frozen=True)
 class AnchorSight:
     """The anchors that could be read, and for the name of each other ManagedPat or vault why its anchors could not.
 
-    `gone` are versions of anchors that the log says were made, and that their vault does not have. `others` are the
-    installations whose anchors the vaults hold beside ours.
+    `others` are the installations whose anchors the vaults hold beside ours.
     """
 
     anchors: tuple[Anchor, ...]
     unread: Mapping[str, RotatorError]
-    gone: tuple[str, ...] = ()
+    gone: tuple[GoneAnchor, ...] = ()
     others: tuple[str, ...] = ()
 
 
@@ -61,7 +79,7 @@ class _Search:
 
     anchors: list[Anchor] = field(default_factory=list)
     unread: dict[str, RotatorError] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
+    gone: list[GoneAnchor] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
 
 
@@ -151,7 +169,7 @@ def _fetch_own(
         versions = secrets.fetch_versions(place)
         search.anchors += filter(None, (_make_anchor(run, place, version) for version in versions))
         gone = made.get((place.vault, place.name), set()) - {version.version for version in versions}
-        search.gone += [f"{place.vault} {place.name} {version}" for version in sorted(gone)]
+        search.gone += [GoneAnchor(place.vault, place.name, version) for version in sorted(gone)]
 
 
 def _make_anchor(run: RunContext, place: SecretLocation, version: SecretVersion) -> Anchor | None:
@@ -202,20 +220,20 @@ def find_missing(events: Iterable[AuditEvent], sight: AnchorSight) -> list[str]:
     left = {anchor.key: anchor for anchor in sight.anchors if anchor.fault is None}
     for event in events:
         left.pop(f"{event.sequence}:{event.hash[:16]}", None)
-    return [*sorted(left, key=lambda key: left[key].sequence), *(gone.split()[-1] for gone in sight.gone)]
+    return [*sorted(left, key=lambda key: left[key].sequence), *(gone.key for gone in sight.gone)]
 
 
 def check_gone(sight: AnchorSight, accepted: Collection[str]) -> None:
     """AuditChainError for the first anchor that its vault no longer has, but for those of an accepted gap."""
     for gone in sight.gone:
-        if gone.split()[-1] not in accepted:
+        if gone.key not in accepted:
             raise AuditChainError(
-                f"the anchor {gone} is gone from its vault: there are fewer than were made",
+                f"the anchor {gone.name} is gone from its vault: there are fewer than were made",
                 sequence=0,
-                expected=gone,
+                expected=gone.name,
                 found="nothing",
                 fix="Find out who can write to the vault, and recover the secret if it was deleted. " + _FIX,
-                anchor=gone,
+                anchor=gone.name,
             )
 
 

@@ -105,6 +105,14 @@ def explain_sight(sight: Sight) -> str:
             return f"a PAT that signs in as {sight.user}, not as {sight.expected}"
 
 
+def say_ends_with_all(count: int = 1) -> str:
+    """Say why so many PATs, valid for all organizations, stop working on that day and not by their own expiry."""
+    return (
+        f"{'is' if count == 1 else 'are'} valid for all organizations, "
+        f"and no such PAT works from {ALL_ORGANIZATIONS_END:%Y-%m-%d} on"
+    )
+
+
 def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
     longest = say_duration(obstacle.lifetime)
     match obstacle.kind:
@@ -128,8 +136,7 @@ def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
                 f"Set overlap of rule {obstacle.rule} below {longest}.",
             )
         case ObstacleKind.ALL_ORGANIZATIONS:
-            ends = f"{ALL_ORGANIZATIONS_END:%Y-%m-%d}"
-            return f"it is valid for all organizations, and no such PAT works from {ends} on", _SPLIT
+            return f"it {say_ends_with_all()}", _SPLIT
         case ObstacleKind.SEVERAL_ORGANIZATIONS:
             reach = f"it is valid for {obstacle.organizations} organizations"
             return f"{reach}, but the API creates PATs for one only", _SPLIT

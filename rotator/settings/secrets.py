@@ -157,12 +157,12 @@ def resolve(
     """
     secret = _fetch(reference, environ, fetch_from_vault, warn)
     if not secret.reveal().strip():
-        raise _missing(reference, f"{describe(reference)} is empty", "Put the secret there")
+        raise _make_error(reference, f"{describe(reference)} is empty", "Put the secret there")
     try:
         return check_form(secret, reference.form, reference.folder)
     except ValueError as error:
-        message = f"{reference.setting}: the value of {describe(reference)} cannot be used: {error}"
-        raise ConfigError([message], fix=f"Correct it, or change {reference.setting} in the settings.") from None
+        reason, fix = f"the value of {describe(reference)} cannot be used: {error}", "Correct it"
+        raise _make_error(reference, reason, fix) from None
 
 
 _LARGEST = 64 * 1024
@@ -179,7 +179,7 @@ def _fetch(
         return reference.literal
     if reference.source is SecretSource.ENV:
         if name not in environ:
-            raise _missing(reference, f"the environment variable {name} is not set", f"Set {name}")
+            raise _make_error(reference, f"the environment variable {name} is not set", f"Set {name}")
         return SecretValue(environ[name].strip("\r\n"))
     if reference.source is SecretSource.FILE:
         _check_mode(reference, Path(name), warn)
@@ -187,14 +187,16 @@ def _fetch(
     if reference.source is SecretSource.CREDENTIAL:
         folder = environ.get("CREDENTIALS_DIRECTORY")
         if not folder:
-            raise _missing(
+            raise _make_error(
                 reference,
                 f"the systemd credential {name} is not available, because CREDENTIALS_DIRECTORY is not set",
                 f"Run rotator as a systemd unit with LoadCredential={name}:PATH",
             )
         return _read_file(reference, Path(folder) / name, f"Add LoadCredential={name}:PATH to the unit")
     if fetch_from_vault is None:
-        raise _missing(reference, "secrets in Key Vault cannot be used here", "Give it as {env: NAME} or {file: PATH}")
+        raise _make_error(
+            reference, "secrets in Key Vault cannot be used here", "Give it as {env: NAME} or {file: PATH}"
+        )
     return fetch_from_vault(reference.vault, name)
 
 
@@ -211,10 +213,10 @@ def _check_mode(reference: SecretReference, path: Path, warn: Warn) -> None:
         who = "every user of this host" if mode & others else "its group" if mode & group else None
         if who is None:
             continue
-        problem = f"{reference.setting}: {who} can {act} {path}"
+        problem = f"{who} can {act} {path}"
         if mode & others and reference.form in _KEYS:
-            raise ConfigError([problem], fix=fix)
-        warn(problem, fix)
+            raise ConfigError([problem], setting=reference.setting, fix=fix)
+        warn(f"{reference.setting}: {problem}", fix)
 
 
 def _is_secret(literal: SecretValue, form: SecretForm) -> bool:
@@ -228,19 +230,20 @@ def _read_file(reference: SecretReference, path: Path, fix: str) -> SecretValue:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-            raise _missing(reference, f"{path} is no regular file", fix)
+            raise _make_error(reference, f"{path} is no regular file", fix)
         if found.st_size > _LARGEST:
-            raise _missing(reference, f"{path} is too large for a secret: {found.st_size} bytes", fix)
+            raise _make_error(reference, f"{path} is too large for a secret: {found.st_size} bytes", fix)
         return SecretValue(path.read_text(encoding="utf-8").strip("\r\n"))
     except UnicodeDecodeError:
-        raise _missing(reference, f"{path} is not UTF-8 text", "Store the secret as text") from None
+        raise _make_error(reference, f"{path} is not UTF-8 text", "Store the secret as text") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise _missing(reference, f"{path} cannot be read: {reason}", fix) from None
+        raise _make_error(reference, f"{path} cannot be read: {reason}", fix) from None
 
 
-def _missing(reference: SecretReference, what: str, fix: str) -> ConfigError:
-    return ConfigError([f"{reference.setting}: {what}"], fix=f"{fix}, or change {reference.setting} in the settings.")
+def _make_error(reference: SecretReference, what: str, fix: str) -> ConfigError:
+    setting = reference.setting
+    return ConfigError([what], setting=setting, fix=f"{fix}, or change {setting} in the settings.")
 
 
 def describe(reference: SecretReference) -> str:

@@ -64,8 +64,8 @@ def _try(act: Callable[[], object], location: Location | None = None) -> list[Fi
     try:
         act()
     except ConfigError as error:
-        named = [problem.partition(": ") for problem in error.problems]
-        return [(location or tuple(setting.split(".")), f"{said}. {error.fix}") for setting, _, said in named]
+        place = location or tuple(error.setting.split("."))
+        return [(place, f"{reason}. {error.fix}") for reason in error.reasons]
     return []
 
 

@@ -23,7 +23,8 @@ def make_signer(installation: Installation) -> Ed25519Signer | None:
     signer = Ed25519Signer(installation.resolve(audit.signing_key))
     if audit.public_key and signer.public_key not in audit.public_key:
         raise ConfigError(
-            [f"audit.public_key: the public key of audit.signing_key, {signer.public_key}, is missing there"],
+            [f"the public key of audit.signing_key, {signer.public_key}, is missing there"],
+            setting="audit.public_key",
             fix="Add it, in front of the others; or name the private key that belongs to them.",
         )
     return signer

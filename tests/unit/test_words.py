@@ -34,6 +34,7 @@ from rotator.domain.words import say_duration, say_moment
 )
 def test_duration_is_said_in_two_units_at_most(span: timedelta, words: str) -> None:
     assert say_duration(span) == words
+    assert say_duration(span, units=1) == words.split()[0]
 
 
 @settings(deadline=None, derandomize=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
-from rotator.cli.output.words import say_both, say_ends_with_all, say_in
+from rotator.cli.output.words import say_both, say_in
 from rotator.cli.selection import Facts
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
@@ -17,7 +17,7 @@ from rotator.domain.words import say_duration, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
-from rotator.engine.explaining import explain_refusal, explain_sight
+from rotator.engine.explaining import explain_refusal, explain_sight, say_ends_with_all
 from rotator.engine.proposing import Proposal
 
 COLUMNS = (
@@ -72,7 +72,7 @@ def render_record_notes(records: Iterable[ManagedPat]) -> Iterator[str]:
     """Say why PATs expire before their own expiry."""
     early = [clean(pat.name) for pat in records if pat.ends_with_all]
     if early:
-        yield say_ends_with_all(early)
+        yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"
 
 
 def _say_end(pat: ManagedPat, now: datetime) -> str:

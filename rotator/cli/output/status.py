@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
-from rotator.cli.output.words import say_counts, say_ends_with_all, say_expiry, say_in, say_pats
+from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
 from rotator.cli.selection import Facts
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
@@ -15,6 +15,7 @@ from rotator.domain.managed_pat import ALL_ORGANIZATIONS
 from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
+from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
 
@@ -44,12 +45,12 @@ _NEXT = {
     NextAction.REPLACE_BY_HAND: "replace by hand",
     NextAction.SIGN_IN: "sign in",
 }
-_WHOLE = {
-    ConditionKind.SIGN_IN_NEEDED: "{} must sign in again",
-    ConditionKind.CLOCK_WRONG: "the clock of {} is wrong",
-    ConditionKind.TOKEN_CACHE_DAMAGED: "the token cache {} is damaged",
-    ConditionKind.AUDIT_BROKEN: "the audit log was altered",
-}
+_WHOLE = (
+    ConditionKind.SIGN_IN_NEEDED,
+    ConditionKind.CLOCK_WRONG,
+    ConditionKind.TOKEN_CACHE_DAMAGED,
+    ConditionKind.AUDIT_BROKEN,
+)
 """What is wrong with no single PAT, and waits for a person."""
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN, ConditionKind.VAULT_DOWN)
 """What cannot be used, together with every PAT in it."""
@@ -94,7 +95,7 @@ def render_status_head(
         if account is not None:
             said += f"; {_say_needed(found.subject, account, rows, now)}"
         elif found.kind in _WHOLE:
-            said += f"; {_WHOLE[found.kind].format(clean(found.subject))}"
+            said += f"; {CONDITIONS[found.kind].one.format(subject=clean(found.subject))}"
     down = [found for found in conditions if found.kind in _DOWN]
     for found in down[:_MOST_DOWN]:
         cause = f"{found.code}, " if found.code else ""
@@ -219,7 +220,7 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")
     if early:
-        yield say_ends_with_all(early)
+        yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:

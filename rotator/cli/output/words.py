@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.domain.words import say_duration, say_moment
 
 _SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
@@ -31,13 +30,13 @@ def say_in(moment: datetime, now: datetime) -> str:
 
 def say_left(moment: datetime, now: datetime) -> str:
     """`5d left`, or `expired 2d ago`: only the larger unit, which is enough in a list."""
-    span = say_duration(abs(moment - now)).split()[0]
+    span = say_duration(abs(moment - now), units=1)
     return f"{span} left" if moment > now else f"expired {span} ago"
 
 
 def say_expiry(moment: datetime, now: datetime) -> str:
     """`2026-12-03 (5d)`, `2026-11-20 (8d ago)`: for a column."""
-    span = say_duration(abs(moment - now)).split()[0]
+    span = say_duration(abs(moment - now), units=1)
     return f"{moment.astimezone(UTC):%Y-%m-%d} ({span}{'' if moment > now else ' ago'})"
 
 
@@ -57,12 +56,6 @@ def say_until(moment: datetime, now: datetime) -> str:
 def say_both(moment: datetime | None, now: datetime) -> str:
     """`2026-12-03 09:00Z (in 5 days)`, `-` for none."""
     return "-" if moment is None else f"{say_moment(moment)} ({say_in(moment, now)})"
-
-
-def say_ends_with_all(names: Sequence[str]) -> str:
-    """Say why these PATs, valid for all organizations, expire on that day and not by their own expiry."""
-    valid = "is valid for all organizations" if len(names) == 1 else "are valid for all organizations"
-    return f"{', '.join(names)}: {valid}, and no such PAT works from {ALL_ORGANIZATIONS_END:%Y-%m-%d} on"
 
 
 def say_counts(counts: Mapping[str, int]) -> str:
