@@ -32,6 +32,7 @@ _OUTSIDE_WORLD = {
         "asyncio",
         "fcntl",
         "http",
+        "importlib",
         "io",
         "mmap",
         "multiprocessing",
@@ -44,8 +45,12 @@ _OUTSIDE_WORLD = {
     *("signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "time", "urllib"),
 }
 _NOT_PURE = _OUTSIDE_WORLD | {"concurrent", "logging", "random", "secrets", "sys", "threading", "warnings"}
-_CLOCK_CALLS = {"now", "utcnow", "today"}
-_IMPURE_CALLS = {"open", "print", "input", "uuid1", "uuid4", "uuid.uuid1", "uuid.uuid4"}
+_CLOCK_READERS = {"now", "utcnow", "today"}
+_IMPURE_NAMES = {
+    *("open", "print", "input", "uuid.uuid1", "uuid.uuid4"),
+    *("__import__", "builtins", "eval", "exec", "globals", "sys.modules"),
+}
+"""Names of what reads or changes the outside world, and of ways to reach such a name unseen."""
 
 _MODULES = load_product()
 
@@ -68,12 +73,16 @@ def _find_impurities(module: Module) -> list[str]:
     layer = _layer(module.name)
     denied = _NOT_PURE if layer in _PURE else _OUTSIDE_WORLD
     found = [name for name in module.imported() if name.split(".")[0] in denied]
-    found += [name for name in module.called() if "date" in name and name.split(".")[-1] in _CLOCK_CALLS]
-    return found + [name for name in module.called() if name in _IMPURE_CALLS]
+    found += [name for name in module.named() if "date" in name and name.split(".")[-1] in _CLOCK_READERS]
+    return found + [name for name in module.named() if name in _IMPURE_NAMES]
 
 
 def test_modules_import_only_lower_layers_when_read_whole() -> None:
     assert [wrong for module in _MODULES for wrong in _find_wrong_imports(module)] == []
+
+
+def test_only_the_table_of_commands_imports_by_a_computed_name() -> None:
+    assert [module.name for module in _MODULES if module.imports_by_computed_name()] == ["rotator.cli.main"]
 
 
 def test_every_module_belongs_to_a_known_layer() -> None:
@@ -116,6 +125,10 @@ def test_package_files_hold_nothing_but_a_docstring() -> None:
         "def load():\n    from rotator.adapters import http\n    return http",
         "from ..adapters import http",
         "import importlib\nimportlib.import_module('rotator.adapters.http')",
+        "import importlib as i\ni.import_module(name='rotator.adapters.http')",
+        "from importlib import import_module as load\nload('rotator.adapters.http')",
+        "from importlib import import_module\nload = import_module\nload('rotator.adapters.http')",
+        "load = __import__\nload('rotator.adapters.http')",
     ],
 )
 def test_import_is_found_when_written_in_any_way(text: str) -> None:
@@ -132,6 +145,15 @@ def test_import_is_found_when_written_in_any_way(text: str) -> None:
         "import datetime\nx = datetime.date.today()",
         "open('x')",
         "import uuid\nuuid.uuid4()",
+        "from datetime import UTC, datetime as D\nx = D.now(UTC)",
+        "from datetime import datetime\nclock = datetime\nx = clock.now()",
+        "from datetime import datetime\nx = sorted([], key=datetime.now)",
+        "from uuid import uuid4 as make\nmake()",
+        "read = open\nread('x')",
+        "import builtins\nbuiltins.open('x')",
+        "import sys\nsys.modules['time']",
+        "from importlib import import_module as load\nname = 'time'\nload(name)",
+        "eval('1')",
     ],
 )
 def test_impurity_is_found_when_written_in_any_way(text: str) -> None:

@@ -4,11 +4,13 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "rotator"
 _IMPORTING_CALLS = frozenset({"import_module", "__import__"})
+_MOST_RENAMES = 5
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Module:
     text: str
     is_package: bool = False
 
-    @property
+    @cached_property
     def tree(self) -> ast.Module:
         """Parse the file."""
         return ast.parse(self.text)
@@ -35,12 +37,50 @@ class Module:
             elif isinstance(node, ast.ImportFrom):
                 origin = self._origin(node)
                 yield from (f"{origin}.{alias.name}" for alias in node.names)
-            elif isinstance(node, ast.Call) and _name_of(node.func).split(".")[-1] in _IMPORTING_CALLS:
-                yield from (str(value.value) for value in node.args[:1] if isinstance(value, ast.Constant))
+            elif isinstance(node, ast.Call) and self._imports(node):
+                names = (*node.args[:1], *(keyword.value for keyword in node.keywords))
+                yield from (str(value.value) for value in names if isinstance(value, ast.Constant))
+
+    def imports_by_computed_name(self) -> bool:
+        """Whether it imports something whose name is not written there."""
+        calls = (node for node in ast.walk(self.tree) if isinstance(node, ast.Call) and self._imports(node))
+        return any(not (node.args and isinstance(node.args[0], ast.Constant)) for node in calls)
 
     def called(self) -> Iterator[str]:
-        """Give the callees as written, for instance `datetime.now`."""
-        return (_name_of(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+        """Give the callees by their full names, for instance `datetime.datetime.now`, whatever the file calls them."""
+        return (self._resolve(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+
+    def named(self) -> Iterator[str]:
+        """Give the full names of everything that is called, passed on or read."""
+        expressions = (node for node in ast.walk(self.tree) if isinstance(node, ast.Name | ast.Attribute))
+        return (self._resolve(node) for node in expressions if isinstance(node.ctx, ast.Load))
+
+    def _imports(self, call: ast.Call) -> bool:
+        return self._resolve(call.func).split(".")[-1] in _IMPORTING_CALLS
+
+    @cached_property
+    def _bindings(self) -> dict[str, str]:
+        """What the file's own names stand for: those that it imports, and those that it assigns another name to."""
+        found: dict[str, str] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.asname: alias.name for alias in node.names if alias.asname}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {alias.asname or alias.name: f"{self._origin(node)}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Assign) and (name := _name_of(node.value)):
+                found |= {target.id: name for target in node.targets if isinstance(target, ast.Name)}
+        return found
+
+    def _resolve(self, expression: ast.expr) -> str:
+        """Return a name in full."""
+        first, *rest = _name_of(expression).split(".")
+        for _ in range(_MOST_RENAMES):
+            stands_for = self._bindings.get(first, first)
+            if stands_for.split(".")[0] == first:
+                return ".".join([stands_for, *rest])
+            first, *more = stands_for.split(".")
+            rest = [*more, *rest]
+        return ".".join([first, *rest])
 
     def _origin(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -65,6 +105,11 @@ def _load(path: Path) -> Module:
 def load_product() -> list[Module]:
     """Load every module of the package, by name."""
     return [_load(path) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+def load_migrations() -> list[Module]:
+    """Load every module of the migrations, which are installed with the package."""
+    return [_load(path) for path in sorted((ROOT / "migrations").rglob("*.py"))]
 
 
 def list_files() -> list[Path]:

@@ -51,3 +51,21 @@ def test_test_fails_by_name_when_its_program_is_missing_and_no_skips_are_allowed
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, failed=1, errors=1)
     result.stdout.fnmatch_lines([REASON, REASON])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'import pytest\npytest.skip("lacks a thing", allow_module_level=True)\n',
+        'import pytest\npytest.importorskip("no_such_library", reason="lacks a thing")\n',
+    ],
+)
+def test_module_that_is_skipped_as_a_whole_fails_when_no_skips_are_allowed(
+    pytester: pytest.Pytester, text: str
+) -> None:
+    pytester.makepyfile(test_whole=text + "def test_one():\n    pass\n")
+    assert pytester.runpytest_inprocess("-p", "tests.support.programs").parseoutcomes() == {"skipped": 1}
+    result = _run(pytester, "--no-skips", "test_whole.py")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*lacks a thing (--no-skips*"])
