@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rotator.adapters.child_environment import HOOK
 from rotator.settings.durations import parse_duration
 from rotator.settings.sections.daemon import DaemonSettings
 from tests.support.programs import need
@@ -16,6 +17,7 @@ _UNITS = ROOT / "systemd"
 _NAMES = ("rotator.service", "rotator-once.service", "rotator-once.timer")
 _SERVICES = _NAMES[:2]
 _HIGHEST_EXPOSURE = 12  # tenths: 1.2 of 10
+_EXPOSURE_WITH_HOOKS = 13
 _HARDENING = {
     "CapabilityBoundingSet": "",
     "LockPersonality": "yes",
@@ -77,6 +79,43 @@ def test_units_have_their_section_and_only_settings_when_read_as_text() -> None:
 def test_service_is_hardened_when_its_exposure_is_measured(installed_units: Path, name: str) -> None:
     answer = _analyze("security", "--offline=true", f"--threshold={_HIGHEST_EXPOSURE}", installed_units / name)
     assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr
+
+
+@pytest.fixture
+def units_with_hooks(installed_units: Path) -> Path:
+    """The same, with the drop-in for hooks."""
+    for unit in _SERVICES:
+        (installed_units / f"{unit}.d").mkdir()
+        shutil.copy(_UNITS / "hooks.conf", installed_units / f"{unit}.d" / "hooks.conf")
+    return installed_units
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+def test_drop_in_for_hooks_is_accepted_and_opens_little(units_with_hooks: Path, name: str) -> None:
+    """A group is all that counts as exposure; no setting of the unit is taken back."""
+    answer = _analyze("verify", units_with_hooks / name)
+    assert (answer.returncode, "hooks.conf" in answer.stderr) == (0, False), answer.stderr
+    answer = _analyze("security", "--offline=true", f"--threshold={_EXPOSURE_WITH_HOOKS}", units_with_hooks / name)
+    assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr
+    drop_in, unit = _read("hooks.conf"), _read(name)
+    assert set(drop_in) == {"Environment", "LoadCredential", "SupplementaryGroups", "ReadWritePaths"}
+    assert not {"SupplementaryGroups", "ReadWritePaths"} & set(unit)
+    assert [value for values in drop_in.values() for value in values if not value] == []
+
+
+def test_drop_in_for_hooks_is_read_with_the_unit(units_with_hooks: Path) -> None:
+    """What is wrong in it would be found."""
+    with (units_with_hooks / "rotator.service.d" / "hooks.conf").open("a") as file:
+        file.write("ReadWritePaths=srv\nNoSuchSetting=yes\n")
+    answer = _analyze("verify", units_with_hooks / "rotator.service")
+    assert "hooks.conf" in answer.stderr
+    assert "NoSuchSetting" in answer.stderr
+
+
+def test_drop_in_for_hooks_gives_what_hooks_are_handed_on() -> None:
+    """A hook's environment is an allow-list: what the drop-in sets for it is on it."""
+    names = {value.partition("=")[0] for value in _read("hooks.conf")["Environment"]}
+    assert names <= HOOK
 
 
 @pytest.mark.parametrize("name", _SERVICES)

@@ -19,13 +19,18 @@ MAIL_PASSWORD = "canary-of-a-mail-password-77-5b81fe20"
 _PATIENCE = 60.0
 
 
+def make_server_context(certificate: Path) -> ssl.SSLContext:
+    """Return what a server on loopback needs for TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
 class WebhookServer:
     """`received` are the requests that came. `answers` are the next statuses, then 200; -1 answers for ever."""
 
     def __init__(self, certificate: Path) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self._server = HttpsServer(context, self._answer)
+        self._server = HttpsServer(make_server_context(certificate), self._answer)
         self._changed, self._ended = threading.Condition(), threading.Event()
         self.url = f"{self._server.base_url}{HOOK_PATH}"
         self.received: list[Request] = []
