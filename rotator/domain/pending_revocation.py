@@ -15,10 +15,15 @@ TELL_AFTER = timedelta(minutes=15)
 
 
 class RevocationKind(StrEnum):
-    """Why a PAT was to be revoked: its successor is in use, it was a clone that cannot be used, or a person said so."""
+    """Why a PAT was to be revoked.
+
+    `rotated`: its successor is in use. `abandoned`: it was a clone that cannot be used. `late`: its mint took effect
+    after the rotation went on without it. `by hand`: a person said so.
+    """
 
     ROTATED = "rotated"
     ABANDONED = "abandoned"
+    LATE = "late"
     BY_HAND = "by hand"
 
 

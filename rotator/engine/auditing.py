@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Detail, make_hash
 from rotator.domain.condition import Condition, ConditionKind
@@ -19,6 +20,7 @@ from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 from rotator.ports.database import Database, Reading, UnitOfWork
+from rotator.ports.progress import Progress
 
 _BEGUN = [event.type.begins for event in EVENTS if event.type.subject is SubjectKind.MANAGED_PAT]
 _KINDS_OF_PATS = frozenset(kind for kind in _BEGUN if kind is not None)
@@ -42,22 +44,32 @@ CHECKED_PAGE = 5000
 class Author:
     """Who the audit log names: `actor` is the user and the host, `run_id` is shared by the events of one run.
 
-    `reason` is why a person did it.
+    `progress` writes the log, and `reason` is why a person did it.
     """
 
     actor: str
     run_id: str
+    progress: Progress
     reason: str | None = None
 
 
 def record(
     work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
 ) -> AuditEvent:
-    """Write what happened to a subject into the audit log, and begin and end the conditions that depend on it.
+    """Write what happened to a subject into the audit log, and into the log once the transaction is committed.
 
-    `place` says where it happened, beside the event's own fields. Nothing else writes to the audit log. It is the last
-    thing that a transaction does: until it ends, nobody else can write an event.
+    It begins and ends the conditions that depend on it. `place` says where it happened, beside the event's own fields.
+    Nothing else writes to the audit log. It is the last thing that a transaction does: until it ends, nobody else can
+    write an event.
     """
+    work.afterwards(partial(author.progress, event, subject))
+    return record_logged(work, author, subject, event, at, **place)
+
+
+def record_logged(
+    work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
+) -> AuditEvent:
+    """Do as `record` does with an event that the log has already."""
     details = {**place, **event.make_details(), **({} if author.reason is None else {"reason": author.reason})}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
     written = work.audit.append(entry, at)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar, Unpack
 
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
@@ -100,7 +101,6 @@ class ClaimedPat:
         """Journal a new rotation with the event that tells its intent."""
         self._commit([event], rotation, lambda work: work.journal.insert(rotation, self._claim))
         self._rotation = rotation
-        self._tell([event])
 
     def step(
         self,
@@ -131,14 +131,12 @@ class ClaimedPat:
         self._commit(events, moved, write)
         self._rotation = moved
         self.pat = pat or self.pat
-        self._tell(events)
 
     def learn(self, *events: Event, **changes: Unpack[RotationChanges]) -> None:
         """Note something about the rotation, with what happened, without moving it."""
         noted = self.rotation.note(self.services.clock.now(), **changes)
         self._commit(events, noted, lambda work: work.journal.save(noted, self._claim))
         self._rotation = noted
-        self._tell(events)
 
     def save(self, pat: ManagedPat, *events: Event, pending: PendingRevocation | None = None) -> None:
         """Replace the inventory record, with what happened, and with the revocation that is proven later."""
@@ -151,7 +149,6 @@ class ClaimedPat:
 
         self._commit(events, rotation, write)
         self.pat = pat
-        self._tell(events)
 
     def renew(self) -> None:
         """Renew the claim. ClaimLostError when another run has it."""
@@ -169,13 +166,11 @@ class ClaimedPat:
             work.revocations.save(pending.request_again(work.now()), self._claim)
 
         self._commit([event], rotation, write)
-        self._tell([event])
 
     def begin_attempt(self, attempt: Rotation, event: Event) -> None:
         """Journal an attempt that is closed from the start, before its request; the rotation at hand stays as it is."""
         rotation = self._rotation if self.has_open_rotation else None
         self._commit([event], rotation, lambda work: work.journal.insert(attempt, self._claim))
-        self._tell([event])
 
     def end_attempt(self, attempt: Rotation, pat: ManagedPat, event: Event) -> None:
         """Journal that an attempt was answered, and what that changes in the inventory record."""
@@ -186,7 +181,6 @@ class ClaimedPat:
 
         self._commit([event], self._rotation if self.has_open_rotation else None, write)
         self.pat = pat
-        self._tell([event])
 
     def confirm(self, read: Callable[[Reading], T]) -> T:
         """Renew the claim, and return what `read` finds in that transaction: what must hold for the next request."""
@@ -197,12 +191,10 @@ class ClaimedPat:
     def remove(self, event: Event) -> None:
         """Take the record out of the inventory, with what happened; the claim goes with it."""
         self._commit([event], None, lambda work: work.inventory.remove(self.pat.name, self._claim))
-        self._tell([event])
 
     def record(self, event: Event, *, write: Callable[[UnitOfWork], None] = lambda work: None) -> None:
         """Record what happened to the rotation at hand, with what `write` writes; it stays in its state."""
         self._commit([event], self.rotation, write)
-        self._tell([event])
 
     def check_claim(self) -> None:
         """Raise ClaimLostError unless our claim is still valid. Call it right before every mutating request.
@@ -235,6 +227,9 @@ class ClaimedPat:
                     pairs = zip(events, ids, strict=False)
                     lines = [record(work, run, self.pat.name, event, at, **place, **found) for event, found in pairs]
                     first = lines[0] if lines else None
+                else:
+                    for event in events:  # the attempt that was kept could not say so
+                        work.afterwards(partial(run.progress, event, self.pat.name))
             self._claim, self._ends_at = claim, began + span
 
         self._persist(commit)
@@ -248,10 +243,6 @@ class ClaimedPat:
         clock = self.services.boot
         left = Patience(clock, self.services.stop, self._ends_at - clock.read_boot().elapsed, longest=_LONGEST_PAUSE)
         return repeat(act, locked=left, away=left)
-
-    def _tell(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self.run.progress(event, self.pat.name)
 
 
 def check_managed(reading: Reading, name: str) -> ManagedPat:

@@ -96,11 +96,9 @@ def notice_clocks(run: RunContext) -> Verdict:
                 span = doubts[subject]
                 doubted = ClockDoubted(seconds=None if span is None else round(span.total_seconds()))
                 record(work, run, subject, doubted, now)
-                run.progress(doubted, subject)
             for subject in sorted(lasting - doubts.keys()):
                 if not verdict.is_wrong:
                     record(work, run, subject, ClockConfirmed(), now)
-                    run.progress(ClockConfirmed(), subject)
             return verdict
 
     return keep_books(run.services, notice)

@@ -89,7 +89,7 @@ def create(run: RunContext, order: Order) -> RunReport:
                 refused = CreationRefused(code=error.code, message=error.message)
                 record(work, run, order.name, refused, run.services.clock.now())
             raise
-        this.check_clocks([])
+        this.guard_clocks([])
         this.begun[order.name] = _begin(run, draft)
         this.work_on([order.name], Reconciliation())
         this.confirm_revocations([order.name])
@@ -241,7 +241,6 @@ def _begin(run: RunContext, draft: Draft) -> Claim:
         work.inventory.add(pat)
         claim = work.claims.claim(pat.name, run.claimant, now=work.now(), span=run.services.timing.lease)
         record(work, run, pat.name, started, run.services.clock.now())
-    run.progress(started, pat.name)
     return claim
 
 

@@ -141,5 +141,3 @@ def _record(run: RunContext, events: Sequence[Event]) -> None:
 
     if events:
         keep_books(run.services, write)
-    for event in events:
-        run.progress(event, DATABASE)

@@ -61,7 +61,6 @@ def _give(run: RunContext, place: SecretLocation, newest: Checkpoint) -> None:
             record(work, run, place.vault, given, run.services.clock.now())
 
     keep_books(run.services, write)
-    run.progress(given, place.vault)
 
 
 def _check_gap(run: RunContext, place: SecretLocation, last: Checkpoint, newest: Checkpoint) -> None:

@@ -212,7 +212,6 @@ def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:
             was_broken = bool(find_lasting(work, ConditionKind.AUDIT_BROKEN))
             if was_broken != is_broken:
                 record(work, run, AUDIT_LOG, event, run.services.clock.now())
-                run.progress(event, AUDIT_LOG)
 
     keep_books(run.services, write)
 

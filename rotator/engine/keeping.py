@@ -70,7 +70,6 @@ def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
         work.inventory.rename(name, new_name, claim)
         renamed = PatRenamed(old_name=name, new_name=new_name)
         record_renamed(work, run, renamed, now, account=pat.account, organization=pat.organization)
-    run.progress(renamed, new_name)
     return replace(pat, name=new_name)
 
 
@@ -126,7 +125,7 @@ def revoke_previous(run: RunContext, name: str, *, without_hook: bool = False) -
     view = ServerView(run)
     with claimed(run, name) as held:
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
-        view.check_reachable(held.pat.account, held.pat.organization)
+        view.prove_reachable(held.pat.account, held.pat.organization)
         awaited = run.policy.find_awaited(held.rotation)
         if awaited and without_hook:
             held.learn(HooksOverruled(hooks=", ".join(awaited)), awaited_hooks=())

@@ -10,6 +10,7 @@ from rotator.domain.events.inventory import LeftBehindResolved
 from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.outside import find_id
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.abandoning import revoke_clone
 from rotator.engine.accounting import KeeperKind, Keepers, load_keepers
@@ -156,7 +157,7 @@ def _revoke(run: RunContext, left: LeftBehind) -> None:
             )
         if left.rotation is None:
             raise RotationError("a PAT was left behind without a rotation", code="internal")
-        revoke_left_pat(held, left.rotation, left.pat, "by hand")
+        revoke_left_pat(held, left.rotation, left.pat, RevocationKind.BY_HAND)
 
 
 def _forget_untracked(run: RunContext, listing: Listing, left: LeftBehind) -> None:
@@ -172,7 +173,7 @@ def _forget_untracked(run: RunContext, listing: Listing, left: LeftBehind) -> No
         record(work, run, gone, LeftBehindResolved(), run.services.clock.now())
 
 
-def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) -> None:
+def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: RevocationKind) -> None:
     """Journal and carry out the revocation of a PAT that a closed rotation left behind."""
     now = held.services.clock.now()
     clearing = replace(
@@ -191,5 +192,5 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: str) ->
         ending=None,
         failure=Failure(LEFT_BEHIND, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )
-    held.begin(clearing, RevokeStarted(authorization_id=pat.authorization_id, why=why))
+    held.begin(clearing, RevokeStarted(authorization_id=pat.authorization_id, why=why.value))
     revoke_clone(held)

@@ -123,7 +123,7 @@ class ServerView:
         else:
             self._run.services.sign_in.refresh(account)
 
-    def check_reachable(self, account: str, organization: str) -> None:
+    def prove_reachable(self, account: str, organization: str) -> None:
         """Raise what keeps the account, or the account in this organization, from working; ask for a sign-in only."""
         self.refresh_account(account)
         self._raise_if_down(account, organization)
@@ -145,7 +145,7 @@ class ServerView:
 
     def fetch_identity(self, account: str, organization: str) -> Identity:
         """Return who the account is in the organization."""
-        self.check_reachable(account, organization)
+        self.prove_reachable(account, organization)
         key = ("identity", account, organization)
         with self._lock(*key):
             known = self._known.get(key)
@@ -175,7 +175,7 @@ class ServerView:
 
         That the server does not know its id is one answer, which may be behind: the list of now must lack it as well.
         """
-        self.check_reachable(account, organization)
+        self.prove_reachable(account, organization)
         found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
         if found is not None and self._is_expired(found):
             return Sighting(is_gone=True)
@@ -219,7 +219,7 @@ class ServerView:
 
     def fetch_revoked_again(self, account: str, organization: str) -> frozenset[str]:
         """Fetch the ids that the server calls revoked now."""
-        self.check_reachable(account, organization)
+        self.prove_reachable(account, organization)
         key = ("revoked", account, organization)
         with self._lock(*key):
             self._known.pop(key, None)

@@ -30,7 +30,7 @@ from rotator.domain.events.revocations import RevocationResolved, RevocationUnco
 from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.engine.auditing import is_news_to, record
+from rotator.engine.auditing import is_news_to, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.standing import Standing, load_standings
@@ -74,9 +74,7 @@ def notice(run: RunContext, seen: Seen) -> None:
 
     What cannot be known now stays as it is.
     """
-    for event, subject in _record_changes(run, lambda reading: _compare(run, seen, reading)):
-        if not isinstance(event, TokenCacheDamaged):  # the cache told that itself, when it was read
-            run.progress(event, subject)
+    _record_changes(run, lambda reading: _compare(run, seen, reading))
 
 
 def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Mapping[Pair, tuple[str, ...]]) -> None:
@@ -96,8 +94,7 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
             changes += [] if ended is None else [(ended, subject)]
         return changes
 
-    for change in _record_changes(run, find_changes):
-        run.progress(*change)
+    _record_changes(run, find_changes)
 
 
 def notice_vault(run: RunContext, vault: str, event: VaultDown | VaultRestored, at: datetime) -> None:
@@ -111,8 +108,7 @@ def notice_vault(run: RunContext, vault: str, event: VaultDown | VaultRestored, 
         is_over = found is not None and not at < found.since <= run.services.clock.now()
         return [(event, vault)] if (found is None if isinstance(event, VaultDown) else is_over) else []
 
-    for change in _record_changes(run, find_changes):
-        run.progress(*change)
+    _record_changes(run, find_changes)
 
 
 def _make_down_event(pair: Pair, error: RotatorError) -> Change:
@@ -140,13 +136,13 @@ def name_organization(pair: Pair) -> str:
     return "/".join(pair)
 
 
-def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Change]]) -> list[Change]:
+def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Change]]) -> None:
     """Record what changed, by what the database says. If nothing did, no writer waits."""
     with run.services.database.read() as reading:
         if not find_changes(reading):
-            return []
+            return
 
-    def write() -> list[Change]:
+    def write() -> None:
         with run.services.database.begin() as work:
             changes = find_changes(work)
             named = [subject for event, subject in changes if _is_about_pat((event, subject))]
@@ -155,10 +151,11 @@ def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Chan
                 event, subject = change
                 pat = places.get(subject) if _is_about_pat(change) else None
                 place = {} if pat is None else {"account": pat.account, "organization": pat.organization}
-                record(work, run, subject, event, run.services.clock.now(), **place)
-        return changes
+                # The token cache logs its damage itself, when it is read.
+                write_event = record_logged if isinstance(event, TokenCacheDamaged) else record
+                write_event(work, run, subject, event, run.services.clock.now(), **place)
 
-    return keep_books(run.services, write)
+    keep_books(run.services, write)
 
 
 def _is_about_pat(change: Change) -> bool:

@@ -216,11 +216,9 @@ class _Pass:
 
     def _save(self, tried: Iterable[_Try]) -> None:
         """Enter what was found, and tell what is news. Who lost his PAT is worked on first: see `_act`."""
-        told = keep_books(self._run.services, partial(self._write, tuple(tried)))
-        for event, name in told:
-            self._run.progress(event, name)
+        keep_books(self._run.services, partial(self._write, tuple(tried)))
 
-    def _write(self, tried: Sequence[_Try]) -> list[tuple[Event, str]]:
+    def _write(self, tried: Sequence[_Try]) -> None:
         now = self._run.services.clock.now()
         with self._run.services.database.begin() as work:
             kept = []
@@ -228,11 +226,10 @@ class _Pass:
                 probe = note_result(found.known, found.pat, found.result, self._period, now)
                 if work.probes.save(found.pat.record_id or "", probe):
                     kept.append(found)
-            return self._tell(work, [found for found in kept if not found.is_gone])
+            self._tell(work, [found for found in kept if not found.is_gone])
 
-    def _tell(self, work: UnitOfWork, found: Sequence[_Try]) -> list[tuple[Event, str]]:
+    def _tell(self, work: UnitOfWork, found: Sequence[_Try]) -> None:
         lasting = {(item.kind, item.subject): item for item in work.conditions.load_of([ConditionKind.PROBE_FAILING])}
-        told: list[tuple[Event, str]] = []
         for item in found:
             pat = item.pat
             is_over = item.result in (ProbeResult.WORKS, ProbeResult.UNTRIED)
@@ -242,8 +239,6 @@ class _Pass:
             if event is not None and (is_over or is_news_to(lasting, event, pat.name)):
                 place = {"account": pat.account, "organization": pat.organization}
                 record(work, self._run, pat.name, event, self._run.services.clock.now(), **place)
-                told.append((event, pat.name))
-        return told
 
     def _act(self, gone: Sequence[_Try]) -> None:
         """Work on those whose PAT is gone, unless that is known; tell what the records do not say by then."""
@@ -252,14 +247,13 @@ class _Pass:
         new = [found.pat.name for found in gone if found.pat.hold not in GONE_HOLDS]
         if new:
             work_on_named(self._run, new)
-        for event, name in keep_books(self._run.services, partial(self._tell_gone, gone)):
-            self._run.progress(event, name)
+        keep_books(self._run.services, partial(self._tell_gone, gone))
 
-    def _tell_gone(self, gone: Sequence[_Try]) -> list[tuple[Event, str]]:
+    def _tell_gone(self, gone: Sequence[_Try]) -> None:
         with self._run.services.database.begin() as work:
             after = {pat.name: pat for pat in work.inventory.load_named([found.pat.name for found in gone])}
             told = [self._judge_gone(found, after.get(found.pat.name)) for found in gone]
-            return self._tell(work, [found for found in told if found is not None])
+            self._tell(work, [found for found in told if found is not None])
 
     def _judge_gone(self, found: _Try, after: ManagedPat | None) -> _Try | None:
         """Return what is to be told once its record was worked on: what that says itself is over, or is not told."""

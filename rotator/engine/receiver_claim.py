@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from rotator.domain.backoff import is_kept_from, make_backoff
 from rotator.domain.delivery import Receiver
@@ -129,22 +130,21 @@ class ReceiverClaim:
     def note(self, change: Change, now: datetime) -> None:
         """Write what came of a delivery, with its events; without them where the log's end cannot be read."""
         try:
-            events = self._write(change, now, is_audited=True)
+            self._write(change, now, is_audited=True)
         except AuditChainError:
-            events = self._write(change, now, is_audited=False)
-        for event in events:
-            self._run.progress(event, self._name)
+            self._write(change, now, is_audited=False)
 
-    def _write(self, change: Change, now: datetime, *, is_audited: bool) -> list[Event]:
+    def _write(self, change: Change, now: datetime, *, is_audited: bool) -> None:
         """Write it, after a stop too: what the receiver took is not to be sent again."""
         with self._run.services.closing_database.begin() as work:
             receiver = work.outbox.claim(self._name, self._run.claimant, CLAIMED_FOR)
             if receiver is None:  # another process has taken over, and sends it again with the same id
-                return []
-            events = change(work, receiver)
-            for event in events if is_audited else ():
-                record(work, self._run, self._name, event, now)
-        return events
+                return
+            for event in change(work, receiver):
+                if is_audited:
+                    record(work, self._run, self._name, event, now)
+                else:
+                    work.afterwards(partial(self._run.progress, event, self._name))
 
     def release(self) -> None:
         """Give the right back."""

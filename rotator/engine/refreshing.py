@@ -66,17 +66,15 @@ def _remember(run: RunContext, account: str, change: Change) -> None:
     with run.services.database.read() as reading:
         if _find_changes(run, reading, account, change) == (reading.sign_ins.load(account), []):
             return
-    for event in keep_books(run.services, partial(_write, run, account, change)):
-        run.progress(event, account)
+    keep_books(run.services, partial(_write, run, account, change))
 
 
-def _write(run: RunContext, account: str, change: Change) -> list[Event]:
+def _write(run: RunContext, account: str, change: Change) -> None:
     with run.services.database.begin() as work:
         after, events = _find_changes(run, work, account, change)
         work.sign_ins.save(after)
         for event in events:
             record(work, run, account, event, run.services.clock.now())
-    return events
 
 
 def _find_changes(run: RunContext, reading: Reading, account: str, change: Change) -> tuple[SignInMemory, list[Event]]:

@@ -76,7 +76,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     if rotation.state is RotationState.OVERLAPPING:
         held.step(
             RotationState.RETIRING,
-            RevokeStarted(authorization_id=rotation.predecessor_id, why="overlap is over"),
+            RevokeStarted(authorization_id=rotation.predecessor_id, why=RevocationKind.ROTATED.value),
         )
     ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED

@@ -143,9 +143,7 @@ def save_sightings(run: RunContext, found: Sightings) -> None:
     with run.services.database.read() as reading:
         if not _find_endings(reading, found) and not any(_find_misses(found)):
             return
-    events = keep_books(run.services, partial(_write_sightings, run, found))
-    for event, subject in events:
-        run.progress(event, subject)
+    keep_books(run.services, partial(_write_sightings, run, found))
 
 
 def confirm_requested(run: RunContext, view: ServerView, since: datetime) -> None:
@@ -282,9 +280,6 @@ def _refuse(pending: PendingRevocation, reason: str) -> PlanRefusedError:
     )
 
 
-Told = tuple[Event, str]
-
-
 def _find_endings(reading: Reading, found: Sightings) -> list[tuple[PendingRevocation, Event]]:
     """Return what is over now, each with the event that says so."""
     pending = {item.authorization_id: item for item in reading.revocations.load()}
@@ -307,8 +302,8 @@ def _find_misses(found: Sightings) -> list[PendingRevocation]:
     ]
 
 
-def _write_sightings(run: RunContext, found: Sightings) -> list[Told]:
-    now, told = run.services.clock.now(), list[Told]()
+def _write_sightings(run: RunContext, found: Sightings) -> None:
+    now = run.services.clock.now()
     with run.services.database.begin() as work:
         endings = [
             (item, event) for item, event in _find_endings(work, found) if work.revocations.end(item.authorization_id)
@@ -321,10 +316,8 @@ def _write_sightings(run: RunContext, found: Sightings) -> list[Told]:
         lasting = find_lasting(work, ConditionKind.REVOCATION_PENDING)
         for item, event in endings:
             record_ending(work, run, item, event, now)
-            told.append((event, item.name))
             if item.authorization_id in lasting:
                 record(work, run, item.authorization_id, RevocationResolved(), now)
-    return told
 
 
 def record_ending(work: UnitOfWork, run: RunContext, item: PendingRevocation, event: Event, now: datetime) -> None:

@@ -104,7 +104,7 @@ class Run:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def check_clocks(self, names: Sequence[str] | None = None) -> None:
+    def guard_clocks(self, names: Sequence[str] | None = None) -> None:
         """Raise ClockSkewError when the host's clock is wrong; first rotate what cannot wait, of these names or all.
 
         That is reckoned by the witnesses' time. The error tells what came of it: no report does.
@@ -204,7 +204,7 @@ class Run:
         """Work on one PAT; whatever goes wrong, the database included, is that PAT's failure and nobody else's."""
         try:
             with naming_bugs():
-                self.view.check_reachable(pat.account, pat.organization)
+                self.view.prove_reachable(pat.account, pat.organization)
                 with claimed(self.run, pat.name, self.begun.get(pat.name)) as held:
                     pat = held.pat
                     self._guarded(held, work)
@@ -282,7 +282,7 @@ def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunRepo
         found = reconcile(run, this.view)
         this.note_down(found)
         this.reconcile_timeline()
-        this.check_clocks()
+        this.guard_clocks()
         this.take_over(found)
         names = _order(run, load())
         this.work_on([*names, *sorted(found.names - set(names))], found)
@@ -316,7 +316,7 @@ def _work_on_matters(run: RunContext, this: Run, matters: Sequence[Matter]) -> N
     found = look_at(run, this.view, matters)
     this.note_down(found)
     this.reconcile_timeline()
-    this.check_clocks()
+    this.guard_clocks()
     names = _order(run, matters)
     this.work_on(names, found)
     this.catch_up()
@@ -366,7 +366,7 @@ def recover_interrupted(run: RunContext) -> RunReport:
         found = reconcile(run, this.view)
         this.note_down(found)
         this.reconcile_timeline()
-        this.check_clocks([])
+        this.guard_clocks([])
         names = [matter.pat.name for matter in _load_interrupted(run)]
         pending = {item.name for item in found.revocations.alive if not item.is_detached}
         this.work_on(sorted({*names, *found.late, *found.late_stores, *pending}), found)
@@ -381,7 +381,7 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
         begin_run(run)
         check_overlap(run, names)
         this.listen(names)
-        this.check_clocks(names)
+        this.guard_clocks(names)
         this.work_on(names, Reconciliation())
         this.confirm_revocations(names)
     return this.report

@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import Failure, ManagedPat, make_name
 from rotator.domain.policy import Rule
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
-from rotator.engine.adopting import AdoptionPlan, adopt, make_taken_over
+from rotator.engine.adopting import AdoptionPlan, adopt
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.choices import Choice, Choices
 from rotator.engine.comparing import ScanKind
@@ -72,8 +72,6 @@ def take_over(run: RunContext, view: ServerView, found: Reconciliation) -> Takeo
         plan = AdoptionPlan(ready, tuple(refusals))
         written = keep_books(run.services, partial(adopt, run, plan, by_rule=True)) if ready else plan
         done.adopted, refusals = written.proposals, list(written.refusals)
-        for proposal in done.adopted:
-            run.progress(make_taken_over(proposal), proposal.record.name)
     by_id = {pat.authorization_id: (listing, pat) for (listing, pat), _ in candidates}
     for refusal in refusals:
         if refusal.kind is RefusalKind.UNREADABLE and refusal.failure is not None:
@@ -247,7 +245,7 @@ def _note_waits(
     }
     places = {item[0][1].authorization_id: _get_pair(item) for item in candidates}
 
-    def write() -> list[str]:
+    def write() -> None:
         with run.services.database.begin() as work:
             lasting, kept = find_lasting(work, ConditionKind.ADOPTION_BLOCKED), _load_waits(work, looked)
             for pair in looked:
@@ -257,7 +255,6 @@ def _note_waits(
                 record(work, run, found, told[found], run.services.clock.now())
             for found in sorted(lasting - told.keys() - kept):
                 record(work, run, found, AdoptionCleared(), run.services.clock.now())
-        return sorted(told.keys() - lasting)
 
     with run.services.database.read() as reading:
         remembered = {
@@ -267,8 +264,7 @@ def _note_waits(
         }
         if not (waits or remembered or find_lasting(reading, ConditionKind.ADOPTION_BLOCKED)):
             return
-    for found in keep_books(run.services, write):
-        run.progress(told[found], found)
+    keep_books(run.services, write)
 
 
 def _load_waits(reading: Reading, looked: Collection[Pair]) -> set[str]:

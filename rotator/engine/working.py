@@ -5,6 +5,7 @@ from __future__ import annotations
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.plan import has_past_failure, is_waiting
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
@@ -178,7 +179,7 @@ class PatWork:
             if held.has_open_rotation or not is_late_settled(rotation, self.run.services):
                 continue
             if not leave_if_written(held, rotation, late_pat):
-                revoke_left_pat(held, rotation, late_pat, "late")
+                revoke_left_pat(held, rotation, late_pat, RevocationKind.LATE)
                 reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
         return held.pat.name in self._found.late_stores and self._restore(held) is Restored.KEPT

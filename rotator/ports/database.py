@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -108,6 +109,9 @@ class UnitOfWork(Reading, Protocol):
     outbox: Outbox
     request_counts: RequestCountsWriter
     sign_ins: SignIns
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """Do this once the transaction is committed, and not at all if it is not, or if nobody can tell."""
 
 
 class Database(Protocol):

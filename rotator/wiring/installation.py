@@ -128,7 +128,10 @@ class Installation:
     @cached_property
     def sign_in_desk(self) -> SignInDesk:
         """Signing in and out, for commands that need no run and so no valid policy."""
-        author = Author(self.actor, make_run_id())
+        from rotator.adapters.logs import make_progress
+
+        run_id = make_run_id()
+        author = Author(self.actor, run_id, make_progress(run_id))
         return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, author)
 
     def upgrade_database(self) -> tuple[str | None, str]:

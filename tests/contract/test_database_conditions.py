@@ -7,6 +7,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from rotator.adapters.logs import make_progress
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.places import AccountDown, AccountRestored
 from rotator.engine.auditing import Author, record
@@ -64,7 +65,7 @@ def test_condition_is_gone_when_it_ended_and_begins_anew(database: Database) -> 
 
 def test_condition_and_event_are_both_lost_when_the_transaction_is(database: Database) -> None:
     """`record` writes both, or none of them."""
-    author = Author("root@host", "run-1")
+    author = Author("root@host", "run-1", make_progress())
 
     def stop_midway() -> None:
         with database.begin() as work:
@@ -89,7 +90,13 @@ def test_condition_and_event_are_both_lost_when_the_transaction_is(database: Dat
 def test_condition_begins_once_when_eight_threads_begin_it(database: Database) -> None:
     def begin(number: int) -> None:
         with database.begin() as work:
-            record(work, Author("root@host", f"run-{number}"), "build-bot", AccountDown(code="denied"), NOW)
+            record(
+                work,
+                Author("root@host", f"run-{number}", make_progress()),
+                "build-bot",
+                AccountDown(code="denied"),
+                NOW,
+            )
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(begin, range(8)))

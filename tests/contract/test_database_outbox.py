@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.adapters.logs import make_progress
 from rotator.domain.condition import ConditionKind
 from rotator.domain.delivery import Delivery, Receiver
 from rotator.domain.events.event import Severity
@@ -166,7 +167,7 @@ def test_receivers_are_forgotten_with_what_waits_for_them(database: Database) ->
 
 
 def test_events_are_found_by_their_names_in_order(database: Database) -> None:
-    author = Author("root@host", "run-1")
+    author = Author("root@host", "run-1", make_progress())
     with database.begin() as work:
         for number in range(6):
             event = RotationCompleted() if number % 2 else PatVerified()

@@ -780,6 +780,7 @@ class _MemoryReading:
 class _MemoryUnitOfWork:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._clocks = clocks
+        self.awaited: list[Callable[[], None]] = []
         self.inventory: Inventory = _MemoryInventory(tables)
         self.journal: Journal = _MemoryJournal(tables)
         self.audit: AuditLog = _MemoryAuditLog(tables)
@@ -794,6 +795,9 @@ class _MemoryUnitOfWork:
         self.outbox: Outbox = _MemoryOutbox(tables, clocks)
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
         self.sign_ins: SignIns = _MemorySignIns(tables)
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        self.awaited.append(act)
 
     def now(self) -> datetime:
         return self._clocks.host_now()
@@ -827,10 +831,13 @@ class MemoryDatabase:
             raise DatabaseLockedError("the database in memory is held by another transaction")
         try:
             tables = self._tables.copy()
-            yield _MemoryUnitOfWork(tables, self.clocks)
+            work = _MemoryUnitOfWork(tables, self.clocks)
+            yield work
             self._tables = tables
         finally:
             self._turn.release()
+        for act in work.awaited:
+            act()
 
     @contextmanager
     def read(self) -> Iterator[Reading]:

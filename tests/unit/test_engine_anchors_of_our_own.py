@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.adapters.logs import make_progress
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.domain.anchor import PREFIX, SIZE_TAG, read_anchor
 from rotator.domain.checkpoint import Checkpoint, make_key_id
@@ -299,6 +300,12 @@ def test_gap_counts_for_nothing_when_its_signature_does_not_fit(forge: Callable[
     details = {name: str(value) for name, value in event.entry.details.items() if name != "reason"}
     put_back(world, size)
     with world.database.begin() as work:
-        record(work, Author("nobody@host", "run"), AUDIT_LOG, forge(GapAccepted(**details)), world.clock.now())
+        record(
+            work,
+            Author("nobody@host", "run", make_progress()),
+            AUDIT_LOG,
+            forge(GapAccepted(**details)),
+            world.clock.now(),
+        )
     assert load_accepted(world.database, TRUST) == frozenset()
     assert find_wrong(world).anchor is not None

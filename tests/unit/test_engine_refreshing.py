@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.adapters.logs import make_progress
 from rotator.cli.output.status import (
     list_status_rows,
     render_forecasts,
@@ -193,7 +194,9 @@ def test_sign_in_by_a_person_under_a_slow_clock_is_not_dated() -> None:
     with world.database.begin() as work:
         work.sign_ins.save(SignInMemory(ACCOUNT, lifespan=30 * DAY))
     run = world.make_run()
-    desk = SignInDesk(world.database, world.host_clock, world.witnesses, PersonsSignIn(), Author("anna", "1"))
+    desk = SignInDesk(
+        world.database, world.host_clock, world.witnesses, PersonsSignIn(), Author("anna", "1", make_progress())
+    )
     for ahead in (-400 * DAY, 400 * DAY, timedelta(0)):
         world.host_clock.ahead = ahead
         desk.sign_in(ACCOUNT, "browser", lambda sign_ins: sign_ins.status(ACCOUNT))
@@ -299,7 +302,7 @@ def test_cached_token_ends_no_refusal() -> None:
     assert not world.rotate(NAME).of_kind(OutcomeKind.ROTATED)
     assert load_memory(world).refusal is not None
     notice(world.make_run(), Seen({}, {(ACCOUNT, ""): ()}, frozenset(), ()))
-    assert [name for name, _ in world.told] == ["sign_in_lapsed"]
+    assert [name for name, _ in world.told] == ["sign_in_lapsed", "policy_changed"]
     world.sign_in.refusals.clear()
     world.sign_in.generations[ACCOUNT] = "2"
     world.run()

@@ -118,6 +118,7 @@ class SqlUnitOfWork:
     ) -> None:
         self._connection = connection
         self._host_now = host_now
+        self.awaited: list[Callable[[], None]] = []
         self.inventory: Inventory = SqlInventory(connection)
         self.journal: Journal = SqlJournal(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
@@ -132,6 +133,10 @@ class SqlUnitOfWork:
         self.outbox: Outbox = SqlOutbox(connection, self.now, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """See the port."""
+        self.awaited.append(act)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""
@@ -185,9 +190,12 @@ class SqlDatabase:
         with self._translated():
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
-                yield SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
+                work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
+                yield work
                 if self._is_replaced():
                     raise self._make_replaced()
+        for act in work.awaited:
+            act()
 
     @contextmanager
     def read(self) -> Iterator[Reading]:

@@ -10,7 +10,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class RevokeStarted(Event, name="revoke_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A PAT is about to be revoked; `why` is the reason, `code` what led to it."""
+    """A PAT is about to be revoked; `why` is a kind of revocation, `code` what led to it."""
 
     authorization_id: str | None
     why: str
