@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email import message_from_string
+from email.policy import default
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,15 @@ def test_mail_arrives_with_all_that_there_is_to_know(mail: MailServer) -> None:
     (sent,) = mail.mails
     assert "Test of rotator" in sent
     assert "To: ops@example.com" in sent
+
+
+def test_mail_keeps_the_lines_and_every_sign(mail: MailServer) -> None:
+    """A plain text: none of it is taken for HTML."""
+    lines = ["Why: the value of <b> & *c* is refused", "Fix: `rotator status NAME`"]
+    make(mail.url).send(replace(MESSAGE, text="\n".join(lines)), ID)
+    sent = message_from_string(mail.mails[0], policy=default)
+    assert sent.get_content_type() == "text/plain"
+    assert sent.get_content().splitlines()[:2] == lines
 
 
 def test_mail_that_is_refused_is_a_failure(mail: MailServer) -> None:

@@ -50,7 +50,7 @@ def _act(asked: dict[str, Any]) -> dict[str, object]:
     sent = (
         known
         and "body" in asked
-        and receiver.notify(body=asked["body"], title=asked["title"], notify_type=asked["type"])
+        and receiver.notify(body=asked["body"], title=asked["title"], notify_type=asked["type"], body_format="text")
     )
     return {"installed": True, "known": known, "sent": bool(sent), "said": sayings.said}
 
