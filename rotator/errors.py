@@ -45,8 +45,25 @@ No message ever holds a token, a secret or a bearer.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum, auto
 
 _NO_IDS: Mapping[str, str] = {}
+
+
+class FailureKind(StrEnum):
+    """What a failure is, where that decides what may be done next; its code is for people and scripts.
+
+    `not_listed`: a listing lacks the PAT, which alone proves nothing. `forbidden`: by the policy. `unconfirmed`: nobody
+    confirmed what its secret holds. `late_write_kept`: consumers read a late write that could not be undone yet.
+    `explained_loss`: why the clone was lost is known. `unusable`: no repeat mends the receiver or the hook.
+    """
+
+    NOT_LISTED = auto()
+    FORBIDDEN = auto()
+    UNCONFIRMED = auto()
+    LATE_WRITE_KEPT = auto()
+    EXPLAINED_LOSS = auto()
+    UNUSABLE = auto()
 
 
 class RotatorError(Exception):
@@ -54,15 +71,18 @@ class RotatorError(Exception):
 
     code = "error"
     exit_code = 1
+    kind: FailureKind | None = None
     answer_ids: Mapping[str, str] = _NO_IDS
     """The ids that a service gave to the answer behind it, by the name of the audit log's field."""
 
-    def __init__(self, message: str, *, code: str | None = None, fix: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, fix: str = "", kind: FailureKind | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.fix = fix
-        if code is not None:
-            self.code = code
+        self.code = code or self.code
+        self.kind = kind or self.kind
 
 
 class ConfigError(RotatorError):
@@ -151,6 +171,7 @@ class NotListedError(RotationError):
     """A listing lacks a managed PAT. That alone proves nothing: a later look decides."""
 
     code = "not_listed"
+    kind = FailureKind.NOT_LISTED
 
 
 class VerificationError(RotationError):
@@ -181,35 +202,11 @@ class RemoteError(RotatorError):
     """A service did not do what was asked.
 
     `service` is `entra`, `azure_devops` or `key_vault`; `operation` a verb and noun such as `mint_pat`;
-    `status` the HTTP status if one was read; `request_id` the service's own id for its support.
+    `status` the HTTP status if one was read; `request_id` the service's own id for its support; `retry_after` is in
+    seconds, None if not given.
     """
 
     code = "remote_error"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        service: str,
-        operation: str,
-        status: int | None = None,
-        request_id: str | None = None,
-        answer_ids: Mapping[str, str] = _NO_IDS,
-        code: str | None = None,
-        fix: str = "",
-    ) -> None:
-        super().__init__(message, code=code, fix=fix)
-        self.answer_ids = answer_ids
-        self.service = service
-        self.operation = operation
-        self.status = status
-        self.request_id = request_id
-
-
-class TransientError(RemoteError):
-    """The request certainly had no effect, and may work later. `retry_after` is in seconds, None if not given."""
-
-    code = "transient"
 
     def __init__(
         self,
@@ -224,17 +221,19 @@ class TransientError(RemoteError):
         code: str | None = None,
         fix: str = "",
     ) -> None:
-        super().__init__(
-            message,
-            service=service,
-            operation=operation,
-            status=status,
-            request_id=request_id,
-            answer_ids=answer_ids,
-            code=code,
-            fix=fix,
-        )
+        super().__init__(message, code=code, fix=fix)
+        self.answer_ids = answer_ids
         self.retry_after = retry_after
+        self.service = service
+        self.operation = operation
+        self.status = status
+        self.request_id = request_id
+
+
+class TransientError(RemoteError):
+    """The request certainly had no effect, and may work later."""
+
+    code = "transient"
 
 
 class DeniedError(RemoteError):
@@ -361,8 +360,16 @@ class DeliveryError(MonitoringError):
 
     code = "delivery_failed"
 
-    def __init__(self, message: str, *, code: str | None = None, fix: str = "", is_refusal: bool = False) -> None:
-        super().__init__(message, code=code, fix=fix)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        fix: str = "",
+        kind: FailureKind | None = None,
+        is_refusal: bool = False,
+    ) -> None:
+        super().__init__(message, code=code, fix=fix, kind=kind)
         self.is_refusal = is_refusal
 
 
@@ -372,9 +379,16 @@ class HookError(DeliveryError):
     code = "hook_failed"
 
     def __init__(
-        self, message: str, *, code: str | None = None, fix: str = "", is_refusal: bool = False, output: str = ""
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        fix: str = "",
+        kind: FailureKind | None = None,
+        is_refusal: bool = False,
+        output: str = "",
     ) -> None:
-        super().__init__(message, code=code, fix=fix, is_refusal=is_refusal)
+        super().__init__(message, code=code, fix=fix, kind=kind, is_refusal=is_refusal)
         self.output = output
 
 

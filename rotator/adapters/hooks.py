@@ -17,7 +17,7 @@ from rotator.adapters.redaction import LONGEST_TEXT, redact_text
 from rotator.domain.hook import HookEvent, HookTerms
 from rotator.domain.outside import make_harmless
 from rotator.domain.words import say_duration
-from rotator.errors import DeliveryError, HookError
+from rotator.errors import DeliveryError, FailureKind, HookError
 from rotator.ports.hook import HOOK_UNUSABLE
 
 LONGEST_OUTPUT = 2000
@@ -91,7 +91,7 @@ class CommandHook:
 
     def _make_unusable(self, why: str) -> HookError:
         fix = f"Correct the command of {self.terms.name} in hooks, or install the program and let this user run it."
-        return HookError(f"the hook {self.terms.name} {why}", code=HOOK_UNUSABLE, fix=fix)
+        return HookError(f"the hook {self.terms.name} {why}", code=HOOK_UNUSABLE, fix=fix, kind=FailureKind.UNUSABLE)
 
 
 class WebhookHook:

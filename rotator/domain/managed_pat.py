@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Self
 
 from rotator.domain.marker import strip_mark
-from rotator.errors import NotListedError, RotatorError
+from rotator.errors import FailureKind, RotatorError
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SECRET_NAME_PATTERN = re.compile(r"[0-9A-Za-z-]{1,127}")
@@ -114,16 +114,17 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something did not work, in the three parts that people and scripts need."""
+    """Why something did not work: three parts for people and scripts, and what of it decides what may be done next."""
 
     code: str
     message: str
     fix: str = ""
+    kind: FailureKind | None = None
 
     @classmethod
     def of(cls, error: RotatorError) -> Self:
         """Return what a record or a journal keeps of an error."""
-        return cls(error.code, error.message, error.fix)
+        return cls(error.code, error.message, error.fix, error.kind)
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class ManagedPat:
     @property
     def is_called_missing(self) -> bool:
         """Whether it says that the server does not list it: gone, or not yet proven gone."""
-        missed = self.last_failure is not None and self.last_failure.code == NotListedError.code
+        missed = self.last_failure is not None and self.last_failure.kind is FailureKind.NOT_LISTED
         return missed or self.hold is Hold.REVOKED_ELSEWHERE
 
     @property

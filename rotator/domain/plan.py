@@ -8,9 +8,10 @@ from enum import StrEnum
 
 from rotator.domain.backoff import is_kept_from
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction, Verdict
+from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.urgency import LONGEST_RETRY, bound_wait
+from rotator.errors import FailureKind
 
 
 class ActionKind(StrEnum):
@@ -161,7 +162,7 @@ def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool
     if failure is None or is_held or decision.verdict in (Verdict.DUE, Verdict.BLOCKED):
         return False
     is_left = rule is not None and rule.action is not RuleAction.ROTATE
-    if (is_left and not pat.is_called_missing) or (pat.blocked and failure.code == FORBIDDEN):
+    if (is_left and not pat.is_called_missing) or (pat.blocked and failure.kind is FailureKind.FORBIDDEN):
         return True
     return not pat.blocked and not is_waiting(pat, now)
 

@@ -25,6 +25,7 @@ from rotator.engine.revoking import make_pending, send_revocation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.errors import (
     DatabaseBehindError,
+    FailureKind,
     PlanRefusedError,
     RotationError,
     RotatorError,
@@ -35,11 +36,13 @@ LOST_VALUE = RotationError(
     "the run that minted the clone ended before the value was stored; the value is lost",
     code="value_lost",
     fix="Nothing to do: the clone is revoked, and a later run makes a new one if it is still due.",
+    kind=FailureKind.EXPLAINED_LOSS,
 )
 LOST_ANSWER = RotationError(
     "the answer to the mint was lost, and with it the value of the clone",
     code=LOST_VALUE.code,
     fix=LOST_VALUE.fix,
+    kind=LOST_VALUE.kind,
 )
 
 

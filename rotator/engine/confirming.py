@@ -14,8 +14,8 @@ from rotator.engine.choices import Choice
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
-from rotator.engine.replacing import UNCONFIRMED, look_at_secret
-from rotator.errors import RotatorError
+from rotator.engine.replacing import look_at_secret
+from rotator.errors import FailureKind, RotatorError
 
 
 @dataclass(frozen=True)
@@ -91,4 +91,5 @@ def confirm(run: RunContext, managed: Managed) -> None:
 
 def _is_in_the_way(pat: ManagedPat) -> bool:
     """Whether what the secret holds is why its last rotation could not be."""
-    return pat.hold is Hold.FOREIGN_WRITE or (pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED)
+    failure = pat.last_failure
+    return pat.hold is Hold.FOREIGN_WRITE or (failure is not None and failure.kind is FailureKind.UNCONFIRMED)

@@ -124,7 +124,7 @@ def _propose(this: Run, order: Order) -> Draft:
         rotating = {rotation.name for rotation in reading.journal.load_open()}
     failure = explain_decision(run.policy.decide(pat, now=now, longest=longest))
     if failure is not None:
-        raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
+        raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
     _check_free(pat, others, rotating)
     check_display_name(pat.display_name, this.view.fetch_listing(pat.account, pat.organization))
     _check_secret(run, pat)

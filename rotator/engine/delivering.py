@@ -36,7 +36,7 @@ from rotator.engine.outage import DeliveryMemory, note_database, note_outage
 from rotator.engine.receiver_claim import ReceiverClaim, Wording, lags, rests
 from rotator.errors import AuditChainError, DatabaseError, DeliveryError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.notifier import UNUSABLE, Notifier
+from rotator.ports.notifier import Notifier
 
 MOST_TRIES = 3
 """After so many failed tries a notification is set aside, if the receiver takes others or refuses it as it is."""
@@ -50,7 +50,6 @@ WORDING = Wording(
     failed=lambda error: ReceiverFailed(code=error.code, message=error.message),
     restored=ReceiverRestored,
     set_aside=lambda about, error: NotificationRefused(about=about, code=error.code, message=error.message),
-    unusable=UNUSABLE,
 )
 
 

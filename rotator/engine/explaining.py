@@ -15,6 +15,7 @@ from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
+from rotator.errors import FailureKind
 
 _SPLIT = "Create one PAT per organization with the same scopes, adopt those, then revoke this one."
 _RUN_FIRST = "Run `rotator once` first."
@@ -22,7 +23,9 @@ _RUN_FIRST = "Run `rotator once` first."
 
 def explain_decision(decision: Decision) -> Failure | None:
     """Return what blocks a ManagedPat by the policy; None when nothing does."""
-    return None if decision.obstacle is None else replace(explain_obstacle(decision.obstacle), code=FORBIDDEN)
+    if decision.obstacle is None:
+        return None
+    return replace(explain_obstacle(decision.obstacle), code=FORBIDDEN, kind=FailureKind.FORBIDDEN)
 
 
 def explain_obstacle(obstacle: Obstacle) -> Failure:

@@ -28,9 +28,9 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.receiver_claim import FIRST_RETRY, LONGEST_RETRY, ReceiverClaim, Wording, lags, rests
-from rotator.errors import AuditChainError, DatabaseError, HookError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, FailureKind, HookError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.hook import HOOK_UNUSABLE, Hook
+from rotator.ports.hook import Hook
 
 MOST_TRIES = 10
 """After so many failed tries a call is dropped."""
@@ -49,7 +49,6 @@ WORDING = Wording(
     failed=lambda error: HookFailed(code=error.code, message=error.message),
     restored=HookRestored,
     set_aside=lambda about, error: HookCallDropped(about=about, code=error.code, message=error.message),
-    unusable=HOOK_UNUSABLE,
 )
 
 
@@ -242,7 +241,7 @@ class _Round:
 
     def _note_failure(self, call: HookCall, error: RotatorError) -> str:
         now = self._run.services.clock.now()
-        if error.code == HOOK_UNUSABLE:
+        if error.kind is FailureKind.UNUSABLE:
             self._claim.note(lambda work, receiver: self._claim.fail(work, receiver, error, now), now)
             return "failed"
         tries = call.tries + 1

@@ -11,19 +11,19 @@ from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.domain.words import say_moment
 from rotator.engine.claiming import ClaimedPat
-from rotator.errors import RotationError
+from rotator.errors import FailureKind, RotationError
 
 MAX_LOST_PER_DAY = 3
 """After this many unexplained losses, the next attempt waits until the first of them is a day old."""
 TOLD_LOST_PER_DAY = 2
 """From this many on, each further one is reported."""
-EXPLAINED_CODES = frozenset({"value_lost", "lifetime_clamped"})
 _DAY = timedelta(days=1)
 
 
 def is_explained(rotation: Rotation) -> bool:
     """Whether the journal says why a clone was given up: its run ended, the vault refused it, or its life was short."""
-    return rotation.tried_store or (rotation.failure is not None and rotation.failure.code in EXPLAINED_CODES)
+    failure = rotation.failure
+    return rotation.tried_store or (failure is not None and failure.kind is FailureKind.EXPLAINED_LOSS)
 
 
 def check_attempts(held: ClaimedPat) -> None:

@@ -36,6 +36,7 @@ from rotator.engine.proving import prove_answer
 from rotator.engine.settling import is_settled
 from rotator.errors import (
     ClockSkewError,
+    FailureKind,
     PlanRefusedError,
     PostponedError,
     RotationError,
@@ -193,7 +194,9 @@ def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Sourc
     outlives = held.run.mode is RunMode.BY_HAND and made.valid_to > source.pat.valid_to
     if storm is not None and not source.takes_short and not outlives:
         told = explain_obstacle(storm)
-        raise abandon_unusable(held, "lifetime_clamped", told.message, told.fix, PlanRefusedError)
+        error = PlanRefusedError(told.message, code="lifetime_clamped", fix=told.fix, kind=FailureKind.EXPLAINED_LOSS)
+        abandon(held, error)
+        raise error
 
 
 def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[str]:

@@ -14,7 +14,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
-from rotator.errors import AuditChainError, DatabaseError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, FailureKind, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 
 CLAIMED_FOR = timedelta(minutes=5)
@@ -29,15 +29,11 @@ Change = Callable[[UnitOfWork, Receiver], list[Event]]
 
 @dataclass(frozen=True)
 class Wording:
-    """The events that tell of a receiver: it failed, it works again, and something was set aside (what, and why).
-
-    `unusable` is the code of what no repeat mends.
-    """
+    """The events that tell of a receiver: it failed, it works again, and something was set aside (what, and why)."""
 
     failed: Callable[[RotatorError], Event]
     restored: Callable[[], Event]
     set_aside: Callable[[str, RotatorError], Event]
-    unusable: str
 
 
 class ReceiverClaim:
@@ -70,7 +66,7 @@ class ReceiverClaim:
             found = error
 
         def change(work: UnitOfWork, receiver: Receiver) -> list[Event]:
-            was_unusable = receiver.failure is not None and receiver.failure.code == self._wording.unusable
+            was_unusable = receiver.failure is not None and receiver.failure.kind is FailureKind.UNUSABLE
             if found is not None:
                 return self.fail(work, receiver, found, now)
             if not was_unusable:

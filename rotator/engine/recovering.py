@@ -12,10 +12,10 @@ from rotator.engine.listing import ServerView
 from rotator.engine.minting import recover_mint
 from rotator.engine.overlapping import confirm_stored
 from rotator.engine.preflight import close_unminted
-from rotator.engine.restoring import LATE_WRITE_KEPT
 from rotator.engine.retiring import recover_retirement
 from rotator.engine.storing import recover_store
 from rotator.errors import (
+    FailureKind,
     RotationError,
     VerificationError,
 )
@@ -53,7 +53,7 @@ def _finish_abandoning(held: ClaimedPat, view: ServerView) -> None:
     try:
         revoke_clone(held)
     except VerificationError as error:
-        if error.code != LATE_WRITE_KEPT:
+        if error.kind is not FailureKind.LATE_WRITE_KEPT:
             raise
         old = view.look_for(rotation.account, rotation.organization, rotation.predecessor_id)
         if not old.is_gone and held.run.mode is not RunMode.BY_HAND:

@@ -17,10 +17,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.reading import fetch_newest
 from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG, list_dropped
-from rotator.errors import ForeignValueError, PlanRefusedError, VerificationError
-
-UNCONFIRMED = "secret_unconfirmed"
-"""The code of the failure of a ManagedPat whose secret holds a version that nobody confirmed."""
+from rotator.errors import FailureKind, ForeignValueError, PlanRefusedError, VerificationError
 
 
 def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sight:
@@ -87,7 +84,8 @@ def make_unconfirmed(pat: ManagedPat) -> PlanRefusedError:
     since = "was changed since a person looked at it" if changed else "holds something that nobody has confirmed yet"
     return PlanRefusedError(
         f"secret {pat.secret_name} in {pat.vault} {since}; nothing was minted",
-        code=UNCONFIRMED,
+        code="secret_unconfirmed",
+        kind=FailureKind.UNCONFIRMED,
         fix=f"See who else uses this secret. If it may be replaced: `rotator inventory adopt {pat.authorization_id}` "
         "looks at it again (add --replace-foreign if it is not a PAT of the account's user).",
     )

@@ -18,11 +18,9 @@ from rotator.engine.provenance import Writer, is_written_by, load_provenance
 from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
-from rotator.errors import VerificationError
+from rotator.errors import FailureKind, VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
-LATE_WRITE_KEPT = "late_write_kept"
-"""The code of the failure of a ManagedPat whose consumers read a late write that could not be undone yet."""
 _ATTEMPTS = 3
 """How often a run writes a value back that the vault answers as written and does not have."""
 
@@ -106,7 +104,8 @@ def make_kept(pat: ManagedPat) -> VerificationError:
     return VerificationError(
         f"a late write of ours is the newest version of secret {pat.secret_name} in {pat.vault}, and the "
         "value to put back over it was not seen to sign in; nothing was revoked",
-        code=LATE_WRITE_KEPT,
+        code="late_write_kept",
+        kind=FailureKind.LATE_WRITE_KEPT,
         fix=f"rotator tries again later. If it lasts, `rotator rotate {pat.name}` makes a new PAT.",
     )
 

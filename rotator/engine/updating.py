@@ -160,7 +160,7 @@ def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Dec
     decision = policy.decide_wanted(wanted, now=now, longest=None)
     failure = explain_decision(decision)
     if failure is not None:
-        raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
+        raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
     if decision.verdict is not Verdict.DUE:
         rule = decision.rule.name if decision.rule is not None else ""
         raise PlanRefusedError(

@@ -32,7 +32,7 @@ from rotator.engine.preflight import begin_rotation, inspect_source
 from rotator.engine.reconciling import Reconciliation, apply_findings
 from rotator.engine.recovering import recover
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
-from rotator.engine.restoring import LATE_WRITE_KEPT, Restored, find_late_write, make_kept, restore_committed
+from rotator.engine.restoring import Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import revoke_again
 from rotator.engine.settling import is_late_settled
@@ -42,6 +42,7 @@ from rotator.errors import (
     ClaimLostError,
     CloneLostError,
     DatabaseError,
+    FailureKind,
     ForeignWriteError,
     PlanRefusedError,
     PostponedError,
@@ -76,7 +77,11 @@ class PatWork:
         self._work(held, is_kept=is_kept)
         if is_kept and not held.pat.blocked and find_late_write(self.run, held.pat) is not None:
             error, failure = make_kept(held.pat), held.pat.last_failure
-            if failure is None or failure.code != error.code or not is_waiting(held.pat, self.run.services.clock.now()):
+            if (
+                failure is None
+                or failure.kind is not error.kind
+                or not is_waiting(held.pat, self.run.services.clock.now())
+            ):
                 raise error
             self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 
@@ -114,7 +119,7 @@ class PatWork:
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
         failure = explain_decision(decision)
         if failure is not None:
-            raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix)
+            raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
         if not self._is_by_hand:
             check_attempts(held)
         source = inspect_source(held, self.view, decision)
@@ -190,7 +195,7 @@ class PatWork:
             reason = OutcomeReason.VALUE_RESTORED
             self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason))
             failure = held.pat.last_failure
-            if failure is not None and failure.code == LATE_WRITE_KEPT and not held.pat.blocked:
+            if failure is not None and failure.kind is FailureKind.LATE_WRITE_KEPT and not held.pat.blocked:
                 held.save(held.pat.healed(), FailureCleared())
         return restored
 

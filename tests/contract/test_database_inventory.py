@@ -12,7 +12,7 @@ from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
-from rotator.errors import ClaimLostError, RotatorError, UsageError
+from rotator.errors import ClaimLostError, FailureKind, RotatorError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from rotator.ports.inventory import UntrackedPat
@@ -43,7 +43,7 @@ def _make_full(pat: ManagedPat) -> ManagedPat:
         secret_version="v7",
         failures=3,
         retry_at=NOW + DAY,
-        last_failure=Failure("denied", "the vault says no", "Grant `set`."),
+        last_failure=Failure("denied", "the vault says no", "Grant `set`.", FailureKind.UNCONFIRMED),
         blocked=True,
         wanted_display_name="npm-publish",
         wanted_scope="vso.code",

@@ -10,12 +10,15 @@ import pytest
 
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.managed_pat import Failure
+from rotator.errors import FailureKind
 from rotator.ports.database import Database
 from tests.support.records import DAY, NOW
 
 REFRESH = JobRun(JobName.REFRESH, NOW, "run-1@host#1.1", NOW)
 DONE = replace(REFRESH, ended_at=NOW + timedelta(seconds=3), outcome=JobOutcome.SUCCEEDED, counts={"refreshed": 2})
-FAILED = replace(DONE, outcome=JobOutcome.FAILED, counts={}, failure=Failure("denied", "refused", "Allow it."))
+FAILED = replace(
+    DONE, outcome=JobOutcome.FAILED, counts={}, failure=Failure("denied", "refused", "Allow it.", FailureKind.FORBIDDEN)
+)
 ELSEWHERE = "run-2@elsewhere#2.2"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import CLOSED_STATES, RotationEnding, RotationState
-from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseError
+from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseError, FailureKind
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
@@ -42,7 +42,7 @@ def test_journal_load_gives_back_every_field_when_saved(database: Database, clai
         new_valid_to=NOW + 29 * DAY,
         secret_version="v1",
         overlap_until=NOW + DAY,
-        failure=Failure("x", "y"),
+        failure=Failure("x", "y", kind=FailureKind.EXPLAINED_LOSS),
         tried_store=True,
     )
     with database.begin() as work:

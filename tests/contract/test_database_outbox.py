@@ -18,10 +18,12 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.notification import Notification, NotificationKind
 from rotator.domain.telling import Cause, Phase, Told
 from rotator.engine.auditing import Author, record
+from rotator.errors import FailureKind
 from rotator.ports.database import Database
 from tests.support.records import DAY, NOW
 
 SPAN = timedelta(minutes=5)
+BROKEN = Failure("x", "y", "z", FailureKind.UNUSABLE)
 OPS = Receiver("ops", 7, NOW)
 TOLD = Notification(
     NotificationKind.CONDITION,
@@ -60,7 +62,7 @@ CALL = HookCall(
 
 
 def test_receivers_and_deliveries_are_given_back_as_they_were_saved(database: Database) -> None:
-    failing = replace(OPS, failures=2, retry_at=NOW + DAY, delivered_at=NOW, failure=Failure("x", "y", "z"))
+    failing = replace(OPS, failures=2, retry_at=NOW + DAY, delivered_at=NOW, failure=BROKEN)
     event = Delivery("ops", "event", "4567", replace(TOLD, phase=None, since=None), NOW + DAY, sequence=9, tries=2)
     with database.begin() as work:
         assert (work.outbox.load_receivers(), work.outbox.load_deliveries("ops")) == ((), ())
@@ -135,7 +137,7 @@ def test_one_of_eight_threads_gets_the_claim(database: Database) -> None:
 
 def test_calls_of_hooks_are_given_back_as_they_were_saved(database: Database) -> None:
     """In the order of their events; one about the same event takes the place of the other."""
-    tried = replace(CALL, tries=2, retry_at=NOW + DAY, failure=Failure("x", "y", "z"), set_aside_at=NOW)
+    tried = replace(CALL, tries=2, retry_at=NOW + DAY, failure=BROKEN, set_aside_at=NOW)
     bare = HookCall("restart", 3, "4567", HookEvent("policy_changed", Severity.INFO, "policy", NOW), NOW)
     with database.begin() as work:
         for call in (CALL, bare, replace(CALL, hook="other"), tried):

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from rotator.domain.managed_pat import Failure
 from rotator.domain.sign_in import SignInMemory
+from rotator.errors import FailureKind
 from rotator.ports.database import Database
 from tests.support.records import DAY, NOW
 
@@ -16,7 +17,7 @@ def test_memory_of_a_sign_in_is_given_back_and_replaced(database: Database) -> N
         "build-bot",
         interactive_at=NOW - 9 * DAY,
         refreshed_at=NOW - DAY,
-        refusal=Failure("sign_in_revoked", "it was revoked", "Sign in."),
+        refusal=Failure("sign_in_revoked", "it was revoked", "Sign in.", FailureKind.FORBIDDEN),
         refused_at=NOW - DAY,
         asked_at=NOW,
         generation="1764237600",

@@ -41,27 +41,28 @@ condition: kind subject since told_at code
 delivery: receiver topic id notification made_at messages repeats sequence tries delivered_at set_aside_at
 heartbeat: holder began_at beat_at work_began_at work_succeeded_at
 hook_call: hook sequence id event made_at tries retry_at set_aside_at failure_code failure_message failure_fix done_at
-job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix
+    failure_kind
+job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix failure_kind
 lifetime_limit: account organization longest learned_at
 managed_pat: name account organization authorization_id display_name scope valid_from valid_to vault secret_name
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
     claimed_by claimed_until hold all_organizations confirmed_version short_lived meant_lifetime
     wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id next_at next_basis next_from
-    probe_id probe_at probe_works probe_failures
+    probe_id probe_at probe_works probe_failures failure_kind
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name record_id
 receiver: name cursor cursor_at failures retry_at delivered_at failure_code failure_message failure_fix
-    claimed_by claimed_until
+    claimed_by claimed_until failure_kind
 request_count: service outcome requests
 rotation: id name account organization display_name scope predecessor_id predecessor_valid_to rule vault secret_name
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
     failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
-    awaited_hooks
+    awaited_hooks failure_kind
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
-    generation lifespan warned_days
+    generation lifespan warned_days failure_kind
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
-    failure_code failure_message failure_fix
+    failure_code failure_message failure_fix failure_kind
 """
 
 
@@ -213,6 +214,34 @@ def test_upgrade_turns_failure_codes_into_fields_when_the_columns_are_new(url: s
         ("stray", "revocation", None, "left_behind"),
         ("vault_failed", "rotation", None, "vault_failed"),
     ]
+
+
+def test_upgrade_gives_each_failure_its_kind_when_the_column_is_new(url: str) -> None:
+    """What decided by its code until then: in a record, in a rotation, in a receiver. Any other failure has no kind."""
+    kinds = {
+        "not_listed": "not_listed",
+        "blocked": "forbidden",
+        "secret_unconfirmed": "unconfirmed",
+        "late_write_kept": "late_write_kept",
+        "value_lost": "explained_loss",
+        "lifetime_clamped": "explained_loss",
+        "vault_failed": None,
+    }
+    failures = {code: Failure(code, "it failed") for code in kinds}
+    pats = (replace(make_managed_pat(code), last_failure=failure) for code, failure in failures.items())
+    rotations = (
+        replace(make_rotation(code), state=RotationState.FAILED, failure=failure) for code, failure in failures.items()
+    )
+    rows = [("managed_pat", list_managed_pat(pat) | {"record_id": pat.name}) for pat in pats]
+    _build(url, "0028", *rows, *(("rotation", list_rotation(rotation)) for rotation in rotations))
+    names = ("receiver_unusable", "hook_unusable", "delivery_failed")
+    receiver = "INSERT INTO receiver (name, cursor, cursor_at, failures, failure_code) VALUES"
+    _execute(url, *(f"{receiver} ('{name}', 0, '2026-11-28T09:00:00.000000Z', 1, '{name}')" for name in names))
+    assert upgrade(url) == ("0028", HEAD)
+    assert set(_select(url, "SELECT failure_code, failure_kind FROM managed_pat")) == set(kinds.items())
+    assert set(_select(url, "SELECT failure_code, failure_kind FROM rotation")) == set(kinds.items())
+    found = set(_select(url, "SELECT name, failure_kind FROM receiver"))
+    assert found == {("receiver_unusable", "unusable"), ("hook_unusable", "unusable"), ("delivery_failed", None)}
 
 
 def test_upgrade_gives_pending_revocations_the_secret_of_their_record_when_the_columns_are_new(url: str) -> None:

@@ -14,13 +14,13 @@ from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.clocks import URGENT
 from rotator.engine.context import RunContext
-from rotator.engine.replacing import UNCONFIRMED
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once, work_on_due, work_on_look
 from rotator.errors import (
     ClockSkewError,
     DatabaseLockedError,
     DatabaseUnreachableError,
+    FailureKind,
     ForeignWriteError,
     InternalError,
     RotatorError,
@@ -237,7 +237,7 @@ def _help(world: World, people: People, *, is_second: bool) -> bool:
 
 def _is_unconfirmed(pat: ManagedPat | None) -> bool:
     """Whether a person has to look at what its secret holds."""
-    return pat is not None and pat.last_failure is not None and pat.last_failure.code == UNCONFIRMED
+    return pat is not None and pat.last_failure is not None and pat.last_failure.kind is FailureKind.UNCONFIRMED
 
 
 def _make_pause(world: World) -> timedelta:

@@ -18,7 +18,7 @@ from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings
 from rotator.engine.keeping import pause
 from rotator.engine.signing_in import SignInSight, make_account_status
 from rotator.engine.status import PatStatus
-from rotator.errors import ConfigError, DatabaseLockedError, SignInRequiredError
+from rotator.errors import ConfigError, DatabaseLockedError, FailureKind, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
@@ -201,5 +201,8 @@ def test_failure_is_named_where_a_pat_is_in_trouble() -> None:
     world = make_world("a", policy=make_policy())
     assert find(world) == {Cause.IN_TROUBLE: ("a",)}
     assert world.show_status()[0].last_error == Failure(
-        "blocked", "no rule in the policy matches it", "Add a rule that matches it to the policy, or forget it."
+        "blocked",
+        "no rule in the policy matches it",
+        "Add a rule that matches it to the policy, or forget it.",
+        FailureKind.FORBIDDEN,
     )

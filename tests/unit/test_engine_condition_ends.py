@@ -27,6 +27,7 @@ from rotator.errors import (
     AuditChainError,
     DeliveryError,
     DeniedError,
+    FailureKind,
     HookError,
     SignInRequiredError,
     VerificationError,
@@ -341,7 +342,7 @@ def probe_again(world: EngineWorld) -> None:
 def lose_receiver(world: EngineWorld) -> None:
     """A receiver of notifications cannot be used."""
     notifier = ScriptedNotifier()
-    notifier.unusable = DeliveryError("no plugin takes it", code=UNUSABLE)
+    notifier.unusable = DeliveryError("no plugin takes it", code=UNUSABLE, kind=FailureKind.UNUSABLE)
     deliver(world.make_run(), (notifier,), DeliveryMemory())
 
 

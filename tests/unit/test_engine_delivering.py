@@ -30,7 +30,7 @@ from rotator.engine.keeping import rename
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
-from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, StoppedError
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, FailureKind, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME, VAULT, make_world
@@ -242,7 +242,7 @@ def test_event_that_cannot_be_read_is_set_aside(post: Post) -> None:
 def test_receiver_that_cannot_be_used_is_a_condition_from_the_start() -> None:
     """Before there is anything to tell; over when it can be used after a restart."""
     ops = ScriptedNotifier()
-    ops.unusable = DeliveryError("no plugin takes the url", code=UNUSABLE, fix="Correct it.")
+    ops.unusable = DeliveryError("no plugin takes the url", code=UNUSABLE, fix="Correct it.", kind=FailureKind.UNUSABLE)
     post = Post(ops)
     post.deliver()
     assert ConditionKind.RECEIVER_FAILING in post.list_kinds()

@@ -22,7 +22,7 @@ from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
 from rotator.engine.report import RunReport
-from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, HookError, StoppedError
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, FailureKind, HookError, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.hook import HOOK_UNUSABLE
 from rotator.wiring.hooks import call_at_end
@@ -34,7 +34,7 @@ from tests.support.receivers import ScriptedNotifier
 from tests.support.stop import make_stop
 
 BAD = HookError("the hook restart ended with 1: no such deployment", fix="Mend it.", output="no such deployment")
-MISSING = HookError("kubectl is not on the PATH", code=HOOK_UNUSABLE, fix="Install it.")
+MISSING = HookError("kubectl is not on the PATH", code=HOOK_UNUSABLE, fix="Install it.", kind=FailureKind.UNUSABLE)
 PAUSES = [0, 30, 90, 210, 450, 930, 1890, 3810, 7410, 11010]
 """When a call that always fails is made, in seconds."""
 

@@ -13,9 +13,9 @@ from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is_due
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
-from rotator.domain.policy import FORBIDDEN, Guardrails, Policy, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.errors import NotListedError
+from rotator.errors import FailureKind
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
 
@@ -26,8 +26,8 @@ NO_LIMITS: Limits = {}
 spans = st.timedeltas(min_value=timedelta(minutes=-90), max_value=timedelta(days=40))
 moments = spans.map(lambda span: ALL_ORGANIZATIONS_END - 20 * DAY + span)
 maybe_moments = st.none() | moments
-failures = st.none() | st.sampled_from((FORBIDDEN, "transient", NotListedError.code)).map(
-    lambda code: Failure(code, "")
+failures = st.none() | st.sampled_from((FailureKind.FORBIDDEN, None, FailureKind.NOT_LISTED)).map(
+    lambda kind: Failure("a code", "", kind=kind)
 )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rotator.adapters.database.engine import is_postgresql
-from rotator.adapters.database.records import list_failure, make_failure
+from rotator.adapters.database.records import FAILURE, list_failure, make_failure
 from rotator.adapters.database.schema import delivery, hook_call, receiver
 from rotator.domain.audit_event import Detail
 from rotator.domain.delivery import Delivery, Receiver
@@ -130,7 +130,7 @@ def _make_receiver(row: Row[Any]) -> Receiver:
         row.failures,
         row.retry_at,
         row.delivered_at,
-        make_failure((row.failure_code, row.failure_message, row.failure_fix)),
+        make_failure([getattr(row, name) for name in FAILURE]),
     )
 
 
@@ -160,7 +160,7 @@ def _read_notification(found: Mapping[str, Any]) -> Notification:
 
 def _make_call(row: Row[Any]) -> HookCall:
     values = {name: getattr(row, name) for name in _CALL}
-    failure = make_failure((row.failure_code, row.failure_message, row.failure_fix))
+    failure = make_failure([getattr(row, name) for name in FAILURE])
     return HookCall(event=_read_event(row.event), failure=failure, **values)
 
 

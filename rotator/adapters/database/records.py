@@ -1,4 +1,4 @@
-"""Rows to domain values and back. Columns have the names of the fields; a Failure takes three columns."""
+"""Rows to domain values and back. Columns have the names of the fields; a Failure takes four columns."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from rotator.domain.rotation import Rotation
 from rotator.domain.sign_in import SignInMemory
 from rotator.ports.inventory import UntrackedPat
 
-_FAILURE = ("failure_code", "failure_message", "failure_fix")
+FAILURE = ("failure_code", "failure_message", "failure_fix", "failure_kind")
+_ITS = slice(-len(FAILURE), None)
+"""Where the columns of a Failure are in a row that ends with them."""
 
 
 def _pick_columns(table: Table, record: type, failure: str | None = None) -> list[Column[Any]]:
     """Return the columns that hold a record, in the order of its fields, those of its Failure at the end."""
     names = [field.name for field in fields(record) if field.name != failure]
-    return [table.c[name] for name in (*names, *(_FAILURE if failure else ()))]
+    return [table.c[name] for name in (*names, *(FAILURE if failure else ()))]
 
 
 MANAGED_PAT_COLUMNS = _pick_columns(schema.managed_pat, ManagedPat, "last_failure")
 ROTATION_COLUMNS = _pick_columns(schema.rotation, Rotation, "failure")
 PAT_COLUMNS = _pick_columns(schema.untracked_pat, Pat)
 UNTRACKED_COLUMNS = [
-    schema.untracked_pat.c[name] for name in ("account", "organization", *(c.name for c in PAT_COLUMNS), *_FAILURE)
+    schema.untracked_pat.c[name] for name in ("account", "organization", *(c.name for c in PAT_COLUMNS), *FAILURE)
 ]
 PENDING_REVOCATION_COLUMNS = _pick_columns(schema.pending_revocation, PendingRevocation)
 JOB_RUN_COLUMNS = _pick_columns(schema.job_run, JobRun, "failure")
 SIGN_IN_COLUMNS = _pick_columns(schema.sign_in, SignInMemory, "refusal")
-_MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[:-3]]
-_ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[:-3]]
+_MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[: -len(FAILURE)]]
+_ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[: -len(FAILURE)]]
 _PAT_NAMES = [column.name for column in PAT_COLUMNS]
 _PENDING_NAMES = [column.name for column in PENDING_REVOCATION_COLUMNS]
-_JOB_RUN_NAMES = [column.name for column in JOB_RUN_COLUMNS[:-3]]
-_SIGN_IN_NAMES = [column.name for column in SIGN_IN_COLUMNS[:-3]]
+_JOB_RUN_NAMES = [column.name for column in JOB_RUN_COLUMNS[: -len(FAILURE)]]
+_SIGN_IN_NAMES = [column.name for column in SIGN_IN_COLUMNS[: -len(FAILURE)]]
 
 
 @naming_damage
@@ -48,20 +50,20 @@ def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
     """From a row of MANAGED_PAT_COLUMNS."""
     values = dict(zip(_MANAGED_PAT_NAMES, row, strict=False))
     values["authorization_id"] = values["authorization_id"] or ""
-    return ManagedPat(**values, last_failure=make_failure(row[-3:]))
+    return ManagedPat(**values, last_failure=make_failure(row[_ITS]))
 
 
 @naming_damage
 def make_rotation(row: Sequence[Any]) -> Rotation:
     """From a row of ROTATION_COLUMNS."""
-    return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=make_failure(row[-3:]))
+    return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=make_failure(row[_ITS]))
 
 
 @naming_damage
 def make_untracked(row: Sequence[Any]) -> UntrackedPat:
     """From a row of UNTRACKED_COLUMNS."""
-    account, organization, *pat = row[:-3]
-    return UntrackedPat(account, organization, Pat(**dict(zip(_PAT_NAMES, pat, strict=True))), make_failure(row[-3:]))
+    account, organization, *pat = row[: -len(FAILURE)]
+    return UntrackedPat(account, organization, Pat(**dict(zip(_PAT_NAMES, pat, strict=True))), make_failure(row[_ITS]))
 
 
 @naming_damage
@@ -73,13 +75,13 @@ def make_pending(row: Sequence[Any]) -> PendingRevocation:
 @naming_damage
 def make_job_run(row: Sequence[Any]) -> JobRun:
     """From a row of JOB_RUN_COLUMNS."""
-    return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=make_failure(row[-3:]))
+    return JobRun(**dict(zip(_JOB_RUN_NAMES, row, strict=False)), failure=make_failure(row[_ITS]))
 
 
 @naming_damage
 def make_sign_in(row: Sequence[Any]) -> SignInMemory:
     """From a row of SIGN_IN_COLUMNS."""
-    return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=make_failure(row[-3:]))
+    return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=make_failure(row[_ITS]))
 
 
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
@@ -120,11 +122,12 @@ def list_sign_in(memory: SignInMemory) -> dict[str, object]:
 
 
 def make_failure(row: Sequence[Any]) -> Failure | None:
-    """From the three columns of a Failure."""
+    """From the columns of a Failure."""
     return None if row[0] is None else Failure(*row)
 
 
 def list_failure(failure: Failure | None) -> dict[str, object]:
     """Return the columns of a failure."""
-    values = (None, None, None) if failure is None else (failure.code, failure.message, failure.fix)
-    return dict(zip(_FAILURE, values, strict=True))
+    if failure is None:
+        return dict.fromkeys(FAILURE)
+    return dict(zip(FAILURE, (failure.code, failure.message, failure.fix, failure.kind), strict=True))

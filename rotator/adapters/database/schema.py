@@ -41,8 +41,9 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
+from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 29))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 30))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -100,6 +101,7 @@ managed_pat = Table(
     Column("probe_at", Moment),
     Column("probe_works", Boolean),
     Column("probe_failures", Integer, nullable=False, server_default="0"),
+    Column("failure_kind", Word(FailureKind)),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
@@ -148,6 +150,7 @@ rotation = Table(
     Column("record_id", String(64)),
     Column("location", Text, nullable=False, server_default=""),
     Column("awaited_hooks", Texts, nullable=False, server_default="[]"),
+    Column("failure_kind", Word(FailureKind)),
     Index("rotation_by_record", "record_id", "created_at"),
     Index("rotation_by_location", "location", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),
@@ -173,6 +176,7 @@ untracked_pat = Table(
     Column("failure_code", Text),
     Column("failure_message", Text),
     Column("failure_fix", Text),
+    Column("failure_kind", Word(FailureKind)),
 )
 
 audit_event = Table(
@@ -250,6 +254,7 @@ job_run = Table(
     Column("failure_code", Text),
     Column("failure_message", Text),
     Column("failure_fix", Text),
+    Column("failure_kind", Word(FailureKind)),
     Index("job_run_by_outcome", "job", "outcome", "period"),
 )
 
@@ -285,6 +290,7 @@ sign_in = Table(
     Column("generation", Text),
     Column("lifespan", Span),
     Column("warned_days", Integer),
+    Column("failure_kind", Word(FailureKind)),
 )
 
 receiver = Table(
@@ -301,6 +307,7 @@ receiver = Table(
     Column("failure_fix", Text),
     Column("claimed_by", Text),
     Column("claimed_until", Moment),
+    Column("failure_kind", Word(FailureKind)),
 )
 
 delivery = Table(
@@ -334,6 +341,7 @@ hook_call = Table(
     Column("failure_message", Text),
     Column("failure_fix", Text),
     Column("done_at", Moment),
+    Column("failure_kind", Word(FailureKind)),
 )
 
 lifetime_limit = Table(

@@ -18,7 +18,7 @@ from rotator.domain.events.event import Severity
 from rotator.domain.notification import Notification
 from rotator.domain.secret_value import SecretValue
 from rotator.domain.telling import Habits, Phase
-from rotator.errors import DeliveryError
+from rotator.errors import DeliveryError, FailureKind
 from rotator.ports.notifier import UNUSABLE
 
 _CHILD = "rotator.adapters.notify.apprise_child"
@@ -97,12 +97,14 @@ class AppriseNotifier:
             raise DeliveryError(
                 f"{self.name} needs apprise, which is not installed",
                 code=UNUSABLE,
+                kind=FailureKind.UNUSABLE,
                 fix="In rotator's source folder, run: pip install --require-hashes -r requirements.txt",
             )
         if answer["known"] is not True:
             raise DeliveryError(
                 f"no plugin of apprise takes the url of {self.name}",
                 code=UNUSABLE,
+                kind=FailureKind.UNUSABLE,
                 fix=f"Correct the url of {self.name} in notify: apprise's documentation has one for each service.",
             )
         return answer
