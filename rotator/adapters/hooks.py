@@ -65,7 +65,7 @@ class CommandHook:
         output = clean_output(end.output)
         if end.exit_code == 0:
             return output
-        fix = f"Mend what it says. `rotator hooks test {self.terms.name}` calls it now."
+        fix = f"Correct what it reports. `rotator hooks test {self.terms.name}` calls it now."
         message = f"the hook {self.terms.name} {self._say_end(end)}"
         raise HookError(f"{message}: {output}" if output else message, fix=fix, output=output)
 

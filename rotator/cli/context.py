@@ -40,7 +40,7 @@ class CliContext:
 
 
 def common_options(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Gives a command `--config`, `--json`, `--quiet`, `--verbose` and `--no-input`; values go to the CliContext."""
+    """Give a command `--config`, `--json`, `--quiet`, `--verbose` and `--no-input`; values go to the CliContext."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from types import TracebackType
@@ -67,7 +68,16 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
 def make_usage_error(error: click.ClickException) -> UsageError:
     """Return what is wrong with the command line as an error of ours."""
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return UsageError(error.format_message(), fix=f"See `{context.command_path if context else 'rotator'} --help`.")
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and not _is_near(error):
+        message = error.message
+    return UsageError(message, fix=f"See `{context.command_path if context else 'rotator'} --help`.")
+
+
+def _is_near(error: click.NoSuchOption) -> bool:
+    """Whether one of the suggested options is near by its name: the dashes alone make all options alike."""
+    names = [option.lstrip("-") for option in error.possibilities or ()]
+    return bool(difflib.get_close_matches(error.option_name.lstrip("-"), names))
 
 
 def watch_for_bugs(cli: CliContext) -> None:

@@ -75,12 +75,12 @@ class Selection:
         UsageError for a name, an account or an organization that is no glob and fits nothing.
         """
         pairs = [(describe(item), item) for item in items]
-        for what, patterns, known in (
-            ("PAT", self.names, {facts.name for facts, _ in pairs}),
-            ("account", self.accounts, {facts.account for facts, _ in pairs}),
-            ("organization", self.organizations, {facts.organization for facts, _ in pairs}),
+        for what, given, patterns, known in (
+            ("PAT", "a name", self.names, {facts.name for facts, _ in pairs}),
+            ("account", "`--account`", self.accounts, {facts.account for facts, _ in pairs}),
+            ("organization", "`--organization`", self.organizations, {facts.organization for facts, _ in pairs}),
         ):
-            check_known(what, patterns, known, f"The same command without that {what} shows all there are.")
+            check_known(what, patterns, known, f"Run the command without {given} to see every {what}.")
         chosen = [pair for pair in pairs if self._fits(pair[0], now)]
         if self.order is not None:
             key = _KEYS[self.order]

@@ -20,7 +20,7 @@ class ConfigCheckDocument(Document):
 
     settings: Annotated[str, "Path of the settings file."]
     problems: Annotated[list[str], "Each with file, line, column, and the source line. Empty: there are none."]
-    warnings: Annotated[list[str], "What works, but not as its author may think, in the same form."]
+    warnings: Annotated[list[str], "Settings that work but may not do what was intended, in the same form."]
 
 
 class ConfigDocument(Document):

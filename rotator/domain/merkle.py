@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962 over the hashes of the audit log: one root vouches for every event, and for their order.
+"""The Merkle tree of RFC 6962 over the hashes of the audit log: one root covers every event and their order.
 
 A tree that only grows is known by its peaks: the roots of the largest perfect trees that it is made of, from the left.
 Their number is the number of ones in its size, so a tree of a million leaves is kept in a few lines.

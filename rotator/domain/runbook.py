@@ -90,10 +90,10 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         one="{subject} could not be rotated",
         many="{count} PATs could not be rotated",
         meaning="Something went wrong with the rotation. It is tried again at growing intervals, up to an hour, and "
-        "nothing is lost or left over meanwhile.",
+        "nothing is lost in the meantime.",
         otherwise="Usually it passes. If it does not, the PAT expires on the day that `rotator status` shows.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says. `rotator rotate` tries it at once.",
+        fix="Do what the fix of the failure says. `rotator rotate` tries it immediately.",
     ),
     ConditionKind.ROTATION_BLOCKED: Advice(
         one="{subject} cannot be rotated",
@@ -234,7 +234,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "After ten failed tries a call is dropped. Where the hook is required, the old PAT stays valid instead, until "
         "the hook succeeds or that PAT expires.",
         command="rotator audit list --event hook_failed",
-        fix="Mend what the output names. `rotator hooks test` calls each hook now.",
+        fix="Correct what the output reports. `rotator hooks test` calls each hook now.",
     ),
 }
 """By condition. Each is in the runbook under its own name."""
@@ -271,7 +271,7 @@ EVENTS: Mapping[type[Event], Advice] = {
         meaning="The receiver takes other notifications and refuses this one, or it cannot be made from the audit log.",
         otherwise="Nobody hears of it through this receiver. If the problem lasts, the next reminder reports it.",
         command="rotator audit list --event notification_refused",
-        fix="Read in the audit log what it was about, and look after that.",
+        fix="Read in the audit log what it was about, and deal with that problem.",
     ),
 }
 """By event, for those that begin no condition although a person must act."""

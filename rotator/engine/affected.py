@@ -1,4 +1,4 @@
-"""What a cause that is to be told does to ManagedPats, and what is known of why: by our own records alone."""
+"""Which ManagedPats a reported cause affects, and why: by our own records alone."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def _find_fault(run: RunContext, found: Checkpoint) -> str | None:
         return None
     keys = [key for key in trust.public_keys if make_key_id(key) == found.key_id]
     if not keys:
-        return f"is signed with the key {found.key_id}, which nothing vouches for"
+        return f"is signed with the key {found.key_id}, which the settings do not name"
     if not trust.is_signed(found.make_statement(), found.signature, keys[0]):
         return "has a signature that does not fit"
     return None

@@ -62,6 +62,6 @@ def make_awaiting_error(name: str, hooks: tuple[str, ...]) -> RotationError:
     return RotationError(
         f"the old PAT of {name} stays valid: {said} not succeeded since the new value was stored",
         code="hook_awaited",
-        fix="Mend what `rotator audit list --event hook_failed` shows. If its consumers have the new value all the "
-        f"same: `rotator revoke {name} --previous --without-hook --reason TEXT`.",
+        fix="Correct what `rotator audit list --event hook_failed` reports. If its consumers have the new value all "
+        f"the same: `rotator revoke {name} --previous --without-hook --reason TEXT`.",
     )

@@ -1,7 +1,7 @@
 """Checkpoints of the audit log are made: before work that changes something, if one is owed, and after it.
 
-Who owns the database can write any log and compute its hashes anew. A checkpoint that is signed with a key outside of
-the database is what such a log cannot have.
+Whoever can write the database can write any log and recompute its hashes. A checkpoint that is signed with a key
+outside of the database is what such a log cannot have.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def explain_refused_value(pat: ManagedPat, cause: RefusalCause, said: str = "") 
         RefusalCause.SECRET_CHANGED: f"{secret} holds something that is not the value of the current PAT. Find out who "
         "writes it",
         RefusalCause.WRONG_IDENTITY: f"the value in {secret} is the PAT of another user. Find out who writes it",
-        RefusalCause.ACCESS_LOST: f"the PAT is genuine, but its user may do nothing in {pat.organization} any more",
+        RefusalCause.ACCESS_LOST: f"the PAT is genuine, but its user no longer has any access in {pat.organization}",
         RefusalCause.PAT_EXPIRED: "the PAT has expired",
         RefusalCause.PAT_REVOKED: "the PAT was revoked outside rotator",
         RefusalCause.OWNER_MUST_SIGN_IN: f"Azure DevOps lists the PAT as active and refuses its value. The user of "
@@ -212,7 +212,7 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
         case RefusalKind.UNKNOWN:
             return (
                 "no untracked active PAT has this authorization id or display name",
-                "See `rotator scan` for what there is.",
+                "`rotator scan` lists the PATs.",
             )
         case RefusalKind.NO_RULE:
             return "no rule in the policy covers it", "Change the policy so that a rule covers it."

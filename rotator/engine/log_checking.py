@@ -134,7 +134,7 @@ class _Walk:
             raise _make_error(found, what, found.head, event.hash)
         root = self._tree.make_root().hex()
         if found.root != root:
-            what = f"the events {begins} to {found.size} are not those that it vouches for"
+            what = f"the events {begins} to {found.size} are not those that it covers"
             raise _make_error(found, what, found.root, root)
         self._check_signature(found)
         self._last, self._next = found, next(self._checkpoints, None)
@@ -147,7 +147,7 @@ class _Walk:
             return
         key = self._keys.get(found.key_id)
         if key is None:
-            what = f"it is signed with the key {found.key_id}, which nothing vouches for"
+            what = f"it is signed with the key {found.key_id}, which the settings do not name"
             raise _make_error(found, what, "a key of ours", found.key_id, _KEY_FIX)
         if not self._trust.is_signed(found.make_statement(), found.signature, key):
             raise _make_error(found, "its signature does not fit", "a signature that fits", found.signature)

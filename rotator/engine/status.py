@@ -131,7 +131,7 @@ def status_from(
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
-    # What a rotation of ours made is no stray: it is at work, or it was revoked since the last look.
+    # What a rotation of ours made is not untracked: it is at work, or it was revoked since the last look.
     seen = {pat.authorization_id for pat in known.pats} | (minted_ids - left_behind.keys())
     for item in untracked:
         if item.pat.authorization_id not in seen:

@@ -83,7 +83,7 @@ def load_policy(path: Path, hooks: tuple[HookTerms, ...] = ()) -> Policy:
 
 
 def load_warnings(path: Path) -> list[str]:
-    """What a policy says that works, but not as its author may think; rendered, and empty while it has problems."""
+    """What in a policy is valid but may be unintended; rendered, and empty while it has problems."""
     return _check_policy(path, None)[2]
 
 

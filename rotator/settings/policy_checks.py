@@ -96,7 +96,7 @@ def find_unknown_hooks(parts: PolicyParts, hooks: Sequence[HookTerms]) -> Iterat
 
 
 def find_warnings(file: PolicyFile) -> Iterator[Finding]:
-    """What works, but not as its author may think. The file must have passed `find_conflicts`."""
+    """What is valid but may be unintended. The file must have passed `find_conflicts`."""
     for section, location, defaults in _list_rules(PolicyParts(file.defaults, file.rules, file.guardrails)):
         rule = make_rule(section, defaults)
         if rule.action is RuleAction.ROTATE:

@@ -116,6 +116,9 @@ def _say_kind(part: JsonSchema) -> str:
         return "section"
     kind = part.get("type")
     plain = kind[0] if isinstance(kind, list) else kind
+    items = part.get("items")
+    if isinstance(items, Mapping):
+        return f"list of {_say_kind(items)}"
     return {"string": "text", "boolean": "`true`, `false`", "integer": "whole number"}.get(str(plain), str(plain))
 
 

@@ -44,10 +44,10 @@ def find_unusable(installation: Installation) -> Iterator[Finding]:
 
 
 def list_doubts(installation: Installation) -> list[str]:
-    """Return what works, but not as the files' author may think."""
+    """Return settings that are valid but may be unintended."""
     unsigned = (
-        f"{installation.settings_path} audit.signing_key: the audit log is not signed: who can write the database can "
-        "rewrite all of it. Make a key with `openssl genpkey -algorithm ed25519`, and name it there."
+        f"{installation.settings_path} audit.signing_key: the audit log is not signed: anyone who can write the "
+        "database can rewrite it. Make a key with `openssl genpkey -algorithm ed25519`, and name it there."
     )
     has_key = installation.settings.audit.signing_key is not None
     return [*installation.policy_warnings, *([] if has_key else [unsigned])]

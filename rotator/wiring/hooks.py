@@ -78,7 +78,7 @@ def try_hooks(installation: Installation, name: str | None) -> Iterator[HookTest
     if not chosen:
         known = ", ".join(hook.terms.name for hook in hooks)
         raise UsageError(
-            "the settings have no hook" if name is None else f'"{name}" is no hook of the settings',
+            "no hook is configured" if name is None else f'"{name}" is not a configured hook',
             fix=f"There are: {known}." if known else "Add one under `hooks` in the settings.",
         )
     for hook in chosen:

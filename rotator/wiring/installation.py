@@ -92,7 +92,7 @@ class Installation:
 
     @property
     def policy_warnings(self) -> list[str]:
-        """What the policy says that works, but not as its author may think; each with its line."""
+        """Policy settings that are valid but may be unintended; each with its line."""
         from rotator.settings.load import load_warnings
 
         return load_warnings(self.settings.policy)

@@ -69,7 +69,7 @@ def try_receivers(installation: Installation, name: str | None) -> Iterator[Rece
     if not chosen:
         known = ", ".join(notifier.name for notifier in notifiers)
         raise UsageError(
-            "the settings name no receiver" if name is None else f'"{name}" is no receiver of the settings',
+            "no receiver is configured" if name is None else f'"{name}" is not a configured receiver',
             fix=f"There are: {known}." if known else "Add one under `notify` in the settings.",
         )
     for notifier in chosen:

@@ -216,7 +216,10 @@ def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_on
     dry = succeed(stage, "inventory", "rebuild", "--dry-run", "--json").read()
     assert [(item["authorization_id"], item["gone"]) for item in dry["rebuilt"]] == [(original, [clone])]
     text = succeed(stage, "inventory", "rebuild").output
-    assert f"the vault hands out {clone}, which is gone: `rotator once` writes this one's value back" in text
+    assert (
+        f"the vault still holds the value of {clone}, which no longer exists: `rotator once` writes this one's back"
+        in text
+    )
     stage.world.record.clear()
     shown = succeed(stage, "recover", "--dry-run", "--json").read()
     assert (shown["interrupted"], shown["late_writes"], shown["errors"]) == ([], [NAME], [])

@@ -135,7 +135,7 @@ def test_key_is_named_when_the_checkpoints_are_signed_with_another(log: Log) -> 
     log.rewrite(alter, lambda found, events: forge_checkpoint(found, events, THEIRS))
     error = log.find_wrong()
     assert error.checkpoint == 40
-    assert "which nothing vouches for" in error.message
+    assert "which the settings do not name" in error.message
 
 
 def test_missing_signature_is_named_when_earlier_checkpoints_have_one(log: Log) -> None:

@@ -50,7 +50,7 @@ def _render_condition(kind: ConditionKind) -> str:
     begun = [event for event in EVENTS if event.type.begins is kind]
     person = "until a person acts" if any(event.type.needs_person for event in begun) else "and may pass by itself"
     ended = ", ".join(f"`{event.type.name}`" for event in find_ends(kind))
-    return _render(kind.value, CONDITIONS[kind], f"*{_say_severity(begun)}; it lasts {person}.* Over with: {ended}.")
+    return _render(kind.value, CONDITIONS[kind], f"*{_say_severity(begun)}; it lasts {person}.* Ended by: {ended}.")
 
 
 def _say_severity(events: list[type[Event]]) -> str:

@@ -155,7 +155,7 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
         "    blocked: it is valid for all organizations",
         "    fix: Split it.",
         "x ghost: no untracked active PAT has this authorization id or display name",
-        "    fix: See `rotator scan` for what there is.",
+        "    fix: `rotator scan` lists the PATs.",
     ]
 
 

@@ -47,6 +47,14 @@ def test_command_is_suggested_when_it_is_mistyped(capsys: pytest.CaptureFixture[
     assert "Did you mean 'once'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "suggestion"), [("--verbos", " Did you mean '--verbose'?"), ("--bogus", "")])
+def test_option_is_suggested_only_when_its_name_is_near(
+    option: str, suggestion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["once", option]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: No such option '{option}'.{suggestion}"
+
+
 def test_line_of_each_command_is_whole_when_a_group_shows_its_help_at_80_columns() -> None:
     context = click.Context(rotator, terminal_width=80)
     for name in COMMANDS:

@@ -237,7 +237,7 @@ def test_anchor_with_a_forged_signature_is_named() -> None:
     assert "signature that does not fit" in find_wrong(world).message
     theirs = {"rotator-audit-key": make_key_id(THEIRS.public_key)}
     world.secrets.write_foreign(PLACE, "{}", newest.version.tags | theirs)
-    assert "which nothing vouches for" in find_wrong(world).message
+    assert "which the settings do not name" in find_wrong(world).message
 
 
 def test_anchors_of_other_installations_are_told_and_no_fault() -> None:

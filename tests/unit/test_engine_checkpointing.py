@@ -1,4 +1,4 @@
-"""When a checkpoint is made, what it vouches for, and what happens where none can be made."""
+"""When a checkpoint is made, what it covers, and what happens where none can be made."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def append(world: EngineWorld, count: int = 1) -> None:
 
 
 def check(world: EngineWorld, *keys: Ed25519Signer) -> int:
-    """How many events signed checkpoints vouch for, in a log that is intact."""
+    """How many events signed checkpoints cover, in a log that is intact."""
     return check_log(world.database, (), Trust(tuple(key.public_key for key in keys), is_signed)).signed
 
 
@@ -102,7 +102,7 @@ def test_tick_of_the_daemon_writes_nothing_when_the_log_has_not_grown() -> None:
 
 
 def test_log_is_sealed_before_work_when_a_checkpoint_is_owed() -> None:
-    """What people did since, and an earlier run that died, are vouched for before anything is changed."""
+    """What people did since, and an earlier run that died, are covered before anything is changed."""
     world = make_world()
     append(world)
     run(world)

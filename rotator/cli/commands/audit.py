@@ -109,7 +109,8 @@ def list_events(
     else:
         say(cli, "No events.")
     if len(newest) == limit:
-        note(cli, f"These are the newest {limit}; `--limit` shows more.")
+        shown = "event is" if limit == 1 else f"{limit} events are"
+        note(cli, f"Only the newest {shown} shown; use `--limit` for more.")
     return 0
 
 
@@ -150,10 +151,10 @@ def verify(cli: CliContext, anchors: bool) -> int:
 
     The database alone cannot show that the log was cut off together with its newest checkpoints, or put back as a
     whole; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a person
-    must sign in: that is no sign of tampering.
+    must sign in: that does not mean that anybody changed the log.
     """
     from rotator.cli.console import clean, note, print_json, progress, say
-    from rotator.cli.output.audit import render_anchors, render_seals
+    from rotator.cli.output.audit import render_anchors, render_seals, say_number
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
     from rotator.engine.anchoring import AnchorSight, check_gone, fetch_anchors
@@ -176,7 +177,7 @@ def verify(cli: CliContext, anchors: bool) -> int:
         return error.exit_code
     if cli.as_json:
         print_json(make_intact_document(summary, sight, len(accepted)))
-    say(cli, f"The audit log is intact: {summary.events} events, head {summary.head}")
+    say(cli, f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}")
     for line in render_seals(summary):
         say(cli, line)
     for line in render_anchors(sight, len(accepted)) if anchors else ():
@@ -197,8 +198,8 @@ def verify(cli: CliContext, anchors: bool) -> int:
 def accept(cli: CliContext) -> int:
     """Record, with your --reason, that the log lacks what the vaults hold of it, as after a restore from a backup.
 
-    What is missing is written into the log, signed if there is a key; `rotator audit verify --anchors` then accepts
-    it, and says so. Nothing else is changed. Whatever is missing later is reported again.
+    Writes what is missing into the log, signed if there is a key; `rotator audit verify --anchors` then accepts it, and
+    says so. Changes nothing else. Anything that goes missing later is reported again.
     """
     from rotator.cli.console import print_json, progress, say
     from rotator.cli.session import open_installation

@@ -32,10 +32,10 @@ def config() -> None:
 @common_options
 @click.pass_obj
 def check(cli: CliContext) -> None:
-    """Show every problem in rotator.yaml and its policy at once, each with file, line and column.
+    """Show all problems in rotator.yaml and its policy, each with file, line and column.
 
-    A warning is about what works, but perhaps not as its author meant. The files and folders that
-    the settings name are looked at too: keys, CA bundle, database; so are the addresses in `notify`
+    Warnings are about settings that work but may not do what you intended. The files and folders that
+    the settings name are checked too: keys, CA bundle, database; so are the addresses in `notify`
     and the commands in `hooks`. Run it as the user that runs rotator. It changes nothing, contacts
     no service, and exits with 2 if there is a problem.
     """

@@ -163,7 +163,7 @@ def adopt(
     if bool(references) + everything + (file is not None) != 1:
         raise UsageError(
             "say which PATs to adopt: display names, authorization ids, --all alone, or --from FILE alone",
-            fix="See `rotator scan` for what there is.",
+            fix="`rotator scan` lists the PATs.",
         )
     if file is not None:
         if name is not None or secret is not None or replace_foreign:
@@ -341,9 +341,9 @@ def _change(
 def rebuild(cli: CliContext, dry_run: bool) -> int:
     """Rebuild the inventory from the vaults' tags and the server's list, after a database was lost or restored.
 
-    Revokes nothing and mints nothing; old PATs that still live get a new overlap. Where a vault hands out a PAT
-    that is gone, the next run writes the previous value back. PATs that were never rotated are in no vault: adopt
-    them again.
+    Revokes nothing and mints nothing; old PATs that still live get a new overlap. Where a vault still holds the value
+    of a PAT that no longer exists, the next run writes the previous value back. PATs that were never rotated are in no
+    vault: adopt them again.
     """
     from rotator.cli.console import echo, print_json, progress, say
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt

@@ -52,7 +52,7 @@ def login(cli: CliContext, account: str | None, everyone: bool, device_code: boo
     {"verification_uri","user_code","expires_at"}, and the last is {"account","username"}.
     """
     if device_code and browser:
-        raise UsageError("--device-code and --browser are two ways to sign in", fix="Give one of them, or neither.")
+        raise UsageError("--device-code and --browser cannot be used together", fix="Give one of them, or neither.")
     at_browser = browser or (not device_code and has_browser() and not cli.as_json)
     with open_installation(cli) as installation:
         for name in choose_accounts(installation.settings, account, everyone=everyone):

@@ -47,17 +47,31 @@ def render_event(event: AuditEvent) -> Iterator[str]:
                 yield clean(f"  {key + ':':22}{'-' if value is None else value}")
 
 
+def say_number(number: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _say_valid(summary: LogSummary) -> str:
+    return f"{say_number(summary.checkpoints, 'checkpoint')} {'is' if summary.checkpoints == 1 else 'are'} valid"
+
+
+def _say_first_events(last: int) -> str:
+    return "event 1" if last == 1 else f"events 1 to {last}"
+
+
 def render_seals(summary: LogSummary) -> Iterator[str]:
-    """What the checkpoints of an intact log vouch for."""
+    """What the checkpoints of an intact log cover."""
     if not summary.checkpoints:
-        yield "It has no checkpoint yet: who owns the database could have rewritten all of it."
+        yield "It has no checkpoint yet: anyone who can write the database could have rewritten it."
     elif not summary.signed:
-        yield f"Its {summary.checkpoints} checkpoints hold. None is signed: who owns the database could have made them."
+        unsigned, made = ("it is not", "it") if summary.checkpoints == 1 else ("none is", "them")
+        yield f"{_say_valid(summary)}, but {unsigned} signed: anyone who can write the database could have made {made}."
     else:
         later = summary.events - summary.signed
-        yield f"Its {summary.checkpoints} checkpoints hold; the signed ones vouch for the events 1 to {summary.signed}."
+        yield f"{_say_valid(summary)}; signatures cover {_say_first_events(summary.signed)}."
         if later:
-            yield f"The {later} events after that are not signed yet."
+            yield f"{say_number(later, 'later event')} {'is' if later == 1 else 'are'} not signed yet."
 
 
 def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
@@ -65,9 +79,11 @@ def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
     own = sum(anchor.is_own for anchor in sight.anchors)
     if sight.anchors or not sight.unread:
         heads = len(sight.anchors) - own
-        yield f"The vaults name {heads} earlier heads and {own} checkpoints, and the log has all of them."
+        stored = f"{say_number(heads, 'head')}, {say_number(own, 'checkpoint')}"
+        yield f"The log contains everything that the vaults hold of it: {stored}."
     if accepted:
-        yield f"A person accepted that the log lacks {accepted} others: see `rotator audit list --event gap_accepted`."
+        others = say_number(accepted, "other")
+        yield f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`."
     if sight.others:
         yield f"The vaults also hold anchors of other installations: {', '.join(map(clean, sight.others))}."
 

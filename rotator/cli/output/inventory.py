@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation
-from rotator.domain.sight import Sight
+from rotator.domain.sight import Holding, Sight
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
@@ -186,6 +186,9 @@ def _render_managed(item: Managed) -> Iterator[str]:
 
 
 def _render_sight(sight: Sight) -> Iterator[str]:
-    yield clean(f"    it holds {explain_sight(sight)}")
+    if sight.holding is Holding.ABSENT:
+        yield "    the secret does not exist yet"
+    else:
+        yield clean(f"    it holds {explain_sight(sight)}")
     if sight.dropped_tags:
         yield clean(f"    no room for its tags: {', '.join(sight.dropped_tags)}")

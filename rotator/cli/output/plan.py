@@ -26,7 +26,7 @@ NO_PATS = (
     "No PATs are under management yet. Next: `rotator scan` shows which PATs exist, "
     "`rotator inventory adopt --all` adopts them."
 )
-NONE_CHOSEN = "No PAT fits what was asked for."
+NONE_CHOSEN = "No PAT matches."
 
 
 def describe_action(action: Action) -> Facts:

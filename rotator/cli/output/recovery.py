@@ -57,7 +57,8 @@ def render_rebuilt(item: Found) -> str:
         )
     if item.gone:
         dead = item.gone[0].tags.get(AUTHORIZATION_TAG)
-        line += f"; the vault hands out {dead}, which is gone: `rotator once` writes this one's value back"
+        line += f"; the vault still holds the value of {dead}, which no longer exists"
+        line += ": `rotator once` writes this one's back"
     return clean(line)
 
 

@@ -21,7 +21,7 @@ class AnchoringFailed(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """A vault could not be given the newest checkpoint of the audit log; a later run makes up for it."""
+    """A vault could not be given the newest checkpoint of the audit log; a later run tries again."""
 
     code: str
     message: str

@@ -23,7 +23,7 @@ class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
 class ReloadRefused(
     Event, name="reload_refused", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.ERROR
 ):
-    """The daemon was to read its settings anew and could not; it goes on with those that it had."""
+    """The daemon could not reload its settings and keeps the old ones."""
 
     code: str
     message: str

@@ -8,7 +8,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class HookSucceeded(Event, name="hook_succeeded", subject=SubjectKind.HOOK):
-    """A hook was called about an event and succeeded; a call that was made twice has the same `delivery_id` again."""
+    """A hook was called about an event and succeeded; a repeated call has the same `delivery_id`."""
 
     delivery_id: str
     about: str
@@ -44,7 +44,7 @@ class HookCallDropped(
     severity=Severity.ERROR,
     needs_person=True,
 ):
-    """A call of a hook failed too often, or cannot be made: it is set aside and not made any more."""
+    """A call of a hook failed too often, or cannot be made: it is set aside and not made again."""
 
     about: str
     code: str

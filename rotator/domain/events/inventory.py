@@ -58,7 +58,7 @@ class AdoptionBlocked(
 
 
 class AdoptionCleared(Event, name="adoption_cleared", subject=SubjectKind.PAT, ends=(ConditionKind.ADOPTION_BLOCKED,)):
-    """A PAT waits for nobody any more: it is managed or gone, or no rule asks to take it over."""
+    """A PAT no longer needs a person's decision: it is managed or gone, or no rule asks to take it over."""
 
 
 class SecretConfirmed(Event, name="secret_confirmed", subject=SubjectKind.MANAGED_PAT):
@@ -108,7 +108,7 @@ class CreationDropped(
 
 
 class PatCreated(Event, name="pat_created", subject=SubjectKind.MANAGED_PAT):
-    """A PAT was born under management: its value was read back from the vault, and nobody has seen it."""
+    """A PAT was created by rotator: its value was read back from the vault, and nobody has seen it."""
 
     authorization_id: str
     secret_version: str

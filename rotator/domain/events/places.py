@@ -32,13 +32,13 @@ class ClockDoubted(
     needs_person=True,
     begins=ConditionKind.CLOCK_WRONG,
 ):
-    """A clock is `seconds` off the others: the host's, and then nothing is minted or revoked, or a witness's."""
+    """A clock is `seconds` off the others. If it is the host's, nothing is minted or revoked; or it is a witness's."""
 
     seconds: int | None
 
 
 class ClockConfirmed(Event, name="clock_confirmed", subject=SubjectKind.CLOCK, ends=(ConditionKind.CLOCK_WRONG,)):
-    """A clock that differed from the others agrees with them, or is not listened to any more."""
+    """A clock that differed from the others agrees with them, or is no longer asked."""
 
 
 class AuditBroken(
@@ -67,7 +67,7 @@ class DatabaseLost(
     severity=Severity.ERROR,
     begins=ConditionKind.DATABASE_DOWN,
 ):
-    """The daemon cannot use its database, so it rotates nothing; it is tried again. Only the log can tell of it."""
+    """The daemon cannot use its database, so it rotates nothing; it keeps trying. Only the log reports this."""
 
     code: str
     message: str
@@ -87,7 +87,7 @@ class TimelineChanged(
     severity=Severity.WARNING,
     begins=ConditionKind.TIMELINE_CHANGED,
 ):
-    """The server of the database was replaced or restored, so commits may be lost; `behind` records are."""
+    """The server of the database was replaced or restored, so commits may be lost. `behind` records are out of date."""
 
     timeline: str
     previous: str
@@ -210,7 +210,7 @@ class ListingDamaged(
     severity=Severity.WARNING,
     begins=ConditionKind.LISTING_DAMAGED,
 ):
-    """Some entries in an account's list of PATs cannot be read; they are left alone, and are never taken for gone."""
+    """Some entries in an account's list of PATs cannot be read; they are left alone, and never assumed to be gone."""
 
     entries: int
     authorization_ids: str
@@ -263,7 +263,7 @@ class VaultDown(
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A vault that was down works again, or no managed PAT with its value there is failing any more."""
+    """A vault that was down works again, or no managed PAT with its value there is failing now."""
 
 
 class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):

@@ -23,4 +23,4 @@ class ProbeFailed(
 
 
 class ProbeRestored(Event, name="probe_restored", subject=SubjectKind.MANAGED_PAT, ends=(ConditionKind.PROBE_FAILING,)):
-    """The value that consumers read signs in again or is not tried any more, or the record calls its PAT gone."""
+    """The value that consumers read signs in again or is no longer tried, or the record calls its PAT gone."""

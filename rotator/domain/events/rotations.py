@@ -12,7 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED)
-"""The conditions that end when nothing is wrong with a managed PAT any more."""
+"""The conditions that end when nothing is wrong with a managed PAT."""
 
 
 class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
@@ -260,7 +260,7 @@ class LifetimeShortened(
 class LifetimeRestored(
     Event, name="lifetime_restored", subject=SubjectKind.MANAGED_PAT, ends=(ConditionKind.LIFETIME_SHORTENED,)
 ):
-    """A PAT lives as long as its rule asks for again, or is not rotated any more."""
+    """A PAT lives as long as its rule asks for again, or is no longer rotated."""
 
 
 class SettlingContinued(Event, name="settling_continued", subject=SubjectKind.MANAGED_PAT):
@@ -308,4 +308,4 @@ class SecretRestored(Event, name="secret_restored", subject=SubjectKind.MANAGED_
 
 
 class FailureCleared(Event, name="failure_cleared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
-    """Nothing stands in the way of a managed PAT any more, or nothing is to be done for it: what failed is past."""
+    """Nothing stands in the way of a managed PAT now, or nothing is to be done for it: what failed is past."""

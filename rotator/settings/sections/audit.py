@@ -33,7 +33,7 @@ _PublicKeys = Annotated[
 
 
 class AuditSettings(Section):
-    """How the audit log is sealed, so that who can write the database cannot rewrite it unseen."""
+    """How the audit log is sealed, so that nobody who can write to the database can rewrite it unseen."""
 
     signing_key: _SigningKey = Field(
         default=None,

@@ -106,7 +106,9 @@ class HookSettings(Section):
         "is called until then.",
     )
     timeout: _Timeout = Field(
-        default="30s", validate_default=True, description="After which time it is ended, and has failed. At most 4m."
+        default="30s",
+        validate_default=True,
+        description="How long a call may take before it is ended and counts as failed. At most 4m.",
     )
 
     @model_validator(mode="after")
