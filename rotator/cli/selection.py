@@ -1,4 +1,4 @@
-"""What of many PATs was asked for: which, in which order, and in which form."""
+"""Which of many PATs a command shows, in which order and in which form."""
 
 from __future__ import annotations
 

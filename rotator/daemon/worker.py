@@ -1,4 +1,4 @@
-"""Does a job: whatever goes wrong is told, counted and tried again later, and keeps no other job from its work."""
+"""Does a job: whatever goes wrong is reported, counted and tried again later, and keeps no other job from its work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks: what each is told on its stdin or in a POST, and what `rotator hooks test` says."""
+"""Hooks: what each is given on its stdin or in a POST, and what `rotator hooks test` says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rotator.errors import RotatorError
 
 
 class HookDocument(Document):
-    """What a hook is told."""
+    """What a hook is given."""
 
     id: Annotated[str, "Id of the call, also in `ROTATOR_HOOK_ID` or `webhook-id`: the same when it is made again."]
     event: Annotated[str, "Name of the event; `test` for a test."]

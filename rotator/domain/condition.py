@@ -1,4 +1,4 @@
-"""Something wrong that lasts: since when, and whether anybody was told."""
+"""Something wrong that lasts: since when, and whether anybody was notified."""
 
 from __future__ import annotations
 

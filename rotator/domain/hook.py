@@ -1,4 +1,4 @@
-"""Hooks: what is called when something happens, and what it is told. A call outlives the process that makes it."""
+"""Hooks: what is called when something happens, and what it is given. A call outlives the process that makes it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HookTerms:
 
 @dataclass(frozen=True)
 class HookEvent:
-    """What a hook is told. There is no secret in it; the fields of a ManagedPat are None where it is about none.
+    """What a hook is given. There is no secret in it; the fields of a ManagedPat are None where it is about none.
 
     `sequence` is the event's number in the audit log, None for a test. `authorization_id`, `secret_version` and
     `expires_at` are those of the PAT that the event is about: during a rotation the new one.
@@ -92,7 +92,7 @@ def is_about_pat(event: str) -> bool:
 
 
 def make_hook_event(event: AuditEvent, pat: ManagedPat | None, rotation: Rotation | None) -> HookEvent:
-    """Return what a hook is told of an event: as it says itself, else as its rotation, else as the record does."""
+    """Return what a hook is given about an event: as it says itself, else as its rotation, else as the record does."""
     entry, place = event.entry, rotation or pat
     said = {key: value for key, value in entry.details.items() if isinstance(value, str)}
     clone = rotation if rotation is not None and rotation.new_authorization_id else None

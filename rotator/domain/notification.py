@@ -1,4 +1,4 @@
-"""What a receiver is told, in words: a headline, and below it all that a person needs to act on it."""
+"""What is sent to a receiver, in words: a headline, and below it all that a person needs to act on it."""
 
 from __future__ import annotations
 

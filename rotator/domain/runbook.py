@@ -1,4 +1,4 @@
-"""What a person is told about each condition, and about each event that a person must act on.
+"""What a person reads about each condition, and about each event that a person must act on.
 
 Notifications use it, and `docs/runbook.md` is made from it.
 """
@@ -123,7 +123,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="Near its expiry the PAT got a successor, but the organization granted less time than the rule asks "
         "for. It is rotated again at two thirds of that time.",
         otherwise="Consumers notice nothing as long as rotations succeed. They come more often, so an outage leaves "
-        "less time to mend it.",
+        "less time to fix it.",
         command="rotator status {subject}",
         fix="Ask an administrator for the longest lifetime that the organization allows, and set `lifetime` and "
         "`max_lifetime` in the policy accordingly.",

@@ -1,4 +1,4 @@
-"""When a receiver is told about the conditions that last: at once, at growing gaps while they last, and when over.
+"""When a receiver hears of the conditions that last: immediately, at growing intervals, and when they are over.
 
 Conditions with one cause are told together. Those that may pass by themselves are told only after a while.
 """

@@ -1,4 +1,4 @@
-"""How a run ends, as an exit code: `rotator once` ends with it, and a ping of the daemon tells it."""
+"""How a run ends, as an exit code: `rotator once` ends with it, and a ping of the daemon reports it."""
 
 from __future__ import annotations
 

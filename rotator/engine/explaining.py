@@ -252,8 +252,8 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             return _say_occupied(refusal)
         case RefusalKind.SAME_NAME:
             return (
-                f'"{refusal.display_name}" would have the same name as {", ".join(refusal.ids)}, and nothing says '
-                "which of them consumers mean",
+                f'"{refusal.display_name}" would have the same name as {", ".join(refusal.ids)}, and rotator '
+                "cannot tell which one consumers use",
                 f"Choose for each: `rotator inventory adopt {refusal.reference} --as NAME --secret NAME`.",
             )
         case _:

@@ -1,4 +1,4 @@
-"""Try the values that consumers read: each signs in at Azure DevOps once per period, or it is told why it does not.
+"""Try the values that consumers read: each signs in at Azure DevOps once per period, or the reason is reported.
 
 A value that is refused is read and tried again later before that counts: one read of a vault may be an old one. Then
 the cause is looked for. Where the server says that the PAT is gone, work on its ManagedPat begins at once, as after a

@@ -59,7 +59,7 @@ def take_over(run: RunContext, view: ServerView, found: Reconciliation) -> Takeo
     """Write a record for each new PAT whose rule asks for it, and note which ones wait for a person, and why.
 
     Nothing is changed outside. A PAT is listed twice before: one list may hide its namesake. It waits unless its secret
-    is absent, or holds what we wrote for a PAT that is gone.
+    is absent, or holds what we wrote for a PAT that no longer exists.
     """
     done, new = Takeover(), _find_new(run, found)
     listings = _look_again(view, found, new, done)

@@ -1,4 +1,4 @@
-"""A file that lists PATs to be adopted: CSV with a header, or YAML; every bad line is found at once."""
+"""A file that lists PATs to be adopted: CSV with a header, or YAML; all bad lines are reported together."""
 
 from __future__ import annotations
 

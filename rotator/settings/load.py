@@ -1,4 +1,4 @@
-"""Find, read and check `rotator.yaml` and `policy.yaml`. Every problem of a file is reported at once."""
+"""Find, read and check `rotator.yaml` and `policy.yaml`. All problems of a file are reported together."""
 
 from __future__ import annotations
 

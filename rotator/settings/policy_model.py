@@ -148,8 +148,8 @@ class RuleSection(RuleKeys):
     adopt: StrictBool = Field(
         default=False,
         description="Each run takes over new PATs that the rule matches, if their secret does not exist or holds what "
-        "rotator wrote for a PAT that is gone. All others wait for a person. The first rotation does not revoke "
-        "the old PAT, but leaves it behind.",
+        "rotator wrote for a PAT that no longer exists. All others wait for a person. The first rotation does not "
+        "revoke the old PAT, but leaves it behind.",
         examples=[True],
     )
 

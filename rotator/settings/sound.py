@@ -1,4 +1,4 @@
-"""What is right of settings that have problems, so that a check can look at the rest in one go."""
+"""The valid part of settings that have problems, so that a check can look at the rest in one go."""
 
 from __future__ import annotations
 

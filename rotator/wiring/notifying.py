@@ -1,4 +1,4 @@
-"""The receivers of notifications: made from the settings, told by the daemon's job or at the end of a run, tested."""
+"""The receivers of notifications: made from the settings, used by the daemon's job or at the end of a run, tested."""
 
 from __future__ import annotations
 

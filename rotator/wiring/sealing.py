@@ -1,4 +1,4 @@
-"""What seals the audit log: the key that signs its checkpoints, and the keys that they are believed by."""
+"""What seals the audit log: the key that signs its checkpoints, and the keys that they are checked with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hook is told, and the value that it is about, which it reads from the vault with the Azure CLI."""
+"""What a hook is given, and the value that it is about, which it reads from the vault with the Azure CLI."""
 
 from __future__ import annotations
 

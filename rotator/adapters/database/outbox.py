@@ -165,7 +165,7 @@ def _make_call(row: Row[Any]) -> HookCall:
 
 
 def _write_event(event: HookEvent) -> dict[str, Detail]:
-    """Return what a hook is told as a flat object; the details of the event are a text of JSON in it."""
+    """Return what a hook is given as a flat object; the details of the event are a text of JSON in it."""
     values = {**vars(event), "details": json.dumps(dict(event.details))}
     for name in _EVENT_TIMES:
         values[name] = None if values[name] is None else values[name].isoformat()

@@ -1,4 +1,4 @@
-"""`rotator create`: a PAT born under management."""
+"""`rotator create`: create a managed PAT."""
 
 from __future__ import annotations
 

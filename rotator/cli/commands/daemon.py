@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "rotator daemon                 runs until Ctrl-C or SIGTERM; the log goes to stderr",
-        "kill -HUP PID                  read settings, policy and secrets anew",
+        "kill -HUP PID                  reload settings, policy and secrets",
         "kill -USR1 PID                 work now",
     )
 )

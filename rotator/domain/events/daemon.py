@@ -15,7 +15,7 @@ class DaemonStarted(Event, name="daemon_started", subject=SubjectKind.DAEMON):
 
 
 class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
-    """Settings, policy and secrets were read anew, except those that a process is given only at its start."""
+    """Settings, policy and secrets were reloaded, except those that a process is given only at its start."""
 
     needs_restart: str
 

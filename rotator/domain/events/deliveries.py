@@ -8,7 +8,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class NotificationDelivered(Event, name="notification_delivered", subject=SubjectKind.RECEIVER):
-    """A receiver took a notification; a receiver that got it twice sees the same `delivery_id` again."""
+    """A receiver took a notification; if it arrives twice, it has the same `delivery_id`."""
 
     delivery_id: str
     about: str
@@ -22,7 +22,7 @@ class NotificationRefused(
     severity=Severity.ERROR,
     needs_person=True,
 ):
-    """A receiver takes others and not this notification, or it cannot be made: it is set aside and not tried again."""
+    """A receiver accepts others but not this notification, or it cannot be made: it is set aside and not sent again."""
 
     about: str
     code: str

@@ -152,7 +152,7 @@ class PatResumed(Event, name="pat_resumed", subject=SubjectKind.MANAGED_PAT, end
 
 
 class PatRenamed(Event, name="pat_renamed", subject=SubjectKind.MANAGED_PAT):
-    """A managed PAT has another name in rotator; told under both names. Its secret keeps its name."""
+    """A managed PAT has another name in rotator; this is reported under both names. Its secret keeps its name."""
 
     old_name: str
     new_name: str

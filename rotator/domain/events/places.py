@@ -56,7 +56,7 @@ class AuditBroken(
 
 
 class AuditVerified(Event, name="audit_verified", subject=SubjectKind.AUDIT_LOG, ends=(ConditionKind.AUDIT_BROKEN,)):
-    """The hash chain of the audit log, which was broken, holds again."""
+    """The hash chain of the audit log, which was broken, is intact again."""
 
 
 class DatabaseLost(

@@ -252,7 +252,7 @@ class LifetimeShortened(
     needs_person=True,
     begins=ConditionKind.LIFETIME_SHORTENED,
 ):
-    """A PAT near its expiry got one that lives shorter than its rule asks for, and is due at two thirds of it."""
+    """A PAT near its expiry was replaced by one with a shorter life than its rule asks for, due at two thirds of it."""
 
     valid_to: datetime
 

@@ -45,7 +45,7 @@ class AuditSettings(Section):
     public_key: _PublicKeys = Field(
         default=(),
         validate_default=True,
-        description="The public key that the checkpoints are believed by, as `rotator init` printed it: 44 characters "
+        description="The public key that the checkpoints are checked with, as `rotator init` printed it: 44 characters "
         "of base64. A list if there were others before. Without it, that of `signing_key` alone.",
         examples=["GDd5Lf9FSVgwJgrMEEJEnU+PUZqC4+Sm8f6h2sK0vBk="],
     )

@@ -69,7 +69,7 @@ class NotifySettings(Section):
         examples=[["rotation_completed"]],
     )
     min_severity: Literal["info", "warning", "error", "critical"] = Field(
-        default="warning", description="The least severe problem that this receiver is told about."
+        default="warning", description="The least severe problem that this receiver is notified of."
     )
     repeat: Duration = Field(
         default="24h",
