@@ -19,6 +19,7 @@ from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import certifi
 import requests
@@ -49,6 +50,7 @@ from rotator.adapters.proxy import bypasses_proxy
 from rotator.adapters.regular_files import check_regular
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
+from rotator.ports.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,12 @@ class HttpOptions:
     note_outcome: Callable[[int | None], None] | None = None
 
 
-def make_session(options: HttpOptions) -> requests.Session:
-    """Return a session for one thread. Close it. ConfigError when the CA bundle cannot be used."""
-    session = _Session()
+def make_session(options: HttpOptions, stop: Stop | None = None) -> requests.Session:
+    """Return a session for one thread. Close it. ConfigError when the CA bundle cannot be used.
+
+    No request leaves after the stop: a library may send several in one call (a challenge, a token, the next page).
+    """
+    session = _Session(stop)
     session.trust_env = False
     session.verify = True if options.ca_bundle is None else str(options.ca_bundle)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -112,7 +117,14 @@ def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext
 
 
 class _Session(requests.Session):
-    """A session that treats a redirect as the answer it is, and raises nothing but RequestException."""
+    """A session that treats a redirect as the answer it is.
+
+    Of what goes wrong it raises nothing but RequestException.
+    """
+
+    def __init__(self, stop: Stop | None) -> None:
+        super().__init__()
+        self._stop = stop
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Prepare it as the library does. UnusableRequestError, before anything is sent, when HTTP cannot carry it."""
@@ -129,6 +141,12 @@ class _Session(requests.Session):
         if prepared is None:  # outside the `except`: the library's error may hold what could not be written
             raise UnusableRequestError(type(request).__name__)
         return prepared
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send it as the library does, unless the stop came before it left."""
+        if self._stop is not None:
+            self._stop.check()
+        return super().send(request, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return no target: a token must never follow a redirect."""

@@ -300,6 +300,7 @@ class Installation:
             instance_discovery=key_vault.instance_discovery,
             client_id=key_vault.client_id,
             http=self.make_http("entra"),
+            stop=self.stop,
         )
         return self._make_store(lambda _: credential)
 

@@ -11,14 +11,15 @@ import pytest
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
 from rotator.adapters.entra.credential import AccountCredential
 from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
+from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import DeniedError, SignInRequiredError, TransientError
+from rotator.errors import DeniedError, SignInRequiredError, StoppedError, TransientError
 from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, VAULT
 from tests.support.signing_in import Stage
-from tests.support.stop import make_stop
+from tests.support.stop import StoppingFaults, make_stop
 
 CANARY = "canary-value-that-must-not-show"
 CHALLENGE = {
@@ -86,6 +87,24 @@ def test_refused_token_is_replaced_when_a_secret_is_read_or_written(vault: Accou
     vault.put("second")
     assert vault.count_asked() == 3
     assert vault.list_values() == ["first", "second"]
+
+
+def test_refused_token_is_not_replaced_after_the_stop(vault: AccountVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault.put("a value")
+    vault.refuse_token()
+    stop = ProcessStop()
+    monkeypatch.setattr(vault.world, "faults", StoppingFaults(stop))
+    vault.world.faults.add(Fault("key_vault", "latency"))
+    credential = AccountCredential(vault.stage.make_sign_in(stop=stop), ACCOUNT)
+    store = KeyVaultSecretStore(lambda _: credential, verify_challenge_resource=False, http=vault.stage.http, stop=stop)
+    before = len(vault.world.record.all())
+
+    with pytest.raises(StoppedError):
+        store.fetch_latest(vault.location)
+
+    assert stop.is_set
+    assert [(entry.service, entry.status) for entry in vault.world.record.all()[before:]] == [("key_vault", 401)]
+    store.close()
 
 
 def test_token_refused_by_a_vault_is_replaced_when_another_service_refused_its_own_just_now(

@@ -40,7 +40,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
 from tests.support.signing_in import Stage, spell_out
-from tests.support.stop import make_stop_in_wait
+from tests.support.stop import StoppingFaults, make_stop_in_wait
 
 KEY_VAULT_SCOPE = "https://vault.azure.net/.default"
 ROOT = Path(__file__).parents[2]
@@ -267,6 +267,25 @@ def test_refresh_asks_nobody_when_stopped(stage: Stage) -> None:
     with pytest.raises(StoppedError):
         sign_in.refresh(ACCOUNT)
     assert len(stage.token_calls()) == before
+
+
+@pytest.mark.parametrize("is_finishing", [False, True])
+def test_refresh_sends_no_token_after_the_stop_unless_a_value_exists_only_in_memory(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_finishing: bool
+) -> None:
+    """The stop comes while Entra is asked for its addresses, which is the first of two requests."""
+    stage.login()
+    stage.world.clock.advance(timedelta(hours=2))
+    stop, before = ProcessStop(), len(stage.token_calls())
+    monkeypatch.setattr(stage.world, "faults", StoppingFaults(stop))
+    stage.world.faults.add(Fault("entra", "latency", path="openid-configuration"))
+    sign_in = stage.make_sign_in(stop=stop)
+
+    with stop.finishing(timedelta(minutes=1)) if is_finishing else pytest.raises(StoppedError):
+        sign_in.refresh(ACCOUNT)
+
+    assert stop.is_set
+    assert len(stage.token_calls()) == before + is_finishing
 
 
 @pytest.mark.parametrize("way", ["device code", "browser"])

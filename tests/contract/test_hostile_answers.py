@@ -23,6 +23,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID
 from tests.support.azure_devops import ACCOUNT, SandboxAzureDevOps
 from tests.support.signing_in import Stage
+from tests.support.stop import make_stop
 from tests.support.vault import SandboxVault, run_vault
 
 SECRET = "a-client-secret-of-the-sandbox"
@@ -164,7 +165,13 @@ def test_hosts_credential_gives_up_when_the_answer_is_hostile(
     monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT_ID)
     monkeypatch.setenv("AZURE_CLIENT_SECRET", SECRET)
     entra = services.vault.sandbox.addresses.entra_url
-    credential = make_credential("environment", authority=entra, instance_discovery=False, http=services.http)
+    credential = make_credential(
+        "environment",
+        authority=entra,
+        instance_discovery=False,
+        http=services.http,
+        stop=make_stop(services.vault.clock),
+    )
     store = services.vault.make_store(credential=credential, http=services.http)
     fault = Fault("entra", kind, path=path, times=None, seconds=0.05)
     try:

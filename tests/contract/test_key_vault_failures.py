@@ -19,6 +19,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
+from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     ConfigError,
@@ -35,7 +36,7 @@ from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.certificates import write_certificates
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID
-from tests.support.stop import make_stop_in_wait
+from tests.support.stop import StoppingFaults, make_stop, make_stop_in_wait
 from tests.support.vault import SandboxVault, run_vault
 
 CANARY = "canary-value-that-must-not-show-3f9a"
@@ -158,6 +159,53 @@ def test_fetch_is_not_repeated_when_the_stop_comes_in_the_pause(vault: SandboxVa
     with pytest.raises(StoppedError):
         store.fetch_latest(vault.location)
     assert len(vault.requests("GET")) == 1
+    store.close()
+
+
+def start_stopping(vault: SandboxVault, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> ProcessStop:
+    """Return a stop that comes while the request is open that this fault, a latency, hits."""
+    stop = ProcessStop()
+    faults = StoppingFaults(stop)
+    faults.add(fault)
+    monkeypatch.setattr(vault.world, "faults", faults)
+    vault.world.record.clear()
+    return stop
+
+
+@pytest.mark.parametrize("is_finishing", [False, True])
+@pytest.mark.parametrize(("number", "left"), [(0, 4), (1, 3), (2, 2), (4, 0)])
+def test_list_ends_where_the_stop_comes_unless_a_value_exists_only_in_memory(
+    vault: SandboxVault, monkeypatch: pytest.MonkeyPatch, number: int, left: int, is_finishing: bool
+) -> None:
+    """Four pages, and then the newest version, as all are of the same second; nothing is left to stop after that."""
+    for count in range(80):
+        vault.write_foreign(f"value {count}", {})
+    stop = start_stopping(vault, monkeypatch, Fault("key_vault", "latency", path="/secrets/", skip=number))
+    store = vault.make_store(stop=stop)
+
+    with stop.finishing(timedelta(minutes=1)) if is_finishing or not left else pytest.raises(StoppedError):
+        assert len(store.fetch_versions(vault.location)) == 80
+
+    assert stop.is_set
+    assert len(vault.world.record.all("key_vault")) == 1 + number + (left if is_finishing else 0)
+    store.close()
+
+
+@pytest.mark.usefixtures("service_principal")
+@pytest.mark.parametrize("kind", ["environment", "default"])
+def test_hosts_credential_sends_no_secret_after_the_stop(
+    vault: SandboxVault, monkeypatch: pytest.MonkeyPatch, kind: CredentialKind
+) -> None:
+    stop = start_stopping(vault, monkeypatch, Fault("entra", "latency", path="openid-configuration"))
+    entra = vault.sandbox.addresses.entra_url
+    credential = make_credential(kind, authority=entra, instance_discovery=False, http=vault.http, stop=stop)
+    store = vault.make_store(credential=credential, stop=stop)
+
+    with pytest.raises(StoppedError):
+        store.fetch_latest(vault.location)
+
+    assert stop.is_set
+    assert [entry.method for entry in vault.world.record.all("entra")] == ["GET"]
     store.close()
 
 
@@ -498,7 +546,11 @@ def test_credential_of_azure_identity_opens_the_vault_when_it_is_set_up(
     vault: SandboxVault, kind: CredentialKind
 ) -> None:
     credential = make_credential(
-        kind, authority=vault.sandbox.addresses.entra_url, instance_discovery=False, http=vault.http
+        kind,
+        authority=vault.sandbox.addresses.entra_url,
+        instance_discovery=False,
+        http=vault.http,
+        stop=make_stop(vault.clock),
     )
     store = vault.make_store(credential=credential)
     try:
@@ -512,7 +564,9 @@ def test_credential_of_azure_identity_is_blamed_when_its_secret_is_wrong(
 ) -> None:
     monkeypatch.setenv("AZURE_CLIENT_SECRET", CANARY)
     entra = vault.sandbox.addresses.entra_url
-    credential = make_credential("environment", authority=entra, instance_discovery=False, http=vault.http)
+    credential = make_credential(
+        "environment", authority=entra, instance_discovery=False, http=vault.http, stop=make_stop(vault.clock)
+    )
     store = vault.make_store(credential=credential)
     try:
         with pytest.raises(DeniedError) as caught:
@@ -526,7 +580,9 @@ def test_credential_of_azure_identity_is_blamed_when_its_secret_is_wrong(
 
 def test_credential_of_azure_identity_is_blamed_when_nothing_is_set_up(vault: SandboxVault) -> None:
     entra = vault.sandbox.addresses.entra_url
-    credential = make_credential("environment", authority=entra, instance_discovery=False, http=vault.http)
+    credential = make_credential(
+        "environment", authority=entra, instance_discovery=False, http=vault.http, stop=make_stop(vault.clock)
+    )
     store = vault.make_store(credential=credential)
     try:
         with pytest.raises(DeniedError) as caught:
@@ -539,7 +595,9 @@ def test_credential_of_azure_identity_is_blamed_when_nothing_is_set_up(vault: Sa
 def test_workload_identity_is_a_settings_error_when_its_variables_are_missing(vault: SandboxVault) -> None:
     entra = vault.sandbox.addresses.entra_url
     with pytest.raises(ConfigError) as caught:
-        make_credential("workload_identity", authority=entra, instance_discovery=False, http=vault.http)
+        make_credential(
+            "workload_identity", authority=entra, instance_discovery=False, http=vault.http, stop=make_stop(vault.clock)
+        )
     assert "key_vault.credential" in str(caught.value)
 
 

@@ -17,6 +17,7 @@ from rotator.sandbox.seeds import ACCOUNT
 from tests.support.azure_devops import SandboxAzureDevOps
 from tests.support.raw_server import GARBLED, make_json_answer, run_raw_server
 from tests.support.signing_in import Stage, spell_out
+from tests.support.stop import make_stop
 from tests.support.vault import SandboxVault, run_vault
 
 HEADER = "an-identity-header-of-this-host"
@@ -63,7 +64,9 @@ def fetch_with_identity(vault: SandboxVault, monkeypatch: pytest.MonkeyPatch, an
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/token")
         monkeypatch.setenv("IDENTITY_HEADER", HEADER)
         entra = vault.sandbox.addresses.entra_url
-        credential = make_credential("managed_identity", authority=entra, instance_discovery=False, http=vault.http)
+        credential = make_credential(
+            "managed_identity", authority=entra, instance_discovery=False, http=vault.http, stop=make_stop(vault.clock)
+        )
         store = vault.make_store(credential=credential)
         with pytest.raises(RemoteError) as caught:
             store.fetch_latest(vault.location)

@@ -31,6 +31,7 @@ from tests.support.azure_devops import SandboxAzureDevOps
 from tests.support.proxy import PASSWORD, ConnectProxy, run_proxy
 from tests.support.raw_server import run_raw_server
 from tests.support.signing_in import Stage, spell_out
+from tests.support.stop import make_stop
 from tests.support.vault import SandboxVault, run_vault
 
 SECRET = "a-client-secret-of-the-sandbox"
@@ -93,7 +94,13 @@ def test_each_service_is_reached_through_the_proxy(behind: Behind, tmp_path: Pat
 @pytest.mark.usefixtures("service_principal")
 def test_hosts_credential_asks_through_the_proxy(behind: Behind, kind: CredentialKind) -> None:
     addresses = behind.vault.sandbox.addresses
-    credential = make_credential(kind, authority=addresses.entra_url, instance_discovery=False, http=behind.http)
+    credential = make_credential(
+        kind,
+        authority=addresses.entra_url,
+        instance_discovery=False,
+        http=behind.http,
+        stop=make_stop(behind.vault.clock),
+    )
     store = behind.vault.make_store(credential=credential, http=replace(behind.http, proxy=None))
     assert store.fetch_latest(behind.vault.location) is None
     store.close()
@@ -129,7 +136,9 @@ def test_workload_identity_asks_entra_through_the_proxy_whatever_the_cluster_has
     addresses = behind.vault.sandbox.addresses
     for no_proxy, is_past in (((), False), (("127.0.0.1",), True)):
         http = replace(behind.http, no_proxy=no_proxy)
-        credential = make_credential(kind, authority=addresses.entra_url, instance_discovery=False, http=http)
+        credential = make_credential(
+            kind, authority=addresses.entra_url, instance_discovery=False, http=http, stop=make_stop(behind.vault.clock)
+        )
         store = behind.vault.make_store(credential=credential, http=replace(behind.http, proxy=None))
         assert store.fetch_latest(behind.vault.location) is None
         store.close()
@@ -289,6 +298,7 @@ def test_managed_identity_is_the_one_that_settings_or_environment_name(
             authority=behind.vault.sandbox.addresses.entra_url,
             instance_discovery=False,
             http=behind.http,
+            stop=make_stop(behind.vault.clock),
             client_id=setting,
         )
         store = behind.vault.make_store(credential=credential)

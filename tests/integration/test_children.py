@@ -17,6 +17,7 @@ from rotator.adapters.key_vault.credentials import CredentialKind, make_credenti
 from rotator.errors import DeniedError
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
+from tests.support.stop import make_stop
 from tests.support.vault import SandboxVault, run_vault
 
 CANARIES = {
@@ -72,7 +73,9 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxVault]:
 def fetch_with_cli(vault: SandboxVault, kind: CredentialKind) -> object:
     entra = vault.sandbox.addresses.entra_url
     store = vault.make_store(
-        credential=make_credential(kind, authority=entra, instance_discovery=False, http=vault.http)
+        credential=make_credential(
+            kind, authority=entra, instance_discovery=False, http=vault.http, stop=make_stop(vault.clock)
+        )
     )
     try:
         return store.fetch_latest(vault.location)

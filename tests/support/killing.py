@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,16 @@ class Stage:
         user, organization = self.world.users[USER_ID], self.world.organizations[ORGANIZATION]
         pat = self.world.add_pat(user, NAME, SCOPE, (organization,), now, now + timedelta(days=days_left))
         self.by_people.add(pat.authorization_id)
+
+    def add_versions(self, count: int) -> None:
+        """Let the secret have so many older versions, each of another day."""
+        with self.world.lock:
+            versions = self.world.vaults[VAULT].secrets[SECRET].versions
+            oldest = versions[0]
+            versions[:0] = [
+                replace(oldest, version=uuid.uuid4().hex, created=oldest.created - timedelta(days=days))
+                for days in range(count, 0, -1)
+            ]
 
     def hold(self, service: str, method: str, path: str, skip: int = 0, *, effect: bool = False) -> None:
         """Hold the next such request for ever: before its effect or, with `effect`, after it and without a reply."""

@@ -1,4 +1,4 @@
-"""The real stop on a clock that is advanced."""
+"""The real stop on a clock that is advanced, and one that comes while a service is being asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from rotator.adapters.stop import ProcessStop
+from rotator.sandbox.faults import Faults
 
 
 class SleepingClock(Protocol):
@@ -39,3 +40,15 @@ def make_stop_in_wait() -> ProcessStop:
 
     stop = ProcessStop(pause=pause)
     return stop
+
+
+class StoppingFaults(Faults):
+    """Faults whose latency is a stop: it comes while the request is open, which then has its effect and its answer."""
+
+    def __init__(self, stop: ProcessStop) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def wait(self, seconds: float) -> None:
+        """See Faults."""
+        self._stop.set()

@@ -19,6 +19,7 @@ from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError, TransientError
+from rotator.ports.stop import Stop
 
 MsalResult: TypeAlias = dict[str, object]
 """What MSAL answers. It may hold tokens: it is never logged, raised or kept."""
@@ -61,12 +62,13 @@ class Conversation:
         instance_discovery: bool,
         http: HttpOptions,
         cache: MemoryTokenCache,
+        stop: Stop,
     ) -> None:
         self._asked = asked
         credential = _make_credential(known)
         # MSAL trusts these hosts anyway; with discovery on it would still look for their aliases after each refusal.
         trusted = urlsplit(asked.authority).hostname in msal.authority.WELL_KNOWN_AUTHORITY_HOSTS
-        self._client = EntraHttpClient(make_session(http), asked)
+        self._client = EntraHttpClient(make_session(http, stop), asked)
         try:
             self._app = self._ask(
                 lambda: msal.ClientApplication(

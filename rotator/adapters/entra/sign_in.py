@@ -309,7 +309,9 @@ class EntraSignIn:
         return Bearer(SecretValue(str(result["access_token"])), started_at + lifetime)
 
     def _converse(self, known: EntraAccount, asked: Asked, cache: MemoryTokenCache) -> Conversation:
-        return Conversation(known, asked, instance_discovery=self._instance_discovery, http=self._http, cache=cache)
+        return Conversation(
+            known, asked, instance_discovery=self._instance_discovery, http=self._http, cache=cache, stop=self._stop
+        )
 
     def _load_bearer(
         self, known: EntraAccount, scope: str, least: timedelta, spent: SecretValue | None = None

@@ -20,6 +20,7 @@ from azure.identity import CredentialUnavailableError
 from rotator.adapters.bearer import is_sendable
 from rotator.adapters.child_environment import AZURE_CLI, make_child_environment
 from rotator.adapters.children import start_child
+from rotator.ports.stop import Stop
 
 _COMMAND = ("account", "get-access-token", "--output", "json", "--resource")
 _LONGEST_SECONDS = 30
@@ -31,7 +32,13 @@ _NO_PLACE = Path("/")
 
 
 class AzureCliCredential:
-    """Gives the token of whoever ran `az login`. Every failure is a CredentialUnavailableError."""
+    """Gives the token of whoever ran `az login`. Every failure is a CredentialUnavailableError.
+
+    The CLI asks Entra itself: it is not started after a stop.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
 
     def get_token(
         self,
@@ -44,6 +51,7 @@ class AzureCliCredential:
         """Return a token for one scope, and its expiry in seconds since the epoch."""
         if claims:
             raise CredentialUnavailableError("the Azure CLI cannot satisfy a claims challenge: run az login again")
+        self._stop.check()
         document = _run(_make_arguments(scopes, tenant_id))
         token, expires_on = document.get("accessToken"), _read_expiry(document)
         if not isinstance(token, str) or not is_sendable(token) or expires_on is None:

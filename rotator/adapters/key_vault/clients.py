@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.credentials import GuardedCredential
+from rotator.ports.stop import Stop
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -32,8 +33,9 @@ class Lent:
 class ClientPool:
     """SecretClients by vault and credential. Thread-safe."""
 
-    def __init__(self, http: HttpOptions, *, verify_challenge_resource: bool) -> None:
+    def __init__(self, http: HttpOptions, stop: Stop, *, verify_challenge_resource: bool) -> None:
         self._http = http
+        self._stop = stop
         self._verify_challenge_resource = verify_challenge_resource
         self._idle: dict[tuple[str, int], list[Lent]] = {}
         self._lock = threading.Lock()
@@ -76,7 +78,7 @@ class ClientPool:
         client = SecretClient(
             vault,
             guarded,
-            transport=make_transport(self._http),
+            transport=make_transport(self._http, self._stop),
             verify_challenge_resource=self._verify_challenge_resource,
             # We repeat reads ourselves: the library would sleep through any Retry-After, and re-send writes.
             retry_total=0,

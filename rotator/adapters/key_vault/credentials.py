@@ -18,6 +18,7 @@ from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.redaction import redact_text, shorten
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
+from rotator.ports.stop import Stop
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential, TokenProvider
@@ -30,7 +31,13 @@ _ADVERTS = re.compile(r"(?:Visit|To mitigate this issue, please refer to)[^\n]*?
 
 
 def make_credential(
-    kind: CredentialKind, *, authority: str, instance_discovery: bool, http: HttpOptions, client_id: str | None = None
+    kind: CredentialKind,
+    *,
+    authority: str,
+    instance_discovery: bool,
+    http: HttpOptions,
+    stop: Stop,
+    client_id: str | None = None,
 ) -> TokenCredential:
     """Return the azure-identity credential of that name; it makes no request until a token is needed.
 
@@ -45,7 +52,7 @@ def make_credential(
     from rotator.adapters.key_vault.transport import make_transport
 
     network: dict[str, Any] = {
-        "transport": make_transport(http),
+        "transport": make_transport(http, stop),
         # For a transport that the library makes itself, as some releases do where a cluster has a proxy for tokens.
         "connection_timeout": http.connect_timeout.total_seconds(),
         "read_timeout": http.read_timeout.total_seconds(),
@@ -65,7 +72,7 @@ def make_credential(
         """The chain's own workload identity asks the public cloud's Entra whatever the authority is."""
         if isinstance(credential, identity.WorkloadIdentityCredential):
             return make_workload_identity()
-        return AzureCliCredential() if isinstance(credential, identity.AzureCliCredential) else credential
+        return AzureCliCredential(stop) if isinstance(credential, identity.AzureCliCredential) else credential
 
     try:
         match kind:
@@ -76,7 +83,7 @@ def make_credential(
             case "workload_identity":
                 return make_workload_identity()
             case "azure_cli":
-                return AzureCliCredential()
+                return AzureCliCredential(stop)
             case "default":
                 chain = identity.DefaultAzureCredential(
                     exclude_shared_token_cache_credential=True,

@@ -55,7 +55,7 @@ class KeyVaultSecretStore:
     """Port SecretStore. Thread-safe; close it.
 
     `credential_for` gives the credential for a place: the same object for the same identity, so that its
-    tokens are kept. `stop` waits between the tries of a read, and ends them.
+    tokens are kept. `stop` ends every wait, and lets no further request leave.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class KeyVaultSecretStore:
         stop: Stop,
     ) -> None:
         self._credential_for = credential_for
-        self._clients = ClientPool(http, verify_challenge_resource=verify_challenge_resource)
+        self._clients = ClientPool(http, stop, verify_challenge_resource=verify_challenge_resource)
         self._stop = stop
 
     def close(self) -> None:
@@ -261,7 +261,6 @@ class KeyVaultSecretStore:
         credential has one. The library's exception holds the request, so it is gone when ours is raised.
         """
         failure: RemoteError
-        self._stop.check()
         with self._clients.borrow(location.vault, self._credential_for(location)) as lent:
             for is_last in (False, True):
                 try:
