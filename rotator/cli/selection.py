@@ -112,13 +112,13 @@ def is_glob(pattern: str) -> bool:
     return not _GLOB.isdisjoint(pattern)
 
 
-def check_known(what: str, patterns: Iterable[str], known: Iterable[str], fix: str) -> None:
-    """Raise UsageError for the patterns that are no globs and that nothing is called."""
+def check_known(what: str, patterns: Iterable[str], known: Iterable[str], fix: str, *, globs: bool = True) -> None:
+    """Raise UsageError for the patterns that nothing is called and, where `globs` are understood, that are none."""
     every = set(known)
     unknown = [
         f'"{pattern}"{say_did_you_mean(pattern, every)}'
         for pattern in sorted(set(patterns) - every)
-        if not is_glob(pattern)
+        if not (globs and is_glob(pattern))
     ]
     if unknown:
         said = " and none ".join(f"named {pattern}" for pattern in unknown)

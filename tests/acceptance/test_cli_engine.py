@@ -250,11 +250,11 @@ def test_rotate_is_refused_and_previous_can_be_revoked_when_in_overlap(sandbox: 
     assert again.returncode == 1
     assert "rotator revoke docs-site --previous" in again.stderr
     assert _read(signed_in("once", "--json"))["retired"] == []
-    revoked = _read(signed_in("revoke", "docs-site", "--previous", "--json"))
+    revoked = _read(signed_in("revoke", "docs-site", "--previous", "--yes", "--json"))
     assert revoked["which"] == "previous"
     assert sandbox.world.pats[revoked["authorization_id"]].revoked
     assert _alive(sandbox, "docs-site") == 1
-    assert signed_in("revoke", "docs-site", "--previous").returncode == 2
+    assert signed_in("revoke", "docs-site", "--previous", "--yes").returncode == 2
 
 
 def test_revoke_of_the_current_pat_is_refused_when_nobody_confirms(sandbox: Sandbox, signed_in: Rotator) -> None:
@@ -305,7 +305,7 @@ def test_adopt_writes_nothing_when_dry_or_refused(signed_in: Rotator) -> None:
     assert _names(_read(signed_in("inventory", "list", "--json"))["pats"]) == {"npm-feed"}
     shown = _read(signed_in("inventory", "show", "npm-feed", "--json"))
     assert shown["pat"]["authorization_id"] == record["authorization_id"]
-    assert signed_in("inventory", "forget", "npm-feed").returncode == 0
+    assert signed_in("inventory", "forget", "npm-feed", "--yes").returncode == 0
     assert signed_in("inventory", "show", "npm-feed").returncode == 2
 
 

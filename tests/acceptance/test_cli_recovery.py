@@ -190,7 +190,7 @@ def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotat
     ]
     assert succeed(stage, "inventory", "show", NAME, "--json").read() == before
     set_overlap(stage, "0s")
-    text = succeed(stage, "inventory", "rebuild")
+    text = succeed(stage, "inventory", "rebuild", "--yes")
     assert f"{NAME}  {clone}  (was {original})" in text.output
     assert text.output.endswith("1 rebuilt, 0 unchanged.\n")
     assert list_mutations(stage) == []
@@ -200,7 +200,7 @@ def test_once_freezes_and_rebuild_heals_when_the_database_is_from_before_a_rotat
     assert [entry["name"] for entry in again["retired"]] == ([NAME] if overlap == "24h" else [])
     assert again["rotated"] == []
     stage.check_end()
-    assert succeed(stage, "inventory", "rebuild", "--json").read()["rebuilt"] == []
+    assert succeed(stage, "inventory", "rebuild", "--yes", "--json").read()["rebuilt"] == []
 
 
 def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_one_that_is_gone(stage: Stage) -> None:
@@ -215,7 +215,7 @@ def test_committed_value_is_put_back_after_a_rebuild_when_the_vault_hands_out_on
 
     dry = succeed(stage, "inventory", "rebuild", "--dry-run", "--json").read()
     assert [(item["authorization_id"], item["gone"]) for item in dry["rebuilt"]] == [(original, [clone])]
-    text = succeed(stage, "inventory", "rebuild").output
+    text = succeed(stage, "inventory", "rebuild", "--yes").output
     assert (
         f"the vault still holds the value of {clone}, which no longer exists: `rotator once` writes this one's back"
         in text
@@ -248,7 +248,7 @@ def test_rebuild_makes_the_inventory_again_when_the_database_was_lost(stage: Sta
     succeed(stage, "db", "upgrade")
     assert "rotator inventory adopt" in succeed(stage, "status").output
     set_overlap(stage, "0s")
-    rebuilt = succeed(stage, "inventory", "rebuild", "--json").read()
+    rebuilt = succeed(stage, "inventory", "rebuild", "--yes", "--json").read()
     assert [(item["name"], item["before"]) for item in rebuilt["rebuilt"]] == [(NAME, None)]
     assert list_mutations(stage) == []
     assert list_alive(stage) == alive
@@ -265,11 +265,11 @@ def test_rebuild_names_what_it_cannot_make_again_when_the_clone_is_gone(stage: S
         clone.revoked = True
     lose_database(stage)
     succeed(stage, "db", "upgrade")
-    result = run(stage, "inventory", "rebuild")
+    result = run(stage, "inventory", "rebuild", "--yes")
     assert result.code == 1
     assert f"not rebuilt  {NAME}: secret {SECRET}" in result.errors
     assert "fix: " in result.errors
-    refused = run(stage, "inventory", "rebuild", "--json")
+    refused = run(stage, "inventory", "rebuild", "--yes", "--json")
     assert (refused.code, [item["name"] for item in refused.read()["refused"]]) == (1, [NAME])
 
 
@@ -294,7 +294,7 @@ def test_nothing_that_lives_is_revoked_when_the_restored_database_has_the_rotati
     assert list_alive(stage) == alive
     stage.check_consumers()
     assert not [mutation for mutation in list_mutations(stage) if mutation.startswith(("POST", "PUT"))]
-    succeed(stage, "inventory", "rebuild")
+    succeed(stage, "inventory", "rebuild", "--yes")
     stage.run_until_at_rest()
     assert list_alive(stage) == alive
     stage.check_end()
@@ -305,17 +305,17 @@ def test_nothing_that_lives_is_revoked_when_the_restored_database_has_an_older_o
     rotate(stage, "24h")
     backup = stage.folder / "backup.db"
     _copy_database(database_path(stage), backup)
-    succeed(stage, "revoke", NAME, "--previous")
+    succeed(stage, "revoke", NAME, "--previous", "--yes")
     succeed(stage, "rotate", NAME)
     middle, newest = list_alive(stage)
     _restore_database(stage, backup)
-    frozen = run(stage, "revoke", NAME, "--previous")
+    frozen = run(stage, "revoke", NAME, "--previous", "--yes")
     assert frozen.code == 1
     for _ in range(2):
         run(stage, "once")
     assert list_alive(stage) == [middle, newest]
     set_overlap(stage, "0s")
-    succeed(stage, "inventory", "rebuild")
+    succeed(stage, "inventory", "rebuild", "--yes")
     assert succeed(stage, "once", "--json").read()["retired"][0]["name"] == NAME
     assert list_alive(stage) == [newest]
     stage.check_end()
@@ -475,7 +475,7 @@ def _cut(path: Path) -> None:
         (_garble, ("once",)),
         (_wreck_pages, ("once",)),
         (_cut, ("once",)),
-        (_wreck_pages, ("inventory", "rebuild")),
+        (_wreck_pages, ("inventory", "rebuild", "--yes")),
         (_wreck_pages, ("recover",)),
     ],
     ids=["garbage", "pages", "cut", "pages_rebuild", "pages_recover"],
@@ -544,7 +544,7 @@ def test_rebuild_heals_when_a_postgresql_database_was_restored(postgres_stage: S
     result = run(stage, "once")
     assert result.code == 1
     assert REBUILD in result.errors
-    succeed(stage, "inventory", "rebuild")
+    succeed(stage, "inventory", "rebuild", "--yes")
     stage.run_until_at_rest()
     stage.check_end()
 
@@ -576,12 +576,12 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
 
     current = stage.find_latest().tags["rotator-authorization-id"]
     for other in (current, *stage.by_people, "nothing"):
-        refused = run(stage, "recover", "--revoke", other, "--json")
+        refused = run(stage, "recover", "--revoke", other, "--yes", "--json")
         assert refused.code == 2
         assert refused.read()["error"]["fix"]
     both = run(stage, "recover", "--dry-run", "--revoke", near)
     assert both.code == 2
-    revoked = succeed(stage, "recover", "--revoke", near, "--json").read()
+    revoked = succeed(stage, "recover", "--revoke", near, "--yes", "--json").read()
     assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "confirmed", "run_id"}
     assert (revoked["which"], revoked["authorization_id"]) == ("unproven_mint", near)
     assert revoked["confirmed"] is True
@@ -595,7 +595,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
         "pat_revoked",
         "left_behind_resolved",
     ]
-    assert run(stage, "recover", "--revoke", near).code == 2
+    assert run(stage, "recover", "--revoke", near, "--yes").code == 2
     stage.check_end()
 
 
@@ -606,19 +606,19 @@ def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_
     original = find_original(stage)
     rotate(stage, "24h")
     _write_foreign(stage)
-    frozen = run(stage, "revoke", NAME, "--previous")
+    frozen = run(stage, "revoke", NAME, "--previous", "--yes")
     assert (frozen.code, "written by somebody else" in frozen.errors) == (1, True), frozen
     succeed(stage, "rotate", NAME)
     shown = succeed(stage, "recover", "--dry-run", "--json").read()
     assert [(item["kind"], item["authorization_id"]) for item in shown["left_behind"]] == [
         ("failed_rotation", original)
     ]
-    busy = run(stage, "recover", "--revoke", original)
+    busy = run(stage, "recover", "--revoke", original, "--yes")
     assert (busy.code, "unfinished rotation" in busy.errors) == (2, True)
-    succeed(stage, "revoke", NAME, "--previous")
+    succeed(stage, "revoke", NAME, "--previous", "--yes")
     assert f"rotator recover --revoke {original}" in succeed(stage, "recover").output
     assert original in list_alive(stage)
-    text = succeed(stage, "recover", "--revoke", original)
+    text = succeed(stage, "recover", "--revoke", original, "--yes")
     assert text.output == f"revoked  {original}, failed_rotation of {NAME}\n"
     assert succeed(stage, "recover").output == "Nothing was interrupted, and no PAT was left behind.\n"
     stage.check_end()

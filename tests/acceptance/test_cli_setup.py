@@ -237,7 +237,7 @@ def test_login_needs_no_name_where_there_is_one_account(sandbox: Sandbox, rotato
         approve(sandbox, prompt)
         output, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, json.loads(output)["account"]) == (0, "build-bot"), errors
-    assert json.loads(rotator("logout", "--json").stdout) == {
+    assert json.loads(rotator("logout", "--yes", "--json").stdout) == {
         "schema_version": 1,
         "account": "build-bot",
         "was_signed_in": True,
@@ -274,8 +274,8 @@ def test_accounts_tell_who_is_signed_in_until_logged_out(
     table = signed_in("accounts")
     assert re.search(r"^build-bot +build-bot@contoso\.com +yes ", table.stdout, re.MULTILINE)
     assert max(map(len, table.stdout.splitlines())) <= 80
-    assert json.loads(signed_in("logout", "build-bot", "--json").stdout)["was_signed_in"] is True
-    assert json.loads(signed_in("logout", "build-bot", "--json").stdout)["was_signed_in"] is False
+    assert json.loads(signed_in("logout", "build-bot", "--yes", "--json").stdout)["was_signed_in"] is True
+    assert json.loads(signed_in("logout", "build-bot", "--yes", "--json").stdout)["was_signed_in"] is False
     assert json.loads(signed_in("accounts", "--json").stdout)["accounts"][0]["signed_in"] is False
     assert read_events(sandbox)[-1] == ("sign_out_completed", "build-bot", "succeeded")
 

@@ -217,7 +217,7 @@ def test_daemon_goes_on_as_it_was_when_a_reload_is_refused(stage: Stage) -> None
 
 def test_login_on_the_host_heals_the_running_daemon(stage: Stage) -> None:
     """Nothing is restarted or reloaded."""
-    out = stage.start("logout", "build-bot")
+    out = stage.start("logout", "build-bot", "--yes")
     assert out.wait() == 0, out.read()
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
     daemon.wait_for("sign_in_lapsed")
@@ -243,7 +243,7 @@ def short_tokens(stage: Stage) -> Iterator[None]:
     """Access tokens that are never fresh enough to be used without asking Entra; sign-ins work again at the end."""
     configure = stage.sandbox.entra.configure
     configure({"access_token_lifetime_seconds": 200})
-    assert stage.start("logout", "build-bot").wait() == 0
+    assert stage.start("logout", "build-bot", "--yes").wait() == 0
     log_in(stage)
     yield
     configure({"access_token_lifetime_seconds": 3599, "users": {USERNAME: {"revoked": False}}})
@@ -278,7 +278,7 @@ def test_sign_in_that_entra_ended_is_left_alone_until_somebody_signs_in(stage: S
 @pytest.fixture
 def revoked(stage: Stage) -> Iterator[None]:
     """A sign-in that Entra ends while an access token has most of its hour left; sign-ins work again at the end."""
-    assert stage.start("logout", "build-bot").wait() == 0
+    assert stage.start("logout", "build-bot", "--yes").wait() == 0
     log_in(stage)
     stage.sandbox.entra.configure({"users": {USERNAME: {"revoked": True}}})
     yield

@@ -104,7 +104,7 @@ def test_daemon_tries_the_value_that_consumers_read(stage: Stage) -> None:
 
 
 def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage) -> None:
-    out = stage.start("logout", "build-bot")
+    out = stage.start("logout", "build-bot", "--yes")
     assert out.wait() == 0, out.read()
     pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
@@ -184,7 +184,7 @@ def test_file_is_written_after_a_run_that_failed(stage: Stage, tmp_path: Path) -
     """Work has no success then."""
     textfile = tmp_path / "rotator.prom"
     change_settings(stage, metrics_textfile=str(textfile))
-    out = stage.start("logout", "build-bot")
+    out = stage.start("logout", "build-bot", "--yes")
     assert out.wait() == 0, out.read()
     run = stage.start("once")
     assert run.wait() == 10, run.read()

@@ -92,7 +92,7 @@ def _work(caller: Caller) -> None:
     caller.run(*new, "--lifetime", "30d", "--dry-run")
     [created] = caller.run(*new, "--lifetime", "30d")
     assert created["created"]
-    caller.run(*new, "--lifetime", "30d", code=1)
+    caller.run(*new, "--lifetime", "30d", code=2)
     [shown] = caller.run("update", "deploy", "--scope", "vso.release", "--dry-run")
     assert shown["dry_run"]
     assert shown["rotated"]
@@ -109,15 +109,15 @@ def _work(caller: Caller) -> None:
     caller.run("inventory", "show", "npm-feed")
     caller.run("inventory", "pause", "docs-site")
     caller.run("rotate", "docs-site")
-    caller.run("revoke", "docs-site", "--previous")
+    caller.run("revoke", "docs-site", "--previous", "--yes")
     caller.run("inventory", "resume", "docs-site")
     caller.run("recover", "--dry-run")
     caller.run("recover")
-    caller.run("recover", "--revoke", "nothing", code=2)
+    caller.run("recover", "--revoke", "nothing", "--yes", code=2)
     caller.run("inventory", "forget-limits", "--organization", "contoso")
     caller.run("inventory", "rebuild", "--dry-run")
     caller.run("inventory", "rename", "docs-site", "docs")
-    caller.run("inventory", "forget", "docs")
+    caller.run("inventory", "forget", "docs", "--yes")
     [status] = caller.run("status")
     accounts = status["accounts"]
     assert isinstance(accounts, list)
@@ -152,7 +152,7 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "export")
     caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("accounts")
-    caller.run("logout", "build-bot")
+    caller.run("logout", "build-bot", "--yes")
     _try_receivers(caller, sandbox)
     caller.run("plan", "--no-such-option", code=2)
     caller.used.add(check_printed(("sandbox", "up"), sandbox.addresses.document()))

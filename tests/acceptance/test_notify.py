@@ -59,7 +59,7 @@ def test_run_tells_that_a_sign_in_is_needed_and_when_it_is_over(stage: Stage, se
     run(stage, "rotate", "ci-build")
     run(stage, "once", "-vv")
     assert list_told(server) == [("rotation_completed", None)]
-    run(stage, "logout", "build-bot")
+    run(stage, "logout", "build-bot", "--yes")
     run(stage, "once", code=10)
     run(stage, "once", code=10)
     assert list_told(server)[1:] == [("sign_in_needed", "began")]
@@ -77,7 +77,7 @@ def test_receiver_that_is_away_fails_no_run(stage: Stage, server: WebhookServer)
     run(stage, "once", "--dry-run")
     run(stage, "recover")
     server.answers = [500]
-    run(stage, "logout", "build-bot")
+    run(stage, "logout", "build-bot", "--yes")
     failed = run(stage, "once", code=10)
     assert "receiver_failed" in failed.read()
     assert [document["id"] for document in server.documents] == [server.documents[0]["id"]]
@@ -126,7 +126,7 @@ def test_daemon_goes_on_with_a_receiver_that_cannot_be_used_and_another_hears_of
     daemon.wait_for("receiver_failed")
     assert daemon.stop() == 0
     assert not any(key in daemon.run.read() for key in KEYS)
-    run(stage, "logout", "build-bot")
+    run(stage, "logout", "build-bot", "--yes")
     daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
     assert [found["name"] for found in server.wait_for(2)] == ["receiver_failing", "sign_in_needed"]
     daemon.run.kill()

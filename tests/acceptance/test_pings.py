@@ -51,7 +51,7 @@ def test_check_hears_of_a_run_what_its_exit_code_says(stage: Stage, check: Check
     audited = stage.start("audit", "list", "--json")
     assert audited.wait() == 0
     assert uuid.UUID(check.run_ids[0]).hex in audited.output.read_text(encoding="utf-8")
-    out = stage.start("logout", "build-bot")
+    out = stage.start("logout", "build-bot", "--yes")
     assert out.wait() == 0, out.read()
     run_once(stage, 10)
     assert check.pings[2:] == ["/start", "/10"]

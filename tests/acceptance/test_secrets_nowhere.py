@@ -132,7 +132,7 @@ def _make_client_certificate() -> tuple[str, str, str]:
 def test_secrets_are_nowhere_when_signing_in_by_device_code_and_refreshing(watch: Watch) -> None:
     _refresh_always(watch)
     watch.login_by_device_code()
-    for words in (("scan",), ("accounts",), ("inventory", "adopt", "--all", "--dry-run"), ("logout", ACCOUNT)):
+    for words in (("scan",), ("accounts",), ("inventory", "adopt", "--all", "--dry-run"), ("logout", ACCOUNT, "--yes")):
         watch.run(*words)
     assert watch.entra.token_calls("refresh_token")
     assert (watch.folder / "token-cache.bin.previous").exists()
@@ -254,7 +254,7 @@ def test_secrets_are_nowhere_when_rotating_retiring_and_revoking(signed_in: Watc
     watch.run("create", "deploy", *place, "--lifetime", "30d")
     watch.run("update", "deploy", "--display-name", "release")
     watch.run("rotate", "docs-site")
-    watch.run("revoke", "docs-site", "--previous", code=(0, 2))
+    watch.run("revoke", "docs-site", "--previous", "--yes", code=(0, 2))
     watch.run("revoke", NAME, "--yes")
     _show_everything(watch)
     watch.check(*ROTATED)
@@ -370,7 +370,7 @@ def test_secrets_are_nowhere_when_a_killed_run_is_recovered(signed_in: Watch) ->
         run.process.kill()
         run.wait(-signal.SIGKILL)
         watch.faults.close()
-        for words in (("recover", "--dry-run"), ("recover", "--json"), ("recover", "--revoke", "no-such-id")):
+        for words in (("recover", "--dry-run"), ("recover", "--json"), ("recover", "--revoke", "no-such-id", "--yes")):
             watch.run(*words, code=(0, 1, 2, 3, 11))
     watch.run("once", code=(0, 1, 3))
     _show_everything(watch)
@@ -383,7 +383,7 @@ def test_secrets_are_nowhere_when_the_inventory_is_rebuilt(signed_in: Watch) -> 
         path.unlink()
     signed_in.run("db", "upgrade")
     signed_in.run("inventory", "rebuild", "--dry-run", "--json")
-    assert NAME in signed_in.run("inventory", "rebuild", "--json")
+    assert NAME in signed_in.run("inventory", "rebuild", "--yes", "--json")
     signed_in.run("once", code=(0, 1, 3))
     _show_everything(signed_in)
     signed_in.check(*ROTATED)

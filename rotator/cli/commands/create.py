@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
+_TAKEN = {"name_taken", "secret_taken", "display_name_taken"}
+"""What is wrong with the order, not with the world: the command line names something that another PAT has."""
+
+
 @click.command(
     epilog=examples(
         "rotator create npm-feed --account build-bot --organization contoso \\",
@@ -69,6 +73,7 @@ def create(
     from rotator.engine.context import RunMode
     from rotator.engine.creating import create as apply
     from rotator.engine.creating import make_order
+    from rotator.errors import PlanRefusedError, UsageError
 
     order = make_order(
         name,
@@ -80,9 +85,14 @@ def create(
         secret_name=secret,
     )
     with open_installation(cli) as installation:
-        if dry_run:
-            return _show(cli, installation, order)
-        return print_report(cli, installation, lambda run: apply(run, order), what="creating", mode=RunMode.BY_HAND)
+        try:
+            if dry_run:
+                return _show(cli, installation, order)
+            return print_report(cli, installation, lambda run: apply(run, order), what="creating", mode=RunMode.BY_HAND)
+        except PlanRefusedError as error:
+            if error.code not in _TAKEN:
+                raise
+            raise UsageError(error.message, code=error.code, fix=error.fix) from error
 
 
 def _show(cli: CliContext, installation: Installation, order: Order) -> int:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selecting import print_csv, print_names, selection_options
-from rotator.cli.selection import Form, expand
+from rotator.cli.selection import Form, check_known, expand
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.engine.context import RunContext
 from rotator.errors import RotatorError, UsageError
@@ -227,10 +228,13 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
 
 
 @inventory.command(
-    epilog=examples("rotator inventory forget npm-feed", "rotator inventory forget 'team01*' --yes    do not ask")
+    epilog=examples(
+        "rotator inventory forget npm-feed           asks first",
+        "rotator inventory forget 'team01*' --yes    from a script: nobody is asked",
+    )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @reason_option
 @common_options
 @click.pass_obj
@@ -239,12 +243,13 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
 
     A NAME may be a glob.
     """
-    from rotator.cli.console import confirm, say
+    from rotator.cli.console import say
     from rotator.engine.keeping import forget as apply
 
     def ask(found: tuple[str, ...]) -> bool:
-        verb = "It will no longer be rotated, and" if len(found) == 1 else "They will no longer be rotated, and"
-        if yes or not cli.may_ask or confirm(cli, f"Forget {', '.join(found)}? {verb} will expire."):
+        they = "It" if len(found) == 1 else "They"
+        check_can_confirm(cli, "what is forgotten is rotated no longer", f"inventory forget {' '.join(names)}", yes=yes)
+        if is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes):
             return True
         say(cli, "Nothing was forgotten.")
         return False
@@ -277,6 +282,13 @@ def forget_limits(cli: CliContext, account: str | None, organization: str | None
     from rotator.engine.limits import forget_limits as apply
 
     with open_installation(cli) as installation:
+        with installation.database.read() as reading:
+            known = [*reading.limits.load()]
+        for one in installation.settings.accounts:
+            known += [(one.name, place) for place in one.organizations]
+        fix = "Leave it out to forget everything that was learned."
+        check_known("account", filter(None, [account]), [owner for owner, _ in known], fix, globs=False)
+        check_known("organization", filter(None, [organization]), [place for _, place in known], fix, globs=False)
         forgotten = apply(installation.make_run(cli.reason), account, organization)
     if cli.as_json:
         print_json(make_limits_document(forgotten))
@@ -331,14 +343,16 @@ def _change(
     short_help="Rebuild it after a database was lost or restored.",
     epilog=examples(
         "rotator inventory rebuild --dry-run    compare the vaults and the server with the database",
-        "rotator inventory rebuild              correct the inventory",
+        "rotator inventory rebuild              correct the inventory; asks first",
+        "rotator inventory rebuild --yes        from a script: nobody is asked",
     ),
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@yes_option
 @reason_option
 @common_options
 @click.pass_obj
-def rebuild(cli: CliContext, dry_run: bool) -> int:
+def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     """Rebuild the inventory from the vaults' tags and the server's list, after a database was lost or restored.
 
     Revokes nothing and mints nothing; old PATs that still live get a new overlap. Where a vault still holds the value
@@ -349,14 +363,22 @@ def rebuild(cli: CliContext, dry_run: bool) -> int:
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
+    from rotator.domain.exit_code import FAILED
     from rotator.engine import rebuilding
     from rotator.engine.exit_codes import find_code_of_errors
 
+    check_can_confirm(cli, "a rebuild overwrites what the inventory says", "inventory rebuild", yes=yes or dry_run)
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with progress(cli, "reading the vaults"):
             plan = rebuilding.look(run)
-            if not dry_run:
+        if plan.news and not dry_run:
+            names = ", ".join(item.record.name for item in plan.news)
+            if not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
+                say(cli, "Nothing was written.")
+                return FAILED
+        if not dry_run:
+            with progress(cli, "writing the inventory"):
                 rebuilding.rebuild(run, plan)
     if cli.as_json:
         print_json(make_rebuild_document(plan, dry_run=dry_run))

@@ -12,6 +12,7 @@ import click
 from rotator.cli.console import clean, note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.output.words import say_in
+from rotator.cli.selection import check_known
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
 from rotator.errors import UsageError
@@ -67,6 +68,7 @@ def choose_accounts(settings: Settings, account: str | None, *, everyone: bool) 
     if everyone and account is not None:
         raise UsageError("--all means every account", fix="Give the account or --all, not both.")
     if account is not None:
+        check_known("account", [account], known, f"Give one of {', '.join(known)}.", globs=False)
         return [account]
     if not everyone and len(known) > 1:
         raise UsageError("which account?", fix=f"Give one of {', '.join(known)}, or --all.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.errors import UsageError
 
@@ -21,15 +22,16 @@ NOTHING = "Nothing was interrupted, and no PAT was left behind."
     epilog=examples(
         "rotator recover --dry-run           what was interrupted, and which PATs were left behind",
         "rotator recover                     bring what was interrupted to a safe end; rotate nothing new",
-        "rotator recover --revoke ID         revoke a PAT that was left behind, once nobody uses it",
+        "rotator recover --revoke ID         revoke a PAT that was left behind, once nobody uses it; asks first",
     )
 )
 @click.option("--dry-run", is_flag=True, help="Show what was found; change nothing.")
 @click.option("--revoke", "authorization_id", metavar="ID", help="Revoke this PAT, which was left behind.")
+@yes_option
 @reason_option
 @common_options
 @click.pass_obj
-def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int:
+def recover(cli: CliContext, dry_run: bool, authorization_id: str | None, yes: bool) -> int:
     """Finish interrupted rotations, as far as that is safe now. Every `rotator once` starts with this.
 
     Lists PATs that were left behind, and revokes one only with --revoke.
@@ -40,7 +42,7 @@ def recover(cli: CliContext, dry_run: bool, authorization_id: str | None) -> int
         raise UsageError("--dry-run and --revoke cannot be combined", fix="Leave one of them out.")
     with open_installation(cli) as installation:
         if authorization_id:
-            return _revoke(cli, installation, authorization_id)
+            return _revoke(cli, installation, authorization_id, yes=yes)
         if dry_run:
             return _show(cli, installation.make_run(cli.reason))
         return _recover(cli, installation)
@@ -69,14 +71,20 @@ def _recover(cli: CliContext, installation: Installation) -> int:
     return signals.choose_exit_code(report, RunMode.RECOVER)
 
 
-def _revoke(cli: CliContext, installation: Installation, authorization_id: str) -> int:
+def _revoke(cli: CliContext, installation: Installation, authorization_id: str, *, yes: bool) -> int:
     from rotator.cli.console import print_json, say
     from rotator.cli.output.words import NOT_CONFIRMED
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import make_revocation_document
+    from rotator.domain.exit_code import FAILED
     from rotator.engine.left_behind import revoke_left_behind
     from rotator.engine.revoking import is_confirmed
 
+    what = f"revoking {authorization_id} breaks whoever still uses it"
+    check_can_confirm(cli, what, f"recover --revoke {authorization_id}", yes=yes)
+    if not is_sure(cli, f"Revoke {authorization_id} now? Whoever still uses it will fail.", yes=yes):
+        say(cli, "Nothing was revoked.")
+        return FAILED
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation.stop):
         left = revoke_left_behind(run, authorization_id)

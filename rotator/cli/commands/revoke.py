@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.domain.managed_pat import ManagedPat
 from rotator.errors import UsageError
@@ -14,13 +15,13 @@ from rotator.errors import UsageError
         "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
         "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",
-        "rotator revoke npm-feed --yes        the same from a script",
+        "rotator revoke npm-feed --yes        from a script: nobody is asked",
     )
 )
 @click.argument("name")
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
 @click.option("--without-hook", is_flag=True, help="With --previous: even though a required hook has not succeeded.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @reason_option
 @common_options
 @click.pass_obj
@@ -52,7 +53,8 @@ def revoke(cli: CliContext, name: str, previous: bool, without_hook: bool, yes: 
             pat = check_managed(reading, name)
             if previous:
                 check_overlapping(run, reading, name, without_hook=without_hook)
-        if not yes and not _is_sure(cli, pat, previous):
+        check_can_confirm(cli, *_say_what(name, previous=previous, without_hook=without_hook), yes=yes)
+        if not is_sure(cli, _make_question(pat, previous=previous), yes=yes):
             say(cli, "Nothing was revoked.")
             return FAILED
         with stop_on_signals(installation.stop):
@@ -79,18 +81,16 @@ def _tell(cli: CliContext, name: str, revoked: str, *, previous: bool, confirmed
         say(cli, NOT_CONFIRMED)
 
 
-def _is_sure(cli: CliContext, pat: ManagedPat, previous: bool) -> bool:
-    from rotator.cli.console import clean, confirm
+def _say_what(name: str, *, previous: bool, without_hook: bool) -> tuple[str, str]:
+    """What it does, and the command that does it."""
+    if not previous:
+        return f"revoking {name} breaks its consumers", f"revoke {name}"
+    said = f"revoking the old PAT of {name} breaks consumers that still cache it"
+    overruled = " --without-hook --reason TEXT" if without_hook else ""
+    return said, f"revoke {name} --previous{overruled}"
 
-    if not cli.may_ask and not previous:
-        raise UsageError(
-            f"revoking {pat.name} breaks its consumers, and there is no terminal to ask on",
-            code="confirmation_needed",
-            fix=f"Confirm with `rotator revoke {pat.name} --yes`.",
-        )
-    if not cli.may_ask:
-        return True
+
+def _make_question(pat: ManagedPat, *, previous: bool) -> str:
     if previous:
-        return confirm(cli, f"Revoke the old PAT of {pat.name} now? Consumers that still cache it will fail.")
-    shown = clean(f'"{pat.display_name}" in {pat.organization}')
-    return confirm(cli, f"Revoke {pat.name} ({shown}), which consumers use now?")
+        return f"Revoke the old PAT of {pat.name} now? Consumers that still cache it will fail."
+    return f'Revoke {pat.name} ("{pat.display_name}" in {pat.organization}), which consumers use now?'
