@@ -30,6 +30,8 @@ class ProcessStop:
         self._lock = threading.Lock()
         self._set_at = 0.0
         self._spans: dict[int, float] = {}
+        """How long each thread inside `finishing` may continue after the stop, while it is one of `_holding`."""
+        self._holding: set[int] = set()
 
     @property
     def is_set(self) -> bool:
@@ -42,7 +44,7 @@ class ProcessStop:
             if not self._event.is_set():
                 self._set_at = self._seconds()
                 self._event.set()
-            return len(self._spans)
+            return len(self._holding)
 
     def check(self) -> None:
         """See the port."""
@@ -68,17 +70,26 @@ class ProcessStop:
         with self._lock:
             self.check()
             self._spans[threading.get_ident()] = within.total_seconds()
+            self._holding.add(threading.get_ident())
         try:
             yield
         finally:
             self.end_finishing()
+            self._spans.pop(threading.get_ident())
 
     def end_finishing(self) -> None:
         """See the port."""
         with self._lock:
-            self._spans.pop(threading.get_ident(), None)
+            self._holding.discard(threading.get_ident())
+
+    def begin_finishing(self) -> None:
+        """See the port."""
+        with self._lock:
+            self.check()
+            if threading.get_ident() in self._spans:
+                self._holding.add(threading.get_ident())
 
     def _left(self) -> float:
         """Return how many seconds this thread may still continue after the stop."""
-        span = self._spans.get(threading.get_ident())
-        return 0.0 if span is None else self._set_at + span - self._seconds()
+        ident = threading.get_ident()
+        return self._set_at + self._spans[ident] - self._seconds() if ident in self._holding else 0.0

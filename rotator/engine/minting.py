@@ -107,6 +107,7 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
         held.record(MintUnanswered(code=error.code))
         raise
     except RotatorError as error:
+        run.services.stop.end_finishing()  # nothing was minted: after a stop the next run finds that out
         alike = (pat for pat in source.listing.pats if pat.display_name == rotation.display_name)
         close_unminted(held, error, known_ids=tuple(pat.authorization_id.lower() for pat in alike))
         raise

@@ -65,7 +65,10 @@ class PatService(Protocol):
         """Return one PAT's metadata, None if the service does not know the id."""
 
     def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
-        """Create a PAT for this organization only. Sent at most once. The answer's `valid_to` counts."""
+        """Create a PAT for this organization only. Carried out at most once. The answer's `valid_to` counts.
+
+        A stop ends it before the request leaves, and after an answer that says that nothing was created.
+        """
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """Return who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""

@@ -29,4 +29,10 @@ class Stop(Protocol):
         """
 
     def end_finishing(self) -> None:
-        """Say that the value was given up: for the rest of the `finishing` block this thread stops like any other."""
+        """Say that there is no such value, or that it was given up: from now on this thread stops like any other."""
+
+    def begin_finishing(self) -> None:
+        """Say that a request leaves now that makes such a value: inside `finishing` this thread may continue again.
+
+        StoppedError when it must end its work. Outside `finishing` it is a check.
+        """

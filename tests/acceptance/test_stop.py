@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from rotator.sandbox.faults import Fault
 from tests.support.installed_command import COMMAND, PATIENCE, config_of
 from tests.support.killing import CHANGES, Run, Stage
 from tests.support.proving import with_sample
@@ -103,6 +104,28 @@ def test_chain_of_requests_ends_where_a_signal_stops_it(
 
 
 @pytest.mark.sample
+@pytest.mark.parametrize("is_open", [True, False])
+def test_mint_that_the_rate_limit_refused_is_not_sent_again_after_the_stop(stage: Stage, is_open: bool) -> None:
+    """The signal comes while the POST is open, or while the run waits to send it again."""
+    stage.postpone(*_MINT)
+    service, method, path = _MINT
+    stage.faults.add(Fault(service, "rate_limited", method=method, path=path, seconds=5))
+    run = stage.start("once")
+    assert stage.faults.struck.wait(PATIENCE)
+    if not is_open:
+        stage.land()
+    stop(run, signal.SIGTERM)
+    before = len(stage.world.record.all())
+    stage.faults.close()
+    assert run.wait() == 0, run.read()
+    assert stage.world.record.all()[before:] == []
+    assert len(stage.find_ours()) == 1
+    assert (stage.find_open_states(), stage.find_claims()) == (["minting"], [])
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+@pytest.mark.sample
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_second_signal_ends_the_process_at_once(stage: Stage, number: signal.Signals) -> None:
     run = start_and_stop(stage, "once", request=_MINT, number=number)
@@ -173,7 +196,12 @@ def start_and_stop(
     run = stage.start(*arguments)
     while not stage.faults.struck.wait(0.2):
         assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
+    stop(run, number)
+    return run
+
+
+def stop(run: Run, number: signal.Signals) -> None:
+    """Send the signal, and return when the command has said that it stops."""
     run.process.send_signal(number)
     while not any(word in run.read() for word in ("stopping", "finishing")):
         assert run.process.poll() is None, run.read()
-    return run

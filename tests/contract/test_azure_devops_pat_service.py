@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
 from rotator.adapters.azure_devops.client import MOST_TRIES
-from rotator.adapters.azure_devops.pat_service import MOST_PAGES
-from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
+from rotator.adapters.azure_devops.pat_service import MOST_PAGES, AzureDevOpsPatService
+from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.http import HttpOptions
+from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     DeniedError,
@@ -29,8 +31,16 @@ from rotator.errors import (
     VerificationError,
 )
 from rotator.ports.pat_service import MintedPat, PatFilter
-from tests.support.azure_devops import ACCOUNT, OTHER_ACCOUNT, ROBOT_ACCOUNT, SandboxAzureDevOps, run_azure_devops
-from tests.support.stop import make_stop_in_wait
+from rotator.sandbox.world import World
+from tests.support.azure_devops import (
+    ACCOUNT,
+    OTHER_ACCOUNT,
+    ROBOT_ACCOUNT,
+    SandboxAzureDevOps,
+    SandboxBearers,
+    run_azure_devops,
+)
+from tests.support.stop import StoppingFaults, make_stop_in_wait
 
 HOME = "contoso"
 SOME_ID = "0f0f0f0f-1111-4222-8333-444444444444"
@@ -56,9 +66,28 @@ def azure_devops(sandbox: SandboxAzureDevOps) -> Iterator[SandboxAzureDevOps]:
     sandbox.service.close()
 
 
-def mint(azure_devops: SandboxAzureDevOps, account: str = ACCOUNT) -> MintedPat:
+class StoppingBearers(SandboxBearers):
+    """A source of tokens that is being asked when the stop comes."""
+
+    def __init__(self, world: World, stop: ProcessStop) -> None:
+        super().__init__(world)
+        self._stop = stop
+
+    def fetch_bearer(
+        self, account: str, scope: str, *, claims: str | None = None, refused: SecretValue | None = None
+    ) -> Bearer:
+        """See the port."""
+        self._stop.set()
+        return super().fetch_bearer(account, scope, claims=claims, refused=refused)
+
+
+def mint(
+    azure_devops: SandboxAzureDevOps, account: str = ACCOUNT, service: AzureDevOpsPatService | None = None
+) -> MintedPat:
     end = azure_devops.clock.now() + timedelta(days=30)
-    return azure_devops.service.mint(account, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end)
+    return (service or azure_devops.service).mint(
+        account, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end
+    )
 
 
 def act(azure_devops: SandboxAzureDevOps, method: str, authorization_id: str = SOME_ID) -> object:
@@ -592,6 +621,70 @@ def test_list_is_not_repeated_when_the_stop_comes_in_the_pause(azure_devops: San
         service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
 
     assert len(azure_devops.requests()) == 1
+    service.close()
+
+
+def mint_and_stop(
+    azure_devops: SandboxAzureDevOps, monkeypatch: pytest.MonkeyPatch, **fault: Any
+) -> tuple[BaseException, bool]:
+    """What a mint ends with whose request is open when the stop comes, and whether its thread may continue then."""
+    stop = ProcessStop()
+    monkeypatch.setattr(azure_devops.world, "faults", StoppingFaults(stop))
+    azure_devops.plant("latency", "POST")
+    azure_devops.plant(method="POST", times=None, **fault)
+    service = azure_devops.make_service(stop=stop)
+    with stop.finishing(timedelta(minutes=1)):
+        with pytest.raises((RotatorError, StoppedError)) as caught:
+            mint(azure_devops, service=service)
+        is_finishing = stop.set() == 1
+    service.close()
+    return caught.value, is_finishing
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "rate_limited", "seconds": 8},
+        {"kind": "status", "status": 429},
+        {"kind": "status", "status": 401},
+    ],
+    ids=["a time to wait", "too many", "refused token"],
+)
+def test_mint_that_was_refused_is_not_repeated_after_the_stop(
+    azure_devops: SandboxAzureDevOps, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    error, is_finishing = mint_and_stop(azure_devops, monkeypatch, **fault)
+
+    assert (type(error), is_finishing) == (StoppedError, False)
+    assert len(azure_devops.requests("POST")) == 1
+    assert azure_devops.world.pats == {}
+
+
+def test_mint_that_was_refused_for_good_lets_nothing_continue_after_the_stop(
+    azure_devops: SandboxAzureDevOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, is_finishing = mint_and_stop(azure_devops, monkeypatch, kind="status", status=403)
+    assert (type(error), is_finishing) == (DeniedError, False)
+
+
+@pytest.mark.parametrize("kind", ["lost_after", "malformed", "status"])
+def test_mint_whose_outcome_is_unknown_is_still_finished_after_the_stop(
+    azure_devops: SandboxAzureDevOps, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    status = 503 if kind == "status" else None
+    error, is_finishing = mint_and_stop(azure_devops, monkeypatch, kind=kind, status=status)
+    assert (type(error), is_finishing) == (UnknownOutcomeError, True)
+
+
+def test_mint_is_not_sent_when_the_stop_comes_while_its_token_is_fetched(azure_devops: SandboxAzureDevOps) -> None:
+    stop = ProcessStop()
+    azure_devops.bearers = StoppingBearers(azure_devops.world, stop)
+    service = azure_devops.make_service(stop=stop)
+
+    with stop.finishing(timedelta(minutes=1)), pytest.raises(StoppedError):
+        mint(azure_devops, service=service)
+
+    assert azure_devops.requests() == []
     service.close()
 
 

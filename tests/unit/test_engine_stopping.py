@@ -16,7 +16,7 @@ from rotator.engine.keeping import revoke_previous
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted, rotate_by_hand, run_once
-from rotator.errors import DeniedError, StoppedError, TransientError, VerificationError
+from rotator.errors import DeniedError, RemoteError, StoppedError, TransientError, VerificationError
 from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.engine_fakes import CallT, CallTape, ProcessDied
 from tests.support.engine_scenarios import make_late_store, make_overlapping
@@ -238,6 +238,19 @@ def test_clone_is_revoked_by_the_next_run_when_it_was_given_up_after_the_stop() 
     assert (report.is_stopped, report.outcomes, world.states()) == (True, (), ["abandoning"])
     assert (world.count("revoke"), world.record().failures) == (0, 0)
     check_next_runs(world, (NAME,))
+
+
+@pytest.mark.parametrize("error", [DeniedError, TransientError])
+def test_refused_mint_is_left_to_the_next_run_after_the_stop(error: type[RemoteError]) -> None:
+    """No value exists, so nothing is written; the next run finds out that there is no clone, as after a crash."""
+    world = make_world()
+    world.pats.fail("mint", error("no", service="azure_devops", operation="mint_pat"))
+    world.pats.calls = StopAt(world, "mint")
+    report = world.run()
+    assert (report.is_stopped, report.outcomes, world.states()) == (True, (), ["minting"])
+    assert (world.timeline[-1], world.record().failures) == ("mint", 0)
+    check_next_runs(world, (NAME,))
+    assert world.codes() == ["mint_not_created"]
 
 
 @pytest.mark.parametrize("act", [recover_interrupted, lambda run: rotate_by_hand(run, [NAME])])

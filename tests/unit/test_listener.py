@@ -232,7 +232,8 @@ def test_port_that_becomes_free_is_taken() -> None:
     class ClosingStop:
         """The stop; in the second wait the port becomes free."""
 
-        check, finishing, end_finishing = stop.check, stop.finishing, stop.end_finishing
+        check, finishing = stop.check, stop.finishing
+        begin_finishing, end_finishing = stop.begin_finishing, stop.end_finishing
 
         def wait(self, seconds: float) -> None:
             """See the port."""

@@ -126,6 +126,40 @@ def test_thread_stops_like_any_other_when_the_value_was_given_up() -> None:
             stop.check()
 
 
+def test_thread_stops_like_any_other_until_the_request_leaves_that_makes_the_value() -> None:
+    stop = ProcessStop()
+    with stop.finishing(SPAN):
+        stop.end_finishing()
+        assert stop.set() == 0
+        with pytest.raises(StoppedError):
+            stop.wait(0)
+        with pytest.raises(StoppedError):
+            stop.begin_finishing()
+        with pytest.raises(StoppedError):
+            stop.check()
+
+
+def test_thread_goes_on_when_the_request_left_before_the_stop() -> None:
+    stop = ProcessStop()
+    with stop.finishing(SPAN):
+        stop.end_finishing()
+        stop.begin_finishing()
+        assert stop.set() == 1
+        stop.check()
+        stop.end_finishing()
+        with pytest.raises(StoppedError):
+            stop.begin_finishing()
+    assert stop.set() == 0
+
+
+def test_request_that_leaves_outside_of_finishing_lets_nobody_go_on() -> None:
+    stop = ProcessStop()
+    stop.begin_finishing()
+    assert stop.set() == 0
+    with pytest.raises(StoppedError):
+        stop.begin_finishing()
+
+
 def test_other_thread_stops_when_one_is_finishing() -> None:
     stop = ProcessStop()
     with stop.finishing(SPAN):

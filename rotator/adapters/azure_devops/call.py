@@ -15,7 +15,8 @@ SERVICE = "azure_devops"
 class Call:
     """What is asked: `operation` for machines (`mint_pat`), `purpose` for people (`create the PAT "x" in y`).
 
-    `account` is the name of the account whose sign-in is used; empty when a PAT is used instead.
+    `account` is the name of the account whose sign-in is used; empty when a PAT is used instead. `makes_value`: its
+    answer holds a value that exists nowhere else.
     """
 
     operation: str
@@ -26,6 +27,7 @@ class Call:
     url: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
+    makes_value: bool = False
 
     @property
     def login(self) -> str:

@@ -2,6 +2,9 @@
 
 A GET is repeated after a lost answer, 429, 5xx and a garbled body. Anything that changes something is repeated
 only when it certainly was not carried out: after 429, and once with a new token after a 401.
+
+A stop ends every wait, and no request leaves after it. A call that makes a value is finished once its request has left,
+until an answer says that nothing was made.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.domain.backoff import make_backoff
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import TransientError
+from rotator.errors import TransientError, UnknownOutcomeError
 from rotator.ports.clock import BootClock, Clock
 from rotator.ports.stop import Stop
 
@@ -60,6 +63,8 @@ class AzureDevOpsClient:
 
     def exchange(self, call: Call, credential: Credential) -> Reply:
         """Send a call and return the reply. Raises RemoteError, or what the source of the bearer raises."""
+        if call.makes_value:
+            self._stop.end_finishing()  # nothing has left yet
         deadline = self._boot.read_boot().elapsed + self._max_wait
         renewed: SecretValue | None = None
         tries = 0
@@ -94,7 +99,15 @@ class AzureDevOpsClient:
         return True
 
     def _try_once(self, call: Call, credential: Credential, header: SecretValue) -> Reply | Failure:
-        self._stop.check()
+        if call.makes_value:
+            self._stop.begin_finishing()
+        outcome = self._ask(call, credential, header)
+        is_over = isinstance(outcome, Failure) and not isinstance(outcome.error, UnknownOutcomeError)
+        if call.makes_value and is_over:
+            self._stop.end_finishing()
+        return outcome
+
+    def _ask(self, call: Call, credential: Credential, header: SecretValue) -> Reply | Failure:
         answer = self._send(call, header)
         if isinstance(answer, Failure):
             return answer
@@ -129,7 +142,7 @@ class AzureDevOpsClient:
         """This thread's session. A call that changes something never uses a connection that may be dead by now."""
         local, now = self._local, time.monotonic()
         if local.session is None:
-            local.session = make_session(self._http)
+            local.session = make_session(self._http, self._stop)
             with self._lock:
                 self._sessions.add(local.session)
         elif not call.is_harmless and now - local.used_at > _STALE_SECONDS:

@@ -150,7 +150,7 @@ class AzureDevOpsPatService:
             "allOrgs": False,
         }
         call = self._pats_call("mint_pat", purpose, account, organization, "POST", {}, body)
-        return self._change(call)
+        return self._change(replace(call, makes_value=True))
 
     def update(
         self,
