@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from rotator.domain.managed_pat import Pat, is_pat_shaped
+from rotator.domain.managed_pat import is_pat_shaped
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, SignInRequiredError, VerificationError
 from rotator.ports.pat_service import MintedPat, PatFilter, PatService
@@ -20,25 +20,11 @@ HOME, ELSEWHERE = "contoso", "fabrikam"
 UNKNOWN_ID = "0f0f0f0f-1111-4222-8333-444444444444"
 
 
-class Updating(PatService, Protocol):
-    """A PAT service with the fifth operation."""
-
-    def update(
-        self,
-        account: str,
-        organization: str,
-        authorization_id: str,
-        *,
-        display_name: str | None = None,
-        valid_to: datetime | None = None,
-    ) -> Pat: ...
-
-
 class Subject(Protocol):
     """A service, and the power over its organization that a test needs."""
 
     @property
-    def service(self) -> Updating: ...
+    def service(self) -> PatService: ...
     def now(self) -> datetime: ...
     def advance(self, by: timedelta) -> None: ...
     def limit(self, longest: timedelta, *, refuse: bool) -> None: ...
@@ -283,30 +269,6 @@ def test_revoke_ends_the_pat_and_says_nothing_when_repeated_or_unknown(subject: 
     assert ids(subject, PatFilter.ACTIVE) == [other.pat.authorization_id]
 
 
-def test_update_renames_and_moves_the_expiry_when_the_pat_is_active(subject: Subject) -> None:
-    minted = mint(subject)
-    end = (subject.now() + timedelta(days=9)).replace(microsecond=0)
-
-    changed = subject.service.update(
-        ACCOUNT, HOME, minted.pat.authorization_id, display_name="npm-feed-2", valid_to=end
-    )
-
-    assert (changed.display_name, changed.valid_to, changed.scope) == ("npm-feed-2", end, "vso.packaging")
-    assert subject.service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE) == (changed,)
-    assert subject.service.verify(HOME, value_of(minted))
-
-
-@pytest.mark.parametrize("revoked", [True, False])
-def test_update_is_rejected_when_the_pat_is_gone(subject: Subject, revoked: bool) -> None:
-    authorization_id = mint(subject).pat.authorization_id if revoked else UNKNOWN_ID
-    subject.service.revoke(ACCOUNT, HOME, authorization_id)
-
-    with pytest.raises(RejectedError) as caught:
-        subject.service.update(ACCOUNT, HOME, authorization_id, display_name="x")
-
-    assert caught.value.code == ("pat_not_updated" if revoked else "pat_not_found")
-
-
 def test_every_operation_asks_for_a_sign_in_when_there_is_none(subject: Subject) -> None:
     subject.sign_out()
     service = subject.service
@@ -316,7 +278,6 @@ def test_every_operation_asks_for_a_sign_in_when_there_is_none(subject: Subject)
         lambda: service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE),
         lambda: service.fetch_pat(ACCOUNT, HOME, UNKNOWN_ID),
         lambda: mint(subject),
-        lambda: service.update(ACCOUNT, HOME, UNKNOWN_ID),
         lambda: service.revoke(ACCOUNT, HOME, UNKNOWN_ID),
     ]
     for operation in operations:

@@ -21,7 +21,7 @@ from rotator.errors import SignInRequiredError, VerificationError
 from rotator.ports.clock import Clock
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 
-CHANGES = frozenset({"mint", "revoke", "update"})
+CHANGES = frozenset({"mint", "revoke"})
 _TICKS_PER_SECOND = 300
 
 
@@ -57,7 +57,7 @@ class _Planned:
 
 
 class FakePatService:
-    """Port PatService, and `update`. Thread-safe.
+    """Port PatService. Thread-safe.
 
     `organizations` by name, `pats` by authorization id in order of creation, `signed_out` names accounts without a
     sign-in. `calls` lists every call as method name, organization and authorization id or display name, `tried` every
@@ -157,6 +157,12 @@ class FakePatService:
             self.pats[pat.authorization_id] = fake
             return fake
 
+    def rename(self, authorization_id: str, display_name: str) -> None:
+        """Let a person give a PAT another display name."""
+        with self._lock:
+            fake = self.pats[authorization_id]
+            fake.pat = replace(fake.pat, display_name=display_name)
+
     def live_pats(self, display_name: str | None = None) -> tuple[FakePat, ...]:
         """The PATs that authenticate now, of one display name if given."""
         with self._lock:
@@ -203,27 +209,6 @@ class FakePatService:
             else:
                 answered = self._create(account, organization, display_name, scope, whole)
             return MintedPat(answered.pat, SecretValue(answered.value), self.answer_ids)
-
-    def update(
-        self,
-        account: str,
-        organization: str,
-        authorization_id: str,
-        *,
-        display_name: str | None = None,
-        valid_to: datetime | None = None,
-    ) -> Pat:
-        """As the adapter: rename, or move the expiry."""
-        with self._lock, self._call("update", account, organization, authorization_id) as call:
-            fake = self._find(account, authorization_id)
-            if fake is None:
-                raise make_pat_error(call, Trace(200), "authorizationNotFound", "")
-            if self._state(fake) is not PatFilter.ACTIVE:
-                raise make_pat_error(call, Trace(200), "failedToUpdateAccessToken", "")
-            whole = None if valid_to is None else valid_to.replace(microsecond=0)
-            end = fake.pat.valid_to if whole is None else self._clamp(organization, fake.pat.valid_from, whole)
-            fake.pat = replace(fake.pat, display_name=display_name or fake.pat.display_name, valid_to=end)
-            return fake.pat
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """As the port says."""

@@ -125,7 +125,7 @@ def test_look_everywhere_that_a_stop_ends_is_done_soon_after_the_next_start() ->
     world = house.world
     world.add_managed("ci-build")
     drifted = world.record("ci-build")
-    world.pats.update(drifted.account, drifted.organization, drifted.authorization_id, display_name="renamed")
+    world.pats.rename(drifted.authorization_id, "renamed")
     world.database.interrupts["pat_drifted"] = world.stop.set
     house.scheduler.act(JobName.RECONCILE)
     with world.database.read() as reading:

@@ -110,7 +110,7 @@ def test_what_a_person_asked_for_is_done_at_the_next_turn_when_the_database_was_
 def test_look_everywhere_leaves_what_is_due_to_the_queue_and_works_on_what_it_found() -> None:
     world = make_world(NAME, "ci-build")
     drifted = world.record("ci-build")
-    world.pats.update(drifted.account, drifted.organization, drifted.authorization_id, display_name="renamed")
+    world.pats.rename(drifted.authorization_id, "renamed")
     assert reconcile_all(world.make_run()).counts == {"rotated": 1}
     assert ("pat_drifted succeeded" in world.events("ci-build"), world.rotations(NAME)) == (True, [])
 

@@ -49,7 +49,7 @@ def test_pat_is_missing_when_the_server_does_not_list_it() -> None:
 
 def test_pat_has_drifted_when_somebody_changed_it_on_the_server() -> None:
     world = make_world()
-    world.pats.update(ACCOUNT, "contoso", world.record().authorization_id, display_name="renamed")
+    world.pats.rename(world.record().authorization_id, "renamed")
     assert list_kinds(look(world)) == [("drifted", NAME)]
     world.run()
     assert world.record().display_name == "renamed"

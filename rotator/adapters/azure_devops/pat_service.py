@@ -150,26 +150,14 @@ class AzureDevOpsPatService:
             "allOrgs": False,
         }
         call = self._pats_call("mint_pat", purpose, account, organization, "POST", {}, body)
-        return self._change(replace(call, makes_value=True))
-
-    def update(
-        self,
-        account: str,
-        organization: str,
-        authorization_id: str,
-        *,
-        display_name: str | None = None,
-        valid_to: datetime | None = None,
-    ) -> Pat:
-        """Rename a PAT or move its expiry. Rotation does not use it: what it does to the value is not documented."""
-        body: dict[str, object] = {"authorizationId": authorization_id}
-        if display_name is not None:
-            body["displayName"] = display_name
-        if valid_to is not None:
-            body["validTo"] = render_moment(valid_to)
-        purpose = f"change the PAT {authorization_id} in {organization}"
-        call = self._pats_call("update_pat", purpose, account, organization, "PUT", {}, body)
-        return self._change(call).pat
+        reply = self._ask(replace(call, makes_value=True))
+        try:
+            answer = parse_answer(reply.document)
+        except MalformedError as error:
+            raise make_unknown_outcome(call, reply.trace, "malformed_answer", f"it sent {error}") from error
+        if isinstance(answer, PatRefusal):
+            raise make_pat_error(call, reply.trace, answer.error, answer.message)
+        return replace(answer, answer_ids=reply.trace.answer_ids)
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """Return who the PAT authenticates as in the organization."""
@@ -219,16 +207,6 @@ class AzureDevOpsPatService:
             reason = "it says that there is no such PAT, but lists it as active"
             fix = "Revoke it by hand in Azure DevOps (User settings, Personal access tokens)."
             raise make_rejected(call, trace, "revoke_not_confirmed", reason, fix)
-
-    def _change(self, call: Call) -> MintedPat:
-        reply = self._ask(call)
-        try:
-            answer = parse_answer(reply.document)
-        except MalformedError as error:
-            raise make_unknown_outcome(call, reply.trace, "malformed_answer", f"it sent {error}") from error
-        if isinstance(answer, PatRefusal):
-            raise make_pat_error(call, reply.trace, answer.error, answer.message)
-        return replace(answer, answer_ids=reply.trace.answer_ids)
 
     def _ask(self, call: Call) -> Reply:
         return self._client.exchange(call, AccountBearer(self._bearers, call.account))
