@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.merkle import GrowingTree
-from rotator.engine.anchoring import Anchor, compare_anchors
+from rotator.engine.anchoring import Anchor, AnchorSight, check_gone, compare_anchors
 from rotator.engine.auditing import CHECKED_PAGE, check_chain, load_events
 from rotator.engine.context import Trust
+from rotator.engine.gaps import load_accepted
 from rotator.errors import AuditChainError
 from rotator.ports.database import Database
 
@@ -35,6 +36,17 @@ class LogSummary:
     head: str
     checkpoints: int
     signed: int
+
+
+def verify_log(database: Database, sight: AnchorSight, trust: Trust, now: datetime) -> tuple[LogSummary, int]:
+    """Check the whole log, and that it has all its anchors but for those of a gap that a person accepted.
+
+    Return also how many such anchors there are. AuditChainError names the first thing that is wrong.
+    """
+    accepted = load_accepted(database, trust)
+    summary = check_log(database, sight.anchors, trust, now, accepted)
+    check_gone(sight, accepted)
+    return summary, len(accepted)
 
 
 def check_log(

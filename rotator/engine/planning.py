@@ -15,7 +15,7 @@ from rotator.engine.explaining import explain_decision
 from rotator.engine.newcomers import plan_newcomers
 from rotator.engine.pace import count_places
 from rotator.engine.records import known_in
-from rotator.ports.database import Database
+from rotator.ports.database import Database, Reading
 
 
 def make_plan(run: RunContext) -> Plan:
@@ -24,12 +24,17 @@ def make_plan(run: RunContext) -> Plan:
 
 
 def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
-    """Make one action for every ManagedPat, and for what a rule asks to take over, the most urgent first."""
+    """Make the plan of `plan_in`, by a look of its own."""
     with database.read() as reading:
-        known = known_in(reading, now)
-        limits = reading.limits.load()
-        places = count_places(reading, policy.guardrails, now)
-        actions = plan_newcomers(reading, policy, known, now)
+        return plan_in(reading, policy, now)
+
+
+def plan_in(reading: Reading, policy: Policy, now: datetime) -> Plan:
+    """Make one action for every ManagedPat, and for what a rule asks to take over, the most urgent first."""
+    known = known_in(reading, now)
+    limits = reading.limits.load()
+    places = count_places(reading, policy.guardrails, now)
+    actions = plan_newcomers(reading, policy, known, now)
     pats = [pat.as_ending() for pat in known.pats]
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     for pat in pats:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.limit import find_longest
+from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.pending_revocation import group_pending
@@ -109,18 +109,25 @@ class PatStatus:
 def status_from(
     database: Database, policy: Policy, now: datetime, *, settle: timedelta, lease: timedelta
 ) -> tuple[PatStatus, ...]:
+    """List the rows of `status_in`, by a look of their own."""
+    with database.read() as reading:
+        return status_in(reading, policy, now, settle=settle, lease=lease)
+
+
+def status_in(
+    reading: Reading, policy: Policy, now: datetime, *, settle: timedelta, lease: timedelta
+) -> tuple[PatStatus, ...]:
     """List every ManagedPat by expiry, then what the last run saw untracked, and why it was left behind or waits.
 
     `settle`: how long an unanswered mint or store may still take effect. `lease`: how long claims last.
     """
-    with database.read() as reading:
-        known = known_in(reading, now)
-        untracked = reading.inventory.load_untracked()
-        left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
-        minted_ids = load_keepers(reading, [item.pat.authorization_id for item in untracked], now).minted_ids
-        limits = reading.limits.load()
-        needed = load_needed(reading)
-        creating = find_creating(reading, known.pats, lease)
+    known = known_in(reading, now)
+    untracked = reading.inventory.load_untracked()
+    left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
+    minted_ids = load_keepers(reading, [item.pat.authorization_id for item in untracked], now).minted_ids
+    limits = reading.limits.load()
+    needed = load_needed(reading)
+    creating = find_creating(reading, known.pats, lease)
     rotations = {rotation.name: rotation for rotation in known.open_rotations}
     pending = group_pending(known.pending)
     rows = []
@@ -149,10 +156,10 @@ def load_needed(reading: Reading) -> dict[str, NeededSignIn]:
 
 
 def load_effective(database: Database, policy: Policy, now: datetime) -> tuple[ManagedPat, ...]:
-    """Load every record as it is in effect at `now`: with the expiry that holds, and blocked if the policy says so."""
+    """Load every record as it is in effect at `now`."""
     with database.read() as reading:
         pats, limits = reading.inventory.load_all(), reading.limits.load()
-    return tuple(_make_effective(pat.as_ending(), policy, find_longest(limits, pat, now), now) for pat in pats)
+    return tuple(make_effective(pat, policy, limits, now) for pat in pats)
 
 
 def find_creating(reading: Reading, pats: Iterable[ManagedPat], lease: timedelta) -> frozenset[str]:
@@ -161,8 +168,12 @@ def find_creating(reading: Reading, pats: Iterable[ManagedPat], lease: timedelta
     return reading.claims.find_held(names, now=reading.now(), span=lease) if names else frozenset()
 
 
-def _make_effective(pat: ManagedPat, policy: Policy, longest: timedelta | None, now: datetime) -> ManagedPat:
-    refusal = explain_decision(policy.decide(pat, now=now, longest=longest))
+def make_effective(
+    pat: ManagedPat, policy: Policy, limits: Mapping[tuple[str, str], LifetimeLimit], now: datetime
+) -> ManagedPat:
+    """Return a record as it is in effect at `now`: with the expiry that holds, and blocked if the policy says so."""
+    pat = pat.as_ending()
+    refusal = explain_decision(policy.decide(pat, now=now, longest=find_longest(limits, pat, now)))
     if refusal is None or pat.blocked or pat.state is ManagedPatState.PAUSED:
         return pat
     return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)

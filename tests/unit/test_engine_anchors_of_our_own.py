@@ -16,13 +16,13 @@ from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.events.anchors import GapAccepted
 from rotator.domain.policy import RuleAction
-from rotator.engine.anchoring import AnchorSight, check_gone, fetch_anchors
+from rotator.engine.anchoring import AnchorSight, fetch_anchors
 from rotator.engine.auditing import Author, load_events, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext, Trust
 from rotator.engine.gaps import accept_gap, load_accepted
 from rotator.engine.giving_anchors import give_anchors
-from rotator.engine.log_checking import check_log
+from rotator.engine.log_checking import check_log, verify_log
 from rotator.engine.run import run_once
 from rotator.engine.sealing import sealed
 from rotator.errors import AuditChainError, TransientError
@@ -61,10 +61,7 @@ def look(world: EngineWorld) -> AnchorSight:
 
 def check(world: EngineWorld) -> int:
     """What `rotator audit verify --anchors` does: how many events are there, if all is well."""
-    sight, accepted = look(world), load_accepted(world.database, TRUST)
-    summary = check_log(world.database, sight.anchors, TRUST, world.clock.now(), accepted)
-    check_gone(sight, accepted)
-    return summary.events
+    return verify_log(world.database, look(world), TRUST, world.clock.now())[0].events
 
 
 def find_wrong(world: EngineWorld) -> AuditChainError:

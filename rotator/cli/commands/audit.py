@@ -157,30 +157,27 @@ def verify(cli: CliContext, anchors: bool) -> int:
     from rotator.cli.output.audit import render_anchors, render_seals, say_number
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
-    from rotator.engine.anchoring import AnchorSight, check_gone, fetch_anchors
+    from rotator.engine.anchoring import AnchorSight, fetch_anchors
     from rotator.engine.exit_codes import find_code_of_errors
-    from rotator.engine.gaps import load_accepted
-    from rotator.engine.log_checking import check_log
+    from rotator.engine.log_checking import verify_log
     from rotator.wiring.sealing import make_trust
 
     try:
         with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
             sight = fetch_anchors(installation.make_run()) if anchors else AnchorSight((), {})
             trust, now = make_trust(installation), installation.clock.now()
-            accepted = load_accepted(installation.database, trust)
-            summary = check_log(installation.database, sight.anchors, trust, now, accepted)
-            check_gone(sight, accepted)
+            summary, accepted = verify_log(installation.database, sight, trust, now)
     except AuditChainError as error:
         if not cli.as_json:
             raise
         print_json(make_broken_document(error))
         return error.exit_code
     if cli.as_json:
-        print_json(make_intact_document(summary, sight, len(accepted)))
+        print_json(make_intact_document(summary, sight, accepted))
     say(cli, f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}")
     for line in render_seals(summary):
         say(cli, line)
-    for line in render_anchors(sight, len(accepted)) if anchors else ():
+    for line in render_anchors(sight, accepted) if anchors else ():
         say(cli, line)
     for name, unread in sight.unread.items():
         note(cli, clean(f"Not read: the anchors of {name}: {unread.message}"))

@@ -91,22 +91,14 @@ def show(cli: CliContext, name: str) -> int:
     from rotator.cli.output.inventory import render_record
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_entry_document
-    from rotator.domain.rotation import RotationKind
-    from rotator.engine.claiming import check_managed
-    from rotator.engine.status import load_effective
+    from rotator.engine.overview import view_record
 
     with open_installation(cli) as installation:
         now = installation.clock.now()
-        with installation.database.read() as reading:
-            record = check_managed(reading, name)
-            journaled = reading.journal.load_for(name)
-            pending = [item for item in reading.revocations.load() if item.belongs_to(record)]
-        rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
-        pats = load_effective(installation.database, installation.policy, now)
-        pat = next(pat for pat in pats if pat.name == name)
+        seen = view_record(installation.database, installation.policy, name, now)
     if cli.as_json:
-        print_json(make_inventory_entry_document(pat, rotations, pending, now))
-    for line in render_record(pat, rotations, pending, now):
+        print_json(make_inventory_entry_document(seen.pat, seen.rotations, seen.pending, now))
+    for line in render_record(seen.pat, seen.rotations, seen.pending, now):
         say(cli, line)
     return 0
 

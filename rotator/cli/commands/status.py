@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,10 @@ from rotator.cli.selection import Form
 from rotator.engine.status import PatState, PatStatus
 
 if TYPE_CHECKING:
-    from rotator.domain.condition import Condition
-    from rotator.domain.job_run import RunTimes
     from rotator.domain.pending_revocation import PendingRevocation
     from rotator.engine.alarm import Finding, Tolerance
+    from rotator.engine.overview import StatusView
     from rotator.engine.signing_in import AccountStatus
-    from rotator.engine.status import NeededSignIn
 
 
 @click.command(
@@ -90,19 +88,29 @@ def status(
         return _check_as_plugin(cli, within, max_age)
     seen = _look(cli, within, max_age)
     if cli.as_json:
-        document = make_status_document(seen.rows, seen.accounts, seen.now, seen.runs, seen.pending)
+        document = make_status_document(seen.rows, seen.accounts, seen.view.now, seen.view.runs, seen.pending)
         if check:
             document["check"] = make_check_document(seen.findings)
         print_json(document)
     elif cli.selection.form is Form.NAME:
         print_names(row.name for row in seen.rows)
     elif cli.selection.form is Form.CSV:
-        print_csv(make_status_document(seen.rows, (), seen.now, seen.runs)["pats"])
+        print_csv(make_status_document(seen.rows, (), seen.view.now, seen.view.runs)["pats"])
     else:
-        say(cli, render_status_head(seen.runs, seen.conditions, seen.now, seen.needed, seen.every_row, seen.looked_at))
-        fixes = (*render_needed(seen.needed), *render_down(seen.conditions))
-        others = render_others(seen.conditions)
-        for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.now)):
+        say(
+            cli,
+            render_status_head(
+                seen.view.runs,
+                seen.view.conditions,
+                seen.view.now,
+                seen.view.needed,
+                seen.view.rows,
+                seen.view.looked_at,
+            ),
+        )
+        fixes = (*render_needed(seen.view.needed), *render_down(seen.view.conditions))
+        others = render_others(seen.view.conditions)
+        for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.view.now)):
             say(cli, line)
         for line in render_findings(seen.findings) if check else ():
             say(cli, f"check: {line}")
@@ -112,17 +120,12 @@ def status(
 
 @dataclass(frozen=True)
 class _Seen:
-    """What there is to show. `rows` and `pending` are those that were asked for."""
+    """What there is to show. `rows` and `pending` are those of the view that were asked for."""
 
-    now: datetime
-    every_row: tuple[PatStatus, ...]
+    view: StatusView
     rows: tuple[PatStatus, ...]
-    pending: list[PendingRevocation]
-    conditions: tuple[Condition, ...]
-    needed: dict[str, NeededSignIn]
+    pending: tuple[PendingRevocation, ...]
     accounts: list[AccountStatus]
-    runs: RunTimes
-    looked_at: datetime | None
     tolerance: Tolerance
     findings: tuple[Finding, ...]
 
@@ -135,35 +138,29 @@ def _look(
     from rotator.cli.console import note
     from rotator.cli.output.status import describe_status
     from rotator.cli.session import open_installation
-    from rotator.domain.job_run import JobName, JobOutcome
-    from rotator.engine.alarm import WITHIN, Tolerance, find_findings, find_max_age
-    from rotator.engine.pace import count_places
-    from rotator.engine.run_memory import load_run_times
+    from rotator.engine.alarm import WITHIN, Tolerance, find_max_age
+    from rotator.engine.overview import view_status
     from rotator.engine.signing_in import make_account_status
-    from rotator.engine.status import load_needed, status_from
-    from rotator.wiring.sign_ins import list_sights
+    from rotator.wiring.sign_ins import list_names, list_sights
 
     with open_installation(cli) as installation:
-        now, guardrails = installation.clock.now(), installation.policy.guardrails
-        timing = installation.settings.rotation
-        with installation.database.read() as reading:
-            every, runs = reading.revocations.load(), load_run_times(reading)
-            conditions, needed = reading.conditions.load(), load_needed(reading)
-            places = count_places(reading, guardrails, now)
-            look = reading.job_runs.find_last(JobName.RECONCILE, reading.now(), JobOutcome.SUCCEEDED)
-        every_row = status_from(
-            installation.database, installation.policy, now, settle=timing.settle, lease=timing.lease
+        now, timing = installation.clock.now(), installation.settings.rotation
+        view = view_status(
+            installation.database,
+            installation.policy,
+            list_names(installation),
+            now,
+            settle=timing.settle,
+            lease=timing.lease,
         )
-        rows = cli.selection.choose(every_row, describe_status, now)
-        accounts = [make_account_status(sight, every_row) for sight in list_sights(installation, partial(note, cli))]
-        oldest = max_age or find_max_age(runs, installation.settings.daemon.work)
-    shown = {row.name for row in rows}
-    pending = [item for item in every if (item.name in shown and not item.is_detached) or not cli.selection.is_filtered]
-    tolerance = Tolerance(oldest, within or WITHIN, places, guardrails.max_rotations_per_hour)
-    signed_out = [account.sight.memory.account for account in accounts if account.sight.is_signed_in(now) is False]
-    findings = find_findings(rows, pending, conditions, runs, now, tolerance, signed_out)
-    looked_at = None if look is None else look.ended_at
-    return _Seen(now, every_row, rows, pending, conditions, needed, accounts, runs, looked_at, tolerance, findings)
+        rows = cli.selection.choose(view.rows, describe_status, now)
+        sights = list_sights(installation, view.memories, partial(note, cli))
+        oldest = max_age or find_max_age(view.runs, installation.settings.daemon.work)
+        per_hour = installation.policy.guardrails.max_rotations_per_hour
+    pending = view.find_pending(rows) if cli.selection.is_filtered else view.pending
+    tolerance = Tolerance(oldest, within or WITHIN, view.places, per_hour)
+    accounts = [make_account_status(sight, view.rows) for sight in sights]
+    return _Seen(view, rows, pending, accounts, tolerance, view.check(rows, pending, sights, tolerance))
 
 
 def _check_as_plugin(
@@ -175,8 +172,8 @@ def _check_as_plugin(
     from rotator.cli.output.alarm import make_figures, render_plugin, render_warnings
 
     seen = _look(cli, within, max_age)
-    warnings = list(render_warnings(seen.rows, seen.accounts, seen.now))
-    figures = make_figures(seen.findings, warnings, seen.rows, seen.runs, seen.now, seen.tolerance)
+    warnings = list(render_warnings(seen.rows, seen.accounts, seen.view.now))
+    figures = make_figures(seen.findings, warnings, seen.rows, seen.view.runs, seen.view.now, seen.tolerance)
     line, code = render_plugin(seen.findings, warnings, seen.rows, figures)
     click.echo(line)
     return code
@@ -196,12 +193,12 @@ def _print(cli: CliContext, seen: _Seen) -> None:
     )
 
     if not seen.rows:
-        say(cli, NONE_CHOSEN if seen.every_row else NO_PATS)
+        say(cli, NONE_CHOSEN if seen.view.rows else NO_PATS)
         return
     if cli.selection.form is Form.WIDE:
-        print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.now)))
+        print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.view.now)))
     else:
-        print_table(cli, COLUMNS, list(list_status_rows(seen.rows, seen.now)))
+        print_table(cli, COLUMNS, list(list_status_rows(seen.rows, seen.view.now)))
     for line in (*render_status_notes(seen.rows), *map(render_pending, seen.pending)):
         say(cli, line)
     say(cli, render_status_summary(seen.rows))

@@ -1,0 +1,131 @@
+"""What commands show of our own records. Each look is one transaction: what is shown together was true together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.condition import Condition
+from rotator.domain.job_run import JobName, JobOutcome, RunTimes
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.plan import Plan
+from rotator.domain.policy import Policy
+from rotator.domain.rotation import Rotation, RotationKind
+from rotator.domain.sign_in import SignInMemory
+from rotator.engine.alarm import Finding, Tolerance, find_findings
+from rotator.engine.claiming import check_managed
+from rotator.engine.pace import count_places
+from rotator.engine.planning import plan_in
+from rotator.engine.run_memory import load_run_times
+from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
+from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
+from rotator.ports.database import Database, Reading
+
+
+@dataclass(frozen=True)
+class RecordView:
+    """All that is known of one ManagedPat: its record as it is in effect, its rotations, its pending revocations."""
+
+    pat: ManagedPat
+    rotations: tuple[Rotation, ...]
+    pending: tuple[PendingRevocation, ...]
+
+
+def view_record(database: Database, policy: Policy, name: str, now: datetime) -> RecordView:
+    """Look at one record. NotManagedError when there is none of that name."""
+    with database.read() as reading:
+        record = check_managed(reading, name)
+        journaled, limits = reading.journal.load_for(name), reading.limits.load()
+        pending = tuple(item for item in reading.revocations.load() if item.belongs_to(record))
+    rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
+    return RecordView(make_effective(record, policy, limits, now), rotations, pending)
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """How everything stands. `memories`: what is remembered of each configured account's sign-in.
+
+    `looked_at`: when a daemon last looked at every account. `places`: how many rotations may still begin now.
+    """
+
+    now: datetime
+    rows: tuple[PatStatus, ...]
+    pending: tuple[PendingRevocation, ...]
+    conditions: tuple[Condition, ...]
+    needed: dict[str, NeededSignIn]
+    memories: tuple[SignInMemory, ...]
+    runs: RunTimes
+    looked_at: datetime | None
+    places: int
+
+    def find_pending(self, rows: Iterable[PatStatus]) -> tuple[PendingRevocation, ...]:
+        """Return the pending revocations that belong to some of the rows."""
+        names = {row.name for row in rows}
+        return tuple(item for item in self.pending if item.name in names and not item.is_detached)
+
+    def check(
+        self,
+        rows: tuple[PatStatus, ...],
+        pending: tuple[PendingRevocation, ...],
+        sights: Iterable[SignInSight],
+        tolerance: Tolerance,
+    ) -> tuple[Finding, ...]:
+        """Return what is wrong with these rows and pending revocations, and with everything else."""
+        signed_out = [sight.memory.account for sight in sights if _is_out(sight, self.now)]
+        return find_findings(rows, pending, self.conditions, self.runs, self.now, tolerance, signed_out)
+
+
+def view_status(
+    database: Database, policy: Policy, accounts: Iterable[str], now: datetime, *, settle: timedelta, lease: timedelta
+) -> StatusView:
+    """Look at everything; `settle` and `lease` as for `status_in`."""
+    with database.read() as reading:
+        look = reading.job_runs.find_last(JobName.RECONCILE, reading.now(), JobOutcome.SUCCEEDED)
+        return StatusView(
+            now,
+            rows=status_in(reading, policy, now, settle=settle, lease=lease),
+            pending=tuple(reading.revocations.load()),
+            conditions=tuple(reading.conditions.load()),
+            needed=load_needed(reading),
+            memories=_load_memories(reading, accounts),
+            runs=load_run_times(reading),
+            looked_at=None if look is None else look.ended_at,
+            places=count_places(reading, policy.guardrails, now),
+        )
+
+
+@dataclass(frozen=True)
+class PlanView:
+    """What a run would do, and what is remembered of each configured account's sign-in."""
+
+    plan: Plan
+    needed: dict[str, NeededSignIn]
+    memories: tuple[SignInMemory, ...]
+
+    def hold(self, sights: Iterable[SignInSight]) -> Plan:
+        """Return what a run would do without a person, who must sign accounts in, by our records or by the sights."""
+        now = self.plan.made_at
+        missing = {item.memory.account: NeededSignIn(now, item.memory) for item in sights if _is_out(item, now)}
+        return hold_for_sign_ins(self.plan, {**missing, **self.needed})
+
+
+def view_plan(database: Database, policy: Policy, accounts: Iterable[str], now: datetime) -> PlanView:
+    """Look at what a run would do now."""
+    with database.read() as reading:
+        return PlanView(plan_in(reading, policy, now), load_needed(reading), _load_memories(reading, accounts))
+
+
+def load_memories(database: Database, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:
+    """Load what is remembered of these accounts' sign-ins."""
+    with database.read() as reading:
+        return _load_memories(reading, accounts)
+
+
+def _load_memories(reading: Reading, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:
+    return tuple(reading.sign_ins.load(account) for account in accounts)
+
+
+def _is_out(sight: SignInSight, now: datetime) -> bool:
+    return sight.is_signed_in(now) is False
