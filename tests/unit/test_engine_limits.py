@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from rotator.domain.condition import ConditionKind
 from rotator.domain.policy import Threshold
 from rotator.engine.limits import forget_limits
+from rotator.engine.losses import is_explained
 from rotator.engine.report import OutcomeKind
 from tests.support.engine import ACCOUNT, LIFETIME, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.policies import RULE, make_policy
@@ -60,6 +61,7 @@ def test_full_lifetime_is_asked_for_again_when_the_limit_is_as_old_as_it_allows(
     """A maximum that held for an hour is not believed for ever."""
     world = make_clamping_world(days_left=11, longest=7, before=12)
     assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["lifetime_clamped"]
+    assert [is_explained(rotation) for rotation in world.rotations()] == [True]
     world.pats.organizations[ORGANIZATION].max_lifetime = None
     live_on(world, 6)
     assert world.count("mint") == 1

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rotator.domain.audit_event import make_event
 from rotator.domain.managed_pat import (
     NAME_PATTERN,
+    Failure,
     check_aware,
     is_pat_shaped,
     make_name,
@@ -21,6 +22,7 @@ from rotator.domain.managed_pat import (
     make_secret_name,
 )
 from rotator.domain.rotation import RotationState
+from rotator.errors import NotListedError, RotationError, RotatorError
 from tests.support.records import DAY, NOW, make_entry, make_managed_pat, make_pat, make_rotation
 
 exactly = settings(deadline=None, derandomize=True)
@@ -174,3 +176,10 @@ NAIVE_MAKERS: dict[str, Callable[[], object]] = {
 def test_naive_time_is_refused_when_it_enters_the_domain(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="without a time zone"):
         make()
+
+
+@pytest.mark.parametrize(("error", "is_missing"), [(NotListedError("x"), True), (RotationError("x"), False)])
+def test_pat_is_called_missing_when_its_failure_says_that_a_list_lacked_it(
+    error: RotatorError, is_missing: bool
+) -> None:
+    assert replace(make_managed_pat(), last_failure=Failure.of(error)).is_called_missing is is_missing
