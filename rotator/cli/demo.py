@@ -15,6 +15,7 @@ from rotator.documents.sandbox import make_demo_document
 from rotator.domain.secret_value import SecretValue
 
 PARTLY_FAILED = 3
+SIGN_IN_NEEDED = 10
 OBSERVED = "team-feed"
 """The PAT whose consumers the demo simulates."""
 KEPT = "deploy-feed"
@@ -84,8 +85,17 @@ class Story:
         self._before: dict[str, list[str]] = {}
 
     def tell_all(self) -> None:
-        """Tell every step, from the sign-in to the daemon at work."""
-        for step in (self.sign_in, self.adopt, self.rotate, self.overlap, self.revoke, self.prove, self.keep):
+        """Tell every step, from the sign-in to the day when a person is needed."""
+        for step in (
+            self.sign_in,
+            self.adopt,
+            self.rotate,
+            self.overlap,
+            self.revoke,
+            self.prove,
+            self.keep,
+            self.hear,
+        ):
             step()
 
     def sign_in(self) -> None:
@@ -180,18 +190,24 @@ class Story:
         """Let the daemon take care of one more PAT, and stop it."""
         self._head("7. Let it run")
         old = self._stage.create_pat(KEPT, "vso.packaging")
+        self._tell(
+            "A hook is a command of your own that is called when something happens, here to restart a build agent. "
+            "Added to rotator.yaml:"
+        )
+        self._show_text(self._stage.add_hook())
         note_start(self._cli, "rotator daemon  &")
         with self._stage.run_daemon() as daemon:
             log = daemon.follow()
-            self._follow(log, "daemon_started")
+            self._follow(log, {"daemon_started"})
             self._tell(f"Meanwhile a person adopts a PAT that expires in three days, {KEPT}.")
             self._run("inventory", "adopt", KEPT)
             note_start(self._cli, "kill -USR1 %1")
             daemon.work_now()
-            self._follow(log, "rotation_completed")
+            self._follow(log, {"hook_succeeded", "rotation_completed"})
             self._tell(
-                "The signal only saved the time until its next look, within a minute. It woke again "
-                "as soon as the overlap was over. A stop finishes what is under way:"
+                "The signal only saved the time until its next look, within a minute. It woke again as soon as the "
+                "overlap was over. A hook is told where the value is, and never the value. A stop finishes what is "
+                "under way:"
             )
             note_start(self._cli, "kill %1")
             self._expect(daemon.stop(), (0,), "`rotator daemon`")
@@ -199,15 +215,35 @@ class Story:
         self._check(self._stage.is_accepted(new), f"the new value of {KEPT} works")
         self._check(not self._stage.is_accepted(old), f"the old value of {KEPT} is refused")
 
-    def _follow(self, log: Iterator[dict[str, str]], last: str) -> None:
-        """Show what the daemon says of the PAT and of itself, up to that event."""
+    def hear(self) -> None:
+        """Let Entra refuse the sign-in, and show what the people on call are sent."""
+        self._head("8. Hear of it when a person is needed")
+        with self._stage.receiving() as receiver:
+            self._tell(
+                "Whoever is on call is told, by chat, mail or webhook; here by a webhook to the demo itself. Added to "
+                "rotator.yaml:"
+            )
+            self._show_text(self._stage.add_receiver(receiver.url))
+            self._tell("Then somebody changes build-bot's password, which ends its sign-in.")
+            self._stage.end_sign_in()
+            self._run("once", "--quiet", allowed=(SIGN_IN_NEEDED,))
+            told = receiver.find("sign_in_needed")
+        self._tell("This was sent, once for all PATs of the account. When it is over, that is told too.")
+        self._show_text(f"{told['title']}\n\n{told['text']}")
+
+    def _follow(self, log: Iterator[dict[str, str]], wanted: set[str]) -> None:
+        """Show what the daemon says of the PAT, the hook and itself, until it has told all of these events."""
+        left = set(wanted)
         say(self._cli)
         for line in log:
-            if line.get("name") == KEPT or "daemon" in line:
+            if line["event"] == "hook_succeeded":
+                say(self._cli, f"  {line['timestamp'][11:19]}  hook succeeded: {line['output']}")
+            elif line.get("name") == KEPT or "daemon" in line:
                 say(self._cli, f"  {line['timestamp'][11:19]}  {line['event'].replace('_', ' ')}")
-            if line["event"] == last:
+            left.discard(line["event"])
+            if not left:
                 return
-        raise make_failure(f"the daemon ended before {last}")
+        raise make_failure(f"the daemon ended before {' and '.join(sorted(left))}")
 
     def _head(self, text: str) -> None:
         say(self._cli)
@@ -219,6 +255,12 @@ class Story:
 
     def _show(self, line: str) -> None:
         say(self._cli, fold(line, find_demo_width()))
+
+    def _show_text(self, text: str) -> None:
+        """Show a file or a message, moved in from the margin."""
+        say(self._cli)
+        for line in text.splitlines():
+            say(self._cli, fold(f"  | {line}".rstrip(), find_demo_width()))
 
     def _run(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> int:
         note_start(self._cli, f"rotator {' '.join(arguments)}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +21,31 @@ import requests
 from rotator.cli.console import find_width
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
+from rotator.sandbox.certificates import write_private
+from rotator.sandbox.messages import Request, Response
+from rotator.sandbox.server import HttpsServer, Reply
 from rotator.wiring.children import start_own_command
 
 PATIENCE = 60.0
 """The seconds that a command may take before the demo ends it."""
+HOOK = "restart-agent"
+"""The hook of the demo, and its program."""
+_HOOK_PROGRAM = """\
+#!/bin/sh
+echo "restarted what reads $ROTATOR_HOOK_SECRET_NAME"
+"""
+_HOOK_SETTINGS = f"""\
+hooks:
+  - name: {HOOK}
+    on: [secret_stored]
+    command: [./{HOOK}]
+"""
+_RECEIVER_SETTINGS = """\
+notify:
+  - name: ops
+    kind: webhook
+    url: {file: ops-url}
+"""
 _DAEMONS_PATIENCE = 4 * PATIENCE
 """The same for the daemon: a command and a rotation happen beside it."""
 
@@ -66,6 +88,37 @@ class DaemonProcess:
         for _ in self._output:
             pass  # a pipe that nobody reads would hold it up
         return self._process.wait()
+
+
+class Receiver:
+    """Who is notified: keeps what comes by webhook."""
+
+    def __init__(self, certificate: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self._server = HttpsServer(context, self._take)
+        self._received: list[dict[str, str]] = []
+        self.url = f"{self._server.base_url}/ops"
+
+    def find(self, name: str) -> dict[str, str]:
+        """Return the notification of that name that came."""
+        for document in self._received:
+            if document["name"] == name:
+                return document
+        raise make_failure(f"the receiver was not told of {name}")
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Receive inside."""
+        self._server.start()
+        try:
+            yield self
+        finally:
+            self._server.stop()
+
+    def _take(self, request: Request) -> Reply:
+        self._received.append(json.loads(request.body))
+        return Reply(Response(200))
 
 
 class Stage:
@@ -171,6 +224,27 @@ class Stage:
                 found.setdefault(str(pat["display_name"]), []).append(str(pat["authorization_id"]))
         return found
 
+    def add_hook(self) -> str:
+        """Write a program and a hook that calls it, and return what was added to the settings."""
+        program = self._directory / HOOK
+        program.write_text(_HOOK_PROGRAM, encoding="utf-8")
+        program.chmod(0o700)
+        return self._add_settings(_HOOK_SETTINGS)
+
+    def add_receiver(self, url: str) -> str:
+        """Let a receiver be notified, and return what was added to the settings. Its address is a secret."""
+        write_private(self._directory / "ops-url", url.encode())
+        return self._add_settings(_RECEIVER_SETTINGS)
+
+    def receiving(self) -> AbstractContextManager[Receiver]:
+        """Receive notifications inside."""
+        return Receiver(self._directory / "server.pem").running()
+
+    def end_sign_in(self) -> None:
+        """End every sign-in of the demo's user, and what it was good for, as when the password is changed."""
+        self._control("world", {"users": {self._addresses["username"]: {"revoked": True}}})
+        self._control("faults", {"service": "azure_devops", "kind": "html", "times": None})
+
     def now(self) -> datetime:
         """Return the sandbox's time."""
         return datetime.fromisoformat(str(self._fetch("world")["now"]))
@@ -179,6 +253,11 @@ class Stage:
     def organization(self) -> str:
         """The organization whose PATs are managed."""
         return self._addresses["organization"]
+
+    def _add_settings(self, text: str) -> str:
+        with (self._directory / "rotator.yaml").open("a", encoding="utf-8") as settings:
+            settings.write(text)
+        return text
 
     def _start(self) -> None:
         log = self._directory / "sandbox.log"
@@ -200,7 +279,7 @@ class Stage:
         answer = self._person.get(f"{self._addresses['azure_devops_url']}/_sandbox/{name}", timeout=PATIENCE)
         return _read(answer)
 
-    def _control(self, name: str, fields: dict[str, object] | dict[str, str]) -> dict[str, object]:
+    def _control(self, name: str, fields: Mapping[str, object]) -> dict[str, object]:
         url = f"{self._addresses['azure_devops_url']}/_sandbox/{name}"
         return _read(self._person.post(url, json=fields, timeout=PATIENCE))
 
