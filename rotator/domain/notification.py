@@ -10,6 +10,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Severity
 from rotator.domain.managed_pat import Failure
 from rotator.domain.runbook import CONDITIONS, Advice, make_anchor
+from rotator.domain.sign_in import name_refusal
 from rotator.domain.telling import SEVERITIES, Notice, Phase
 from rotator.domain.words import say_duration, say_moment
 
@@ -73,7 +74,7 @@ def make_notification(notice: Notice, affected: Affected, now: datetime) -> Noti
     cause, advice = notice.cause, CONDITIONS[notice.cause.kind]
     is_over = notice.phase is Phase.OVER
     code = _find_code(notice, affected)
-    headline = _say(advice, notice.subjects, code)
+    headline = _say(advice, notice.subjects, _name_reason(notice, affected, code))
     title = _PHASES[notice.phase].format(
         count=len(notice.joined), headline=headline, since="" if notice.since is None else say_moment(notice.since)
     )
@@ -81,13 +82,13 @@ def make_notification(notice: Notice, affected: Affected, now: datetime) -> Noti
         title += _say_affected(notice, affected, now)
     command = _fill_command(advice, notice.subjects)
     runbook = make_anchor(cause.kind.value)
-    lines = [] if is_over else _list_lines(notice, advice, affected)
+    lines = [] if is_over else _list_lines(notice, advice, affected, code)
     lines += [] if is_over else _list_help(advice, command, affected)
     return Notification(
         NotificationKind.CONDITION,
         cause.kind.value,
         SEVERITIES[cause.kind],
-        title[:1].upper() + title[1:],
+        _capitalize(title, notice.subjects),
         "\n".join([*lines, f"Runbook: {runbook}"]),
         now,
         phase=notice.phase,
@@ -115,7 +116,7 @@ def make_event_notification(
         NotificationKind.EVENT,
         name,
         severity,
-        title[:1].upper() + title[1:],
+        _capitalize(title, (subject,)),
         "\n".join(filter(None, lines)),
         at,
         subjects=(subject,),
@@ -139,13 +140,24 @@ _PHASES = {
 }
 
 
+def _capitalize(title: str, subjects: tuple[str, ...]) -> str:
+    """Return it with a capital, unless it begins with a name, which stays as it is typed."""
+    return title if title.startswith(subjects) else title[:1].upper() + title[1:]
+
+
 def _say(advice: Advice, subjects: tuple[str, ...], code: str | None) -> str:
     headline = advice.one.format(subject=subjects[0]) if len(subjects) == 1 else advice.many.format(count=len(subjects))
     return f"{headline} ({code})" if code else headline
 
 
 def _find_code(notice: Notice, affected: Affected) -> str | None:
-    return notice.cause.code or (None if affected.failure is None else affected.failure.code)
+    return notice.cause.code or notice.code or (None if affected.failure is None else affected.failure.code)
+
+
+def _name_reason(notice: Notice, affected: Affected, code: str | None) -> str | None:
+    """Return what the title calls the reason: of a sign-in, Entra's own number, which can be looked up."""
+    is_of_entra = notice.cause.kind is ConditionKind.SIGN_IN_NEEDED and affected.failure is not None
+    return name_refusal(affected.failure) if is_of_entra and affected.failure is not None else code
 
 
 def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:
@@ -162,23 +174,30 @@ def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:
     return f"; {count}, {which} {when}" if when else f"; {count}"
 
 
-def _list_lines(notice: Notice, advice: Advice, affected: Affected) -> list[str]:
-    lines = []
+def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | None) -> list[str]:
+    lines, reason = [], advice.reasons.get(code or "")
     if len(notice.subjects) > 1:
         first = [*notice.joined, *(name for name in notice.subjects if name not in notice.joined)]
         lines.append(f"Which: {_say_names(tuple(first))}")
     if affected.failure is not None:
         lines.append(f"Why: {affected.failure.message}")
+    elif reason is not None:
+        lines.append(f"Why: {reason}")
     if notice.since is not None:
         lines.append(f"Since: {say_moment(notice.since)}")
-    return [*lines, advice.meaning]
+    if affected.first_expires_at is not None:
+        lines.append(
+            f"{'Expiry' if affected.waiting == 1 else 'First expiry'}: {say_moment(affected.first_expires_at)}"
+        )
+    more = affected.failure is not None and reason is not None
+    return [*lines, f"{advice.meaning} {reason}" if more else advice.meaning]
 
 
 def _list_help(advice: Advice, command: str, affected: Affected) -> list[str]:
+    fix = _choose_fix(advice, affected)
     return [
         f"If nobody does anything: {advice.otherwise}",
-        f"Fix: {command}",
-        _choose_fix(advice, affected),
+        *([f"Fix: {command}", fix] if advice.mends else [f"Shows more: {command}", f"Fix: {fix}"]),
     ]
 
 

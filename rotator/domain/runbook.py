@@ -6,7 +6,7 @@ Notifications use it, and `docs/runbook.md` is made from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.deliveries import NotificationRefused
@@ -23,8 +23,8 @@ class Advice:
     """What to tell a person.
 
     `one` and `many` are the headline, about one subject and about several. `meaning` says what is wrong, `otherwise`
-    what happens, and by when, if nobody does anything. `command` shows more or mends it, with `{subject}` where the
-    subject belongs; `fix` says what to do.
+    what happens, and by when, if nobody does anything. `command` shows more or, if it `mends`, ends it, with
+    `{subject}` where the subject belongs; `fix` says what to do. `reasons` says more about some causes, by their codes.
     """
 
     one: str
@@ -33,8 +33,13 @@ class Advice:
     otherwise: str
     command: str
     fix: str
+    mends: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
+_ORGANIZATION_REFUSES = (
+    "Azure DevOps refuses the account: it is no longer a member of the organization, or a policy keeps it out."
+)
 CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.SIGN_IN_NEEDED: Advice(
         one="{subject} must sign in again",
@@ -45,6 +50,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "`rotator status` shows when that is. A clone that waits for its overlap to end keeps working.",
         command="rotator login {subject}",
         fix="The person behind the account signs in, on any device. rotator goes on by itself within a minute.",
+        mends=True,
     ),
     ConditionKind.ACCOUNT_DOWN: Advice(
         one="{subject} cannot be used",
@@ -59,13 +65,21 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.ORGANIZATION_DOWN: Advice(
         one="{subject} cannot be looked at",
         many="{count} organizations cannot be looked at",
-        meaning="The account cannot list its PATs in the organization: Azure DevOps does not answer, or it refuses the "
-        "account, for example because it is no longer a member or a policy forbids it to manage PATs.",
+        meaning="The account cannot list its PATs in the organization: Azure DevOps does not answer as it should, or "
+        "it refuses the account.",
         otherwise="Each run tries again. While it lasts, no PAT of the account in this organization is rotated or "
         "revoked; the PATs stay valid until they expire.",
         command="rotator scan",
         fix="Look at the status of Azure DevOps. If it is up, check that the account is still a member of the "
         "organization and may create PATs there.",
+        reasons={
+            "denied": _ORGANIZATION_REFUSES,
+            "access_denied": _ORGANIZATION_REFUSES,
+            "bearer_refused": _ORGANIZATION_REFUSES,
+            "sign_in_page": "Azure DevOps, or a proxy in between, wants a sign-in in a browser.",
+            "throttled": "Azure DevOps asks for fewer requests.",
+            "server_error": "Azure DevOps answers with an error of its own.",
+        },
     ),
     ConditionKind.VAULT_DOWN: Advice(
         one="the vault {subject} does not work",
@@ -74,7 +88,12 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="No PAT whose value is in the vault is rotated; each run tries again. Consumers that can read the "
         "vault notice nothing until a PAT expires.",
         command="rotator status",
-        fix="Check that the vault exists, and that its firewall lets this host through.",
+        fix="Check that the vault exists, and that its firewall lets this host through. If it does, see the service "
+        "health of Key Vault.",
+        reasons={
+            "vault_failed": "The vault answers with an error of its own.",
+            "vault_throttled": "The vault asks for fewer requests.",
+        },
     ),
     ConditionKind.DATABASE_DOWN: Advice(
         one="the database cannot be used",
@@ -98,14 +117,19 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.ROTATION_BLOCKED: Advice(
         one="{subject} cannot be rotated",
         many="{count} PATs cannot be rotated",
-        meaning="The PAT is not rotated until a person has acted. `foreign_write` means that somebody else wrote the "
-        "secret: then nothing was revoked, because the value that consumers read is not ours. `revoked_elsewhere` "
-        "means that somebody revoked the PAT, or that it vanished before its time; if nobody in your team did that, "
-        "treat it as leaked.",
+        meaning="The PAT is not rotated until a person has acted.",
         otherwise="The PAT expires on the day that `rotator status` shows, and its consumers fail. If it was revoked, "
         "they fail now.",
         command="rotator status {subject}",
         fix="Do what the fix of the failure says, then run `rotator rotate`.",
+        reasons={
+            "foreign_write": "Somebody else wrote the secret: nothing was revoked, because the value that consumers "
+            "read is not ours.",
+            "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
+            "revoked, and consumers read what was written.",
+            "revoked_elsewhere": "Somebody revoked the PAT, or it vanished before its time: if nobody in your team "
+            "did that, treat it as leaked.",
+        },
     ),
     ConditionKind.CLONES_ABANDONED: Advice(
         one="new PATs for {subject} are given up again and again",
@@ -153,6 +177,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="The PAT stays valid until it expires. Nothing breaks, but nobody looks after it.",
         command="rotator recover --revoke {subject}",
         fix="Find out whether anybody uses it. If nobody does, revoke it with the command; if somebody does, adopt it.",
+        mends=True,
     ),
     ConditionKind.TOKEN_CACHE_DAMAGED: Advice(
         one="the token cache {subject} cannot be read",
@@ -186,8 +211,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="the audit log was altered",
         meaning="An event was changed, removed or moved after it was written. rotator itself never does that, and the "
         "database refuses it: somebody changed the tables, or a backup was restored over newer events.",
-        otherwise="Rotations go on. But the log proves nothing from that event on, and whoever changed it may have "
-        "changed more.",
+        otherwise="Rotations go on, and no PAT fails because of it. But the log proves nothing from that event on, "
+        "and whoever changed it may have changed more.",
         command="rotator audit verify --anchors",
         fix="Keep a copy of the database as it is. Find out who could write to it, and compare it with a backup from "
         "the event on that the command names. After a restore, `rotator audit accept-gap --reason TEXT` records "
@@ -205,16 +230,24 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.PROBE_FAILING: Advice(
         one="the value of {subject} does not sign in",
         many="the values of {count} PATs do not sign in",
-        meaning="The daemon read the value as consumers read it, twice, and Azure DevOps refused it each time. The "
-        "event names the likely cause. `owner_must_sign_in`: the list shows the PAT as active, but its user has to "
-        "sign in to Azure DevOps in a browser, as after a new password. `sign_in_required`: the account is refused "
-        "too. `secret_changed`, `wrong_identity`: somebody else wrote the secret. `secret_missing`, `secret_disabled`: "
-        "there is nothing that consumers can read.",
+        meaning="The daemon read the value as consumers read it, twice, and Azure DevOps refused it each time.",
         otherwise="Consumers fail now, or as soon as they read the value again. A new PAT would not help where the "
         "user is the cause, so none is made.",
         command="rotator audit list --name {subject} --since 2d",
-        fix="Remove the cause that the event names. The daemon tries the value every hour, and says when it works. "
-        "`rotator rotate` puts a new value into the secret.",
+        fix="Remove the cause. The daemon tries the value every hour, and says when it works. `rotator rotate` puts "
+        "a new value into the secret.",
+        reasons={
+            "owner_must_sign_in": "The list shows the PAT as active, but its user has to sign in to Azure DevOps in a "
+            "browser, as after a new password.",
+            "sign_in_required": "The account must sign in again: its sign-in is refused too.",
+            "secret_changed": "Somebody else wrote the secret.",
+            "wrong_identity": "Somebody else wrote the secret: its value is another user's.",
+            "access_lost": "The user may no longer enter the organization.",
+            "pat_expired": "The PAT has expired.",
+            "pat_revoked": "Somebody revoked the PAT.",
+            "secret_missing": "There is no secret that consumers could read.",
+            "secret_disabled": "The secret is disabled, so consumers cannot read it.",
+        },
     ),
     ConditionKind.RECEIVER_FAILING: Advice(
         one="the receiver {subject} takes no notifications",
@@ -248,6 +281,7 @@ EVENTS: Mapping[type[Event], Advice] = {
         otherwise="From then on the account must sign in again, and none of its PATs is rotated until it does.",
         command="rotator login {subject}",
         fix="Let the person sign in again now, at a time of their choice.",
+        mends=True,
     ),
     RotationClosed: Advice(
         one="a rotation of {subject} was closed unfinished",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,8 +19,15 @@ NOT_SIGNED_IN = "not_signed_in"
 """The code of the refusal when there is no sign-in at all."""
 ENDED_BY_FREQUENCY = "sign_in_frequency"
 """The code of the refusal that comes a fixed time after each sign-in by a person, by a policy of the tenant."""
+_ENTRA_NUMBER = re.compile(r"AADSTS\d+")
 _SLACK = timedelta(hours=2)
 """A sign-in is refreshed about once an hour, so when it ended is known no better."""
+
+
+def name_refusal(refusal: Failure) -> str:
+    """Return Entra's own number of a refusal, such as `AADSTS50173`; our code where Entra gave none."""
+    number = _ENTRA_NUMBER.search(refusal.message)
+    return number[0] if number else refusal.code
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ class Told:
 class Notice:
     """What is to be told now. `conditions` are all that last, or when it is over those that the receiver knew of.
 
-    `joined` are the subjects that are new to the receiver; `since` is when the first of all began.
+    `joined` are the subjects that are new to the receiver; `since` is when the first of all began. `code` is why, if
+    all have one reason.
     """
 
     cause: Cause
@@ -92,6 +93,7 @@ class Notice:
     since: datetime | None
     messages: int
     repeats: int
+    code: str | None = None
 
 
 def find_cause(condition: Condition) -> Cause:
@@ -104,7 +106,7 @@ def find_notices(
 ) -> tuple[Notice, ...]:
     """Return what a receiver is to be told now, the worst first; nothing about what still waits to be delivered."""
     before, groups = {found.cause: found for found in told}, _group(lasting)
-    tellable = {cause: _select(before.get(cause), cause, group, habits, now) for cause, group in groups.items()}
+    tellable = {cause: _select(before, cause, groups, habits, now) for cause in groups}
     found = [
         _look_at(before.get(cause) or _find_former(before, cause, groups), cause, group, habits, now)
         for cause, group in tellable.items()
@@ -138,7 +140,7 @@ def find_forgotten(
         cause
         for cause, found in before.items()
         if not found.is_waiting
-        and not _select(found, cause, groups.get(cause, {}), habits, now)
+        and not _select(before, cause, groups, habits, now)
         and (
             _find_age(found.told_at, now) >= REMEMBERED
             if found.phase is Phase.OVER
@@ -158,18 +160,40 @@ def _group(lasting: Iterable[Condition]) -> Groups:
     return groups
 
 
-def _select(before: Told | None, cause: Cause, group: Group, habits: Habits, now: datetime) -> Group:
+def _select(before: Mapping[Cause, Told], cause: Cause, groups: Groups, habits: Habits, now: datetime) -> Group:
     """Return what a receiver is to hear of: what is not too slight, and not too early unless it has heard of it."""
+    group, told = groups.get(cause, {}), before.get(cause)
     if _ORDER.index(SEVERITIES[cause.kind]) < _ORDER.index(habits.min_severity):
         return {}
     if cause.kind not in PASSING:
         return group
-    known = frozenset[str]() if before is None or before.phase is Phase.OVER else before.subjects
+    known = frozenset[str]() if told is None or told.phase is Phase.OVER else told.subjects
     return {
         name: condition
         for name, condition in group.items()
-        if name in known or _find_age(condition.since, now) >= habits.down_after
+        if name in known
+        or (
+            _find_age(condition.since, now) >= habits.down_after
+            and not _is_of_vault(condition, before, groups, habits, now)
+        )
     }
+
+
+def _is_of_vault(
+    condition: Condition, before: Mapping[Cause, Told], groups: Groups, habits: Habits, now: datetime
+) -> bool:
+    """Whether a rotation fails by a vault that is down, which is told already.
+
+    When the vault works again, what failed meanwhile is tried again: that has as long before it is told by itself.
+    """
+    if condition.kind is not ConditionKind.ROTATION_FAILING:
+        return False
+    vault = Cause(ConditionKind.VAULT_DOWN)
+    down, told = groups.get(vault, {}).values(), before.get(vault)
+    if down or told is None:
+        return condition.code is not None and condition.code in {found.code for found in down}
+    ended_at = told.told_at if told.phase is Phase.OVER else now
+    return condition.since <= ended_at and _find_age(ended_at, now) < habits.down_after
 
 
 def _find_age(moment: datetime, now: datetime) -> timedelta:
@@ -180,8 +204,10 @@ def _find_age(moment: datetime, now: datetime) -> timedelta:
 def _look_at(before: Told | None, cause: Cause, group: Group, habits: Habits, now: datetime) -> Notice | None:
     """Return what is to be told about a cause that lasts."""
     subjects, since = tuple(sorted(group)), min(condition.since for condition in group.values())
+    codes = {condition.code for condition in group.values()}
+    code = codes.pop() if len(codes) == 1 else None
     if before is None:
-        return Notice(cause, Phase.BEGAN, subjects, subjects, since, 1, 0)
+        return Notice(cause, Phase.BEGAN, subjects, subjects, since, 1, 0, code)
     if before.is_waiting:
         return None
     passed, is_new = _find_age(before.told_at, now), before.phase is Phase.OVER or before.cause != cause
@@ -189,9 +215,9 @@ def _look_at(before: Told | None, cause: Cause, group: Group, habits: Habits, no
     messages = before.messages + 1
     if joined and passed >= JOIN_GAPS[min(before.messages, len(JOIN_GAPS)) - 1]:
         phase, repeats = (Phase.BEGAN, 0) if is_new else (Phase.JOINED, before.repeats)
-        return Notice(cause, phase, subjects, joined, since, messages, repeats)
+        return Notice(cause, phase, subjects, joined, since, messages, repeats, code)
     if not is_new and passed >= _find_repeat(before.repeats, habits):
-        return Notice(cause, Phase.LASTS, subjects, joined, since, messages, before.repeats + 1)
+        return Notice(cause, Phase.LASTS, subjects, joined, since, messages, before.repeats + 1, code)
     return None
 
 

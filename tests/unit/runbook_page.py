@@ -61,10 +61,20 @@ def _say_severity(events: list[type[Event]]) -> str:
 def _render(name: str, advice: Advice, about: str) -> str:
     return (
         f"### {name}\n\n**{_capitalize(_fill(name, advice.one))}.** {about}\n\n{advice.meaning}\n\n"
+        f"{_render_reasons(advice)}"
         f"- **If nobody does anything:** {advice.otherwise}\n"
         f"- **Command:** `{_fill(name, advice.command)}`\n"
         f"- **Fix:** {advice.fix}\n\n"
     )
+
+
+def _render_reasons(advice: Advice) -> str:
+    """What some causes mean, by what notifications and `rotator status` call them."""
+    codes: dict[str, list[str]] = {}
+    for code, reason in advice.reasons.items():
+        codes.setdefault(reason, []).append(f"`{code}`")
+    rows = [f"| {', '.join(names)} | {reason} |\n" for reason, names in codes.items()]
+    return "| cause | what it means |\n|---|---|\n" + "".join(rows) + "\n" if rows else ""
 
 
 def _fill(name: str, text: str) -> str:

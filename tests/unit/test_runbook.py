@@ -33,7 +33,7 @@ def test_runbook_has_every_condition_and_every_event_that_needs_a_person() -> No
 @pytest.mark.parametrize("name", ENTRIES)
 def test_advice_is_whole_sentences_about_known_places(name: str) -> None:
     advice = ENTRIES[name]
-    for text in (advice.meaning, advice.otherwise, advice.fix):
+    for text in (advice.meaning, advice.otherwise, advice.fix, *advice.reasons.values()):
         assert re.fullmatch(r"[A-Z`].*[.)]", text, flags=re.DOTALL), text
     for text in (advice.one, advice.many, advice.command):
         assert {field for _, field, _, _ in Formatter().parse(text) if field} <= {"subject", "count"}

@@ -30,6 +30,7 @@ from rotator.domain.telling import (
 START = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 BLOCKED, SIGN_IN, VAULT = ConditionKind.ROTATION_BLOCKED, ConditionKind.SIGN_IN_NEEDED, ConditionKind.VAULT_DOWN
+FAILING = ConditionKind.ROTATION_FAILING
 Lasting = Callable[[datetime], Iterable[Condition]]
 
 
@@ -303,3 +304,43 @@ def test_no_step_of_the_clock_says_over_too_early_or_silences_for_good(
             last = [item for item in listener.told.values() if item.phase is not Phase.OVER]
             known = {(item.cause.kind, name) for item in last for name in item.subjects}
             assert known == bad
+
+
+def test_rotations_that_fail_by_a_vault_that_is_down_are_told_as_the_vault() -> None:
+    """But not those that fail for another reason. Once it works again, what failed has as long to be tried again."""
+    vault = make(VAULT, "kv", code="vault_failed")
+    failing = make(FAILING, "npm-feed", code="vault_failed")
+    other = make(FAILING, "ci-build", code="server_error")
+    listener = Listener()
+    listener.live(
+        3 * HOUR,
+        lambda now: [
+            *lasts(vault, until=HOUR)(now),
+            *lasts(failing, until=HOUR + 20 * MINUTE)(now),
+            *lasts(other, until=2 * HOUR)(now),
+        ],
+    )
+    assert [(after, notice.cause.kind, notice.phase, notice.subjects) for after, notice in listener.heard] == [
+        (30 * MINUTE, VAULT, Phase.BEGAN, ("kv",)),
+        (30 * MINUTE, FAILING, Phase.BEGAN, ("ci-build",)),
+        (HOUR, VAULT, Phase.OVER, ("kv",)),
+        (2 * HOUR, FAILING, Phase.OVER, ("ci-build",)),
+    ]
+    assert [notice.code for _, notice in listener.heard] == ["vault_failed", "server_error", None, None]
+
+
+def test_rotation_that_goes_on_failing_after_the_vault_works_is_told() -> None:
+    """A failure that was told before the vault was down is not called over."""
+    vault = make(VAULT, "kv", HOUR, code="vault_failed")
+    before, after = make(FAILING, "a", code="vault_failed"), make(FAILING, "b", 2 * HOUR, code="vault_failed")
+    listener = Listener()
+    listener.live(
+        5 * HOUR, lambda now: [*lasts(vault, until=3 * HOUR)(now), *lasts(before, after, until=4 * HOUR)(now)]
+    )
+    assert [(after, notice.cause.kind, notice.phase, notice.subjects) for after, notice in listener.heard] == [
+        (30 * MINUTE, FAILING, Phase.BEGAN, ("a",)),
+        (HOUR + 30 * MINUTE, VAULT, Phase.BEGAN, ("kv",)),
+        (3 * HOUR, VAULT, Phase.OVER, ("kv",)),
+        (3 * HOUR + 30 * MINUTE, FAILING, Phase.JOINED, ("a", "b")),
+        (4 * HOUR, FAILING, Phase.OVER, ("a", "b")),
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS
 from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS
+from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import say_moment
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
@@ -67,7 +67,6 @@ _WHY = {
     ConditionKind.ORGANIZATION_DOWN: "`rotator scan` asks again now, and says why.",
     ConditionKind.VAULT_DOWN: "The PATs that wait for it say why, below.",
 }
-_ENTRA_NUMBER = re.compile(r"AADSTS\d+")
 _BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
@@ -129,8 +128,7 @@ def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now:
     again = "" if needed.is_first else " again"
     said = f"{clean(name)} must sign in{again} ("
     if refusal is not None:
-        number = _ENTRA_NUMBER.search(refusal.message)
-        said += f"{number[0] if number else refusal.code}, "
+        said += f"{name_refusal(refusal)}, "
     said += f"since {say_moment(needed.since)})"
     waiting = [row.expires_at for row in rows if row.needs_sign_in and row.account == name]
     if waiting:
