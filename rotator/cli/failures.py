@@ -13,7 +13,7 @@ from rotator.cli.console import clean, echo, print_json
 from rotator.cli.context import CliContext
 from rotator.cli.streams import OutputError, report_unwritten
 from rotator.documents.document import make_error_document
-from rotator.errors import ConfigError, RotatorError, UsageError
+from rotator.errors import ConfigError, RotatorError, SignInRequiredError, UsageError
 
 _PLACE = re.compile(r".+?:\d+:(\d+)? ")
 """How a problem begins that names its place in a file: `policy.yaml:14:9 `, `pats.csv:3: `."""
@@ -21,7 +21,8 @@ _PLACE = re.compile(r".+?:\d+:(\d+)? ")
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
-    if cli.as_json and _is_printed(error.code, error.message, error.fix):
+    message = f"account {error.account}: {error.message}" if isinstance(error, SignInRequiredError) else error.message
+    if cli.as_json and _is_printed(error.code, message, error.fix):
         return
     if isinstance(error, ConfigError):
         # A problem with a place comes with its own lines: the place, the source line and a caret.
@@ -29,7 +30,7 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
             said = problem if _PLACE.match(problem) else f"error: {problem}"
             click.echo("\n".join(map(clean, said.splitlines())), err=True)
     else:
-        echo(f"error: {clean(error.message)}", err=True)
+        echo(f"error: {clean(message)}", err=True)
     if error.fix:
         echo(f"fix: {clean(error.fix)}", err=True)
 

@@ -63,7 +63,7 @@ class NeededSignIn:
         refusal = self.memory.refusal
         if refusal is None:
             fix = f"Run `rotator login {account}`."
-            return Failure(SIGN_IN_REQUIRED, f"account {account}: a person must sign in again", fix)
+            return Failure(SIGN_IN_REQUIRED, "a person must sign in again", fix)
         return replace(refusal, code=SIGN_IN_REQUIRED)
 
 

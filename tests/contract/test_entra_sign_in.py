@@ -569,7 +569,7 @@ def test_refresh_says_who_must_do_what_when_entra_refuses(stage: Stage, number: 
         stage.sign_in.refresh(ACCOUNT)
     assert refused.value.code == code
     assert f"AADSTS{number}" in refused.value.message
-    assert ACCOUNT in refused.value.message
+    assert refused.value.account == ACCOUNT
     assert f"rotator login {ACCOUNT}" in refused.value.fix
     shown = spell_out(refused.value)
     assert not [secret for secret in stage.secrets() if secret in shown]

@@ -247,7 +247,7 @@ def test_report_line_names_account_and_fix_when_nobody_is_signed_in() -> None:
 @pytest.mark.parametrize(("organization", "place"), [("", ""), ("contoso", "  (contoso)")])
 def test_report_line_names_an_account_once_when_its_error_does_too(organization: str, place: str) -> None:
     report = RunReport("run")
-    error = SignInRequiredError("account build-bot: nobody is signed in", account="build-bot")
+    error = SignInRequiredError("nobody is signed in", account="build-bot")
     report.add(PatOutcome.of_down("build-bot", organization, error))
     assert list(render_failures(report)) == [f"failed  build-bot{place}: nobody is signed in"]
 

@@ -33,7 +33,7 @@ def test_refusal_says_why_and_what_to_do_when_the_number_is_known(number: int, o
     refusal = make_refusal({"error": "invalid_grant", "error_codes": [number]}, make_asked(operation))
     assert isinstance(refusal, SignInRequiredError)
     assert refusal.code not in ("sign_in_refused", "sign_in_expired", "sign_in_required")
-    assert refusal.message.startswith("account bot: ")
+    assert refusal.account == "bot"
     assert f"AADSTS{number}" in refusal.message
     assert not {"{", "}"} & set(refusal.message + refusal.fix)
     assert len(refusal.fix) > 20

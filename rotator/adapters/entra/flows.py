@@ -144,7 +144,7 @@ class Conversation:
         except _LIBRARY_ERRORS as error:
             kind = type(error).__name__
         raise TransientError(
-            f"account {self._asked.account}: {self._asked.authority} sent an unexpected response ({kind})",
+            f"{self._asked.authority} sent an unexpected response ({kind})",
             service="entra",
             operation=self._asked.operation,
             code="entra_unexpected",

@@ -261,7 +261,7 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
         trace += f", correlation id {make_harmless(redact_text(str(correlation)))[:40]}"
     if error in _TRANSIENT_ERRORS or (number in _TRANSIENT_NUMBERS and error not in _DECISIVE):
         return TransientError(
-            f"account {asked.account}: Entra is busy for the moment ({trace})",
+            f"Entra is busy for the moment ({trace})",
             service="entra",
             operation=asked.operation,
             code="entra_busy",
@@ -269,7 +269,7 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
         )
     if not error and number is None:
         return TransientError(
-            f"account {asked.account}: {asked.authority} sent an unexpected response",
+            f"{asked.authority} sent an unexpected response",
             service="entra",
             operation=asked.operation,
             code="entra_unexpected",
@@ -278,7 +278,7 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
     meaning = _find_meaning(answer, error, number, asked)
     words = {**asked.words(), "said": _say(answer)}
     return SignInRequiredError(
-        f"account {asked.account}: {meaning.why.format(**words)} ({trace})",
+        f"{meaning.why.format(**words)} ({trace})",
         account=asked.account,
         code=meaning.code,
         fix=f"{meaning.fix.format(**words)}.",
@@ -289,7 +289,7 @@ def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
     """Return the error when nobody is signed in; `damage` says why if the token cache was lost."""
     why = f": {damage}" if damage else ""
     return SignInRequiredError(
-        f"account {asked.account}: nobody is signed in{why}",
+        f"nobody is signed in{why}",
         account=asked.account,
         code="not_signed_in",
         fix=f"{asked.username} must sign in: run `rotator login {asked.account}`.",
@@ -299,7 +299,7 @@ def make_not_signed_in(asked: Asked, damage: str | None) -> SignInRequiredError:
 def make_wrong_user(asked: Asked, found: str) -> SignInRequiredError:
     """Return the error when somebody other than the user in the settings signed in."""
     return SignInRequiredError(
-        f"account {asked.account}: {make_harmless(redact_text(found))[:_LONGEST_NAME]} signed in, but the account is "
+        f"{make_harmless(redact_text(found))[:_LONGEST_NAME]} signed in, but the account is "
         f"for {asked.username}; nothing was kept",
         account=asked.account,
         code="wrong_user",
@@ -312,8 +312,7 @@ def make_no_refresh_token(asked: Asked) -> SignInRequiredError:
     """Return the error for a sign-in without a refresh token: in an hour it would be over."""
     words = asked.words()
     return SignInRequiredError(
-        f"account {asked.account}: Entra sent no refresh token, so nothing was kept: the sign-in of {asked.username} "
-        "could not be kept fresh",
+        f"Entra sent no refresh token, so nothing was kept: the sign-in of {asked.username} could not be kept fresh",
         account=asked.account,
         code="no_refresh_token",
         fix="Ask an administrator of tenant {tenant} whether application {client_id} may have offline_access, and "
@@ -324,8 +323,7 @@ def make_no_refresh_token(asked: Asked) -> SignInRequiredError:
 def make_not_a_user(asked: Asked) -> SignInRequiredError:
     """Return the error for a token that is an application's own."""
     return SignInRequiredError(
-        f"account {asked.account}: Entra answered for an application, not for a user; service principals and managed "
-        "identities cannot own PATs",
+        "Entra answered for an application, not for a user; service principals and managed identities cannot own PATs",
         account=asked.account,
         code="service_principal",
         fix=f"{asked.username} must sign in as a person: run `rotator login {asked.account}`.",

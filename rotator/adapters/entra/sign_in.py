@@ -230,8 +230,7 @@ class EntraSignIn:
             answer = listener.wait(timeout)
             if answer is None:
                 raise SignInRequiredError(
-                    f"account {account}: nobody finished the sign-in in the browser within "
-                    f"{timeout.total_seconds():.0f} seconds",
+                    f"nobody finished the sign-in in the browser within {timeout.total_seconds():.0f} seconds",
                     account=account,
                     code="browser_timeout",
                     fix=f"Run `rotator login {account} --browser` again, or without a browser on this host "

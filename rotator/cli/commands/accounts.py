@@ -8,7 +8,7 @@ import click
 
 from rotator.cli.console import Cell, Column, clean, print_json, print_table, say
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.output.words import drop_account, say_in
+from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_accounts_document
 from rotator.engine.signing_in import AccountView, SignInRisk
@@ -40,7 +40,7 @@ def accounts(cli: CliContext) -> None:
     for view in views:
         if view.sight.refusal is not None:
             say(cli)
-            say(cli, clean(f"{view.account.name}: {drop_account(view.sight.refusal.message, view.account.name)}"))
+            say(cli, clean(f"{view.account.name}: {view.sight.refusal.message}"))
             say(cli, clean(f"    fix: {view.sight.refusal.fix}"))
             continue
         for risk in view.risks:

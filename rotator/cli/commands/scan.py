@@ -65,7 +65,6 @@ def scan(cli: CliContext) -> int:
 def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
     from rotator.cli.console import clean, echo, print_table, say
     from rotator.cli.output.scan import COLUMNS, WIDE_COLUMNS, list_scan_rows, list_wide_rows, render_scan_summary
-    from rotator.cli.output.words import drop_account
 
     if report.entries:
         if cli.selection.form is Form.WIDE:
@@ -73,9 +72,7 @@ def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
         else:
             print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
     for account, organization, error in report.errors:
-        echo(
-            clean(f"{account}/{organization} could not be looked at: {drop_account(error.message, account)}"), err=True
-        )
+        echo(clean(f"{account}/{organization} could not be looked at: {error.message}"), err=True)
         if error.fix:
             echo(clean(f"    fix: {error.fix}"), err=True)
     if report.entries or not report.errors:

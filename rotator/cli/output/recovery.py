@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import drop_account
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.explaining import explain_left_behind, explain_refusal
 from rotator.engine.left_behind import LeftBehind
@@ -44,7 +43,7 @@ def render_down(found: Reconciliation) -> Iterator[str]:
     """What could not be looked at, each with who must do what."""
     for (account, organization), error in found.down.items():
         place = f"{account} in {organization}" if organization else account
-        yield from _say_problem(f"failed  {place}: {drop_account(error.message, account)}", error.fix)
+        yield from _say_problem(f"failed  {place}: {error.message}", error.fix)
 
 
 def render_rebuilt(item: Found) -> str:

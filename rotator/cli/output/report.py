@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import drop_account, say_pats, say_until
+from rotator.cli.output.words import say_pats, say_until
 from rotator.domain.plan import ActionKind, ActionReason, Plan
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
@@ -40,8 +40,7 @@ def render_failures(report: RunReport) -> Iterator[str]:
     for kind in _FAILURES:
         for outcome in report.of_kind(kind):
             failure = outcome.failure
-            message = failure.message if failure else ""
-            yield _say(outcome, drop_account(message, outcome.name) if outcome.name == outcome.account else message)
+            yield _say(outcome, failure.message if failure else "")
             if failure and failure.fix:
                 yield f"    fix: {clean(failure.fix)}"
 

@@ -63,11 +63,6 @@ def say_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
-def drop_account(message: str, account: str) -> str:
-    """The message without the account at its beginning, for a line that names it already."""
-    return message.removeprefix(f"account {account}: ")
-
-
 def say_pats(count: int) -> str:
     """`1 PAT`, `2 PATs`."""
     return f"{count} PAT{'' if count == 1 else 's'}"
