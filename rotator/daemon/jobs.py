@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from rotator.daemon.digesting import deliver_all
 from rotator.daemon.job import Job
 from rotator.domain.job_run import JobName
 from rotator.domain.probe import make_pause
-from rotator.engine.delivering import deliver
 from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
 from rotator.engine.outage import DeliveryMemory
@@ -44,7 +44,7 @@ def make_jobs(
 ) -> dict[JobName, Job]:
     """Return the jobs, in the order in which a start begins them; both memories outlive a reload."""
     minutes = timedelta(minutes=1)
-    tell = partial(deliver, notifiers=notifiers, memory=memory or DeliveryMemory())
+    tell = partial(deliver_all, notifiers=notifiers, memory=memory or DeliveryMemory())
     call = partial(call_hooks, hooks=hooks, memory=hook_memory or HookMemory())
     table = (
         Job(JobName.HEARTBEAT, every.heartbeat, 2 * minutes, False, partial(beat, pulse=pulse)),

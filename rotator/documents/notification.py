@@ -15,19 +15,56 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
+from rotator.domain.digest import Digest, MailAbout
 from rotator.domain.events.event import Severity
 from rotator.domain.notification import Notification, NotificationKind
 from rotator.domain.telling import Phase
 from rotator.errors import RotatorError
 
 
+class DatedDocument(TypedDict):
+    """A managed PAT, and a moment."""
+
+    name: Annotated[str, "Its name."]
+    at: Annotated[Moment, "When it was rotated, or will be."]
+
+
+class WaitDocument(TypedDict):
+    """What a person must do."""
+
+    needs: Annotated[str, "Who must do what."]
+    names: Annotated[list[str], "The PATs that wait for it, by expiry."]
+    first_expires_at: Annotated[Moment, "When the first of them expires."]
+
+
+class MailDocument(TypedDict):
+    """A mail that Microsoft will send."""
+
+    account: Annotated[str, "The account whose user gets it."]
+    name: Annotated[str, "The PAT that it is about."]
+    about: Annotated[MailAbout, "A PAT that is new, or one that expires."]
+    at: Annotated[Moment, "About when."]
+
+
+class DigestDocument(TypedDict):
+    """The week behind, and the week ahead."""
+
+    since: Annotated[Moment, "From when on it tells what was rotated."]
+    until: Annotated[Moment, "Until when it tells what is coming."]
+    rotated: Annotated[list[DatedDocument], "What was rotated, by time."]
+    coming: Annotated[list[DatedDocument], "What will be rotated, by time."]
+    waiting: Annotated[list[WaitDocument], "What waits for a person, by expiry."]
+    mails: Annotated[list[MailDocument], "The mails that Microsoft will send, by time."]
+    is_whole: Annotated[bool, "False: the audit log cannot be read to its end, and more may have been rotated."]
+
+
 class NotificationDocument(Document):
     """What a webhook receives."""
 
     id: Annotated[str, "Id of the delivery, also in the header `webhook-id`: the same when it is sent again."]
-    type: Annotated[NotificationKind, "A condition, which lasts; a single event; or a test."]
+    type: Annotated[NotificationKind, "A condition, which lasts; a single event; the digest of a week; or a test."]
     timestamp: Annotated[Moment, "When it was made."]
-    name: Annotated[str, "Name of the condition or the event; `test` for a test."]
+    name: Annotated[str, "Name of the condition or the event; `digest`; `test` for a test."]
     phase: Annotated[Phase | None, "Of a condition: whether it begins, more joined, it lasts, or it is over."]
     severity: Annotated[Severity, "How much it matters."]
     title: Annotated[str, "All of it in one line."]
@@ -40,6 +77,7 @@ class NotificationDocument(Document):
     command: Annotated[str, "Command that shows more, or mends it. Empty: there is none."]
     fix: Annotated[str, "Who must do what. Empty: nothing is to be done."]
     runbook: Annotated[str, "Where the runbook tells more. Empty: nowhere."]
+    digest: Annotated[DigestDocument | None, "The digest of a week. Null: it is something else."]
 
 
 class ReceiverTestDocument(TypedDict):
@@ -86,6 +124,25 @@ def make_notification_document(notification: Notification, delivery_id: str) -> 
         "command": notification.command,
         "fix": notification.fix,
         "runbook": notification.runbook,
+        "digest": None if notification.digest is None else _make_digest(notification.digest),
+    }
+
+
+def _make_digest(digest: Digest) -> DigestDocument:
+    return {
+        "since": write_moment(digest.since),
+        "until": write_moment(digest.until),
+        "rotated": [{"name": each.name, "at": write_moment(each.at)} for each in digest.rotated],
+        "coming": [{"name": each.name, "at": write_moment(each.at)} for each in digest.coming],
+        "waiting": [
+            {"needs": wait.needs, "names": list(wait.names), "first_expires_at": write_moment(wait.first_expires_at)}
+            for wait in digest.waiting
+        ],
+        "mails": [
+            {"account": mail.account, "name": mail.name, "about": mail.about, "at": write_moment(mail.at)}
+            for mail in digest.mails
+        ],
+        "is_whole": digest.is_whole,
     }
 
 

@@ -12,14 +12,16 @@ from rotator.domain.telling import Cause, Told
 
 EVENT = "event"
 """The topic of the one event that is being delivered."""
+DIGEST = "digest"
+"""The topic of the weekly digest."""
 
 
 @dataclass(frozen=True)
 class Delivery:
     """One notification on its way to a receiver, or the last one about its topic that the receiver took.
 
-    A topic is a cause, as `kind/code`, or `event`. `id` stays the same however often it is sent. `sequence` is the
-    number of the event in the audit log, if it is about one. `tries` counts the failed ones.
+    A topic is a cause, as `kind/code`, or `event`, or `digest`. `id` stays the same however often it is sent.
+    `sequence` is the number of the event in the audit log, if it is about one. `tries` counts the failed ones.
     """
 
     receiver: str

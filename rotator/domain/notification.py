@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum, auto
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.digest import Digest, say_digest, say_title
 from rotator.domain.events.event import Severity
 from rotator.domain.managed_pat import Failure
 from rotator.domain.runbook import CONDITIONS, Advice, make_anchor
@@ -28,10 +29,11 @@ _OF_PATS = frozenset(
 
 
 class NotificationKind(StrEnum):
-    """Why somebody is told: a condition, a single event, or because a person wants to see whether it works."""
+    """Why somebody is told: a condition, a single event, the week, or a person wants to see whether it works."""
 
     CONDITION = auto()
     EVENT = auto()
+    DIGEST = auto()
     TEST = auto()
 
 
@@ -58,6 +60,7 @@ class Notification:
     command: str = ""
     fix: str = ""
     runbook: str = ""
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,22 @@ def make_event_notification(
         command=command,
         fix="" if advice is None else advice.fix,
         runbook="" if advice is None else make_anchor(name),
+    )
+
+
+def make_digest_notification(digest: Digest, now: datetime) -> Notification:
+    """Put a digest into words."""
+    return Notification(
+        NotificationKind.DIGEST,
+        NotificationKind.DIGEST.value,
+        Severity.INFO,
+        say_title(digest),
+        say_digest(digest),
+        now,
+        waiting=digest.waits,
+        first_expires_at=min((wait.first_expires_at for wait in digest.waiting), default=None),
+        command="rotator status",
+        digest=digest,
     )
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum, auto
 
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.digest import Weekday
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Severity
 
@@ -53,12 +54,13 @@ class Habits:
     """How a receiver wants to be told.
 
     `repeat`: after which time a cause that lasts is told again, for the first time. `down_after`: how long what may
-    pass by itself must have lasted.
+    pass by itself must have lasted. `digest_on`: the day of its weekly digest; None: it gets none.
     """
 
     repeat: timedelta = timedelta(hours=24)
     down_after: timedelta = timedelta(minutes=30)
     min_severity: Severity = Severity.WARNING
+    digest_on: Weekday | None = None
 
 
 @dataclass(frozen=True)

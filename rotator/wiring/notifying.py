@@ -8,13 +8,14 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rotator.daemon.digesting import deliver_all
 from rotator.documents.notification import ReceiverTest, make_notification_document
+from rotator.domain.digest import Weekday
 from rotator.domain.events.daemon import JobFailed
 from rotator.domain.events.event import Severity
 from rotator.domain.job_run import JobName
 from rotator.domain.notification import Notification, make_test
 from rotator.domain.telling import Habits
-from rotator.engine.delivering import deliver
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import ConfigError, DeliveryError, RotatorError, StoppedError, UsageError
@@ -33,7 +34,8 @@ def make_notifiers(installation: Installation) -> tuple[Notifier, ...]:
 
 
 def _make_notifier(installation: Installation, receiver: NotifySettings) -> Notifier:
-    habits = Habits(receiver.repeat, receiver.down_after, Severity(receiver.min_severity))
+    digest_on = None if receiver.digest is None else Weekday(receiver.digest)
+    habits = Habits(receiver.repeat, receiver.down_after, Severity(receiver.min_severity), digest_on)
     events, url, http = frozenset(receiver.events), installation.resolve(receiver.url), installation.make_http()
     if receiver.kind == "webhook":
         from rotator.adapters.notify.webhook import SignedPost, WebhookNotifier
@@ -54,7 +56,7 @@ def deliver_at_end(run: RunContext, notifiers: Sequence[Notifier]) -> None:
     """Deliver what there is at the end of a run that no daemon does. What goes wrong is told, and raises nothing."""
     try:
         with naming_bugs("the run is over all the same"):
-            deliver(run, notifiers, DeliveryMemory())
+            deliver_all(run, notifiers, DeliveryMemory())
     except RotatorError as error:
         failed = JobFailed(code=error.code, message=error.message, failures=1, retry_seconds=0)
         run.progress(failed, JobName.DELIVER.value)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.daemon import start_daemon, write_section
 from tests.support.killing import Run, Stage
+from tests.support.published import load_validator
 from tests.support.receiver_server import HOOK_PATH, MAIL_PASSWORD, SIGNING_KEY, MailServer, WebhookServer
 
 KEYS = (HOOK_PATH.rpartition("/")[2], SIGNING_KEY, MAIL_PASSWORD)
@@ -69,6 +70,21 @@ def test_run_tells_that_a_sign_in_is_needed_and_when_it_is_over(stage: Stage, se
     assert told["runbook"] == "docs/runbook.md#sign_in_needed"
     assert server.received[1].headers["webhook-id"] == told["id"]
     assert not any(key in json.dumps(server.documents) for key in KEYS)
+
+
+def test_run_sends_the_digest_of_the_week_once(stage: Stage, server: WebhookServer) -> None:
+    """As its schema says; what the run itself rotated is in it, and the mail about the new PAT is past."""
+    notify(stage, make_webhook(server, digest="monday"))
+    run(stage, "once")
+    run(stage, "once")
+    (told,) = server.documents
+    assert list(load_validator("notification").iter_errors(told)) == []
+    assert (told["type"], told["severity"], told["phase"]) == ("digest", "info", None)
+    assert told["title"] == "Digest: 1 rotated, 0 to be rotated within a week, 0 wait for a person"
+    assert [found["name"] for found in told["digest"]["rotated"]] == ["ci-build"]
+    assert told["digest"]["is_whole"] is True
+    notify(stage, make_webhook(server, digest="mondays"))
+    assert "notify[0].digest" in run(stage, "config", "check", code=2).read()
 
 
 def test_receiver_that_is_away_fails_no_run(stage: Stage, server: WebhookServer) -> None:

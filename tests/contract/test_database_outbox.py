@@ -11,11 +11,12 @@ import pytest
 from rotator.adapters.logs import make_progress
 from rotator.domain.condition import ConditionKind
 from rotator.domain.delivery import Delivery, Receiver
+from rotator.domain.digest import Dated, Digest, Mail, MailAbout, Wait
 from rotator.domain.events.event import Severity
 from rotator.domain.events.rotations import PatVerified, RotationCompleted
 from rotator.domain.hook import HookCall, HookEvent
 from rotator.domain.managed_pat import Failure
-from rotator.domain.notification import Notification, NotificationKind
+from rotator.domain.notification import Notification, NotificationKind, make_digest_notification
 from rotator.domain.telling import Cause, Phase, Told
 from rotator.engine.auditing import Author, record
 from rotator.errors import FailureKind
@@ -73,6 +74,27 @@ def test_receivers_and_deliveries_are_given_back_as_they_were_saved(database: Da
     with database.read() as reading:
         assert reading.outbox.load_receivers() == (replace(OPS, name="backup"), failing)
         assert reading.outbox.load_deliveries("ops") == (DELIVERY, event)
+
+
+def test_digest_is_given_back_as_it_was_saved(database: Database) -> None:
+    """An empty one too."""
+    empty = Digest(NOW - DAY, NOW + DAY, (), (), (), (), is_whole=False)
+    whole = Digest(
+        NOW - DAY,
+        NOW + DAY,
+        (Dated("npm-feed", NOW),),
+        (Dated("ci-build", NOW + DAY),),
+        (Wait("Sign in.", ("a", "b"), NOW + DAY),),
+        (Mail("build-bot", "a", MailAbout.EXPIRY, NOW),),
+        through=12,
+    )
+    for digest in (empty, whole):
+        delivery = Delivery("ops", "digest", "4567", make_digest_notification(digest, NOW), NOW)
+        with database.begin() as work:
+            work.outbox.save_receiver(OPS)
+            work.outbox.save_delivery(delivery)
+        with database.read() as reading:
+            assert reading.outbox.load_deliveries("ops") == (delivery,)
 
 
 def test_delivery_takes_the_place_of_the_one_about_the_same_topic(database: Database) -> None:

@@ -857,10 +857,11 @@ class MemoryDatabase:
         with self._turn:
             self._tables.events[event.sequence - 1] = event
 
-    def spoil(self, subject: str) -> int:
-        """Make the event about this subject unreadable where events are looked for by name, and return its number."""
+    def spoil(self, subject: str, event: str | None = None) -> int:
+        """Make the first such event about this subject unreadable where some are looked for, and return its number."""
         with self._turn:
-            found = next(event.sequence for event in self._tables.events if event.entry.subject == subject)
+            wanted = AuditFilter(subject=subject, event=event)
+            found = next(each.sequence for each in self._tables.events if _fits(each, wanted))
             self._tables.spoiled = frozenset({found})
             return found
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from rotator.adapters.database.digests import read_digest, write_digest
 from rotator.adapters.database.engine import is_postgresql
 from rotator.adapters.database.records import FAILURE, list_failure, make_failure
 from rotator.adapters.database.schema import delivery, hook_call, receiver
@@ -145,7 +146,9 @@ def _write_notification(notification: Notification) -> dict[str, Detail]:
     values["subjects"] = "\n".join(notification.subjects)
     for name in _TIMES:
         values[name] = None if values[name] is None else values[name].isoformat()
-    return values
+    # Versions before the digest read what has no such key.
+    digest = values.pop("digest")
+    return values if digest is None else {**values, "digest": write_digest(digest)}
 
 
 def _read_notification(found: Mapping[str, Any]) -> Notification:
@@ -155,7 +158,8 @@ def _read_notification(found: Mapping[str, Any]) -> Notification:
     values["subjects"] = tuple(filter(None, values["subjects"].split("\n")))
     values["kind"], values["severity"] = NotificationKind(values["kind"]), Severity(values["severity"])
     values["phase"] = None if values["phase"] is None else Phase(values["phase"])
-    return Notification(**values)
+    digest = values.pop("digest", None)
+    return Notification(**values, digest=None if digest is None else read_digest(digest))
 
 
 def _make_call(row: Row[Any]) -> HookCall:
