@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from types import TracebackType
 
@@ -15,9 +14,6 @@ from rotator.cli.streams import OutputError, report_unwritten
 from rotator.documents.document import make_error_document
 from rotator.errors import ConfigError, RotatorError, SignInRequiredError, UsageError
 
-_PLACE = re.compile(r".+?:\d+:(\d+)? ")
-"""How a problem begins that names its place in a file: `policy.yaml:14:9 `, `pats.csv:3: `."""
-
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
@@ -27,8 +23,7 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
     if isinstance(error, ConfigError):
         # A problem with a place comes with its own lines: the place, the source line and a caret.
         for problem in error.problems:
-            said = problem if _PLACE.match(problem) else f"error: {problem}"
-            click.echo("\n".join(map(clean, said.splitlines())), err=True)
+            click.echo("\n".join(map(clean, f"error: {problem}".splitlines())), err=True)
     else:
         echo(f"error: {clean(message)}", err=True)
     if error.fix:

@@ -72,7 +72,7 @@ def test_event_is_refused_with_the_nearest_when_there_is_none_of_that_name(
     assert 'there is no event "pat_mintd", did you mean "pat_minted"?' in capsys.readouterr().err
 
 
-def test_file_that_is_missing_is_an_error_and_a_problem_with_a_place_begins_with_it(
+def test_each_problem_of_files_begins_with_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -83,7 +83,7 @@ def test_file_that_is_missing_is_an_error_and_a_problem_with_a_place_begins_with
     Path("rotator.yaml").write_text("databas: x\n", encoding="utf-8")
     assert main(["config", "check"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert re.match(r"rotator\.yaml:1:1 accounts: ", said[0])
+    assert re.match(r"error: rotator\.yaml:1:1 accounts: ", said[0])
     assert "error: policy.yaml: the policy file does not exist" in said
 
 
