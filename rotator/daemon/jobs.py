@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from rotator.daemon.digesting import deliver_all
 from rotator.daemon.job import Job
 from rotator.domain.job_run import JobName
 from rotator.domain.probe import make_pause
+from rotator.engine.digesting import deliver_all
 from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
 from rotator.engine.outage import DeliveryMemory

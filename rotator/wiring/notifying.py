@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rotator.daemon.digesting import deliver_all
 from rotator.documents.notification import ReceiverTest, make_notification_document
 from rotator.domain.digest import Weekday
 from rotator.domain.events.daemon import JobFailed
@@ -16,6 +15,7 @@ from rotator.domain.events.event import Severity
 from rotator.domain.job_run import JobName
 from rotator.domain.notification import Notification, make_test
 from rotator.domain.telling import Habits
+from rotator.engine.digesting import deliver_all
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import ConfigError, DeliveryError, RotatorError, StoppedError, UsageError

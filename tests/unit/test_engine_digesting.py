@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.daemon.digesting import deliver_all
 from rotator.domain.digest import MailAbout, Weekday
 from rotator.domain.events.places import SignInLapsed, SignInRestored
 from rotator.domain.notification import Notification
 from rotator.domain.telling import Habits
+from rotator.engine.digesting import deliver_all
 from rotator.engine.keeping import pause
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
 from tests.support.engine import ACCOUNT, NAME
