@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
@@ -19,8 +19,9 @@ import requests
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.single_request import find_host, send_once
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import MonitoringError
+from rotator.errors import MonitoringError, StoppedError
 from rotator.ports.clock import BootClock
+from rotator.ports.stop import Stop
 
 LEAST_GAP = timedelta(seconds=30)
 """A job that succeeds again so soon is not told: a check takes a few pings a minute."""
@@ -41,18 +42,18 @@ class _Last:
 
 
 class Pinger:
-    """Pings one check from a thread of its own, in order: no job waits for it. `pause` waits before another try."""
+    """Pings one check from a thread of its own, in order: no job waits for it. After a stop nothing more is sent."""
 
     def __init__(
         self,
         url: SecretValue,
         http: HttpOptions,
         boot: BootClock,
+        stop: Stop,
         tell: Tell,
-        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url, self._http = url, http
-        self._boot, self._tell, self._pause = boot, tell, pause
+        self._boot, self._stop, self._tell = boot, stop, tell
         self._host = find_host(url)
         self._last: dict[str, _Last] = {}
         self._waiting: queue.SimpleQueue[SecretValue | None] = queue.SimpleQueue()
@@ -105,16 +106,18 @@ class Pinger:
             self._tell(self._host, error)
 
     def _send_all(self) -> None:
-        while (address := self._waiting.get()) is not None:
-            self._note(self._send(address))
+        with suppress(StoppedError):
+            while (address := self._waiting.get()) is not None:
+                self._note(self._send(address))
 
     def _send(self, address: SecretValue) -> MonitoringError | None:
         """Send one ping, a few times if need be, and return what went wrong."""
         for tries in range(1, MOST_TRIES + 1):
+            self._stop.check()
             error, is_passing = self._try(address)
             if error is None or not is_passing or tries == MOST_TRIES:
                 break
-            self._pause(tries * _PAUSE_SECONDS)
+            self._stop.wait(tries * _PAUSE_SECONDS)
         return error
 
     def _try(self, address: SecretValue) -> tuple[MonitoringError | None, bool]:

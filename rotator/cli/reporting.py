@@ -12,11 +12,12 @@ from rotator.cli.output.report import render_done, render_failures, render_stand
 from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
-from rotator.domain.plan import ActionKind
+from rotator.domain.plan import ActionKind, Plan
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport
 from rotator.engine.sealing import sealed
+from rotator.errors import StoppedError
 from rotator.ports.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,22 +35,47 @@ def print_report(
     looks: bool = False,
 ) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
+    with stop_on_signals(installation.stop) as signals:
+        report = do_and_print(cli, installation, act, what=what, mode=mode, otherwise=otherwise, looks=looks)
+    return signals.choose_exit_code(report, mode)
+
+
+def do_and_print(
+    cli: CliContext,
+    installation: Installation,
+    act: Callable[[RunContext], RunReport],
+    *,
+    what: str,
+    mode: RunMode = RunMode.DUE,
+    otherwise: str = "Nothing to do.",
+    looks: bool = False,
+) -> RunReport:
+    """Do the run and print its report, inside the caller's `stop_on_signals`. Return the report."""
     run = installation.make_run(cli.reason)
-    with stop_on_signals(installation.stop) as signals, progress(cli, what) as update:
+    with progress(cli, what) as update:
         report = sealed(act, looks=looks)(replace(run, progress=_tell_both(run, update)))
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.
-        blocked = () if installation.stop.is_set else make_plan(run).of_kind(ActionKind.BLOCKED)
-        print_json(make_report_document(report, blocked))
+        plan = _make_plan(run)
+        print_json(make_report_document(report, () if plan is None else plan.of_kind(ActionKind.BLOCKED)))
     else:
         done = list(render_done(report, run.services.clock.now()))
         is_idle = mode is RunMode.DUE and not (report.outcomes or report.is_stopped or cli.quiet)
-        standing = list(render_standing(make_plan(run))) if is_idle else []
+        plan = _make_plan(run) if is_idle else None
+        standing = [] if plan is None else list(render_standing(plan))
         print_lines(cli, report, done, otherwise="Nothing was done." if standing else otherwise)
         for line in standing:
             say(cli, line)
     note_stop(cli, report)
-    return signals.choose_exit_code(report, mode)
+    return report
+
+
+def _make_plan(run: RunContext) -> Plan | None:
+    """Return what stands now; None after a stop, which may have come when the run was over."""
+    try:
+        return make_plan(run)
+    except StoppedError:
+        return None
 
 
 def print_lines(cli: CliContext, report: RunReport, done: list[str], *, otherwise: str) -> None:

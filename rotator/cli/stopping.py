@@ -64,11 +64,13 @@ class StopSignals:
 
         Work requested by hand that was not done is not a success: then the code is the signal's.
         """
-        if self.first == signal.SIGINT:
-            return INTERRUPTED
         if self.first is not None and mode is not RunMode.DUE and report.is_stopped:
             return 128 + self.first
-        return find_code_of_report(report, mode)
+        return self.put_interruption_first(find_code_of_report(report, mode))
+
+    def put_interruption_first(self, exit_code: int) -> int:
+        """Return 130 when a person interrupted the command, else the exit code."""
+        return INTERRUPTED if self.first == signal.SIGINT else exit_code
 
     def _leave_terminal(self) -> None:
         """Send output nowhere once the terminal is gone: every write to it fails, and that must not fail the run."""

@@ -18,12 +18,13 @@ from rotator.domain.job_run import JobName
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.upkeep import keep_up
-from rotator.errors import DatabaseError, MonitoringError, RotatorError
+from rotator.errors import DatabaseError, MonitoringError, RotatorError, StoppedError
 from rotator.wiring.hooks import call_at_end, make_hooks
 from rotator.wiring.notifying import deliver_at_end, make_notifiers
 
 if TYPE_CHECKING:
     from rotator.adapters.pings import Pinger
+    from rotator.adapters.stop import ProcessStop
     from rotator.daemon.health import Health
     from rotator.engine.context import RunContext
     from rotator.engine.report import RunReport
@@ -40,7 +41,7 @@ def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
     notifiers, hooks, daemon = make_notifiers(installation), make_hooks(installation), installation.settings.daemon
     monitor = make_monitor(installation, RotationTally(), JobName.WORK)
     then = partial(keep_up, probe_every=daemon.probe, verify_every=daemon.verify_audit)
-    run = MonitoredRun(monitor, hooks, then)
+    run = MonitoredRun(monitor, hooks, then, installation.stop)
     try:
         yield run
     except BaseException as error:
@@ -56,9 +57,13 @@ class MonitoredRun:
     """A run of `rotator once`, which is the job `work`, with the jobs that follow it."""
 
     def __init__(
-        self, monitor: Monitoring, hooks: Sequence[Hook], then: Callable[[RunContext], Sequence[RotatorError]]
+        self,
+        monitor: Monitoring,
+        hooks: Sequence[Hook],
+        then: Callable[[RunContext], Sequence[RotatorError]],
+        stop: ProcessStop,
     ) -> None:
-        self._monitor, self._hooks, self._then = monitor, hooks, then
+        self._monitor, self._hooks, self._then, self._stop = monitor, hooks, then, stop
         self._run: RunContext | None = None
         self._error: RotatorError | None = None
         self._code_after = DONE
@@ -73,11 +78,15 @@ class MonitoredRun:
         return report
 
     def end(self, exit_code: int, error: RotatorError | None = None) -> int:
-        """Note the exit code that the command ends with, and return it: that of the run, or of what followed it."""
+        """Note the exit code that the command ends with, and return it: that of the run, or of what followed it.
+
+        After a stop nobody is told, as by the daemon.
+        """
         exit_code = exit_code or self._code_after
         self._error = error
         if self._run is not None:
-            self._monitor.note_end(JobName.WORK, self._run, JobEnd(exit_code, error))
+            told = None if self._stop.is_set else exit_code
+            self._monitor.note_end(JobName.WORK, self._run, JobEnd(told, error))
         return exit_code
 
     def deliver(self, notifiers: Sequence[Notifier]) -> None:
@@ -156,7 +165,7 @@ def _make_pinger(installation: Installation, url: SecretReference) -> Pinger:
     def tell(host: str, error: MonitoringError | None) -> None:
         progress(PingRestored() if error is None else PingFailed(code=error.code, message=error.message), host)
 
-    return Pinger(installation.resolve(url), installation.make_http(), installation.boot_clock, tell)
+    return Pinger(installation.resolve(url), installation.make_http(), installation.boot_clock, installation.stop, tell)
 
 
 class MetricsMonitor:
@@ -186,8 +195,10 @@ class MetricsMonitor:
             try:
                 with naming_bugs("the jobs go on"):
                     if job is self._saves_after:
-                        save_requests(self._installation.database, self._installation.requests)
+                        save_requests(run.services.database, self._installation.requests)
                     self._publish(run)
+            except StoppedError:
+                return
             except RotatorError as found:
                 self._tell_failure(run, found)
             else:
@@ -198,7 +209,7 @@ class MetricsMonitor:
         from rotator.adapters.textfile import write_textfile
 
         try:
-            measured = measure(run, self._installation.database, self._list_sign_ins(), self._tally)
+            measured = measure(run, run.services.database, self._list_sign_ins(), self._tally)
         except DatabaseError as error:
             if self._health is not None:
                 self._health.show_problem(_say_away(error))

@@ -14,6 +14,7 @@ import pytest
 
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.pings import LEAST_GAP, MOST_TRIES, MOST_WAITING, Pinger
+from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import MonitoringError
 from rotator.sandbox.certificates import write_certificates
@@ -36,11 +37,12 @@ class Bench:
         self.told: list[MonitoringError | None] = []
         self.hosts: set[str] = set()
         self.paused: list[float] = []
+        self.stop = ProcessStop(pause=self._pause)
 
     def make_pinger(self, url: str | None = None, http: HttpOptions | None = None) -> Pinger:
         """What pings it, or another address."""
         options = replace(http or HttpOptions(), ca_bundle=self.ca)
-        return Pinger(SecretValue(url or self.check.url), options, self.clock, self.tell, self.paused.append)
+        return Pinger(SecretValue(url or self.check.url), options, self.clock, self.stop, self.tell)
 
     def send(self, pinger: Pinger, *exit_codes: int) -> None:
         """Tell of runs that end so, with a minute between them, and wait until all is sent."""
@@ -55,6 +57,10 @@ class Bench:
         """The codes of what was told."""
         assert KEY not in repr([(error.message, error.fix) for error in self.told if error is not None])
         return [None if error is None else error.code for error in self.told]
+
+    def _pause(self, event: threading.Event, seconds: float) -> bool:
+        self.paused.append(seconds)
+        return event.is_set()
 
     def tell(self, host: str, error: MonitoringError | None) -> None:
         self.hosts.add(host)
@@ -136,10 +142,12 @@ def test_nobody_waits_for_a_check_that_takes_no_pings(bench: Bench) -> None:
     gate = threading.Event()
     bench.check.answers = [500]
 
-    def pause(_: float) -> None:
+    def pause(event: threading.Event, _: float) -> bool:
         gate.wait()
+        return event.is_set()
 
-    pinger = Pinger(SecretValue(bench.check.url), HttpOptions(bench.ca), bench.clock, bench.tell, pause)
+    stop = ProcessStop(pause=pause)
+    pinger = Pinger(SecretValue(bench.check.url), HttpOptions(bench.ca), bench.clock, stop, bench.tell)
     pinger.start("work", RUN)
     bench.check.wait_for(1)
     for _ in range(MOST_WAITING + 2):
@@ -151,6 +159,23 @@ def test_nobody_waits_for_a_check_that_takes_no_pings(bench: Bench) -> None:
     pinger.await_sent(PATIENCE)
     assert bench.check.pings == ["/start", "/start"] + ["/1"] * MOST_WAITING
     assert bench.list_codes() == ["ping_unsent", None]
+
+
+def test_nothing_is_sent_after_a_stop(bench: Bench) -> None:
+    """Neither again what was not accepted, nor what waits."""
+    bench.check.answers = [500]
+
+    def pause(event: threading.Event, _: float) -> bool:
+        stop.set()
+        return event.is_set()
+
+    stop = ProcessStop(pause=pause)
+    pinger = Pinger(SecretValue(bench.check.url), HttpOptions(bench.ca), bench.clock, stop, bench.tell)
+    pinger.start("work", RUN)
+    pinger.end("work", RUN, 0)
+    pinger.close()
+    pinger.await_sent(PATIENCE)
+    assert (bench.check.pings, bench.told) == (["/start"], [])
 
 
 def test_pings_go_through_the_proxy_and_past_it_where_it_says_so(bench: Bench) -> None:

@@ -29,8 +29,11 @@ def once(cli: CliContext, dry_run: bool) -> int:
 
     Exit codes: 0 all is well, 1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
     """
-    from rotator.cli.reporting import print_report
+    from rotator.cli.reporting import do_and_print
     from rotator.cli.session import open_installation
+    from rotator.cli.stopping import stop_on_signals
+    from rotator.engine.context import RunMode
+    from rotator.engine.exit_codes import find_code_of_report
     from rotator.engine.run import run_once
     from rotator.engine.run_memory import run_and_remember
     from rotator.wiring.monitoring import monitored_run
@@ -38,9 +41,12 @@ def once(cli: CliContext, dry_run: bool) -> int:
     with open_installation(cli) as installation:
         if dry_run:
             return _show_plan(cli, installation)
-        with monitored_run(installation) as monitored:
-            act = partial(monitored.act, act=partial(run_and_remember, act=run_once))
-            return monitored.end(print_report(cli, installation, act, what="looking at every PAT", looks=True))
+        with stop_on_signals(installation.stop) as signals:
+            with monitored_run(installation) as monitored:
+                act = partial(monitored.act, act=partial(run_and_remember, act=run_once))
+                report = do_and_print(cli, installation, act, what="looking at every PAT", looks=True)
+                code = monitored.end(find_code_of_report(report, RunMode.DUE))
+            return signals.put_interruption_first(code)
 
 
 def _show_plan(cli: CliContext, installation: Installation) -> int:
