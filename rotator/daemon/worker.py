@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +10,7 @@ from datetime import timedelta
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Job, JobEnd, Workshops
 from rotator.domain.backoff import make_backoff
-from rotator.domain.events.daemon import JobFailed, JobRestored
+from rotator.domain.events.daemon import BugFound, JobFailed, JobRestored
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import JobName, make_period
 from rotator.engine.awareness import Awareness
@@ -113,5 +113,5 @@ class Worker:
         failed = JobFailed(code=error.code, message=error.message, failures=failures, retry_seconds=seconds)
         run.progress(failed, job.name.value)
         if isinstance(error, InternalError):
-            logging.getLogger("rotator").error("traceback", exc_info=error.__cause__)
+            run.progress(BugFound(stack="".join(traceback.format_exception(error.__cause__ or error))), job.name.value)
         return after

@@ -31,8 +31,8 @@ from rotator.settings.words import say_alternatives
 FetchFromVault = Callable[[str, str], SecretValue]
 """(vault URL, secret name) -> its current value."""
 
-Warn = Callable[[str, str], None]
-"""Told a problem that is no error, and its fix."""
+Warn = Callable[[str, str, str], None]
+"""Told which setting has a problem that is no error, the problem, and its fix."""
 
 MAKE_SIGNING_KEY = "openssl genpkey -algorithm ed25519"
 _ED25519 = bytes.fromhex("302e020100300506032b657004220420")
@@ -139,7 +139,7 @@ def _read_vault_reference(value: object) -> tuple[str, str]:
     return parse_vault(value["vault"]), name
 
 
-def _say_nothing(problem: str, fix: str) -> None:
+def _say_nothing(setting: str, problem: str, fix: str) -> None:
     """Keep it to ourselves."""
 
 
@@ -216,7 +216,7 @@ def _check_mode(reference: SecretReference, path: Path, warn: Warn) -> None:
         problem = f"{who} can {act} {path}"
         if mode & others and reference.form in _KEYS:
             raise ConfigError([problem], setting=reference.setting, fix=fix)
-        warn(f"{reference.setting}: {problem}", fix)
+        warn(reference.setting, problem, fix)
 
 
 def _is_secret(literal: SecretValue, form: SecretForm) -> bool:

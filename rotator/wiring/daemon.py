@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,7 +25,7 @@ from rotator.daemon.health import Health
 from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Requests, Supervisor
-from rotator.domain.events.daemon import StopRequested
+from rotator.domain.events.daemon import DaemonWoken, StopRequested, ThreadDied
 from rotator.domain.job_run import JobName
 from rotator.engine.hooking import HookMemory
 from rotator.engine.jobs import Pulse
@@ -72,6 +73,12 @@ class Daemon:
         """Log that a stop was asked for."""
         self._progress(StopRequested(finishing=finishing), Installation(self._origin).actor)
 
+    def tell_dead_thread(self, met: threading.ExceptHookArgs) -> None:
+        """Log that a thread died of an exception, which is a bug; the log takes the secrets out of what it says."""
+        name = "" if met.thread is None else met.thread.name
+        stack = "".join(traceback.format_exception(met.exc_type, met.exc_value, met.exc_traceback))
+        self._progress(ThreadDied(thread=name, stack=stack), Installation(self._origin).actor)
+
     def _run(self, requests: Requests) -> None:
         with self._host.extending("Starting"):
             first = self._open()
@@ -95,7 +102,7 @@ class Daemon:
     def _ask(self) -> None:
         """Note that a person asked for the next work, and log it: the work itself may find nothing to do."""
         self._pulse.ask()
-        logging.getLogger("rotator").info("woken by SIGUSR1: working now, and looking at every account")
+        self._progress(DaemonWoken(), Installation(self._origin).actor)
 
     def _open(self) -> Installation:
         """Open an installation with everything read that it needs. ConfigError for what is missing.

@@ -199,6 +199,7 @@ class Installation:
         unused = find_unused_proxy(self._origin.environment)
         if unused is not None and "*" not in http.no_proxy:
             self.warn_once(
+                "http.proxy",
                 f"the proxy of {unused} is not used: rotator takes no proxy from its environment",
                 "Set http.proxy in the settings, or http.no_proxy: ['*'] to say that none is wanted.",
             )
@@ -229,9 +230,8 @@ class Installation:
         database = SqlDatabase(self.database_url.reveal(), is_gone=is_gone, boot=self.boot_clock)
         self._stack.callback(database.close)
         if share := database.find_share():
-            self.warn_once(
-                f"the database is on a network share ({share})", "Move it to a local disk: there it is safe."
-            )
+            fix = "Move it to a local disk: there it is safe."
+            self.warn_once("database", f"the database is on a network share ({share})", fix)
         return database
 
     @cached_property
@@ -383,11 +383,11 @@ class Installation:
             self.warn_once,
         )
 
-    def warn_once(self, problem: str, fix: str) -> None:
-        """Log a warning about how this process was started, unless it was logged before."""
+    def warn_once(self, setting: str, problem: str, fix: str) -> None:
+        """Log what is wrong with a setting that works, unless it was logged before, of whatever setting."""
         if problem not in self._warned:
             self._warned.add(problem)
-            warn(problem, fix)
+            warn(setting, problem, fix)
 
 
 def make_run_id() -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TextIO
 
+from rotator.domain.events.daemon import SettingDoubted
+
 LEVELS = ("warning", "info", "debug")
 """What is logged by default, with `-v`, and with `-vv`."""
 QUIET = "critical"
@@ -33,8 +35,8 @@ def redact(text: str) -> str:
     return redact_text(text)
 
 
-def warn(problem: str, fix: str) -> None:
-    """Log a warning about how this process was started."""
-    import structlog
+def warn(setting: str, problem: str, fix: str) -> None:
+    """Log that a setting works, and what is wrong with it all the same."""
+    from rotator.adapters.logs import make_progress
 
-    structlog.get_logger("rotator").warning(problem, fix=fix)
+    make_progress()(SettingDoubted(problem=problem, fix=fix), setting)

@@ -20,7 +20,9 @@ def view_accounts(installation: Installation) -> tuple[AccountView, ...]:
     try:
         memories = load_memories(installation.database, list_names(installation))
     except DatabaseError as error:
-        installation.warn_once(f"what is remembered of the sign-ins cannot be read: {error.message}", error.fix)
+        installation.warn_once(
+            "database", f"what is remembered of the sign-ins cannot be read: {error.message}", error.fix
+        )
         memories = tuple(SignInMemory(account.name) for account in installation.accounts)
     views = []
     for account, settings, memory in zip(installation.accounts, installation.settings.accounts, memories, strict=True):

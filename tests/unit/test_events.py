@@ -19,6 +19,7 @@ from tests.support.source_tree import load_product
 from tests.unit.events_page import PAGE, list_types, render_page
 
 MODULES = load_product()
+_LOGGERS = {"logging.getLogger", "logging.Logger", "logging.LoggerAdapter", "logging.root"}
 IRREGULAR = (" down", " left behind", " lost", " read", " found", " rebuilt", " kept", " taken over")
 """Past without -ed or -en, and `down`, for which English has no such form."""
 
@@ -86,6 +87,21 @@ def test_audit_log_is_written_in_one_place_only() -> None:
     """Everything passes through `record`, which takes nothing but an event."""
     calls = {module.name for module in MODULES if any(name.endswith("audit.append") for name in module.called())}
     assert calls == {"rotator.engine.auditing"}
+
+
+def test_log_has_no_line_of_ours_that_is_no_event() -> None:
+    """`adapters/logs` alone writes: others may only set up the logger of a library."""
+    using = {module.name for module in MODULES if any(name.split(".")[0] == "structlog" for name in module.imported())}
+    assert using == {"rotator.adapters.logs"}
+    loggers = {module.name for module in MODULES if _LOGGERS & set(module.named())}
+    assert loggers == {
+        "rotator.adapters.logs",
+        "rotator.adapters.notify.apprise_child",
+        "rotator.adapters.hidden_paths",
+    }
+    assert [module.name for module in MODULES if 'getLogger("rotator' in module.text] == []
+    writers = {f"logging.{level}" for level in ("debug", "info", "warning", "error", "critical", "exception", "log")}
+    assert [module.name for module in MODULES if writers & set(module.called())] == []
 
 
 def test_page_of_events_is_up_to_date() -> None:

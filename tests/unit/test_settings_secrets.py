@@ -127,10 +127,10 @@ def test_key_is_refused_or_told_when_others_can_read_or_change_where_it_stands(
     warned: list[str] = []
     if is_refused:
         with pytest.raises(ConfigError, match="every user of this host can") as caught:
-            resolve(reference, {}, None, lambda problem, _: warned.append(problem))
+            resolve(reference, {}, None, lambda setting, problem, _: warned.append(f"{setting}: {problem}"))
         assert "chmod 600" in caught.value.fix
     else:
-        resolve(reference, {}, None, lambda problem, _: warned.append(problem))
+        resolve(reference, {}, None, lambda setting, problem, _: warned.append(f"{setting}: {problem}"))
     assert warned == [f"token_cache.key: {what} {path}" for what in told]
 
 
@@ -154,7 +154,7 @@ def test_other_secret_in_the_settings_is_told_when_everybody_can_read_or_change_
     settings.chmod(0o666)
     reference = make_reference(text, setting="some.key", form=form, folder=tmp_path, file=settings)
     warned: list[str] = []
-    resolve(reference, {}, None, lambda problem, _: warned.append(problem))
+    resolve(reference, {}, None, lambda setting, problem, _: warned.append(f"{setting}: {problem}"))
     assert len(warned) == told
     assert "a-client-secret" not in "".join(warned)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -46,8 +45,8 @@ def daemon(cli: CliContext) -> int:
     from rotator.wiring.origin import Origin
 
     start_logs(LogOptions(sys.stderr, "warning" if cli.quiet else LEVELS[min(cli.verbosity + 1, len(LEVELS) - 1)]))
-    threading.excepthook = _log_dead_thread
     running, requests = Daemon(Origin(cli.config, os.environ, Path.cwd()), os.environ), Requests()
+    threading.excepthook = running.tell_dead_thread
     has_terminal = _has_controlling_terminal()
     stops = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if has_terminal else ()))
 
@@ -83,11 +82,3 @@ def _has_controlling_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _log_dead_thread(met: threading.ExceptHookArgs) -> None:
-    """A thread that dies of an exception is a bug; the log takes the secrets out of what it says."""
-    error = met.exc_value
-    logging.getLogger("rotator").critical(
-        "thread died", exc_info=None if error is None else (met.exc_type, error, met.exc_traceback)
-    )

@@ -29,6 +29,19 @@ class ReloadRefused(
     message: str
 
 
+class DaemonWoken(Event, name="daemon_woken", subject=SubjectKind.DAEMON):
+    """The daemon was told by SIGUSR1 to work now, and to look at every account and organization."""
+
+
+class SettingDoubted(
+    Event, name="setting_doubted", subject=SubjectKind.SETTING, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """A setting works, but is not safe, or does not do what its author may expect. One cause is logged once."""
+
+    problem: str
+    fix: str
+
+
 class StopRequested(Event, name="stop_requested", subject=SubjectKind.DAEMON):
     """The daemon begins nothing new. It finishes `finishing` rotations whose value exists only in memory."""
 
@@ -52,6 +65,21 @@ class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outco
     message: str
     failures: int
     retry_seconds: int
+
+
+class BugFound(Event, name="bug_found", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
+    """A job failed because of a bug in rotator; `stack` belongs into the report of it."""
+
+    stack: str
+
+
+class ThreadDied(
+    Event, name="thread_died", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.CRITICAL
+):
+    """A thread of the daemon ended because of a bug in rotator; if it did the jobs, another one does them now."""
+
+    thread: str
+    stack: str
 
 
 class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):

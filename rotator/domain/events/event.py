@@ -41,6 +41,7 @@ class SubjectKind(StrEnum):
     CONDITION = auto()
     RECEIVER = auto()
     HOOK = auto()
+    SETTING = auto()
 
     @property
     def key(self) -> str:
