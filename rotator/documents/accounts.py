@@ -62,7 +62,7 @@ class LogoutDocument(Document):
     was_signed_in: Annotated[bool, "Whether anybody was signed in."]
 
 
-class DevicePromptDocument(TypedDict):
+class DevicePromptDocument(Document):
     """The first line of `rotator login --device-code --json`: what a person must enter."""
 
     verification_uri: Annotated[str, "Page to open, on any device."]
@@ -70,8 +70,8 @@ class DevicePromptDocument(TypedDict):
     expires_at: Annotated[Moment, "Until when."]
 
 
-class LoginDocument(TypedDict):
-    """The last line of `rotator login --json`."""
+class LoginDocument(Document):
+    """The last line of `rotator login --json`, for each account that was signed in."""
 
     account: Annotated[str, "Account, as the settings name it."]
     username: Annotated[str | None, "User that signed in."]
@@ -102,6 +102,7 @@ def make_logout_document(account: str, *, was_signed_in: bool) -> LogoutDocument
 def make_prompt_document(prompt: DevicePrompt) -> DevicePromptDocument:
     """Say where a person enters which code."""
     return {
+        "schema_version": SCHEMA_VERSION,
         "verification_uri": prompt.verification_uri,
         "user_code": prompt.user_code,
         "expires_at": write_moment(prompt.expires_at),
@@ -110,7 +111,7 @@ def make_prompt_document(prompt: DevicePrompt) -> DevicePromptDocument:
 
 def make_login_document(status: SignInStatus) -> LoginDocument:
     """Say who signed in."""
-    return {"account": status.account, "username": status.username}
+    return {"schema_version": SCHEMA_VERSION, "account": status.account, "username": status.username}
 
 
 def _make_refusal(sight: SignInSight) -> SignInRefusalDocument | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from rotator.documents.document import SCHEMA_VERSION, Document
 
 
-class SandboxReadyDocument(TypedDict):
+class SandboxReadyDocument(Document):
     """The one line of `rotator sandbox up`, when all servers answer. The sandbox makes it."""
 
     entra_url: Annotated[str, "Address of the stand-in for Microsoft Entra."]

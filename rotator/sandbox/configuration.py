@@ -93,6 +93,7 @@ class Addresses:
     def document(self) -> dict[str, object]:
         """Make a JSON document of it, with the seeds that a caller needs to sign in."""
         return {
+            "schema_version": 1,
             **{name: str(value) for name, value in asdict(self).items()},
             "device_login_url": f"{self.entra_url}/common/oauth2/deviceauth",
             "account": seeds.ACCOUNT,

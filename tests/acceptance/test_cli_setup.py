@@ -181,12 +181,14 @@ def test_db_is_created_and_left_alone_when_upgraded_twice(rotator: Rotator) -> N
 def test_login_signs_in_by_device_code_when_the_right_user_approves(sandbox: Sandbox, rotator: Rotator) -> None:
     rotator("db", "upgrade")
     process, prompt = start_device_login(sandbox)
-    assert set(prompt) == {"verification_uri", "user_code", "expires_at"}
+    assert set(prompt) == {"schema_version", "verification_uri", "user_code", "expires_at"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", prompt["expires_at"])
     approve(sandbox, prompt)
     output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
-    assert [json.loads(line) for line in output.splitlines()] == [{"account": "build-bot", "username": USERNAME}]
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {"schema_version": 1, "account": "build-bot", "username": USERNAME}
+    ]
     issued = {*sandbox.world.access_tokens, *sandbox.world.refresh_tokens}
     assert issued
     assert not any(token in output + errors for token in issued)

@@ -237,7 +237,8 @@ def test_config_check_says_what_is_no_file(
         (("--within", "x"), "'--within': \"x\" is not a duration"),
         (("--frob",), "No such option '--frob'"),
         ((), "nowhere.yaml, named by --config, does not exist"),
-        (("--json",), "nowhere.yaml, named by --config, does not exist"),
+        (("--json",), "cannot be used with --json or -o"),
+        (("-o", "name"), "cannot be used with --json or -o"),
     ],
 )
 def test_plugin_prints_one_line_and_ends_with_3_when_it_cannot_look(

@@ -47,6 +47,11 @@ def test_every_command_with_json_has_a_schema() -> None:
     assert with_json == COMMANDS.keys() | NO_DOCUMENT.keys()
 
 
+def test_every_document_of_a_command_has_its_version_but_for_a_line_of_an_export() -> None:
+    printed = {name for names in COMMANDS.values() for name in names} - set(COMMANDS["audit export"])
+    assert [name for name in printed if '"schema_version"' not in render_schema(name)] == []
+
+
 def test_every_schema_belongs_to_a_command() -> None:
     """But for what any command may print, and what webhooks receive."""
     used = {schema for schemas in COMMANDS.values() for schema in schemas}
@@ -83,6 +88,12 @@ def test_schema_refuses_a_field_that_is_missing_or_unknown_or_a_time_in_another_
     assert not validator.is_valid(good | {"token": "x"})
     assert not validator.is_valid({key: good[key] for key in ("schema_version", "account")})
     prompt = Draft202012Validator(json.loads(render_schema("device-prompt")))
-    said = {"verification_uri": "https://x", "user_code": "ABC", "expires_at": "2026-12-03T09:00:00Z"}
+    said: dict[str, object] = {
+        "verification_uri": "https://x",
+        "user_code": "ABC",
+        "expires_at": "2026-12-03T09:00:00Z",
+    }
+    assert not prompt.is_valid(said)
+    said |= {"schema_version": 1}
     assert prompt.is_valid(said)
     assert not prompt.is_valid(said | {"expires_at": "2026-12-03T09:00:00.5+00:00"})

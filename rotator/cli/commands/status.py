@@ -13,6 +13,7 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.selecting import parse_duration_option, print_csv, print_names, selection_options
 from rotator.cli.selection import Form
 from rotator.engine.status import PatState, PatStatus
+from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.domain.pending_revocation import PendingRevocation
@@ -84,6 +85,11 @@ def status(
     from rotator.documents.status import make_check_document, make_status_document
     from rotator.engine.alarm import judge
 
+    if nagios and (cli.as_json or cli.selection.form is not Form.TABLE):
+        raise UsageError(
+            "--nagios prints one line of text, and cannot be used with --json or -o",
+            fix="Give --nagios alone, or `rotator status --check --json` for programs that read JSON.",
+        )
     if nagios:
         return _check_as_plugin(cli, within, max_age)
     seen = _look(cli, within, max_age)
