@@ -20,6 +20,8 @@ from tests.support.processes_seen import find_in_processes
 from tests.support.source_tree import ROOT
 from tests.support.stand_in_programs import Call, Said, StandInPrograms
 
+_PATIENCE = 240
+"""Six programs start others, one after the other, and each looks at every process of the host."""
 EXAMPLES = ROOT / "docs/examples/hooks"
 NUGET = """<configuration>
   <packageSources><add key="feed" value="https://example.com/index.json" /></packageSources>
@@ -96,13 +98,14 @@ class Host:
         return Said("done") if call.line.startswith(known) else Said(errors=f"not known: {call.line}", code=2)
 
 
+@pytest.mark.timeout(300)
 def test_every_example_gives_its_consumer_the_new_value_and_nothing_shows_it(stage: Stage, tmp_path: Path) -> None:
     """Output, arguments, environments, the database with its audit log: none has the value, in any spelling."""
     host = Host(stage, tmp_path)
     write_section(stage, "hooks", host.make_hooks())
     with host.server.running(), host.programs.running("az", "kubectl"):
         made = stage.start("-vv", "once", environment=host.environment)
-        assert made.wait() == 0, made.read()
+        assert made.wait(_PATIENCE) == 0, made.read()
     value = stage.find_latest().value
     assert value != "old"
     assert host.server.group["variables"]["NPM_TOKEN"]["value"] == value

@@ -113,9 +113,9 @@ class Run:
         """Return its output so far."""
         return self.output.read_text(encoding="utf-8") + self.errors.read_text(encoding="utf-8")
 
-    def wait(self) -> int:
-        """Return its exit code, which is negative if a signal ended it."""
-        return self.process.wait(PATIENCE)
+    def wait(self, patience: float = PATIENCE) -> int:
+        """Return its exit code, which is negative if a signal ended it; `patience` is in seconds."""
+        return self.process.wait(patience)
 
     def kill(self) -> None:
         """Kill it with SIGKILL, and wait until it is gone."""
