@@ -23,6 +23,8 @@ from tests.support.forgery import drop_triggers, execute
 from tests.support.killing import NAME, SECRET, Stage
 from tests.support.receiver_server import WebhookServer
 
+pytestmark = pytest.mark.timeout(600)
+
 OTHERS = ("npm-feed", "release-notes")
 
 
