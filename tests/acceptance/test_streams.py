@@ -57,7 +57,10 @@ def test_output_that_cannot_be_written_is_an_error_in_words(
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
 def test_error_is_said_on_stderr_when_its_json_cannot_be_written(sandbox: Sandbox, redirection: str) -> None:
-    for command, said in (("login nobody --json", "there is no account 'nobody'"), ("nonsense --json", "nonsense")):
+    for command, said in (
+        ("login nobody --json", 'there is no account named "nobody"'),
+        ("nonsense --json", "nonsense"),
+    ):
         result = run_in_shell(sandbox, f"{command} {redirection}")
         assert (result.returncode, said in result.stderr, UNWRITTEN in result.stderr) == (2, True, True)
 
