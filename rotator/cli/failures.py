@@ -11,14 +11,17 @@ import click
 from rotator.cli.console import clean, echo, print_json
 from rotator.cli.context import CliContext
 from rotator.cli.streams import OutputError, report_unwritten
-from rotator.documents.document import make_error_document
+from rotator.documents.document import Document, make_error_document
+from rotator.documents.report import make_skewed_document
+from rotator.engine.report import RunSkewedError
 from rotator.errors import ConfigError, RotatorError, SignInRequiredError, UsageError
 
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
     message = f"account {error.account}: {error.message}" if isinstance(error, SignInRequiredError) else error.message
-    if cli.as_json and _is_printed(error.code, message, error.fix):
+    document = make_error_document(error.code, message, error.fix)
+    if cli.as_json and _is_printed(make_skewed_document(error) if isinstance(error, RunSkewedError) else document):
         return
     if isinstance(error, ConfigError):
         # A problem with a place comes with its own lines: the place, the source line and a caret.
@@ -30,10 +33,10 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
         echo(f"fix: {clean(error.fix)}", err=True)
 
 
-def _is_printed(code: str, message: str, fix: str) -> bool:
+def _is_printed(document: Document) -> bool:
     """Print the error as JSON. Return False when stdout cannot be written to: then stderr has it, in words."""
     try:
-        print_json(make_error_document(code, message, fix), in_one_line=True)
+        print_json(document, in_one_line=True)
     except OutputError as error:
         report_unwritten(error)
         return False
@@ -52,7 +55,7 @@ def report_to_nagios(error: RotatorError) -> int:
 def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     """Say what is wrong with the command line."""
     usage = make_usage_error(error)
-    if cli.as_json and _is_printed(usage.code, usage.message, usage.fix):
+    if cli.as_json and _is_printed(make_error_document(usage.code, usage.message, usage.fix)):
         return
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)  # the help, whole
@@ -90,7 +93,7 @@ def watch_for_bugs(cli: CliContext) -> None:
         message = f"a bug in rotator: {kind.__name__} at {where}"
         fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
         if cli.as_json:
-            _is_printed("internal", message, fix)
+            _is_printed(make_error_document("internal", message, fix))
         echo(f"error: {message}\nfix: {fix}", err=True)
         if cli.verbosity:
             import traceback

@@ -20,7 +20,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.left_behind import LeftBehind
-from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport, RunSkewedError
 from rotator.engine.updating import Preview
 
 
@@ -56,6 +56,7 @@ class ReportDocument(Document):
     postponed: Annotated[list[OutcomeDocument], "Due, and left for a later run."]
     held: Annotated[list[OutcomeDocument], "Left alone, because another run is working on them."]
     settling: Annotated[list[OutcomeDocument], "A request may still take effect, or a revocation is not confirmed yet."]
+    error: NotRequired[Annotated[FailureDocument, "What ended the run early. The lists have what was done before."]]
 
 
 class RecoverDocument(ReportDocument):
@@ -88,6 +89,11 @@ def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> 
         "held": make_list(OutcomeKind.HELD),
         "settling": make_list(OutcomeKind.SETTLING),
     }
+
+
+def make_skewed_document(error: RunSkewedError) -> ReportDocument:
+    """Give what a run did before the host's clock ended it."""
+    return {**make_report_document(error.report), "error": make_failure_document(error)}
 
 
 def make_recover_document(report: RunReport, left_behind: Iterable[LeftBehind]) -> RecoverDocument:

@@ -12,7 +12,7 @@ from rotator.domain.hook import HookCall
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Decision
 from rotator.domain.rotation import Rotation, RotationState
-from rotator.errors import RotatorError, SignInRequiredError
+from rotator.errors import ClockSkewError, RotatorError, SignInRequiredError
 
 
 class OutcomeKind(StrEnum):
@@ -170,3 +170,11 @@ class RunReport:
     def of_kind(self, *kinds: OutcomeKind) -> tuple[PatOutcome, ...]:
         """Return the outcomes of these kinds, in the order in which they came."""
         return tuple(outcome for outcome in self.outcomes if outcome.kind in kinds)
+
+
+class RunSkewedError(ClockSkewError):
+    """The host's clock ended a run. `report` has what was done before, by the witnesses' time what could not wait."""
+
+    def __init__(self, cause: ClockSkewError, report: RunReport) -> None:
+        super().__init__(cause.message, fix=cause.fix)
+        self.report = report

@@ -31,7 +31,7 @@ from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.queue import leave_held, load_due, load_matters
 from rotator.engine.reconciling import Reconciliation, look_at, reconcile
-from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport, RunSkewedError
 from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.taking_over import take_over
 from rotator.engine.vaults import VaultNotes
@@ -107,12 +107,12 @@ class Run:
     def guard_clocks(self, names: Sequence[str] | None = None) -> None:
         """Raise ClockSkewError when the host's clock is wrong; first rotate what cannot wait, of these names or all.
 
-        That is reckoned by the witnesses' time. The error tells what came of it: no report does.
+        That is reckoned by the witnesses' time. The error tells what came of it, and has the report.
         """
         verdict, before = notice_clocks(self.run), len(self.report.outcomes)
         if verdict.is_wrong:
             self._work_by_witnesses(verdict, names)
-            raise make_skew_error(verdict, self.report.outcomes[before:])
+            raise RunSkewedError(make_skew_error(verdict, self.report.outcomes[before:]), self.report)
 
     def catch_up(self) -> None:
         """Rotate what cannot wait, by the witnesses' time, if the host's clock was set wrong during the run."""

@@ -108,7 +108,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "update": ("report",),
     "rotate": ("report",),
     "revoke": ("revocation",),
-    "recover": ("recover", "recovery-plan", "revocation"),
+    "recover": ("recover", "recovery-plan", "revocation", "report"),
     "status": ("status",),
     "audit list": ("audit-events",),
     "audit show": ("audit-entry",),
@@ -118,7 +118,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "sandbox up": ("sandbox-ready",),
     "sandbox demo": ("demo",),
 }
-"""The schemas of what each command prints: `recover` has one of its own for --dry-run and --revoke."""
+"""The schemas of what each command prints.
+
+`recover` has one of its own for --dry-run and --revoke, and prints a report when the host's clock ends it.
+"""
 
 NO_DOCUMENT = {
     "config schema": "prints a JSON Schema",
@@ -150,7 +153,8 @@ Times are UTC, in ISO 8601, to the second, with `Z`; events of the audit log hav
 a token. Fields may be added within a version: a program should ignore those that it does not know.
 
 For each document there is a JSON Schema (draft 2020-12) in [rotator/documents/schemas](../rotator/documents/schemas),
-also in the installed package. A command that fails as a whole prints [`error`](#error) instead.
+also in the installed package. A command that fails as a whole prints [`error`](#error) instead. A run that a wrong
+clock of this host ended prints its [`report`](#report), with an `error` in it.
 
 This page is generated; a test fails when it is not up to date. To write it anew:
 `python -m tests.unit.json_schemas --write`
