@@ -125,13 +125,12 @@ class Installation:
 
         return self._given_stop or ProcessStop()
 
-    @cached_property
-    def sign_in_desk(self) -> SignInDesk:
-        """Signing in and out, for commands that need no run and so no valid policy."""
+    def make_sign_in_desk(self, reason: str | None) -> SignInDesk:
+        """Return what signs in and out, for commands that need no run and so no valid policy. `reason`: why."""
         from rotator.adapters.logs import make_progress
 
         run_id = make_run_id()
-        author = Author(self.actor, run_id, make_progress(run_id))
+        author = Author(self.actor, run_id, make_progress(run_id), reason)
         return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, author)
 
     def upgrade_database(self) -> tuple[str | None, str]:

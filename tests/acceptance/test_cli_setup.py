@@ -259,6 +259,23 @@ def test_login_asks_which_account_is_meant_where_it_cannot_know(sandbox: Sandbox
     assert sandbox.world.record.all("entra", "POST") == []
 
 
+def test_login_and_logout_keep_the_reason_in_the_audit_log(sandbox: Sandbox, rotator: Rotator) -> None:
+    rotator("db", "upgrade")
+    process, prompt = start_device_login(sandbox, "--reason", "new phone")
+    approve(sandbox, prompt)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert rotator("logout", "--yes", "--reason", "on leave").returncode == 0
+    events = json.loads(rotator("audit", "list", "--json").stdout)["events"]
+    said = [(event["event"], event["details"].get("reason")) for event in events]
+    assert said == [
+        ("sign_in_started", "new phone"),
+        ("sign_in_completed", "new phone"),
+        ("sign_out_started", "on leave"),
+        ("sign_out_completed", "on leave"),
+    ]
+
+
 @pytest.mark.parametrize("command", ["login", "logout"])
 def test_account_is_refused_when_unknown(rotator: Rotator, command: str) -> None:
     result = rotator(command, "nobody")

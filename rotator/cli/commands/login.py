@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.console import clean, note, print_json, say
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.output.words import say_in
 from rotator.cli.selection import check_known
 from rotator.cli.session import open_installation
@@ -42,6 +42,7 @@ DEVICE_CODE, BROWSER = "device code", "browser"
 @click.option("--all", "everyone", is_flag=True, help="Sign in every account of the settings.")
 @click.option("--device-code", is_flag=True, help="Sign in with a code, entered on any device.")
 @click.option("--browser", is_flag=True, help="Sign in with a browser on this computer.")
+@reason_option
 @common_options
 @click.pass_obj
 def login(cli: CliContext, account: str | None, everyone: bool, device_code: bool, browser: bool) -> None:
@@ -77,7 +78,7 @@ def choose_accounts(settings: Settings, account: str | None, *, everyone: bool) 
 
 def _sign_in(cli: CliContext, installation: Installation, account: str, method: str) -> None:
     now = installation.clock.now
-    status = installation.sign_in_desk.sign_in(
+    status = installation.make_sign_in_desk(cli.reason).sign_in(
         account, method, lambda sign_ins: converse(cli, sign_ins, account, method, now)
     )
     if cli.as_json:

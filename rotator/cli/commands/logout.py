@@ -7,7 +7,7 @@ import click
 from rotator.cli.commands.login import choose_accounts
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.console import print_json, say
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_logout_document
 from rotator.domain.exit_code import DONE, FAILED
@@ -22,6 +22,7 @@ from rotator.domain.exit_code import DONE, FAILED
 )
 @click.argument("account", required=False)
 @yes_option
+@reason_option
 @common_options
 @click.pass_obj
 def logout(cli: CliContext, account: str | None, yes: bool) -> int:
@@ -35,7 +36,7 @@ def logout(cli: CliContext, account: str | None, yes: bool) -> int:
         if not is_sure(cli, f"Sign {name} out? Its PATs are not rotated until it is signed in again.", yes=yes):
             say(cli, f"{name} was not signed out.")
             return FAILED
-        was_signed_in = installation.sign_in_desk.sign_out(name)
+        was_signed_in = installation.make_sign_in_desk(cli.reason).sign_out(name)
     if cli.as_json:
         print_json(make_logout_document(name, was_signed_in=was_signed_in))
     elif was_signed_in:
