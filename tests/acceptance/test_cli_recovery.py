@@ -701,7 +701,7 @@ def test_help_ends_with_examples_when_asked_for(stage: Stage, command: tuple[str
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """A backup as the README says, safe while a run is at work."""
+    """A backup as docs/databases.md says, safe while a run is at work."""
     reading, writing = sqlite3.connect(source), sqlite3.connect(target)
     try:
         reading.backup(writing)

@@ -17,6 +17,8 @@ from tests.support.source_tree import ROOT, list_files
 from tests.unit.source_map import put_map
 
 README = load_page(ROOT / "README.md")
+PROMISE = load_page(ROOT / "docs" / "promise.md")
+BY_HAND = load_page(ROOT / "docs" / "by-hand.md")
 PAGES = [load_page(path) for path in list_files() if path.suffix == ".md"]
 
 
@@ -69,6 +71,10 @@ def test_page_shows_only_commands_that_exist(page: Page) -> None:
     assert {" ".join(words): found for words in page.list_commands() if (found := _find_problem(words))} == {}
 
 
+def test_readme_stays_under_200_lines() -> None:
+    assert len(README.text.splitlines()) < 200
+
+
 def test_readme_shows_every_step_to_a_real_organization_as_a_command() -> None:
     shown = {words[:2] if words[0] in ("config", "db", "inventory") else words[:1] for words in README.list_commands()}
     assert shown >= {("init",), ("db", "upgrade"), ("login",), ("scan",), ("inventory", "adopt"), ("plan",), ("once",)}
@@ -97,30 +103,30 @@ def test_page_links_to_what_is_there(page: Page) -> None:
     assert broken == []
 
 
-def test_readme_draws_the_steps_of_a_rotation() -> None:
-    (diagram,) = README.list_blocks("mermaid")
+def test_page_of_the_promise_draws_the_steps_of_a_rotation() -> None:
+    (diagram,) = PROMISE.list_blocks("mermaid")
     drawn = set(re.findall(r"^ +(\S+) --> (\S+)$", diagram, re.MULTILINE))
     steps = {(before.value, after.value) for before, following in STEPS.items() for after in following}
     assert drawn == steps | {("[*]", RotationState.PLANNED.value)}
     assert len(diagram.splitlines()) == len(drawn) + 1
 
 
-def test_readme_writes_out_steps_that_are_possible() -> None:
-    chains = [chain.split(" -> ") for chain in re.findall(r"`(\w+(?: -> \w+)+)`", README.text)]
+def test_page_of_the_promise_writes_out_steps_that_are_possible() -> None:
+    chains = [chain.split(" -> ") for chain in re.findall(r"`(\w+(?: -> \w+)+)`", PROMISE.text)]
     assert max(map(len, chains)) == 9
     for chain in chains:
         for before, after in pairwise(chain):
             assert RotationState(after) in STEPS[RotationState(before)]
 
 
-def test_readme_says_of_every_state_what_follows_when_the_process_dies() -> None:
-    _, _, table = README.text.partition("| interrupted while |")
+def test_page_of_the_promise_says_of_every_state_what_follows_when_the_process_dies() -> None:
+    _, _, table = PROMISE.text.partition("| interrupted while |")
     first_column = "".join(re.findall(r"^\|([^|]*)\|", table.partition("\n\n")[0], re.MULTILINE))
     assert sorted(re.findall(r"`(\w+)`", first_column)) == sorted(state.value for state in RotationState)
 
 
-def test_readme_lists_every_exit_code() -> None:
-    _, _, table = README.text.partition("## Exit codes")
+def test_page_of_commands_by_hand_lists_every_exit_code() -> None:
+    _, _, table = BY_HAND.text.partition("## Exit codes")
     listed = [int(code) for code in re.findall(r"^\| (\d+) \|", table.partition("\n## ")[0], re.MULTILINE)]
     assert sorted(listed) == sorted(_list_codes())
     assert listed == [int(code) for code in re.findall(r"\b(\d+) [a-z]", rotator.help or "")]
