@@ -18,6 +18,7 @@ class ConditionKind(StrEnum):
     VAULT_DOWN = auto()
     ROTATION_FAILING = auto()
     ROTATION_BLOCKED = auto()
+    PAT_VANISHED = auto()
     CLONES_ABANDONED = auto()
     LIFETIME_SHORTENED = auto()
     CLOCK_WRONG = auto()

@@ -20,6 +20,7 @@ _OF_PATS = frozenset(
     {
         ConditionKind.ROTATION_FAILING,
         ConditionKind.ROTATION_BLOCKED,
+        ConditionKind.PAT_VANISHED,
         ConditionKind.CLONES_ABANDONED,
         ConditionKind.LIFETIME_SHORTENED,
         ConditionKind.PROBE_FAILING,

@@ -48,6 +48,7 @@ class ActionReason(StrEnum):
     TO_BE_ADOPTED = "to_be_adopted"
     ADOPTION_BLOCKED = "adoption_blocked"
     EXPIRED = "expired"
+    VANISHED = "vanished"
     FORBIDDEN = "forbidden"
     SIGN_IN_NEEDED = "sign_in_needed"
 
@@ -130,11 +131,14 @@ def choose_action(
         return Action(kind, pat, ActionReason.FAILED_BEFORE, decision, failure=failure)
     expires_at = retires_at = None
     if decision.verdict is Verdict.DUE and decision.lifetime is not None and decision.rule is not None:
-        expires_at, retires_at = now + decision.lifetime, now + decision.rule.overlap
+        expires_at = now + decision.lifetime
+        retires_at = None if decision.is_leak else now + decision.rule.overlap
     kind, reason = _VERDICTS[decision.verdict]
     if kind is ActionKind.ROTATE and not pat.has_pat:
         return Action(kind, pat, ActionReason.TO_BE_CREATED, decision, expires_at=expires_at)
-    if decision.is_wanted and kind is ActionKind.ROTATE:
+    if decision.is_leak:
+        reason = ActionReason.VANISHED
+    elif decision.is_wanted and kind is ActionKind.ROTATE:
         reason = ActionReason.TO_BE_UPDATED
     elif reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
         reason = ActionReason.EXPIRED

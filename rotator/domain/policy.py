@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from rotator.domain.hook import HookTerms
-from rotator.domain.managed_pat import ManagedPat, Pat, make_secret_name
+from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import Rotation, make_kept_lifetime, make_offset_range
@@ -25,6 +25,13 @@ class RuleAction(StrEnum):
     ROTATE = "rotate"
     ALERT = "alert"
     IGNORE = "ignore"
+
+
+class LeakAction(StrEnum):
+    """What a rule wants done when a PAT vanished before its time, which may be a leak."""
+
+    ALERT = "alert"
+    ROTATE = "rotate"
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,13 @@ class Rule:
     """New PATs that it matches are taken over by a run, where nothing speaks against it."""
     hooks: tuple[str, ...] = ()
     """The hooks that are called for the PATs that it matches, beside those that no rule names."""
+    on_leak: LeakAction = LeakAction.ALERT
+    """What is done when a PAT vanished before its time; a person is told of it either way."""
+
+    def replaces(self, pat: ManagedPat) -> bool:
+        """Return whether a PAT is to be replaced at once because it vanished before its time."""
+        is_asked = self.action is RuleAction.ROTATE and self.on_leak is LeakAction.ROTATE
+        return is_asked and pat.hold is Hold.REVOKED_ELSEWHERE
 
     def make_secret_name(self, *, organization: str, name: str, account: str) -> str:
         """Return the name of a PAT's secret: the template with `{organization}`, `{name}`, `{account}` filled."""
@@ -118,7 +132,8 @@ class Decision:
     """A verdict, as fields. `rotate_after` is when it becomes due; `lifetime` what a clone would get.
 
     `obstacle` is what blocks it, None for the other verdicts. `takes_short`: a clone that lives shorter than the rule
-    asks for is taken rather than none. `is_wanted`: it is due because a person asked for its next PAT.
+    asks for is taken rather than none. `is_wanted`: it is due because a person asked for its next PAT. `is_leak`: it is
+    due because it vanished before its time, and its rule replaces such a PAT at once.
     """
 
     verdict: Verdict
@@ -128,6 +143,7 @@ class Decision:
     obstacle: Obstacle | None = None
     takes_short: bool = False
     is_wanted: bool = False
+    is_leak: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +218,8 @@ class Policy:
         if rule.action is RuleAction.IGNORE:
             return Decision(Verdict.IGNORED, rule)
         lifetime = self.clone_lifetime(pat, rule, longest)
-        rotate_after = find_due(pat, rule)
+        is_leak = rule.replaces(pat)
+        rotate_after = min(find_due(pat, rule), now) if is_leak else find_due(pat, rule)
         is_near = is_near_expiry(pat.valid_from, pat.valid_to, now)
         takes_short = pat.short_lived or is_near
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
@@ -213,7 +230,7 @@ class Policy:
         if now < rotate_after:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
         verdict = Verdict.ALERT if rule.action is RuleAction.ALERT else Verdict.DUE
-        return Decision(verdict, rule, rotate_after, lifetime, takes_short=takes_short)
+        return Decision(verdict, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
 
     def find_meant_lifetime(self, before: ManagedPat, clone: ManagedPat) -> timedelta | None:
         """Return the lifetime that a clone was to keep, where it got less; None where its rule names a lifetime."""
@@ -239,8 +256,8 @@ class Policy:
         lifetime = self.clone_lifetime(wanted, rule, longest)
         rotate_after = now if pat.has_pat else pat.valid_from
         obstacle = self._find_obstacle(wanted, rule, lifetime)
-        verdict = Verdict.DUE if obstacle is None else Verdict.BLOCKED
-        return Decision(verdict, rule, rotate_after, lifetime, obstacle, is_wanted=True)
+        verdict, is_leak = Verdict.DUE if obstacle is None else Verdict.BLOCKED, rule.replaces(wanted)
+        return Decision(verdict, rule, rotate_after, lifetime, obstacle, is_wanted=True, is_leak=is_leak)
 
     def _find_obstacle(self, pat: ManagedPat, rule: Rule, lifetime: timedelta) -> Obstacle | None:
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])

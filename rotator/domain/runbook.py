@@ -13,7 +13,7 @@ from rotator.domain.events.deliveries import NotificationRefused
 from rotator.domain.events.event import Event
 from rotator.domain.events.hooks import HookCallDropped
 from rotator.domain.events.places import SignInEndForeseen
-from rotator.domain.events.rotations import RotationClosed
+from rotator.domain.events.rotations import RotationClosed, VanishedPatReplaced
 
 PAGE = "docs/runbook.md"
 
@@ -127,9 +127,18 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
             "read is not ours.",
             "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
             "revoked, and consumers read what was written.",
-            "revoked_elsewhere": "Somebody revoked the PAT, or it vanished before its time: if nobody in your team "
-            "did that, treat it as leaked.",
         },
+    ),
+    ConditionKind.PAT_VANISHED: Advice(
+        one="{subject} was revoked before its time and may have leaked",
+        many="{count} PATs were revoked before their time and may have leaked",
+        meaning="Azure DevOps no longer accepts the PAT, and rotator did not revoke it. Somebody did, or Microsoft: it "
+        "revokes a PAT that was found in public.",
+        otherwise="Its consumers fail now, until a new value is in the secret. With `on_leak: rotate` in its rule, "
+        "rotator stores one by itself, and keeps trying while something is in the way.",
+        command="rotator status {subject}",
+        fix="`rotator rotate` makes a new one if consumers still need it; `rotator inventory forget` drops it. If "
+        "nobody in your team revoked it, treat it as leaked, and find out where from before the new one leaks too.",
     ),
     ConditionKind.CLONES_ABANDONED: Advice(
         one="new PATs for {subject} are given up again and again",
@@ -282,6 +291,17 @@ EVENTS: Mapping[type[Event], Advice] = {
         command="rotator login {subject}",
         fix="Let the person sign in again now, at a time of their choice.",
         mends=True,
+    ),
+    VanishedPatReplaced: Advice(
+        one="{subject} was revoked before its time, and was replaced",
+        many="{count} PATs were revoked before their time, and were replaced",
+        meaning="Azure DevOps no longer accepted the PAT and its value did not sign in, although rotator had not "
+        "revoked it. Its rule says `on_leak: rotate`, so a new value is in the secret.",
+        otherwise="Consumers work again when they have read the new value. If the old one leaked, the new one may leak "
+        "in the same way.",
+        command="rotator audit list --name {subject} --since 2d",
+        fix="Find out who revoked it. If nobody in your team did, treat it as leaked: look for it in repositories, "
+        "logs and build output.",
     ),
     RotationClosed: Advice(
         one="a rotation of {subject} was closed unfinished",

@@ -20,6 +20,8 @@ from rotator.errors import NotListedError, PatGoneError, RejectedError, RevokedB
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
+_SIGNS_IN_WITHOUT_RIGHTS = "verification_forbidden"
+
 
 def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     """Return a PAT that a listing lacked, as a second listing has it.
@@ -79,6 +81,28 @@ def _signs_in(held: ClaimedPat) -> bool:
     except VerificationError:
         return False
     return True
+
+
+def check_refused(held: ClaimedPat) -> None:
+    """Raise NotListedError unless what consumers read is refused, or they read nothing: only that proves a leak."""
+    pat = held.pat
+    try:
+        found = held.services.secrets.fetch_latest(held.location)
+    except RejectedError as error:
+        if error.code != DISABLED:
+            raise
+        return
+    if found is None:
+        return
+    try:
+        identify(held.run, pat.organization, found.value, is_ours=found.version.version == pat.secret_version)
+    except VerificationError as error:
+        if error.code != _SIGNS_IN_WITHOUT_RIGHTS:
+            return
+    raise NotListedError(
+        "the server does not list it as active, but the value that consumers read still signs in",
+        fix="Nothing to do: a later run looks again.",
+    )
 
 
 def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:

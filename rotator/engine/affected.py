@@ -33,6 +33,7 @@ def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:
         case (
             ConditionKind.ROTATION_FAILING
             | ConditionKind.ROTATION_BLOCKED
+            | ConditionKind.PAT_VANISHED
             | ConditionKind.CLONES_ABANDONED
             | ConditionKind.LIFETIME_SHORTENED
             | ConditionKind.PROBE_FAILING
@@ -46,7 +47,7 @@ def _find_failure(reading: Reading, notice: Notice, pats: list[ManagedPat]) -> F
     kind = notice.cause.kind
     if kind is ConditionKind.SIGN_IN_NEEDED:
         return reading.sign_ins.load(notice.subjects[0]).refusal
-    if kind not in (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED):
+    if kind not in (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.PAT_VANISHED):
         return None
     failures = [pat.last_failure for pat in pats if pat.last_failure is not None]
     return next((found for found in failures if found.code == notice.cause.code), next(iter(failures), None))

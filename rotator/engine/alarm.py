@@ -26,7 +26,12 @@ _FOR_PERSONS = {event.type.begins for event in EVENTS if event.type.needs_person
 
 
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
-_SAID_OF_PATS = (ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED, ConditionKind.REVOCATION_PENDING)
+_SAID_OF_PATS = (
+    ConditionKind.ROTATION_BLOCKED,
+    ConditionKind.PAT_VANISHED,
+    ConditionKind.CLONES_ABANDONED,
+    ConditionKind.REVOCATION_PENDING,
+)
 """What keeps a PAT from being rotated or revoked: a check says that of the PAT itself."""
 WITHIN = timedelta(days=7)
 """How far ahead a check looks for PATs that expire and will not be rotated before."""

@@ -1,7 +1,9 @@
-"""Which errors put a record on hold, and which hold it is."""
+"""Which errors put a record on hold, which hold it is, and which event tells of it."""
 
 from __future__ import annotations
 
+from rotator.domain.events.event import Event
+from rotator.domain.events.rotations import PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Hold, ManagedPat
 from rotator.errors import (
     DatabaseBehindError,
@@ -17,6 +19,14 @@ _HOLDS = {
     PatGoneError: Hold.REVOKED_ELSEWHERE,
     DatabaseBehindError: Hold.DATABASE_BEHIND,
 }
+
+
+def make_failure_event(error: RotatorError, *, blocked: bool) -> Event:
+    """Make the event that tells of a failure of work on a record; `blocked`: a person has to act."""
+    if find_hold(error) is Hold.REVOKED_ELSEWHERE:
+        return PatVanished(code=error.code, message=error.message)
+    event = RotationBlocked if blocked else RotationFailed
+    return event(code=error.code, message=error.message)
 
 
 def find_hold(error: RotatorError) -> Hold | None:

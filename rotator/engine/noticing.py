@@ -231,6 +231,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
         case (
             ConditionKind.ROTATION_FAILING
             | ConditionKind.ROTATION_BLOCKED
+            | ConditionKind.PAT_VANISHED
             | ConditionKind.CLONES_ABANDONED
             | ConditionKind.LIFETIME_SHORTENED
             | ConditionKind.PROBE_FAILING

@@ -9,12 +9,19 @@ from rotator.domain.account import Identity
 from rotator.domain.clocks import BootMoment
 from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatCreated, PatUpdated
-from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened, OverlapStarted, RotationCompleted
+from rotator.domain.events.rotations import (
+    LifetimeRestored,
+    LifetimeShortened,
+    OverlapStarted,
+    RotationCompleted,
+    VanishedPatReplaced,
+)
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments, read_clocks
+from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
@@ -72,11 +79,14 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     overlap = timedelta(0) if is_predecessor_dead(held) else max(rotation.overlap, unsettled)
     awaited = () if is_predecessor_dead(held) else run.policy.find_hooks_to_await(pat)
     until, began = make_overlap(held, overlap)
+    is_leak = _is_replacing_vanished(held) and run.mode is not RunMode.BY_HAND
+    replaced = VanishedPatReplaced(predecessor_id=rotation.predecessor_id)
     updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
     held.step(
         RotationState.OVERLAPPING,
         *([updated] if held.pat.is_update_wanted else []),
         OverlapStarted(overlap_until=until),
+        *([replaced] if is_leak else []),
         *_make_lifetime_events(held.pat, pat),
         pat=pat,
         overlap=overlap,
@@ -114,8 +124,15 @@ def restart_if_misdated(held: ClaimedPat) -> None:
 
 
 def is_predecessor_dead(held: ClaimedPat) -> bool:
-    """Whether the old PAT was revoked by hand. Ask while the record still says so."""
-    return held.pat.hold is Hold.REVOKED_BY_HAND
+    """Whether the old PAT was revoked by hand, or vanished and is replaced without an overlap.
+
+    Ask while the record still says so.
+    """
+    return held.pat.hold is Hold.REVOKED_BY_HAND or _is_replacing_vanished(held)
+
+
+def _is_replacing_vanished(held: ClaimedPat) -> bool:
+    return held.pat.hold is Hold.REVOKED_ELSEWHERE and not held.rotation.overlap
 
 
 def is_overlap_over(held: ClaimedPat) -> bool:

@@ -20,7 +20,7 @@ from rotator.domain.rotation import (
     RotationState,
     make_offset_range,
 )
-from rotator.engine.absence import check_listed
+from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_obstacle
@@ -37,7 +37,10 @@ from rotator.engine.replacing import make_unconfirmed
 from rotator.errors import (
     ClaimLostError,
     ForeignWriteError,
+    NotListedError,
+    PatGoneError,
     PlanRefusedError,
+    RevokedByHandError,
     RotatorError,
 )
 from rotator.ports.secret_store import SecretVersion
@@ -56,6 +59,8 @@ class Source:
     listing: Listing
     takes_short: bool = False
     """Whether a clone is taken that lives shorter than the rule asks for."""
+    is_leak: bool = False
+    """Whether the old PAT vanished before its time: nothing of it is left to overlap with."""
 
 
 def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> Source:
@@ -69,7 +74,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         said = f"rule {rule.name} says ignore" if rule else "no rule in the policy matches it"
         raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
     listing = view.fetch_listing(pat.account, pat.organization)
-    current = _inspect_current(held, view, listing) if pat.has_pat else _from_inventory(held, listing)
+    current = _inspect_current(held, view, listing, decision) if pat.has_pat else _from_inventory(held, listing)
     if decision.is_wanted:
         wanted = pat.as_wanted()
         current = replace(
@@ -81,19 +86,41 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     if obstacle is not None:
         told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
-    return Source(current, rule, lifetime, listing, decision.takes_short)
+    return Source(current, rule, lifetime, listing, decision.takes_short, decision.is_leak and not _is_by_hand(held))
 
 
-def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing) -> Pat:
-    """Return the old PAT as the server describes it; where it was revoked, by hand as the inventory describes it."""
-    pat = held.pat
+def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing, decision: Decision) -> Pat:
+    """Return the old PAT as the server describes it; where it was revoked, by hand as the inventory describes it.
+
+    So where its rule replaces one that vanished, once the value that consumers read is refused.
+    """
+    pat, is_by_hand = held.pat, _is_by_hand(held)
     current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
     is_listed = listing.find(pat.authorization_id) is not None
-    if current is not None and (is_listed or current.valid_to <= held.services.clock.now()):
+    is_there = current is not None and (is_listed or current.valid_to <= held.services.clock.now())
+    if decision.is_leak and not is_by_hand:
+        _check_vanished(held, view)
+    elif current is not None and is_there:
         return current
-    if held.run.mode is RunMode.BY_HAND:
-        return current or _from_inventory(held, listing)
-    return check_listed(held, view)
+    elif not is_by_hand:
+        return check_listed(held, view)
+    return current or _from_inventory(held, listing)
+
+
+def _check_vanished(held: ClaimedPat, view: ServerView) -> None:
+    """Raise NotListedError unless the old PAT is gone by a look of its own, and what consumers read is refused."""
+    try:
+        check_listed(held, view)
+    except RevokedByHandError:
+        raise
+    except PatGoneError:
+        check_refused(held)
+    else:
+        raise NotListedError("the server lists it again", fix="Nothing to do: a later run looks again.")
+
+
+def _is_by_hand(held: ClaimedPat) -> bool:
+    return held.run.mode is RunMode.BY_HAND
 
 
 def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
@@ -118,7 +145,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         rule=rule.name,
         vault=pat.vault,
         secret_name=pat.secret_name,
-        overlap=rule.overlap,
+        overlap=timedelta(0) if source.is_leak else rule.overlap,
         disable_previous=rule.disable_previous,
         keeps_predecessor=pat.taken_over,
         created_at=now,

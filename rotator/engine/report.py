@@ -43,6 +43,7 @@ class OutcomeReason(StrEnum):
     VALUE_RESTORED = "value_restored"
     CLONE_REVOKED_ELSEWHERE = "clone_revoked_elsewhere"
     PREDECESSOR_GONE = "predecessor_gone"
+    VANISHED = "vanished"
     REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
     HOOK_FAILED = "hook_failed"
     HOOK_AWAITED = "hook_awaited"

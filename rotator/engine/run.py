@@ -11,7 +11,6 @@ from datetime import datetime
 from rotator.domain.backoff import make_backoff
 from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.events.inventory import UpdateDropped
-from rotator.domain.events.rotations import RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.next_step import Matter, choose
 from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
@@ -24,7 +23,7 @@ from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, rea
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
-from rotator.engine.holds import find_hold, find_next_hold
+from rotator.engine.holds import find_hold, find_next_hold, make_failure_event
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.overlapping import make_overlap_error
@@ -246,9 +245,8 @@ class Run:
             blocked=blocked,
             hold=find_next_hold(pat, error),
         )
-        event = RotationBlocked if blocked else RotationFailed
         held.note_answer(error.answer_ids)
-        held.save(noted, event(code=error.code, message=error.message))
+        held.save(noted, make_failure_event(error, blocked=blocked))
         self.vaults.note_error(pat, error)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rotator.domain.events.event import Event
-from rotator.domain.events.rotations import FailureCleared, RotationBlocked, RotationFailed
+from rotator.domain.events.rotations import FailureCleared, PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Decision, RuleAction, Verdict
@@ -52,6 +52,8 @@ class Standing:
             return RotationBlocked(code=refusal.code, message=refusal.message)
         if failure is None:
             return None
+        if self.pat.hold is Hold.REVOKED_ELSEWHERE:
+            return PatVanished(code=failure.code, message=failure.message)
         event = RotationBlocked if self.pat.blocked else RotationFailed
         return event(code=failure.code, message=failure.message)
 

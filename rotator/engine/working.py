@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.limit import find_longest
-from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.plan import has_past_failure, is_waiting
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.settling import is_settling, make_settled_at
-from rotator.engine.absence import check_listed
+from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
+from rotator.engine.holds import find_hold, make_failure_event
 from rotator.engine.intents import enter_unknown, leave_if_written
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
@@ -44,6 +47,7 @@ from rotator.errors import (
     DatabaseError,
     FailureKind,
     ForeignWriteError,
+    PatGoneError,
     PlanRefusedError,
     PostponedError,
     RotationError,
@@ -74,7 +78,10 @@ class PatWork:
         blocked waits for a person anyway, for a reason that tells more.
         """
         is_kept = self._undo_late(held)
-        self._work(held, is_kept=is_kept)
+        try:
+            self._work(held, is_kept=is_kept)
+        except PatGoneError as gone:
+            self._replace_gone(held, gone)
         if is_kept and not held.pat.blocked and find_late_write(self.run, held.pat) is not None:
             error, failure = make_kept(held.pat), held.pat.last_failure
             if (
@@ -107,7 +114,7 @@ class PatWork:
             if was_rotated and self._is_by_hand:
                 raise make_overlap_error(held.pat.name)  # by another run, since a person's command looked
             return
-        now, decision = self.run.services.clock.now(), self._decide(held)
+        now, decision = self.run.services.clock.now(), self._decide(held.pat)
         # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try.
         is_wanted = held.pat.state is ManagedPatState.ACTIVE and (is_kept or not is_waiting(held.pat, now))
         if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
@@ -115,6 +122,19 @@ class PatWork:
             self._retire(held)
         elif not is_kept and held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
             held.save(held.pat.healed(), FailureCleared())
+
+    def _replace_gone(self, held: ClaimedPat, error: PatGoneError) -> None:
+        """Replace a PAT that vanished before its time at once, if its rule says so. Otherwise raise what was found."""
+        hold, is_active = find_hold(error), held.pat.state is ManagedPatState.ACTIVE
+        gone = replace(held.pat.healed(), hold=hold, last_failure=Failure.of(error))
+        if self.run.mode is not RunMode.DUE or held.has_open_rotation or not is_active:
+            raise error
+        if not self._decide(gone).is_leak:
+            raise error
+        check_refused(held)
+        held.save(gone, make_failure_event(error, blocked=False))
+        self._rotate(held, self._decide(gone))
+        self._retire(held)
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
         failure = explain_decision(decision)
@@ -146,7 +166,8 @@ class PatWork:
             is_dead = held.rotation.has_predecessor and is_predecessor_dead(held)
             confirm_stored(held, self.view, value)
         is_awaiting = bool(self.run.policy.find_awaited(held.rotation))
-        reason = OutcomeReason.PREDECESSOR_GONE if is_dead else OutcomeReason.HOOK_AWAITED if is_awaiting else None
+        why_dead = OutcomeReason.VANISHED if decision.is_leak else OutcomeReason.PREDECESSOR_GONE
+        reason = why_dead if is_dead else OutcomeReason.HOOK_AWAITED if is_awaiting else None
         outcome = PatOutcome.of(
             OutcomeKind.ROTATED if held.rotation.has_predecessor else OutcomeKind.CREATED,
             held.pat,
@@ -252,12 +273,12 @@ class PatWork:
             if is_revoked:
                 self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
 
-    def _decide(self, held: ClaimedPat) -> Decision:
+    def _decide(self, pat: ManagedPat) -> Decision:
         """Return the policy's decision on a ManagedPat.
 
         When a person asks for it, what was learned of the server's maximum is tried again.
         """
-        pat, now = held.pat, self.run.services.clock.now()
+        now = self.run.services.clock.now()
         with self.run.services.database.read() as reading:
             longest = None if self._is_by_hand else find_longest(reading.limits.load(), pat, now)
         return self.run.policy.decide(pat, now=now, longest=longest)

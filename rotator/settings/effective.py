@@ -32,6 +32,7 @@ def show_policy(policy: Policy) -> dict[str, object]:
             "vault": rule.vault,
             "secret_name": rule.secret_name,
             "disable_previous": rule.disable_previous,
+            "on_leak": rule.on_leak.value,
             "hooks": list(rule.hooks),
         }
         for rule in policy.rules

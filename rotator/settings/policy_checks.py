@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rotator.domain.hook import HookTerms
-from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
+from rotator.domain.policy import Guardrails, LeakAction, Match, Policy, Rule, RuleAction
 from rotator.domain.rotation import make_offset_range
 from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import render_duration
@@ -73,6 +73,7 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
         disable_previous=bool(keys.disable_previous),
         adopt=isinstance(rule, RuleSection) and rule.adopt,
         hooks=keys.hooks or (),
+        on_leak=LeakAction(keys.on_leak or "alert"),
     )
 
 

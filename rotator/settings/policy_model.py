@@ -126,6 +126,13 @@ class RuleKeys(Section):
         description="Disable older versions of the secret once the old PAT is revoked. Default: `false`.",
         examples=[True],
     )
+    on_leak: Literal["alert", "rotate"] | None = Field(
+        default=None,
+        description="What happens when a PAT is revoked before its time by somebody else than rotator, which may mean "
+        "that it leaked. `alert`: people are told. `rotate`: it is also replaced at once, without an overlap, when its "
+        "value no longer signs in. Default: `alert`.",
+        examples=["rotate"],
+    )
     hooks: tuple[Text, ...] | None = Field(
         default=None,
         description="The hooks that are called for these PATs, by their names in rotator.yaml. One that no rule names "

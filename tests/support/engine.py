@@ -15,7 +15,7 @@ from rotator.domain.account import Account
 from rotator.domain.audit_event import Detail
 from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import find_longest
-from rotator.domain.managed_pat import ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation, RotationKind
 from rotator.domain.secret_value import SecretValue
@@ -300,7 +300,7 @@ class EngineWorld:
 def check_conditions(reading: Reading, policy: Policy, now: datetime) -> None:
     """What lasts agrees with the records: an active one is failing or blocked exactly while a condition says so.
 
-    One that the policy forbids to rotate is blocked too, from the next look on.
+    One that the policy forbids to rotate is blocked too, from the next look on. One that vanished is told as that.
     """
     lasting = {(condition.kind, condition.subject) for condition in reading.conditions.load()}
     limits = reading.limits.load()
@@ -308,10 +308,12 @@ def check_conditions(reading: Reading, policy: Policy, now: datetime) -> None:
         if pat.state is ManagedPatState.ACTIVE:
             is_failing = pat.last_failure is not None and not pat.blocked
             is_forbidden = policy.decide(pat, now=now, longest=find_longest(limits, pat, now)).obstacle
-            is_told_blocked = (ConditionKind.ROTATION_BLOCKED, pat.name) in lasting
+            is_vanished = (ConditionKind.PAT_VANISHED, pat.name) in lasting
+            assert is_vanished == (pat.hold is Hold.REVOKED_ELSEWHERE), pat
+            is_told_blocked = (ConditionKind.ROTATION_BLOCKED, pat.name) in lasting or (is_vanished and pat.blocked)
             is_told_failing = (ConditionKind.ROTATION_FAILING, pat.name) in lasting
             assert is_told_blocked == pat.blocked or (is_forbidden and is_told_blocked), pat
-            assert is_told_failing == is_failing or (is_forbidden and is_told_blocked), pat
+            assert is_told_failing == is_failing or is_vanished or (is_forbidden and is_told_blocked), pat
 
 
 def make_world(*names: str, policy: Policy | None = None) -> EngineWorld:

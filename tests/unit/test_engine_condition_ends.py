@@ -159,6 +159,9 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.ROTATION_BLOCKED: lambda world: setattr(
         world.pats.organizations[ORGANIZATION], "mint_error", "globalPATCreationBlocked"
     ),
+    ConditionKind.PAT_VANISHED: lambda world: setattr(
+        world.pats.pats[world.record().authorization_id], "revoked", True
+    ),
     ConditionKind.CLONES_ABANDONED: lose_clone,
     ConditionKind.LIFETIME_SHORTENED: shorten,
     ConditionKind.CLOCK_WRONG: lambda world: world.witnesses.ahead.update(key_vault=timedelta(days=1)),
@@ -378,6 +381,16 @@ def remove_hook(world: EngineWorld) -> None:
     call_hooks(world.make_run(), (), HookMemory())
 
 
+def list_again(world: EngineWorld) -> None:
+    """The server lists the PAT again."""
+    world.pats.pats[world.record().authorization_id].revoked = False
+
+
+def replace_by_hand(world: EngineWorld) -> None:
+    """A person has it replaced."""
+    world.rotate(NAME)
+
+
 UNRECORDED = {ConditionKind.DATABASE_DOWN}
 """What lasts in the daemon's memory alone: `test_engine_delivering` has it."""
 RECORD_WAYS = (
@@ -423,7 +436,10 @@ PROBED_WAYS = (
     revoke_by_hand_and_probe,
 )
 """What a probe found is ended by a probe, whatever the policy says."""
+VANISHED_WAYS = (list_again, replace_by_hand, forget_all, lose_record, rename, take_over, revoke_by_hand)
+"""That a PAT vanished is so whatever the policy says, and no next try ends it."""
 OWN_WAYS = {
+    ConditionKind.PAT_VANISHED: VANISHED_WAYS,
     ConditionKind.PAT_LEFT_BEHIND: LEFT_WAYS,
     ConditionKind.LISTING_DAMAGED: LISTED_WAYS,
     ConditionKind.PROBE_FAILING: PROBED_WAYS,
@@ -544,7 +560,7 @@ def test_hold_keeps_its_condition_when_the_rule_ignores_it() -> None:
     assert world.record().hold is Hold.REVOKED_ELSEWHERE
     world.policy = IGNORING
     world.run()
-    assert list_kinds(world) == ["rotation_blocked"]
+    assert list_kinds(world) == ["pat_vanished"]
     pause(world.make_run(), NAME)
     for _ in range(2):
         world.advance(hours=7)
@@ -553,7 +569,7 @@ def test_hold_keeps_its_condition_when_the_rule_ignores_it() -> None:
     world.policy = ROTATING
     resume(world.make_run(), NAME)
     world.run()
-    assert list_kinds(world) == ["rotation_blocked"]
+    assert list_kinds(world) == ["pat_vanished"]
 
 
 def test_status_does_not_say_blocked_when_the_rule_ignores_it() -> None:

@@ -198,7 +198,7 @@ def test_pat_that_was_revoked_outside_is_worked_on_at_once_and_told_in_the_words
     probe_twice(world)
     assert (list_results(world), list_failing(world)) == ({NAME: False}, {})
     assert (world.record().hold, world.record().blocked) == (Hold.REVOKED_ELSEWHERE, True)
-    assert "rotation_blocked failed" in world.events()
+    assert "pat_vanished failed" in world.events()
     before = world.events()
     world.advance(hours=1)
     probe(world)

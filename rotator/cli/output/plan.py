@@ -132,6 +132,8 @@ def _say_rule(action: Action) -> str:
             said = f"due at {limit}, on {say_moment(decision.rotate_after)}"
         case ActionReason.EXPIRED:
             said = f"expired {say_moment(pat.valid_to)}"
+        case ActionReason.VANISHED:
+            said = f"on_leak: {rule.on_leak.value}, it was revoked before its time"
         case ActionReason.IGNORED:
             said = "ignore"
         case _:

@@ -71,6 +71,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
     match outcome.kind:
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.PREDECESSOR_GONE:
             return "the old one was no longer valid, so there is no overlap"
+        case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.VANISHED:
+            return "the old one was revoked before its time and may have leaked, so there is no overlap"
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.HOOK_AWAITED:
             return "the old one stays valid; its overlap begins when a required hook has succeeded"
         case OutcomeKind.ROTATED:

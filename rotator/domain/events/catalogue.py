@@ -36,6 +36,8 @@ EVENTS: tuple[type[Event], ...] = (
     rotations.RotationClosed,
     rotations.RotationBlocked,
     rotations.RotationFrozen,
+    rotations.PatVanished,
+    rotations.VanishedPatReplaced,
     rotations.CloneLost,
     rotations.ClonesAbandoned,
     rotations.LifetimeShortened,

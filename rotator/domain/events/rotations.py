@@ -11,7 +11,12 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
-HEALED = (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.CLONES_ABANDONED)
+HEALED = (
+    ConditionKind.ROTATION_FAILING,
+    ConditionKind.ROTATION_BLOCKED,
+    ConditionKind.PAT_VANISHED,
+    ConditionKind.CLONES_ABANDONED,
+)
 """The conditions that end when nothing is wrong with a managed PAT."""
 
 
@@ -214,6 +219,34 @@ class RotationFrozen(
 
     code: str
     message: str
+
+
+class PatVanished(
+    Event,
+    name="pat_vanished",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.CRITICAL,
+    needs_person=True,
+    begins=ConditionKind.PAT_VANISHED,
+    ends=(ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED),
+):
+    """A managed PAT is gone before its time, and rotator did not revoke it: it may have leaked."""
+
+    code: str
+    message: str
+
+
+class VanishedPatReplaced(
+    Event,
+    name="vanished_pat_replaced",
+    subject=SubjectKind.MANAGED_PAT,
+    severity=Severity.ERROR,
+    needs_person=True,
+):
+    """A PAT that vanished before its time was replaced at once, as its rule says; a person must find out why it did."""
+
+    predecessor_id: str
 
 
 class CloneLost(
