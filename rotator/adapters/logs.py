@@ -92,13 +92,17 @@ def reset_logging() -> None:
 
 
 def make_progress(run_id: str | None = None) -> Progress:
-    """Make the port Progress: each event is one line, at the level of its severity, with its run's id if any."""
+    """Make the port Progress: each event is one line, at the level of its severity, with its run's id if any.
+
+    What another line tells for all that it affects is shown at the level DEBUG alone: one cause is one line.
+    """
     log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator")
     if run_id is not None:
         log = log.bind(run_id=run_id)
 
     def tell(event: Event, subject: str, /) -> None:
-        level = logging.getLevelNamesMapping()[event.type.severity.upper()]
+        severity = "DEBUG" if event.is_told_elsewhere else event.type.severity.upper()
+        level = logging.getLevelNamesMapping()[severity]
         log.log(level, event.type.name, **event.make_line(subject))
 
     return tell

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rotator.cli.console import echo, note, print_json, progress, say
 from rotator.cli.context import CliContext
+from rotator.cli.held_log import HeldLog
 from rotator.cli.output.report import render_done, render_failures, render_standing
 from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
@@ -15,7 +16,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.plan import ActionKind, Plan
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.planning import make_plan
-from rotator.engine.report import RunReport
+from rotator.engine.report import RunReport, RunSkewedError
 from rotator.engine.sealing import sealed
 from rotator.errors import StoppedError
 from rotator.ports.progress import Progress
@@ -50,10 +51,23 @@ def do_and_print(
     otherwise: str = "Nothing to do.",
     looks: bool = False,
 ) -> RunReport:
-    """Do the run and print its report, inside the caller's `stop_on_signals`. Return the report."""
+    """Do the run and print its report, inside the caller's `stop_on_signals`. Return the report.
+
+    What it tells in words is not logged as well, unless the log was asked for with `-v`.
+    """
     run = installation.make_run(cli.reason)
-    with progress(cli, what) as update:
-        report = sealed(act, looks=looks)(replace(run, progress=_tell_both(run, update)))
+    log = HeldLog(run.progress)
+    if cli.as_json or cli.verbosity:
+        log.release()
+    report = None
+    try:
+        with progress(cli, what) as update:
+            report = sealed(act, looks=looks)(replace(run, progress=_tell_both(log, update)))
+    except RunSkewedError as error:
+        log.release(error.report, is_skewed=True)
+        raise
+    finally:
+        log.release(report)
     if cli.as_json:
         # What was blocked before and was left alone is no news, but scripts want the whole list.
         plan = _make_plan(run)
@@ -94,11 +108,11 @@ def note_stop(cli: CliContext, report: RunReport) -> None:
         note(cli, "Stopped before everything was done; the next run finishes what was started.")
 
 
-def _tell_both(run: RunContext, update: Callable[[str], None]) -> Progress:
+def _tell_both(log: Progress, update: Callable[[str], None]) -> Progress:
     """The engine's progress goes to the log, and its newest fact beside the spinner."""
 
     def tell(event: Event, subject: str, /) -> None:
-        run.progress(event, subject)
+        log(event, subject)
         update(f"{event.type.name.replace('_', ' ')} {subject}")
 
     return tell

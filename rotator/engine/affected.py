@@ -6,7 +6,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.notification import Affected
 from rotator.domain.telling import Notice
-from rotator.engine.noticing import name_organization, name_vault
+from rotator.engine.subjects import find_place
 from rotator.ports.database import Reading
 
 
@@ -24,12 +24,6 @@ def find_affected(reading: Reading, notice: Notice) -> Affected:
 def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:
     """Return what the condition would be about if it kept this ManagedPat waiting; None if it keeps none."""
     match kind:
-        case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
-            return pat.account
-        case ConditionKind.ORGANIZATION_DOWN:
-            return name_organization((pat.account, pat.organization))
-        case ConditionKind.VAULT_DOWN:
-            return name_vault(pat)
         case (
             ConditionKind.ROTATION_FAILING
             | ConditionKind.ROTATION_BLOCKED
@@ -40,7 +34,7 @@ def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:
         ):
             return pat.name
         case _:
-            return None
+            return find_place(kind, pat)
 
 
 def _find_failure(reading: Reading, notice: Notice, pats: list[ManagedPat]) -> Failure | None:

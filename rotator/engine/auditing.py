@@ -13,9 +13,10 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import CreationDropped, PatForgotten, PatRenamed
-from rotator.domain.events.places import PolicyChanged
+from rotator.domain.events.places import AccountDown, OrganizationDown, PolicyChanged, SignInLapsed, VaultDown
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
+from rotator.engine.subjects import find_place
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
@@ -62,8 +63,17 @@ def record(
     Nothing else writes to the audit log. It is the last thing that a transaction does: until it ends, nobody else can
     write an event.
     """
-    work.afterwards(partial(author.progress, event, subject))
+    work.afterwards(partial(author.progress, _name_waiting(work, event, subject), subject))
     return record_logged(work, author, subject, event, at, **place)
+
+
+def _name_waiting(reading: Reading, event: Event, subject: str) -> Event:
+    """Return the event as the log tells it: that a place is down, with the ManagedPats that wait for it."""
+    kind = event.type.begins
+    if kind is None or not isinstance(event, SignInLapsed | AccountDown | OrganizationDown | VaultDown):
+        return event
+    names = [pat.name for pat in reading.inventory.load_all() if find_place(kind, pat) == subject]
+    return replace(event, pats=", ".join(names))
 
 
 def record_logged(

@@ -1,10 +1,14 @@
-"""Which errors put a record on hold, which hold it is, and which event tells of it."""
+"""What a failure does to a record: which hold it puts on it, which event tells of it, when it is tried again."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from rotator.domain.backoff import make_backoff
 from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Hold, ManagedPat
+from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.errors import (
     DatabaseBehindError,
     ForeignWriteError,
@@ -21,12 +25,13 @@ _HOLDS = {
 }
 
 
-def make_failure_event(error: RotatorError, *, blocked: bool) -> Event:
-    """Make the event that tells of a failure of work on a record; `blocked`: a person has to act."""
+def make_failure_event(error: RotatorError, *, blocked: bool, down: str = "") -> Event:
+    """Make the event that tells of a failure of work on a record. `blocked`: a person has to act; `down`: the place."""
     if find_hold(error) is Hold.REVOKED_ELSEWHERE:
         return PatVanished(code=error.code, message=error.message)
-    event = RotationBlocked if blocked else RotationFailed
-    return event(code=error.code, message=error.message)
+    if blocked:
+        return RotationBlocked(code=error.code, message=error.message)
+    return RotationFailed(code=error.code, message=error.message, down=down)
 
 
 def find_hold(error: RotatorError) -> Hold | None:
@@ -37,3 +42,9 @@ def find_hold(error: RotatorError) -> Hold | None:
 def find_next_hold(pat: ManagedPat, error: RotatorError) -> Hold | None:
     """Return the hold of a record once this error was noted on it: no failure undoes what a person revoked."""
     return pat.hold if pat.hold is Hold.REVOKED_BY_HAND else find_hold(error) or pat.hold
+
+
+def make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
+    """Return when to try again after one more failure; the less time is left, the sooner."""
+    wait = make_backoff(pat.failures + 1, first=FIRST_RETRY, longest=LONGEST_RETRY)
+    return now + bound_wait(wait, pat.as_ending().valid_to - now)

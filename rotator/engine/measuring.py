@@ -34,9 +34,9 @@ from rotator.domain.measurements import (
 )
 from rotator.engine.clocks import HOST, read_clocks
 from rotator.engine.context import RunContext
-from rotator.engine.noticing import name_organization, name_vault
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.status import PatState, find_creating, find_state
+from rotator.engine.subjects import name_organization, name_vault
 from rotator.errors import AuditChainError, DatabaseError
 from rotator.ports.database import Database, Reading
 from rotator.ports.request_counts import RequestCounter

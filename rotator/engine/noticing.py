@@ -28,12 +28,12 @@ from rotator.domain.events.places import (
 )
 from rotator.domain.events.revocations import RevocationResolved, RevocationUnconfirmed
 from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened
-from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.auditing import is_news_to, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.standing import Standing, load_standings
+from rotator.engine.subjects import name_organization, name_vault
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError, SignInRequiredError
 from rotator.ports.database import Reading
@@ -119,21 +119,6 @@ def _make_down_event(pair: Pair, error: RotatorError) -> Change:
     if not organization:
         return AccountDown(code=error.code, message=error.message), account
     return OrganizationDown(code=error.code, message=error.message), name_organization(pair)
-
-
-def name_vault(pat: ManagedPat) -> str:
-    """Name the vault of a ManagedPat as a subject: two spellings of one address are equal."""
-    return name_vault_at(pat.vault)
-
-
-def name_vault_at(address: str) -> str:
-    """Name the vault at an address as a subject."""
-    return address.rstrip("/").lower()
-
-
-def name_organization(pair: Pair) -> str:
-    """Name an organization as a subject, with the account that looks at it."""
-    return "/".join(pair)
 
 
 def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Change]]) -> None:

@@ -12,6 +12,7 @@ from rotator.domain.hook import HookCall
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Decision
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.subjects import name_organization
 from rotator.errors import ClockSkewError, RotatorError, SignInRequiredError
 
 
@@ -75,7 +76,8 @@ class PatOutcome:
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
     `revoked_id`: the PAT that was revoked. `overlap_until`: how long the old PAT stays valid (rotated).
     `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
-    whose revocation is not confirmed (both settling). `decision`: why it was rotated.
+    whose revocation is not confirmed (both settling). `decision`: why it was rotated. `place`: what is down, an
+    account, an organization or a vault, if that is why.
     """
 
     kind: OutcomeKind
@@ -93,6 +95,12 @@ class PatOutcome:
     decision: Decision | None = None
     failure: Failure | None = None
     needs_sign_in: bool = False
+    place: str = ""
+
+    @property
+    def is_of_place(self) -> bool:
+        """Whether it is about an account or an organization, and about no PAT."""
+        return not self.authorization_id and self.name == self.account
 
     @classmethod
     def of(cls, kind: OutcomeKind, pat: ManagedPat, **fields: Unpack[OutcomeFields]) -> Self:
@@ -100,8 +108,8 @@ class PatOutcome:
         return cls(kind, pat.name, pat.account, pat.organization, pat.authorization_id, **fields)
 
     @classmethod
-    def of_error(cls, kind: OutcomeKind, pat: ManagedPat, error: RotatorError) -> Self:
-        """Make the outcome of a ManagedPat that an error stopped."""
+    def of_error(cls, kind: OutcomeKind, pat: ManagedPat, error: RotatorError, place: str = "") -> Self:
+        """Make the outcome of a ManagedPat that an error stopped; `place` is what is down, if that is why."""
         return cls(
             kind,
             pat.name,
@@ -110,6 +118,7 @@ class PatOutcome:
             pat.authorization_id,
             failure=Failure.of(error),
             needs_sign_in=isinstance(error, SignInRequiredError),
+            place=place,
         )
 
     @classmethod
@@ -126,9 +135,17 @@ class PatOutcome:
     @classmethod
     def of_down(cls, account: str, organization: str, error: RotatorError) -> Self:
         """Make the outcome of an account, or of one of its organizations, that could not be worked with."""
-        failure = Failure.of(error)
-        needs_sign_in = isinstance(error, SignInRequiredError)
-        return cls(OutcomeKind.FAILED, account, account, organization, failure=failure, needs_sign_in=needs_sign_in)
+        failure, needs_sign_in = Failure.of(error), isinstance(error, SignInRequiredError)
+        place = account if needs_sign_in or not organization else name_organization((account, organization))
+        return cls(
+            OutcomeKind.FAILED,
+            account,
+            account,
+            organization,
+            failure=failure,
+            needs_sign_in=needs_sign_in,
+            place=place,
+        )
 
     @classmethod
     def of_hook(cls, call: HookCall) -> Self:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 
-from rotator.domain.backoff import make_backoff
 from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -16,22 +14,22 @@ from rotator.domain.next_step import Matter, choose
 from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
-from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, read_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
-from rotator.engine.holds import find_hold, find_next_hold, make_failure_event
+from rotator.engine.holds import find_hold, find_next_hold, make_failure_event, make_retry_at
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.queue import leave_held, load_due, load_matters
-from rotator.engine.reconciling import Reconciliation, look_at, reconcile
+from rotator.engine.reconciling import Pair, Reconciliation, look_at, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport, RunSkewedError
 from rotator.engine.revoking import confirm_requested, load_pending
+from rotator.engine.subjects import find_place_down
 from rotator.engine.taking_over import take_over
 from rotator.engine.vaults import VaultNotes
 from rotator.engine.working import PatWork
@@ -62,6 +60,7 @@ class Run:
         self.run = run = self.vaults.run
         self.view = ServerView(run, remembers=True)
         self.report = RunReport(run.run_id)
+        self._down: set[Pair] = set()
         self.begun: dict[str, Claim] = {}  # the claims that this run has already, by name
         self._began_at = run.services.clock.now()
 
@@ -153,7 +152,7 @@ class Run:
 
     def note_down(self, found: Reconciliation) -> None:
         """Report the accounts and organizations that could not be looked at. What changed there was told already."""
-        self.report.is_down = bool(found.down)
+        self.report.is_down, self._down = bool(found.down), set(found.down)
         for (account, organization), error in found.down.items():
             self.report.add(PatOutcome.of_down(account, organization, error))
 
@@ -214,7 +213,9 @@ class Run:
             if self.run.mode is RunMode.BY_HAND:
                 self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
         except RotatorError as error:
-            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, error))
+            self.report.add(
+                PatOutcome.of_error(OutcomeKind.FAILED, pat, error, find_place_down(pat, error, self._down))
+            )
 
     def _guarded(self, held: ClaimedPat, work: PatWork) -> None:
         """Work on one claimed PAT. Whatever goes wrong is noted on its record, except a fault of the database."""
@@ -232,21 +233,22 @@ class Run:
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:
         blocked = isinstance(error, HUMAN_ERRORS)
-        pat, now = held.pat, self.run.services.clock.now()
-        self.report.add(PatOutcome.of_error(OutcomeKind.BLOCKED if blocked else OutcomeKind.FAILED, pat, error))
+        pat, now, kind = held.pat, self.run.services.clock.now(), OutcomeKind.BLOCKED if blocked else OutcomeKind.FAILED
+        place = find_place_down(pat, error, self._down)
+        self.report.add(PatOutcome.of_error(kind, pat, error, place))
         if blocked and _is_refused_update(held, error):
             held.save(pat.as_before(), UpdateDropped(code=error.code, message=error.message))
             return
         noted = replace(
             pat,
             failures=pat.failures + 1,
-            retry_at=_make_retry_at(pat, now),
+            retry_at=make_retry_at(pat, now),
             last_failure=Failure.of(error),
             blocked=blocked,
             hold=find_next_hold(pat, error),
         )
         held.note_answer(error.answer_ids)
-        held.save(noted, make_failure_event(error, blocked=blocked))
+        held.save(noted, make_failure_event(error, blocked=blocked, down=place))
         self.vaults.note_error(pat, error)
 
 
@@ -254,12 +256,6 @@ def _is_refused_update(held: ClaimedPat, error: RotatorError) -> bool:
     """Whether only what a person wanted was refused: the PAT is as well as before, and must not expire for it."""
     is_frozen = held.pat.blocked and held.pat.last_failure == Failure.of(error)
     return held.pat.is_update_wanted and find_hold(error) is None and not is_frozen
-
-
-def _make_retry_at(pat: ManagedPat, now: datetime) -> datetime:
-    """Return when to try again after one more failure; the less time is left, the sooner."""
-    wait = make_backoff(pat.failures + 1, first=FIRST_RETRY, longest=LONGEST_RETRY)
-    return now + bound_wait(wait, pat.as_ending().valid_to - now)
 
 
 def run_once(run: RunContext) -> RunReport:

@@ -9,8 +9,8 @@ from rotator.engine.comparing import ScanEntry, compare
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
-from rotator.engine.noticing import name_organization
 from rotator.engine.records import load_known, load_listed
+from rotator.engine.subjects import name_organization
 from rotator.errors import RotatorError
 
 

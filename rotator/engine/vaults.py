@@ -12,8 +12,9 @@ from rotator.domain.events.places import VaultDown, VaultRestored
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import RunContext
-from rotator.engine.noticing import name_vault_at, notice_vault
-from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+from rotator.engine.noticing import notice_vault
+from rotator.engine.subjects import is_of_vault, name_vault_at
+from rotator.errors import RotatorError
 from rotator.ports.clock import Clock
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
 
@@ -85,7 +86,7 @@ class VaultNotes:
 
     def note_error(self, pat: ManagedPat, error: RotatorError) -> None:
         """Record that the vault of a ManagedPat is down, if this error says so."""
-        if isinstance(error, TransientError | UnknownOutcomeError) and error.service == "key_vault":
+        if is_of_vault(error):
             vault = name_vault_at(pat.vault)
             with self._guard:
                 self._failed.add(vault)

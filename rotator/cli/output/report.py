@@ -24,6 +24,7 @@ _WORDS = {
     OutcomeKind.BLOCKED: "blocked",
 }
 """The word that a line begins with, in the order of the lines."""
+_MOST_NAMES = 10
 _FAILURES = (OutcomeKind.FAILED, OutcomeKind.BLOCKED)
 
 
@@ -36,13 +37,29 @@ def render_done(report: RunReport, now: datetime) -> Iterator[str]:
 
 
 def render_failures(report: RunReport) -> Iterator[str]:
-    """Give a line for each thing that went wrong, followed by who must do what."""
+    """Give a line for each thing that went wrong, followed by who must do what.
+
+    Where an account, an organization or a vault is down, that is one thing, however many PATs wait for it.
+    """
     for kind in _FAILURES:
-        for outcome in report.of_kind(kind):
-            failure = outcome.failure
-            yield _say(outcome, failure.message if failure else "")
+        groups: dict[str | int, list[PatOutcome]] = {}
+        for number, outcome in enumerate(report.of_kind(kind)):
+            groups.setdefault(outcome.place or number, []).append(outcome)
+        for outcomes in groups.values():
+            failure = outcomes[0].failure
+            yield _say_failure(outcomes, failure.message if failure else "")
             if failure and failure.fix:
                 yield f"    fix: {clean(failure.fix)}"
+
+
+def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
+    first = outcomes[0]
+    if len(outcomes) == 1:
+        return _say(first, message)
+    names = list(dict.fromkeys(outcome.name for outcome in outcomes if not outcome.is_of_place))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    wait = f"{say_pats(len(names))} {'waits' if len(names) == 1 else 'wait'}: {', '.join(names[:_MOST_NAMES])}{more}"
+    return clean(f"{_WORDS[first.kind]}  {first.place}: {message}{f'; {wait}' if names else ''}")
 
 
 def render_standing(plan: Plan) -> Iterator[str]:

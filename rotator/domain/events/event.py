@@ -99,6 +99,11 @@ class Event:
         cls.type = EventType(name, severity, subject, outcome, needs_person, begins, tuple(ends))
         dataclass(frozen=True, kw_only=True)(cls)
 
+    @property
+    def is_told_elsewhere(self) -> bool:
+        """Whether another event tells of the same cause, for all that it affects: then a log need not show this one."""
+        return False
+
     def make_details(self) -> dict[str, Detail]:
         """Return the fields as the audit log keeps them: times as ISO-8601, fields at their default left out."""
         details: dict[str, Detail] = {}

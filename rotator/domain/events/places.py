@@ -151,10 +151,11 @@ class SignInLapsed(
     begins=ConditionKind.SIGN_IN_NEEDED,
     ends=(ConditionKind.ACCOUNT_DOWN,),
 ):
-    """An account's sign-in no longer works; its PATs wait until a person signs it in."""
+    """An account's sign-in no longer works; its PATs wait until a person signs it in. `pats`: only in logs."""
 
     code: str
     message: str = ""
+    pats: str = ""
 
 
 class SignInRestored(Event, name="sign_in_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.SIGN_IN_NEEDED,)):
@@ -183,10 +184,11 @@ class AccountDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ACCOUNT_DOWN,
 ):
-    """An account cannot be used now, although its sign-in was not refused; each run tries again."""
+    """An account cannot be used, although its sign-in was not refused; each run tries again. `pats`: only in logs."""
 
     code: str
     message: str = ""
+    pats: str = ""
 
 
 class AccountRestored(Event, name="account_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.ACCOUNT_DOWN,)):
@@ -230,10 +232,11 @@ class OrganizationDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ORGANIZATION_DOWN,
 ):
-    """An account could not list the PATs of an organization; each run tries again."""
+    """An account could not list the PATs of an organization; each run tries again. `pats`: only in logs."""
 
     code: str
     message: str = ""
+    pats: str = ""
 
 
 class OrganizationRestored(
@@ -256,10 +259,11 @@ class VaultDown(
     severity=Severity.ERROR,
     begins=ConditionKind.VAULT_DOWN,
 ):
-    """A vault did not answer, or answered unexpectedly, during work on a managed PAT; it is tried again."""
+    """A vault did not answer a run as it should; each run tries again. `pats`: only in logs."""
 
     code: str
     message: str = ""
+    pats: str = ""
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):

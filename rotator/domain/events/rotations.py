@@ -155,9 +155,14 @@ class RotationAbandoned(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """A rotation was closed before a new PAT existed; it is tried again."""
+    """A rotation was closed before a new PAT existed; it is tried again. What failed is told by itself."""
 
     code: str
+
+    @property
+    def is_told_elsewhere(self) -> bool:
+        """Whether its failure is told, of its managed PAT or of a place."""
+        return True
 
 
 class RotationFailed(
@@ -169,10 +174,16 @@ class RotationFailed(
     begins=ConditionKind.ROTATION_FAILING,
     ends=(ConditionKind.ROTATION_BLOCKED,),
 ):
-    """Something went wrong with a managed PAT; it is tried again, at growing intervals."""
+    """Something went wrong with a managed PAT; it is tried again. `down` is the account, organization or vault why."""
 
     code: str
     message: str
+    down: str = ""
+
+    @property
+    def is_told_elsewhere(self) -> bool:
+        """Whether a place is down, of which its own event tells."""
+        return bool(self.down)
 
 
 class RotationClosed(
@@ -241,6 +252,7 @@ class VanishedPatReplaced(
     Event,
     name="vanished_pat_replaced",
     subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.UNKNOWN,
     severity=Severity.ERROR,
     needs_person=True,
 ):

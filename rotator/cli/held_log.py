@@ -1,0 +1,61 @@
+"""The log lines of a command that its report may tell in words: nothing is told twice."""
+
+from __future__ import annotations
+
+import threading
+
+from rotator.domain.events import hooks, places, revocations, rotations
+from rotator.domain.events.event import Event
+from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
+from rotator.ports.progress import Progress
+
+_SAID = (
+    places.SignInLapsed,
+    places.AccountDown,
+    places.OrganizationDown,
+    places.VaultDown,
+    places.ClockDoubted,
+    rotations.MintUnanswered,
+    rotations.MintAnswerDoubted,
+    rotations.RotationAbandoned,
+    rotations.RotationFailed,
+    rotations.RotationBlocked,
+    rotations.RotationFrozen,
+    rotations.PatVanished,
+    revocations.RevocationFailed,
+    hooks.HookFailed,
+)
+"""What a report tells as a failure of its subject, with the reason and the fix."""
+
+
+class HeldLog:
+    """The port Progress: holds back what the report may tell, until it is known whether it does."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._held: list[tuple[Event, str]] | None = []
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event, subject: str, /) -> None:
+        """See the port."""
+        with self._lock:
+            if self._held is not None and isinstance(event, _SAID):
+                self._held.append((event, subject))
+                return
+        self._progress(event, subject)
+
+    def release(self, report: RunReport | None = None, *, is_skewed: bool = False) -> None:
+        """Log what was held back, but for what the report tells. From now on nothing is held back.
+
+        `is_skewed`: the error that ends the run says that a clock is wrong.
+        """
+        failures = () if report is None else report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
+        said = {subject for outcome in failures for subject in (outcome.name, outcome.place)}
+        kinds: tuple[type[Event], ...] = (places.ClockDoubted,) if is_skewed else ()
+        if any(outcome.reason is OutcomeReason.HOOK_FAILED for outcome in failures):
+            kinds += (hooks.HookFailed,)
+        with self._lock:
+            held, self._held = self._held or [], None
+        for event, subject in held:
+            if subject not in said and not isinstance(event, kinds):
+                self._progress(event, subject)
