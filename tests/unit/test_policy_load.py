@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, LeakAction, Match, Policy, Rule, RuleAction, Threshold
 from rotator.errors import ConfigError
 from rotator.settings.effective import show_policy
 from rotator.settings.load import load_policy, load_warnings
@@ -27,6 +27,7 @@ rules:
     rotate_before: 7d
     lifetime: 30d
     disable_previous: true
+    on_leak: rotate
   - name: hands-off
     match: {display_name: "*-manual"}
     action: alert
@@ -65,7 +66,9 @@ def test_policy_is_what_the_file_says_when_complete(tmp_path: Path) -> None:
         vault=VAULT,
         secret_name="{organization}-{name}",
         disable_previous=True,
+        on_leak=LeakAction.ROTATE,
     )
+    assert hands_off.on_leak is LeakAction.ALERT
     assert (hands_off.action, hands_off.lifetime, hands_off.rotate_before) == (RuleAction.ALERT, None, Threshold(0.33))
     assert policy.guardrails == Guardrails(timedelta(days=90), ("app_token",), 20)
     assert policy.digest == hashlib.sha256(COMPLETE.encode()).hexdigest()
@@ -84,12 +87,12 @@ def test_policy_has_one_rule_for_everything_when_no_rules_are_given(tmp_path: Pa
 def test_rule_goes_before_the_defaults_when_both_say_something(tmp_path: Path) -> None:
     text = (
         f"version: 1\ndefaults: {{vault: {VAULT}/, lifetime: 30d, overlap: 2h, action: alert, "
-        "disable_previous: true}\n"
+        "disable_previous: true, on_leak: rotate}\n"
         "rules: [{name: a, match: , lifetime: keep, overlap: 0s, action: rotate, disable_previous: false}]\n"
     )
     (rule,) = load(tmp_path, text).rules
     assert (rule.lifetime, rule.overlap, rule.action) == (None, timedelta(0), RuleAction.ROTATE)
-    assert (rule.disable_previous, rule.vault) == (False, VAULT)
+    assert (rule.disable_previous, rule.vault, rule.on_leak) == (False, VAULT, LeakAction.ROTATE)
 
 
 def test_rule_needs_no_vault_when_it_rotates_nothing(tmp_path: Path) -> None:
@@ -111,6 +114,7 @@ def test_policy_is_shown_complete_when_asked_for(tmp_path: Path) -> None:
         "vault": VAULT,
         "secret_name": "{organization}-{name}",
         "disable_previous": False,
+        "on_leak": "alert",
         "hooks": [],
     }
     assert shown["guardrails"] == {
