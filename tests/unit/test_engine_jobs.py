@@ -168,7 +168,7 @@ def test_sign_ins_are_refreshed_each_and_what_is_refused_is_told() -> None:
     world = make_world()
     world.sign_in.refusals["build-bot"] = SignInRequiredError("it lapsed", account="build-bot")
     assert refresh_sign_ins(world.make_run()) == JobResult({"refreshed": 1, "failed": 1}, exit_code=10)
-    lapsed = {"account": "build-bot", "code": "sign_in_required", "message": "it lapsed"}
+    lapsed = {"account": "build-bot", "code": "sign_in_required", "message": "it lapsed", "pats": "npm-feed"}
     assert world.told == [("sign_in_lapsed", lapsed)]
     world.stop.set()
     with pytest.raises(StoppedError):
