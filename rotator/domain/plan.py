@@ -181,8 +181,10 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetim
         return Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=until, failure=failure)
     if rotation.is_misdated(now):
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
-    if policy.find_awaited(rotation) and now < rotation.predecessor_valid_to:
-        return Action(ActionKind.WAIT, pat, ActionReason.HOOK_AWAITED, rotation=rotation)
+    if rotation.awaited_hooks and now < rotation.predecessor_valid_to:
+        if policy.find_awaited(rotation):
+            return Action(ActionKind.WAIT, pat, ActionReason.HOOK_AWAITED, rotation=rotation)
+        return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     if now >= until:
         return Action(ActionKind.RETIRE, pat, ActionReason.OVERLAP_OVER, rotation=rotation, retires_at=until)
     if now >= rotation.predecessor_valid_to:

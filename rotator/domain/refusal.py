@@ -41,6 +41,7 @@ class RefusalKind(StrEnum):
     ROTATION_KNOWN = "rotation_known"
     STILL_VALID = "still_valid"
     TWO_SECRETS = "two_secrets"
+    ACCOUNT_RENAMED = "account_renamed"
     MANAGED_AS = "managed_as"
     OTHER_ROTATION = "other_rotation"
 
@@ -49,9 +50,10 @@ class RefusalKind(StrEnum):
 class Refusal:
     """One refusal. `reference` is what was asked for: the id or display name of a PAT, the name of a record or secret.
 
-    `name` is the ManagedPat in the way. `ids` are the PATs in question, `organizations` where each of them is.
-    `secret_name` in `vault` is the secret in question, `other_secret` the one that it competes with, `sight` what it
-    holds. `failure` is what the inventory (CHANGED), a service (UNREADABLE) or the policy (UNFIT) said.
+    `name` is the ManagedPat in the way, or the account that the settings do not name (ACCOUNT_RENAMED). `ids` are the
+    PATs in question, `organizations` where each of them is. `secret_name` in `vault` is the secret in question,
+    `other_secret` the one that it competes with, `sight` what it holds. `failure` is what the inventory (CHANGED), a
+    service (UNREADABLE) or the policy (UNFIT) said.
     """
 
     kind: RefusalKind

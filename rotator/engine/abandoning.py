@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import RotationFailed
@@ -32,6 +33,8 @@ from rotator.errors import (
     VerificationError,
 )
 
+_SECOND = timedelta(seconds=1)
+"""The vault keeps whole seconds."""
 LOST_VALUE = RotationError(
     "the run that minted the clone ended before the value was stored; the value is lost",
     code="value_lost",
@@ -88,6 +91,8 @@ def revoke_clone(held: ClaimedPat) -> None:
     clone = rotation.new_authorization_id
     if clone is None or rotation.new_valid_to is None:
         raise RotationError("a clone to revoke without its id", code="internal")
+    if rotation.tried_store and _leave_if_untagged(held, clone):
+        return
     if not rotation.tried_store and rotation.kind is RotationKind.ROTATION and _leave_if_written_over(held, clone):
         return
     _freeze_if_accounted_for(held, clone)
@@ -155,6 +160,27 @@ def _leave_if_written_over(held: ClaimedPat, clone: str) -> bool:
     error = DatabaseBehindError(
         f"the value of {clone} was stored, which this database does not know, and somebody wrote over it",
         fix=f"If nobody uses that PAT: `rotator recover --revoke {clone}`.",
+    )
+    _leave(held, error)
+    return True
+
+
+def _leave_if_untagged(held: ClaimedPat, clone: str) -> bool:
+    """Leave the clone behind when consumers read what seems to be its value, without our tags. Return whether it does.
+
+    A tool that sets tags takes ours off the version that we wrote. That still expires with the clone, to the second.
+    """
+    rotation, latest = held.rotation, fetch_newest(held.services.secrets, held.pat)
+    if latest is None or latest.version.expires_at is None or rotation.new_valid_to is None:
+        return False
+    if AUTHORIZATION_TAG in latest.version.tags or abs(latest.version.expires_at - rotation.new_valid_to) >= _SECOND:
+        return False
+    error = VerificationError(
+        f"the newest version of secret {rotation.secret_name} in {rotation.vault} expires when {clone} does, but "
+        "somebody took rotator's tags off it; the clone was not revoked",
+        code="clone_untagged",
+        fix="Find out what writes the tags of this secret. Once nobody uses that PAT: "
+        f"`rotator recover --revoke {clone}`.",
     )
     _leave(held, error)
     return True

@@ -296,6 +296,10 @@ def _say_rebuild(refusal: Refusal) -> tuple[str, str]:
             return f"{place} names it, and so does {refusal.other_secret}", (
                 f"Remove the tags of the one that is no longer used, or `rotator inventory forget {refusal.reference}`."
             )
+        case RefusalKind.ACCOUNT_RENAMED:
+            return f'{place} was written for account "{refusal.name}", which the settings do not name', (
+                "If the account was renamed, give it its old name back in rotator.yaml, then rebuild again."
+            )
         case RefusalKind.MANAGED_AS:
             return f"its PAT or its secret is managed already, as {refusal.name}", (
                 f"`rotator inventory forget {refusal.name}`, then rebuild again."

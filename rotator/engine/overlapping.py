@@ -12,6 +12,7 @@ from rotator.domain.events.inventory import PatCreated, PatUpdated
 from rotator.domain.events.rotations import (
     LifetimeRestored,
     LifetimeShortened,
+    OverlapReleased,
     OverlapStarted,
     RotationCompleted,
     VanishedPatReplaced,
@@ -28,7 +29,7 @@ from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.provenance import (
     make_foreign,
 )
-from rotator.engine.reading import fetch_served, is_ours
+from rotator.engine.reading import fetch_served, is_forged, is_ours
 from rotator.engine.replacing import identify
 from rotator.engine.restoring import undo_late_write
 from rotator.engine.settling import find_unsettled
@@ -50,7 +51,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     """
     run, rotation = held.run, held.rotation
     latest = _read_back(held, view)
-    if latest is None or not is_ours(held, latest) or (value is not None and not value.same_as(latest.value)):
+    if latest is None or not is_ours(held, latest) or _is_other(held, latest, value):
         raise freeze(held, make_foreign(held, latest))
     if value is None:
         _verify_again(held, view, latest)
@@ -97,6 +98,11 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     )
 
 
+def _is_other(held: ClaimedPat, latest: StoredSecret, value: SecretValue | None) -> bool:
+    """Whether consumers read another value than the rotation wrote, although it has our tags."""
+    return is_forged(held, latest) if value is None else not value.same_as(latest.value)
+
+
 def _read_back(held: ClaimedPat, view: ServerView) -> StoredSecret | None:
     """Return what consumers read now, once an older write of ours that took effect over this one is undone."""
     latest = fetch_served(held)
@@ -116,9 +122,16 @@ def make_overlap(held: ClaimedPat, overlap: timedelta) -> tuple[datetime, BootMo
     return max(list_moments(held)) + overlap, held.services.boot.read_boot()
 
 
-def restart_if_misdated(held: ClaimedPat) -> None:
-    """Begin the overlap anew when a wrong clock has dated its end so late that no overlap can last till then."""
-    if held.rotation.is_misdated(held.services.clock.now()) and held.rotation.is_misdated(max(list_moments(held))):
+def restart_overlap(held: ClaimedPat) -> None:
+    """Begin the overlap anew when a wrong clock has dated its end so late that no overlap can last till then.
+
+    Begin it also when the settings no longer require the hooks that it waited for: consumers get their whole overlap.
+    """
+    awaited = held.rotation.awaited_hooks
+    if awaited and not held.run.policy.find_awaited(held.rotation):
+        until, began = make_overlap(held, held.rotation.overlap)
+        held.learn(OverlapReleased(overlap_until=until), awaited_hooks=(), overlap_until=until, overlap_began=began)
+    elif held.rotation.is_misdated(held.services.clock.now()) and held.rotation.is_misdated(max(list_moments(held))):
         until, began = make_overlap(held, held.rotation.overlap)
         held.learn(overlap_until=until, overlap_began=began)
 

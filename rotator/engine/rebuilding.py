@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import SecretRead
-from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_managed, make_place
+from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_place
 from rotator.domain.marker import strip_mark
 from rotator.domain.refusal import Refusal, RefusalKind
-from rotator.domain.rotation import Rotation, RotationEnding, RotationState
+from rotator.domain.rotation import RotationState
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.clocks import find_latest
@@ -19,6 +19,7 @@ from rotator.engine.intents import enter_lost
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
 from rotator.engine.reading import fetch_history
+from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record
 from rotator.engine.replacing import identify
 from rotator.engine.tags import (
     ACCOUNT_TAG,
@@ -28,44 +29,15 @@ from rotator.engine.tags import (
     ORGANIZATION_TAG,
     PREDECESSOR_TAG,
     ROTATION_TAG,
-    RULE_TAG,
 )
 from rotator.engine.waiting import Patience
-from rotator.errors import ClaimHeldError, CloneLostError, RotatorError, VerificationError
+from rotator.errors import ClaimHeldError, RotatorError, VerificationError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNCOVERED_OVERLAP = timedelta(hours=24)
 """The overlap where no rule of the policy sets one: as long as consumers are known to cache a value."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """One secret that a rotation of ours wrote last, and the PATs of the server that its tags name.
-
-    `record` is what the inventory should say, and `version` shows why; None when only the inventory says so.
-    `gone` are newer ones whose PAT is not listed and whose rotation the database does not know: what consumers read is
-    dead, and the next run puts the committed value back. `predecessor` is the old PAT if it still lives, to be retired
-    when a new `overlap` is over; `before` is what the inventory says now.
-    """
-
-    record: ManagedPat
-    version: SecretVersion | None
-    gone: tuple[SecretVersion, ...]
-    predecessor: Pat | None
-    overlap: timedelta
-    before: ManagedPat | None
-
-    @property
-    def is_news(self) -> bool:
-        """Whether the inventory lacks it or says otherwise, or the journal lacks what wrote it."""
-        if self.before is None or self.gone:
-            return True
-        return (self.before.authorization_id, self.before.secret_version) != (
-            self.record.authorization_id,
-            self.record.secret_version,
-        )
 
 
 @dataclass(frozen=True)
@@ -151,9 +123,9 @@ def _belongs_to_another(reading: Reading, authorization_id: str, name: str, now:
 def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
     """Close the rotation that this database held as open, and enter the rotations that really wrote the secret."""
     now, known = run.services.clock.now(), work.journal.load_for_place(item.record.place)
-    writers = [_make_lost_writer(run, item, version) for version in item.gone]
+    writers = [make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
-        writers.append(_make_last_writer(run, item, item.version, find_latest(run, work)))
+        writers.append(make_last_writer(run, item, item.version, find_latest(run, work)))
     ids = {writer.id for writer in writers}
     for rotation in known:
         if rotation.is_open and rotation.is_of(item.record.name) and rotation.id not in ids:
@@ -174,6 +146,8 @@ class _Look:
         with run.services.database.read() as reading:
             self.records = {pat.name: pat for pat in reading.inventory.load_all()}
         self.found: dict[str, Found] = {}
+        self._seen: dict[str, ManagedPat] = {}
+        """The first record that each name was found for, also one that was dropped since: by name."""
         self.refusals: list[Refusal] = []
         self.errors: list[RotatorError] = []
 
@@ -197,9 +171,12 @@ class _Look:
 
     def _inspect(self, location: SecretLocation) -> None:
         versions = self._fetch_written(location)
-        if not versions or versions[0].tags.get(ACCOUNT_TAG) != location.account:
+        if not versions:
             return
         tags = versions[0].tags
+        if tags.get(ACCOUNT_TAG) != location.account:
+            self._note_renamed_account(location, tags)
+            return
         name = find_writer_name(self._run, self.records.values(), location, versions) or tags.get(NAME_TAG, "")
         organization = tags.get(ORGANIZATION_TAG)
         if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
@@ -209,8 +186,37 @@ class _Look:
         found = self._weigh(location, name, versions, listing)
         if isinstance(found, Refusal):
             self.refusals.append(found)
+            self._drop_twin(name, location)
         else:
             self.found[name] = found
+            self._seen[name] = found.record
+
+    def _note_renamed_account(self, location: SecretLocation, tags: dict[str, str]) -> None:
+        """Refuse a secret of an account that the settings do not name, if it holds a PAT of the one that looks."""
+        theirs, organization = tags.get(ACCOUNT_TAG, ""), tags.get(ORGANIZATION_TAG, "")
+        ours = {account.name: account.organizations for account in self._run.services.accounts}
+        if theirs in ours or organization not in ours[location.account]:
+            return
+        pat = self._view.fetch_listing(location.account, organization).find(tags.get(AUTHORIZATION_TAG))
+        if pat is not None:
+            refusal = _refuse(RefusalKind.ACCOUNT_RENAMED, tags.get(NAME_TAG) or location.name, location)
+            self.refusals.append(replace(refusal, name=theirs))
+
+    def _drop_twin(self, name: str, location: SecretLocation) -> None:
+        """Refuse the other of two secrets that say they are the same PAT's, where no record tells which one is.
+
+        One of them is a copy, and what reads the other would be left with a PAT that is revoked.
+        """
+        other = self.found.get(name)
+        if (
+            other is not None
+            and other.before is None
+            and other.record.place != make_place(location.vault, location.name)
+        ):
+            place = SecretLocation.of(other.record)
+            twin = _refuse(RefusalKind.TWO_SECRETS, name, place)
+            self.refusals.append(replace(twin, other_secret=_say_secret(location, place.vault)))
+            del self.found[name]
 
     def _fetch_written(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """Return all versions of a secret that a rotation wrote last. A list without that version is older: again."""
@@ -239,7 +245,7 @@ class _Look:
             kind = RefusalKind.STILL_VALID
         if pat is None or kind is not None:
             return _refuse(kind or RefusalKind.PAT_GONE, name, location, versions[0].tags.get(AUTHORIZATION_TAG))
-        record = _make_record(name, location, listing, pat, version, before)
+        record = make_record(name, location, listing, pat, version, before)
         policy, tags = self._run.policy, {} if version is None else version.tags
         if version is not None and (before is None or before.authorization_id != record.authorization_id):
             meant = None if before is None else policy.find_meant_lifetime(before, record)
@@ -269,7 +275,7 @@ class _Look:
 
     def _find_conflict(self, record: ManagedPat) -> Refusal | None:
         """Say why this record conflicts with another: each has a name, a PAT and a secret of its own."""
-        others = {**self.records, **{name: item.record for name, item in self.found.items()}}
+        others = {**self._seen, **self.records}
         same = others.get(record.name)
         if same is not None and same.place != record.place:
             return Refusal(
@@ -277,7 +283,7 @@ class _Look:
                 record.name,
                 vault=record.vault,
                 secret_name=record.secret_name,
-                other_secret=same.secret_name,
+                other_secret=_say_secret(SecretLocation.of(same), record.vault),
             )
         for other in others.values():
             same_pat = (other.organization, other.authorization_id) == (record.organization, record.authorization_id)
@@ -307,6 +313,11 @@ class _Look:
         return old if is_alike or old_id in ours else None
 
 
+def _say_secret(location: SecretLocation, vault: str) -> str:
+    """Return a secret's name, with its vault where that is another one."""
+    return location.name if location.vault == vault else f"{location.name} in {location.vault}"
+
+
 def _refuse(kind: RefusalKind, reference: str, location: SecretLocation, dead: str | None = None) -> Refusal:
     ids = () if dead is None else (dead,)
     return Refusal(kind, reference, ids=ids, vault=location.vault, secret_name=location.name)
@@ -316,79 +327,3 @@ def _list_ours(versions: tuple[SecretVersion, ...], before: ManagedPat | None) -
     """Return the PATs of one ManagedPat that its secret's versions and its record name."""
     recorded = before.authorization_id if before is not None else None
     return frozenset({recorded, *(version.tags.get(AUTHORIZATION_TAG) for version in versions)})
-
-
-def _make_record(
-    name: str,
-    location: SecretLocation,
-    listing: Listing,
-    pat: Pat,
-    version: SecretVersion | None,
-    before: ManagedPat | None,
-) -> ManagedPat:
-    account, organization = listing.account, listing.organization
-    record = make_managed(
-        pat, name=name, account=account, organization=organization, vault=location.vault, secret_name=location.name
-    )
-    if before is not None:
-        same = before if before.authorization_id == record.authorization_id else record
-        record = replace(
-            record,
-            state=before.state,
-            epoch=before.epoch,
-            secret_version=before.secret_version,
-            confirmed_version=before.confirmed_version,
-            short_lived=same.short_lived,
-            meant_lifetime=same.meant_lifetime,
-            taken_over=same.taken_over,
-        )
-    return record if version is None else replace(record, secret_version=version.version)
-
-
-def _make_last_writer(run: RunContext, item: Found, version: SecretVersion, latest: datetime) -> Rotation:
-    """Make the rotation that minted the current PAT; its overlap, if any, starts now."""
-    old, record, now = item.predecessor, item.record, run.services.clock.now()
-    return replace(
-        _make_writer(run, item, version),
-        predecessor_valid_to=old.valid_to if old is not None else now,
-        state=RotationState.COMPLETED if old is None else RotationState.OVERLAPPING,
-        new_valid_from=record.valid_from,
-        new_valid_to=record.valid_to,
-        overlap_until=None if old is None else latest + item.overlap,
-        overlap_began=None if old is None else run.services.boot.read_boot(),
-    )
-
-
-def _make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
-    """Make a rotation whose PAT is gone although its value is in the vault."""
-    failure = Failure(CloneLostError.code, "found by a rebuild: the server no longer lists its PAT")
-    return replace(
-        _make_writer(run, item, version), state=RotationState.FAILED, failure=failure, ending=RotationEnding.CLONE_LOST
-    )
-
-
-def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
-    """Make the rotation that wrote a version, as far as the tags tell."""
-    now, record, tags = run.services.clock.now(), item.record, version.tags
-    rule = run.policy.rule_for(record)
-    return Rotation(
-        id=tags[ROTATION_TAG],
-        name=record.name,
-        account=record.account,
-        organization=record.organization,
-        display_name=record.display_name,
-        scope=record.scope,
-        predecessor_id=tags.get(PREDECESSOR_TAG, ""),
-        predecessor_valid_to=now,
-        rule=tags.get(RULE_TAG, ""),
-        vault=record.vault,
-        secret_name=record.secret_name,
-        overlap=item.overlap,
-        disable_previous=rule.disable_previous if rule is not None else False,
-        created_at=now,
-        updated_at=now,
-        new_authorization_id=tags.get(AUTHORIZATION_TAG),
-        secret_version=version.version,
-        tried_store=True,
-        keeps_predecessor=KEPT_TAG in tags,
-    )

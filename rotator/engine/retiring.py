@@ -33,7 +33,7 @@ from rotator.engine.provenance import (
     load_provenance,
     make_foreign,
 )
-from rotator.engine.reading import fetch_newest, fetch_served, is_ours
+from rotator.engine.reading import fetch_newest, fetch_served, is_forged, is_ours
 from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import undo_late_write
 from rotator.engine.revoking import make_pending, send_revocation
@@ -113,7 +113,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     """Check everything that must be true before a DELETE, and raise if it is not; freeze on a foreign write.
 
     The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
-    clone, by its tags; that value authenticates, as the expected user.
+    clone, by its tags; that value authenticates, as the expected user, and is the one that we wrote.
     """
     rotation = held.rotation
     name, now = held.pat.name, held.services.clock.now()
@@ -136,6 +136,8 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
         raise freeze(held, make_foreign(held, latest))
     found = _verify_current(held, view, latest)
     check_identity(held.pat, found, view.fetch_identity(rotation.account, rotation.organization))
+    if is_forged(held, latest):
+        raise freeze(held, make_foreign(held, latest))
 
 
 def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) -> Identity:

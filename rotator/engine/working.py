@@ -28,7 +28,7 @@ from rotator.engine.overlapping import (
     is_predecessor_dead,
     is_predecessor_expired,
     make_overlap_error,
-    restart_if_misdated,
+    restart_overlap,
 )
 from rotator.engine.pace import Turns
 from rotator.engine.preflight import begin_rotation, inspect_source
@@ -262,7 +262,7 @@ class PatWork:
         """Revoke the old PAT if its overlap is over. If the clone turns out to be lost, report it."""
         is_open = held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING
         if is_open:
-            restart_if_misdated(held)
+            restart_overlap(held)
         if not is_open or not (is_overlap_over(held) or is_predecessor_expired(held, self.view)):
             return
         try:

@@ -112,6 +112,19 @@ class FakeSecretStore:
             self._append(location, stored)
             return WrittenVersion(stored.version.version, self.answer_ids)
 
+    def replace_tags(self, location: SecretLocation, tags: dict[str, str]) -> None:
+        """Somebody's tool sets these tags on the newest version, and takes off all others."""
+        self._edit(location, -1, lambda version: replace(version, tags=tags))
+
+    def disable_foreign(self, location: SecretLocation, number: int) -> None:
+        """Somebody disables a version, counted from the oldest."""
+        self._edit(location, number, lambda version: replace(version, enabled=False))
+
+    def _edit(self, location: SecretLocation, number: int, edit: Callable[[SecretVersion], SecretVersion]) -> None:
+        with self._lock:
+            versions = self._secrets[location.vault, location.name].versions
+            versions[number] = replace(versions[number], version=edit(versions[number].version))
+
     def soft_delete(self, location: SecretLocation) -> None:
         """Delete the secret, recoverably."""
         with self._lock:

@@ -180,13 +180,17 @@ def test_hook_of_another_rule_is_not_awaited() -> None:
 
 
 def test_hook_that_the_settings_no_longer_require_is_not_awaited() -> None:
-    """Nor one that is not there any more; the others are."""
+    """The overlap begins then: whoever renames a hook in the settings has not told any consumer."""
     stage = Stage()
     stage.world.run()
     stage.world.advance(seconds=OVERLAP.total_seconds() + 60)
-    stage.set_hooks(ScriptedHook(required=False))
-    assert [action.kind for action in make_plan(stage.world.make_run()).actions] == [ActionKind.RETIRE]
+    stage.set_hooks(ScriptedHook("renamed", required=False))
+    assert [action.kind for action in make_plan(stage.world.make_run()).actions] == [ActionKind.RECOVER]
     stage.world.run()
+    assert (stage.awaited, stage.list_events("overlap_released")) == ([], 1)
+    stage.go(OVERLAP - timedelta(hours=1))
+    assert stage.is_old_alive
+    stage.go(timedelta(hours=2))
     assert not stage.is_old_alive
 
 

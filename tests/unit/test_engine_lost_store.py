@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.rotation import RotationEnding
-from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.report import OutcomeKind
@@ -533,3 +533,29 @@ def test_record_stays_blocked_for_its_own_reason_when_consumers_also_read_a_late
     failure = world.record().last_failure
     assert failure is not None
     assert failure.code == "revoked_elsewhere"
+
+
+def test_clone_is_left_behind_when_a_tool_took_our_tags_off_before_the_store_was_noted() -> None:
+    """Consumers read it, and nothing says whose value that is."""
+    world = make_world()
+    world.run_and_die(before="stored")
+    world.secrets.replace_tags(world.location(), {"env": "prod"})
+    for _ in range(4):
+        world.advance(**SETTLE)
+        world.run()
+        assert world.is_live()
+    assert world.codes()[0] == "clone_untagged"
+    assert world.revoked_ids() == []
+    with world.database.read() as reading:
+        (left,) = load_left_behind(reading, world.clock.now())
+    assert left.pat.authorization_id in world.live_ids()
+
+
+def test_clone_is_revoked_when_what_somebody_wrote_in_its_place_signs_in_nowhere() -> None:
+    world = make_world()
+    lose_every_store(world)
+    world.secrets.write_foreign(world.location(), "someone's")
+    world.advance(**SETTLE)
+    world.run()
+    assert world.codes()[0] == "value_lost"
+    assert len(world.revoked_ids()) == 1

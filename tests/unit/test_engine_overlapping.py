@@ -245,3 +245,30 @@ def test_overlap_lasts_as_long_as_a_write_of_the_old_value_may_take_effect() -> 
     assert old not in world.live_ids()
     world.check_served()
     world.finish()
+
+
+@pytest.mark.parametrize("is_disabled", [False, True], ids=["copied", "and ours disabled"])
+def test_old_pat_is_not_revoked_when_somebody_writes_its_value_back_with_our_tags(*, is_disabled: bool) -> None:
+    """As a tool does that rolls a secret back with its tags: consumers read the old PAT again."""
+    world = make_world()
+    old = world.latest().value.reveal()
+    world.run()
+    ours = world.latest().version
+    world.secrets.write_foreign(world.location(), old, dict(ours.tags))
+    if is_disabled:
+        world.secrets.disable_foreign(world.location(), -2)
+    for _ in range(3):
+        world.advance(hours=13)
+        world.run()
+        assert world.is_live()
+    assert world.revoked_ids() == []
+    assert world.record().blocked
+
+
+def test_second_write_of_the_same_value_is_ours() -> None:
+    """A write whose answer was lost is sent again, and the first may take effect after the second."""
+    world = make_world()
+    world.run()
+    ours = world.latest()
+    world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
+    world.finish()

@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.events.inventory import PatResumed
 from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Pat
+from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
@@ -50,7 +51,7 @@ from tests.support.engine_restores import (
     make_restored_open,
 )
 from tests.support.engine_scenarios import make_busy, make_overlapping
-from tests.support.policies import make_policy
+from tests.support.policies import RULE, make_policy
 
 
 def look_at(world: EngineWorld) -> Rebuild:
@@ -371,7 +372,8 @@ def test_secret_is_left_out_when_a_person_wrote_it_last_or_it_is_another_account
     tags = world.secrets.versions_of(stored["contoso-b"])[0].version.tags
     world.secrets.write_foreign(stored["contoso-b"], "theirs", tags | {ACCOUNT_TAG: "nobody"})
     plan = do(world)
-    assert ([item.record.name for item in plan.found], plan.refusals) == (["c"], ())
+    assert [item.record.name for item in plan.found] == ["c"]
+    assert [(refusal.kind, refusal.reference) for refusal in plan.refusals] == [(RefusalKind.ACCOUNT_RENAMED, "b")]
 
 
 @pytest.mark.parametrize("tag", [{NAME_TAG: ""}, {NAME_TAG: "Not A Name"}, {ORGANIZATION_TAG: ""}, {ROTATION_TAG: ""}])
@@ -427,10 +429,6 @@ def test_second_secret_of_a_name_is_refused_and_the_recorded_one_stays() -> None
     world.secrets.write_foreign(copy, stored.value.reveal(), stored.version.tags)
     plan = do(world)
     assert ([item.record.secret_name for item in plan.found], plan.news) == ([location.name], ())
-    assert [refusal.reference for refusal in plan.refusals] == [NAME]
-    lose(world)
-    plan = do(world)
-    assert [item.record.name for item in plan.found] == [NAME]
     assert [refusal.reference for refusal in plan.refusals] == [NAME]
 
 
@@ -702,3 +700,34 @@ def test_clones_grow_again_when_a_rebuild_found_one_that_a_maximum_had_shortened
     restore()
     do(world)
     assert world.record().meant_lifetime == meant
+
+
+@pytest.mark.parametrize("vault", ["https://a-copy.vault.azure.net", "https://z-copy.vault.azure.net"])
+def test_neither_of_two_secrets_with_one_pats_tags_is_taken_when_no_record_tells_which_is_read(vault: str) -> None:
+    """A secret was copied with its tags. Whoever reads the other one must not lose it."""
+    world = make_world()
+    world.run()
+    latest, place = world.latest(), world.location()
+    copies = [replace(place, vault=vault), replace(place, name="b-copy")]
+    for copy in copies:
+        world.secrets.write_foreign(copy, latest.value.reveal(), dict(latest.version.tags))
+    world.policy = make_policy(replace(RULE, vault=vault), replace(RULE, vault=VAULT))
+    lose(world)
+    plan = look_at(world)
+    assert plan.found == ()
+    assert {refusal.kind for refusal in plan.refusals} == {RefusalKind.TWO_SECRETS}
+    refused = {(refusal.vault, refusal.secret_name) for refusal in plan.refusals}
+    assert refused == {(copy.vault, copy.name) for copy in (place, *copies)}
+
+
+def test_secret_of_an_account_that_was_renamed_is_refused_by_its_old_name() -> None:
+    """With the database lost, nothing else would tell why its PATs are not found."""
+    world = make_lost(overlap_is_over=True)
+    world.accounts = (replace(world.accounts[0], name="ci-bot"), *world.accounts[1:])
+    for pat in world.pats.pats.values():
+        pat.account = "ci-bot"
+    plan = look_at(world)
+    assert plan.found == ()
+    (refusal,) = plan.refusals
+    assert (refusal.kind, refusal.name) == (RefusalKind.ACCOUNT_RENAMED, ACCOUNT)
+    assert "old name" in explain_refusal(refusal).fix

@@ -115,7 +115,7 @@ class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_
 
 
 class OverlapReleased(Event, name="overlap_released", subject=SubjectKind.MANAGED_PAT):
-    """The hooks that must succeed have succeeded, so the overlap begins now."""
+    """The hooks that must succeed have succeeded, or are not required any more, so the overlap begins now."""
 
     overlap_until: datetime
 

@@ -1,0 +1,119 @@
+"""What a rebuild makes of one secret: the record, and the rotations that wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed
+from rotator.domain.rotation import Rotation, RotationEnding, RotationState
+from rotator.engine.context import RunContext
+from rotator.engine.listing import Listing
+from rotator.engine.tags import AUTHORIZATION_TAG, KEPT_TAG, PREDECESSOR_TAG, ROTATION_TAG, RULE_TAG
+from rotator.errors import CloneLostError
+from rotator.ports.secret_store import SecretLocation, SecretVersion
+
+
+@dataclass(frozen=True)
+class Found:
+    """One secret that a rotation of ours wrote last, and the PATs of the server that its tags name.
+
+    `record` is what the inventory should say, and `version` shows why; None when only the inventory says so.
+    `gone` are newer ones whose PAT is not listed and whose rotation the database does not know: what consumers read is
+    dead, and the next run puts the committed value back. `predecessor` is the old PAT if it still lives, to be retired
+    when a new `overlap` is over; `before` is what the inventory says now.
+    """
+
+    record: ManagedPat
+    version: SecretVersion | None
+    gone: tuple[SecretVersion, ...]
+    predecessor: Pat | None
+    overlap: timedelta
+    before: ManagedPat | None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the inventory lacks it or says otherwise, or the journal lacks what wrote it."""
+        if self.before is None or self.gone:
+            return True
+        return (self.before.authorization_id, self.before.secret_version) != (
+            self.record.authorization_id,
+            self.record.secret_version,
+        )
+
+
+def make_record(
+    name: str,
+    location: SecretLocation,
+    listing: Listing,
+    pat: Pat,
+    version: SecretVersion | None,
+    before: ManagedPat | None,
+) -> ManagedPat:
+    """Make the record of a listed PAT that the secret at a location holds; `before` is what the inventory says now."""
+    account, organization = listing.account, listing.organization
+    record = make_managed(
+        pat, name=name, account=account, organization=organization, vault=location.vault, secret_name=location.name
+    )
+    if before is not None:
+        same = before if before.authorization_id == record.authorization_id else record
+        record = replace(
+            record,
+            state=before.state,
+            epoch=before.epoch,
+            secret_version=before.secret_version,
+            confirmed_version=before.confirmed_version,
+            short_lived=same.short_lived,
+            meant_lifetime=same.meant_lifetime,
+            taken_over=same.taken_over,
+        )
+    return record if version is None else replace(record, secret_version=version.version)
+
+
+def make_last_writer(run: RunContext, item: Found, version: SecretVersion, latest: datetime) -> Rotation:
+    """Make the rotation that minted the current PAT; its overlap, if any, starts now."""
+    old, record, now = item.predecessor, item.record, run.services.clock.now()
+    return replace(
+        _make_writer(run, item, version),
+        predecessor_valid_to=old.valid_to if old is not None else now,
+        state=RotationState.COMPLETED if old is None else RotationState.OVERLAPPING,
+        new_valid_from=record.valid_from,
+        new_valid_to=record.valid_to,
+        overlap_until=None if old is None else latest + item.overlap,
+        overlap_began=None if old is None else run.services.boot.read_boot(),
+    )
+
+
+def make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
+    """Make a rotation whose PAT is gone although its value is in the vault."""
+    failure = Failure(CloneLostError.code, "found by a rebuild: the server no longer lists its PAT")
+    return replace(
+        _make_writer(run, item, version), state=RotationState.FAILED, failure=failure, ending=RotationEnding.CLONE_LOST
+    )
+
+
+def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
+    """Make the rotation that wrote a version, as far as the tags tell."""
+    now, record, tags = run.services.clock.now(), item.record, version.tags
+    rule = run.policy.rule_for(record)
+    return Rotation(
+        id=tags[ROTATION_TAG],
+        name=record.name,
+        account=record.account,
+        organization=record.organization,
+        display_name=record.display_name,
+        scope=record.scope,
+        predecessor_id=tags.get(PREDECESSOR_TAG, ""),
+        predecessor_valid_to=now,
+        rule=tags.get(RULE_TAG, ""),
+        vault=record.vault,
+        secret_name=record.secret_name,
+        overlap=item.overlap,
+        disable_previous=rule.disable_previous if rule is not None else False,
+        created_at=now,
+        updated_at=now,
+        new_authorization_id=tags.get(AUTHORIZATION_TAG),
+        secret_version=version.version,
+        tried_store=True,
+        keeps_predecessor=KEPT_TAG in tags,
+    )
