@@ -3,8 +3,9 @@
 Each is entered into the journal as a closed rotation whose mint was sent. Then what it may have made is a late mint
 like any other: it is revoked once it is proven ours, and nothing else accounts for it.
 
-What wrote a value is left to a rebuild, which looks no deeper than what somebody else wrote. Below that it is entered
-as failed: consumers may still use its PAT, so that is reported, and revoked only when a person says so.
+What wrote a value is left to a rebuild, which looks no deeper than what somebody else wrote, or than the newest
+version whose PAT is listed. Below that it is entered as failed: consumers may still use its PAT, so that is reported,
+and revoked only when a person says so.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from itertools import takewhile
 
 from rotator.domain.events.rotations import UnknownIntentFound
 from rotator.domain.intent import Intent, read_intents, write_intents
@@ -24,9 +24,9 @@ from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
-from rotator.engine.provenance import find_behind, is_written_over
+from rotator.engine.provenance import find_behind, is_written_over, split_at_listed
 from rotator.engine.reading import fetch_history
-from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, ROTATION_TAG
+from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, PREDECESSOR_TAG, ROTATION_TAG
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNKNOWN_INTENT = "unknown_intent"
@@ -85,13 +85,20 @@ def _is_unknown_named(run: RunContext, versions: tuple[SecretVersion, ...]) -> b
 
 
 def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: tuple[Pat, ...]) -> None:
-    """Enter what wrote a version below another writer's, if its PAT is one of `pats` and nothing accounts for it."""
+    """Enter what wrote a version that no rebuild looks at, if its PAT is one of `pats` and nothing accounts for it.
+
+    A rebuild looks no deeper than the newest version whose PAT is listed, and knows that one's predecessor.
+    """
     listed, now = {pat.authorization_id: pat for pat in pats}, held.services.clock.now()
-    in_reach = {v.tags[ROTATION_TAG] for v in takewhile(lambda v: ROTATION_TAG in v.tags, versions)}
+    newer, found_first = split_at_listed(versions, listed)
+    reached = newer if found_first is None else (*newer, found_first)
+    seen = {None, *(version.tags.get(ROTATION_TAG) for version in reached)}
+    predecessors = {version.tags.get(PREDECESSOR_TAG) for version in reached}
     covered = {
-        version.tags[ROTATION_TAG]: listed[version.tags[AUTHORIZATION_TAG]]
+        version.tags[ROTATION_TAG]: listed[authorization_id]
         for version in versions
-        if version.tags.get(AUTHORIZATION_TAG) in listed and version.tags.get(ROTATION_TAG) not in {None, *in_reach}
+        if (authorization_id := version.tags.get(AUTHORIZATION_TAG, "")) in listed.keys() - predecessors
+        and version.tags.get(ROTATION_TAG) not in seen
     }
     known = held.load(lambda reading: reading.journal.find_known(list(covered)))
     keepers = held.load(lambda reading: load_keepers(reading, list(listed), now))

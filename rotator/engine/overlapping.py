@@ -100,7 +100,9 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
 
 def _is_other(held: ClaimedPat, latest: StoredSecret, value: SecretValue | None) -> bool:
     """Whether consumers read another value than the rotation wrote, although it has our tags."""
-    return is_forged(held, latest) if value is None else not value.same_as(latest.value)
+    if value is None:
+        return is_forged(held, latest, held.rotation.secret_version)
+    return not value.same_as(latest.value)
 
 
 def _read_back(held: ClaimedPat, view: ServerView) -> StoredSecret | None:

@@ -193,13 +193,12 @@ def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
     return latest is not None and _is_by_rotation(held, latest.version)
 
 
-def is_forged(held: ClaimedPat, latest: StoredSecret) -> bool:
-    """Whether somebody wrote another value with the tags of this rotation, as tools do that roll back or copy a secret.
+def is_forged(held: ClaimedPat, latest: StoredSecret, known: str | None) -> bool:
+    """Whether somebody wrote another value with our tags, as tools do that roll back or copy a secret.
 
-    A version that is not the one we know may also be a second write of the same value; the values tell. One that
-    cannot be compared counts as another.
+    `known` is the version that we wrote. Another one may also be a second write of the same value; the values tell. One
+    that cannot be compared counts as another.
     """
-    known = held.rotation.secret_version
     if known is None or latest.version.version == known:
         return False
     try:

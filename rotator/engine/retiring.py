@@ -136,7 +136,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
         raise freeze(held, make_foreign(held, latest))
     found = _verify_current(held, view, latest)
     check_identity(held.pat, found, view.fetch_identity(rotation.account, rotation.organization))
-    if is_forged(held, latest):
+    if is_forged(held, latest, rotation.secret_version):
         raise freeze(held, make_foreign(held, latest))
 
 

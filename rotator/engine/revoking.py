@@ -35,7 +35,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.queue import enter
-from rotator.engine.reading import fetch_known_newest
+from rotator.engine.reading import fetch_known_newest, is_forged
 from rotator.engine.replacing import check_identity, identify
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
@@ -247,6 +247,8 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     written = latest.version.version == held.pat.secret_version
     found = identify(held.run, held.pat.organization, latest.value, is_ours=written)
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
+    if is_forged(held, latest, held.pat.secret_version):
+        raise _refuse(pending, f"secret {held.pat.secret_name} holds another value, with the tags of {named}")
 
 
 def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredSecret | None) -> RotatorError:

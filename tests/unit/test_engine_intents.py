@@ -13,7 +13,7 @@ from rotator.domain.intent import LONGEST_TEXT, Intent, read_intents, write_inte
 from rotator.domain.managed_pat import Hold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import load_events
-from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
@@ -558,3 +558,24 @@ def test_mint_that_an_old_read_hid_lives_until_the_overlap_of_what_replaced_it_i
     world.run()
     assert hidden in world.revoked_ids()
     world.finish()
+
+
+def test_pat_below_a_write_that_took_effect_late_is_left_behind_when_a_rebuild_takes_that() -> None:
+    """The database was restored to before both rotations, and what the older one wrote came on top of the newer one."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    older = world.latest()
+    world.advance(hours=25)
+    world.run()
+    world.rotate(NAME)
+    newer = world.record().authorization_id
+    world.secrets.write_foreign(world.location(), older.value.reveal(), dict(older.version.tags))
+    restore()
+    world.advance(minutes=6)
+    rebuild(world.make_run(), look(world.make_run()))
+    assert world.record().authorization_id != newer
+    world.run()
+    with world.database.read() as reading:
+        left = [found.pat.authorization_id for found in load_left_behind(reading, world.clock.now())]
+    assert left == [newer]

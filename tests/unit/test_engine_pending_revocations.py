@@ -962,3 +962,24 @@ def test_revocations_of_each_organization_are_confirmed_when_one_cannot_be_asked
     confirm_requested(run, ServerView(run), world.clock.now())
     assert len(pending_ids(world)) == fails
     assert [is_confirmed(run, found) for found in ids] == [found not in pending_ids(world) for found in ids]
+
+
+def test_revocation_is_not_repeated_while_the_old_value_is_on_top_with_our_tags() -> None:
+    """Somebody rolled the secret back together with its tags, and consumers read the old PAT again."""
+    world = make_world()
+    old, old_value = world.record().authorization_id, world.latest().value.reveal()
+    world.pats.ignores_revoke = lambda *_: True
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    ours = world.latest()
+    world.secrets.write_foreign(world.location(), old_value, dict(ours.version.tags))
+    world.pats.ignores_revoke = lambda *_: False
+    for _ in range(3):
+        world.advance(hours=1)
+        world.run()
+    assert not world.pats.pats[old].revoked
+    world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
+    world.advance(hours=7)
+    world.run()
+    assert world.pats.pats[old].revoked
