@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 
 import click
@@ -31,6 +32,15 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
         echo(f"error: {clean(message)}", err=True)
     if error.fix:
         echo(f"fix: {clean(error.fix)}", err=True)
+
+
+def report_others(errors: Mapping[str, RotatorError]) -> None:
+    """Say, by name, what could not be done while the rest of a command was."""
+    for name, error in errors.items():
+        named = "" if name in error.message else f"{name}: "
+        echo(f"error: {clean(named + error.message)}", err=True)
+        if error.fix:
+            echo(f"    fix: {clean(error.fix)}", err=True)
 
 
 def _is_printed(document: Document) -> bool:

@@ -42,7 +42,7 @@ COMMANDS = {
     "create": ("rotator.cli.commands.create", "create", "Create a managed PAT; nobody sees its value."),
     "update": ("rotator.cli.commands.update", "update", "Rotate a PAT to other scopes, name or lifetime."),
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),
-    "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke a PAT now, by name."),
+    "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke PATs now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
     "notify": ("rotator.cli.commands.notify", "notify", "Send a test notification."),

@@ -32,6 +32,9 @@ class OutcomeDocument(PatReference):
     state_before: NotRequired[Annotated[RotationState, "How far the interrupted rotation had got."]]
     revoked_authorization_id: NotRequired[Annotated[str, "Id of the PAT that was revoked."]]
     revoke_after: NotRequired[Annotated[Moment, "When the overlap ends and the old PAT is revoked."]]
+    new_expires_at: NotRequired[Annotated[Moment, "When the new PAT would expire: in a dry run."]]
+    vault: NotRequired[Annotated[str, "Address of the Key Vault that the new value would go to: in a dry run."]]
+    secret_name: NotRequired[Annotated[str, "Name of the secret in that vault: in a dry run."]]
     attempt: NotRequired[Annotated[str | None, "Id of the rotation that settles: in `settling`. Null: not known."]]
     pending_authorization_id: NotRequired[
         Annotated[str, "Id of the PAT whose revocation is not confirmed yet: in `settling`."]
@@ -134,13 +137,8 @@ def make_draft_document(pat: ManagedPat, rule: str, run_id: str) -> ReportDocume
 
 def make_preview_document(preview: Preview, run_id: str) -> ReportDocument:
     """Give what an update would do, in the same lists."""
-    action, empty = preview.action, make_report_document(RunReport(run_id))
-    if action is None or action.decision is None or action.decision.rule is None:
-        return {**empty, "dry_run": True}
-    rotated: OutcomeDocument = {**_make_planned(action), "rule": action.decision.rule.name}
-    if action.retires_at is not None:
-        rotated["revoke_after"] = write_moment(action.retires_at)
-    return {**empty, "dry_run": True, "rotated": [rotated]}
+    rotated = [] if preview.action is None else [_make_planned(preview.action)]
+    return {**make_report_document(RunReport(run_id)), "dry_run": True, "rotated": rotated}
 
 
 def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
@@ -178,6 +176,13 @@ def _begin(about: PatOutcome | ManagedPat) -> OutcomeDocument:
 def _make_planned(action: Action) -> OutcomeDocument:
     document = _begin(action.pat)
     document["reason"] = action.reason
+    if action.decision is not None and action.decision.rule is not None:
+        document["rule"] = action.decision.rule.name
+    if action.retires_at is not None:
+        document["revoke_after"] = write_moment(action.retires_at)
+    if action.expires_at is not None:
+        document["new_expires_at"] = write_moment(action.expires_at)
+        document["vault"], document["secret_name"] = action.pat.vault, action.pat.secret_name
     if action.failure is not None:
         document["error"] = make_failure_document(action.failure)
     return document

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rotator.domain.exit_code import DONE, FAILED, LOCKED, PARTLY_FAILED
 from rotator.engine.context import RunMode
 from rotator.engine.report import DONE_KINDS, OutcomeKind, OutcomeReason, RunReport
-from rotator.errors import RotatorError, SignInRequiredError
+from rotator.errors import ClaimHeldError, RotatorError, SignInRequiredError
 
 
 def find_exit_code(*, done: bool, failed: bool, needs_sign_in: bool = False, held: bool = False) -> int:
@@ -23,10 +23,15 @@ def find_exit_code(*, done: bool, failed: bool, needs_sign_in: bool = False, hel
 
 
 def find_code_of_errors(errors: Iterable[RotatorError], *, done: bool, refused: bool = False) -> int:
-    """Find the code of what looked at several places; `refused`: something else could not be done."""
+    """Find the code of what was done at several places, or to several PATs; `refused`: something else was not done.
+
+    What a person asked for and another run works on was not done.
+    """
     met = list(errors)
     needs_sign_in = any(isinstance(error, SignInRequiredError) for error in met)
-    return find_exit_code(done=done, failed=bool(met) or refused, needs_sign_in=needs_sign_in)
+    held = any(isinstance(error, ClaimHeldError) for error in met)
+    failed = refused or (done and held) or not all(isinstance(error, ClaimHeldError) for error in met)
+    return find_exit_code(done=done, failed=failed, needs_sign_in=needs_sign_in, held=held)
 
 
 def find_code_of_report(report: RunReport, mode: RunMode = RunMode.DUE) -> int:

@@ -28,6 +28,13 @@ def explain_decision(decision: Decision) -> Failure | None:
     return replace(explain_obstacle(decision.obstacle), code=FORBIDDEN, kind=FailureKind.FORBIDDEN)
 
 
+def explain_uncovered(decision: Decision) -> Failure:
+    """Return why a policy that forbids nothing rotates a ManagedPat all the same not."""
+    rule = decision.rule
+    said = f"rule {rule.name} says ignore" if rule else "no rule in the policy matches it"
+    return Failure("uncovered", said, "Change the policy so that a rule rotates it.")
+
+
 def explain_obstacle(obstacle: Obstacle) -> Failure:
     """Return what is in the way of rotating a PAT, and who must do what."""
     message, fix = _say_obstacle(obstacle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Finding, Tolerance, find_findings
 from rotator.engine.claiming import check_managed
 from rotator.engine.pace import count_places
-from rotator.engine.planning import plan_in
+from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
 from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
@@ -111,10 +111,13 @@ class PlanView:
         return hold_for_sign_ins(self.plan, {**missing, **self.needed})
 
 
-def view_plan(database: Database, policy: Policy, accounts: Iterable[str], now: datetime) -> PlanView:
-    """Look at what a run would do now."""
+def view_plan(
+    database: Database, policy: Policy, accounts: Iterable[str], now: datetime, by_hand: Sequence[str] | None = None
+) -> PlanView:
+    """Look at what a run would do now; with `by_hand`, at what rotating these ManagedPats by hand would do."""
     with database.read() as reading:
-        return PlanView(plan_in(reading, policy, now), load_needed(reading), _load_memories(reading, accounts))
+        plan = plan_in(reading, policy, now) if by_hand is None else plan_by_hand(reading, policy, by_hand, now)
+        return PlanView(plan, load_needed(reading), _load_memories(reading, accounts))
 
 
 def load_memories(database: Database, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, choose_action, get_urgency
-from rotator.domain.policy import Decision, Policy
+from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation
+from rotator.engine.claiming import check_managed
 from rotator.engine.context import RunContext
-from rotator.engine.explaining import explain_decision
+from rotator.engine.explaining import explain_decision, explain_obstacle, explain_uncovered
 from rotator.engine.newcomers import plan_newcomers
 from rotator.engine.pace import count_places
 from rotator.engine.records import known_in
@@ -53,6 +56,39 @@ def plan_one(
     if action.failure is not None or action.decision is None:
         return action
     return replace(action, failure=explain_decision(action.decision))
+
+
+def plan_by_hand(reading: Reading, policy: Policy, names: Iterable[str], now: datetime) -> Plan:
+    """Make the plan of rotating these ManagedPats by hand: due or not, paused or not, whatever failed before.
+
+    What the policy or their own reach forbids is blocked, as it would be. NotManagedError for a name without a record.
+    """
+    actions = []
+    for name in names:
+        pat = check_managed(reading, name).as_ending()
+        rotation = next((found for found in reading.journal.load_for(name) if found.is_open), None)
+        actions.append(
+            _plan_by_hand(pat, policy, now) if rotation is None else choose_action(pat, rotation, policy, None, now)
+        )
+    return Plan(now, tuple(actions))
+
+
+def _plan_by_hand(pat: ManagedPat, policy: Policy, now: datetime) -> Action:
+    decision = policy.decide(pat, now=now, longest=None)
+    failure = explain_decision(decision)
+    if failure is None and pat.all_organizations:
+        failure = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+    if failure is None and decision.lifetime is None:
+        failure = explain_uncovered(decision)
+    if failure is not None or decision.rule is None or decision.lifetime is None:
+        return Action(ActionKind.BLOCKED, pat, ActionReason.FORBIDDEN, decision, failure=failure)
+    reason = ActionReason.NOT_DUE if decision.verdict is Verdict.NOT_DUE else ActionReason.UNDER_THRESHOLD
+    if not pat.has_pat:
+        reason = ActionReason.TO_BE_CREATED
+    elif decision.is_wanted:
+        reason = ActionReason.TO_BE_UPDATED
+    expires_at, retires_at = now + decision.lifetime, now + decision.rule.overlap if pat.has_pat else None
+    return Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
 
 
 def plan_update(pat: ManagedPat, decision: Decision, now: datetime) -> Action:

@@ -23,7 +23,7 @@ from rotator.domain.rotation import (
 from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
-from rotator.engine.explaining import explain_obstacle
+from rotator.engine.explaining import explain_obstacle, explain_uncovered
 from rotator.engine.intents import enter_unknown, make_intent_tags
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import (
@@ -71,8 +71,8 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     pat, run = held.pat, held.run
     rule, lifetime = decision.rule, decision.lifetime
     if rule is None or lifetime is None:
-        said = f"rule {rule.name} says ignore" if rule else "no rule in the policy matches it"
-        raise PlanRefusedError(said, code="uncovered", fix="Change the policy so that a rule rotates it.")
+        uncovered = explain_uncovered(decision)
+        raise PlanRefusedError(uncovered.message, code=uncovered.code, fix=uncovered.fix)
     listing = view.fetch_listing(pat.account, pat.organization)
     current = _inspect_current(held, view, listing, decision) if pat.has_pat else _from_inventory(held, listing)
     if decision.is_wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rotator.domain.sign_in import SignInMemory
@@ -46,10 +46,12 @@ def list_sights(
         return tuple(SignInSight(None, memory) for memory in known)
 
 
-def make_plan_for_people(installation: Installation, note: Callable[[str], None]) -> Plan:
-    """Return what a run would do now, as far as it can without a person's sign-in."""
+def make_plan_for_people(
+    installation: Installation, note: Callable[[str], None], by_hand: Sequence[str] | None = None
+) -> Plan:
+    """Return what a run would do now, or rotating these PATs `by_hand`, as far as it can without anybody's sign-in."""
     names, now = list_names(installation), installation.clock.now()
-    view = view_plan(installation.database, installation.policy, names, now)
+    view = view_plan(installation.database, installation.policy, names, now, by_hand)
     return view.hold(list_sights(installation, view.memories, note))
 
 

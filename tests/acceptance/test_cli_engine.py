@@ -250,8 +250,9 @@ def test_rotate_is_refused_and_previous_can_be_revoked_when_in_overlap(sandbox: 
     assert again.returncode == 1
     assert "rotator revoke docs-site --previous" in again.stderr
     assert _read(signed_in("once", "--json"))["retired"] == []
-    revoked = _read(signed_in("revoke", "docs-site", "--previous", "--yes", "--json"))
-    assert revoked["which"] == "previous"
+    document = _read(signed_in("revoke", "docs-site", "--previous", "--yes", "--json"))
+    [revoked] = document["revoked"]
+    assert (revoked["name"], revoked["which"], document["failed"]) == ("docs-site", "previous", [])
     assert sandbox.world.pats[revoked["authorization_id"]].revoked
     assert _alive(sandbox, "docs-site") == 1
     assert signed_in("revoke", "docs-site", "--previous", "--yes").returncode == 2

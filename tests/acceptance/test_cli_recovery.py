@@ -581,7 +581,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
         assert refused.read()["error"]["fix"]
     both = run(stage, "recover", "--dry-run", "--revoke", near)
     assert both.code == 2
-    revoked = succeed(stage, "recover", "--revoke", near, "--yes", "--json").read()
+    [revoked] = succeed(stage, "recover", "--revoke", near, "--yes", "--json").read()["revoked"]
     assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "confirmed", "run_id"}
     assert (revoked["which"], revoked["authorization_id"]) == ("unproven_mint", near)
     assert revoked["confirmed"] is True

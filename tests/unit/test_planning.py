@@ -12,7 +12,9 @@ from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold, Verdict
 from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
 from rotator.engine.explaining import explain_decision
-from rotator.engine.planning import plan_one
+from rotator.engine.planning import plan_by_hand, plan_one
+from rotator.errors import NotManagedError
+from tests.support.fake_database import MemoryDatabase
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
 
@@ -163,3 +165,63 @@ def test_plan_has_changes_when_an_action_changes_something(kind: ActionKind) -> 
     assert made.has_changes is (kind.value in {"rotate", "retire", "recover", "adopt"})
     assert made.of_kind(kind) == ((quiet, action, action) if kind is ActionKind.NONE else (action, action))
     assert not Plan(NOW, (quiet,)).has_changes
+
+
+@pytest.mark.parametrize(
+    ("pat", "policy", "kind", "reason", "code"),
+    [
+        (PAT, POLICY, ActionKind.ROTATE, ActionReason.UNDER_THRESHOLD, None),
+        (PAT, make_policy(RULE), ActionKind.ROTATE, ActionReason.NOT_DUE, None),
+        (WAITING, make_policy(RULE), ActionKind.ROTATE, ActionReason.NOT_DUE, None),
+        (replace(PAT, state=ManagedPatState.PAUSED), make_policy(RULE), ActionKind.ROTATE, ActionReason.NOT_DUE, None),
+        (replace(WAITING, blocked=True), POLICY, ActionKind.ROTATE, ActionReason.UNDER_THRESHOLD, None),
+        (
+            PAT,
+            make_policy(replace(DUE, action=RuleAction.ALERT)),
+            ActionKind.ROTATE,
+            ActionReason.UNDER_THRESHOLD,
+            None,
+        ),
+        (
+            PAT,
+            make_policy(replace(DUE, action=RuleAction.IGNORE)),
+            ActionKind.BLOCKED,
+            ActionReason.FORBIDDEN,
+            "uncovered",
+        ),
+        (PAT, make_policy(), ActionKind.BLOCKED, ActionReason.FORBIDDEN, "blocked"),
+        (replace(PAT, all_organizations=True), POLICY, ActionKind.BLOCKED, ActionReason.FORBIDDEN, "all_organizations"),
+        (
+            PAT,
+            make_policy(DUE, guardrails=Guardrails(deny_scopes=("vso.code",))),
+            ActionKind.BLOCKED,
+            ActionReason.FORBIDDEN,
+            "blocked",
+        ),
+    ],
+)
+def test_action_by_hand_is_rotate_unless_something_forbids_it(
+    pat: ManagedPat, policy: Policy, kind: ActionKind, reason: ActionReason, code: str | None
+) -> None:
+    database = MemoryDatabase()
+    with database.begin() as unit:
+        unit.inventory.add(pat)
+    with database.read() as reading:
+        [action] = plan_by_hand(reading, policy, [pat.name], NOW).actions
+    assert (action.kind, action.reason) == (kind, reason)
+    assert (action.failure and action.failure.code) == code
+    times = (NOW + 30 * DAY, NOW + DAY) if kind is ActionKind.ROTATE else (None, None)
+    assert (action.expires_at, action.retires_at) == times
+
+
+def test_action_by_hand_follows_an_interrupted_rotation() -> None:
+    database = MemoryDatabase()
+    with database.begin() as unit:
+        unit.inventory.add(PAT)
+        claim = unit.claims.claim(PAT.name, "host/1", now=NOW, span=DAY)
+        unit.journal.insert(make_rotation(name=PAT.name), claim)
+    with database.read() as reading:
+        [action] = plan_by_hand(reading, POLICY, [PAT.name], NOW).actions
+        with pytest.raises(NotManagedError):
+            plan_by_hand(reading, POLICY, ["other"], NOW)
+    assert action.kind is ActionKind.RECOVER

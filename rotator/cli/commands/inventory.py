@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -240,7 +241,8 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
 
     def ask(found: tuple[str, ...]) -> bool:
         they = "It" if len(found) == 1 else "They"
-        check_can_confirm(cli, "what is forgotten is rotated no longer", f"inventory forget {' '.join(names)}", yes=yes)
+        command = f"inventory forget {shlex.join(names)}"
+        check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
         if is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes):
             return True
         say(cli, "Nothing was forgotten.")
@@ -301,14 +303,15 @@ def _change(
     is_sure: Callable[[tuple[str, ...]], bool] = lambda _: True,
 ) -> int:
     """Change each record that is meant; the others go on when one cannot be changed."""
-    from rotator.cli.console import clean, echo, print_json, say
+    from rotator.cli.console import print_json, say
+    from rotator.cli.failures import report_others
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_change_document
     from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     changed: list[ManagedPat] = []
-    errors: list[RotatorError] = []
+    errors: dict[str, RotatorError] = {}
     with open_installation(cli) as installation:
         names = expand(patterns, installation.database)
         if not is_sure(names):
@@ -320,15 +323,15 @@ def _change(
             except RotatorError as error:
                 if len(names) == 1:
                     raise
-                errors.append(error)
+                errors[name] = error
     if cli.as_json:
         old_name = patterns[0] if change == "renamed" else None
-        print_json(make_inventory_change_document(change, changed, errors, old_name))
-    for pat in changed:
-        say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
-    for failed in errors if not cli.as_json else ():
-        echo(f"error: {clean(failed.message)}\n    fix: {clean(failed.fix)}", err=True)
-    return find_code_of_errors(errors, done=bool(changed))
+        print_json(make_inventory_change_document(change, changed, errors.values(), old_name))
+    else:
+        for pat in changed:
+            say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
+        report_others(errors)
+    return find_code_of_errors(errors.values(), done=bool(changed))
 
 
 @inventory.command(

@@ -75,7 +75,7 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str, 
     from rotator.cli.console import print_json, say
     from rotator.cli.output.words import NOT_CONFIRMED
     from rotator.cli.stopping import stop_on_signals
-    from rotator.documents.revocation import make_revocation_document
+    from rotator.documents.revocation import make_revocation_document, make_revoked_document
     from rotator.domain.exit_code import FAILED
     from rotator.engine.left_behind import revoke_left_behind
     from rotator.engine.revoking import is_confirmed
@@ -91,7 +91,8 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str, 
         confirmed = is_confirmed(run, left.pat.authorization_id)
     name, kind = left.name, left.kind.value
     if cli.as_json:
-        print_json(make_revocation_document(name, left.kind, authorization_id, run.run_id, confirmed=confirmed))
+        revoked = make_revoked_document(name, left.kind, authorization_id, confirmed=confirmed)
+        print_json(make_revocation_document(run.run_id, [revoked]))
     say(cli, f"revoked  {authorization_id}, {kind} of {name}")
     if not confirmed:
         say(cli, NOT_CONFIRMED)

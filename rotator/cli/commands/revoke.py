@@ -2,95 +2,179 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 import click
 
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
-from rotator.domain.managed_pat import ManagedPat
-from rotator.errors import UsageError
+from rotator.cli.selection import expand
+from rotator.engine.context import RunContext
+from rotator.errors import RotationError, RotatorError, StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from rotator.documents.revocation import RevokedDocument
+    from rotator.domain.managed_pat import ManagedPat
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be revoked, as it was asked for."""
+
+    patterns: tuple[str, ...]
+    previous: bool
+    without_hook: bool
+
+
+@dataclass
+class _Result:
+    """What was revoked, and by name what could not be."""
+
+    revoked: list[RevokedDocument] = field(default_factory=list)
+    failed: dict[str, RotatorError] = field(default_factory=dict)
 
 
 @click.command(
+    short_help="Revoke PATs now, by name.",
     epilog=examples(
         "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
+        "rotator revoke npm-feed 'team01*'    several, asked about once",
         "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",
         "rotator revoke npm-feed --yes        from a script: nobody is asked",
-    )
+    ),
 )
-@click.argument("name")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
 @click.option("--without-hook", is_flag=True, help="With --previous: even though a required hook has not succeeded.")
 @yes_option
 @reason_option
 @common_options
 @click.pass_obj
-def revoke(cli: CliContext, name: str, previous: bool, without_hook: bool, yes: bool) -> int:
-    """Revoke a PAT now: the one that consumers use, or with --previous the old one of an overlap.
+def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook: bool, yes: bool) -> int:
+    """Revoke PATs now: those that consumers use, or with --previous the old ones of their overlaps.
 
-    Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one.
+    Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
+    may be a glob. If one PAT cannot be revoked, the others still are.
 
     While a required hook has not succeeded, the old PAT stays: --without-hook revokes it all the same, and needs
     --reason, which the audit log keeps.
     """
-    from rotator.cli.console import print_json, say
+    from rotator.cli.console import say
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
-    from rotator.documents.revocation import Which, make_revocation_document
     from rotator.domain.exit_code import FAILED
-    from rotator.engine.claiming import check_managed
-    from rotator.engine.keeping import check_overlapping, revoke_current, revoke_previous
-    from rotator.engine.revoking import is_confirmed
+    from rotator.engine.exit_codes import find_code_of_errors
 
+    wish, result = _Wish(names, previous, without_hook), _Result()
     if without_hook and not (previous and cli.reason):
         raise UsageError(
             "--without-hook overrules a hook that must succeed before the old PAT goes",
-            fix=f"Say why: `rotator revoke {name} --previous --without-hook --reason TEXT`.",
+            fix=f"Say why: `rotator revoke {shlex.join(names)} --previous --without-hook --reason TEXT`.",
         )
     with open_installation(cli) as installation:
-        run = installation.make_run(cli.reason)
-        with run.services.database.read() as reading:
-            pat = check_managed(reading, name)
-            if previous:
-                check_overlapping(run, reading, name, without_hook=without_hook)
-        check_can_confirm(cli, *_say_what(name, previous=previous, without_hook=without_hook), yes=yes)
-        if not is_sure(cli, _make_question(pat, previous=previous), yes=yes):
-            say(cli, "Nothing was revoked.")
-            return FAILED
+        run, wanted = installation.make_run(cli.reason), expand(names, installation.database)
+        pats = _find_revocable(run, wanted, wish, result)
+        if pats:
+            check_can_confirm(cli, *_say_what(pats, wish), yes=yes)
+            if not is_sure(cli, _make_question(pats, wish), yes=yes):
+                say(cli, "Nothing was revoked.")
+                return FAILED
         with stop_on_signals(installation.stop):
-            revoked = revoke_previous(run, name, without_hook=without_hook) if previous else revoke_current(run, name)
-            confirmed = is_confirmed(run, revoked)
-    if cli.as_json:
-        which: Which = "previous" if previous else "current"
-        print_json(make_revocation_document(name, which, revoked, run.run_id, confirmed=confirmed))
-    else:
-        _tell(cli, name, revoked, previous=previous, confirmed=confirmed)
-    return 0
+            try:
+                for pat in pats:
+                    _revoke(run, pat.name, wish, result, goes_on=len(wanted) > 1)
+            except StoppedError:
+                if result.revoked or result.failed:
+                    _report(cli, run, wish, result)
+                raise
+            _report(cli, run, wish, result)
+    return find_code_of_errors(result.failed.values(), done=bool(result.revoked))
 
 
-def _tell(cli: CliContext, name: str, revoked: str, *, previous: bool, confirmed: bool) -> None:
-    from rotator.cli.console import say
+def _find_revocable(run: RunContext, names: Sequence[str], wish: _Wish, result: _Result) -> list[ManagedPat]:
+    """Look up what can be revoked. What cannot be is a failure of its own, or if it is the only one, of the command."""
+    from rotator.engine.claiming import check_managed
+    from rotator.engine.keeping import check_overlapping
+
+    found = []
+    with run.services.database.read() as reading:
+        for name in names:
+            try:
+                pat = check_managed(reading, name)
+                if wish.previous:
+                    check_overlapping(run, reading, name, without_hook=wish.without_hook)
+            except (UsageError, RotationError) as error:
+                if len(names) == 1:
+                    raise
+                result.failed[name] = error
+            else:
+                found.append(pat)
+    return found
+
+
+def _revoke(run: RunContext, name: str, wish: _Wish, result: _Result, *, goes_on: bool) -> None:
+    from rotator.documents.revocation import Which, make_revoked_document
+    from rotator.engine.keeping import revoke_current, revoke_previous
+    from rotator.engine.revoking import is_confirmed
+
+    try:
+        if wish.previous:
+            revoked = revoke_previous(run, name, without_hook=wish.without_hook)
+        else:
+            revoked = revoke_current(run, name)
+        confirmed = is_confirmed(run, revoked)
+    except RotatorError as error:
+        if not goes_on:
+            raise
+        result.failed[name] = error
+        return
+    which: Which = "previous" if wish.previous else "current"
+    result.revoked.append(make_revoked_document(name, which, revoked, confirmed=confirmed))
+
+
+def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> None:
+    from rotator.cli.console import print_json, say
+    from rotator.cli.failures import report_others
     from rotator.cli.output.words import NOT_CONFIRMED
+    from rotator.documents.revocation import make_revocation_document
 
-    if previous:
-        say(cli, f"revoked  {name}: the old PAT ({revoked}); the vault has the new one")
-    else:
-        say(cli, f"revoked  {name}: the PAT in use ({revoked}); the record is paused")
+    if cli.as_json:
+        print_json(make_revocation_document(run.run_id, result.revoked, result.failed))
+        return
+    for item in result.revoked:
+        identifier = item["authorization_id"]
+        if wish.previous:
+            say(cli, f"revoked  {item['name']}: the old PAT ({identifier}); the vault has the new one")
+        else:
+            say(cli, f"revoked  {item['name']}: the PAT in use ({identifier}); the record is paused")
+        if not item["confirmed"]:
+            say(cli, NOT_CONFIRMED)
+    if result.revoked and not wish.previous:
+        name = result.revoked[0]["name"] if len(result.revoked) == 1 else "NAME"
         say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
-    if not confirmed:
-        say(cli, NOT_CONFIRMED)
+    report_others(result.failed)
 
 
-def _say_what(name: str, *, previous: bool, without_hook: bool) -> tuple[str, str]:
+def _say_what(pats: Sequence[ManagedPat], wish: _Wish) -> tuple[str, str]:
     """What it does, and the command that does it."""
-    if not previous:
-        return f"revoking {name} breaks its consumers", f"revoke {name}"
-    said = f"revoking the old PAT of {name} breaks consumers that still cache it"
-    overruled = " --without-hook --reason TEXT" if without_hook else ""
-    return said, f"revoke {name} --previous{overruled}"
+    names, command = ", ".join(pat.name for pat in pats), f"revoke {shlex.join(wish.patterns)}"
+    if not wish.previous:
+        return f"revoking {names} breaks {'its' if len(pats) == 1 else 'their'} consumers", command
+    plural, them = ("", "it") if len(pats) == 1 else ("s", "them")
+    said = f"revoking the old PAT{plural} of {names} breaks consumers that still cache {them}"
+    overruled = " --without-hook --reason TEXT" if wish.without_hook else ""
+    return said, f"{command} --previous{overruled}"
 
 
-def _make_question(pat: ManagedPat, *, previous: bool) -> str:
-    if previous:
-        return f"Revoke the old PAT of {pat.name} now? Consumers that still cache it will fail."
-    return f'Revoke {pat.name} ("{pat.display_name}" in {pat.organization}), which consumers use now?'
+def _make_question(pats: Sequence[ManagedPat], wish: _Wish) -> str:
+    names = ", ".join(pat.name for pat in pats)
+    if wish.previous:
+        plural, them = ("", "it") if len(pats) == 1 else ("s", "them")
+        return f"Revoke the old PAT{plural} of {names} now? Consumers that still cache {them} will fail."
+    if len(pats) == 1:
+        return f'Revoke {names} ("{pats[0].display_name}" in {pats[0].organization}), which consumers use now?'
+    return f"Revoke the PATs of {names}, which consumers use now?"

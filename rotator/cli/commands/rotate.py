@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selection import expand
+
+if TYPE_CHECKING:
+    from rotator.wiring.installation import Installation
 
 
 @click.command(
     epilog=examples(
         "rotator rotate npm-feed            make a new one now; the old one stays valid for the overlap",
         "rotator rotate npm-feed 'team01*'  several",
+        "rotator rotate 'team01*' --dry-run  only show what would be done",
         "rotator inventory list             show the names",
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Show what would be done and what is refused, and do nothing.")
 @reason_option
 @common_options
 @click.pass_obj
-def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
-    """Rotate these PATs now, due or not, paused or not. The policy's guardrails still apply. A NAME may be a glob."""
+def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
+    """Rotate these PATs now, due or not, paused or not. The policy's guardrails still apply. A NAME may be a glob.
+
+    A dry run asks no server: it goes by rotator's own records and the policy. It ends with the exit code of a rotation
+    that meets nothing else.
+    """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
     from rotator.engine.context import RunMode
@@ -28,6 +40,31 @@ def rotate(cli: CliContext, names: tuple[str, ...]) -> int:
 
     with open_installation(cli) as installation:
         wanted = list(expand(names, installation.database))
+        if dry_run:
+            return _show(cli, installation, wanted)
         return print_report(
             cli, installation, lambda given: rotate_by_hand(given, wanted), what="rotating", mode=RunMode.BY_HAND
         )
+
+
+def _show(cli: CliContext, installation: Installation, names: list[str]) -> int:
+    from rotator.cli.console import note, print_json
+    from rotator.cli.output.plan import print_plan
+    from rotator.documents.report import make_dry_run_document
+    from rotator.domain.plan import ActionKind, ActionReason
+    from rotator.engine.exit_codes import find_exit_code
+    from rotator.engine.run import check_overlap
+    from rotator.wiring.sign_ins import make_plan_for_people
+
+    run = installation.make_run(cli.reason)
+    check_overlap(run, names)
+    made = make_plan_for_people(installation, partial(note, cli), names)
+    if cli.as_json:
+        print_json(make_dry_run_document(made, run.run_id))
+    print_plan(cli, made, ending="A dry run: nothing changed.", secrets=True)
+    blocked = made.of_kind(ActionKind.BLOCKED)
+    return find_exit_code(
+        done=len(blocked) < len(made.actions),
+        failed=bool(blocked),
+        needs_sign_in=any(action.reason is ActionReason.SIGN_IN_NEEDED for action in blocked),
+    )

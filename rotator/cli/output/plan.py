@@ -35,23 +35,31 @@ def describe_action(action: Action) -> Facts:
     return Facts(pat.name, pat.account, pat.organization, action.kind.value, pat.valid_to if pat.has_pat else None)
 
 
-def render_plan(plan: Plan, *, ending: str = "Nothing changed.", everything: bool = False) -> Iterator[str]:
-    """The plan's lines, made as they are read. Unchanged ManagedPats are only counted unless `everything`."""
+def render_plan(
+    plan: Plan, *, ending: str = "Nothing changed.", everything: bool = False, secrets: bool = False
+) -> Iterator[str]:
+    """The plan's lines, made as they are read. Unchanged ManagedPats are only counted unless `everything`.
+
+    `secrets`: each rotation is followed by where its value would go.
+    """
     postponed = frozenset(plan.postponed)
     for account in map(clean, plan.signed_out):
         yield f"{account} must sign in: none of its PATs can be rotated until somebody runs `rotator login {account}`."
     for action in plan.actions:
         if everything or action.kind is not ActionKind.NONE:
             yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
+            if secrets and action.kind is ActionKind.ROTATE:
+                yield clean(f"    secret {action.pat.secret_name} in {action.pat.vault}")
             is_said = action.reason is ActionReason.SIGN_IN_NEEDED
             if action.failure is not None and action.failure.fix and not is_said:
                 yield f"    fix: {clean(action.failure.fix)}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 
-def print_plan(cli: CliContext, plan: Plan, *, ending: str) -> None:
+def print_plan(cli: CliContext, plan: Plan, *, ending: str, secrets: bool = False) -> None:
     """The plan on stdout; with -v the unchanged ManagedPats too."""
-    say(cli, "\n".join(render_plan(plan, ending=ending, everything=cli.verbosity > 0)) if plan.actions else NO_PATS)
+    lines = render_plan(plan, ending=ending, everything=cli.verbosity > 0, secrets=secrets)
+    say(cli, "\n".join(lines) if plan.actions else NO_PATS)
 
 
 def render_action(action: Action, now: datetime, *, postponed: bool = False) -> str:
