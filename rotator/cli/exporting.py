@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -14,18 +15,30 @@ from rotator.errors import UsageError
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[IO[str]]:
-    """A stream to stdout, or to a file that its owner alone may read, whatever its mode was."""
+def opened(path: Path | None, *, force: bool) -> Iterator[IO[str]]:
+    """A stream to stdout, or to a file that its owner alone may read, whatever its mode was.
+
+    UsageError when the file cannot be written, or exists and nobody said with `force` that it may be overwritten. What
+    is no file, such as a pipe, is written to.
+    """
     if path is None:
         yield sys.stdout
         sys.stdout.flush()
         return
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        if not force and path.is_file():
+            raise FileExistsError(errno.EEXIST, "it exists")
+        # Without `force` a file that appears meanwhile is not overwritten either.
+        once = 0 if force or path.exists() else os.O_EXCL
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | once, 0o600)
         with os.fdopen(number, "w", encoding="utf-8", newline="") as stream:
             if stat.S_ISREG(os.fstat(number).st_mode):
                 os.fchmod(number, 0o600)
             yield stream
+    except FileExistsError as error:
+        raise UsageError(
+            f"{path} exists", code="output", fix="Choose another --output, or overwrite it with --force."
+        ) from error
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", code="output", fix="Choose another --output."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ class Output(io.TextIOWrapper):
     Whoever reads a pipe and closes it has enough of it: what follows goes nowhere, and the command ends as it would.
     """
 
+    is_heard = True
+    """Whether nobody who read it has closed it, as far as writing has shown."""
+
     def write(self, text: str, /) -> int:
         """Write text. OutputError when that fails."""
         with _naming_output(self):
@@ -45,6 +49,7 @@ def _naming_output(stream: Output) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
+        stream.is_heard = False
         _silence(stream)
     except OutputError:
         raise
@@ -72,6 +77,15 @@ def _prepare(stream: TextIO) -> TextIO:
         return stream
     encoding, is_by_line = stream.encoding, stream.line_buffering
     return Output(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
+
+
+def is_heard(stream: TextIO) -> bool:
+    """Whether somebody may still read what is written to this stream; asked before a wait, without writing."""
+    if isinstance(stream, Output) and not stream.is_heard:
+        return False
+    watch = select.poll()
+    watch.register(stream.fileno(), 0)
+    return not any(events & select.POLLERR for _, events in watch.poll(0))
 
 
 def report_unwritten(error: OutputError) -> None:

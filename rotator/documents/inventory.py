@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal, TypedDict
 
+from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.documents.document import (
     SCHEMA_VERSION,
     Document,
@@ -19,8 +20,8 @@ from rotator.documents.document import (
 from rotator.documents.pat import PatFacts, make_reference
 from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
-from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.overview import RecordView
 from rotator.errors import RotatorError
 
 Change = Literal["paused", "resumed", "renamed", "forgotten"]
@@ -70,6 +71,8 @@ class InventoryEntryDocument(Document):
     pat: Annotated[RecordDocument, "Its record."]
     rotations: Annotated[list[RotationDocument], "Its rotations, the newest first."]
     pending_revocations: Annotated[list[PendingRevocationDocument], "Its revocations that are not confirmed yet."]
+    events: Annotated[list[AuditEventDocument], "The newest ten of its name in the audit log, the oldest first."]
+    events_error: Annotated[FailureDocument | None, "Why its events cannot be read. Null: they can."]
 
 
 class InventoryChangeDocument(Document):
@@ -122,15 +125,15 @@ def make_inventory_document(pats: Iterable[ManagedPat]) -> InventoryDocument:
     return {"schema_version": SCHEMA_VERSION, "pats": [make_record_document(pat) for pat in pats]}
 
 
-def make_inventory_entry_document(
-    pat: ManagedPat, rotations: Iterable[Rotation], pending: Iterable[PendingRevocation], now: datetime
-) -> InventoryEntryDocument:
-    """Give one record, its rotations and its pending revocations."""
+def make_inventory_entry_document(seen: RecordView, now: datetime) -> InventoryEntryDocument:
+    """Give one record, its rotations, its pending revocations and its newest events."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "pat": make_record_document(pat),
-        "rotations": [make_rotation_document(rotation) for rotation in rotations],
-        "pending_revocations": [make_pending_document(item, now) for item in pending],
+        "pat": make_record_document(seen.pat),
+        "rotations": [make_rotation_document(rotation) for rotation in seen.rotations],
+        "pending_revocations": [make_pending_document(item, now) for item in seen.pending],
+        "events": [make_event_document(event) for event in seen.events],
+        "events_error": make_failure_or_none(seen.unread),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import Condition
 from rotator.domain.job_run import JobName, JobOutcome, RunTimes
 from rotator.domain.managed_pat import ManagedPat
@@ -21,16 +22,26 @@ from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
 from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
+from rotator.errors import AuditChainError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database, Reading
+
+_NEWEST = 10
+"""How many events are shown with a record."""
 
 
 @dataclass(frozen=True)
 class RecordView:
-    """All that is known of one ManagedPat: its record as it is in effect, its rotations, its pending revocations."""
+    """All that is known of one ManagedPat: its record as it is in effect, its rotations, its pending revocations.
+
+    `events` are the newest of its name in the audit log, the oldest first; `unread` is why they cannot be read.
+    """
 
     pat: ManagedPat
     rotations: tuple[Rotation, ...]
     pending: tuple[PendingRevocation, ...]
+    events: tuple[AuditEvent, ...] = ()
+    unread: AuditChainError | None = None
 
 
 def view_record(database: Database, policy: Policy, name: str, now: datetime) -> RecordView:
@@ -39,8 +50,17 @@ def view_record(database: Database, policy: Policy, name: str, now: datetime) ->
         record = check_managed(reading, name)
         journaled, limits = reading.journal.load_for(name), reading.limits.load()
         pending = tuple(item for item in reading.revocations.load() if item.belongs_to(record))
+        events, unread = _load_newest(reading, name)
     rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
-    return RecordView(make_effective(record, policy, limits, now), rotations, pending)
+    return RecordView(make_effective(record, policy, limits, now), rotations, pending, events, unread)
+
+
+def _load_newest(reading: Reading, name: str) -> tuple[tuple[AuditEvent, ...], AuditChainError | None]:
+    """Load the newest events of a name. An altered log hides no record: then there are none, and why."""
+    try:
+        return reading.audit.load_newest(_NEWEST, AuditFilter(subject=name)), None
+    except AuditChainError as error:
+        return (), error
 
 
 @dataclass(frozen=True)

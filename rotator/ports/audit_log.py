@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from rotator.domain.audit_event import AuditEntry, AuditEvent
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
 
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which events are wanted: those that match everything that is not None. `since` includes its own moment.
+    """Which events are wanted: those that match everything that is not None.
 
+    `since` includes its own moment, `until` does not.
     `authorization_id` is the PAT that an event names as such. No index helps to find it: name the event too.
     """
 
     since: datetime | None = None
+    until: datetime | None = None
     subject: str | None = None
     event: str | None = None
     run_id: str | None = None
+    outcome: Outcome | None = None
     authorization_id: str | None = None
 
 

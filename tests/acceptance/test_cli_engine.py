@@ -434,7 +434,7 @@ def test_audit_is_listed_and_exported_when_filtered(signed_in: Rotator, tmp_path
     assert _read(signed_in("audit", "list", "--run", events[0]["run_id"], "--limit", "1", "--json"))["events"]
     assert _read(signed_in("audit", "list", "--since", "2999-01-01", "--json"))["events"] == []
     assert signed_in("audit", "list", "--since", "soon").returncode == 2
-    table = signed_in("audit", "list")
+    table = signed_in("audit", "list", env={"COLUMNS": "80"})
     assert max(map(len, table.stdout.splitlines())) <= 80
     shown = signed_in("audit", "show", str(events[0]["sequence"]))
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -445,7 +445,10 @@ def test_audit_is_listed_and_exported_when_filtered(signed_in: Rotator, tmp_path
 
     target = tmp_path / "audit.jsonl"
     target.touch(mode=0o644)
-    assert signed_in("audit", "export", "--output", str(target)).returncode == 0
+    kept = signed_in("audit", "export", "--output", str(target))
+    assert (kept.returncode, target.read_text(encoding="utf-8")) == (2, "")
+    assert "overwrite it with --force" in kept.stderr
+    assert signed_in("audit", "export", "--output", str(target), "--force").returncode == 0
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     written = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     assert [line["sequence"] for line in written] == list(range(1, len(written) + 1))

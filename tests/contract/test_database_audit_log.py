@@ -9,7 +9,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, make_hash
+from rotator.domain.audit_event import GENESIS_HASH, AuditEntry, AuditEvent, Outcome, make_hash
 from rotator.engine.auditing import load_events
 from rotator.engine.log_checking import check_log
 from rotator.errors import UsageError
@@ -67,7 +67,11 @@ def _append_three(database: Database) -> None:
 
 
 def _about_pat(entry: AuditEntry) -> AuditEntry:
-    return replace(entry, details={"about": "ID-2", "authorization_id": 'ID-"%', "why": '"authorization_id": "ID-3"'})
+    return replace(
+        entry,
+        outcome=Outcome.FAILED,
+        details={"about": "ID-2", "authorization_id": 'ID-"%', "why": '"authorization_id": "ID-3"'},
+    )
 
 
 def _numbers(events: Iterable[AuditEvent]) -> list[int]:
@@ -82,6 +86,11 @@ def _numbers(events: Iterable[AuditEvent]) -> list[int]:
         (AuditFilter(event="a"), [1, 3]),
         (AuditFilter(run_id="2"), [2, 3]),
         (AuditFilter(since=NOW + timedelta(microseconds=1)), [2, 3]),
+        (AuditFilter(until=NOW + timedelta(microseconds=1)), [1]),
+        (AuditFilter(since=NOW + timedelta(microseconds=1), until=NOW + timedelta(seconds=1)), [2]),
+        (AuditFilter(outcome=Outcome.SUCCEEDED), [1, 3]),
+        (AuditFilter(outcome=Outcome.FAILED, subject="x"), [2]),
+        (AuditFilter(outcome=Outcome.UNKNOWN), []),
         (AuditFilter(since=NOW, subject="y", event="a", run_id="2"), [3]),
         (AuditFilter(subject="z"), []),
         (AuditFilter(authorization_id='ID-"%'), [2]),
@@ -93,7 +102,7 @@ def _numbers(events: Iterable[AuditEvent]) -> list[int]:
 def test_audit_log_gives_the_wanted_events_in_order_when_filtered(
     database: Database, wanted: AuditFilter, numbers: list[int]
 ) -> None:
-    """From either end, no more than asked for; `since` includes its own moment."""
+    """From either end, no more than asked for; `since` includes its own moment, `until` does not."""
     _append_three(database)
     with database.read() as reading:
         for limit in (1, 2, 9):

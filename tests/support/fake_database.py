@@ -395,9 +395,12 @@ def _fits(event: AuditEvent, wanted: AuditFilter) -> bool:
         (wanted.subject, entry.subject),
         (wanted.event, entry.event),
         (wanted.run_id, entry.run_id),
+        (wanted.outcome, entry.outcome),
         (wanted.authorization_id, entry.details.get("authorization_id")),
     )
-    return (wanted.since is None or event.occurred_at >= wanted.since) and all(a is None or a == b for a, b in pairs)
+    is_late_enough = wanted.since is None or event.occurred_at >= wanted.since
+    is_early_enough = wanted.until is None or event.occurred_at < wanted.until
+    return is_late_enough and is_early_enough and all(a is None or a == b for a, b in pairs)
 
 
 class _MemoryAuditLog(_MemoryAuditLogReader):

@@ -110,7 +110,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "revoke": ("revocation",),
     "recover": ("recover", "recovery-plan", "revocation", "report"),
     "status": ("status",),
-    "audit list": ("audit-events",),
+    "audit list": ("audit-events", "audit-event"),
     "audit show": ("audit-entry",),
     "audit verify": ("audit-verification",),
     "audit export": ("audit-event",),
@@ -146,9 +146,9 @@ _INTRODUCTION = """\
 # The JSON of the commands
 
 With `--json` a command prints one JSON document on stdout; logs and progress go to stderr. `schema_version` is 1.
-Two commands print JSON Lines instead. `rotator login --json` prints a document before it waits for the person, with
-what to enter where, and another one when that person is signed in. `rotator audit export` prints one event of the audit
-log on each line; those lines have no `schema_version`.
+Three commands print JSON Lines instead. `rotator login --json` prints a document before it waits for the person, with
+what to enter where, and another one when that person is signed in. `rotator audit export` and `rotator audit list
+--follow` print one event of the audit log on each line; those lines have no `schema_version`.
 Times are UTC, in ISO 8601, to the second, with `Z`; events of the audit log have microseconds. No document ever holds
 a token. Fields may be added within a version: a program should ignore those that it does not know.
 

@@ -20,6 +20,7 @@ from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, find_end
 from rotator.domain.next_step import NextAction
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.keeping import resume
+from rotator.engine.overview import RecordView
 from rotator.engine.planning import make_plan
 from rotator.engine.scanning import scan
 from rotator.engine.status import load_effective
@@ -173,7 +174,7 @@ def test_inventory_shows_that_day_and_why_when_it_is_ahead(world: EngineWorld) -
         "everywhere: is valid for all organizations, and no such PAT works from 2026-12-01 on"
     ]
     said = "expires:          2026-12-01 00:00Z (in 1 h), when every PAT for all organizations stops working"
-    assert said in list(render_record(shown, (), (), now))
+    assert said in list(render_record(RecordView(shown, (), ()), now))
     assert make_record_document(world.record("everywhere"))["expires_at"] == "2026-12-01T00:00:00Z"
 
 

@@ -1,12 +1,21 @@
-"""What `rotator audit verify` says of an intact log, for one and for several."""
+"""What `rotator audit` says of an intact log, and of each event in words; events as they are written."""
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 
-from rotator.cli.output.audit import render_anchors, render_seals
+from rotator.cli.following import follow_events
+from rotator.cli.output.audit import render_anchors, render_event_line, render_seals
+from rotator.cli.output.details import UNSAID, WORDS, say_details
+from rotator.domain.audit_event import AuditEntry, Detail, Outcome, make_event
+from rotator.domain.events.catalogue import EVENTS
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.log_checking import LogSummary
+from rotator.ports.audit_log import AuditFilter
+from tests.support.fake_database import MemoryDatabase
+from tests.support.records import NOW, make_entry
 
 HEAD = "ab" * 32
 
@@ -42,3 +51,57 @@ def test_anchors_are_said_for_one_and_for_several(accepted: int, others: str) ->
         "The log contains everything that the vaults hold of it: 0 heads, 0 checkpoints.",
         f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`.",
     ]
+
+
+def test_each_field_of_each_event_has_words() -> None:
+    known = {field.name for event in EVENTS for field in fields(event)}
+    assert known - WORDS.keys() == UNSAID
+    assert not UNSAID & WORDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "details", "said"),
+    [
+        (Outcome.SUCCEEDED, {}, ""),
+        (Outcome.UNKNOWN, {}, "unknown"),
+        (
+            Outcome.INTENDED,
+            {"rotation_id": "r1", "predecessor_id": "id-1", "rule": "ci", "vault": "https://v/", "secret_name": "s"},
+            "intended: replaces id-1, rule ci, secret s, in v",
+        ),
+        (
+            Outcome.SUCCEEDED,
+            {"valid_to": "2026-12-31T09:00:00+00:00", "authorization_id": "id-2"},
+            "PAT id-2, expires 2026-12-31 09:00Z",
+        ),
+        (Outcome.FAILED, {"code": "throttled", "message": "too many\x1b requests"}, r"failed: too many\x1b requests"),
+        (Outcome.FAILED, {"code": "throttled"}, "failed: throttled"),
+        (Outcome.SUCCEEDED, {"reason": "moving house"}, 'because "moving house"'),
+        (Outcome.SUCCEEDED, {"valid_to": "soon", "seconds": 90, "rule": None}, "expires soon, by 1m 30s"),
+    ],
+)
+def test_details_are_said_in_words(outcome: Outcome, details: dict[str, Detail], said: str) -> None:
+    entry = AuditEntry("pat_minted", "npm-feed", outcome, "me@host", "run-1", details)
+    event = make_event(entry, previous=None, occurred_at=NOW)
+    assert say_details(event) == said
+    assert render_event_line(event) == f"1  2026-03-01 12:00:00Z  pat_minted  npm-feed  {said}".rstrip()
+
+
+def test_events_are_followed_once_each_until_nobody_wants_more() -> None:
+    database = MemoryDatabase()
+
+    def write(*subjects: str) -> None:
+        with database.begin() as work:
+            for subject in subjects:
+                work.audit.append(replace(make_entry(), subject=subject), NOW)
+
+    turns = iter([("b", "other"), (), tuple("b" for _ in range(1200)), None])
+
+    def pause() -> bool:
+        written = next(turns)
+        write(*(written or ()))
+        return written is not None
+
+    write("a", "b", "b")
+    events = list(follow_events(database, 2, AuditFilter(subject="b"), pause))
+    assert [event.sequence for event in events] == [3, 4, *range(6, 1206)]

@@ -12,16 +12,21 @@ from rotator.cli.output.scan import list_scan_rows, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
+from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
 from rotator.domain.policy import Match, Rule, RuleAction, Threshold
 from rotator.domain.refusal import Refusal, RefusalKind
+from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
+from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
 from rotator.engine.scanning import ScanReport
 from rotator.engine.status import PatState, PatStatus
+from rotator.errors import AuditChainError
+from tests.support.records import make_rotation
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
 OK = PatStatus(
@@ -131,11 +136,58 @@ def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
 
 
 def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
-    lines = list(render_record(RECORD, [], [], NOW))
+    lines = list(render_record(RecordView(RECORD, (), ()), NOW))
     assert all(line.isprintable() for line in lines)
     assert r"display name:     npm \x1b[2J feed" in lines
     [row] = list_record_rows([RECORD], NOW)
     assert row == ("npm-feed", "contoso", r"npm \x1b[2J feed", "contoso-npm-feed", "in 20 days", "active")
+
+
+OLD = make_rotation(name=RECORD.name, created_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "said"),
+    [
+        (OLD, "not finished; last step 2026-12-01 09:00Z"),
+        (
+            replace(OLD, state=RotationState.OVERLAPPING, overlap_until=NOW),
+            "the old one stays valid until 2026-12-01 09:00Z",
+        ),
+        (
+            replace(OLD, state=RotationState.OVERLAPPING, awaited_hooks=("restart",)),
+            "the old one stays valid until a hook succeeds (restart)",
+        ),
+        (replace(OLD, state=RotationState.COMPLETED), "replaced; the old one went 2026-12-01 09:00Z"),
+        (
+            replace(OLD, state=RotationState.COMPLETED, keeps_predecessor=True),
+            "replaced 2026-12-01 09:00Z; the old one was kept",
+        ),
+        (replace(OLD, state=RotationState.COMPLETED, predecessor_id=""), "the first PAT, stored 2026-12-01 09:00Z"),
+        (
+            replace(OLD, state=RotationState.COMPLETED, kind=RotationKind.REVOCATION),
+            "a PAT that was left behind was revoked 2026-12-01 09:00Z",
+        ),
+        (
+            replace(OLD, state=RotationState.ABANDONED, failure=Failure("x", "the vault refused", "Look.")),
+            "the vault refused",
+        ),
+        (replace(OLD, state=RotationState.ABANDONED), "ended 2026-12-01 09:00Z"),
+    ],
+)
+def test_record_says_how_each_rotation_ended_and_why(rotation: Rotation, said: str) -> None:
+    lines = list(render_record(RecordView(RECORD, (rotation,), ()), NOW))
+    place = next(number for number, line in enumerate(lines) if line.startswith("rotation "))
+    assert lines[place + 1 :] == [f"    {said}"]
+
+
+def test_record_ends_with_its_newest_events_or_why_they_cannot_be_read() -> None:
+    entry = AuditEntry("pat_minted", RECORD.name, Outcome.SUCCEEDED, "me", "run", {"authorization_id": "id-2"})
+    lines = list(render_record(RecordView(RECORD, (), (), (make_event(entry, previous=None, occurred_at=NOW),)), NOW))
+    assert lines[-1] == "2026-12-01 09:00Z  pat_minted  PAT id-2"
+    unread = AuditChainError("event 1 was altered", sequence=1, expected="a", found="b")
+    lines = list(render_record(RecordView(RECORD, (), (), (), unread), NOW))
+    assert lines[-1] == "Its events cannot be read: event 1 was altered. See `rotator audit verify`."
 
 
 LISTED = (

@@ -117,10 +117,13 @@ def _select(wanted: AuditFilter) -> Select[Any]:
     query = select(table)
     if wanted.since is not None:
         query = query.where(table.c.occurred_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(table.c.occurred_at < wanted.until)
     for column, value in (
         (table.c.subject, wanted.subject),
         (table.c.event, wanted.event),
         (table.c.run_id, wanted.run_id),
+        (table.c.outcome, wanted.outcome),
     ):
         if value is not None:
             query = query.where(column == value)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.selection import check_known
+from rotator.domain.audit_event import Outcome
 from rotator.errors import AuditChainError, UsageError
+from rotator.ports.audit_log import AuditFilter
 
 if TYPE_CHECKING:
-    from rotator.ports.audit_log import AuditFilter
+    from rotator.domain.audit_event import AuditEvent
     from rotator.wiring.installation import Installation
 
 
 _MOST = 2**63 - 1
 """What a database can count to."""
+_TURN_SECONDS = 1.0
+"""How often `--follow` reads."""
 
 
 class _Count(click.ParamType[int]):
@@ -38,6 +47,15 @@ class _Count(click.ParamType[int]):
 
 
 _COUNT = _Count()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which events were asked for: `fields` but for the times, which need a clock to be read."""
+
+    since: str | None
+    until: str | None
+    fields: AuditFilter
 
 
 @click.group(
@@ -62,19 +80,46 @@ def _check_event(_: click.Context, __: click.Parameter, name: str | None) -> str
     return name
 
 
+def _keep_outcome(_: click.Context, __: click.Parameter, value: str | None) -> Outcome | None:
+    return None if value is None else Outcome(value)
+
+
 def _filters(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options that choose events; it gets them as its argument `asked`."""
+
+    @functools.wraps(command)
+    def choosing(
+        *arguments: object,
+        since: str | None,
+        until: str | None,
+        subject: str | None,
+        event: str | None,
+        run_id: str | None,
+        outcome: Outcome | None,
+        **others: object,
+    ) -> int:
+        asked = _Asked(since, until, AuditFilter(subject=subject, event=event, run_id=run_id, outcome=outcome))
+        return command(*arguments, asked=asked, **others)
+
     for option in (
         click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
         click.option(
             "--event", metavar="EVENT", callback=_check_event, help="Only events of this kind, such as pat_minted."
         ),
+        click.option(
+            "--outcome",
+            type=click.Choice([outcome.value for outcome in Outcome]),
+            callback=_keep_outcome,
+            help="Only events that ended so.",
+        ),
         click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its name in rotator."),
+        click.option("--until", metavar="WHEN", help="Only events before that, as for --since."),
         click.option(
             "--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z)."
         ),
     ):
-        command = option(command)
-    return command
+        choosing = option(choosing)
+    return choosing
 
 
 @audit.command(
@@ -82,26 +127,34 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     epilog=examples(
         "rotator audit list                          the newest 100 events",
         "rotator audit list --since 2d --name npm-feed",
-        "rotator audit list --event pat_revoked --since 2026-12-01",
+        "rotator audit list --event pat_revoked --since 2026-12-01 --until 2026-12-08",
+        "rotator audit list --outcome failed --follow    go on with what happens; Ctrl-C ends it",
     ),
 )
 @_filters
 @click.option("--limit", type=_COUNT, default=100, help="Show the newest events, at most this many. Default: 100.")
+@click.option("--follow", is_flag=True, help="Go on with the events that are written from now on, until Ctrl-C.")
 @common_options
 @click.pass_obj
-def list_events(
-    cli: CliContext, since: str | None, subject: str | None, event: str | None, run_id: str | None, limit: int
-) -> int:
-    """List events, the oldest first."""
+def list_events(cli: CliContext, asked: _Asked, limit: int, follow: bool) -> int:
+    """List events, the oldest first.
+
+    DETAIL begins with the outcome unless the event succeeded; `rotator audit show` has all fields as they are. With
+    --follow, --json prints one event per line.
+    """
     from rotator.cli.console import note, print_json, print_table, say
     from rotator.cli.output.audit import COLUMNS, list_event_rows
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_events_document
 
+    if follow and asked.until is not None:
+        raise UsageError("--follow has no end, and --until is one", fix="Leave one of them out.")
     with open_installation(cli) as installation:
-        wanted = _make_filter(installation, since, subject, event, run_id)
+        wanted = _make_filter(installation, asked)
         with installation.database.read() as reading:
-            newest = reading.audit.load_newest(limit, wanted)
+            newest, last = reading.audit.load_newest(limit, wanted), reading.audit.load_newest_number()
+        if follow:
+            return _follow(cli, installation, newest, last, wanted)
     if cli.as_json:
         print_json(make_events_document(newest))
     elif newest:
@@ -111,6 +164,32 @@ def list_events(
     if len(newest) == limit:
         shown = "event is" if limit == 1 else f"{limit} events are"
         note(cli, f"Only the newest {shown} shown; use `--limit` for more.")
+    return 0
+
+
+def _follow(
+    cli: CliContext, installation: Installation, newest: Iterable[AuditEvent], last: int, wanted: AuditFilter
+) -> int:
+    """Print what there is, and what comes, until a person has enough or nobody reads it any more."""
+    from rotator.cli.console import echo, print_json
+    from rotator.cli.following import follow_events
+    from rotator.cli.output.audit import render_event_line
+    from rotator.cli.stopping import stop_on_signals
+    from rotator.cli.streams import is_heard
+    from rotator.documents.audit import make_event_document
+
+    def pause() -> bool:
+        sys.stdout.flush()
+        if is_heard(sys.stdout):
+            installation.stop.wait(_TURN_SECONDS)
+        return is_heard(sys.stdout)
+
+    with stop_on_signals(installation.stop, tell=lambda *_: None):
+        for event in chain(newest, follow_events(installation.database, last, wanted, pause)):
+            if cli.as_json:
+                print_json(make_event_document(event), in_one_line=True)
+            else:
+                echo(render_event_line(event))
     return 0
 
 
@@ -228,17 +307,10 @@ def accept(cli: CliContext) -> int:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (mode 0600). Default: stdout."
 )
+@click.option("--force", is_flag=True, help="Overwrite the file of --output.")
 @common_options
 @click.pass_obj
-def export(
-    cli: CliContext,
-    since: str | None,
-    subject: str | None,
-    event: str | None,
-    run_id: str | None,
-    form: str,
-    output: Path | None,
-) -> int:
+def export(cli: CliContext, asked: _Asked, form: str, output: Path | None, force: bool) -> int:
     """Write events to stdout or a file, hashes included, for a reviewer or another system."""
     from rotator.cli.console import note
     from rotator.cli.exporting import opened
@@ -247,32 +319,37 @@ def export(
     from rotator.engine.auditing import load_events
 
     with open_installation(cli) as installation:
-        wanted = _make_filter(installation, since, subject, event, run_id)
-        events = load_events(installation.database, wanted)
-        with opened(output) as stream:
+        events = load_events(installation.database, _make_filter(installation, asked))
+        with opened(output, force=force) as stream:
             count = write_events(events, stream, form)
     if output is not None:
         note(cli, f"{count} events written to {output}")
     return 0
 
 
-def _make_filter(
-    installation: Installation, since: str | None, subject: str | None, event: str | None, run_id: str | None
-) -> AuditFilter:
-    from rotator.ports.audit_log import AuditFilter
+def _make_filter(installation: Installation, asked: _Asked) -> AuditFilter:
+    """What was asked for, by the clock. UsageError for a time that is none, and for a name that nothing ever had."""
+    now, name = installation.clock.now(), asked.fields.subject
+    since, until = _parse_moment("--since", asked.since, now), _parse_moment("--until", asked.until, now)
+    if name is not None:
+        with installation.database.read() as reading:
+            if not reading.audit.load_newest(1, AuditFilter(subject=name)):
+                known = [pat.name for pat in reading.inventory.load_all()]
+                check_known("PAT", [name], known, "See `rotator inventory list` for the names.", globs=False)
+    return replace(asked.fields, since=since, until=until)
 
-    start = None if since is None else _parse_since(since, installation.clock.now())
-    return AuditFilter(since=start, subject=subject, event=event, run_id=run_id)
 
-
-def _parse_since(text: str, now: datetime) -> datetime:
+def _parse_moment(option: str, text: str | None, now: datetime) -> datetime | None:
     from rotator.settings.durations import parse_duration
 
+    if text is None:
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         try:
             return now - parse_duration(text)
         except ValueError as error:
-            raise UsageError(f"--since: {error}", fix="Or write a UTC time: 2026-12-01 or 2026-12-01T09:00Z.") from None
+            fix = "Or write a UTC time: 2026-12-01 or 2026-12-01T09:00Z."
+            raise UsageError(f"{option}: {error}", fix=fix) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

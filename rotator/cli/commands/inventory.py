@@ -87,7 +87,7 @@ def list_records(cli: CliContext) -> int:
 @common_options
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
-    """Show all that is known of one PAT, and its rotations."""
+    """Show all that is known of one PAT: its rotations, how each ended and why, and its newest events."""
     from rotator.cli.console import print_json, say
     from rotator.cli.output.inventory import render_record
     from rotator.cli.session import open_installation
@@ -98,8 +98,8 @@ def show(cli: CliContext, name: str) -> int:
         now = installation.clock.now()
         seen = view_record(installation.database, installation.policy, name, now)
     if cli.as_json:
-        print_json(make_inventory_entry_document(seen.pat, seen.rotations, seen.pending, now))
-    for line in render_record(seen.pat, seen.rotations, seen.pending, now):
+        print_json(make_inventory_entry_document(seen, now))
+    for line in render_record(seen, now):
         say(cli, line)
     return 0
 

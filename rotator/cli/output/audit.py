@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 from rotator.cli.console import Column, clean
+from rotator.cli.output.details import say_details
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.engine.anchoring import AnchorSight
@@ -18,7 +19,7 @@ COLUMNS = (
     Column("time", fixed=True),
     Column("event", fixed=True),
     Column("subject"),
-    Column("outcome", fixed=True),
+    Column("detail"),
 )
 _FIELDS = tuple(AuditEventDocument.__annotations__)
 
@@ -26,14 +27,13 @@ _FIELDS = tuple(AuditEventDocument.__annotations__)
 def list_event_rows(events: Iterable[AuditEvent]) -> Iterator[tuple[str, ...]]:
     """One row of `COLUMNS` per event."""
     for event in events:
-        entry = event.entry
-        yield (
-            str(event.sequence),
-            f"{event.occurred_at:%Y-%m-%d %H:%M:%S}Z",
-            clean(entry.event),
-            clean(entry.subject),
-            clean(str(entry.outcome)),
-        )
+        at, entry = f"{event.occurred_at:%Y-%m-%d %H:%M:%S}Z", event.entry
+        yield str(event.sequence), at, clean(entry.event), clean(entry.subject), say_details(event)
+
+
+def render_event_line(event: AuditEvent) -> str:
+    """One line for an event, where the next one is not known yet."""
+    return "  ".join(next(list_event_rows([event]))).rstrip()
 
 
 def render_event(event: AuditEvent) -> Iterator[str]:

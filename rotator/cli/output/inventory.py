@@ -6,18 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import Column, clean
+from rotator.cli.output.details import say_details
 from rotator.cli.output.words import say_both, say_in
 from rotator.cli.selection import Facts
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
 from rotator.engine.explaining import explain_refusal, explain_sight, say_ends_with_all
+from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
 
 COLUMNS = (
@@ -80,10 +82,59 @@ def _say_end(pat: ManagedPat, now: datetime) -> str:
     return f"{said}, when every PAT for all organizations stops working" if pat.ends_with_all else said
 
 
-def render_record(
-    pat: ManagedPat, rotations: Iterable[Rotation], pending: Iterable[PendingRevocation], now: datetime
-) -> Iterator[str]:
-    """Everything that is known of a ManagedPat, its pending revocations, and its rotations, the newest first."""
+def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
+    """Everything that is known of a ManagedPat: facts, pending revocations, rotations and events.
+
+    The newest rotation comes first, with why and how it ended; the newest event comes last.
+    """
+    for label, text in _list_facts(seen.pat, now).items():
+        yield f"{label + ':':18}{clean(text)}"
+    for item in seen.pending:
+        yield render_pending(item)
+    for rotation in seen.rotations:
+        yield from _render_rotation(rotation)
+    if seen.unread is not None:
+        yield clean(f"Its events cannot be read: {seen.unread.message}. See `rotator audit verify`.")
+    for event in seen.events:
+        yield clean(f"{say_moment(event.occurred_at)}  {event.entry.event}  {say_details(event)}").rstrip()
+
+
+def _render_rotation(rotation: Rotation) -> Iterator[str]:
+    new = rotation.new_authorization_id or "none"
+    yield clean(
+        f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
+        f"{rotation.predecessor_id or 'none'} -> {new}"
+    )
+    yield clean(f"    {_say_ending(rotation)}")
+    if rotation.failure is not None and rotation.failure.fix and rotation.is_open:
+        yield clean(f"    fix: {rotation.failure.fix}")
+
+
+def _say_ending(rotation: Rotation) -> str:
+    """How far it is, or how it ended and why."""
+    if rotation.failure is not None:
+        return rotation.failure.message
+    until = rotation.overlap_until
+    match rotation.state:
+        case RotationState.OVERLAPPING if rotation.awaited_hooks:
+            return f"the old one stays valid until a hook succeeds ({', '.join(rotation.awaited_hooks)})"
+        case RotationState.OVERLAPPING if until is not None:
+            return f"the old one stays valid until {say_moment(until)}"
+        case RotationState.COMPLETED if rotation.kind is RotationKind.REVOCATION:
+            return f"a PAT that was left behind was revoked {say_moment(rotation.updated_at)}"
+        case RotationState.COMPLETED if not rotation.has_predecessor:
+            return f"the first PAT, stored {say_moment(rotation.updated_at)}"
+        case RotationState.COMPLETED if rotation.keeps_predecessor:
+            return f"replaced {say_moment(rotation.updated_at)}; the old one was kept"
+        case RotationState.COMPLETED:
+            return f"replaced; the old one went {say_moment(rotation.updated_at)}"
+        case _ if rotation.is_open:
+            return f"not finished; last step {say_moment(rotation.updated_at)}"
+        case _:
+            return f"ended {say_moment(rotation.updated_at)}"
+
+
+def _list_facts(pat: ManagedPat, now: datetime) -> dict[str, str]:
     facts = {
         "name": pat.name,
         "account": pat.account,
@@ -108,16 +159,7 @@ def render_record(
         facts |= {"last error": pat.last_failure.message, "fix": pat.last_failure.fix or "-"}
     if pat.retry_at is not None:
         facts["tried again"] = say_both(pat.retry_at, now)
-    for label, text in facts.items():
-        yield f"{label + ':':18}{clean(text)}"
-    for item in pending:
-        yield render_pending(item)
-    for rotation in rotations:
-        new = rotation.new_authorization_id or "none"
-        yield (
-            f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
-            f"{rotation.predecessor_id or 'none'} -> {new}"
-        )
+    return facts
 
 
 def render_pending(item: PendingRevocation) -> str:

@@ -1,0 +1,113 @@
+"""What an audit event says beside its subject, in words: its fields, in an order of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rotator.cli.console import clean
+from rotator.domain.audit_event import AuditEvent, Detail, Outcome
+from rotator.domain.words import say_duration, say_moment
+
+
+def _say_time(value: Detail) -> str:
+    """The moment as every line shows one; what is none, as it is."""
+    try:
+        return say_moment(datetime.fromisoformat(str(value)))
+    except ValueError:
+        return str(value)
+
+
+def _say_seconds(value: Detail) -> str:
+    return say_duration(timedelta(seconds=value)) if isinstance(value, int) else str(value)
+
+
+def _say_host(value: Detail) -> str:
+    return str(value).removeprefix("https://").rstrip("/")
+
+
+def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], str]:
+    return lambda value: text.format(say(value))
+
+
+WORDS: dict[str, Callable[[Detail], str]] = {
+    "message": _word("{}"),
+    "problem": _word("{}"),
+    "damage": _word("{}"),
+    "doubt": _word("{}"),
+    "code": _word("{}"),
+    "why": _word("{}"),
+    "authorization_id": _word("PAT {}"),
+    "authorization_ids": _word("PATs {}"),
+    "name": _word("of {}"),
+    "kind": lambda value: str(value).replace("_", " "),
+    "count": _word("{} PATs"),
+    "predecessor_id": _word("replaces {}"),
+    "display_name": _word('display name "{}"'),
+    "scope": _word("scopes {}"),
+    "lifetime": _word("lifetime {}"),
+    "rule": _word("rule {}"),
+    "secret_name": _word("secret {}"),
+    "vault": _word("in {}", _say_host),
+    "secret_version": _word("version {}"),
+    "late_version": _word("the late version {}"),
+    "committed_version": _word("the version before it {}"),
+    "confirmed_version": _word("version {} may be replaced"),
+    "secret_holds": _word("it holds {}"),
+    "tags": _word("tags {}"),
+    "planned_valid_to": _word("to expire {}", _say_time),
+    "valid_to": _word("expires {}", _say_time),
+    "overlap_until": _word("the old one stays valid until {}", _say_time),
+    "requested_at": _word("requested {}", _say_time),
+    "requests": _word("{} times"),
+    "since": _word("since {}", _say_time),
+    "ends_at": _word("ends {}", _say_time),
+    "days": _word("{} days ahead"),
+    "learned_at": _word("learned {}", _say_time),
+    "longest_seconds": _word("at most {}", _say_seconds),
+    "seconds": _word("by {}", _say_seconds),
+    "retry_seconds": _word("tried again in {}", _say_seconds),
+    "failures": _word("failed {} times in a row"),
+    "hooks": _word("hooks {}"),
+    "by": _word("by {}"),
+    "state": _word("while {}"),
+    "old_name": _word("was {}"),
+    "new_name": _word("is {}"),
+    "before": _word("was {}"),
+    "previous": _word("was {}"),
+    "timeline": _word("timeline {}"),
+    "behind": _word("{} behind"),
+    "unread": _word("{} not read"),
+    "sequence": _word("event {}"),
+    "size": _word("{} events"),
+    "entries": _word("{} entries"),
+    "missing": _word("lacks {}"),
+    "installation": _word("installation {}"),
+    "lost_rotation_id": _word("rotation {}"),
+    "method": lambda value: str(value).replace("_", " "),
+    "username": _word("as {}"),
+    "was_signed_in": lambda value: "was signed in" if value else "was not signed in",
+    "version": _word("version {}"),
+    "needs_restart": _word("needs a restart: {}"),
+    "finishing": _word("finishing {}"),
+    "thread": _word("thread {}"),
+    "about": _word("about {}"),
+    "output": _word("it said: {}"),
+    "fix": _word("{}"),
+    "reason": _word('because "{}"'),
+}
+"""How each field is said, in this order. `audit show` has those that are not here, and all of them as they are."""
+UNSAID = frozenset({"account", "organization", "delivery_id", "sha256", "key", "signature", "stack"})
+"""The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""
+
+
+def say_details(event: AuditEvent) -> str:
+    """What the event says, in one line: how it ended, unless it succeeded, then its fields."""
+    details, outcome = event.entry.details, event.entry.outcome
+    said = [
+        say(details[field])
+        for field, say in WORDS.items()
+        if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
+    ]
+    ending = [] if outcome is Outcome.SUCCEEDED else [str(outcome)]
+    return clean(": ".join(filter(None, [*ending, ", ".join(said)])))

@@ -1,0 +1,107 @@
+"""`rotator audit` as people use it: which events, in which words, as they are written, and into which file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.audit_event import Outcome
+from rotator.sandbox.running import Sandbox
+from tests.support.installed_command import COMMAND, PATIENCE, Rotator, config_of
+from tests.support.published import check_printed
+from tests.support.records import make_entry
+
+DAY = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(sandbox: Sandbox, rotator: Rotator) -> SqlDatabase:
+    """The database of the settings, with two events of two days."""
+    assert rotator("db", "upgrade").returncode == 0
+    opened = SqlDatabase(f"sqlite:///{sandbox.addresses.config_path.with_name('rotator.db')}")
+    failed = replace(make_entry("rotation_failed"), outcome=Outcome.FAILED, details={"message": "the vault refused"})
+    with opened.begin() as work:
+        work.audit.append(failed, DAY)
+        work.audit.append(replace(make_entry("pat_minted"), details={"authorization_id": "id-2"}), DAY.replace(day=3))
+    return opened
+
+
+def _start(sandbox: Sandbox, *words: str) -> tuple[subprocess.Popen[str], IO[str]]:
+    environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox)}
+    process = subprocess.Popen(
+        [COMMAND, "audit", "list", "--follow", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    return process, process.stdout
+
+
+def test_events_are_listed_in_words_and_chosen_by_time_and_outcome(database: SqlDatabase, rotator: Rotator) -> None:
+    listed = rotator("audit", "list")
+    titles, first, second = listed.stdout.splitlines()
+    assert titles.split() == ["#", "TIME", "EVENT", "SUBJECT", "DETAIL"]
+    assert first.endswith("rotation_failed  npm-feed  failed: the vault refused")
+    assert second.endswith("pat_minted       npm-feed  PAT id-2")
+    for words, numbers in (
+        (("--until", "2026-11-03"), [1]),
+        (("--since", "2026-11-03", "--until", "2026-11-04"), [2]),
+        (("--outcome", "failed"), [1]),
+        (("--outcome", "unknown"), []),
+        (("--name", "npm-feed"), [1, 2]),
+    ):
+        events = json.loads(rotator("audit", "list", *words, "--json").stdout)["events"]
+        assert [event["sequence"] for event in events] == numbers, words
+    assert len(rotator("audit", "export", "--outcome", "failed").stdout.splitlines()) == 1
+    mistyped = rotator("audit", "list", "--name", "nmp-feed")
+    assert (mistyped.returncode, mistyped.stdout) == (2, "")
+    assert mistyped.stderr.startswith('error: there is no PAT named "nmp-feed"')
+    assert rotator("audit", "list", "--until", "2d", "--follow").returncode == 2
+
+
+def test_events_are_followed_until_a_person_has_enough(sandbox: Sandbox, database: SqlDatabase) -> None:
+    process, lines = _start(sandbox, "--json", "--outcome", "succeeded")
+    assert json.loads(lines.readline())["sequence"] == 2
+    with database.begin() as work:
+        work.audit.append(replace(make_entry(), outcome=Outcome.UNKNOWN), DAY)
+        work.audit.append(make_entry(), DAY)
+    event = json.loads(lines.readline())
+    check_printed(("audit", "list"), event)
+    assert event["sequence"] == 4
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, rest, errors) == (130, "", "interrupted\n")
+
+
+def test_following_ends_when_nobody_reads_it_any_more(sandbox: Sandbox, database: SqlDatabase) -> None:
+    process, lines = _start(sandbox)
+    assert "rotation_failed" in lines.readline()
+    lines.close()
+    assert process.wait(timeout=PATIENCE) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_export_overwrites_a_file_only_when_it_is_told_to(
+    database: SqlDatabase, rotator: Rotator, tmp_path: Path
+) -> None:
+    target = tmp_path / "audit.jsonl"
+    assert rotator("audit", "export", "--output", target).returncode == 0
+    target.write_text("a reviewer's\n", encoding="utf-8")
+    refused = rotator("audit", "export", "--output", target, "--json")
+    assert (refused.returncode, json.loads(refused.stdout)["error"]["code"]) == (2, "output")
+    assert target.read_text(encoding="utf-8") == "a reviewer's\n"
+    assert rotator("audit", "export", "--output", target, "--force").returncode == 0
+    assert len(target.read_text(encoding="utf-8").splitlines()) == 2
+    assert len(rotator("audit", "export", "--output", "/dev/stdout").stdout.splitlines()) == 2
