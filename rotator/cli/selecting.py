@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from rotator.cli.completing import Completer, complete
 from rotator.cli.context import CliContext
 from rotator.cli.selection import Form, Order
 
@@ -21,15 +22,22 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def selection_options(
-    states: Iterable[str],
+    states: Iterable[str], names: Completer | None = None
 ) -> Callable[[_Command[_Parameters, _Result]], _Command[_Parameters, _Result]]:
     """Give a command `[NAME...]`, the filters, `--sort`, `--limit` and `--output`; the values go to `cli.selection`.
 
-    `states`: the words that `--state` takes.
+    `states`: the words that `--state` takes; `names`: what completes a NAME, those of the inventory unless given.
     """
     words = list(states)
     options = (
-        click.argument("names", metavar="[NAME...]", nargs=-1, expose_value=False, callback=_keep("names")),
+        click.argument(
+            "names",
+            metavar="[NAME...]",
+            nargs=-1,
+            expose_value=False,
+            callback=_keep("names"),
+            shell_complete=names or complete("pat"),
+        ),
         _make_pattern_option("account"),
         _make_pattern_option("organization"),
         click.option(
@@ -91,6 +99,7 @@ def _make_pattern_option(what: str) -> Callable[[_Command[_Parameters, _Result]]
         multiple=True,
         expose_value=False,
         callback=_keep(f"{what}s"),
+        shell_complete=complete(what),
         help=f"Only PATs of this {what}; may be given several times.",
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete, complete_events
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selection import check_known
 from rotator.domain.audit_event import Outcome
@@ -104,7 +105,11 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
         click.option(
-            "--event", metavar="EVENT", callback=_check_event, help="Only events of this kind, such as pat_minted."
+            "--event",
+            metavar="EVENT",
+            callback=_check_event,
+            shell_complete=complete_events,
+            help="Only events of this kind, such as pat_minted.",
         ),
         click.option(
             "--outcome",
@@ -112,7 +117,13 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
             callback=_keep_outcome,
             help="Only events that ended so.",
         ),
-        click.option("--name", "subject", metavar="NAME", help="Only this PAT, by its name in rotator."),
+        click.option(
+            "--name",
+            "subject",
+            metavar="NAME",
+            shell_complete=complete("pat"),
+            help="Only this PAT, by its name in rotator.",
+        ),
         click.option("--until", metavar="WHEN", help="Only events before that, as for --since."),
         click.option(
             "--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z)."

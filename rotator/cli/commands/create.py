@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 
 if TYPE_CHECKING:
@@ -25,8 +26,16 @@ _TAKEN = {"name_taken", "secret_taken", "display_name_taken"}
     )
 )
 @click.argument("name")
-@click.option("--account", required=True, metavar="NAME", help="The account whose PAT it is.")
-@click.option("--organization", required=True, metavar="NAME", help="The one organization that it is valid for.")
+@click.option(
+    "--account", required=True, metavar="NAME", shell_complete=complete("account"), help="The account whose PAT it is."
+)
+@click.option(
+    "--organization",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete("organization"),
+    help="The one organization that it is valid for.",
+)
 @click.option(
     "--scope",
     "scopes",

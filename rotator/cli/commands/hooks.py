@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.console import clean, echo, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
@@ -21,7 +22,7 @@ def hooks() -> None:
         "rotator hooks test                    call every hook", "rotator hooks test restart-builder    call one"
     ),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete("hook"))
 @common_options
 @click.pass_obj
 def test(cli: CliContext, name: str | None) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selecting import print_csv, print_names, selection_options
@@ -83,7 +84,7 @@ def list_records(cli: CliContext) -> int:
 
 
 @inventory.command(epilog=examples("rotator inventory show npm-feed"))
-@click.argument("name")
+@click.argument("name", shell_complete=complete("pat"))
 @common_options
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
@@ -183,7 +184,7 @@ def adopt(
     short_help="Keep PATs but stop rotating them.",
     epilog=examples("rotator inventory pause npm-feed", "rotator inventory pause 'team01*' --reason 'moving house'"),
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
 @reason_option
 @common_options
 @click.pass_obj
@@ -195,7 +196,7 @@ def pause(cli: CliContext, names: tuple[str, ...]) -> int:
 
 
 @inventory.command(epilog=examples("rotator inventory resume npm-feed", "rotator inventory resume 'team01*'"))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
 @reason_option
 @common_options
 @click.pass_obj
@@ -207,7 +208,7 @@ def resume(cli: CliContext, names: tuple[str, ...]) -> int:
 
 
 @inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))
-@click.argument("name")
+@click.argument("name", shell_complete=complete("pat"))
 @click.argument("new_name", metavar="NEW")
 @reason_option
 @common_options
@@ -226,7 +227,7 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
         "rotator inventory forget 'team01*' --yes    from a script: nobody is asked",
     )
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
 @yes_option
 @reason_option
 @common_options
@@ -259,8 +260,10 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
         "rotator inventory forget-limits --organization contoso   of one organization",
     ),
 )
-@click.option("--account", help="Only what was learned for this account.")
-@click.option("--organization", help="Only what was learned in this organization.")
+@click.option("--account", shell_complete=complete("account"), help="Only what was learned for this account.")
+@click.option(
+    "--organization", shell_complete=complete("organization"), help="Only what was learned in this organization."
+)
 @reason_option
 @common_options
 @click.pass_obj

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.console import clean, note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.output.words import say_in
@@ -38,7 +39,7 @@ DEVICE_CODE, BROWSER = "device code", "browser"
         "rotator login build-bot --device-code --json",
     )
 )
-@click.argument("account", required=False)
+@click.argument("account", required=False, shell_complete=complete("account"))
 @click.option("--all", "everyone", is_flag=True, help="Sign in every account of the settings.")
 @click.option("--device-code", is_flag=True, help="Sign in with a code, entered on any device.")
 @click.option("--browser", is_flag=True, help="Sign in with a browser on this computer.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rotator.cli.commands.login import choose_accounts
+from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples, reason_option
@@ -20,7 +21,7 @@ from rotator.domain.exit_code import DONE, FAILED
         "rotator logout build-bot --yes    from a script: nobody is asked",
     )
 )
-@click.argument("account", required=False)
+@click.argument("account", required=False, shell_complete=complete("account"))
 @yes_option
 @reason_option
 @common_options

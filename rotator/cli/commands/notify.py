@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.console import clean, echo, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
@@ -19,7 +20,7 @@ def notify() -> None:
     short_help="Send a test, and show what came back.",
     epilog=examples("rotator notify test        to every receiver", "rotator notify test ops    to one"),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete("receiver"))
 @common_options
 @click.pass_obj
 def test(cli: CliContext, name: str | None) -> int:

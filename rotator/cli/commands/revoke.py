@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selection import expand
@@ -47,7 +48,7 @@ class _Result:
         "rotator revoke npm-feed --yes        from a script: nobody is asked",
     ),
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
 @click.option("--without-hook", is_flag=True, help="With --previous: even though a required hook has not succeeded.")
 @yes_option

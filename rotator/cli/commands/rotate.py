@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selection import expand
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         "rotator inventory list             show the names",
     )
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
 @click.option("--dry-run", is_flag=True, help="Show what would be done and what is refused, and do nothing.")
 @reason_option
 @common_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete_nothing
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         "rotator scan -o csv    for a spreadsheet; --json for scripts",
     )
 )
-@selection_options(kind.value for kind in ScanKind)
+@selection_options((kind.value for kind in ScanKind), names=complete_nothing)
 @common_options
 @click.pass_obj
 def scan(cli: CliContext) -> int:

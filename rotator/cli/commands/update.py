@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.completing import complete
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         "rotator update npm-feed ... --dry-run    check everything, and change nothing",
     )
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete("pat"))
 @click.option(
     "--scope",
     "scopes",
