@@ -146,10 +146,15 @@ def confirm(cli: CliContext, question: str) -> bool:
     return click.confirm(question, default=False, err=True)
 
 
+def shows_progress(cli: CliContext) -> bool:
+    """Whether a person sees on a terminal how far something is; with -v the log says it."""
+    return not cli.quiet and not cli.verbosity and has_colour(sys.stderr)
+
+
 @contextmanager
 def progress(cli: CliContext, text: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr while something takes long, on a terminal only; the value changes its text."""
-    if cli.quiet or cli.verbosity or not has_colour(sys.stderr):
+    if not shows_progress(cli):
         yield lambda _: None
         return
     from rich.console import Console

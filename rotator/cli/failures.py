@@ -13,16 +13,13 @@ from rotator.cli.console import clean, echo, print_json
 from rotator.cli.context import CliContext
 from rotator.cli.streams import OutputError, report_unwritten
 from rotator.documents.document import Document, make_error_document
-from rotator.documents.report import make_skewed_document
-from rotator.engine.report import RunSkewedError
 from rotator.errors import ConfigError, RotatorError, SignInRequiredError, UsageError
 
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, and who must do what."""
     message = f"account {error.account}: {error.message}" if isinstance(error, SignInRequiredError) else error.message
-    document = make_error_document(error.code, message, error.fix)
-    if cli.as_json and _is_printed(make_skewed_document(error) if isinstance(error, RunSkewedError) else document):
+    if cli.as_json and _is_printed(_make_document(error, message)):
         return
     if isinstance(error, ConfigError):
         # A problem with a place comes with its own lines: the place, the source line and a caret.
@@ -32,6 +29,16 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
         echo(f"error: {clean(message)}", err=True)
     if error.fix:
         echo(f"fix: {clean(error.fix)}", err=True)
+
+
+def _make_document(error: RotatorError, message: str) -> Document:
+    """Loads the engine, which `--help` does without."""
+    from rotator.documents.report import make_skewed_document
+    from rotator.engine.report import RunSkewedError
+
+    if isinstance(error, RunSkewedError):
+        return make_skewed_document(error)
+    return make_error_document(error.code, message, error.fix)
 
 
 def report_others(errors: Mapping[str, RotatorError]) -> None:

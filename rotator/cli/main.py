@@ -49,6 +49,7 @@ COMMANDS = {
     "hooks": ("rotator.cli.commands.hooks", "hooks", "Call the hooks, as a test."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),
     "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins for Entra, Azure DevOps and Key Vault."),
+    "help": ("rotator.cli.commands.help", "help_command", "Show what a command does."),
     "completion": ("rotator.cli.commands.completion", "completion", "Print the completion script for a shell."),
 }
 

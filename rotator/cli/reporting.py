@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rotator.cli.console import echo, note, print_json, progress, say
+from rotator.cli.console import echo, note, print_json, progress, say, shows_progress
 from rotator.cli.context import CliContext
+from rotator.cli.counting import Count
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.report import render_done, render_failures, render_standing
 from rotator.cli.stopping import stop_on_signals
@@ -33,11 +34,11 @@ def print_report(
     what: str,
     mode: RunMode = RunMode.DUE,
     otherwise: str = "Nothing to do.",
-    looks: bool = False,
+    count: Callable[[RunContext], int] | None = None,
 ) -> int:
     """Do the run and print its report: what was done on stdout, what failed on stderr. Return the exit code."""
     with stop_on_signals(installation.stop) as signals:
-        report = do_and_print(cli, installation, act, what=what, mode=mode, otherwise=otherwise, looks=looks)
+        report = do_and_print(cli, installation, act, what=what, mode=mode, otherwise=otherwise, count=count)
     return signals.choose_exit_code(report, mode)
 
 
@@ -50,10 +51,12 @@ def do_and_print(
     mode: RunMode = RunMode.DUE,
     otherwise: str = "Nothing to do.",
     looks: bool = False,
+    count: Callable[[RunContext], int] | None = None,
 ) -> RunReport:
     """Do the run and print its report, inside the caller's `stop_on_signals`. Return the report.
 
-    What it tells in words is not logged as well, unless the log was asked for with `-v`.
+    What it tells in words is not logged as well, unless the log was asked for with `-v`. `count` says how many PATs are
+    to be worked on, for a terminal to show how far the run is.
     """
     run = installation.make_run(cli.reason)
     log = HeldLog(run.progress)
@@ -62,7 +65,8 @@ def do_and_print(
     report = None
     try:
         with progress(cli, what) as update:
-            report = sealed(act, looks=looks)(replace(run, progress=_tell_both(log, update)))
+            counted = Count(count(run) if count is not None and shows_progress(cli) else 0)
+            report = sealed(act, looks=looks)(replace(run, progress=_tell_both(log, update, counted)))
     except RunSkewedError as error:
         log.release(error.report, is_skewed=True)
         raise
@@ -108,11 +112,11 @@ def note_stop(cli: CliContext, report: RunReport) -> None:
         note(cli, "Stopped before everything was done; the next run finishes what was started.")
 
 
-def _tell_both(log: Progress, update: Callable[[str], None]) -> Progress:
-    """The engine's progress goes to the log, and its newest fact beside the spinner."""
+def _tell_both(log: Progress, update: Callable[[str], None], counted: Count) -> Progress:
+    """The engine's progress goes to the log, and its newest fact beside the spinner, with how far the run is."""
 
     def tell(event: Event, subject: str, /) -> None:
         log(event, subject)
-        update(f"{event.type.name.replace('_', ' ')} {subject}")
+        update(counted.describe(event, subject))
 
     return tell

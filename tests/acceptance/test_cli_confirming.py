@@ -148,6 +148,10 @@ def test_account_that_nobody_knows_is_an_error_of_the_user(managed: Rotator) -> 
         (("inventory", "forget-limits", "--organization", "c*"), 'no organization named "c*"'),
         (("login", "build-bt"), 'no account named "build-bt", did you mean "build-bot"'),
         (("logout", "build-bt"), 'no account named "build-bt", did you mean "build-bot"'),
+        (
+            ("create", "new", *CREATE[1:2], "build-bt", *CREATE[3:]),
+            'no account named "build-bt", did you mean "build-bot"',
+        ),
     ):
         refused = managed(*words)
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr

@@ -126,6 +126,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 NO_DOCUMENT = {
     "config schema": "prints a JSON Schema",
     "completion": "prints a shell script",
+    "help": "prints the help of a command",
     "daemon": "prints nothing: its log goes to stderr",
 }
 """Commands whose output is no document of ours, and what it is."""

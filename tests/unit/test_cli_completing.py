@@ -86,6 +86,9 @@ def _complete(*words: str) -> list[str]:
         (("notify", "test", ""), []),
         (("status", "--state", "over"), ["overlapping"]),
         (("audit", "ver"), ["verify"]),
+        (("help", "aud"), ["audit"]),
+        (("help", "audit", "ver"), ["verify"]),
+        (("help", "plan", ""), []),
     ],
 )
 @pytest.mark.usefixtures("folder")

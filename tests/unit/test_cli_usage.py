@@ -16,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from rotator import __version__
 from rotator.cli.main import COMMANDS, main, rotator
 from rotator.sandbox.running import Sandbox
 
@@ -45,6 +46,45 @@ def test_help_is_shown_and_not_as_an_error_when_no_command_is_given(
 def test_command_is_suggested_when_it_is_mistyped(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["onec"]) == 2
     assert "Did you mean 'once'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["help"], ["--help"]),
+        (["help", "plan"], ["plan", "--help"]),
+        (["help", "inventory", "adopt"], ["inventory", "adopt", "-h"]),
+    ],
+)
+def test_help_of_a_command_is_as_with_its_option(
+    words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == main(same) == 0
+    shown = capsys.readouterr().out
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
+    assert shown.startswith("Usage: rotator ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["help", "plam"], "No such command 'plam'. Did you mean 'plan'?"),
+        (["help", "inventory", "lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["inventory", "lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["help", "plan", "more"], "'rotator plan' has no commands"),
+    ],
+)
+def test_command_of_a_group_is_suggested_when_it_is_mistyped(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {said}"
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version_is_shown(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option]) == 0
+    assert capsys.readouterr().out == f"rotator {__version__}\n"
 
 
 @pytest.mark.parametrize(("option", "suggestion"), [("--verbos", " Did you mean '--verbose'?"), ("--bogus", "")])

@@ -8,6 +8,7 @@ import click
 
 from rotator.cli.completing import complete
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.selection import check_known
 
 if TYPE_CHECKING:
     from rotator.engine.creating import Draft, Order
@@ -94,6 +95,8 @@ def create(
         secret_name=secret,
     )
     with open_installation(cli) as installation:
+        known = [one.name for one in installation.settings.accounts]
+        check_known("account", [account], known, f"Give one of {', '.join(known)}.", globs=False)
         try:
             if dry_run:
                 return _show(cli, installation, order)

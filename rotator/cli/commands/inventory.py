@@ -83,7 +83,7 @@ def list_records(cli: CliContext) -> int:
     return 0
 
 
-@inventory.command(epilog=examples("rotator inventory show npm-feed"))
+@inventory.command(short_help="Show all that is known of one PAT.", epilog=examples("rotator inventory show npm-feed"))
 @click.argument("name", shell_complete=complete("pat"))
 @common_options
 @click.pass_obj

@@ -29,6 +29,7 @@ def once(cli: CliContext, dry_run: bool) -> int:
 
     Exit codes: 0 all is well, 1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
     """
+    from rotator.cli.counting import count_due
     from rotator.cli.reporting import do_and_print
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
@@ -44,7 +45,7 @@ def once(cli: CliContext, dry_run: bool) -> int:
         with stop_on_signals(installation.stop) as signals:
             with monitored_run(installation) as monitored:
                 act = partial(monitored.act, act=partial(run_and_remember, act=run_once))
-                report = do_and_print(cli, installation, act, what="looking at every PAT", looks=True)
+                report = do_and_print(cli, installation, act, what="looking at every PAT", looks=True, count=count_due)
                 code = monitored.end(find_code_of_report(report, RunMode.DUE))
             return signals.put_interruption_first(code)
 

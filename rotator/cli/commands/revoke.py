@@ -86,8 +86,7 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
                 return FAILED
         with stop_on_signals(installation.stop):
             try:
-                for pat in pats:
-                    _revoke(run, pat.name, wish, result, goes_on=len(wanted) > 1)
+                _revoke_each(cli, run, pats, wish, result, goes_on=len(wanted) > 1)
             except StoppedError:
                 if result.revoked or result.failed:
                     _report(cli, run, wish, result)
@@ -115,6 +114,18 @@ def _find_revocable(run: RunContext, names: Sequence[str], wish: _Wish, result: 
             else:
                 found.append(pat)
     return found
+
+
+def _revoke_each(
+    cli: CliContext, run: RunContext, pats: Sequence[ManagedPat], wish: _Wish, result: _Result, *, goes_on: bool
+) -> None:
+    from rotator.cli.console import progress
+
+    with progress(cli, "revoking") as update:
+        for number, pat in enumerate(pats):
+            if len(pats) > 1:
+                update(f"{number} of {len(pats)}: revoking {pat.name}")
+            _revoke(run, pat.name, wish, result, goes_on=goes_on)
 
 
 def _revoke(run: RunContext, name: str, wish: _Wish, result: _Result, *, goes_on: bool) -> None:

@@ -44,7 +44,12 @@ def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
         if dry_run:
             return _show(cli, installation, wanted)
         return print_report(
-            cli, installation, lambda given: rotate_by_hand(given, wanted), what="rotating", mode=RunMode.BY_HAND
+            cli,
+            installation,
+            lambda given: rotate_by_hand(given, wanted),
+            what="rotating",
+            mode=RunMode.BY_HAND,
+            count=lambda _: len(wanted),
         )
 
 
