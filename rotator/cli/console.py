@@ -16,26 +16,13 @@ from dataclasses import dataclass
 import click
 
 from rotator.cli.context import CliContext, has_colour, is_terminal
+from rotator.cli.widths import Column, share_width
 
 _GAP = "  "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _PART = re.compile(r"\S+(?: \S+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, and how it gives way on a terminal that is too narrow for a row.
-
-    A name is cut, and ends in `…`; prose (`wraps`) goes on in the next line, between words. One that `may_go` is left
-    out where it says the same in every row. What is `fixed` never gives way.
-    """
-
-    title: str
-    fixed: bool = False
-    wraps: bool = False
-    may_go: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,14 +176,20 @@ def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], widt
     gone = [place for place, column in enumerate(columns) if column.may_go and _is_same(place, cells)]
     table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="")
     shown = [(place, column) for place, column in enumerate(columns) if place not in gone]
-    for _, column in shown:
-        table.add_column(column.title.upper(), no_wrap=column.fixed)
+    texts = [[column.title, *(row[place].text for row in cells)] for place, column in shown]
+    widths = [max(map(_width, column)) for column in texts]
+    words = [max(_width(word) for text in column for word in text.split() or [""]) for column in texts]
+    room = width - len(_GAP) * (len(shown) - 1)
+    for (_, column), given in zip(
+        shown, share_width([column for _, column in shown], widths, words, room), strict=True
+    ):
+        table.add_column(column.title.upper(), no_wrap=column.fixed, width=given)
     for row in cells:
-        texts = [
+        line = [
             Text(row[place].text, style=row[place].colour or "", no_wrap=not column.wraps, overflow="ellipsis")
             for place, column in shown
         ]
-        table.add_row(*texts)
+        table.add_row(*line)
     console = Console(width=width, highlight=False, no_color=not has_colour(sys.stdout))
     for place in gone:
         console.print(Text(f"{columns[place].title}: {cells[0][place].text}"), soft_wrap=True)

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.console import Cell, Column, clean, fold, print_table, say
+from rotator.cli.console import Cell, clean, fold, print_table, say
 from rotator.cli.context import CliContext, examples
 from rotator.cli.output.words import say_in
+from rotator.cli.widths import Column, share_width
 from rotator.documents.document import write_moment
 
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
@@ -41,6 +42,28 @@ def test_table_on_a_terminal_cuts_names_and_breaks_prose_between_words(
     assert [line.split()[0][-1] for line in lines if line.startswith("a-")] == ["…"]
     assert sum(ID in line for line in lines) == 1
     assert all(sum(scope in line.split() for line in lines) == 1 for scope in SCOPES.split())
+
+
+@pytest.mark.parametrize(
+    ("available", "widths"),
+    [
+        (200, [30, 40, 50, 16]),
+        (130, [30, 40, 44, 16]),
+        (116, [30, 35, 35, 16]),
+        (80, [30, 17, 17, 16]),
+        (70, [30, 12, 12, 16]),
+        (60, [20, 12, 12, 16]),
+        (40, [12, 12, 12, 16]),
+    ],
+)
+def test_what_tells_the_rows_apart_gives_way_last(available: int, widths: list[int]) -> None:
+    columns = [Column("name", is_key=True), Column("secret"), Column("detail"), Column("expires", fixed=True)]
+    assert share_width(columns, [30, 40, 50, 16], [9, 9, 9, 9], available) == widths
+
+
+def test_prose_keeps_the_width_of_its_longest_word() -> None:
+    columns = [Column("name"), Column("scopes", wraps=True)]
+    assert share_width(columns, [30, 60], [30, 17], 29) == [12, 17]
 
 
 def test_column_that_is_the_same_in_every_row_is_said_once(

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
-from rotator.cli.console import Column, clean
+from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
+from rotator.cli.widths import Column
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.engine.anchoring import AnchorSight
@@ -18,7 +19,7 @@ COLUMNS = (
     Column("#", fixed=True),
     Column("time", fixed=True),
     Column("event", fixed=True),
-    Column("subject"),
+    Column("subject", is_key=True),
     Column("detail"),
 )
 _FIELDS = tuple(AuditEventDocument.__annotations__)

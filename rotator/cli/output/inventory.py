@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from rotator.cli.console import Column, clean
+from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
 from rotator.cli.output.words import say_both, say_in
 from rotator.cli.selection import Facts
+from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
@@ -23,12 +24,12 @@ from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
 
 COLUMNS = (
-    Column("name"),
+    Column("name", is_key=True),
     Column("organization", may_go=True),
     Column("display name"),
     Column("secret"),
     Column("expires", fixed=True),
-    Column("state", fixed=True),
+    Column("state", fixed=True, may_go=True),
 )
 WIDE_COLUMNS = (
     *COLUMNS,

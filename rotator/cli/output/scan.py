@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from rotator.cli.console import Column, clean
+from rotator.cli.console import clean
 from rotator.cli.output.words import say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
+from rotator.cli.widths import Column
 from rotator.documents.scan import FULL_ACCESS, count_scan
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
 
 COLUMNS = (
-    Column("display name"),
+    Column("display name", is_key=True),
     Column("organization", may_go=True),
     Column("scopes", wraps=True),
     Column("expires", fixed=True),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from rotator.cli.console import Column, clean
+from rotator.cli.console import clean
 from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
 from rotator.cli.selection import Facts
+from rotator.cli.widths import Column
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS
@@ -20,9 +21,9 @@ from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
 
 COLUMNS = (
-    Column("name"),
+    Column("name", is_key=True),
     Column("organization", may_go=True),
-    Column("state", fixed=True),
+    Column("state", fixed=True, may_go=True),
     Column("expires", fixed=True),
     Column("next", fixed=True),
 )

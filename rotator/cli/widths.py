@@ -1,0 +1,45 @@
+"""How the columns of a table share the width of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LEAST = 12
+"""What is left of a column that gives way."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and how it gives way on a terminal that is too narrow for a row.
+
+    A name is cut, and ends in `…`; prose (`wraps`) goes on in the next line, between words. What tells the rows apart
+    (`is_key`) gives way last, what is `fixed` never does. One that `may_go` is left out where it says the same in every
+    row.
+    """
+
+    title: str
+    fixed: bool = False
+    wraps: bool = False
+    may_go: bool = False
+    is_key: bool = False
+
+
+def share_width(columns: Sequence[Column], widths: Sequence[int], words: Sequence[int], available: int) -> list[int]:
+    """Return a width for each column that together fit, if that can be: the widest gives way first.
+
+    `widths` are what each column would take, `words` its longest word.
+    """
+    shared = list(widths)
+    for is_key in (False, True):
+        least = {
+            place: min(widths[place], max(words[place], _LEAST) if column.wraps else _LEAST)
+            for place, column in enumerate(columns)
+            if column.is_key is is_key and not column.fixed
+        }
+        while sum(shared) > available:
+            place = max(least, key=lambda place: shared[place] - least[place], default=None)
+            if place is None or shared[place] <= least[place]:
+                break
+            shared[place] -= 1
+    return shared
