@@ -101,7 +101,7 @@ def _show_everything(watch: Watch) -> None:
     any_code = (0, 1, 2, 3, 4, 10, 20)
     watch.run("audit", "list", "--limit", "500")
     watch.run("audit", "verify", "--anchors", code=any_code)
-    watch.run("audit", "export", "--output", str(watch.folder / "audit.jsonl"))
+    watch.run("audit", "export", "--output", str(watch.folder / "audit.jsonl"), "--force")
     watch.run("audit", "export", "--format", "csv")
     shows = ("status", "status --json", "scan --json", "config show", "config show --json", "accounts", "plan")
     for line in (*shows, "inventory list --json", f"inventory show {NAME} --json"):
