@@ -42,6 +42,8 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "name": _word("of {}"),
     "kind": lambda value: str(value).replace("_", " "),
     "count": _word("{} PATs"),
+    "pats": _word("PATs {}"),
+    "down": _word("down: {}"),
     "predecessor_id": _word("replaces {}"),
     "display_name": _word('display name "{}"'),
     "scope": _word("scopes {}"),
