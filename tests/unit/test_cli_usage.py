@@ -127,6 +127,15 @@ def test_each_problem_of_files_begins_with_error(
     assert "error: policy.yaml: the policy file does not exist" in said
 
 
+@pytest.mark.parametrize("option", ["--as", "--secret"])
+@pytest.mark.parametrize("words", [["npm-feed", "ci-build"], ["--all"]])
+def test_name_and_secret_can_be_chosen_for_one_pat_only(
+    words: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inventory", "adopt", *words, option, "feed"]) == 2
+    assert capsys.readouterr().err.startswith("error: --as and --secret go with one PAT\n")
+
+
 @pytest.mark.parametrize(("option", "code"), [("--nagios", 3), ("--check", 2)])
 def test_plugin_cannot_tell_when_it_is_called_wrongly(
     option: str, code: int, capsys: pytest.CaptureFixture[str]
