@@ -8,7 +8,10 @@ import pytest
 
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.world import Pat
-from tests.acceptance.test_kill_requests import (
+from tests.support.killing import COMMITS as ROTATION_COMMITS
+from tests.support.killing import NAME, Stage, read_commits
+from tests.support.proving import with_sample
+from tests.support.sent import (
     IDENTITY,
     INTENT,
     LIST,
@@ -22,10 +25,8 @@ from tests.acceptance.test_kill_requests import (
     WRITTEN,
     Sent,
     check_requests,
+    list_points,
 )
-from tests.support.killing import COMMITS as ROTATION_COMMITS
-from tests.support.killing import MUTATING, NAME, Stage, read_commits
-from tests.support.proving import with_sample
 
 pytestmark = pytest.mark.prove
 
@@ -42,30 +43,30 @@ COMMITS = [
 ]
 """Every commit: what is wanted is written under a claim of its own, then come those of a rotation."""
 REQUESTS = (
-    (IDENTITY, 0),
-    (LIST, 0),
-    (SHOW, 0),
-    (VERSIONS, 0),
-    (VERSIONS, 1),
-    (VERSIONS, 2),
-    (READ, 0),
-    (TAG, 0),
-    (MINT, 0),
-    (SHOW, 1),
-    (IDENTITY, 1),
-    (STORE, 0),
-    (WRITTEN, 0),
-    (READ, 1),
-    (READ, 2),
-    (VERSIONS, 3),
-    (IDENTITY, 2),
-    (SHOW, 2),
-    (LIST, 1),
-    (LIST, 2),
-    (REVOKE, 0),
-    (LIST, 3),
+    IDENTITY,
+    LIST,
+    SHOW,
+    VERSIONS,
+    VERSIONS,
+    VERSIONS,
+    READ,
+    TAG,
+    MINT,
+    SHOW,
+    IDENTITY,
+    STORE,
+    WRITTEN,
+    READ,
+    READ,
+    VERSIONS,
+    IDENTITY,
+    SHOW,
+    LIST,
+    LIST,
+    REVOKE,
+    LIST,
 )
-"""Every request, with the number of requests like it that came before."""
+"""Every request."""
 
 
 @pytest.fixture
@@ -125,11 +126,7 @@ def test_update_sends_exactly_the_requests_that_are_killed_when_undisturbed(stag
     check_requests(stage, REQUESTS)
 
 
-CASES = {
-    f"{sent}-{skip}-{'after' if effect else 'before'}": (sent, skip, effect)
-    for sent, skip in REQUESTS
-    for effect in ((False, True) if sent.method in MUTATING else (False,))
-}
+CASES = list_points(REQUESTS)
 SAMPLE = (f"{MINT}-0-after", f"{STORE}-0-after")
 
 

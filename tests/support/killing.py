@@ -33,7 +33,7 @@ from rotator.sandbox.world import Pat, Secret, SecretVersion
 from tests.support import dying_command
 from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, run_command, start_device_login
 from tests.support.postgres import PostgresServer
-from tests.support.stage_database import PostgresCopy, SqliteFile, StageDatabase
+from tests.support.stage_database import ADOPTED, PostgresCopy, SqliteFile, StageDatabase
 
 NAME = "ci-build"
 SCOPE = "vso.build_execute"
@@ -137,8 +137,22 @@ class Run:
         return b"".join(Path("/proc", str(self.process.pid), name).read_bytes() for name in names)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """A state of the services and the policy that a stage can go back to; the database remembers its own."""
+
+    policy: str
+    pats: dict[str, Pat]
+    secrets: dict[str, Secret]
+    by_people: frozenset[str]
+
+
 class Stage:
-    """One managed PAT, `ci-build`, four days before its expiry, its value in the vault, and a person's look-alike."""
+    """One managed PAT, `ci-build`, four days before its expiry, its value in the vault, and a person's look-alike.
+
+    `named` are the PATs that a person wants revoked: nobody looks after the consumers of these. `given` are those that
+    people had, and have adopted.
+    """
 
     def __init__(self, sandbox: Sandbox, database: StageDatabase) -> None:
         self.sandbox = sandbox
@@ -147,6 +161,9 @@ class Stage:
         self.database = database
         self.faults = WatchedFaults()
         self.by_people: set[str] = set()
+        self.named: set[str] = set()
+        self.given: set[str] = set()
+        self._memories: dict[str, Memory] = {}
         self._runs: list[Run] = []
         self._config = sandbox.addresses.config_path.read_text(encoding="utf-8")
 
@@ -164,25 +181,35 @@ class Stage:
         [self._original] = [pat for pat in self.world.pats.values() if pat.display_name == NAME]
         self._put_value(self._original)
         self._command("inventory", "adopt", self._original.authorization_id)
-        self.database.keep()
         shutil.copy(self.folder / "token-cache.bin", self.folder / "token-cache.kept")
-        self._policy = self.sandbox.addresses.policy_path.read_text(encoding="utf-8")
-        self._pats = copy.deepcopy(self.world.pats)
-        self._secrets = copy.deepcopy(self.world.vaults[VAULT].secrets)
+        self.remember(ADOPTED)
 
-    def reset(self, lease: str = "1m") -> None:
-        """Go back to the remembered state, settings and policy included. `lease` is how long claims last."""
+    def remember(self, name: str) -> None:
+        """Remember the present state by a name; nobody may be at work."""
+        self.database.keep(name)
+        policy = self.sandbox.addresses.policy_path.read_text(encoding="utf-8")
+        with self.world.lock:
+            pats, secrets = copy.deepcopy(self.world.pats), copy.deepcopy(self.world.vaults[VAULT].secrets)
+        self._memories[name] = Memory(policy, pats, secrets, frozenset(self.by_people))
+
+    def remembers(self, name: str) -> bool:
+        """Whether a state of that name was remembered."""
+        return name in self._memories
+
+    def reset(self, lease: str = "1m", to: str = ADOPTED) -> None:
+        """Go back to a remembered state, settings and policy included. `lease` is how long claims last."""
         self.end()
+        memory = self._memories[to]
         self.faults = self.world.faults = WatchedFaults()
         with self.world.lock:
-            self.world.pats = copy.deepcopy(self._pats)
-            self.world.vaults[VAULT].secrets = copy.deepcopy(self._secrets)
+            self.world.pats = copy.deepcopy(memory.pats)
+            self.world.vaults[VAULT].secrets = copy.deepcopy(memory.secrets)
         self.world.record.clear()
-        self.database.restore()
+        self.database.restore(to)
         shutil.copy(self.folder / "token-cache.kept", self.folder / "token-cache.bin")
         self._write_config(lease)
-        self.sandbox.addresses.policy_path.write_text(self._policy, encoding="utf-8")
-        self.by_people = set()
+        self.sandbox.addresses.policy_path.write_text(memory.policy, encoding="utf-8")
+        self.by_people, self.named, self.given = set(memory.by_people), set(), {self.original_id}
         self.add_look_alike(days_left=20)
 
     def end(self) -> None:
@@ -288,6 +315,17 @@ class Stage:
             alive = [pat for pat in self.world.pats.values() if pat.display_name == NAME and not pat.revoked]
         return [pat for pat in alive if pat.authorization_id not in self.by_people]
 
+    @property
+    def original_id(self) -> str:
+        """The id of the PAT that was adopted first."""
+        return self._original.authorization_id
+
+    def find_id(self, display_name: str) -> str:
+        """Return the id of the one live PAT of a display name."""
+        with self.world.lock:
+            [found] = [pat for pat in self.world.pats.values() if pat.display_name == display_name and not pat.revoked]
+        return found.authorization_id
+
     def find_latest(self) -> SecretVersion:
         """Return what consumers read from the vault."""
         with self.world.lock:
@@ -311,27 +349,38 @@ class Stage:
         return [str(row["event"]) for row in self._read_table(audit_event)]
 
     def check_consumers(self) -> None:
-        """Check that consumers read a live PAT."""
+        """Check that consumers read a live PAT, or one that a person has named."""
         value = self.find_latest().value
         with self.world.lock:
-            assert [pat.revoked for pat in self.world.pats.values() if pat.value == value] == [False]
+            [served] = [pat for pat in self.world.pats.values() if pat.value == value]
+        assert not served.revoked or served.authorization_id in self.named
 
     def check_end(self) -> None:
         """Check that nothing is lost, orphaned or wrongly revoked, that status and audit agree, and no secret shows."""
         [current] = self.find_ours()
         latest = self.find_latest()
-        assert current.authorization_id != self._original.authorization_id
+        assert current.authorization_id != self.original_id
         assert (latest.value, latest.tags[AUTHORIZATION_TAG]) == (current.value, current.authorization_id)
-        with self.world.lock:
-            revoked = {pat.authorization_id for pat in self.world.pats.values() if pat.revoked}
-        known = set(self._pats) - {self._original.authorization_id}
-        assert revoked & (known | self.by_people) == set()
+        [pat] = [pat for pat in self.check_owners() if pat["secret_name"] == SECRET]
+        assert (pat["state"], pat["authorization_id"]) == ("ok", current.authorization_id), pat
+
+    def check_owners(self) -> list[dict[str, Any]]:
+        """Check that no PAT of others is revoked, that each live one of ours is in use or reported, that the audit log
+        is whole, and that no secret shows; return what `status` shows.
+        """
         status, audit = self.start("status", "--json"), self.start("audit", "verify")
         assert (status.wait(), audit.wait()) == (0, 0), status.read() + audit.read()
-        pats: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["pats"]
-        [pat] = [pat for pat in pats if pat["secret_name"] == SECRET]
-        assert (pat["state"], pat["authorization_id"]) == ("ok", current.authorization_id), pat
+        shown: list[dict[str, Any]] = json.loads(status.output.read_text(encoding="utf-8"))["pats"]
+        theirs = (set(self._memories[ADOPTED].pats) | self.by_people) - self.given - self.named
+        with self.world.lock:
+            revoked = {pat.authorization_id for pat in self.world.pats.values() if pat.revoked}
+            ours = set(self.world.pats) - theirs - revoked
+            served = {secret.versions[-1].value for secret in self.world.vaults[VAULT].secrets.values()}
+            in_use = {found for found in ours if self.world.pats[found].value in served}
+        assert revoked & theirs == set()
+        assert ours - in_use <= {pat["authorization_id"] for pat in shown}
         self.check_secrecy()
+        return shown
 
     def check_secrecy(self) -> None:
         """Check that no PAT and no Entra token is in the database, its journal files, or any run's output."""

@@ -8,18 +8,21 @@ from typing import Protocol
 
 from tests.support.postgres import PostgresServer
 
+ADOPTED = "adopted"
+"""The state that every stage remembers first: signed in, with one PAT adopted."""
+
 
 class StageDatabase(Protocol):
-    """An inventory database that can be reset to a remembered state."""
+    """An inventory database that can be reset to remembered states, each of which has a name."""
 
     def url(self) -> str:
         """Return its SQLAlchemy URL."""
 
-    def keep(self) -> None:
+    def keep(self, name: str) -> None:
         """Remember the present state; nobody may be connected."""
 
-    def restore(self) -> None:
-        """Go back to the remembered state; nobody may be connected."""
+    def restore(self, name: str = ADOPTED) -> None:
+        """Go back to that state; nobody may be connected."""
 
 
 class SqliteFile:
@@ -32,16 +35,16 @@ class SqliteFile:
         """See StageDatabase."""
         return f"sqlite:///{self._path}"
 
-    def keep(self) -> None:
+    def keep(self, name: str) -> None:
         """See StageDatabase."""
         assert not self._path.with_name(f"{self._path.name}-wal").exists()
-        shutil.copy(self._path, self._path.with_suffix(".kept"))
+        shutil.copy(self._path, self._path.with_suffix(f".{name}"))
 
-    def restore(self) -> None:
+    def restore(self, name: str = ADOPTED) -> None:
         """See StageDatabase."""
         for ending in ("-wal", "-shm"):
             self._path.with_name(f"{self._path.name}{ending}").unlink(missing_ok=True)
-        shutil.copy(self._path.with_suffix(".kept"), self._path)
+        shutil.copy(self._path.with_suffix(f".{name}"), self._path)
 
 
 class PostgresCopy:
@@ -49,17 +52,18 @@ class PostgresCopy:
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
-        self._template = self._current = server.create_database()
+        self._current = server.create_database()
+        self._templates: dict[str, str] = {}
 
     def url(self) -> str:
         """See StageDatabase."""
         return self._server.url(self._current)
 
-    def keep(self) -> None:
+    def keep(self, name: str) -> None:
         """See StageDatabase."""
+        self._templates[name] = self._server.create_database(self._current)
 
-    def restore(self) -> None:
+    def restore(self, name: str = ADOPTED) -> None:
         """See StageDatabase."""
-        if self._current != self._template:
-            self._server.drop_database(self._current)
-        self._current = self._server.create_database(self._template)
+        self._server.drop_database(self._current)
+        self._current = self._server.create_database(self._templates[name])
