@@ -18,7 +18,7 @@ class StageDatabase(Protocol):
     def url(self) -> str:
         """Return its SQLAlchemy URL."""
 
-    def keep(self, name: str) -> None:
+    def keep(self, name: str = ADOPTED) -> None:
         """Remember the present state; nobody may be connected."""
 
     def restore(self, name: str = ADOPTED) -> None:
@@ -35,7 +35,7 @@ class SqliteFile:
         """See StageDatabase."""
         return f"sqlite:///{self._path}"
 
-    def keep(self, name: str) -> None:
+    def keep(self, name: str = ADOPTED) -> None:
         """See StageDatabase."""
         assert not self._path.with_name(f"{self._path.name}-wal").exists()
         shutil.copy(self._path, self._path.with_suffix(f".{name}"))
@@ -59,7 +59,7 @@ class PostgresCopy:
         """See StageDatabase."""
         return self._server.url(self._current)
 
-    def keep(self, name: str) -> None:
+    def keep(self, name: str = ADOPTED) -> None:
         """See StageDatabase."""
         self._templates[name] = self._server.create_database(self._current)
 
