@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -19,6 +20,7 @@ from rotator.domain.events.daemon import (
 )
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import JobName, JobOutcome
+from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.progress import Progress
@@ -48,7 +50,7 @@ class Supervisor:
     """Runs the daemon in the thread that calls it. `build` makes a workshop from the settings as they are then.
 
     `is_serving` says whether the thread that serves the daemon's pages gets on, if there is one. `ask` tells the next
-    work that a person asked for it.
+    work that a person asked for it. `end` notes that the daemon has stopped.
     """
 
     def __init__(
@@ -63,12 +65,13 @@ class Supervisor:
         subject: str,
         is_serving: Callable[[], bool] = lambda: True,
         ask: Callable[[], None] = lambda: None,
+        end: Callable[[RunContext], None] = lambda run: None,
     ) -> None:
         self._shops, self._build, self._beats, self._host = shops, build, beats, host
         self._worker = Worker(shops, beats, holder, lambda job, after: self._scheduler.hasten(job, after))
         self._scheduler = make_scheduler(self._worker.do)
         self._progress, self._subject = progress, subject
-        self._is_serving, self._ask = is_serving, ask
+        self._is_serving, self._ask, self._end = is_serving, ask, end
 
     def run(self, requests: Requests, version: str) -> None:
         """Do the jobs until a stop is asked for, and return when all is over."""
@@ -77,15 +80,24 @@ class Supervisor:
         for place, (job, wait) in enumerate(self._plan_start()):
             self._schedule(job.name, wait + place * _SPREAD)
         self._host.tell_ready(self._describe())
+        has_stopped = False
         try:
             while (request := self._wait(requests)) is not Request.STOP:
                 self._answer(request)
                 self._look()
+            has_stopped = True
         finally:
             self._host.tell_stopping("Stopping", self._shops.current.stop_within + _LAST_CALLS)
             self._scheduler.stop()
+            if has_stopped:
+                self._note_end()
             self._shops.close()
         self._tell(DaemonStopped())
+
+    def _note_end(self) -> None:
+        """Note the stop; with the database away the next start calls it a crash."""
+        with suppress(RotatorError), self._shops.hold() as shop:
+            self._end(shop.make_run())
 
     def _wait(self, requests: Requests) -> Request | None:
         """Return what is asked for; None when it is time to look after the jobs."""

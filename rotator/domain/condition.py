@@ -19,6 +19,7 @@ class ConditionKind(StrEnum):
     ROTATION_FAILING = auto()
     ROTATION_BLOCKED = auto()
     PAT_VANISHED = auto()
+    PAT_EXPIRING = auto()
     CLONES_ABANDONED = auto()
     LIFETIME_SHORTENED = auto()
     CLOCK_WRONG = auto()

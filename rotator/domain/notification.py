@@ -23,6 +23,7 @@ _OF_PATS = frozenset(
         ConditionKind.PAT_VANISHED,
         ConditionKind.CLONES_ABANDONED,
         ConditionKind.LIFETIME_SHORTENED,
+        ConditionKind.PAT_EXPIRING,
         ConditionKind.PROBE_FAILING,
     }
 )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.daemon import DaemonCrashed, ThreadDied
 from rotator.domain.events.deliveries import NotificationRefused
 from rotator.domain.events.event import Event
 from rotator.domain.events.hooks import HookCallDropped
@@ -125,6 +126,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         reasons={
             "foreign_write": "Somebody else wrote the secret: nothing was revoked, because the value that consumers "
             "read is not ours.",
+            "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",
             "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
             "revoked, and consumers read what was written.",
         },
@@ -139,6 +141,21 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator status {subject}",
         fix="`rotator rotate` makes a new one if consumers still need it; `rotator inventory forget` drops it. If "
         "nobody in your team revoked it, treat it as leaked, and find out where from before the new one leaks too.",
+    ),
+    ConditionKind.PAT_EXPIRING: Advice(
+        one="{subject} expires and will not be rotated",
+        many="{count} PATs expire and will not be rotated",
+        meaning="The PAT is near its expiry, and what keeps it from being rotated does not pass by itself; or its rule "
+        "says `action: alert`, and it is due.",
+        otherwise="The PAT expires at the named time, and its consumers fail from then on.",
+        command="rotator status {subject}",
+        fix="Do what the fix of the failure says, or replace the PAT by hand in Azure DevOps and adopt the new one.",
+        reasons={
+            "paused": "Somebody paused it: `rotator inventory resume` has it rotated again.",
+            "replace_by_hand": "Its rule says `action: alert`: a person replaces it.",
+            "blocked": "The policy forbids to rotate it.",
+            "all_organizations": "It is valid for all organizations: replace it by one PAT for each.",
+        },
     ),
     ConditionKind.CLONES_ABANDONED: Advice(
         one="new PATs for {subject} are given up again and again",
@@ -302,6 +319,24 @@ EVENTS: Mapping[type[Event], Advice] = {
         command="rotator audit list --name {subject} --since 2d",
         fix="Find out who revoked it. If nobody in your team did, treat it as leaked: look for it in repositories, "
         "logs and build output.",
+    ),
+    DaemonCrashed: Advice(
+        one="a daemon of {subject} ended without a stop",
+        many="{count} daemons ended without a stop",
+        meaning="The process was killed, ran out of memory, was restarted by its watchdog, or died of a bug in "
+        "rotator. Another one has begun, and finishes what was interrupted: nothing is lost.",
+        otherwise="Once is no harm. If it happens again and again, rotations come late.",
+        command="rotator audit list --event daemon_crashed",
+        fix="Look at the end of its log, as with `journalctl -u rotator`, and at what the system says of killed "
+        "processes. Report a traceback.",
+    ),
+    ThreadDied: Advice(
+        one="a thread of the daemon of {subject} died",
+        many="{count} threads of daemons died",
+        meaning="A part of the daemon ended because of a bug in rotator. If it did the jobs, another one does them.",
+        otherwise="The daemon goes on. If it was the thread that serves the metrics, systemd's watchdog restarts it.",
+        command="rotator audit list --event thread_died",
+        fix="Report the `stack` of the line `thread_died` in the daemon's log. If a job stands still, restart it.",
     ),
     RotationClosed: Advice(
         one="a rotation of {subject} was closed unfinished",

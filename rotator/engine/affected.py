@@ -30,6 +30,7 @@ def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:
             | ConditionKind.PAT_VANISHED
             | ConditionKind.CLONES_ABANDONED
             | ConditionKind.LIFETIME_SHORTENED
+            | ConditionKind.PAT_EXPIRING
             | ConditionKind.PROBE_FAILING
         ):
             return pat.name

@@ -29,6 +29,7 @@ _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
 _SAID_OF_PATS = (
     ConditionKind.ROTATION_BLOCKED,
     ConditionKind.PAT_VANISHED,
+    ConditionKind.PAT_EXPIRING,
     ConditionKind.CLONES_ABANDONED,
     ConditionKind.REVOCATION_PENDING,
 )

@@ -10,16 +10,18 @@ from threading import Event as Flag
 
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.daemon import ThreadDied
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.probe import ProbeResult
-from rotator.engine.auditing import find_lasting, record
+from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
+from rotator.engine.lives import begin_life
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.probing import probe_due
@@ -65,10 +67,31 @@ class Pulse:
         self.work_began_at: datetime | None = None
         self.work_succeeded_at: datetime | None = None
         self._asked = Flag()
+        self._has_begun = False
+        self._dead: list[str] = []
+
+    def note_death(self, thread: str) -> None:
+        """Note that a thread died: the next heartbeat writes it into the audit log. Any thread may call it."""
+        self._dead.append(thread)
 
     def ask(self) -> None:
         """Note that a person wants work to be done now, whatever waits after a failure. Any thread may call it."""
         self._asked.set()
+
+    @property
+    def dead(self) -> list[str]:
+        """The threads that died, and that the audit log does not name yet."""
+        return self._dead
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the database knows that this daemon began."""
+        return self._has_begun
+
+    def note_written(self, deaths: int) -> None:
+        """Note that a heartbeat was written, with so many threads that died."""
+        self._has_begun = True
+        del self._dead[:deaths]
 
     @property
     def is_asked(self) -> bool:
@@ -221,9 +244,15 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
 
     See what others have entered into the queue since work began last, such as a command by hand.
     """
-    now = run.services.clock.now()
+    now, dead = run.services.clock.now(), tuple(pulse.dead)
     with run.services.database.begin() as work:
+        crashed = [] if pulse.has_begun else begin_life(work, pulse.holder, pulse.began_at, now)
         work.job_runs.beat(Heartbeat(pulse.holder, pulse.began_at, now, pulse.work_began_at, pulse.work_succeeded_at))
         work.job_runs.forget_heartbeats(now - KEPT_FOR)
         ahead = None if pulse.work_began_at is None else work.queue.find_next(pulse.work_began_at)
+        for event in crashed:
+            record(work, run, run.actor, event, now)
+        for thread in dead:
+            record_logged(work, run, run.actor, ThreadDied(thread=thread), now)
+    pulse.note_written(len(dead))
     return JobResult(work_at=None if ahead is None else ahead + _SURELY)

@@ -27,13 +27,13 @@ from rotator.domain.events.places import (
     VaultRestored,
 )
 from rotator.domain.events.revocations import RevocationResolved, RevocationUnconfirmed
-from rotator.domain.events.rotations import LifetimeRestored, LifetimeShortened
+from rotator.domain.events.rotations import ExpiryAverted, LifetimeRestored, LifetimeShortened
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.auditing import is_news_to, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.standing import Standing, load_standings
-from rotator.engine.subjects import name_organization, name_vault
+from rotator.engine.subjects import find_place, name_organization, name_vault
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError, SignInRequiredError
 from rotator.ports.database import Reading
@@ -156,10 +156,16 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
     """Return the events that begin what is newly wrong, or has another cause, and those that end what is well again."""
     lasting, standings = _load_lasting(reading), load_standings(run, reading)
     troubles = _list_troubles(run, seen)
+    down = {*troubles, *lasting}
     for name, standing in standings.items():
         event = standing.find_trouble()
         if event is not None and event.type.begins is not None:
             troubles[event.type.begins, name] = event
+        # Of an account, an organization or a vault that is down is told with all that waits for it.
+        is_waiting = any(find_place(kind, standing.pat) == subject for kind, subject in down)
+        expiring = None if is_waiting else standing.find_expiring(run.services.clock.now())
+        if expiring is not None:
+            troubles[ConditionKind.PAT_EXPIRING, name] = expiring
         if standing.is_shortened:
             troubles[ConditionKind.LIFETIME_SHORTENED, name] = LifetimeShortened(valid_to=standing.pat.valid_to)
     changes = _list_news(troubles, lasting)
@@ -219,6 +225,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.PAT_VANISHED
             | ConditionKind.CLONES_ABANDONED
             | ConditionKind.LIFETIME_SHORTENED
+            | ConditionKind.PAT_EXPIRING
             | ConditionKind.PROBE_FAILING
         ):
             return _find_end_of_record(standings.get(subject), kind)
@@ -261,4 +268,6 @@ def _find_end_of_record(standing: Standing | None, kind: ConditionKind) -> Event
         return PatDropped()
     if kind is ConditionKind.PROBE_FAILING:
         return None  # a probe that works ends it: see `probing`
+    if kind is ConditionKind.PAT_EXPIRING:
+        return ExpiryAverted()
     return LifetimeRestored() if kind is ConditionKind.LIFETIME_SHORTENED else standing.find_end()

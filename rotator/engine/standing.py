@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rotator.domain.events.event import Event
-from rotator.domain.events.rotations import FailureCleared, PatVanished, RotationBlocked, RotationFailed
+from rotator.domain.events.rotations import ExpiryForeseen, FailureCleared, PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.limit import find_longest
-from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
-from rotator.domain.policy import Decision, RuleAction, Verdict
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS, Failure, Hold, ManagedPat, ManagedPatState
+from rotator.domain.obstacle import Obstacle, ObstacleKind
+from rotator.domain.policy import FORBIDDEN, Decision, RuleAction, Verdict
+from rotator.domain.urgency import is_near_expiry
 from rotator.engine.context import RunContext
-from rotator.engine.explaining import explain_decision
+from rotator.engine.explaining import explain_decision, explain_obstacle
 from rotator.ports.database import Reading
 
 
@@ -57,6 +60,25 @@ class Standing:
         event = RotationBlocked if self.pat.blocked else RotationFailed
         return event(code=failure.code, message=failure.message)
 
+    def find_expiring(self, now: datetime) -> ExpiryForeseen | None:
+        """Return that it is near its expiry and cannot be rotated, or is due and a person has to replace it."""
+        pat, decision = self.pat.as_ending(), self.decision
+        is_gone = not pat.has_pat or pat.hold in (Hold.REVOKED_BY_HAND, Hold.REVOKED_ELSEWHERE)
+        if is_gone or self.is_rotating or decision.verdict is Verdict.IGNORED:
+            return None
+        is_near = is_near_expiry(pat.valid_from, pat.valid_to, now)
+        if decision.verdict is not Verdict.ALERT and not is_near:
+            return None
+        why = {
+            "paused": pat.state is ManagedPatState.PAUSED,
+            "replace_by_hand": decision.verdict is Verdict.ALERT,
+            ALL_ORGANIZATIONS: pat.all_organizations,
+            FORBIDDEN: decision.verdict is Verdict.BLOCKED,
+        }
+        failure = None if pat.last_failure is None else pat.last_failure.code
+        code = next((code for code, is_so in why.items() if is_so), failure)
+        return None if code is None else ExpiryForeseen(code=code, expires_at=pat.valid_to)
+
     def find_end(self) -> Event | None:
         """Return the event that ends a condition which `find_trouble` does not name.
 
@@ -73,7 +95,12 @@ class Standing:
     def _find_refusal(self) -> Failure | None:
         """Why the policy forbids a rotation, if the record says nothing more serious."""
         is_weightier = self.is_rotating or self.pat.blocked or self.pat.is_called_missing
-        return None if is_weightier else explain_decision(self.decision)
+        if is_weightier:
+            return None
+        rule = self.decision.rule
+        if self.pat.all_organizations and rule is not None and rule.action is RuleAction.ROTATE:
+            return explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+        return explain_decision(self.decision)
 
 
 def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from rotator.domain.events.daemon import DaemonWoken, StopRequested, ThreadDied
 from rotator.domain.job_run import JobName
 from rotator.engine.hooking import HookMemory
 from rotator.engine.jobs import Pulse
+from rotator.engine.lives import end_life
 from rotator.engine.measuring import RotationTally
 from rotator.engine.outage import DeliveryMemory
 from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError, SchemaError
@@ -74,8 +76,12 @@ class Daemon:
         self._progress(StopRequested(finishing=finishing), Installation(self._origin).actor)
 
     def tell_dead_thread(self, met: threading.ExceptHookArgs) -> None:
-        """Log that a thread died of an exception, which is a bug; the log takes the secrets out of what it says."""
+        """Log that a thread died of an exception, which is a bug; the log takes the secrets out of what it says.
+
+        The next heartbeat lets people be told.
+        """
         name = "" if met.thread is None else met.thread.name
+        self._pulse.note_death(name)
         stack = "".join(traceback.format_exception(met.exc_type, met.exc_value, met.exc_traceback))
         self._progress(ThreadDied(thread=name, stack=stack), Installation(self._origin).actor)
 
@@ -96,6 +102,7 @@ class Daemon:
                 first.actor,
                 is_serving,
                 self._ask,
+                partial(end_life, holder=self._pulse.holder, began_at=self._pulse.began_at),
             )
             supervisor.run(requests, __version__)
 

@@ -307,7 +307,8 @@ def check_conditions(reading: Reading, policy: Policy, now: datetime) -> None:
     for pat in reading.inventory.load_all():
         if pat.state is ManagedPatState.ACTIVE:
             is_failing = pat.last_failure is not None and not pat.blocked
-            is_forbidden = policy.decide(pat, now=now, longest=find_longest(limits, pat, now)).obstacle
+            obstacle = policy.decide(pat, now=now, longest=find_longest(limits, pat, now)).obstacle
+            is_forbidden = obstacle is not None or pat.all_organizations
             is_vanished = (ConditionKind.PAT_VANISHED, pat.name) in lasting
             assert is_vanished == (pat.hold is Hold.REVOKED_ELSEWHERE), pat
             is_told_blocked = (ConditionKind.ROTATION_BLOCKED, pat.name) in lasting or (is_vanished and pat.blocked)

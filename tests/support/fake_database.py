@@ -94,6 +94,7 @@ class _Tables:
     events: list[AuditEvent] = field(default_factory=list)
     spoiled: frozenset[int] = frozenset()
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     is_audited: bool = field(default=False, compare=False)
 
     def check_order(self) -> None:
@@ -124,6 +125,7 @@ class _Tables:
             list(self.events),
             self.spoiled,
             dict(self.checkpoints),
+            self.gone,
         )
 
     def find_record(self, name: str) -> str | None:
@@ -650,7 +652,7 @@ class _MemoryJobRuns(_MemoryJobRunsReader):
     def begin(self, run: JobRun) -> bool:
         self._tables.check_order()
         found = self._tables.job_runs.get((run.job, run.period))
-        if found is not None and not may_begin(found, run, lambda holder: False):
+        if found is not None and not may_begin(found, run, lambda holder: holder in self._tables.gone):
             return False
         self._tables.job_runs[run.job, run.period] = run
         return True
@@ -824,7 +826,9 @@ class MemoryDatabase:
     ) -> None:
         self.clocks = Clocks(host_now)
         self._lock_timeout = lock_timeout
-        self._tables = _Tables()
+        self.gone: set[str] = set()
+        """The holders whose process has certainly ended."""
+        self._tables = _Tables(gone=self.gone)
         self._turn = threading.Lock()
 
     @contextmanager

@@ -148,6 +148,13 @@ def refuse_value(world: EngineWorld) -> None:
         world.advance(minutes=15)
 
 
+def near_end(world: EngineWorld) -> None:
+    """Two days before its expiry somebody else's rule keeps it from being rotated."""
+    world.pats.organizations[ORGANIZATION].mint_error = "globalPATCreationBlocked"
+    world.run()
+    world.advance(days=3)
+
+
 BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.RECEIVER_FAILING: lambda world: lose_receiver(world),
     ConditionKind.HOOK_FAILING: lambda world: lose_hook(world),
@@ -162,6 +169,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.PAT_VANISHED: lambda world: setattr(
         world.pats.pats[world.record().authorization_id], "revoked", True
     ),
+    ConditionKind.PAT_EXPIRING: near_end,
     ConditionKind.CLONES_ABANDONED: lose_clone,
     ConditionKind.LIFETIME_SHORTENED: shorten,
     ConditionKind.CLOCK_WRONG: lambda world: world.witnesses.ahead.update(key_vault=timedelta(days=1)),
@@ -438,7 +446,10 @@ PROBED_WAYS = (
 """What a probe found is ended by a probe, whatever the policy says."""
 VANISHED_WAYS = (list_again, replace_by_hand, forget_all, lose_record, rename, take_over, revoke_by_hand)
 """That a PAT vanished is so whatever the policy says, and no next try ends it."""
+EXPIRING_WAYS = (get_well, forget_all, revoke_by_hand, lose_record, rename, ignore, heal_record)
+"""A pause and a rule that only alerts do not keep it from expiring."""
 OWN_WAYS = {
+    ConditionKind.PAT_EXPIRING: EXPIRING_WAYS,
     ConditionKind.PAT_VANISHED: VANISHED_WAYS,
     ConditionKind.PAT_LEFT_BEHIND: LEFT_WAYS,
     ConditionKind.LISTING_DAMAGED: LISTED_WAYS,

@@ -14,6 +14,19 @@ class DaemonStarted(Event, name="daemon_started", subject=SubjectKind.DAEMON):
     version: str
 
 
+class DaemonCrashed(
+    Event,
+    name="daemon_crashed",
+    subject=SubjectKind.DAEMON,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    needs_person=True,
+):
+    """A daemon of this host that began at `began_at` ended without stopping: it was killed, or died of a bug."""
+
+    began_at: datetime
+
+
 class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
     """Settings, policy and secrets were reloaded, except those that a process is given only at its start."""
 
@@ -74,12 +87,17 @@ class BugFound(Event, name="bug_found", subject=SubjectKind.JOB, outcome=Outcome
 
 
 class ThreadDied(
-    Event, name="thread_died", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.CRITICAL
+    Event,
+    name="thread_died",
+    subject=SubjectKind.DAEMON,
+    outcome=Outcome.FAILED,
+    severity=Severity.CRITICAL,
+    needs_person=True,
 ):
-    """A thread of the daemon ended because of a bug in rotator; if it did the jobs, another one does them now."""
+    """A thread of the daemon ended because of a bug in rotator. `stack`: only in logs."""
 
     thread: str
-    stack: str
+    stack: str = ""
 
 
 class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):

@@ -11,7 +11,7 @@ from rotator.domain.events.rotations import HEALED
 
 RENEWED = (*HEALED, ConditionKind.LIFETIME_SHORTENED)
 """The conditions that end when a record is gone, made anew, or left alone."""
-GONE = (*RENEWED, ConditionKind.PROBE_FAILING)
+GONE = (*RENEWED, ConditionKind.PROBE_FAILING, ConditionKind.PAT_EXPIRING)
 """Those that end when it is gone or made anew."""
 
 

@@ -108,7 +108,9 @@ class SecretWriteIgnored(
     secret_version: str
 
 
-class OverlapStarted(Event, name="overlap_started", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+class OverlapStarted(
+    Event, name="overlap_started", subject=SubjectKind.MANAGED_PAT, ends=(*HEALED, ConditionKind.PAT_EXPIRING)
+):
     """The new value was read back and is what consumers read; the old PAT stays valid until the overlap ends."""
 
     overlap_until: datetime
@@ -259,6 +261,25 @@ class VanishedPatReplaced(
     """A PAT that vanished before its time was replaced at once, as its rule says; a person must find out why it did."""
 
     predecessor_id: str
+
+
+class ExpiryForeseen(
+    Event,
+    name="expiry_foreseen",
+    subject=SubjectKind.MANAGED_PAT,
+    outcome=Outcome.FAILED,
+    severity=Severity.CRITICAL,
+    needs_person=True,
+    begins=ConditionKind.PAT_EXPIRING,
+):
+    """A managed PAT is near its expiry and cannot be rotated, as `code` says; or its rule leaves that to a person."""
+
+    code: str
+    expires_at: datetime
+
+
+class ExpiryAverted(Event, name="expiry_averted", subject=SubjectKind.MANAGED_PAT, ends=(ConditionKind.PAT_EXPIRING,)):
+    """Nothing stands in the way of rotating a managed PAT that is near its expiry, or nobody wants it rotated."""
 
 
 class CloneLost(

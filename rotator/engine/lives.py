@@ -1,0 +1,47 @@
+"""The lives of daemons: each is written when it begins and when it stops, so that the next one sees a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.domain.events.daemon import DaemonCrashed
+from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.engine.context import RunContext
+from rotator.ports.database import Reading, UnitOfWork
+
+_MOST_LIVES = 10
+"""How many earlier lives a daemon looks at: several hosts may share the database."""
+
+
+def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime) -> list[DaemonCrashed]:
+    """Note that a daemon lives; return what is to be told of earlier ones of this host that ended without a stop."""
+    crashed = []
+    for life in list(_load_lives(work)):
+        taken = replace(life, holder=holder)
+        if life.outcome is None and life.holder != holder and work.job_runs.begin(taken):
+            work.job_runs.end(replace(life, ended_at=now, outcome=JobOutcome.FAILED))
+            crashed.append(DaemonCrashed(began_at=life.began_at))
+    work.job_runs.begin(JobRun(JobName.HEARTBEAT, began_at, holder, began_at))
+    return crashed
+
+
+def end_life(run: RunContext, holder: str, began_at: datetime) -> None:
+    """Note that a daemon has stopped."""
+    now = run.services.clock.now()
+    with run.services.closing_database.begin() as work:
+        work.job_runs.end(
+            JobRun(JobName.HEARTBEAT, began_at, holder, began_at, ended_at=now, outcome=JobOutcome.STOPPED)
+        )
+
+
+def _load_lives(reading: Reading) -> Iterator[JobRun]:
+    """Yield the newest lives that were noted, the newest first."""
+    until = reading.now()
+    for _ in range(_MOST_LIVES):
+        life = reading.job_runs.find_last(JobName.HEARTBEAT, until)
+        if life is None:
+            return
+        yield life
+        until = life.period - life.period.resolution

@@ -1,0 +1,137 @@
+"""A PAT that expires and cannot be rotated is told before it does, whatever the reason, and until it is rotated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rotator.domain.condition import ConditionKind
+from rotator.domain.policy import Guardrails, RuleAction
+from rotator.engine.keeping import pause, resume
+from rotator.errors import SignInRequiredError
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+
+
+def find_expiring(world: EngineWorld) -> str | None:
+    """Why it is told that the PAT expires; None if it is not."""
+    with world.database.read() as reading:
+        found = reading.conditions.load_of([ConditionKind.PAT_EXPIRING])
+    return found[0].code if found else None
+
+
+def end_sign_in(world: EngineWorld) -> None:
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("it was revoked", account=ACCOUNT)
+
+
+def refuse_mints(world: EngineWorld) -> None:
+    world.pats.organizations[ORGANIZATION].mint_error = "globalPATCreationBlocked"
+
+
+def forbid(world: EngineWorld) -> None:
+    world.policy = make_policy(RULE, guardrails=Guardrails(deny_scopes=("vso.code",)))
+
+
+def stop(world: EngineWorld) -> None:
+    pause(world.make_run(), NAME)
+
+
+CASES = {"paused": stop, "blocked": forbid}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_it_is_told_near_the_expiry_and_not_before(code: str) -> None:
+    world = make_world()
+    CASES[code](world)
+    world.run()
+    assert find_expiring(world) is None
+    world.advance(days=2, hours=1)
+    for _ in range(3):
+        world.run()
+        assert find_expiring(world) == code
+        world.advance(hours=2)
+    assert world.events().count("expiry_foreseen failed") == 1
+
+
+def test_one_that_waits_for_a_sign_in_is_told_with_that_alone() -> None:
+    world = make_world()
+    end_sign_in(world)
+    world.advance(days=3)
+    for _ in range(2):
+        world.run()
+        assert find_expiring(world) is None
+
+
+def test_it_says_what_failed_and_ends_when_it_is_rotated() -> None:
+    world = make_world()
+    refuse_mints(world)
+    world.run()
+    world.advance(days=3)
+    world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert find_expiring(world) == failure.code
+    world.pats.organizations[ORGANIZATION].mint_error = None
+    world.rotate(NAME)
+    assert find_expiring(world) is None
+
+
+def test_it_ends_when_nothing_is_in_the_way_any_more() -> None:
+    world = make_world()
+    world.advance(days=3)
+    stop(world)
+    world.run()
+    assert find_expiring(world) == "paused"
+    resume(world.make_run(), NAME)
+    world.run()
+    assert find_expiring(world) is None
+
+
+def test_rule_that_leaves_it_to_a_person_is_told_from_its_own_time_on() -> None:
+    world = make_world("early", policy=make_policy(replace(RULE, action=RuleAction.ALERT)))
+    world.forget("early")
+    world.add_managed(NAME, days_left=8)
+    world.run()
+    assert find_expiring(world) is None
+    world.advance(days=1)
+    world.run()
+    assert find_expiring(world) == "replace_by_hand"
+
+
+def test_nothing_is_told_of_one_that_is_merely_due() -> None:
+    world = make_world()
+    world.advance(days=3)
+    world.run()
+    assert (find_expiring(world), world.states()) == (None, ["overlapping"])
+
+
+def lose(world: EngineWorld) -> None:
+    world.pats.pats[world.record().authorization_id].revoked = True
+
+
+def ignore(world: EngineWorld) -> None:
+    world.policy = make_policy(replace(RULE, action=RuleAction.IGNORE))
+
+
+@pytest.mark.parametrize("way", [lose, ignore])
+def test_one_that_is_gone_or_ignored_is_not_told_to_expire(way: Callable[[EngineWorld], None]) -> None:
+    world = make_world()
+    world.advance(days=3)
+    way(world)
+    world.run()
+    world.run()
+    assert find_expiring(world) is None
+
+
+def test_pat_for_all_organizations_is_told_when_it_is_found_and_not_only_when_it_is_due() -> None:
+    world = make_world("other")
+    world.add_managed(NAME, days_left=25)
+    fake = world.pats.pats[world.record().authorization_id]
+    fake.pat = replace(fake.pat, target_accounts=None)
+    world.run()
+    world.run()
+    with world.database.read() as reading:
+        told = {(found.subject, found.code) for found in reading.conditions.load_of([ConditionKind.ROTATION_BLOCKED])}
+    assert told == {(NAME, "all_organizations")}

@@ -1,0 +1,69 @@
+"""A daemon that ended without a stop is told by the next one; so is a thread that died."""
+
+from __future__ import annotations
+
+from rotator.domain.job_run import JobName
+from rotator.engine.delivering import deliver
+from rotator.engine.jobs import Pulse, beat
+from rotator.engine.lives import end_life
+from rotator.engine.outage import DeliveryMemory
+from tests.support.engine import EngineWorld, make_world
+from tests.support.receivers import ScriptedNotifier
+
+
+def live(world: EngineWorld, holder: str) -> Pulse:
+    """A daemon begins, and lives for a while."""
+    pulse = Pulse(holder, world.clock.now())
+    for _ in range(3):
+        beat(world.make_run(), pulse)
+        world.advance(seconds=30)
+    return pulse
+
+
+def count(world: EngineWorld, event: str) -> int:
+    """How often the audit log names an event."""
+    return sum(found.split()[0] == event for found in world.events(None))
+
+
+def test_daemon_that_was_killed_is_told_once_by_the_next_one() -> None:
+    world, ops = make_world(), ScriptedNotifier()
+    deliver(world.make_run(), (ops,), DeliveryMemory())
+    live(world, "first")
+    assert count(world, "daemon_crashed") == 0
+    world.database.gone.add("first")
+    live(world, "second")
+    assert count(world, "daemon_crashed") == 1
+    end_life(world.make_run(), "second", world.clock.now())
+    deliver(world.make_run(), (ops,), DeliveryMemory())
+    assert ops.heard == [("daemon_crashed", None)]
+
+
+def test_daemon_that_stopped_is_no_crash() -> None:
+    world = make_world()
+    pulse = live(world, "first")
+    end_life(world.make_run(), pulse.holder, pulse.began_at)
+    world.database.gone.add("first")
+    live(world, "second")
+    assert count(world, "daemon_crashed") == 0
+
+
+def test_daemon_of_another_host_that_nobody_can_judge_is_no_crash() -> None:
+    world = make_world()
+    live(world, "first")
+    live(world, "second")
+    live(world, "third")
+    assert count(world, "daemon_crashed") == 0
+    world.database.gone.add("first")
+    live(world, "fourth")
+    assert count(world, "daemon_crashed") == 1
+
+
+def test_thread_that_died_is_in_the_audit_log_with_the_next_heartbeat_once() -> None:
+    world = make_world()
+    pulse = live(world, "first")
+    pulse.note_death("job")
+    for _ in range(2):
+        beat(world.make_run(), pulse)
+    assert count(world, "thread_died") == 1
+    with world.database.read() as reading:
+        assert reading.job_runs.find_last(JobName.HEARTBEAT, reading.now()) is not None
