@@ -149,3 +149,26 @@ def test_daemon_goes_on_with_a_receiver_that_cannot_be_used_and_another_hears_of
     daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
     assert daemon.stop() == 0
     assert len({document["id"] for document in server.documents}) == 2
+
+
+def test_daemon_that_is_killed_in_the_middle_of_a_delivery_sends_it_again_with_the_same_id(
+    stage: Stage, server: WebhookServer
+) -> None:
+    """The next one tells that it was killed, and the one after that has nothing to tell."""
+    notify(stage, make_webhook(server, down_after="0s"))
+    run(stage, "once")
+    run(stage, "logout", "build-bot", "--yes")
+    before = len(server.received)
+    server.answers = [-1]
+    daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
+    server.wait_for(before + 1)
+    daemon.run.kill()
+    daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
+    told = server.wait_for(before + 3)[before:]
+    assert daemon.stop() == 0
+    assert sorted(document["name"] for document in told) == ["daemon_crashed", "sign_in_needed", "sign_in_needed"]
+    assert len({document["id"] for document in told if document["name"] == "sign_in_needed"}) == 1
+    daemon = start_daemon(stage, work="1h", refresh="2s", heartbeat="1s")
+    daemon.wait_until(lambda: stage.find_job_runs("heartbeat").count("None") == 1)
+    assert daemon.stop() == 0
+    assert stage.find_events().count("daemon_crashed") == 1

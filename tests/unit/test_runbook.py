@@ -66,6 +66,14 @@ def test_links_lead_to_a_heading_of_the_runbook() -> None:
     assert FILE == ROOT / PAGE
 
 
+def test_each_loss_says_what_happens_if_nobody_does_anything() -> None:
+    text = FILE.read_text(encoding="utf-8")
+    losses = re.findall(r"^### Loss of .*?(?=^##|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(losses) == 5
+    for loss in losses:
+        assert re.search(r"If (nobody does anything|the user is disabled already), ", loss), loss
+
+
 def list_commands(advice: Advice) -> list[str]:
     """The command, and those that the texts name."""
     texts = " ".join((advice.meaning, advice.otherwise, advice.fix))
