@@ -64,6 +64,8 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "requests": _word("{} times"),
     "since": _word("since {}", _say_time),
     "ends_at": _word("ends {}", _say_time),
+    "expires_at": _word("expires {}", _say_time),
+    "began_at": _word("began {}", _say_time),
     "days": _word("{} days ahead"),
     "learned_at": _word("learned {}", _say_time),
     "longest_seconds": _word("at most {}", _say_seconds),
