@@ -198,8 +198,9 @@ class _Pass:
         code, said = ("", "") if error is None else (error.code, error.message)
         if code in _BY_CODE:
             return _BY_CODE[code], said
-        named = stored.version.tags.get(AUTHORIZATION_TAG)
-        if code == "not_a_pat" or (pat.secret_version is not None and named != pat.authorization_id):
+        is_named = pat.authorization_id == stored.version.tags.get(AUTHORIZATION_TAG)
+        is_known = stored.version.version == pat.secret_version
+        if code == "not_a_pat" or (pat.secret_version is not None and not is_known and not is_named):
             return RefusalCause.SECRET_CHANGED, said
         try:
             seen = self._view.look_for(pat.account, pat.organization, pat.authorization_id)

@@ -1,4 +1,8 @@
-"""Who wrote a version of a secret: the one answer, by its tags and our journal."""
+"""Who wrote a version of a secret: the one answer, by its tags and our journal.
+
+A version's value never changes, but anybody's tool may change its tags: the journal knows the versions that we wrote by
+their ids too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from enum import StrEnum
 from itertools import takewhile
 
 from rotator.domain.managed_pat import ManagedPat, make_place
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
@@ -42,6 +46,9 @@ class Provenance:
     def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
         self.current = current
         self._known = {r.id for r in rotations if r.tried_store or r.secret_version is not None}
+        self._versions = {
+            r.secret_version: r.id for r in rotations if r.secret_version and r.kind is RotationKind.ROTATION
+        }
         self._late = {r.id for r in rotations if r.may_write_late and r.stored_id != current}
 
     def find_writer(self, version: SecretVersion | None) -> Writer:
@@ -50,7 +57,7 @@ class Provenance:
             return Writer.NOBODY
         if find_attempt_id(version.tags) in self._late:
             return Writer.LATE
-        rotation_id = version.tags.get(ROTATION_TAG)
+        rotation_id = version.tags.get(ROTATION_TAG) or self._versions.get(version.version)
         if rotation_id is None:
             return Writer.OURS if RESTORED_TAG in version.tags else Writer.FOREIGN
         if rotation_id in self._late:
@@ -84,7 +91,9 @@ def find_writer_name(
 
 def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:
     """Whether this very rotation wrote the version, or the value was put back from one that it wrote."""
-    return version is not None and version.tags.get(ROTATION_TAG) == rotation.id
+    return version is not None and (
+        version.version == rotation.secret_version or version.tags.get(ROTATION_TAG) == rotation.id
+    )
 
 
 def is_written_over(versions: Iterable[SecretVersion], authorization_id: str) -> bool:

@@ -211,6 +211,8 @@ def is_forged(held: ClaimedPat, latest: StoredSecret, known: str | None) -> bool
 
 
 def _is_by_rotation(held: ClaimedPat, version: SecretVersion) -> bool:
+    if version.version == held.rotation.secret_version:
+        return True
     return (
         is_written_by(version, held.rotation)
         and version.tags.get(AUTHORIZATION_TAG) == held.rotation.new_authorization_id
@@ -218,14 +220,18 @@ def _is_by_rotation(held: ClaimedPat, version: SecretVersion) -> bool:
 
 
 def _find_newer(held: ClaimedPat, latest: StoredSecret | None) -> StoredSecret | None:
-    """Return the version that is listed above ours, or that is so new that a list with ours lacks it."""
+    """Return the version that is listed above ours, or that is so new that a list with ours lacks it.
+
+    One with our tags above the version that was read as ours may be a copy: it is for its value to tell.
+    """
     secrets = held.services.secrets
     versions = secrets.fetch_versions(held.location)
     if not any(_is_by_rotation(held, version) for version in versions):
         return None
     if latest is not None and latest.version.version not in {version.version for version in versions}:
         return latest
-    is_top = _is_by_rotation(held, versions[0])
+    is_copied = latest is not None and is_ours(held, latest) and versions[0].version != latest.version.version
+    is_top = _is_by_rotation(held, versions[0]) and not is_copied
     return None if is_top else secrets.fetch_version(held.location, versions[0].version)
 
 

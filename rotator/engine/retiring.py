@@ -38,6 +38,7 @@ from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import undo_late_write
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.errors import (
+    ForeignValueError,
     PlanRefusedError,
     RotationError,
     VerificationError,
@@ -144,8 +145,12 @@ def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) ->
     """Return who the value in the vault authenticates as. A clone that was revoked outside gives way to its old PAT."""
     try:
         return identify_current(held, latest)
-    except VerificationError:
+    except ForeignValueError:
+        raise
+    except VerificationError as error:
         return_if_clone_lost(held, view)
+        if is_forged(held, latest, held.rotation.secret_version):
+            raise freeze(held, make_foreign(held, latest)) from error
         raise
 
 

@@ -41,7 +41,7 @@ from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
 from rotator.errors import ForeignWriteError, PlanRefusedError, RemoteError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.secret_store import StoredSecret
+from rotator.ports.secret_store import SecretVersion, StoredSecret
 
 UNCONFIRMED = "revocation_unconfirmed"
 """The code of a request that is made because an earlier one had no effect."""
@@ -237,7 +237,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     if held.pat.authorization_id == pending.authorization_id:
         return  # a person revoked the one in use
     latest = fetch_known_newest(held)
-    named = latest.version.tags.get(AUTHORIZATION_TAG) if latest is not None else None
+    named = _find_named(held.pat, latest.version) if latest is not None else None
     if pending.kind is RevocationKind.ABANDONED:
         if named == pending.authorization_id:
             raise _refuse(pending, "the vault hands it out")
@@ -249,6 +249,11 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
     if is_forged(held, latest, held.pat.secret_version):
         raise _refuse(pending, f"secret {held.pat.secret_name} holds another value, with the tags of {named}")
+
+
+def _find_named(pat: ManagedPat, version: SecretVersion) -> str | None:
+    """Return the PAT whose value a version holds: by its id if the record knows it, else by its tags."""
+    return pat.authorization_id if version.version == pat.secret_version else version.tags.get(AUTHORIZATION_TAG)
 
 
 def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredSecret | None) -> RotatorError:

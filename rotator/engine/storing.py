@@ -110,9 +110,9 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> W
 
 
 def find_version(held: ClaimedPat) -> str | None:
-    """Return the newest version of the secret that this rotation wrote."""
+    """Return the oldest version of the secret that this rotation wrote: a newer one may be a copy with our tags."""
     versions = fetch_history(held.services.secrets, held.location)
-    return next((v.version for v in versions if is_written_by(v, held.rotation)), None)
+    return next((v.version for v in reversed(versions) if is_written_by(v, held.rotation)), None)
 
 
 def journal_stored(held: ClaimedPat, version: str, *, may_write_again: bool) -> None:

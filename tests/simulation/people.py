@@ -8,6 +8,7 @@ from functools import partial
 
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.marker import strip_mark
+from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
@@ -32,13 +33,20 @@ OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(d
 
 
 class People:
-    """The people around one installation. What they do is drawn from the world's seed."""
+    """The people around one installation. What they do is drawn from the world's seed.
+
+    In some histories they have tools that work on secrets together with their tags, which the world's own seed draws.
+    """
 
     def __init__(self, world: World, history: History) -> None:
         self._world, self._history = world, history
 
     def pick(self) -> Act:
         """Draw something that a person does: beside rotator, or one of its commands, which may be killed anywhere."""
+        tools = self._world.tools
+        if tools is not None and tools.random() < 0.5:
+            act = tools.choice((self.take_tags_off, self.roll_back, self.roll_back))
+            return partial(act, tools.choice(sorted(self._world.spots)))
         randomness = self._world.random
         name = randomness.choice(sorted(self._world.spots))
         if randomness.random() < 0.5:
@@ -111,6 +119,40 @@ class People:
         world.secrets.write_foreign(world.location(name), fake.value)
         world.written.add(world.location(name).name)
         world.oracle.look()
+
+    def take_tags_off(self, name: str) -> None:
+        """Somebody's tool sets its own tags on the newest version, and ours are gone."""
+        world, location = self._world, self._world.location(name)
+        if world.secrets.versions_of(location):
+            world.secrets.replace_tags(location, {"env": "prod"})
+            self._note_tool(location)
+
+    def roll_back(self, name: str) -> None:
+        """Somebody's tool writes an older value, whose PAT still lives, with the tags of the newest version."""
+        world, location = self._world, self._world.location(name)
+        newest, *older = world.secrets.versions_of(location) or (None,)
+        living = set(world.show_live())
+        alive = [found for found in older if world.show_owner(found.value.reveal()) in living]
+        if newest is not None and alive:
+            owner = world.show_owner(alive[0].value.reveal()) or ""
+            world.secrets.write_foreign(location, alive[0].value.reveal(), dict(newest.version.tags))
+            self._note_tool(location)
+            # Whoever reads it may still hold it when a late write of ours has put the newer value back.
+            world.oracle.note_ended_early(owner)
+            if self._is_being_revoked(owner):
+                world.oracle.note_revoked(owner)
+
+    def _is_being_revoked(self, authorization_id: str) -> bool:
+        """Whether its revocation was requested already, and may take effect late."""
+        with self._world.database.read() as reading:
+            is_pending = bool(reading.revocations.load_by_ids([authorization_id]))
+        retiring = [r for r in self._world.load_rotations() if r.state is RotationState.RETIRING]
+        return is_pending or authorization_id in {rotation.predecessor_id for rotation in retiring}
+
+    def _note_tool(self, location: SecretLocation) -> None:
+        self._world.written.add(location.name)
+        self._world.oracle.note_neglected((location.vault, location.name))
+        self._world.oracle.look()
 
     def write_something_else(self, name: str) -> None:
         """Somebody keeps what is no PAT where the value of a PAT would go that is adopted later."""

@@ -42,6 +42,11 @@ OFFSET = timedelta(minutes=10)
 """Up to so much less than it may live is asked for each PAT, to tell it from others."""
 LEASE = timedelta(minutes=6)
 """After this the claims of dead processes are over."""
+TOOL_SHARE = 0.1
+"""In how many histories people have tools that take tags off a secret, or copy them.
+
+Not where the database is lost too: the tags alone tell what that knew, which is a limit in docs/promise.md.
+"""
 _FAULTY = ("fetch_pats", "fetch_pat", "fetch_identity", "verify", "mint", "revoke")
 _FAULTY_VAULT = ("prove_writable", "fetch_latest", "fetch_version", "fetch_versions", "store", "disable")
 
@@ -58,6 +63,8 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     history.daemons += world.daemon is not None
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
+    tools = random.Random(f"tools {seed}")
+    world.tools = tools if tools.random() < TOOL_SHARE and not restores else None
     backups = [world.database.back_up()]
     for _ in range(randomness.randint(1, 3)):
         stir(world, history)

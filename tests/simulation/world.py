@@ -117,6 +117,7 @@ class World:
     database failed a run; it does so no more once `is_database_sound`. `has_odd_entry`: every list holds a person's PAT
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
     the database somebody else has locked, to the end too.
+    `tools` draws what people's tools do that take tags off or copy them; None where they have none.
     `unlisted` counts, by PAT, the lists of the newest run that hid it.
     `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
     `unwitnessed` are rotations whose mint was sent, and when, while their secret did not exist: no version of it can
@@ -134,6 +135,7 @@ class World:
         make_database: MakeDatabase = make_memory,
     ) -> None:
         self.random = randomness
+        self.tools: random.Random | None = None
         self.something_else: set[str] = set()
         self.seen: set[str] = set()
         self.proven: dict[Place, str | None] = {}
