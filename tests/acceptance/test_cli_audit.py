@@ -86,11 +86,12 @@ def test_events_are_followed_until_a_person_has_enough(sandbox: Sandbox, databas
 
 def test_following_ends_when_nobody_reads_it_any_more(sandbox: Sandbox, database: SqlDatabase) -> None:
     process, lines = _start(sandbox)
-    assert "rotation_failed" in lines.readline()
-    lines.close()
-    assert process.wait(timeout=PATIENCE) == 0
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
+    with process:
+        assert "rotation_failed" in lines.readline()
+        lines.close()
+        assert process.wait(timeout=PATIENCE) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def test_export_overwrites_a_file_only_when_it_is_told_to(
