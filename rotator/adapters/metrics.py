@@ -153,6 +153,11 @@ def _list_rest(measured: Measurements) -> Iterator[Metric]:
             "PATs that were to be revoked and are not seen gone yet.",
             measured.pending_revocations,
         ),
+        (
+            "rotator_unconfirmed_revocations",
+            "PATs that were to be revoked 15 minutes ago or earlier and are not seen gone yet.",
+            measured.unconfirmed_revocations,
+        ),
         ("rotator_left_behind", "PATs that a closed rotation left alive, for a person to judge.", measured.left_behind),
         (
             "rotator_clock_skew_seconds",

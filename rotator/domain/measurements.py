@@ -78,7 +78,8 @@ class Measurements:
     """All figures. `rotations`, by outcome, and `requests` count since the installation began.
 
     `skew` is how many seconds the host's clock is ahead of the others': None where no other clock was heard, infinite
-    where they do not agree. `is_chain_ok` is None until the audit log was verified once.
+    where they do not agree. `is_chain_ok` is None until the audit log was verified once. `unconfirmed_revocations` are
+    those of the pending ones that have lasted for too long.
     """
 
     pats: tuple[PatFigures, ...]
@@ -88,6 +89,7 @@ class Measurements:
     rotations: Mapping[str, int]
     requests: RequestCounts
     pending_revocations: int
+    unconfirmed_revocations: int
     left_behind: int
     skew: float | None
     is_clock_wrong: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import inf
 from statistics import median
@@ -32,17 +32,19 @@ from rotator.domain.measurements import (
     SourceFigures,
     SourceKind,
 )
+from rotator.domain.next_step import Matter, find_next_step
+from rotator.domain.pending_revocation import PendingRevocation, group_pending
 from rotator.engine.clocks import HOST, read_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.run_memory import load_run_times
-from rotator.engine.status import PatState, find_creating, find_state
+from rotator.engine.status import PatState, find_creating, find_signed_out_state, find_state
 from rotator.engine.subjects import name_organization, name_vault
 from rotator.errors import AuditChainError, DatabaseError
 from rotator.ports.database import Database, Reading
 from rotator.ports.request_counts import RequestCounter
 from rotator.ports.sign_in import SignInStatus
 
-_CLOCK_WRONG = ConditionKind.CLOCK_WRONG
+_CLOCK_WRONG, _SIGN_IN_NEEDED = ConditionKind.CLOCK_WRONG, ConditionKind.SIGN_IN_NEEDED
 _OUTCOMES: dict[str, type[Event]] = {
     "completed": RotationCompleted,
     "abandoned": RotationAbandoned,
@@ -81,19 +83,20 @@ def measure(
     now = run.services.clock.now()
     with database.read() as reading:
         conditions = reading.conditions.load()
-        pats, runs = reading.inventory.load_all(), load_run_times(reading)
+        pats, pending, runs = reading.inventory.load_all(), reading.revocations.load(), load_run_times(reading)
         verified = reading.job_runs.find_last(JobName.VERIFY_AUDIT, reading.now(), JobOutcome.SUCCEEDED)
         verdict, rotations = _read_log(run, reading, tally)
         accounts = tuple(_measure_accounts(run, conditions, sign_ins, now))
         is_broken = verdict is None or bool(_find_subjects(conditions, ConditionKind.AUDIT_BROKEN))
         return Measurements(
-            pats=tuple(_measure_pats(run, reading, pats, now)),
+            pats=tuple(_measure_pats(run, reading, pats, pending, _find_subjects(conditions, _SIGN_IN_NEEDED), now)),
             accounts=accounts,
             sources=tuple(_measure_sources(run, accounts, pats, conditions)) if runs.started_at is not None else (),
             jobs=tuple(_measure_job(reading, job, runs) for job in JobName),
             rotations=rotations,
             requests=reading.request_counts.load(),
-            pending_revocations=len(reading.revocations.load()),
+            pending_revocations=len(pending),
+            unconfirmed_revocations=sum(item.is_overdue(now) for item in pending),
             left_behind=len(_find_subjects(conditions, ConditionKind.PAT_LEFT_BEHIND)),
             skew=_find_skew(verdict, now),
             is_clock_wrong=verdict is None or verdict.is_wrong or HOST in _find_subjects(conditions, _CLOCK_WRONG),
@@ -139,14 +142,26 @@ def _find_subjects(conditions: Iterable[Condition], kind: ConditionKind) -> set[
     return {found.subject for found in conditions if found.kind is kind}
 
 
-def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat], now: datetime) -> Iterable[PatFigures]:
+def _measure_pats(
+    run: RunContext,
+    reading: Reading,
+    pats: Sequence[ManagedPat],
+    pending: Sequence[PendingRevocation],
+    refused: Collection[str],
+    now: datetime,
+) -> Iterable[PatFigures]:
+    """Yield each ManagedPat with the word of `status`. `refused` are the accounts that a person must sign in."""
     limits, works = reading.limits.load(), reading.probes.load_results()
-    rotations = {rotation.name: rotation for rotation in reading.journal.load_open()}
-    pats = tuple(pats)
+    rotations, asked = {rotation.name: rotation for rotation in reading.journal.load_open()}, group_pending(pending)
     creating = find_creating(reading, pats, run.services.timing.lease)
     for pat in (record.as_ending() for record in pats):
         decision = run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
         state = PatState.OK if pat.name in creating else find_state(pat, rotations.get(pat.name), decision, now)
+        if pat.account in refused:
+            mine = tuple(item for item in asked.get(pat.name, ()) if item.belongs_to(pat))
+            matter = Matter(pat, rotations.get(pat.name), mine)
+            step = find_next_step(matter, run.policy, decision, now, run.services.timing.settle)
+            state = find_signed_out_state(state, step.action)
         yield PatFigures(
             pat.name,
             pat.account,
@@ -161,7 +176,7 @@ def _measure_pats(run: RunContext, reading: Reading, pats: Iterable[ManagedPat],
 def _measure_accounts(
     run: RunContext, conditions: Iterable[Condition], sign_ins: Sequence[SignInStatus], now: datetime
 ) -> Iterable[AccountFigures]:
-    refused = _find_subjects(conditions, ConditionKind.SIGN_IN_NEEDED)
+    refused = _find_subjects(conditions, _SIGN_IN_NEEDED)
     down = _find_subjects(conditions, ConditionKind.ACCOUNT_DOWN)
     known = {status.account: status for status in sign_ins}
     for account in run.services.accounts:

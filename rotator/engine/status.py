@@ -188,14 +188,19 @@ def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus
         return row
     if row.next_action is NextAction.REPLACE_BY_HAND:
         return replace(row, last_error=row.last_error or needed.explain(row.account))
-    state = row.state if row.state is PatState.EXPIRED else PatState.BLOCKED
     return replace(
         row,
-        state=state,
+        state=find_signed_out_state(row.state, row.next_action),
         next_action=NextAction.SIGN_IN,
         next_at=needed.since,
         last_error=needed.explain(row.account),
     )
+
+
+def find_signed_out_state(state: PatState, action: NextAction) -> PatState:
+    """Return the one word for a PAT whose account a person must sign in: blocked, but where another word tells more."""
+    tells_more = state in (PatState.PAUSED, PatState.EXPIRED) or action is NextAction.REPLACE_BY_HAND
+    return state if tells_more else PatState.BLOCKED
 
 
 def find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:

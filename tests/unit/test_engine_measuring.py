@@ -22,16 +22,20 @@ from rotator.domain.events.places import (
 )
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.measurements import JobFigures, Measurements, PatFigures, SourceKind
+from rotator.domain.pending_revocation import TELL_AFTER
+from rotator.domain.policy import Match, RuleAction
 from rotator.domain.request_count import RequestOutcome
 from rotator.engine.auditing import record
 from rotator.engine.clocks import HOST
 from rotator.engine.jobs import verify_audit
+from rotator.engine.keeping import pause
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import run_and_remember
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, VAULT, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
+from tests.support.policies import RULE, make_policy
 
 NOBODY: tuple[SignInStatus, ...] = ()
 
@@ -85,6 +89,30 @@ def test_pat_has_the_word_of_status_its_expiry_and_when_it_is_due() -> None:
     assert [pat.state for pat in measure_world(world).pats] == ["ok", "overlapping"]
     world.forget("fresh")
     assert [pat.name for pat in measure_world(world).pats] == [NAME]
+
+
+def test_pat_whose_account_must_sign_in_has_the_word_of_status() -> None:
+    """Blocked, unless it has another reason to be left alone, or a person replaces it anyway."""
+    by_hand = replace(RULE, name="by-hand", match=Match(display_name="manual"), action=RuleAction.ALERT)
+    world = make_world(policy=make_policy(by_hand, RULE))
+    world.add_managed("fresh", days_left=20)
+    world.add_managed("manual", days_left=5)
+    world.add_managed("paused", days_left=5)
+    world.add_managed("late", days_left=0.5)
+    world.add_managed("other", account="release-bot", days_left=20)
+    pause(world.make_run(), "paused")
+    tell(world, ACCOUNT, SignInLapsed(code="x"))
+    world.clock.advance(timedelta(days=1))
+    found = {pat.name: pat.state for pat in measure_world(world).pats}
+    assert found == {row.name: row.state.value for row in world.show_status()}
+    assert found == {
+        NAME: "blocked",
+        "fresh": "blocked",
+        "manual": "due",
+        "paused": "paused",
+        "late": "expired",
+        "other": "ok",
+    }
 
 
 def test_rotations_are_counted_since_the_beginning() -> None:
@@ -215,7 +243,11 @@ def test_what_waits_for_proof_or_for_a_person_is_counted() -> None:
     world.clock.advance(OVERLAP)
     world.pats.ignores_revoke = lambda authorization_id: True
     work(world)
-    assert measure_world(world).pending_revocations == 1
+    measured = measure_world(world)
+    assert (measured.pending_revocations, measured.unconfirmed_revocations) == (1, 0)
+    world.clock.advance(TELL_AFTER)
+    measured = measure_world(world)
+    assert (measured.pending_revocations, measured.unconfirmed_revocations) == (1, 1)
     tell(world, "some-id", PatLeftBehind(name=NAME, kind="failed_rotation"))
     assert measure_world(world).left_behind == 1
 

@@ -30,6 +30,7 @@ NOTHING = Measurements(
     rotations={},
     requests={},
     pending_revocations=0,
+    unconfirmed_revocations=0,
     left_behind=0,
     skew=None,
     is_clock_wrong=False,
@@ -56,6 +57,7 @@ FULL = Measurements(
         ("entra", RequestOutcome.SUCCEEDED): 40,
     },
     pending_revocations=2,
+    unconfirmed_revocations=1,
     left_behind=1,
     skew=inf,
     is_clock_wrong=True,
@@ -96,6 +98,7 @@ def test_metrics_have_these_names_and_labels() -> None:
         "rotator_api_requests_total": {"service", "outcome"},
         "rotator_api_throttled_total": set(),
         "rotator_pending_revocations": set(),
+        "rotator_unconfirmed_revocations": set(),
         "rotator_left_behind": set(),
         "rotator_receiver_up": {"receiver"},
         "rotator_notifications_waiting": {"receiver"},
@@ -129,6 +132,8 @@ def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
         ({"service": "key_vault", "outcome": "throttled"}, 2),
     ]
     assert list_samples("rotator_api_throttled_total") == [({}, 3)]
+    assert list_samples("rotator_pending_revocations") == [({}, 2)]
+    assert list_samples("rotator_unconfirmed_revocations") == [({}, 1)]
     assert list_samples("rotator_receiver_up") == [({"receiver": "ops"}, 0)]
     assert list_samples("rotator_notifications_waiting") == [({"receiver": "ops"}, 3)]
     assert list_samples("rotator_notifications_set_aside") == [({"receiver": "ops"}, 1)]
@@ -138,5 +143,5 @@ def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
 
 
 def test_metrics_of_nothing_are_few() -> None:
-    always = {"rotator_build_info", "rotator_pending_revocations", "rotator_left_behind", "rotator_api_throttled"}
-    assert set(read(NOTHING)) == always
+    counts = {"rotator_pending_revocations", "rotator_unconfirmed_revocations", "rotator_left_behind"}
+    assert set(read(NOTHING)) == counts | {"rotator_build_info", "rotator_api_throttled"}
