@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import get_context
@@ -30,6 +30,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
 from rotator.errors import DatabaseError
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.queue import Basis
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_entry, make_managed_pat, make_rotation
 
@@ -445,34 +446,57 @@ def test_sqlite_commit_is_on_disk_and_in_wal_when_looked_at(tmp_path: Path) -> N
     database.close()
 
 
+@contextmanager
+def explained(*beginnings: str) -> Iterator[list[list[str]]]:
+    """SQLite's plan of each statement inside that begins so, line by line."""
+    plans: list[list[str]] = []
+
+    def explain(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith(beginnings):
+            rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.append([str(row[3]) for row in rows])
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        yield plans
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+
+
+def test_queue_is_asked_by_indexes_alone_when_nothing_is_due(tmp_path: Path) -> None:
+    """So an idle tick reads no row, however many records there are."""
+    url = f"sqlite:///{tmp_path}/rotator.db"
+    upgrade(url)
+    database = SqlDatabase(url)
+    with database.read() as reading, explained("SELECT") as plans:
+        reading.queue.load_due(NOW)
+        reading.queue.find_next(NOW)
+        reading.queue.find_stale(Basis("aa", "aabb", NOW), 200)
+    database.close()
+    looks = [[line for line in plan if line.startswith(("SEARCH", "SCAN"))] for plan in plans]
+    assert [len(look) for look in looks] == [1, 1, 5]
+    used = [re.sub(r" COVERING|SEARCH managed_pat USING| \(.*", "", line).strip() for look in looks for line in look]
+    assert used == ["INDEX managed_pat_by_next"] * 2 + ["INDEX managed_pat_by_basis"] * 5
+
+
 def test_what_is_asked_for_often_is_found_by_an_index_when_asked_for(tmp_path: Path) -> None:
     """By SQLite's own plan: nothing is read that is not given, and nothing is sorted."""
     url = f"sqlite:///{tmp_path}/rotator.db"
     upgrade(url)
-    database, plans = SqlDatabase(url), []
-
-    def explain(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if statement.startswith(("SELECT audit_event", "SELECT managed_pat", "SELECT rotation")):
-            rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            plans.append(" ".join(row[3] for row in rows))
-
-    event.listen(Engine, "before_cursor_execute", explain)
-    try:
-        with database.read() as reading:
-            reading.audit.load(1)
-            reading.audit.load_newest(1, AuditFilter(event="policy_changed"))
-            reading.audit.load_newest(100, AuditFilter(subject="npm-feed"))
-            reading.audit.load_newest_number()
-            reading.inventory.load_by_ids(["id-1"])
-            reading.inventory.find_names(["npm-feed"])
-            reading.journal.load_for("npm-feed")
-            reading.journal.load_for_place("https://contoso-kv.vault.azure.net/contoso-npm-feed")
-            reading.journal.load_naming(["id-1"])
-            reading.journal.load_sent_mints(NOW)
-    finally:
-        event.remove(Engine, "before_cursor_execute", explain)
+    database = SqlDatabase(url)
+    with explained("SELECT audit_event", "SELECT managed_pat", "SELECT rotation") as plans, database.read() as reading:
+        reading.audit.load(1)
+        reading.audit.load_newest(1, AuditFilter(event="policy_changed"))
+        reading.audit.load_newest(100, AuditFilter(subject="npm-feed"))
+        reading.audit.load_newest_number()
+        reading.inventory.load_by_ids(["id-1"])
+        reading.inventory.find_names(["npm-feed"])
+        reading.journal.load_for("npm-feed")
+        reading.journal.load_for_place("https://contoso-kv.vault.azure.net/contoso-npm-feed")
+        reading.journal.load_naming(["id-1"])
+        reading.journal.load_sent_mints(NOW)
     database.close()
-    assert [plan.partition(" USING ")[2].split(" (")[0] for plan in plans] == [
+    assert [" ".join(plan).partition(" USING ")[2].split(" (")[0] for plan in plans] == [
         "INDEX sqlite_autoindex_audit_event_1",
         "INDEX audit_event_by_event",
         "INDEX audit_event_by_subject",
