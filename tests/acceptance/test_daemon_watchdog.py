@@ -18,8 +18,8 @@ WATCHDOG = 4.0
 SILENCE = 3 * WATCHDOG
 PATIENCE = 60.0
 JOBS = ("work", "refresh", "reconcile", "probe", "verify_audit", "heartbeat")
-LEAST = 4 + len(JOBS)
-"""The first thread, those of the pages, the scheduler and the deliveries, and one for each other job."""
+LEAST = 5 + len(JOBS)
+"""The first thread, those of the pages, the scheduler, the deliveries and the hooks, and one for each other job."""
 
 
 @pytest.fixture(scope="module")
