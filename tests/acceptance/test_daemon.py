@@ -8,21 +8,24 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import sqlalchemy
 import yaml
 
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ORGANIZATION, USERNAME
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_section, write_settings
 from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, start_device_login
-from tests.support.killing import CHANGES, NAME, Stage
+from tests.support.killing import NAME, Stage
+from tests.support.phases import MINT, PHASES
 from tests.support.proving import with_sample
 from tests.support.terminal import start_on_terminal
 
-_MINT, _STORE, _REVOKE = CHANGES
 CREATE = (
     *("create", "deploy", "--account", "build-bot", "--organization", ORGANIZATION),
     *("--scope", "vso.release", "--lifetime", "30d"),
@@ -74,43 +77,72 @@ def test_daemon_revokes_at_the_moment_when_the_overlap_ends(stage: Stage) -> Non
     stage.check_end()
 
 
-PHASES = {
-    "mint": (_MINT, ["overlapping"], 1),
-    "store": (_STORE, ["overlapping"], 1),
-    "revoke": (_REVOKE, ["retiring"], 0),
-}
+ENDS = {signal.SIGTERM: 0, signal.SIGINT: 130}
+STOPS = {f"{number.name}-{phase}": (phase, number) for number in ENDS for phase in PHASES}
 
 
-STOPS = {
-    f"{number.name}-{phase}": (phase, number, code)
-    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130))
+@pytest.mark.prove
+@pytest.mark.parametrize(("phase", "number"), with_sample(STOPS, ["SIGTERM-mint", "SIGINT-store"]))
+def test_daemon_finishes_what_exists_only_in_memory_when_it_is_stopped(
+    stage: Stage, phase: str, number: signal.Signals
+) -> None:
+    """Where nothing is in memory only, nothing is begun any more."""
+    _, _, states, is_finishing = PHASES[phase]
+    daemon = hold_in(stage, phase)
+    daemon.send(number)
+    daemon.wait_for("stop_requested")
+    stage.faults.close()
+    assert daemon.run.wait() == ENDS[number], daemon.run.read()
+    assert (stage.find_open_states(), stage.find_claims()) == (states, [])
+    [asked] = [line for line in daemon.read_log() if line["event"] == "stop_requested"]
+    assert asked["finishing"] == is_finishing
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def hold_in(stage: Stage, phase: str) -> RunningDaemon:
+    """Start a daemon whose one rotation stands in that phase; its other jobs were done lately, and ask nobody."""
+    now = datetime.now(UTC)
+    database = SqlDatabase(stage.database.url())
+    with database.begin() as work:
+        for job in (JobName.RECONCILE, JobName.REFRESH, JobName.PROBE, JobName.VERIFY_AUDIT):
+            work.job_runs.end(JobRun(job, now, "earlier", now, now, JobOutcome.SUCCEEDED))
+    database.close()
+    request, skip, _, _ = PHASES[phase]
+    stage.postpone(*request, skip)
+    daemon = start_daemon(stage)
+    daemon.wait_until(stage.faults.struck.is_set)
+    return daemon
+
+
+CALLS = {
+    f"{number.name}-{phase}": (phase, number, event)
+    for number, event in ((signal.SIGHUP, "daemon_reloaded"), (signal.SIGUSR1, "daemon_woken"))
     for phase in PHASES
 }
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(("phase", "number", "code"), with_sample(STOPS, ["SIGTERM-mint", "SIGINT-store"]))
-def test_daemon_finishes_what_exists_only_in_memory_when_it_is_stopped(
-    stage: Stage, phase: str, number: signal.Signals, code: int
+@pytest.mark.parametrize(("phase", "number", "event"), with_sample(CALLS, ["SIGHUP-mint", "SIGUSR1-store"]))
+def test_daemon_finishes_its_rotation_as_it_began_when_it_is_reloaded_or_woken(
+    stage: Stage, phase: str, number: signal.Signals, event: str
 ) -> None:
-    request, states, finishing = PHASES[phase]
-    stage.postpone(*request)
-    daemon = start_daemon(stage)
-    daemon.wait_until(stage.faults.struck.is_set)
+    """What it works with stays open until the rotation is over, and nobody else begins one meanwhile."""
+    daemon = hold_in(stage, phase)
     daemon.send(number)
-    daemon.wait_for("stop_requested")
+    daemon.wait_for(event)
     stage.faults.close()
-    assert daemon.run.wait() == code, daemon.run.read()
-    assert (stage.find_open_states(), stage.find_claims()) == (states, [])
-    [asked] = [line for line in daemon.read_log() if line["event"] == "stop_requested"]
-    assert asked["finishing"] == finishing
-    stage.run_until_at_rest()
+    daemon.wait_until(lambda: is_rotated(stage))
+    daemon.wait_for("pat_revoked")
+    assert daemon.stop() == 0
+    assert not {"job_failed", "rotation_failed", "rotation_blocked", "bug_found"} & set(daemon.list_events())
+    assert daemon.list_events().count("pat_minted") == 1
     stage.check_end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_second_signal_ends_the_daemon_at_once(stage: Stage, number: signal.Signals) -> None:
-    stage.postpone(*_MINT)
+    stage.postpone(*MINT)
     daemon = start_daemon(stage)
     daemon.wait_until(stage.faults.struck.is_set)
     daemon.send(number)
@@ -155,7 +187,7 @@ def test_daemon_leaves_a_running_creation_alone(stage: Stage) -> None:
     ca_bundle = str(stage.sandbox.addresses.ca_path)
     write_section(stage, "http", {"ca_bundle": ca_bundle, "read_timeout": "10m", "total_timeout": "10m"})
     daemon = start_settled(stage, work="1s", reconcile="1s")
-    stage.postpone(*_MINT)
+    stage.postpone(*MINT)
     made = stage.start(*CREATE)
     daemon.wait_until(stage.faults.struck.is_set)
     runs, looks = len(stage.find_job_runs("work")), stage.find_job_runs("reconcile").count("succeeded")
@@ -185,7 +217,7 @@ def count_looks(stage: Stage) -> int:
 
 
 def test_daemon_goes_on_with_new_settings_when_it_reloads(stage: Stage) -> None:
-    """A policy that ignores everything is in force after it; the log says what only a restart renews."""
+    """The policy that is there now is in force after it."""
     daemon = start_settled(stage)
     policy = stage.sandbox.addresses.policy_path
     policy.write_text(policy.read_text(encoding="utf-8") + "\n# another digest\n", encoding="utf-8")
@@ -197,17 +229,19 @@ def test_daemon_goes_on_with_new_settings_when_it_reloads(stage: Stage) -> None:
 
 
 def test_daemon_goes_on_as_it_was_when_a_reload_is_refused(stage: Stage) -> None:
-    """Settings that cannot be read, a key that is missing, another database: each is told, and it works on."""
+    """Settings or a policy that cannot be read, a key that is missing, another database: each is told; it works on."""
     daemon = start_settled(stage)
     path = stage.sandbox.addresses.config_path
     before = path.read_text(encoding="utf-8")
-    broken = (before + "zzz: 1\n", before.replace("token-cache.key", "gone.key"), before.replace("rotator.db", "o.db"))
+    words = (("token-cache.key", "gone.key"), ("rotator.db", "o.db"), ("policy.yaml", "gone.yaml"))
+    broken = (f"{before}zzz: 1\n", *(before.replace(*pair) for pair in words))
     for count, text in enumerate(broken, 1):
         path.write_text(text, encoding="utf-8")
         daemon.send(signal.SIGHUP)
         daemon.wait_for("reload_refused", count)
     told = [line["message"] for line in daemon.read_log() if line["event"] == "reload_refused"]
-    assert ["zzz" in told[0], "gone.key" in told[1], "database" in told[2]] == [True, True, True]
+    for message, word in zip(told, ("zzz", "gone.key", "database", "gone.yaml"), strict=True):
+        assert word in message
     looks = count_looks(stage)
     daemon.send(signal.SIGUSR1)
     daemon.wait_until(lambda: count_looks(stage) > looks)

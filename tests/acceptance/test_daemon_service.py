@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import RunningDaemon, start_daemon
+from tests.support.daemon import RunningDaemon, start_daemon, write_section, write_settings
 from tests.support.killing import MUTATING, Stage, open_stage
 from tests.support.postgres import PostgresServer
 from tests.support.programs import need
@@ -103,14 +103,41 @@ def read_memory(process: int, through: list[str]) -> str:
     return subprocess.run(opened, capture_output=True, text=True, check=False).stderr
 
 
-def test_service_manager_hears_why_the_daemon_does_not_start(stage: Stage, manager: socket.socket) -> None:
-    (stage.folder / "token-cache.key").unlink()
+MISSING = {
+    "a key": (("token-cache.key", "gone.key"), "gone.key"),
+    "a credential": (("{file: token-cache.key}", "{credential: cache-key}"), "cache-key"),
+    "the policy": (("policy.yaml", "gone.yaml"), "gone.yaml"),
+}
+
+
+@pytest.mark.parametrize(("words", "named"), MISSING.values(), ids=MISSING)
+def test_service_manager_hears_why_the_daemon_does_not_start(
+    stage: Stage, manager: socket.socket, words: tuple[str, str], named: str
+) -> None:
+    path = stage.sandbox.addresses.config_path
+    before = path.read_text(encoding="utf-8")
+    assert words[0] in before
+    path.write_text(before.replace(*words), encoding="utf-8")
     run = stage.start("daemon", environment={"NOTIFY_SOCKET": manager.getsockname()})
     assert run.wait() == 2
     starting, told = [message for message in hear_all(manager) if message.startswith("STATUS=")]
     assert starting.splitlines()[0] == "STATUS=Starting"
-    assert "token-cache.key" in told
-    assert "token-cache.key" in run.errors.read_text(encoding="utf-8")
+    assert named in told
+    assert named in run.errors.read_text(encoding="utf-8")
+
+
+def test_daemon_waits_for_its_port_while_another_program_has_it(stage: Stage, manager: socket.socket) -> None:
+    listening = Manager(manager)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        write_settings(stage)
+        write_section(stage, "listen", address)
+        run = stage.start("daemon", environment={"NOTIFY_SOCKET": manager.getsockname()})
+        daemon = RunningDaemon(stage, run)
+        daemon.wait_until(lambda: listening.has_heard(f"STATUS=Waiting for {address}"))
+        assert "daemon_started" not in daemon.list_events()
+    daemon.wait_for("daemon_started")
+    assert daemon.stop() == 0
 
 
 def hear_all(manager: socket.socket) -> list[str]:
@@ -164,18 +191,23 @@ def check_failures(daemon: RunningDaemon) -> None:
     assert codes <= {"database_unreachable", "database_locked"}, json.dumps(sorted(codes))
 
 
-def test_daemon_changes_nothing_while_its_disk_is_full_and_works_afterwards(stage: Stage) -> None:
+def test_daemon_changes_nothing_while_its_disk_is_full_and_works_afterwards(
+    stage: Stage, manager: socket.socket
+) -> None:
     """The kernel lets no file of the process grow beyond the limit, as on a disk without space."""
     stage.postpone("azure_devops", "GET", "/connectionData")
-    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    listening, environment = Manager(manager), {"NOTIFY_SOCKET": manager.getsockname()}
+    daemon = start_daemon(stage, environment, work="1s", heartbeat="1s")
     daemon.wait_until(stage.faults.struck.is_set)
     grown = (stage.folder / "rotator.db-wal").stat().st_size
     resource.prlimit(daemon.run.process.pid, resource.RLIMIT_FSIZE, (grown, resource.RLIM_INFINITY))
     stage.faults.close()
     daemon.wait_for("job_failed", 3)
+    daemon.wait_until(lambda: listening.has_heard("STATUS=Degraded: heartbeat, work failing"))
     assert [entry for entry in stage.world.record.all() if is_change(entry.service, entry.method)] == []
     resource.prlimit(daemon.run.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     daemon.wait_for("rotation_completed")
     daemon.wait_for("pat_revoked")
+    daemon.wait_until(lambda: listening.has_heard("STATUS=Working"))
     assert daemon.stop() == 0
     stage.check_end()

@@ -14,31 +14,15 @@ import pytest
 
 from rotator.sandbox.faults import Fault
 from tests.support.installed_command import COMMAND, PATIENCE, config_of
-from tests.support.killing import CHANGES, Run, Stage
+from tests.support.killing import Run, Stage
+from tests.support.phases import IDENTITY, MINT, PHASES, REVOKE, TAG
 from tests.support.proving import with_sample
 from tests.support.terminal import start_on_terminal
 
 pytestmark = pytest.mark.prove
 
-_IDENTITY = ("azure_devops", "GET", "/connectionData")
-_READ = ("key_vault", "GET", r"/secrets/[^/]+/\?")
-_TAG = ("key_vault", "PATCH", "/secrets/")
 _DISCOVERY = ("entra", "GET", "openid-configuration")
 _VERSIONS = ("key_vault", "GET", "/versions")
-_MINT, _STORE, _REVOKE = CHANGES
-
-PHASES: dict[str, tuple[tuple[str, str, str], int, list[str], bool]] = {
-    "look": (_IDENTITY, 0, [], False),
-    "preflight": (_TAG, 0, ["planned"], False),
-    "mint": (_MINT, 0, ["overlapping"], True),
-    "verify": (_IDENTITY, 1, ["overlapping"], True),
-    "store": (_STORE, 0, ["overlapping"], True),
-    "read back": (_READ, 1, ["overlapping"], True),
-    "guard": (_READ, 2, ["overlapping"], False),
-    "revoke": (_REVOKE, 0, ["retiring"], False),
-}
-"""For each phase the request that is open when the signal comes, with how many like it came before; the states that are
-open in the end; and whether a value exists only in memory."""
 CHAINS: dict[str, tuple[tuple[str, str, str], int]] = {
     "refresh": (_DISCOVERY, 0),
     "challenge": (_VERSIONS, 0),
@@ -107,8 +91,8 @@ def test_chain_of_requests_ends_where_a_signal_stops_it(
 @pytest.mark.parametrize("is_open", [True, False])
 def test_mint_that_the_rate_limit_refused_is_not_sent_again_after_the_stop(stage: Stage, is_open: bool) -> None:
     """The signal comes while the POST is open, or while the run waits to send it again."""
-    stage.postpone(*_MINT)
-    service, method, path = _MINT
+    stage.postpone(*MINT)
+    service, method, path = MINT
     stage.faults.add(Fault(service, "rate_limited", method=method, path=path, seconds=5))
     run = stage.start("once")
     assert stage.faults.struck.wait(PATIENCE)
@@ -128,7 +112,7 @@ def test_mint_that_the_rate_limit_refused_is_not_sent_again_after_the_stop(stage
 @pytest.mark.sample
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_second_signal_ends_the_process_at_once(stage: Stage, number: signal.Signals) -> None:
-    run = start_and_stop(stage, "once", request=_MINT, number=number)
+    run = start_and_stop(stage, "once", request=MINT, number=number)
     while run.process.poll() is None:
         run.process.send_signal(number)
         try:
@@ -145,7 +129,7 @@ def test_second_signal_ends_the_process_at_once(stage: Stage, number: signal.Sig
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_rotation_by_hand_is_no_success_when_it_was_stopped(stage: Stage, number: signal.Signals) -> None:
-    run = start_and_stop(stage, "rotate", "ci-build", "--json", request=_TAG, number=number)
+    run = start_and_stop(stage, "rotate", "ci-build", "--json", request=TAG, number=number)
     stage.faults.close()
     assert run.wait() == 128 + number
     document = json.loads(run.output.read_text(encoding="utf-8"))
@@ -156,7 +140,7 @@ def test_rotation_by_hand_is_no_success_when_it_was_stopped(stage: Stage, number
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_recovery_stops_as_well(stage: Stage, number: signal.Signals) -> None:
     stage.die("after", 7)
-    run = start_and_stop(stage, "recover", request=_IDENTITY, number=number)
+    run = start_and_stop(stage, "recover", request=IDENTITY, number=number)
     stage.faults.close()
     assert run.wait() == 128 + number
     assert stage.find_open_states() == ["minted"]
@@ -165,7 +149,7 @@ def test_recovery_stops_as_well(stage: Stage, number: signal.Signals) -> None:
 
 
 def test_revocation_by_hand_is_no_success_when_it_was_stopped(stage: Stage) -> None:
-    run = start_and_stop(stage, "revoke", "ci-build", "--yes", request=_REVOKE, number=signal.SIGTERM)
+    run = start_and_stop(stage, "revoke", "ci-build", "--yes", request=REVOKE, number=signal.SIGTERM)
     stage.faults.close()
     assert run.wait() == 128 + signal.SIGTERM
     assert run.errors.read_text(encoding="utf-8").splitlines() == ["stopping", "stopped"]
@@ -175,7 +159,7 @@ def test_revocation_by_hand_is_no_success_when_it_was_stopped(stage: Stage) -> N
 @pytest.mark.sample
 def test_run_finishes_what_it_must_when_its_terminal_is_gone(stage: Stage) -> None:
     """The terminal's end is a SIGHUP, and every later line that the run prints would fail."""
-    stage.postpone(*_MINT)
+    stage.postpone(*MINT)
     environment = {**os.environ, "ROTATOR_CONFIG": config_of(stage.sandbox)}
     process, ours = start_on_terminal([COMMAND, "once"], environment, stage.folder)
     assert stage.faults.struck.wait(PATIENCE)
