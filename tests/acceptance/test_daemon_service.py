@@ -120,7 +120,7 @@ def test_service_manager_hears_why_the_daemon_does_not_start(
     path.write_text(before.replace(*words), encoding="utf-8")
     run = stage.start("daemon", environment={"NOTIFY_SOCKET": manager.getsockname()})
     assert run.wait() == 2
-    starting, told = [message for message in hear_all(manager) if message.startswith("STATUS=")]
+    starting, *_, told = [message for message in hear_all(manager) if message.startswith("STATUS=")]
     assert starting.splitlines()[0] == "STATUS=Starting"
     assert named in told
     assert named in run.errors.read_text(encoding="utf-8")
