@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from rotator.settings.paths import expand_home
 
 _EXPECTED = "write sqlite:///rotator.db or postgresql+psycopg://user@host/database"
 
 
 def make_database_url(url: str, folder: Path) -> str:
-    """The URL with a relative SQLite path made absolute, from `folder`.
+    """The URL with a relative SQLite path made absolute, from `folder`, and with `%` where an address needs it.
 
     ValueError when no database of ours can have that address; its text never holds the URL's password.
     """
@@ -26,7 +28,30 @@ def make_database_url(url: str, folder: Path) -> str:
     path = path[1:]
     if path in ("", ":memory:") or "mode=memory" in options:
         raise ValueError("a database in memory forgets every rotation: name a file, sqlite:///rotator.db")
-    return f"sqlite:///{(folder / path).absolute()}{question}{options}"
+    if question or path.startswith("file:"):
+        raise ValueError(
+            "a SQLite address is the path of a file, without options: sqlite:///rotator.db (a ? in the path is %3F)"
+        )
+    return f"sqlite:///{_quote_path(folder / expand_home(_unquote_path(path)))}"
+
+
+def _unquote_path(path: str) -> str:
+    """The path that an address names."""
+    try:
+        name = unquote(path, errors="strict")
+    except ValueError:
+        name = "\0"
+    if "\0" in name:
+        raise ValueError("the path has a % that begins no character: write the sign % itself as %25")
+    return name
+
+
+def _quote_path(path: Path) -> str:
+    """The path as an address names it: the folder of the settings may have any name."""
+    try:
+        return quote(str(path.absolute()), safe="/ ")
+    except ValueError:
+        raise ValueError("the path is not in UTF-8: choose another name for the folder or the file") from None
 
 
 def _check_postgresql(url: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,19 +73,23 @@ def test_key_in_the_settings_is_refused_when_others_can_read_them(folder: Path, 
     assert key not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "socket"])
 def test_database_that_is_no_file_is_named_and_nobody_waits_for_it(folder: Path, kind: str) -> None:
     path = folder / "rotator.db"
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "folder":
         path.mkdir()
+    elif kind == "socket":
+        with closing(socket.socket(socket.AF_UNIX)) as listening:
+            listening.bind(str(path))
     else:
         path.symlink_to("/dev/full")
     for arguments in (["db", "upgrade"], ["status"]):
         done = run(folder, *arguments)
         assert done.returncode == 1, done.stderr
         assert "rotator.db cannot be opened" in done.stderr
+        assert "fix: Name a file, or one that does not exist yet, in the `database` setting." in done.stderr
         assert "Report it" not in done.stderr
 
 

@@ -18,6 +18,7 @@ from rotator.cli.main import main
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from tests.support.other_user import do_as_other, give_to_other
 from tests.support.records import NOW, make_entry, make_managed_pat
+from tests.unit.test_settings_load import ACCOUNT
 
 MOUNTS = """\
 21 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -134,6 +135,18 @@ def test_newest_commit_is_read_through_a_link(path: Path) -> None:
     path.parent.chmod(0o755)
     writer.close()
     assert "newer" in seen
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what?mode=ro", "100%", "x#y", "a@b:c", "f\u00fcr alle", "file:"])
+def test_database_is_made_beside_the_settings_whatever_their_folder_is_called(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    settings = folder / "rotator.yaml"
+    settings.write_text(ACCOUNT + "database: 'sqlite:///my%20file%25.db'\n", encoding="utf-8")
+    assert main(["--config", str(settings), "db", "upgrade"]) == 0
+    assert main(["--config", str(settings), "db", "current"]) == 0
+    assert (folder / "my file%.db").exists()
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_database_is_made_where_a_link_leads_to_nothing_yet(others_folder: Path) -> None:

@@ -170,6 +170,12 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
          "sqlite:///rotator.db"),
         ("database: 'sqlite:///:memory:'\n", "7:11 database: a database in memory forgets every rotation: name a file, "
          "sqlite:///rotator.db"),
+        *((f"database: '{url}'\n", "7:11 database: a SQLite address is the path of a file, without options: "
+           "sqlite:///rotator.db (a ? in the path is %3F)")
+          for url in ("sqlite:///x.db?mode=ro", "sqlite:////x.db?vfs=unix-none", "sqlite:///x.db?", "sqlite:///file:x.db",
+                      "sqlite:///file:x.db?mode=ro&uri=true")),
+        *((f"database: '{url}'\n", "7:11 database: the path has a % that begins no character: write the sign % itself "
+           "as %25") for url in ("sqlite:///a%00.db", "sqlite:///%ff.db")),
         ("policy: 7\n", "7:9 policy: must be the path of a file, as text"),
         ("policy:\n", "7:1 policy: is empty"),
     ],

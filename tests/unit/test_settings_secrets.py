@@ -239,7 +239,9 @@ def test_certificate_is_accepted_when_certificate_and_key_are_there(tmp_path: Pa
     [
         ("sqlite:///a/b.db", "sqlite:///{folder}/a/b.db"),
         ("sqlite:////var/lib/b.db", "sqlite:////var/lib/b.db"),
-        ("sqlite:///b.db?timeout=5", "sqlite:///{folder}/b.db?timeout=5"),
+        ("sqlite:///a b.db", "sqlite:///{folder}/a b.db"),
+        ("sqlite:///a%20%25%3Fb.db", "sqlite:///{folder}/a %25%3Fb.db"),
+        ("SQLite:////var/lib/b%.db", "sqlite:////var/lib/b%25.db"),
         ("postgresql+psycopg://u:p@h:5432/d", "postgresql+psycopg://u:p@h:5432/d"),
         ("postgresql+psycopg:///d?host=/run/postgresql", "postgresql+psycopg:///d?host=/run/postgresql"),
     ],
