@@ -6,13 +6,14 @@ import os
 import stat
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
 from rotator.adapters.entra.cache_shape import REFRESH_TOKEN, SIGN_IN, Entry
-from rotator.adapters.entra.token_cache import EncryptedTokenCache, TokenCacheKeyError
+from rotator.adapters.entra.token_cache import LARGEST_CACHE, EncryptedTokenCache, TokenCacheKeyError
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
@@ -449,3 +450,55 @@ def test_lock_gives_nothing_away_that_was_there_before(tmp_path: Path, key: str)
         os.chown(folder, 65534, 65533)
     put(open_cache(folder, key), "a")
     assert of_root.stat().st_uid == before
+
+
+# ---- files that are no cache
+
+
+def test_cache_costs_bounded_memory_when_its_file_is_huge(tmp_path: Path, key: str) -> None:
+    put(open_cache(tmp_path, key), "a")
+    put(open_cache(tmp_path, key), "b")
+    os.truncate(tmp_path / "cache.bin", 1 << 30)
+    events = Events()
+    tracemalloc.start()
+    found = names(open_cache(tmp_path, key, events))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found, events.names) == ({"a"}, ["token_cache_recovered"])
+    assert peak < 2 * LARGEST_CACHE
+    os.truncate(tmp_path / "cache.bin.previous", LARGEST_CACHE + 1)
+    cache = open_cache(tmp_path, key)
+    assert names(cache) == set()
+    assert cache.damage is not None
+    assert cache.damage.count("larger than any token cache") == 2
+
+
+def test_cache_is_not_written_when_it_would_be_too_large_to_be_read_again(tmp_path: Path, key: str) -> None:
+    cache = open_cache(tmp_path, key)
+    put(cache, "a")
+    with pytest.raises(RotatorError, match="larger than any token cache") as refused:
+        put(cache, "b", "x" * LARGEST_CACHE)
+    assert refused.value.code == "token_cache_unwritable"
+    assert "Spread the accounts" in refused.value.fix
+    assert names(open_cache(tmp_path, key)) == {"a"}
+
+
+def test_cache_leaves_somebodys_file_where_it_can_be_found_when_its_path_is_wrong(tmp_path: Path, key: str) -> None:
+    precious = b"SQLite format 3\0 and all that"
+    (tmp_path / "cache.bin").write_bytes(precious)
+    put(open_cache(tmp_path, key), "a")
+    assert names(open_cache(tmp_path, key)) == {"a"}
+    (tmp_path / "cache.bin").write_bytes(b"rubbish")
+    put(open_cache(tmp_path, key), "b")
+    assert (tmp_path / "cache.bin.foreign").read_bytes() == precious
+
+
+@pytest.mark.parametrize("length", [0, 3, 6, 100])
+def test_cache_keeps_no_copy_of_what_it_wrote_itself_when_that_is_damaged(
+    tmp_path: Path, key: str, length: int
+) -> None:
+    """It may hold what is left of a sign-in that somebody wants forgotten."""
+    put(open_cache(tmp_path, key), "a")
+    os.truncate(tmp_path / "cache.bin", length)
+    put(open_cache(tmp_path, key), "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.bin", "cache.bin.lock"]

@@ -12,7 +12,7 @@ import os
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -39,6 +39,10 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
 from rotator.ports.progress import Progress
 
+LARGEST_CACHE = 32 * 1024 * 1024
+"""Bytes of the file. The sign-in of one account takes about 15 kB."""
+_HEAD = b"gAAAAA"
+"""How every file of ours begins: Fernet's version, and a time before the year 2106."""
 _OF_ONE_USER = (ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN, ACCOUNT)
 
 
@@ -51,6 +55,7 @@ class TokenCacheKeyError(ConfigError):
 class _Unreadable(StrEnum):
     MISSING = "missing"
     DAMAGED = "damaged"
+    TOO_LARGE = "larger than any token cache"
     OTHER_KEY = "written with another key, or damaged"
 
 
@@ -79,7 +84,7 @@ class EncryptedTokenCache(MemoryTokenCache):
     Every look-up sees what other processes wrote; every change is made under a lock on `PATH.lock` and is on the disk
     when the call returns. The previous generation is kept as `PATH.previous`. If the file cannot be read, that is used
     and `token_cache_recovered` is reported; if neither can be read, the cache is empty, `damage` says why, and
-    `token_cache_damaged` is reported. A link in place of the file is refused.
+    `token_cache_damaged` is reported. A link in place of the file is refused; no other file is lost.
     Raises TokenCacheKeyError and RotatorError (`token_cache_folder`,
     `token_cache_unreadable`, `token_cache_unwritable`).
     """
@@ -234,7 +239,8 @@ class EncryptedTokenCache(MemoryTokenCache):
             )
         try:
             check_regular(path)
-            raw = path.read_bytes()
+            with path.open("rb") as file:
+                raw = file.read(LARGEST_CACHE + 1)
         except FileNotFoundError:
             return _Unreadable.MISSING
         except OSError as error:
@@ -243,6 +249,8 @@ class EncryptedTokenCache(MemoryTokenCache):
                 code="token_cache_unreadable",
                 fix="Make it a file owned by the user that runs rotator.",
             ) from error
+        if len(raw) > LARGEST_CACHE:
+            return _Unreadable.TOO_LARGE
         try:
             content = json.loads(self._fernet.decrypt(raw))
         except InvalidToken:
@@ -252,11 +260,20 @@ class EncryptedTokenCache(MemoryTokenCache):
         return content if is_sound(content) else _Unreadable.DAMAGED
 
     def _save(self) -> None:
+        fresh = self._fernet.encrypt(json.dumps(self._cache).encode()) + b"\n"
+        if len(fresh) > LARGEST_CACHE:
+            raise RotatorError(
+                f"the token cache {self.path} cannot be written: it would be {_Unreadable.TOO_LARGE.value}",
+                code="token_cache_unwritable",
+                fix="Spread the accounts over several installations of rotator, each with its own token cache.",
+            )
         try:
             if self._is_intact and self._stat() is not None:
                 # With the key of now: once this is done twice, the previous keys are no longer needed.
                 _write_whole(self._previous_path, self._fernet.rotate(self.path.read_bytes()) + b"\n")
-            _write_whole(self.path, self._fernet.encrypt(json.dumps(self._cache).encode()) + b"\n")
+            elif self._stat() is not None:
+                _keep_aside(self.path)
+            _write_whole(self.path, fresh)
         except OSError as error:
             raise RotatorError(
                 f"the token cache {self.path} cannot be written: {error.strerror}",
@@ -302,6 +319,15 @@ def _is_whole(raw: bytes) -> bool:
     except (ValueError, binascii.Error):
         return False
     return raw.endswith(b"\n") and body[:1] == b"\x80" and len(body) >= 73 and (len(body) - 57) % 16 == 0
+
+
+def _keep_aside(path: Path) -> None:
+    """Keep a file that we never wrote as `PATH.foreign`: somebody may need what the settings name by mistake."""
+    with path.open("rb") as file:
+        is_ours = _HEAD.startswith(file.read(len(_HEAD)))
+    if not is_ours:
+        with suppress(OSError):  # there is one already, or this file system has no links
+            os.link(path, path.with_name(f"{path.name}.foreign"), follow_symlinks=False)
 
 
 def _write_whole(path: Path, content: bytes) -> None:
