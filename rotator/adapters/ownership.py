@@ -23,16 +23,34 @@ def hand_over(descriptor: int, path: Path) -> None:
     os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-def open_lock(path: Path, guarded: Path) -> int:
-    """Open the file of a lock, for its owner alone; make it, for the owner of what it guards. OSError otherwise."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+def make_file(path: Path, mode: int, guide: Path) -> int:
+    """Make a file, open for reading and writing, for the owner of the one at `guide`, or of its folder.
+
+    FileExistsError when there is something at `path`, also a link that leads nowhere; OSError otherwise.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, flags, 0o600)
-    try:
-        hand_over(descriptor, guarded)
+        hand_over(descriptor, guide)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def open_lock(path: Path, guarded: Path) -> int:
+    """Open the file of a lock, for its owner alone; make it, for the owner of what it guards. OSError otherwise."""
+    try:
+        return make_file(path, 0o600, guarded)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with all above it that are missing, each for the owner of the one that it is in."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,31 @@ def test_service_goes_on_when_root_was_first(sandbox: Sandbox) -> None:
     told = do_as_other(serve)
     assert "Permission denied" not in told
     assert re.findall(r"^exit \d+", told, flags=re.MULTILINE) == [said.splitlines()[-1] for said in by_root], told
+
+
+ANSWERS = "--tenant contoso.com --vault contoso-kv --client-id 3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906 --no-input"
+WHO = "--username build-bot@contoso.com --organization contoso"
+
+
+def test_first_files_are_the_services_when_root_writes_them_into_its_folder(others_folder: Path) -> None:
+    folder, elsewhere = others_folder / "new" / "etc", others_folder / "elsewhere"
+    folder.mkdir(parents=True)
+    (folder / "policy.yaml").symlink_to(elsewhere)
+    for path in (folder.parent, folder, folder / "policy.yaml"):
+        os.chown(path, others_folder.stat().st_uid, others_folder.stat().st_gid, follow_symlinks=False)
+    for directory in (folder, others_folder / "later" / "conf"):
+        made = run_command("init", *ANSWERS.split(), *WHO.split(), "--directory", directory)
+        assert made.returncode == 0, made.stderr
+    assert not elsewhere.exists()
+    owner = (others_folder.stat().st_uid, others_folder.stat().st_gid)
+    written = {path: (path.stat().st_uid, path.stat().st_gid) for path in others_folder.rglob("*")}
+    assert len(written) == 12
+    assert [str(path) for path, found in written.items() if found != owner] == []
+    assert [path.stat().st_mode & 0o777 for path in written if path.suffix == ".key"] == [0o600] * 4
+    check = partial(say, folder / "rotator.yaml", ["config", "check"])
+    assert check().endswith("exit 0\n")
+    checked = do_as_other(check)
+    assert checked.endswith("exit 0\n"), checked
 
 
 def test_root_follows_no_link_that_the_service_put_beside_the_database(sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,22 +175,23 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
 
     from rotator.domain.secret_value import SecretValue
     from rotator.settings.templates import fill_template, load_template
+    from rotator.wiring.first_files import make_folder, write_text
     from rotator.wiring.sealing import find_public_key, make_signing_key
 
     try:
-        targets[KEY_NAME].parent.mkdir(parents=True, exist_ok=True)
+        make_folder(targets[KEY_NAME].parent)
         written = [
             name
             for name, make in (
                 (KEY_NAME, lambda: SecretValue(Fernet.generate_key().decode() + "\n")),
                 (SIGNING_NAME, make_signing_key),
             )
-            if write_key(targets[name], make)
+            if make_key(targets[name], make)
         ]
         public_key = find_public_key(SecretValue(targets[SIGNING_NAME].read_text(encoding="utf-8")))
         for name in ("policy.yaml", "rotator.yaml"):
             text = fill_template(load_template(name), answers | {"public_key": public_key})
-            targets[name].write_text(text, encoding="utf-8")
+            write_text(targets[name], text)
             written.insert(0, name)
     except OSError as error:
         raise UsageError(
@@ -208,13 +208,13 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
     return written
 
 
-def write_key(target: Path, make: Callable[[], SecretValue]) -> bool:
+def make_key(target: Path, make: Callable[[], SecretValue]) -> bool:
     """Write a new key, readable by its owner alone. False if there is one."""
+    from rotator.wiring.first_files import write_key
+
     if target.exists():
         return False
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(make().reveal())
+    write_key(target, make().reveal())
     return True
 
 
