@@ -1,4 +1,4 @@
-"""How much of an answer is read: so many bytes once it is unpacked, and JSON nested only so deep."""
+"""How much of an answer is read: so many bytes once it is unpacked, and JSON of so many values, nested only so deep."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes, unpacked. The largest true answer, a page of 100 PATs, has about 60 kB."""
 DEEPEST_JSON = 64
 """Levels. The deepest true answer has about six; libraries read JSON by recursion."""
+MOST_VALUES = 100_000
+"""In JSON. The largest true answer has about 1,000; an object in memory is fifty times as large as its text `{}`."""
 
 _PIECE = 64 * 1024
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
@@ -37,6 +39,8 @@ def read_body(response: requests.Response) -> bytes:
     body = b"".join(pieces)
     if not is_utf8(body, response.headers.get("Content-Type", "")):
         raise AnswerLimitError("sent text that is not UTF-8")
+    if has_too_many_values(body):
+        raise AnswerLimitError(f"sent JSON with more than {MOST_VALUES} values")
     if is_too_deep(body):
         raise AnswerLimitError(f"sent JSON with more than {DEEPEST_JSON} levels")
     return body
@@ -47,6 +51,11 @@ def is_utf8(body: bytes, content_type: str) -> bool:
     label = _CHARSET.search(content_type)
     is_wide = b"\0" in body[:4] or body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return not is_wide and (label is None or label[1].lower() in _CHARSETS)
+
+
+def has_too_many_values(body: bytes) -> bool:
+    """Return whether JSON has more values than the limit, by its commas: a text may have some too."""
+    return body.count(b",") >= MOST_VALUES and body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"[", b"{")
 
 
 def is_too_deep(body: bytes) -> bool:

@@ -9,6 +9,7 @@ with its credential: none of them, not even as `__context__`, may leave an adapt
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import certifi
 import requests
@@ -227,6 +229,12 @@ class _Adapter(HTTPAdapter):
             return manager
         kept: ProxyManager = self.proxy_manager[proxy]
         return kept
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Make the header with the proxy's user and password, in UTF-8: the library cannot send what is not Latin-1."""
+        user = urlsplit(proxy).netloc.rpartition("@")[0]
+        coded = base64.b64encode(unquote_to_bytes(user if ":" in user else f"{user}:")).decode()
+        return {"Proxy-Authorization": f"Basic {coded}"} if user else {}
 
     def _choose_proxies(self, url: str) -> dict[str, str]:
         proxy = self._options.proxy

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from urllib.parse import urlsplit
 
 import requests
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    InvalidChunkLength,
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
@@ -57,6 +59,9 @@ def explain_failure(error: requests.RequestException, *, url: str) -> tuple[str,
     host = _find_host(url)
     causes = list(_causes(error))
     reach = f"Check that {host} is the right address in the settings and can be reached from this host."
+    kinds = {kind for kind in (ProxyError, ProxyRefusedError) for cause in causes if isinstance(cause, kind)}
+    if kinds == {ProxyError}:
+        return _explain_proxy(causes, host)
     for kind, code, text, fix in _EXPLANATIONS:
         found = next((cause for cause in causes if isinstance(cause, kind)), None)
         if found is not None:
@@ -83,18 +88,15 @@ _BAD_ADDRESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
 )
+_BETWEEN = "Usually passes on its own; if not, look at the proxies and firewalls in between."
+_GARBLED = ("answer_garbled", "{host} sent an answer that is not HTTP", _BETWEEN)
+_LOST = ("connection_lost", "{host} closed the connection before the answer was complete", _BETWEEN)
 _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
     (
         ProxyRefusedError,
         "proxy_refused",
         "the proxy did not connect to {host}: {reason}",
         "Check http.proxy, its user and password, and what it may connect to; http.no_proxy lists what bypasses it.",
-    ),
-    (
-        ProxyError,
-        "proxy_failed",
-        "no connection to the proxy, for {host}",
-        "Check http.proxy and that this host can reach it; http.no_proxy lists what bypasses it.",
     ),
     (
         ssl.SSLCertVerificationError,
@@ -146,12 +148,7 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         "nothing was sent to {host}: a part of the request is no text that HTTP can carry",
         "Correct the address and the names in the settings; if they are right, sign in again.",
     ),
-    (
-        GarbledAnswerError,
-        "answer_garbled",
-        "{host} sent an answer that is not HTTP",
-        "Usually passes on its own; if not, look at the proxies and firewalls in between.",
-    ),
+    (GarbledAnswerError, *_GARBLED),
     (
         AnswerLimitError,
         "answer_limit",
@@ -162,18 +159,38 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         requests.exceptions.ContentDecodingError,
         "answer_garbled",
         "{host} sent an answer that cannot be unpacked",
-        "Usually passes on its own; if not, look at the proxies and firewalls in between.",
+        _BETWEEN,
     ),
-    *(
-        (
-            kind,
-            "connection_lost",
-            "{host} closed the connection before the answer was complete",
-            "Usually passes on its own; if not, look at the proxies and firewalls in between.",
-        )
-        for kind in (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
-    ),
+    (InvalidChunkLength, *_GARBLED),
+    *((kind, *_LOST) for kind in (RemoteDisconnected, IncompleteRead)),
+    (HTTPException, *_GARBLED),
+    *((kind, *_LOST) for kind in (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)),
 )
+
+
+_PROXY_REACH = "Check http.proxy and that this host can reach it; http.no_proxy lists what bypasses it."
+_PROXY_TRUST = (
+    "Correct http.proxy, or set http.ca_bundle to the CA that signed the proxy's certificate. If it has expired, "
+    "whoever runs the proxy must renew it."
+)
+_PROXY_REASONS: tuple[tuple[type[BaseException], str, str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not trusted: {reason}", _PROXY_TRUST),
+    (ssl.SSLError, "no TLS connection: {reason}", "Correct http.proxy: it may have to begin with http://."),
+    (NameResolutionError, "its host name cannot be resolved", _PROXY_REACH),
+    (socket.gaierror, "its host name cannot be resolved", _PROXY_REACH),
+    (ConnectionRefusedError, "it refused the connection", _PROXY_REACH),
+    (ConnectTimeoutError, "it did not accept a connection in time", _PROXY_REACH),
+    (BaseException, "it cannot be reached", _PROXY_REACH),
+)
+
+
+def _explain_proxy(causes: Sequence[BaseException], host: str) -> tuple[str, str, str]:
+    """Code, message and fix where there is no connection to the proxy itself."""
+    found, text, fix = next(
+        (cause, text, fix) for kind, text, fix in _PROXY_REASONS for cause in causes if isinstance(cause, kind)
+    )
+    reason = text.format(reason=_say_reason(found))
+    return "proxy_failed", f"no connection to the proxy, for {host}: {reason}", fix
 
 
 def _find_host(url: str) -> str:

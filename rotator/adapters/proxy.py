@@ -32,6 +32,8 @@ def find_unused_proxy(environment: Mapping[str, str]) -> str | None:
 def _covers(entry: str, host: str, port: int) -> bool:
     if entry == "*":
         return True
+    if entry.startswith("["):  # an IPv6 address as it stands in a URL
+        entry = entry.removesuffix(f":{port}").strip("[]")
     try:
         return ip_address(host) in ip_network(entry, strict=False)
     except ValueError:

@@ -15,7 +15,7 @@ SHAPED = frozenset({"status", "html", "rate_limited", "anonymous"})
 """The kinds whose whole reply is made here."""
 PAGES = frozenset({"incomplete", "lagging", "odd"})
 """The kinds that change a true page of PATs."""
-OVERSIZE = frozenset({"huge", "compressed", "nested"})
+OVERSIZE = frozenset({"huge", "compressed", "nested", "crowded"})
 """The kinds that no client should read to the end."""
 _MIB = 1024 * 1024
 
@@ -79,10 +79,12 @@ def reshape_page(fault: Fault, response: Response) -> Response:
 
 
 def make_oversize(kind: str, status: int) -> Response:
-    """Make an answer that is too large, unpacked or as it is, or nested too deep."""
+    """Make an answer that is too large, unpacked or as it is, or of too many parts, or nested too deep."""
     headers = {"Content-Type": "application/json"}
     if kind == "huge":
         return Response(status, b'{"padding": "' + b"x" * (32 * _MIB) + b'"}', headers)
+    if kind == "crowded":
+        return Response(status, b"[" + b"{}," * 2_000_000 + b"{}]", headers)
     if kind == "nested":
         return Response(status, b"[" * 100_000 + b"]" * 100_000, headers)
     packer = zlib.compressobj(9, wbits=31)

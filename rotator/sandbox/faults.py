@@ -26,6 +26,7 @@ KINDS = frozenset(
         "retry_after",
         "anonymous",
         "compressed",
+        "crowded",
         "drip",
         "huge",
         "incomplete",
@@ -65,7 +66,7 @@ class Fault:
     - `malformed`: the effect, then half of the body, labelled as the whole.
     - `drip`: the true reply, one byte each `seconds`, until released or stopped.
     - `huge`: the effect, then 32 MiB of JSON. `compressed`: the effect, then 1 MiB of gzip that unpacks to 1 GiB.
-    - `nested`: the effect, then JSON that is nested 100,000 deep.
+    - `nested`: the effect, then JSON that is nested 100,000 deep. `crowded`: the effect, then 6 MB of empty objects.
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.
     - `stale`: a vault's secret, or the list of its versions, as it was before its newest version.
     - `overtaken`: somebody else writes `body` (a text) to the vault's secret right before the request, which goes on.

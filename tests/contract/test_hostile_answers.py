@@ -1,4 +1,4 @@
-"""Answers that drip, never end, unpack to a gigabyte or nest without limit, to each request that a library sends."""
+"""Answers that drip, never end, unpack to a gigabyte, nest without limit or are crowded, whoever asks."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.support.vault import SandboxVault, run_vault
 
 SECRET = "a-client-secret-of-the-sandbox"
 HASTY, PATIENT = timedelta(seconds=0.4), timedelta(seconds=20)
-KINDS = ("drip", "huge", "compressed", "nested")
-CODES = {"drip": "total_timeout", "huge": "answer_limit", "compressed": "answer_limit", "nested": "answer_limit"}
+KINDS = ("drip", "huge", "compressed", "nested", "crowded")
+CODES = {kind: "total_timeout" if kind == "drip" else "answer_limit" for kind in KINDS}
 LONGEST = 5.0
 """Seconds for one request, on a busy machine; a dripped answer of the sandbox takes a minute."""
 MOST_MEMORY = 160 * 1024

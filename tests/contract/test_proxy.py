@@ -170,6 +170,10 @@ def test_request_goes_past_the_proxy_when_the_settings_say_so(behind: Behind) ->
         ("https://10.1.2.3:8443/", "10.1.2.3", True),
         ("https://11.1.2.3:8443/", "10.0.0.0/8", False),
         ("https://[::1]:8443/", "::1", True),
+        ("https://[::1]:8443/", "[::1]", True),
+        ("https://[0:0::1]:8443/", "[::1]:8443", True),
+        ("https://[::1]:8443/", "[::1]:443", False),
+        ("https://[fd00::1]/", "fd00::/8", True),
         ("https://contoso.example/", "", False),
         ("http://169.254.169.254/metadata/identity", "none.example", True),
         ("http://localhost:40342/metadata/identity", "none.example", True),
@@ -208,6 +212,7 @@ def test_proxy_is_named_when_it_does_not_connect(behind: Behind, tmp_path: Path,
         assert isinstance(error, TransientError), "nothing was sent, so nothing is unknown"
         assert not isinstance(error, UnknownOutcomeError)
         assert (error.code, "http.proxy" in error.fix) == (code, True)
+        assert code == "proxy_refused" or error.message.endswith(": it refused the connection")
         assert "wrong-password" not in spell_out(error)
         assert base64.b64encode(b"rotator:wrong-password").decode() not in spell_out(error)
         assert "pw-canary" not in spell_out(error)

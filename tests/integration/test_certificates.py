@@ -11,6 +11,7 @@ import pytest
 from rotator.adapters.database.migrate import current
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.adapters.http import HttpOptions
+from rotator.domain.secret_value import SecretValue
 from rotator.errors import DatabaseError, RotatorError, TransientError
 from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.running import Sandbox
@@ -74,6 +75,20 @@ def test_error_names_what_is_wrong_with_a_certificate(sandbox: Sandbox, tmp_path
     assert refused.value.code == "tls_untrusted"
     assert f"the certificate of 127.0.0.1:{port} is not trusted: {cause}" in refused.value.message
     assert fix in refused.value.fix
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_error_names_what_is_wrong_with_the_certificate_of_a_proxy(sandbox: Sandbox, tmp_path: Path, kind: str) -> None:
+    certificate, alone = write_certificate(tmp_path, kind)
+    ca = sandbox.addresses.ca_path if kind == "unknown" else alone
+    with run_tls_server(certificate) as port:
+        http = HttpOptions(ca, proxy=SecretValue(f"https://rotator:secret@127.0.0.1:{port}"))
+        with pytest.raises(TransientError) as refused:
+            ask_azure_devops(sandbox, sandbox.addresses.azure_devops_url, http, tmp_path)
+    assert refused.value.code == "proxy_failed"
+    assert f"its certificate is not trusted: {KINDS[kind][0]}" in refused.value.message
+    assert "http.ca_bundle" in refused.value.fix
+    assert "renew it" in refused.value.fix
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-USER, PASSWORD = "rotator", "p@ss/word#1"
+USER, PASSWORD = "rotator", "p@ss/w\u00f6rd#1 for 5\u20ac"
 
 
 class ConnectProxy(socketserver.ThreadingTCPServer):
@@ -32,7 +32,7 @@ class ConnectProxy(socketserver.ThreadingTCPServer):
     @property
     def url(self) -> str:
         """With user and password."""
-        return f"http://{USER}:p%40ss%2Fword%231@127.0.0.1:{self.server_address[1]}"
+        return f"http://{USER}:p%40ss%2Fw\u00f6rd%231%20for%205%E2%82%AC@127.0.0.1:{self.server_address[1]}"
 
 
 class _Tunnel(socketserver.StreamRequestHandler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.adapters.answer_limits import is_utf8
+from rotator.adapters.answer_limits import MOST_VALUES, has_too_many_values, is_utf8
 
 JSON = "application/json"
 
@@ -28,3 +28,16 @@ def test_text_is_utf8_when_neither_its_head_nor_its_label_says_otherwise(
     body: bytes, content_type: str, holds: bool
 ) -> None:
     assert is_utf8(body, content_type) is holds
+
+
+@pytest.mark.parametrize(
+    ("body", "holds"),
+    [
+        (b"[" + b"1," * (MOST_VALUES - 1) + b"1]", False),
+        (b"[" + b"1," * MOST_VALUES + b"1]", True),
+        (b'\xef\xbb\xbf \n{"a": [' + b"{}," * MOST_VALUES + b"{}]}", True),
+        (b"<html>" + b"," * MOST_VALUES, False),
+    ],
+)
+def test_values_of_json_are_counted_by_their_commas(body: bytes, holds: bool) -> None:
+    assert has_too_many_values(body) is holds
