@@ -944,6 +944,19 @@ def test_verify_fails_when_the_answer_names_no_real_user(azure_devops: SandboxAz
     assert error.code == "anonymous"
 
 
+@pytest.mark.parametrize("body", [[1], "text", 7, True, {}, {"value": []}, {"message": "hello"}])
+def test_answer_that_says_nothing_of_a_user_is_no_refusal(azure_devops: SandboxAzureDevOps, body: object) -> None:
+    """Else a PAT that works would be called revoked, and somebody would be asked to sign in for nothing."""
+    azure_devops.plant("status", status=200, headers=JSON, body=json.dumps(body), times=2)
+    for ask in (
+        lambda: azure_devops.service.verify(HOME, SecretValue("x")),
+        lambda: azure_devops.service.fetch_identity(ACCOUNT, HOME),
+    ):
+        error = fail(ask)
+        assert isinstance(error, TransientError)
+        assert error.code == "malformed_answer"
+
+
 def test_identity_has_no_organization_id_when_the_service_leaves_it_out(azure_devops: SandboxAzureDevOps) -> None:
     document = {"authenticatedUser": {"id": SOME_ID, "customDisplayName": "Build Bot"}}
     azure_devops.plant("status", status=200, headers=JSON, body=document)

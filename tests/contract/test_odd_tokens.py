@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
-from rotator.adapters.key_vault.credentials import make_credential
+from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import DeniedError, RemoteError, TransientError, VerificationError
+from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError, VerificationError
 from rotator.sandbox.faults import Fault
-from rotator.sandbox.seeds import ACCOUNT
+from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID
 from tests.support.azure_devops import SandboxAzureDevOps
 from tests.support.raw_server import GARBLED, make_json_answer, run_raw_server
 from tests.support.signing_in import Stage, spell_out
@@ -140,3 +142,60 @@ def test_minted_value_is_kept_when_another_field_is_no_text(vault: SandboxVault,
     assert minted.value is not None
     assert minted.value.reveal() == "the-value"
     assert "\ufffd" in minted.pat.display_name
+
+
+@pytest.mark.parametrize("variable", ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"])
+@pytest.mark.parametrize("kind", ["default", "environment", "workload_identity"])
+def test_nobody_waits_for_a_file_of_the_hosts_identity_that_is_a_pipe(
+    vault: SandboxVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: CredentialKind, variable: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT_ID)
+    monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv(variable, str(pipe))
+    entra = vault.sandbox.addresses.entra_url
+    with pytest.raises(ConfigError) as refused:
+        make_credential(kind, authority=entra, instance_discovery=False, http=vault.http, stop=make_stop(vault.clock))
+    assert f"{variable} names no file" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [("token_endpoint", "unexpected response"), ("device_authorization_endpoint", "does not begin with https://")],
+)
+def test_nothing_is_sent_where_a_sign_in_would_not_be_encrypted(
+    vault: SandboxVault, tmp_path: Path, endpoint: str, said: str
+) -> None:
+    stage = Stage(vault.sandbox, tmp_path)
+    authority = vault.sandbox.addresses.entra_url
+    found = stage.person.get(f"{authority}/{TENANT_ID}/v2.0/.well-known/openid-configuration").json()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found[endpoint] = f"http://127.0.0.1:{listener.getsockname()[1]}/{TENANT_ID}/oauth2/v2.0/token"
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(found)
+        vault.world.faults.add(Fault("entra", "status", "GET", times=None, status=200, body=body, headers=headers))
+        with pytest.raises(TransientError) as caught:
+            stage.login()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    vault.world.faults.clear()
+    stage.close()
+    assert caught.value.code == "entra_unexpected"
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "place", ["https://localhost:{port}", "http://127.0.0.1:{port}", "https://127.0.0.1", "https://["]
+)
+def test_token_stays_at_its_vault_when_a_list_goes_on_elsewhere(vault: SandboxVault, place: str) -> None:
+    vault.store.fetch_latest(vault.location)
+    vault.world.record.clear()
+    link = place.format(port=vault.location.vault.rpartition(":")[2]) + "/secrets?api-version=7.6&$skiptoken=x"
+    headers, body = {"Content-Type": "application/json"}, json.dumps({"value": [], "nextLink": link})
+    vault.world.faults.add(Fault("key_vault", "status", "GET", times=3, status=200, body=body, headers=headers))
+    with pytest.raises(TransientError) as caught:
+        vault.store.fetch_names(vault.location.vault, "", "rotator-attempt")
+    assert caught.value.code == "vault_answer"
+    assert len(vault.requests("GET")) == 3, "one for each try, and none for a second page"

@@ -60,7 +60,7 @@ def vault(running_vault: SandboxVault) -> SandboxVault:
     return running_vault
 
 
-def answer(service: str, method: str, path: str, status: int, body: object, times: int | None = None) -> Fault:
+def answer(service: str, method: str | None, path: str, status: int, body: object, times: int | None = None) -> Fault:
     headers = {"Content-Type": "application/json"}
     return Fault(service, "status", method, path, times, status=status, body=json.dumps(body), headers=headers)
 
@@ -134,6 +134,23 @@ def test_refresh_promises_no_further_try_when_entra_is_busy(stage: Stage, status
     assert not [word for word in PROMISES if word in failed.value.fix]
 
 
+@pytest.mark.parametrize("path", ["openid-configuration", "/token"])
+@pytest.mark.parametrize(
+    "body", [{"error": {"code": "Forbidden", "message": "no"}}, {"error": "forbidden"}, {"error": ["no"]}, {"error": 5}]
+)
+def test_nobody_has_to_sign_in_when_a_gateway_refuses_in_entras_place(stage: Stage, path: str, body: object) -> None:
+    """A refusal of Entra would be remembered until a person signs in."""
+    stage.login()
+    stage.clock.sleep(3600)
+    stage.world.faults.add(answer("entra", None, path, 403, body))
+    with pytest.raises(TransientError) as failed:
+        stage.sign_in.refresh(ACCOUNT)
+    assert failed.value.code == "entra_unexpected"
+    assert "proxy" in failed.value.fix
+    stage.world.faults.clear()
+    assert stage.sign_in.refresh(ACCOUNT).access_expires_at is not None
+
+
 @pytest.mark.parametrize("status", [503, 429])
 @pytest.mark.parametrize("service", ["azure_devops", "key_vault"])
 def test_service_promises_no_further_try_when_it_is_busy(vault: SandboxVault, service: str, status: int) -> None:
@@ -154,7 +171,9 @@ def test_service_promises_no_further_try_when_it_is_busy(vault: SandboxVault, se
 def test_refusal_repeats_nothing_harmful_of_entras_words() -> None:
     asked = Asked("bot", "bot@contoso.com", "app", "contoso.com", "https://login", AZURE_DEVOPS_SCOPE, "refresh_token")
     said = "odd\x1b[2J eyJhbGciOiJub25lIn0.e30.x " + "y" * 5000
-    refusal = make_refusal({"error": said, "error_description": said, "correlation_id": said}, asked)
+    answer = {"error": said, "error_description": said, "error_codes": [999999], "correlation_id": said}
+    refusal = make_refusal(answer, asked)
+    assert isinstance(refusal, SignInRequiredError)
     assert "\x1b" not in refusal.message
     assert "eyJ" not in refusal.message
     assert len(refusal.message) < 1000
@@ -230,6 +249,34 @@ def test_refusal_names_the_missing_action_although_it_comes_last(vault: SandboxV
         vault.put("value")
     assert "setSecret/action" in caught.value.message
     assert "oid=3f7a1c52" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (301, {"Location": "https://127.0.0.1:9/"}, "it redirected"),
+        (403, {"Content-Type": "text/html"}, "no reason given"),
+        (407, {"Proxy-Authenticate": "Basic"}, "no reason given"),
+    ],
+)
+def test_proxies_are_named_when_a_vault_refuses_without_a_reason(
+    vault: SandboxVault, status: int, headers: Mapping[str, str], said: str
+) -> None:
+    vault.world.faults.add(Fault("key_vault", "status", status=status, body="<html>", headers=headers, times=None))
+    with pytest.raises(RotatorError) as caught:
+        vault.store.fetch_latest(vault.location)
+    vault.world.faults.clear()
+    assert said in caught.value.message
+    assert "no proxy answers instead of the vault" in caught.value.fix
+
+
+def test_challenge_of_no_vault_asks_for_nothing(vault: SandboxVault) -> None:
+    headers = {"WWW-Authenticate": "Negotiate"}
+    vault.world.faults.add(Fault("key_vault", "status", status=401, headers=headers, times=None))
+    with pytest.raises(DeniedError) as caught:
+        vault.store.fetch_latest(vault.location)
+    vault.world.faults.clear()
+    assert "for a token for nothing, not for Key Vault" in caught.value.message
 
 
 class _Failing:

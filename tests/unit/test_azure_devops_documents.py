@@ -126,9 +126,10 @@ def test_page_is_the_last_when_the_token_is_missing_null_or_empty(ending: dict[s
     assert parse_page({"patTokens": [], **ending}) == ((), "")
 
 
-def test_identity_is_nobody_when_the_document_is_none() -> None:
-    assert parse_identity(None) is None
-    assert parse_identity([]) is None
+@pytest.mark.parametrize("odd", [None, [], {}, "text"])
+def test_identity_is_no_identity_when_the_document_says_nothing_of_a_user(odd: object) -> None:
+    with pytest.raises(MalformedError, match="nothing of a user"):
+        parse_identity(odd)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,16 @@ def test_refusal_repeats_what_entra_said_when_nothing_is_known() -> None:
     assert "rotator login bot" in refusal.fix
 
 
-def test_refusal_may_be_repeated_when_the_answer_is_not_entras() -> None:
-    refusal = make_refusal({"message": "welcome to the proxy"}, make_asked())
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"message": "welcome to the proxy"},
+        {"error": "forbidden", "message": "no session at this gateway"},
+        {"error": "Unauthorized", "error_description": "log in to the proxy"},
+    ],
+)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_refusal_may_be_repeated_when_the_answer_is_not_entras(answer: dict[str, str], operation: str) -> None:
+    refusal = make_refusal(answer, make_asked(operation))
     assert isinstance(refusal, TransientError)
     assert "entra.authority" in refusal.fix

@@ -134,8 +134,8 @@ def parse_identity(document: object) -> Identity | None:
 
     `instanceId` of the answer is the organization's own id, the one that `targetAccounts` of a PAT holds.
     """
-    if not isinstance(document, Mapping):
-        return None
+    if not isinstance(document, Mapping) or "authenticatedUser" not in document:
+        raise MalformedError("an answer that says nothing of a user")
     user = document.get("authenticatedUser")
     if not isinstance(user, Mapping):
         return None

@@ -81,7 +81,7 @@ class AzureDevOpsPatService:
         purpose = f"say who is signed in to {organization}"
         call = self._connection_call("fetch_identity", purpose, account, organization)
         reply = self._ask(call)
-        identity = parse_identity(reply.document)
+        identity = _read_identity(call, reply)
         if identity is None:
             fix = f"Sign in again (`rotator login {account}`), and check that the user is a member of {organization}."
             raise make_denied(call, reply.trace, "anonymous", "it does not know who is asking", fix)
@@ -173,7 +173,7 @@ class AzureDevOpsPatService:
                 if forbidden
                 else "The PAT is revoked, expired, wrong, or for another organization.",
             ) from error
-        identity = parse_identity(reply.document)
+        identity = _read_identity(call, reply)
         if identity is None:
             raise VerificationError(
                 f"Azure DevOps refused to {call.purpose}: it answered as if nobody were signed in{reply.trace}",
@@ -228,3 +228,11 @@ class AzureDevOpsPatService:
     def _connection_call(self, operation: str, purpose: str, account: str, organization: str) -> Call:
         url = f"{self._core_url}/{quote(organization, safe='')}/_apis/connectionData"
         return Call(operation, purpose, account, organization, "GET", url)
+
+
+def _read_identity(call: Call, reply: Reply) -> Identity | None:
+    """Return who is asking; None for an anonymous user. TransientError when that is not what was answered."""
+    try:
+        return parse_identity(reply.document)
+    except MalformedError as error:
+        raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error

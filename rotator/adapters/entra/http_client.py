@@ -57,6 +57,7 @@ class EntraHttpClient:
         """Return a discovery document."""
         response, document = self._send("GET", url, params, None, headers)
         if response.status_code >= 400 or "error" in document:
+            self._check_fields(url, response, document)
             raise make_refusal(document, self._asked)
         return response
 
@@ -65,14 +66,7 @@ class EntraHttpClient:
     ) -> requests.Response:
         """Return a token or device code answer; one that refuses is left to MSAL's caller."""
         response, document = self._send("POST", url, params, data, headers)
-        odd = _find_oddity(document)
-        if odd is not None:
-            raise self._failure(
-                "entra_unexpected",
-                f"{urlsplit(url).netloc} sent an unexpected response: {odd}",
-                "Usually passes on its own; if not, check entra.authority, and whether a proxy stands in between.",
-                response,
-            )
+        self._check_fields(url, response, document)
         # Without an id token it is nobody's sign-in, which the caller tells.
         if self._asked.is_login and document.get("id_token") and not document.get("refresh_token"):
             raise make_no_refresh_token(self._asked)
@@ -85,6 +79,12 @@ class EntraHttpClient:
     def _send(
         self, method: str, url: str, params: Fields, data: Fields, headers: Headers
     ) -> tuple[requests.Response, Mapping[str, object]]:
+        if not url.lower().startswith("https://"):
+            raise self._failure(
+                "entra_unexpected",
+                f"{self._asked.authority} names an address that does not begin with https://",
+                "Nothing was sent there. Check entra.authority, and whether a proxy stands in between.",
+            )
         failure: tuple[str, str, str] | None = None
         try:
             response = self._session.request(method, url, params=params, data=data, headers=headers)
@@ -94,6 +94,16 @@ class EntraHttpClient:
             code, message, fix = failure
             raise self._failure(code, f"no answer from Entra: {message}", f"{fix} (setting: entra.authority)")
         return response, self._check(response, url)
+
+    def _check_fields(self, url: str, response: requests.Response, document: Mapping[str, object]) -> None:
+        odd = _find_oddity(document)
+        if odd is not None:
+            raise self._failure(
+                "entra_unexpected",
+                f"{urlsplit(url).netloc} sent an unexpected response: {odd}",
+                "Usually passes on its own; if not, check entra.authority, and whether a proxy stands in between.",
+                response,
+            )
 
     def _check(self, response: requests.Response, url: str) -> Mapping[str, object]:
         host, status = urlsplit(url).netloc, response.status_code

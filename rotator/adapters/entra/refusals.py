@@ -244,6 +244,13 @@ _BY_ERROR: dict[str, Meaning] = {
     ),
     "invalid_grant": _EXPIRED,
 }
+_OTHERS = frozenset(
+    {
+        *("interaction_required", "login_required", "account_selection_required", "invalid_request", "invalid_scope"),
+        *("invalid_resource", "invalid_tenant", "unsupported_grant_type", "unsupported_response_type"),
+    }
+)
+"""Further errors of sign-in services."""
 _UNKNOWN = Meaning(
     "sign_in_refused",
     "Entra refused the sign-in of {username}: {said}",
@@ -267,7 +274,7 @@ def make_refusal(answer: Answer, asked: Asked) -> SignInRequiredError | Transien
             code="entra_busy",
             fix=asked.try_later,
         )
-    if not error and number is None:
+    if number is None and not _is_known(answer, error):
         return TransientError(
             f"{asked.authority} sent an unexpected response",
             service="entra",
@@ -339,11 +346,19 @@ def find_number(answer: Answer) -> int | None:
     return int(found.group(1)) if found else None
 
 
+def _is_known(answer: Answer, error: str) -> bool:
+    """Whether Entra can have said this: whoever stands in between has errors in JSON as well, and ends no sign-in."""
+    return error in _DECISIVE or error in _BY_ERROR or error in _OTHERS or _find_suberror(answer) in _BY_SUBERROR
+
+
+def _find_suberror(answer: Answer) -> str:
+    return str(answer.get("suberror") or answer.get("error_subcode") or "")
+
+
 def _find_meaning(answer: Answer, error: str, number: int | None, asked: Asked) -> Meaning:
-    suberror = str(answer.get("suberror") or answer.get("error_subcode") or "")
     if error in _DECISIVE:
         return _DECISIVE[error]
-    found = _BY_NUMBER.get(number or 0) or _BY_SUBERROR.get(suberror)
+    found = _BY_NUMBER.get(number or 0) or _BY_SUBERROR.get(_find_suberror(answer))
     if found is None and error == "invalid_grant" and asked.operation != "refresh_token":
         return _UNKNOWN
     found = found or _BY_ERROR.get(error) or _UNKNOWN

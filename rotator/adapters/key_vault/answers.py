@@ -6,6 +6,7 @@ That one makes text of whatever it finds, and keeps a challenge for the rest of 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpResponse
@@ -18,6 +19,7 @@ _PARAMETER = re.compile(r'(\w+)="?([^",\s]*)')
 def check_answer(response: PipelineResponse[object, HttpResponse]) -> None:
     """ValueError when the answer holds something else where a secret's value, id or tags belong.
 
+    So it is when its list goes on at another host.
     DeniedError when it asks for a token for another service.
     """
     if response.http_response.status_code == 401:
@@ -27,6 +29,9 @@ def check_answer(response: PipelineResponse[object, HttpResponse]) -> None:
     document = response.http_response.json() if response.http_response.content else {}
     if not isinstance(document, dict):
         raise ValueError("an answer that is not an object")
+    link = document.get("nextLink")
+    if link and _find_origin(link) != _find_origin(response.http_response.request.url):
+        raise ValueError("a list that goes on in another place")  # the token would be sent there
     page = document.get("value")
     entries = page if isinstance(page, list) else [document]
     if not all(_is_sound(entry) for entry in entries):
@@ -37,7 +42,14 @@ def _check_challenge(header: str) -> None:
     found = {name.lower(): value for name, value in _PARAMETER.findall(header)}
     if not header or ("claims" in found and not found.keys() & {"scope", "resource"}):
         return  # a claims challenge is about the token that was sent
-    check_scopes((found.get("scope") or f"{found.get('resource', '')}/.default",), "rotator's identity")
+    resource = found.get("resource")
+    check_scopes((found.get("scope") or (f"{resource}/.default" if resource else ""),), "rotator's identity")
+
+
+def _find_origin(address: object) -> tuple[str, str | None, int]:
+    """Return scheme, host and port. ValueError when there is no such address."""
+    parts = urlsplit(str(address))
+    return parts.scheme, parts.hostname, parts.port or 443
 
 
 def _is_sound(entry: object) -> bool:

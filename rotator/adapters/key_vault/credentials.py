@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.scopes import check_scopes
 from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.redaction import redact_text, shorten
+from rotator.adapters.regular_files import check_regular
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
 from rotator.ports.stop import Stop
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 CredentialKind = Literal["default", "environment", "managed_identity", "workload_identity", "azure_cli"]
 
+_FILES = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
 _LONGEST_REASON = 900
 _LONGEST_LINE = 250
 _ADVERTS = re.compile(r"(?:Visit|To mitigate this issue, please refer to)[^\n]*?https://aka\.ms/\S+[^\n]*")
@@ -48,6 +51,8 @@ def make_credential(
     """
     from azure import identity
 
+    if kind not in ("managed_identity", "azure_cli"):
+        _check_files(kind)
     from rotator.adapters.key_vault.azure_cli import AzureCliCredential
     from rotator.adapters.key_vault.transport import make_transport
 
@@ -100,6 +105,18 @@ def make_credential(
     except ValueError as error:
         problem = f"key_vault.credential: {kind} cannot be used: {_say_reason(error)}"
     raise ConfigError([problem], fix="Set what this credential needs, or choose another key_vault.credential.")
+
+
+def _check_files(kind: CredentialKind) -> None:
+    """ConfigError when what the environment names is no file: the library would wait for a pipe for ever."""
+    for variable in (name for name in _FILES if os.environ.get(name)):
+        try:
+            check_regular(Path(os.environ[variable]))
+        except OSError as error:
+            raise ConfigError(
+                [f"key_vault.credential: {kind} cannot be used: {variable} names no file: {error.strerror}"],
+                fix=f"Let {variable} name a file that the user that runs rotator can read.",
+            ) from error
 
 
 @runtime_checkable

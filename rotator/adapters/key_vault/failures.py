@@ -34,6 +34,7 @@ ANSWER_IDS = {"x-ms-request-id": "request_id"}
 """The header that identifies an answer, and the audit log's name for it."""
 
 
+_NO_PROXY = "Check the vault's address, and that no proxy answers instead of the vault."
 _READ_ONLY = re.compile(r"read[- ]?only", re.IGNORECASE)
 
 
@@ -133,10 +134,13 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
         case status if status >= 500 or status == 408:
             return _explain_broken(answer, call, said, origin)
         case _:
+            unsaid = "it redirected" if answer.status < 400 else "no reason given"
             return RejectedError(
-                f"{call.host} did not {call.permission} {call.place} ({said}): {answer.text or 'no reason given'}",
+                f"{call.host} did not {call.permission} {call.place} ({said}): {answer.text or unsaid}",
                 code="vault_rejected",
-                fix="Correct what the reason names: the secret's name, its tags or the vault's address.",
+                fix="Correct what the reason names: the secret's name, its tags or the vault's address."
+                if answer.text
+                else _NO_PROXY,
                 **origin,
             )
 
@@ -206,10 +210,12 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
             fix="Nothing to do: this passes on its own. If it lasts, see the service health of the vault's region.",
             **origin,
         )
+    is_explained = bool(answer.code or answer.text)
     return DeniedError(
-        f"rotator may not {call.permission} {call.place} ({said}): {answer.text or 'permission missing'}",
+        f"rotator may not {call.permission} {call.place} ({said}): {answer.text or 'no reason given'}",
         code="vault_denied",
-        fix=f"Grant the identity of key_vault.credential the permission `{call.permission}` on secrets of "
+        fix=("" if is_explained else f"{_NO_PROXY} If all is right there: ")
+        + f"Grant the identity of key_vault.credential the permission `{call.permission}` on secrets of "
         f'vault {call.vault_name}: the role "Key Vault Secrets Officer", or by access policy: '
         f"az keyvault set-policy --name {call.vault_name} --object-id ID --secret-permissions get list set",
         **origin,
@@ -266,7 +272,7 @@ def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
     cause = _find_network_error(error)
     if cause is None:
         code, text = "vault_answer", f"{call.host} sent an unexpected response"
-        fix, sent = "Check the vault's address, and that no proxy answers instead of the vault.", True
+        fix, sent = _NO_PROXY, True
     else:
         code, text, fix = explain_failure(cause, url=call.vault)
         sent = not was_not_sent(cause)
