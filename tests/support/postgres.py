@@ -8,6 +8,7 @@ import itertools
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -169,9 +170,9 @@ class PostgresServer:
         """Start a server on its data."""
         options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
         process = self.spawn(self._binaries / "postgres", "-D", data, "-k", self._room, *options)
-        ready = threading.Event()
+        ready = self._ready = threading.Event()
         threading.Thread(target=self._read_log, args=(process, ready), daemon=True).start()
-        if not ready.wait(timeout=60) or process.poll() is not None:
+        if not ready.wait(timeout=300) or process.poll() is not None:
             process.kill()
             process.wait()
             raise PostgresStartError("postgres did not start:\n" + "".join(self._log))
@@ -209,6 +210,10 @@ class PostgresServer:
         if process.returncode != 0:
             raise PostgresStartError(f"{program} failed:\n{output}")
 
+    def read_settings_anew(self) -> None:
+        """Let the server read its settings again."""
+        self._process.send_signal(signal.SIGHUP)
+
     def url(self, database: str) -> str:
         """Return the SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@/{database}?host={self._room}"
@@ -234,6 +239,22 @@ class PostgresServer:
     def halt(self) -> None:
         """Stop the server that we started, by its own process id; its data stay."""
         _stop(self._process)
+
+    def kill(self) -> None:
+        """Kill the server as a crash does, by its own process id, and wait until its sessions are gone."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        handles = [os.pidfd_open(int(child)) for child in children]
+        self._process.kill()
+        self._process.wait()
+        for handle in handles:
+            select.select([handle], [], [])
+            os.close(handle)
+
+    def kill_session(self, process: int) -> None:
+        """Kill one session: the server ends all others, recovers, and takes connections again."""
+        self._ready.clear()
+        os.kill(process, signal.SIGKILL)
+        assert self._ready.wait(300), "".join(self._log)
 
     def stop(self) -> None:
         """Stop the server and its standbys, and remove their folder."""
