@@ -105,7 +105,7 @@ def _find_rotation_step(pat: ManagedPat, rotation: Rotation, now: datetime, sett
     if rotation.state is RotationState.RETIRING:
         return NextStep(NextAction.CONFIRM_REVOCATION, rotation.updated_at)
     if is_settling(rotation) and rotation.sent_at is not None:
-        return NextStep(NextAction.SETTLE, make_settled_at(rotation, pat, settle))
+        return NextStep(NextAction.SETTLE, make_settled_at(rotation, pat.as_ending(), settle))
     return NextStep(NextAction.RETRY, rotation.updated_at)
 
 
@@ -157,7 +157,7 @@ def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, s
     """Every moment at which another action may be chosen, although nothing changed but the time."""
     rotation = matter.rotation
     if rotation is not None:
-        settled_at = make_settled_at(rotation, matter.pat, settle) if is_settling(rotation) else None
+        settled_at = make_settled_at(rotation, matter.pat.as_ending(), settle) if is_settling(rotation) else None
         yield from filter(None, (settled_at, rotation.overlap_until, rotation.predecessor_valid_to))
     limit = limits.get((matter.pat.account, matter.pat.organization))
     if limit is not None:

@@ -152,6 +152,15 @@ def test_moment_is_the_end_of_an_overlap_or_of_settling() -> None:
     assert find(make_managed_pat(), make_rotation()) == Due(LONG_AGO)
 
 
+def test_settling_ends_by_the_day_on_which_a_pat_for_all_organizations_stops_working() -> None:
+    """Its own expiry is later, and does not count."""
+    sent_at = ALL_ORGANIZATIONS_END + DAY
+    pat = replace(make_managed_pat(), valid_to=sent_at, all_organizations=True)
+    rotation = replace(make_rotation(created_at=sent_at), state=RotationState.MINTING, sent_at=sent_at)
+    due = find_due(Matter(pat, rotation, ()), make_policy(RULE), NO_LIMITS, sent_at, SETTLE)
+    assert due.at == sent_at + SETTLE
+
+
 @pytest.mark.parametrize("learned", [timedelta(0), timedelta(hours=-8)])
 def test_moment_that_a_limit_puts_off_is_the_end_of_that_belief_or_near_the_expiry(learned: timedelta) -> None:
     """It is put off only when the moment of the rule has come."""
