@@ -45,6 +45,7 @@ COMMANDS = {
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke PATs now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
+    "doctor": ("rotator.cli.commands.doctor", "doctor", "Check everything that rotator depends on. Changes nothing."),
     "notify": ("rotator.cli.commands.notify", "notify", "Send a test notification."),
     "hooks": ("rotator.cli.commands.hooks", "hooks", "Call the hooks, as a test."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),

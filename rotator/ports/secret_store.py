@@ -94,3 +94,13 @@ class SecretStore(Protocol):
 
     def disable(self, location: SecretLocation, version: str) -> AnswerIds:
         """Make one version unreadable. It may be disabled already. Return the ids of the vault's answer."""
+
+
+class SecretAccess(Protocol):
+    """Whether the vaults let us do what a rotation needs. May raise what SecretStore may."""
+
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """Prove list, get and set on one secret, and change nothing. Return its newest version, None if there is none.
+
+        RejectedError for a name that is soft-deleted, and for a newest version that is disabled.
+        """

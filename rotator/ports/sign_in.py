@@ -22,6 +22,8 @@ class SignInStatus:
     access_expires_at: datetime | None = None
     refreshed_at: datetime | None = None
     generation: str = ""
+    granted: tuple[str, ...] = ()
+    """The delegated permissions for Azure DevOps, as Entra's last answer named them; empty when it named none."""
 
     @property
     def lapses_at(self) -> datetime | None:

@@ -11,7 +11,7 @@
      "refresh_error": 70043}},
  "apps": {"<client id>": {
      "consented": true, "public": true, "multi_tenant": false, "secret": "...", "secret_expired": false,
-     "certificate": "-----BEGIN CERTIFICATE-----..."}}}
+     "permissions": ["vso.pats"], "certificate": "-----BEGIN CERTIFICATE-----..."}}}
 ```
 Every key is optional. `revoked: true` ends all sign-ins made so far. `certificate` registers the public key of
 a PEM certificate under both its thumbprints. null clears `secret`, `refresh_error` and the frequency.
@@ -116,6 +116,10 @@ def _app_change(app: App, name: str, value: object) -> Change:
         if value is not None and not isinstance(value, str):
             raise ValueError("secret: expected a text or null")
         return lambda: setattr(app, "secret", value)
+    if name == "permissions":
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ValueError("permissions: expected a list of texts")
+        return lambda: setattr(app, "permissions", tuple(value))
     if name == "certificate":
         if not isinstance(value, str):
             raise ValueError("certificate: expected PEM text")

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -123,7 +124,7 @@ def _make_access_answer(world: World, state: EntraState, asked: TokenRequest, us
         expires_at=expires_at,
     )
     lifetime = int(state.access_token_lifetime.total_seconds())
-    granted = " ".join(word for word in asked.scopes if word != "offline_access")
+    granted = " ".join(_list_granted(asked, resource if user else ""))
     return {
         "token_type": "Bearer",
         "scope": granted,
@@ -131,6 +132,15 @@ def _make_access_answer(world: World, state: EntraState, asked: TokenRequest, us
         "ext_expires_in": lifetime,
         "access_token": value,
     }
+
+
+def _list_granted(asked: TokenRequest, resource: str) -> Iterator[str]:
+    """The scopes of the answer: `.default` stands for the app's permissions, which are named beside it."""
+    for word in asked.scopes:
+        if word.endswith("/.default") and resource == "azure_devops":
+            yield from (word.replace(".default", permission) for permission in asked.app.permissions)
+        if word != "offline_access":
+            yield word
 
 
 def _issue_refresh_token(world: World, state: EntraState, asked: TokenRequest, user: User, sign_in: SignIn) -> str:

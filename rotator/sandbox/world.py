@@ -75,6 +75,8 @@ class App:
     public: bool = True
     multi_tenant: bool = False
     secret_expired: bool = False
+    permissions: tuple[str, ...] = ("user_impersonation",)
+    """Its delegated permissions for Azure DevOps."""
     object_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The service principal's id, the subject of client-credential tokens."""
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rotator.settings.secrets import SecretReference
     from rotator.wiring.installation import Installation
 
+UNSIGNED = "the audit log is not signed: anyone who can write the database can rewrite it"
+MAKE_SIGNING_KEY = "Make a key with `openssl genpkey -algorithm ed25519`"
+
 
 def find_unusable(installation: Installation) -> Iterator[Finding]:
     """Find what is wrong with the settings' files and folders. Nothing is written, and no service asked.
@@ -45,17 +48,18 @@ def find_unusable(installation: Installation) -> Iterator[Finding]:
 
 def list_doubts(installation: Installation) -> list[str]:
     """Return settings that are valid but may be unintended."""
-    unsigned = (
-        f"{installation.settings_path} audit.signing_key: the audit log is not signed: anyone who can write the "
-        "database can rewrite it. Make a key with `openssl genpkey -algorithm ed25519`, and name it there."
-    )
-    has_key = installation.settings.audit.signing_key is not None
-    return [*installation.policy_warnings, *([] if has_key else [unsigned])]
+    unsigned = f"{installation.settings_path} audit.signing_key: {UNSIGNED}. {MAKE_SIGNING_KEY}, and name it there."
+    return [*installation.policy_warnings, *([] if has_signing_key(installation) else [unsigned])]
+
+
+def has_signing_key(installation: Installation) -> bool:
+    """Whether the audit log is signed."""
+    return installation.settings.audit.signing_key is not None
 
 
 def find_unusable_database(installation: Installation) -> str | None:
     """Return what is wrong with the file of an SQLite database, or with its folder."""
-    database = _find_database(installation)
+    database = find_database_file(installation)
     return None if database is None else _find_obstacle(database)
 
 
@@ -80,7 +84,7 @@ def _read_bundle(bundle: Path | None) -> None:
     make_session(HttpOptions(ca_bundle=bundle)).close()
 
 
-def _find_database(installation: Installation) -> Path | None:
+def find_database_file(installation: Installation) -> Path | None:
     """Return the file of an SQLite database whose address is known here."""
     from rotator.adapters.database.engine import parse_url
 

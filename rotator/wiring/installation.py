@@ -57,7 +57,7 @@ class Installation:
     ) -> None:
         self._origin, self._given_stop, self._given_requests = origin, stop, requests
         self._stack = ExitStack()
-        self._warned: set[str] = set()
+        self.doubts: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -228,7 +228,7 @@ class Installation:
 
         database = SqlDatabase(self.database_url.reveal(), is_gone=is_gone, boot=self.boot_clock)
         self._stack.callback(database.close)
-        if share := database.find_share():
+        if share := database.find_share(self._origin.mounts):
             fix = "Move it to a local disk: there it is safe."
             self.warn_once("database", f"the database is on a network share ({share})", fix)
         return database
@@ -384,8 +384,8 @@ class Installation:
 
     def warn_once(self, setting: str, problem: str, fix: str) -> None:
         """Log what is wrong with a setting that works, unless it was logged before, of whatever setting."""
-        if problem not in self._warned:
-            self._warned.add(problem)
+        if problem not in self.doubts:
+            self.doubts[problem] = setting, fix
             warn(setting, problem, fix)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Origin:
-    """The settings file, if one was named; the environment; and the folder to look in otherwise."""
+    """The settings file, if one was named; the environment; the folder to look in otherwise; the kernel's mounts."""
 
     settings: Path | None
     environment: Mapping[str, str]
     folder: Path
+    mounts: Path = Path("/proc/self/mountinfo")

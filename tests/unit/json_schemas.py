@@ -25,6 +25,7 @@ from rotator.documents.audit import (
 )
 from rotator.documents.configuration import ConfigCheckDocument, ConfigDocument, InitDocument
 from rotator.documents.database import DatabaseRevisionDocument, DatabaseUpgradeDocument
+from rotator.documents.doctor import DoctorDocument
 from rotator.documents.document import ErrorDocument, ExactMoment, Moment
 from rotator.documents.hook import HookDocument, HooksTestDocument
 from rotator.documents.inventory import InventoryChangeDocument, InventoryDocument, InventoryEntryDocument
@@ -45,6 +46,7 @@ PAGE = ROOT / "docs" / "json.md"
 
 DOCUMENTS: dict[str, object] = {
     "status": StatusDocument,
+    "doctor": DoctorDocument,
     "plan": PlanDocument,
     "notification": NotificationDocument,
     "notify-test": NotifyTestDocument,
@@ -111,6 +113,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "recover": ("recover", "recovery-plan", "revocation", "report"),
     "status": ("status",),
     "audit list": ("audit-events", "audit-event"),
+    "doctor": ("doctor",),
+    "audit list": ("audit-events",),
     "audit show": ("audit-entry",),
     "audit verify": ("audit-verification",),
     "audit export": ("audit-event",),

@@ -105,7 +105,7 @@ def reading_unchanged(path: Path) -> Iterator[None]:
         )
 
 
-def find_share(path: Path, table: Path = Path("/proc/self/mountinfo")) -> str | None:
+def find_share(path: Path, table: Path) -> str | None:
     """Return the kind of network share that holds a path, by the kernel's table of mounts; else None."""
     mounts = table.read_text(errors="replace") if table.exists() else ""
     places: dict[Path, str] = {}
@@ -137,7 +137,7 @@ def _make_creator(path: Path, lock_wait: timedelta) -> Callable[[], sqlite3.Conn
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
     """Open it without making files beside it. `immutable` would not see what is in a `-wal`, so only where none is."""
-    option = "" if _name_side(path, "wal").exists() else "&immutable=1"
+    option = "" if name_side(path, "wal").exists() else "&immutable=1"
     return sqlite3.connect(
         f"file:{quote(str(path))}?mode=ro{option}", uri=True, isolation_level=None, check_same_thread=False
     )
@@ -146,10 +146,10 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 def _look(path: Path) -> tuple[bool, int, int]:
     """Return what changes when somebody writes: whether there is a `-wal`, and the database's size and time."""
     found = path.stat()
-    return _name_side(path, "wal").exists(), found.st_size, found.st_mtime_ns
+    return name_side(path, "wal").exists(), found.st_size, found.st_mtime_ns
 
 
-def _name_side(path: Path, kind: str) -> Path:
+def name_side(path: Path, kind: str) -> Path:
     """Return the file beside the database: where a link leads to it, SQLite puts that beside the database itself."""
     real = Path(os.path.realpath(path))
     return real.with_name(f"{real.name}-{kind}")
@@ -157,7 +157,7 @@ def _name_side(path: Path, kind: str) -> Path:
 
 def _mend_sides(path: Path) -> None:
     """Give the files beside the database its mode. DatabaseError with the commands when only their owner can."""
-    for side in (_name_side(path, "wal"), _name_side(path, "shm")):
+    for side in (name_side(path, "wal"), name_side(path, "shm")):
         try:
             _mend_side(side, S_IMODE(path.stat().st_mode))
         except FileNotFoundError:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from rotator.adapters.database.checkpoints import SqlCheckpoints, SqlCheckpoints
 from rotator.adapters.database.claims import SqlClaims, SqlClaimsReader
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
+from rotator.adapters.database.facts import load_facts
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
@@ -36,6 +38,7 @@ from rotator.ports.claims import Claims, ClaimsReader
 from rotator.ports.clock import BootClock
 from rotator.ports.conditions import Conditions, ConditionsReader
 from rotator.ports.database import Reading, UnitOfWork
+from rotator.ports.host import DatabaseFacts
 from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
@@ -205,9 +208,16 @@ class SqlDatabase:
             with self._watched(), reader.begin() as connection:
                 yield SqlReading(connection, self._host_now, self._is_gone, self._boot)
 
-    def find_share(self) -> str | None:
+    def find_share(self, mounts: Path) -> str | None:
         """Return the kind of network share that the file is on, where SQLite's locks do not hold; else None."""
-        return find_share(find_path(self._url)) if self._turn is not None else None
+        return find_share(find_path(self._url), mounts) if self._turn is not None else None
+
+    def read_facts(self) -> DatabaseFacts:
+        """Return how the database is kept."""
+        with self._translated():
+            _, reader = self._open()
+            with self._watched(), reader.begin() as connection:
+                return load_facts(connection, find_path(self._url) if self._turn is not None else None)
 
     def close(self) -> None:
         """Close every connection; a later transaction opens again."""

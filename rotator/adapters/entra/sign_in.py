@@ -186,6 +186,7 @@ class EntraSignIn:
             _make_moment(token["expires_on"]) if token else None,
             _make_moment(refreshed_at) if refreshed_at else None,
             str(refresh_token.get("last_modification_time", "")),
+            _list_granted(token["target"]) if token else (),
         )
 
     def logout(self, account: str) -> bool:
@@ -376,6 +377,12 @@ def _make_query(known: EntraAccount, sign_in: Entry) -> Entry:
         "environment": sign_in["environment"],
         "client_id": known.client_id,
     }
+
+
+def _list_granted(scopes: str) -> tuple[str, ...]:
+    """Return the permissions among the scopes of a token: each has its service in front, what is OpenID's has none."""
+    names = (scope.rpartition("/")[2] for scope in scopes.split() if "/" in scope)
+    return tuple(sorted(make_harmless(name) for name in names if name != ".default"))
 
 
 def _make_moment(seconds: str) -> datetime:

@@ -1,4 +1,4 @@
-"""The port SecretStore on Azure Key Vault, by the azure-keyvault-secrets client.
+"""The ports SecretStore and SecretAccess on Azure Key Vault, by the azure-keyvault-secrets client.
 
 Reads and tag changes are tried up to three times. A write of a value is carried out once at most: unless the vault
 refused its token it is never sent again, and the caller finds out by the tags what became of it. Importing this module
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class KeyVaultSecretStore:
-    """Port SecretStore. Thread-safe; close it.
+    """Ports SecretStore and SecretAccess. Thread-safe; close it.
 
     `credential_for` gives the credential for a place: the same object for the same identity, so that its
     tokens are kept. `stop` ends every wait, and lets no further request leave.
@@ -80,10 +80,7 @@ class KeyVaultSecretStore:
         Where there is no secret, a change of a version that cannot exist tells whether it would be allowed.
         Recovery needs list and get, so their absence is found here too, before anything is minted.
         """
-        listing = self._make_call(location, "check_secret", "list")
-        self._find(listing, location, lambda client: _fetch_first_page(client, location.name))
-        reading = self._make_call(location, "check_secret", "get")
-        newest = self._find(reading, location, lambda client: _read_properties(client, location.name, reading))
+        newest = self._read_newest(location)
         writing = self._make_call(location, "check_secret", "set")
         if newest is None:
             self._check_creatable(location, writing)
@@ -105,6 +102,19 @@ class KeyVaultSecretStore:
             lambda client: client.update_secret_properties(location.name, version.version, tags=tags),
         )
         return version
+
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """Prove list, get and set on this secret, and change nothing. Returns its newest version, None if none.
+
+        The vault looks at the permission first, and only then for the version that is to be changed.
+        """
+        newest = self._read_newest(location)
+        writing = self._make_call(location, "check_secret", "set")
+        if newest is None:
+            self._check_creatable(location, writing)
+            return None
+        self._check_change(location, writing)
+        return newest[1]
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """Return the names of the vault's secrets whose newest version has a tag with that name, sorted."""
@@ -195,11 +205,7 @@ class KeyVaultSecretStore:
         return self._repeat(call, location, lambda client: _make_stored(client.get_secret(name), call)).value
 
     def _check_creatable(self, location: SecretLocation, writing: Call) -> None:
-        self._find(
-            writing,
-            location,
-            lambda client: client.update_secret_properties(location.name, _NO_SUCH_VERSION, tags={}),
-        )
+        self._check_change(location, writing)
         reading = self._make_call(location, "check_secret", "get")
         try:
             deleted = self._find(reading, location, lambda client: client.get_deleted_secret(location.name).name)
@@ -209,6 +215,21 @@ class KeyVaultSecretStore:
             raise make_deleted_and_disabled_failure(writing) from error
         if deleted is not None:
             raise make_soft_deleted_failure(writing, status=200)
+
+    def _check_change(self, location: SecretLocation, writing: Call) -> None:
+        """Ask for a change of a version that cannot exist: it is refused, or there is nothing to change."""
+        self._find(
+            writing,
+            location,
+            lambda client: client.update_secret_properties(location.name, _NO_SUCH_VERSION, tags={}),
+        )
+
+    def _read_newest(self, location: SecretLocation) -> tuple[dict[str, str], SecretVersion] | None:
+        """Return the newest version with its tags, after a look at the list."""
+        listing = self._make_call(location, "check_secret", "list")
+        self._find(listing, location, lambda client: _fetch_first_page(client, location.name))
+        reading = self._make_call(location, "check_secret", "get")
+        return self._find(reading, location, lambda client: _read_properties(client, location.name, reading))
 
     def _find_newest(self, location: SecretLocation) -> str | None:
         try:

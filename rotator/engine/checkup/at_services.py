@@ -1,0 +1,138 @@
+"""Checks of the services: each account's sign-in and consent, each organization, each vault and secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from rotator.domain.account import Account
+from rotator.domain.checkup import Remark, fail, praise, warn
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.policy import RuleAction
+from rotator.engine.checkup.patient import Look, Patient
+from rotator.engine.preflight import check_history
+from rotator.errors import RotatorError
+from rotator.ports.pat_service import PatFilter
+from rotator.ports.secret_store import SecretLocation
+
+NOT_THERE = "rotator-doctor"
+"""The name of a secret that nobody has: by it a vault says what it would let us do."""
+EVERYTHING = "user_impersonation"
+LEAST_PERMISSIONS = ("vso.pats", "vso.pats_manage")
+"""Delegated permissions for Azure DevOps: the first covers all, the others are what PATs need."""
+
+
+def plan_sign_ins(patient: Patient) -> Iterator[Look]:
+    """Look at each account's sign-in."""
+    for account in patient.accounts:
+        yield Look(account.name, partial(_check_sign_in, patient, account))
+
+
+def _check_sign_in(patient: Patient, account: Account) -> Iterator[Remark]:
+    """Entra still gives tokens for it: it is asked, whatever the token cache holds."""
+    began_at = patient.clock.now().replace(microsecond=0)
+    sign_in = patient.open_sign_in()
+    status = sign_in.refresh(account.name, renews=True)
+    if status.refreshed_at is None or status.refreshed_at < began_at:
+        yield warn(
+            account.name,
+            "Entra could not be asked; the access token of the last sign-in still works for less than an hour",
+            "Check that this host reaches Entra, then run `rotator doctor` again.",
+        )
+        return
+    yield praise(account.name, f"{account.username} is signed in, and Entra refreshed it now")
+
+
+def plan_consents(patient: Patient) -> Iterator[Look]:
+    """Look at what each account's sign-in was consented to."""
+    for account in patient.accounts:
+        yield Look(account.name, partial(_check_consent, patient, account))
+
+
+def _check_consent(patient: Patient, account: Account) -> Iterator[Remark]:
+    """The token was granted the permissions that PATs need, by Entra's own answer."""
+    granted = patient.open_sign_in().status(account.name).granted
+    if not granted:
+        return
+    missing = [] if EVERYTHING in granted else [name for name in LEAST_PERMISSIONS if name not in granted]
+    if missing:
+        yield fail(
+            account.name,
+            f"Entra grants {', '.join(granted)}, and not {' and '.join(missing)}: Azure DevOps may refuse all",
+            f"Have an admin of the tenant {account.tenant} add the delegated Azure DevOps permission"
+            f"{'' if len(missing) == 1 else 's'} {' and '.join(missing)} to the app registration and consent to it, "
+            f"then `rotator login {account.name}`.",
+        )
+    else:
+        yield praise(account.name, f"Entra grants {', '.join(granted)}")
+
+
+def plan_organizations(patient: Patient) -> Iterator[Look]:
+    """Look at each organization of each account."""
+    for account in patient.accounts:
+        for organization in account.organizations:
+            subject = f"{account.name}/{organization}"
+            yield Look(subject, partial(_check_organization, patient, account.name, organization, subject))
+
+
+def _check_organization(patient: Patient, account: str, organization: str, subject: str) -> Iterator[Remark]:
+    """It knows the account, and lists its PATs."""
+    pats = patient.open_pats()
+    who = pats.fetch_identity(account, organization)
+    listed = pats.fetch_pats(account, organization, PatFilter.ACTIVE)
+    if listed.unreadable:
+        count = len(listed.unreadable)
+        yield warn(
+            subject,
+            f"{count} of the PATs that it lists cannot be read: what such an entry hides counts as unknown",
+            "See `rotator scan -v`, and report what the service sends.",
+        )
+        return
+    yield praise(
+        subject, f"it knows {who.display_name}, and lists {len(listed)} active PAT{'' if len(listed) == 1 else 's'}"
+    )
+
+
+def plan_vaults(patient: Patient) -> Iterator[Look]:
+    """Look at each vault that the policy can name, as each account that would write to it."""
+    places: dict[tuple[str, str], None] = {}
+    for rule in patient.open_policy().rules:
+        if rule.action is not RuleAction.ROTATE:
+            continue
+        for account in patient.accounts:
+            if any(rule.match.may_be_met(account.name, organization) for organization in account.organizations):
+                places[rule.vault, account.name if patient.vaults_by_account else ""] = None
+    for vault, account in places:
+        subject = f"{vault} as {account}" if account else vault
+        yield Look(subject, partial(_check_vault, patient, vault, account, subject))
+
+
+def _check_vault(patient: Patient, vault: str, account: str, subject: str) -> Iterator[Remark]:
+    """It lets us list, get and set: shown by a secret that does not exist, so nothing is changed."""
+    patient.open_vaults().prove_access(SecretLocation(vault, NOT_THERE, account))
+    yield praise(subject, "list, get and set are allowed")
+
+
+def plan_secrets(patient: Patient) -> Iterator[Look]:
+    """Look at the secret of each ManagedPat."""
+    with patient.open_database().read() as reading:
+        records = reading.inventory.load_all()
+    for pat in records:
+        yield Look(pat.name, partial(_check_secret, patient, pat))
+
+
+def _check_secret(patient: Patient, pat: ManagedPat) -> Iterator[Remark]:
+    """It can be read and written, its name is free or ours, and what it holds is explained."""
+    run, location = patient.open_run(), SecretLocation.of(pat)
+    newest = patient.open_vaults().prove_access(location)
+    try:
+        check_history(run, pat, newest)
+    except RotatorError as error:
+        yield fail(pat.name, error.message, error.fix)
+        return
+    if newest is None and pat.secret_version is not None:
+        yield fail(
+            pat.name,
+            f"secret {pat.secret_name} in {pat.vault} is gone: consumers read nothing",
+            f"Find out who deleted it; then `rotator rotate {pat.name}` writes a new value.",
+        )

@@ -1,0 +1,164 @@
+"""Checks of our own records: the inventory against the policy, the audit log, the work that is done, the clocks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from rotator.domain.checkup import Remark, fail, praise, warn
+from rotator.domain.clocks import Verdict as ClockVerdict
+from rotator.domain.clocks import judge
+from rotator.domain.limit import find_longest
+from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.policy import Policy, RuleAction
+from rotator.domain.words import say_duration, say_moment
+from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
+from rotator.engine.anchoring import AnchorSight
+from rotator.engine.checkup.patient import Patient
+from rotator.engine.clocks import HOST, judge_clock, make_skew_error
+from rotator.engine.explaining import explain_decision
+from rotator.engine.listing import make_unknown_account
+from rotator.engine.log_checking import verify_log
+from rotator.engine.run_memory import load_run_times
+from rotator.errors import DatabaseError
+
+MONTH = timedelta(days=30)
+MOST_MAILS = 300
+"""A month to one user: about ten a day, among which nobody sees the one that matters."""
+_LEAST_SILENCE = timedelta(minutes=2)
+_MISSED_BEATS = 4
+_MOST_NAMES = 6
+_HEAR = "Mend what the other checks say of the services, then run `rotator doctor` again."
+_START = "Start the daemon (`systemctl enable --now rotator`), or have a timer or cron run `rotator once`."
+
+
+def check_inventory(patient: Patient) -> Iterator[Remark]:
+    """Each ManagedPat has its account and a rule, and what the rule asks for can be met."""
+    policy, now = patient.open_policy(), patient.clock.now()
+    with patient.open_database().read() as reading:
+        records, limits = reading.inventory.load_all(), reading.limits.load()
+    known = {account.name for account in patient.accounts}
+    wrong: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for pat in records:
+        if pat.state is ManagedPatState.PAUSED:
+            continue
+        decision = policy.decide(pat.as_ending(), now=now, longest=find_longest(limits, pat, now))
+        obstacle = explain_decision(decision)
+        if pat.account not in known:
+            obstacle = Failure.of(make_unknown_account(pat.account))
+        if obstacle is not None:
+            wrong[obstacle.message, obstacle.fix].append(pat.name)
+    for (message, fix), names in wrong.items():
+        yield fail(_say_names(names), message, fix)
+    if not wrong:
+        count = len(records)
+        yield praise(
+            "", f"{count} managed PAT{'' if count == 1 else 's'}, each with its account and a rule that it can meet"
+        )
+
+
+def check_mails(patient: Patient) -> Iterator[Remark]:
+    """Microsoft mails the owner of each new PAT: how many come in a month."""
+    policy, now = patient.open_policy(), patient.clock.now()
+    with patient.open_database().read() as reading:
+        records, limits = reading.inventory.load_all(), reading.limits.load()
+    for account in patient.accounts:
+        mine = [pat for pat in records if pat.account == account.name]
+        mails = round(sum(_count_mails(policy, pat, find_longest(limits, pat, now)) for pat in mine))
+        said = f"about {mails} mail{'' if mails == 1 else 's'} a month to {account.username}: one for each new PAT"
+        if mails > MOST_MAILS:
+            yield warn(
+                account.name,
+                said,
+                "Let the PATs live longer (`lifetime` in the policy), or have the mailbox sort these mails.",
+            )
+        elif mine:
+            yield praise(account.name, said)
+
+
+def _count_mails(policy: Policy, pat: ManagedPat, longest: timedelta | None) -> float:
+    """Return how many PATs are made for a ManagedPat in a month."""
+    rule = policy.rule_for(pat)
+    if rule is None or rule.action is not RuleAction.ROTATE or pat.state is ManagedPatState.PAUSED:
+        return 0.0
+    lifetime = policy.clone_lifetime(pat, rule, longest)
+    interval = lifetime - rule.rotate_before.before(lifetime)
+    return MONTH / interval if interval > timedelta(0) else 0.0
+
+
+def check_audit(patient: Patient) -> Iterator[Remark]:
+    """The audit log is as it was written, by its chain, its checkpoints and their signatures."""
+    summary, _ = verify_log(patient.open_database(), AnchorSight((), {}), patient.open_trust(), patient.clock.now())
+    signed = f"; {summary.signed} of them are signed for" if summary.signed else ""
+    yield praise("", f"{summary.events} event{'' if summary.events == 1 else 's'}, the chain is intact{signed}")
+
+
+def check_work(patient: Patient) -> Iterator[Remark]:
+    """The daemon, or a timer, does its work: when it last succeeded."""
+    with patient.open_database().read() as reading:
+        now, runs = reading.now(), load_run_times(reading)
+        conditions, beats = tuple(reading.conditions.load()), reading.job_runs.load_heartbeats()
+        is_empty = not reading.inventory.load_page("", 1)
+    if runs.started_at is None:
+        yield (warn if is_empty else fail)("", "nothing has ever run here: no daemon, and no timer", _START)
+        return
+    silence = max(_LEAST_SILENCE, _MISSED_BEATS * patient.heartbeat_every)
+    newest = max(beats, key=lambda beat: beat.beat_at, default=None)
+    if runs.by_daemon and newest is not None and now - newest.beat_at > silence:
+        yield fail(
+            "",
+            f"the daemon has given no sign of life since {say_moment(newest.beat_at)}",
+            "See `systemctl status rotator` and its log, and start it again.",
+        )
+        return
+    who = "the daemon" if runs.by_daemon else "a run"
+    tolerance = Tolerance(find_max_age(runs, patient.work_every))
+    is_stale = any(found.cause is Cause.STALE for found in find_findings((), (), conditions, runs, now, tolerance))
+    if runs.succeeded_at is None:
+        last = f"runs have begun, the last one {_say_ago(now - runs.started_at)}, and none has succeeded"
+    else:
+        last = f"{who} last succeeded {_say_ago(now - runs.succeeded_at)}"
+    if is_stale:
+        yield fail("", f"{last}: that is too long", f"`rotator status` says what is wrong. If nothing runs: {_START}")
+    else:
+        yield praise("", last)
+
+
+def check_clock(patient: Patient) -> Iterator[Remark]:
+    """This host's clock agrees with those of the services and of PostgreSQL, as the other checks heard them."""
+    verdict = _judge_clock(patient)
+    if verdict.is_wrong:
+        error = make_skew_error(verdict)
+        yield fail(HOST, error.message, error.fix)
+        return
+    for name, span in verdict.dissenting.items():
+        side = "ahead of" if span > timedelta(0) else "behind"
+        yield warn(
+            name,
+            f"its clock is {say_duration(abs(span))} {side} all others: rotator does not count it",
+            "If it is a server of yours, set its clock; else wait until the service does.",
+        )
+    if not verdict.heard:
+        yield warn(HOST, "no service said what time it is, so nobody knows whether this host's clock is right", _HEAR)
+    elif not verdict.dissenting:
+        count = len(verdict.agreeing)
+        yield praise(HOST, f"it agrees with {count} other clock{'' if count == 1 else 's'}")
+
+
+def _judge_clock(patient: Patient) -> ClockVerdict:
+    try:
+        with patient.open_database().read() as reading:
+            return judge_clock(patient.clock, patient.witnesses, reading)
+    except DatabaseError:
+        return judge(patient.clock.now(), patient.witnesses.read_witnesses(), None)
+
+
+def _say_ago(span: timedelta) -> str:
+    return f"{say_duration(span)} ago" if span > timedelta(0) else "now"
+
+
+def _say_names(names: Iterable[str]) -> str:
+    known = list(names)
+    more = len(known) - _MOST_NAMES
+    return ", ".join(known[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

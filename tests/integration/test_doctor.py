@@ -1,0 +1,311 @@
+"""`rotator doctor` on the sandbox: each check fails for a real reason, and none of them changes anything."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rotator.domain.checkup import Grade
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, ORGANIZATION, USERNAME
+from tests.support.forgery import drop_triggers, execute
+from tests.support.ward import PAT, Ward, find_problems, say
+
+FAIL, WARN = Grade.FAIL, Grade.WARN
+DAYS = 86400.0
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Ward]:
+    """An installation with an empty database; nobody is signed in."""
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        ward = Ward(sandbox)
+        ward.run("db", "upgrade")
+        yield ward
+
+
+@pytest.fixture
+def signed_in(bare: Ward) -> Ward:
+    """The same, signed in."""
+    bare.sign_in()
+    return bare
+
+
+@pytest.fixture
+def ward(signed_in: Ward) -> Ward:
+    """The same, with a PAT that was adopted and rotated."""
+    signed_in.run("inventory", "adopt", PAT)
+    signed_in.run("once")
+    return signed_in
+
+
+def _dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_everything_is_ok_and_nothing_is_changed_when_all_is_well(ward: Ward) -> None:
+    database, record = ward.folder / "rotator.db", ward.sandbox.world.record
+    before, versions = _dump(database), [(v.version, dict(v.tags), v.updated) for v in ward.secret.versions]
+    mints, secrets = len(record.all("azure_devops", "POST")), set(ward.vault.secrets)
+    results = ward.examine()
+    assert find_problems(results) == [], say(results)
+    assert {each.name for each in results} == {
+        *("settings", "policy", "files", "database", "disk_space", "sign_in", "consent", "organization", "vault"),
+        *("secret", "inventory", "mails", "audit", "work", "clock"),
+    }
+    assert _dump(database) == before
+    assert [(v.version, v.tags, v.updated) for v in ward.secret.versions] == versions
+    assert set(ward.vault.secrets) == secrets
+    assert (len(record.all("azure_devops", "POST")), len(record.all("key_vault", "PUT"))) == (mints, 1)
+
+
+def test_settings_fail_when_a_file_that_they_name_is_missing(bare: Ward) -> None:
+    (bare.folder / "ca.pem").rename(bare.folder / "gone.pem")
+    assert ("settings", "http.ca_bundle", FAIL) in find_problems(bare.examine("settings"))
+
+
+def test_settings_fail_when_a_variable_that_they_name_is_not_set(bare: Ward) -> None:
+    bare.change("rotator.yaml", pings=[{"url": {"env": "PING_URL"}, "jobs": ["work"]}])
+    results = bare.examine("settings")
+    assert find_problems(results) == [("settings", "pings[0].url", FAIL)], say(results)
+    assert "PING_URL is not set" in say(results)
+    address = {"PING_URL": "https://127.0.0.1/ping"}
+    assert find_problems(bare.examine("settings", environment=address)) == []
+
+
+def test_settings_are_doubted_when_they_work_and_are_weak(bare: Ward) -> None:
+    """A key that the group can read, no signature, a proxy that is not used, a database on a network share."""
+    (bare.folder / "token-cache.key").chmod(0o640)
+    bare.change("rotator.yaml", audit={"anchors": []})
+    mounts = bare.folder / "mountinfo"
+    mounts.write_text(f"36 35 98:0 / {bare.folder.resolve()} rw - nfs4 server:/x rw\n", encoding="utf-8")
+    results = bare.examine("settings", mounts=mounts)
+    weak = ("audit.signing_key", "database", "token_cache.key")
+    assert sorted(find_problems(results)) == [("settings", name, WARN) for name in weak], say(results)
+    assert "nfs4" in say(results)
+    proxied = bare.examine("settings", environment={"HTTPS_PROXY": "http://127.0.0.1:3128"})
+    assert ("settings", "http.proxy", WARN) in find_problems(proxied)
+
+
+def test_policy_fails_once_when_it_cannot_be_read_and_other_checks_are_made(ward: Ward) -> None:
+    (ward.folder / "policy.yaml").write_text("version: 1\nrules: 7\n", encoding="utf-8")
+    results = ward.examine("policy", "vault", "inventory", "organization")
+    assert find_problems(results) == [("policy", "", FAIL)], say(results)
+    assert "so not checked: vault, inventory" in say(results)
+    assert "organization" in {each.name for each in results}
+
+
+def test_policy_is_doubted_when_its_overlap_is_longer_than_its_threshold(bare: Ward) -> None:
+    bare.change(
+        "policy.yaml",
+        guardrails={"max_lifetime": "10d"},
+        defaults={
+            "rotate_before": "1d",
+            "overlap": "3d",
+            "vault": bare.sandbox.addresses.key_vault_url,
+        },
+    )
+    assert ("policy", "", WARN) in find_problems(bare.examine("policy"))
+
+
+def test_files_fail_when_others_can_change_them_and_are_doubted_when_they_can_read_secrets(signed_in: Ward) -> None:
+    for name, mode in (("rotator.db", 0o646), ("policy.yaml", 0o666), ("token-cache.bin", 0o604)):
+        (signed_in.folder / name).chmod(mode)
+    folder = signed_in.folder
+    assert sorted(find_problems(signed_in.examine("files"))) == sorted(
+        [
+            ("files", str(folder / "rotator.db"), FAIL),
+            ("files", str(folder / "policy.yaml"), FAIL),
+            ("files", str(folder / "token-cache.bin"), WARN),
+        ]
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_fail_when_root_owns_one_of_them(signed_in: Ward) -> None:
+    os.chown(signed_in.folder / "token-cache.bin", 65534, 65534)
+    results = signed_in.examine("files")
+    assert find_problems(results) == [("files", str(signed_in.folder / "token-cache.bin"), FAIL)], say(results)
+    assert "chown --reference=" in say(results)
+
+
+def test_database_fails_once_when_its_schema_is_older_and_others_say_what_they_could_not_look_at(bare: Ward) -> None:
+    execute(bare.url, "UPDATE alembic_version SET version_num = '0028'")
+    results = bare.examine("database", "disk_space", "inventory", "mails", "audit", "work", "secret")
+    assert find_problems(results) == [("database", "", FAIL)], say(results)
+    assert "rotator db upgrade" in say(results)
+    assert "so not checked: disk_space, secret, inventory, mails, audit, work" in say(results)
+
+
+def test_disk_space_is_doubted_when_an_upgrade_would_not_fit(bare: Ward) -> None:
+    """The file is made larger than what is left on the disk, without taking it."""
+    path = bare.folder / "rotator.db"
+    free = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
+    os.truncate(path, min(free + 2**30, 2**43))
+    assert find_problems(bare.examine("disk_space")) == [("disk_space", "", WARN)]
+
+
+def test_sign_in_fails_when_entra_refuses_it_and_what_hangs_on_it_is_said_with_it(signed_in: Ward) -> None:
+    signed_in.sandbox.entra.configure({"users": {USERNAME: {"refresh_error": 50173}}})
+    results = signed_in.examine("sign_in")
+    assert find_problems(results) == [("sign_in", ACCOUNT, FAIL)], say(results)
+    assert f"rotator login {ACCOUNT}" in say(results)
+
+
+def test_sign_in_fails_once_when_nobody_is_signed_in(bare: Ward) -> None:
+    results = bare.examine("sign_in", "organization", "vault")
+    assert find_problems(results) == [("sign_in", ACCOUNT, FAIL)], say(results)
+    assert f"so not checked: organization {ACCOUNT}/{ORGANIZATION}, vault" in say(results)
+
+
+def test_sign_in_is_doubted_when_entra_cannot_be_asked_and_the_last_token_still_works(signed_in: Ward) -> None:
+    signed_in.sandbox.world.faults.add(Fault("entra", "status", times=None, status=503))
+    assert find_problems(signed_in.examine("sign_in")) == [("sign_in", ACCOUNT, WARN)]
+
+
+def test_consent_fails_when_the_app_lacks_a_permission(signed_in: Ward) -> None:
+    signed_in.sandbox.entra.configure({"apps": {CLIENT_ID: {"permissions": ["vso.pats"]}}})
+    results = signed_in.examine("sign_in", "consent")
+    assert find_problems(results) == [("consent", ACCOUNT, FAIL)], say(results)
+    assert "not vso.pats_manage" in say(results)
+    signed_in.sandbox.entra.configure({"apps": {CLIENT_ID: {"permissions": ["vso.pats", "vso.pats_manage"]}}})
+    assert find_problems(signed_in.examine("sign_in", "consent")) == []
+
+
+def test_organization_fails_when_the_user_may_not_enter_it(signed_in: Ward) -> None:
+    signed_in.sandbox.world.organizations[ORGANIZATION].members = set()
+    assert find_problems(signed_in.examine("organization")) == [("organization", f"{ACCOUNT}/{ORGANIZATION}", FAIL)]
+
+
+def test_organization_is_doubted_when_its_list_has_what_cannot_be_read(signed_in: Ward) -> None:
+    signed_in.sandbox.world.faults.add(Fault("azure_devops", "odd", path="tokens/pats", times=None))
+    assert find_problems(signed_in.examine("organization")) == [("organization", f"{ACCOUNT}/{ORGANIZATION}", WARN)]
+
+
+@pytest.mark.parametrize("permission", ["list", "get", "set"])
+def test_vault_fails_when_it_does_not_allow_what_a_rotation_needs(signed_in: Ward, permission: str) -> None:
+    signed_in.vault.denied_operations.add(permission)
+    results = signed_in.examine("vault")
+    assert [grade for _, _, grade in find_problems(results)] == [FAIL]
+    assert permission in say(results)
+
+
+def test_vault_fails_when_its_firewall_is_closed(signed_in: Ward) -> None:
+    signed_in.vault.firewall = True
+    assert [grade for _, _, grade in find_problems(signed_in.examine("vault"))] == [FAIL]
+
+
+def test_secret_fails_when_it_was_written_by_somebody_else(ward: Ward) -> None:
+    newest = ward.secret.versions[-1]
+    newest.tags, newest.value = {}, "somebody-elses"
+    results = ward.examine("secret")
+    assert find_problems(results) == [("secret", PAT, FAIL)], say(results)
+    assert "written by somebody else" in say(results)
+
+
+def test_secret_fails_when_its_name_is_soft_deleted(ward: Ward) -> None:
+    ward.secret.deleted_at = ward.sandbox.world.clock.now()
+    results = ward.examine("secret")
+    assert find_problems(results) == [("secret", PAT, FAIL)], say(results)
+    assert "deleted" in say(results)
+
+
+def test_secret_fails_when_it_is_gone_or_disabled(ward: Ward) -> None:
+    ward.secret.versions[-1].enabled = False
+    assert find_problems(ward.examine("secret")) == [("secret", PAT, FAIL)]
+    del ward.vault.secrets[ward.secret.name]
+    results = ward.examine("secret")
+    assert find_problems(results) == [("secret", PAT, FAIL)], say(results)
+    assert "is gone" in say(results)
+
+
+def test_inventory_fails_when_an_account_is_gone_a_rule_is_gone_or_a_limit_is_too_short(ward: Ward) -> None:
+    execute(ward.url, "UPDATE managed_pat SET account = 'old-bot'")
+    results = ward.examine("inventory")
+    assert find_problems(results) == [("inventory", PAT, FAIL)]
+    assert 'no account "old-bot"' in say(results)
+    execute(ward.url, "UPDATE managed_pat SET account = 'build-bot'")
+    assert find_problems(ward.examine("inventory")) == []
+    rule = {"name": "others", "match": {"display_name": "other-*"}}
+    vault = ward.sandbox.addresses.key_vault_url
+    ward.change("policy.yaml", rules=[rule])
+    assert find_problems(ward.examine("inventory")) == [("inventory", PAT, FAIL)]
+    ward.change("policy.yaml", rules=[{"name": "all"}], defaults={"rotate_before": "10d", "vault": vault})
+    assert find_problems(ward.examine("inventory")) == []
+
+
+def test_inventory_fails_when_the_organization_grants_less_than_the_threshold(ward: Ward) -> None:
+    """The limit is learned from a clamped mint, and then no clone would be worth its making."""
+    ward.sandbox.world.organizations[ORGANIZATION].max_lifetime = timedelta(days=2)
+    ward.run("rotate", PAT)
+    vault = ward.sandbox.addresses.key_vault_url
+    ward.change("policy.yaml", rules=[{"name": "all"}], defaults={"rotate_before": "7d", "vault": vault})
+    execute(ward.url, "UPDATE managed_pat SET short_lived = false, valid_to = '2099-01-01 00:00:00.000000'")
+    results = ward.examine("inventory")
+    assert find_problems(results) == [("inventory", PAT, FAIL)], say(results)
+    assert "due again" in say(results)
+
+
+def test_mails_are_doubted_when_they_flood_a_mailbox(ward: Ward) -> None:
+    vault = ward.sandbox.addresses.key_vault_url
+    ward.change(
+        "policy.yaml",
+        rules=[{"name": "all"}],
+        defaults={"rotate_before": "1h", "lifetime": "2h", "overlap": "10m", "vault": vault},
+    )
+    results = ward.examine("mails")
+    assert find_problems(results) == [("mails", ACCOUNT, WARN)]
+    assert "about 720 mails a month" in say(results)
+
+
+def test_audit_fails_when_an_event_was_changed(ward: Ward) -> None:
+    drop_triggers(ward.url)
+    execute(ward.url, "UPDATE audit_event SET actor = 'nobody' WHERE sequence = 2")
+    results = ward.examine("audit")
+    assert find_problems(results) == [("audit", "", FAIL)]
+    assert "2" in say(results)
+
+
+def test_work_fails_when_nothing_ever_ran_and_is_doubted_when_there_is_nothing_to_do(signed_in: Ward) -> None:
+    assert find_problems(signed_in.examine("work")) == [("work", "", WARN)]
+    signed_in.run("inventory", "adopt", PAT)
+    assert find_problems(signed_in.examine("work")) == [("work", "", FAIL)]
+    signed_in.run("once")
+    assert find_problems(signed_in.examine("work")) == []
+    execute(
+        signed_in.url,
+        "UPDATE job_run SET began_at = '2026-01-01 00:00:00.000000', ended_at = '2026-01-01 00:00:01.000000'",
+    )
+    results = signed_in.examine("work")
+    assert find_problems(results) == [("work", "", FAIL)], say(results)
+    assert "that is too long" in say(results)
+
+
+def test_clock_fails_when_all_services_say_so_and_one_alone_is_doubted(signed_in: Ward) -> None:
+    faults, names = signed_in.sandbox.world.faults, ("sign_in", "organization", "vault", "clock")
+    assert find_problems(signed_in.examine(*names)) == []
+    faults.add(Fault("key_vault", "wrong_date", times=None, seconds=2 * DAYS))
+    assert find_problems(signed_in.examine(*names)) == [("clock", "key_vault", WARN)]
+    for service in ("entra", "azure_devops"):
+        faults.add(Fault(service, "wrong_date", times=None, seconds=2 * DAYS))
+    results = signed_in.examine(*names)
+    assert find_problems(results) == [("clock", "host", FAIL)]
+    assert "2d slow" in say(results)
+    assert find_problems(signed_in.examine("clock")) == [("clock", "host", WARN)]
+
+
+def test_other_checks_are_made_when_one_service_is_silent(ward: Ward) -> None:
+    ward.change("rotator.yaml", http={"ca_bundle": "ca.pem", "read_timeout": "1s", "total_timeout": "2s"})
+    ward.sandbox.world.faults.add(Fault("key_vault", "hang", times=None))
+    results = ward.examine()
+    assert {name for name, _, _ in find_problems(results)} == {"vault"}, say(results)
+    assert "so not checked: " in say(results)
+    assert f"secret {PAT}" in say(results)
