@@ -23,6 +23,11 @@ def say_duration(span: timedelta, units: int = 2) -> str:
     return sign + (" ".join(parts) or "0s")
 
 
+def say_count(number: int, one: str) -> str:
+    """Return `1 event`, `2 events`."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
+
+
 def say_did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean "x"?` for the nearest known word, or nothing when none is near."""
     by_folded = {name.casefold(): name for name in known}

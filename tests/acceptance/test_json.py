@@ -152,6 +152,10 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "export")
     caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("accounts")
+    [examined] = caller.run("doctor", code=1)
+    checks = examined["checks"]
+    assert isinstance(checks, list)
+    assert {check["outcome"] for check in checks} <= {"ok", "warn", "fail"}
     caller.run("logout", "build-bot", "--yes")
     _try_receivers(caller, sandbox)
     caller.run("plan", "--no-such-option", code=2)

@@ -6,12 +6,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from rotator.domain.checkup import Grade
+from rotator.domain.job_run import Heartbeat
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, ORGANIZATION, USERNAME
@@ -287,6 +288,17 @@ def test_work_fails_when_nothing_ever_ran_and_is_doubted_when_there_is_nothing_t
     results = signed_in.examine("work")
     assert find_problems(results) == [("work", "", FAIL)], say(results)
     assert "that is too long" in say(results)
+
+
+def test_work_fails_when_the_daemon_gives_no_sign_of_life(ward: Ward) -> None:
+    now = datetime.now(UTC)
+    for silent, problems in ((timedelta(minutes=10), [("work", "", FAIL)]), (timedelta(seconds=5), [])):
+        with ward.open() as installation, installation.database.begin() as work:
+            beat = Heartbeat("daemon", now - timedelta(days=1), now - silent, now, now)
+            work.job_runs.beat(beat)
+        results = ward.examine("work")
+        assert find_problems(results) == problems, say(results)
+        assert ("no sign of life" in say(results)) == bool(problems)
 
 
 def test_clock_fails_when_all_services_say_so_and_one_alone_is_doubted(signed_in: Ward) -> None:

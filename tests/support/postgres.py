@@ -200,6 +200,15 @@ class PostgresServer:
         self._standbys.append(self._serve(data, port))
         return port
 
+    def start_receiver(self, name: str) -> subprocess.Popen[str]:
+        """Start what follows the server's log as a standby of that name does, and end it with `kill`."""
+        folder = self._room / "received"
+        folder.mkdir()
+        if self._account:
+            shutil.chown(folder, self._account.pw_uid, self._account.pw_gid)
+        where = f"host={self._room} user=postgres application_name={name}"
+        return self.spawn(self._binaries / "pg_receivewal", "-D", folder, "-d", where, "--synchronous")
+
     def promote(self, port: int) -> None:
         """Make a standby the primary server, on a timeline of its own."""
         self._call("pg_ctl", "promote", "-w", "-D", self._room / f"standby-{port}")

@@ -36,12 +36,13 @@ def doctor(cli: CliContext) -> int:
         render_summary,
     )
     from rotator.cli.session import open_installation
+    from rotator.cli.stopping import stop_on_signals
     from rotator.documents.doctor import make_doctor_document
     from rotator.wiring.doctor import examine_installation
 
     # What the log would warn of is among the results.
     heard = replace(cli, quiet=cli.quiet or not cli.verbosity)
-    with progress(cli, "examining"), open_installation(heard) as installation:
+    with open_installation(heard) as installation, stop_on_signals(installation.stop), progress(cli, "examining"):
         results = examine_installation(installation)
     if cli.as_json:
         print_json(make_doctor_document(results))

@@ -9,6 +9,7 @@ from rotator.domain.account import Account
 from rotator.domain.checkup import Remark, fail, praise, warn
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.policy import RuleAction
+from rotator.domain.words import say_count
 from rotator.engine.checkup.patient import Look, Patient
 from rotator.engine.preflight import check_history
 from rotator.errors import RotatorError
@@ -59,9 +60,8 @@ def _check_consent(patient: Patient, account: Account) -> Iterator[Remark]:
         yield fail(
             account.name,
             f"Entra grants {', '.join(granted)}, and not {' and '.join(missing)}: Azure DevOps may refuse all",
-            f"Have an admin of the tenant {account.tenant} add the delegated Azure DevOps permission"
-            f"{'' if len(missing) == 1 else 's'} {' and '.join(missing)} to the app registration and consent to it, "
-            f"then `rotator login {account.name}`.",
+            f"Have an admin of the tenant {account.tenant} add {' and '.join(missing)} (delegated, Azure DevOps) to "
+            f"the app registration and consent to it, then `rotator login {account.name}`.",
         )
     else:
         yield praise(account.name, f"Entra grants {', '.join(granted)}")
@@ -81,16 +81,13 @@ def _check_organization(patient: Patient, account: str, organization: str, subje
     who = pats.fetch_identity(account, organization)
     listed = pats.fetch_pats(account, organization, PatFilter.ACTIVE)
     if listed.unreadable:
-        count = len(listed.unreadable)
         yield warn(
             subject,
-            f"{count} of the PATs that it lists cannot be read: what such an entry hides counts as unknown",
+            f"{len(listed.unreadable)} of the PATs that it lists cannot be read, so nobody knows what they are",
             "See `rotator scan -v`, and report what the service sends.",
         )
         return
-    yield praise(
-        subject, f"it knows {who.display_name}, and lists {len(listed)} active PAT{'' if len(listed) == 1 else 's'}"
-    )
+    yield praise(subject, f"it knows {who.display_name}, and lists {say_count(len(listed), 'active PAT')}")
 
 
 def plan_vaults(patient: Patient) -> Iterator[Look]:
@@ -102,9 +99,9 @@ def plan_vaults(patient: Patient) -> Iterator[Look]:
         for account in patient.accounts:
             if any(rule.match.may_be_met(account.name, organization) for organization in account.organizations):
                 places[rule.vault, account.name if patient.vaults_by_account else ""] = None
-    for vault, account in places:
-        subject = f"{vault} as {account}" if account else vault
-        yield Look(subject, partial(_check_vault, patient, vault, account, subject))
+    for vault, writer in places:
+        subject = f"{vault} as {writer}" if writer else vault
+        yield Look(subject, partial(_check_vault, patient, vault, writer, subject))
 
 
 def _check_vault(patient: Patient, vault: str, account: str, subject: str) -> Iterator[Remark]:

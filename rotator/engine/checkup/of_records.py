@@ -12,7 +12,7 @@ from rotator.domain.clocks import judge
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy, RuleAction
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_count, say_duration, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
@@ -52,10 +52,7 @@ def check_inventory(patient: Patient) -> Iterator[Remark]:
     for (message, fix), names in wrong.items():
         yield fail(_say_names(names), message, fix)
     if not wrong:
-        count = len(records)
-        yield praise(
-            "", f"{count} managed PAT{'' if count == 1 else 's'}, each with its account and a rule that it can meet"
-        )
+        yield praise("", f"{say_count(len(records), 'managed PAT')}: nothing is missing that their rotation needs")
 
 
 def check_mails(patient: Patient) -> Iterator[Remark]:
@@ -66,7 +63,7 @@ def check_mails(patient: Patient) -> Iterator[Remark]:
     for account in patient.accounts:
         mine = [pat for pat in records if pat.account == account.name]
         mails = round(sum(_count_mails(policy, pat, find_longest(limits, pat, now)) for pat in mine))
-        said = f"about {mails} mail{'' if mails == 1 else 's'} a month to {account.username}: one for each new PAT"
+        said = f"about {say_count(mails, 'mail')} a month to {account.username}: one for each new PAT"
         if mails > MOST_MAILS:
             yield warn(
                 account.name,
@@ -91,7 +88,7 @@ def check_audit(patient: Patient) -> Iterator[Remark]:
     """The audit log is as it was written, by its chain, its checkpoints and their signatures."""
     summary, _ = verify_log(patient.open_database(), AnchorSight((), {}), patient.open_trust(), patient.clock.now())
     signed = f"; {summary.signed} of them are signed for" if summary.signed else ""
-    yield praise("", f"{summary.events} event{'' if summary.events == 1 else 's'}, the chain is intact{signed}")
+    yield praise("", f"{say_count(summary.events, 'event')}, the chain is intact{signed}")
 
 
 def check_work(patient: Patient) -> Iterator[Remark]:
@@ -142,8 +139,7 @@ def check_clock(patient: Patient) -> Iterator[Remark]:
     if not verdict.heard:
         yield warn(HOST, "no service said what time it is, so nobody knows whether this host's clock is right", _HEAR)
     elif not verdict.dissenting:
-        count = len(verdict.agreeing)
-        yield praise(HOST, f"it agrees with {count} other clock{'' if count == 1 else 's'}")
+        yield praise(HOST, f"it agrees with {say_count(len(verdict.agreeing), 'other clock')}")
 
 
 def _judge_clock(patient: Patient) -> ClockVerdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.domain.checkup import Remark, fail, praise, warn
+from rotator.domain.words import say_count
 from rotator.engine.checkup.patient import Patient
 from rotator.ports.host import Archiving, Durability, FileFacts
 
@@ -26,11 +27,11 @@ def check_settings(patient: Patient) -> Iterator[Remark]:
 
 def check_policy(patient: Patient) -> Iterator[Remark]:
     """The policy can be used, and says what it is likely meant to."""
-    rules, doubts = len(patient.open_policy().rules), list(patient.host.list_policy_doubts())
+    rules, doubts = patient.open_policy().rules, list(patient.host.list_policy_doubts())
     for doubt in doubts:
         yield warn("", doubt, "Change it, unless it is what you want.")
     if not doubts:
-        yield praise("", f"it has {rules} rule{'' if rules == 1 else 's'}")
+        yield praise("", f"it has {say_count(len(rules), 'rule')}")
 
 
 def check_files(patient: Patient) -> Iterator[Remark]:
@@ -66,9 +67,9 @@ def _check_mode(file: FileFacts) -> Remark | None:
 def check_database(patient: Patient) -> Iterator[Remark]:
     """The database can be read, and has the schema that this version of rotator needs."""
     with patient.open_database().read() as reading:
-        records = len(reading.inventory.load_all())
+        records = reading.inventory.load_all()
     facts = patient.host.read_database()
-    yield praise("", f"{facts.engine}, {_say_size(facts.size)}, {records} managed PAT{'' if records == 1 else 's'}")
+    yield praise("", f"{facts.engine}, {_say_size(facts.size)}, {say_count(len(records), 'managed PAT')}")
 
 
 def check_space(patient: Patient) -> Iterator[Remark]:
@@ -134,7 +135,7 @@ def _say_standbys(found: Durability) -> str:
     if found.standbys is None:
         return "this user may not see the standbys"
     count = sum(found.standbys.values())
-    return "no standby" if not count else f"{count} standby{'' if count == 1 else 's'}"
+    return say_count(count, "standby") if count else "no standby"
 
 
 def check_backup(patient: Patient) -> Iterator[Remark]:
