@@ -94,6 +94,8 @@ class Rule:
     """New PATs that it matches are taken over by a run, where nothing speaks against it."""
     hooks: tuple[str, ...] = ()
     """The hooks that are called for the PATs that it matches, beside those that no rule names."""
+    consumer_cache: timedelta | None = None
+    """How long consumers keep what they have read; the overlap is longer. None: not known."""
     on_leak: LeakAction = LeakAction.ALERT
     """What is done when a PAT vanished before its time; a person is told of it either way."""
 

@@ -29,6 +29,7 @@ def show_policy(policy: Policy) -> dict[str, object]:
             "rotate_before": str(rule.rotate_before),
             "lifetime": "keep" if rule.lifetime is None else render_duration(rule.lifetime),
             "overlap": render_duration(rule.overlap),
+            "consumer_cache": None if rule.consumer_cache is None else render_duration(rule.consumer_cache),
             "vault": rule.vault,
             "secret_name": rule.secret_name,
             "disable_previous": rule.disable_previous,

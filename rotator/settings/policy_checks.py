@@ -74,6 +74,7 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
         adopt=isinstance(rule, RuleSection) and rule.adopt,
         hooks=keys.hooks or (),
         on_leak=LeakAction(keys.on_leak or "alert"),
+        consumer_cache=keys.consumer_cache,
     )
 
 
@@ -138,6 +139,12 @@ def _find_rule_conflicts(
             (*location, "vault"),
             f"is missing: what is rotated{where} must be written to a vault, "
             "for example vault: https://contoso-kv.vault.azure.net (here or in defaults)",
+        )
+    if rule.consumer_cache is not None and rule.overlap <= rule.consumer_cache:
+        yield (
+            place.find("consumer_cache"),
+            f"consumer_cache {render_duration(rule.consumer_cache)} is not shorter than overlap "
+            f"{render_duration(rule.overlap)}: the old PAT would be revoked while consumers still use it",
         )
     limit = guardrails.max_lifetime if guardrails else None
     if rule.lifetime and limit and rule.lifetime > limit:

@@ -105,6 +105,12 @@ class RuleKeys(Section):
         description="How long the old PAT stays valid after the new one is stored. Default: 24h.",
         examples=["24h"],
     )
+    consumer_cache: Duration | None = Field(
+        default=None,
+        description="How long consumers keep a value that they have read from the vault. The overlap must be longer: "
+        "with this key, a policy whose overlap is not is refused. Default: not known.",
+        examples=["1h"],
+    )
     vault: VaultUrl | None = Field(
         default=None,
         description="The Key Vault that new PATs are stored in. Required for every PAT that is rotated.",

@@ -95,6 +95,18 @@ def test_rule_goes_before_the_defaults_when_both_say_something(tmp_path: Path) -
     assert (rule.disable_previous, rule.vault, rule.on_leak) == (False, VAULT, LeakAction.ROTATE)
 
 
+@pytest.mark.parametrize(("overlap", "is_refused"), [("1h", True), ("30m", True), ("61m", False)])
+def test_policy_is_refused_when_consumers_cache_as_long_as_the_overlap(
+    tmp_path: Path, overlap: str, is_refused: bool
+) -> None:
+    text = f"version: 1\ndefaults: {{vault: {VAULT}, consumer_cache: 1h, overlap: {overlap}}}\n"
+    if not is_refused:
+        assert load(tmp_path, text).rules[0].consumer_cache == timedelta(hours=1)
+        return
+    with pytest.raises(ConfigError, match=r"consumer_cache 1h is not shorter than overlap .*: the old PAT would be"):
+        load(tmp_path, text)
+
+
 def test_rule_needs_no_vault_when_it_rotates_nothing(tmp_path: Path) -> None:
     text = "version: 1\nrules:\n  - {name: a, match: {scope: vso.code}, action: alert}\n  - {name: b, action: ignore}\n"
     assert [rule.vault for rule in load(tmp_path, text).rules] == ["", ""]
@@ -111,6 +123,7 @@ def test_policy_is_shown_complete_when_asked_for(tmp_path: Path) -> None:
         "rotate_before": "33%",
         "lifetime": "keep",
         "overlap": "1d",
+        "consumer_cache": None,
         "vault": VAULT,
         "secret_name": "{organization}-{name}",
         "disable_previous": False,

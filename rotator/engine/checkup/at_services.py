@@ -12,9 +12,9 @@ from rotator.domain.policy import RuleAction
 from rotator.domain.words import say_count
 from rotator.engine.checkup.patient import Look, Patient
 from rotator.engine.preflight import check_history
-from rotator.errors import RotatorError
+from rotator.errors import DeniedError, RotatorError, TransientError
 from rotator.ports.pat_service import PatFilter
-from rotator.ports.secret_store import SecretLocation
+from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 NOT_THERE = "rotator-doctor"
 """The name of a secret that nobody has: by it a vault says what it would let us do."""
@@ -106,8 +106,24 @@ def plan_vaults(patient: Patient) -> Iterator[Look]:
 
 def _check_vault(patient: Patient, vault: str, account: str, subject: str) -> Iterator[Remark]:
     """It lets us list, get and set: shown by a secret that does not exist, so nothing is changed."""
-    patient.open_vaults().prove_access(SecretLocation(vault, NOT_THERE, account))
+    _prove_access(patient, SecretLocation(vault, NOT_THERE, account))
     yield praise(subject, "list, get and set are allowed")
+
+
+def _prove_access(patient: Patient, location: SecretLocation) -> SecretVersion | None:
+    """Do what the port does. What all secrets of a vault meet is raised alike for each, so that it is told once.
+
+    A vault that did not answer is not asked again.
+    """
+    silent = patient.vault_errors.get((location.vault, ""))
+    if silent is not None:
+        raise silent
+    try:
+        return patient.open_vaults().prove_access(location)
+    except TransientError as error:
+        raise patient.vault_errors.setdefault((location.vault, ""), error) from None
+    except DeniedError as error:
+        raise patient.vault_errors.setdefault((location.vault, error.code), error) from None
 
 
 def plan_secrets(patient: Patient) -> Iterator[Look]:
@@ -121,7 +137,7 @@ def plan_secrets(patient: Patient) -> Iterator[Look]:
 def _check_secret(patient: Patient, pat: ManagedPat) -> Iterator[Remark]:
     """It can be read and written, its name is free or ours, and what it holds is explained."""
     run, location = patient.open_run(), SecretLocation.of(pat)
-    newest = patient.open_vaults().prove_access(location)
+    newest = _prove_access(patient, location)
     try:
         check_history(run, pat, newest)
     except RotatorError as error:

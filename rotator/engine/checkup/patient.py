@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from rotator.domain.account import Account
 from rotator.domain.checkup import Remark
 from rotator.domain.policy import Policy
 from rotator.engine.context import RunContext, Trust
+from rotator.errors import RemoteError
 from rotator.ports.clock import Clock, Witnesses
 from rotator.ports.database import Database
 from rotator.ports.host import Host
@@ -41,6 +42,8 @@ class Patient:
     open_vaults: Callable[[], SecretAccess]
     open_trust: Callable[[], Trust]
     open_run: Callable[[], RunContext]
+    vault_errors: dict[tuple[str, str], RemoteError] = field(default_factory=dict)
+    """What the checks met at each vault, by address and code (none where it did not answer), the first of each."""
 
 
 @dataclass(frozen=True)
