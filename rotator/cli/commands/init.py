@@ -228,6 +228,7 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
         ("rotator config check", "every problem in the two files, with its line"),
         ("rotator db upgrade", "create the inventory database"),
         (f"rotator login {account}", "sign in, once"),
+        ("rotator doctor", "is everything there? changes nothing"),
         ("rotator scan", "see which PATs there are; read-only"),
         ("rotator inventory adopt --all", "manage the PATs that the policy covers"),
         ("rotator plan", "see what a run would do; changes nothing"),
