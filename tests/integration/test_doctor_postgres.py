@@ -63,21 +63,16 @@ def test_durability_fails_without_fsync(ward: Ward) -> None:
 
 
 def test_durability_is_doubted_with_a_standby_that_no_commit_waits_for(server: PostgresServer, ward: Ward) -> None:
-    standby = server.start_receiver("standby")
-    _wait_for(server, "EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
-    results = ward.examine(*CHECKS)
-    assert find_problems(results) == [NO_FSYNC, ("durability", "synchronous_standby_names", WARN)], say(results)
-    _administer(server, "ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
-    _wait_for(server, "EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')")
-    assert find_problems(ward.examine(*CHECKS)) == [NO_FSYNC]
-    name = ward.open().settings.database
-    assert name.literal is not None
-    database = name.literal.reveal().rpartition("/")[2].partition("?")[0]
-    _administer(server, f"ALTER DATABASE {database} SET synchronous_commit = local")
-    assert find_problems(ward.examine(*CHECKS)) == [NO_FSYNC, ("durability", "synchronous_commit", WARN)]
-    _administer(server, f"ALTER DATABASE {database} RESET synchronous_commit")
-    standby.kill()
-    standby.wait()
+    with server.following("standby"):
+        _wait_for(server, "EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
+        results = ward.examine(*CHECKS)
+        assert find_problems(results) == [NO_FSYNC, ("durability", "synchronous_standby_names", WARN)], say(results)
+        _administer(server, "ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
+        _wait_for(server, "EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')")
+        assert find_problems(ward.examine(*CHECKS)) == [NO_FSYNC]
+        _administer(server, "ALTER DATABASE test_1 SET synchronous_commit = local")
+        assert find_problems(ward.examine(*CHECKS)) == [NO_FSYNC, ("durability", "synchronous_commit", WARN)]
+        _administer(server, "ALTER DATABASE test_1 RESET synchronous_commit")
     _wait_for(server, "NOT EXISTS (SELECT FROM pg_stat_replication)")
     results = ward.examine(*CHECKS)
     assert find_problems(results) == [NO_FSYNC, ("durability", "synchronous_standby_names", FAIL)], say(results)

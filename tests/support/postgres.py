@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -200,14 +201,20 @@ class PostgresServer:
         self._standbys.append(self._serve(data, port))
         return port
 
-    def start_receiver(self, name: str) -> subprocess.Popen[str]:
-        """Start what follows the server's log as a standby of that name does, and end it with `kill`."""
+    @contextmanager
+    def following(self, name: str) -> Iterator[None]:
+        """Inside, a program follows the server's log as a standby of that name does."""
         folder = self._room / "received"
         folder.mkdir()
         if self._account:
             shutil.chown(folder, self._account.pw_uid, self._account.pw_gid)
         where = f"host={self._room} user=postgres application_name={name}"
-        return self.spawn(self._binaries / "pg_receivewal", "-D", folder, "-d", where, "--synchronous")
+        process = self.spawn(self._binaries / "pg_receivewal", "-D", folder, "-d", where, "--synchronous")
+        try:
+            yield
+        finally:
+            process.kill()
+            process.communicate()
 
     def promote(self, port: int) -> None:
         """Make a standby the primary server, on a timeline of its own."""
