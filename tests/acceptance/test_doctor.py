@@ -11,7 +11,7 @@ from tests.support.installed_command import Rotator
 from tests.support.published import check_printed
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_doctor_ends_with_the_code_of_the_worst_that_it_found(sandbox: Sandbox, signed_in: Rotator) -> None:
     """4 with WARN only, 1 with a FAIL, 0 when all is well, 2 when the settings cannot be read."""
     doubted = signed_in("doctor", "--json")

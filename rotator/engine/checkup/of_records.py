@@ -52,7 +52,7 @@ def check_inventory(patient: Patient) -> Iterator[Remark]:
     for (message, fix), names in wrong.items():
         yield fail(_say_names(names), message, fix)
     if not wrong:
-        yield praise("", f"{say_count(len(records), 'managed PAT')}: nothing is missing that their rotation needs")
+        yield praise("", f"{say_count(len(records), 'managed PAT')}: accounts, rules and limits fit")
 
 
 def check_mails(patient: Patient) -> Iterator[Remark]:
