@@ -114,7 +114,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "status": ("status",),
     "audit list": ("audit-events", "audit-event"),
     "doctor": ("doctor",),
-    "audit list": ("audit-events",),
     "audit show": ("audit-entry",),
     "audit verify": ("audit-verification",),
     "audit export": ("audit-event",),
