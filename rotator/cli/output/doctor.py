@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from rotator.cli.console import Cell, Column, clean
+from rotator.cli.console import Cell, clean
 from rotator.cli.exit_codes import ATTENTION
 from rotator.cli.output.words import say_counts
+from rotator.cli.widths import Column
 from rotator.domain.checkup import CheckResult, Grade, find_worst
 from rotator.domain.exit_code import DONE, FAILED
 
