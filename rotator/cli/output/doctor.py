@@ -15,7 +15,7 @@ from rotator.domain.exit_code import DONE, FAILED
 COLUMNS = (
     Column("", fixed=True),
     Column("check", fixed=True),
-    Column("subject"),
+    Column("subject", is_key=True),
     Column("what was found", wraps=True),
 )
 _COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
