@@ -165,16 +165,16 @@ def test_sign_in_fails_once_when_nobody_is_signed_in(bare: Ward) -> None:
 
 def test_sign_in_is_doubted_when_entra_cannot_be_asked_and_the_last_token_still_works(signed_in: Ward) -> None:
     signed_in.sandbox.world.faults.add(Fault("entra", "status", times=None, status=503))
-    assert find_problems(signed_in.examine("sign_in")) == [("sign_in", ACCOUNT, WARN)]
+    assert find_problems(signed_in.examine("sign_in", later=timedelta(seconds=10))) == [("sign_in", ACCOUNT, WARN)]
 
 
 def test_consent_fails_when_the_app_lacks_a_permission(signed_in: Ward) -> None:
     signed_in.sandbox.entra.configure({"apps": {CLIENT_ID: {"permissions": ["vso.pats"]}}})
-    results = signed_in.examine("sign_in", "consent")
+    results = signed_in.examine("sign_in", "consent", later=timedelta(seconds=10))
     assert find_problems(results) == [("consent", ACCOUNT, FAIL)], say(results)
     assert "not vso.pats_manage" in say(results)
     signed_in.sandbox.entra.configure({"apps": {CLIENT_ID: {"permissions": ["vso.pats", "vso.pats_manage"]}}})
-    assert find_problems(signed_in.examine("sign_in", "consent")) == []
+    assert find_problems(signed_in.examine("sign_in", "consent", later=timedelta(seconds=20))) == []
 
 
 def test_organization_fails_when_the_user_may_not_enter_it(signed_in: Ward) -> None:

@@ -6,10 +6,12 @@ import io
 import os
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import yaml
 
+from rotator.adapters.clock import SystemClock
 from rotator.cli.main import main
 from rotator.domain.checkup import CheckResult, Grade
 from rotator.engine.checkup.examining import examine
@@ -24,6 +26,17 @@ from tests.support.installed_command import approve
 
 PAT = "npm-feed"
 SECRET = "contoso-npm-feed"
+
+
+class LaterClock(SystemClock):
+    """The host's clock, so much ahead."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        """See the port."""
+        return super().now() + self._ahead
 
 
 class Ward:
@@ -55,11 +68,16 @@ class Ward:
         return Installation(origin if mounts is None else Origin(self.config, os.environ, self.folder, mounts))
 
     def examine(
-        self, *names: str, environment: Mapping[str, str] | None = None, mounts: Path | None = None
+        self,
+        *names: str,
+        environment: Mapping[str, str] | None = None,
+        mounts: Path | None = None,
+        later: timedelta = timedelta(0),
     ) -> list[CheckResult]:
-        """Make the checks of these names, or all."""
+        """Make the checks of these names, or all, so much later by the host's clock."""
         stages = [[check for check in stage if not names or check.name in names] for stage in CHECKS]
         with self.open(environment, mounts) as installation:
+            installation.clock = LaterClock(later)
             return list(examine(make_patient(installation), stages))
 
     def run(self, *words: str) -> str:
