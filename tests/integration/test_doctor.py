@@ -169,10 +169,12 @@ def test_sign_in_is_doubted_when_entra_cannot_be_asked_and_the_last_token_still_
 
 
 def test_consent_fails_when_the_app_lacks_a_permission(signed_in: Ward) -> None:
+    signed_in.sandbox.entra.configure({"access_token_lifetime_seconds": 4000})
     signed_in.sandbox.entra.configure({"apps": {CLIENT_ID: {"permissions": ["vso.pats"]}}})
     results = signed_in.examine("sign_in", "consent", later=timedelta(seconds=10))
     assert find_problems(results) == [("consent", ACCOUNT, FAIL)], say(results)
     assert "not vso.pats_manage" in say(results)
+    signed_in.sandbox.entra.configure({"access_token_lifetime_seconds": 5000})
     signed_in.sandbox.entra.configure({"apps": {CLIENT_ID: {"permissions": ["vso.pats", "vso.pats_manage"]}}})
     assert find_problems(signed_in.examine("sign_in", "consent", later=timedelta(seconds=20))) == []
 
