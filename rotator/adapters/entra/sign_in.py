@@ -338,7 +338,7 @@ class EntraSignIn:
     def _load_token(self, known: EntraAccount, sign_in: Entry, scope: str) -> Entry | None:
         query = {**_make_query(known, sign_in), "realm": sign_in["realm"]}
         tokens = self._cache.search(ACCESS_TOKEN, target=[scope], query=query, now=self._seconds())
-        return max(tokens, key=lambda token: int(token["expires_on"]), default=None)
+        return max(tokens, key=lambda token: (int(token["cached_at"]), int(token["expires_on"])), default=None)
 
     def _sign_in_query(self, known: EntraAccount) -> Entry:
         account = known.account
