@@ -26,7 +26,6 @@ from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationKind
 from rotator.engine import (
-    abandoning,
     adopting,
     losses,
     minting,
@@ -307,12 +306,6 @@ MENDS = {
             "copied-tags",
             "what has our tags is compared with what we wrote",
             tuple((module, "is_forged", lambda *_: False) for module in (overlapping, retiring, revoking)),
-        ),
-        Mend(
-            14,
-            "tags-taken-off",
-            "a clone whose version lost our tags is not revoked while it may be read",
-            ((abandoning, "_leave_if_untagged", lambda held, clone: False),),
         ),
         Mend(
             15,
