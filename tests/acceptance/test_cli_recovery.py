@@ -581,14 +581,15 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
         assert refused.read()["error"]["fix"]
     both = run(stage, "recover", "--dry-run", "--revoke", near)
     assert both.code == 2
-    [revoked] = succeed(stage, "recover", "--revoke", near, "--yes", "--json").read()["revoked"]
-    assert revoked.keys() == {"schema_version", "name", "which", "authorization_id", "confirmed", "run_id"}
+    document = succeed(stage, "recover", "--revoke", near, "--yes", "--json").read()
+    [revoked] = document["revoked"]
+    assert revoked.keys() == {"name", "which", "authorization_id", "confirmed"}
     assert (revoked["which"], revoked["authorization_id"]) == ("unproven_mint", near)
     assert revoked["confirmed"] is True
     assert list_alive(stage) == [current]
     pats = succeed(stage, "status", "--json").read()["pats"]
     assert near not in {pat["authorization_id"] for pat in pats}
-    events = succeed(stage, "audit", "list", "--run", revoked["run_id"], "--json").read()["events"]
+    events = succeed(stage, "audit", "list", "--run", document["run_id"], "--json").read()["events"]
     assert [event["event"] for event in events] == [
         "revoke_started",
         "revocation_requested",

@@ -357,7 +357,7 @@ def test_daemon_that_is_told_to_work_tries_again_what_would_wait(stage: Stage) -
     """The first retry comes after minutes: a person who mended the cause need not wait for it."""
     stage.faults.add(Fault("key_vault", "status", status=503, times=None))
     daemon = start_daemon(stage, work="1s")
-    daemon.wait_for("rotation_failed")
+    daemon.wait_until(lambda: "rotation_failed" in run(stage, "audit", "list", code=0))
     stage.faults.close()
     stage.faults.clear()
     daemon.send(signal.SIGUSR1)
