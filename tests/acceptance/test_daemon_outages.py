@@ -16,6 +16,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ORGANIZATION, OTHER_ORGANIZATION
 from tests.support.daemon import RunningDaemon, start_daemon, write_section
 from tests.support.killing import CHANGES, Stage
+from tests.support.proving import with_sample
 
 OTHER = "fabrikam-build"
 THIRD = "npm-feed"
@@ -63,7 +64,8 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.prove
+@pytest.mark.parametrize(("fault", "code"), with_sample(FAULTS, ["lost"]))
 def test_organization_that_is_lost_is_told_and_healed_while_the_other_goes_on(
     two_organizations: Stage, fault: Fault, code: str
 ) -> None:
