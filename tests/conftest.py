@@ -1,6 +1,7 @@
 """What holds for every test: a clean environment, and no network but loopback."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -47,6 +48,12 @@ def _is_foreign(variable: str) -> bool:
     """Whether the variable could change what our programs do. PG_BIN stays: it says where PostgreSQL is."""
     name = variable.upper()
     return name in _FOREIGN_NAMES or (name.startswith(_FOREIGN_PREFIXES) and name != "PG_BIN")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C end the programs that the tests start, also where a shell began the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,7 +22,7 @@ from rotator.ports.progress import Progress
 LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
 """Logged from WARNING on, unless the level is DEBUG."""
 _TALKATIVE = ("azure", "msal")
-"""Not logged at all at the default level: they warn, with tracebacks, of what we handle and say in our own words."""
+"""Logged with `-vv` only: they warn, with tracebacks, of what we handle and say in our own words."""
 
 _MULTILINE = frozenset({"exception", "stack"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -76,7 +76,7 @@ def configure_logging(*, stream: TextIO, level: str, as_json: bool) -> None:
 def _choose_level(library: str, threshold: int) -> int:
     if threshold <= logging.DEBUG:
         return logging.NOTSET
-    return logging.CRITICAL + 1 if library in _TALKATIVE and threshold > logging.INFO else logging.WARNING
+    return logging.CRITICAL + 1 if library in _TALKATIVE else logging.WARNING
 
 
 def reset_logging() -> None:

@@ -127,7 +127,8 @@ class Story:
         self._run("scan")
         self._tell(
             "scan only reads. Five PATs expire within days; one PAT has full access and one is valid for all "
-            "organizations: those two need a person. Adopting writes to rotator's own database and nowhere else."
+            "organizations: those two need a person. Adopting writes to rotator's own database and nowhere else. The "
+            "lines in braces are the log, which is JSON unless it goes to a terminal."
         )
         self._run("inventory", "adopt", "--all")
         self._before = self._stage.list_active()
@@ -145,8 +146,8 @@ class Story:
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
-            "works, wrote it to the vault, and read it back. The line in braces is the log, which is JSON when it does "
-            "not go to a terminal: old-admin needs a person."
+            "works, wrote it to the vault, and read it back. The log names the two that need a person: deploy-manual, "
+            "which the policy leaves to one, and old-admin, which has full access."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code

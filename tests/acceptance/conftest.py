@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rotator.sandbox.running import Sandbox
-from tests.support.installed_command import PATIENCE, Rotator, approve, config_of, run_command, start_device_login
+from tests.support.installed_command import Rotator, config_of, run_forked, sign_in
 from tests.support.killing import Stage, open_stage
 
 
@@ -21,26 +21,24 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def rotator(sandbox: Sandbox) -> Rotator:
-    """Give the command with the sandbox's settings."""
+def rotator(sandbox: Sandbox, tmp_path: Path) -> Rotator:
+    """Give the command with the sandbox's settings, forked for each run."""
 
     def run(
         *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return run_command(*arguments, input=input, env={"ROTATOR_CONFIG": config_of(sandbox), **(env or {})})
+        settings = {"ROTATOR_CONFIG": config_of(sandbox), **(env or {})}
+        return run_forked(*arguments, folder=tmp_path, input=input, env=settings)
 
     return run
 
 
 @pytest.fixture
-def signed_in(sandbox: Sandbox, rotator: Rotator) -> Rotator:
+def signed_in(sandbox: Sandbox, rotator: Rotator, tmp_path: Path) -> Rotator:
     """Give the command with a database and with `build-bot` signed in."""
     upgraded = rotator("db", "upgrade")
     assert upgraded.returncode == 0, upgraded.stderr
-    process, prompt = start_device_login(sandbox)
-    approve(sandbox, prompt)
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output + errors
+    sign_in(sandbox, tmp_path)
     return rotator
 
 

@@ -26,7 +26,7 @@ def stage(prepared: Stage) -> Iterator[Stage]:
 
 def check(stage: Stage, *words: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
     """The exit code of a check, and what it says."""
-    run = stage.start("status", *(words or ("--check",)), environment=environment)
+    run = stage.start_installed("status", *(words or ("--check",)), environment=environment)
     return run.wait(), run.read()
 
 

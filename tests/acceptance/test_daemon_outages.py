@@ -65,7 +65,7 @@ FAULTS = {
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(("fault", "code"), with_sample(FAULTS, ["lost"]))
+@pytest.mark.parametrize(("fault", "code"), with_sample(FAULTS, []))
 def test_organization_that_is_lost_is_told_and_healed_while_the_other_goes_on(
     two_organizations: Stage, fault: Fault, code: str
 ) -> None:

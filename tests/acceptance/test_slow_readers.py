@@ -61,7 +61,7 @@ def test_once_rotates_when_an_export_stands_still(stage: Stage) -> None:
     with subprocess.Popen([COMMAND, "audit", "export"], stdout=subprocess.PIPE, env=environment) as reader:
         assert reader.stdout is not None
         lines = [reader.stdout.readline()]
-        run = stage.start("-vv", "once")
+        run = stage.start_installed("-vv", "once")
         assert run.wait() == 0, run.read()
         assert reader.poll() is None
         lines += reader.stdout.readlines()
@@ -76,7 +76,7 @@ def test_readers_answer_when_a_transaction_holds_the_record_and_the_log(stage: S
     with database.begin() as work:
         assert work.inventory.load(NAME)
         event = work.audit.append(make_entry("not_committed"), NOW)
-        runs = [stage.start(*command) for command in READERS]
+        runs = [stage.start_installed(*command) for command in READERS]
         codes = [run.wait() for run in runs]
         shown = "".join(run.read() for run in runs)
     database.close()

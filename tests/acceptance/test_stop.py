@@ -94,7 +94,7 @@ def test_mint_that_the_rate_limit_refused_is_not_sent_again_after_the_stop(stage
     stage.postpone(*MINT)
     service, method, path = MINT
     stage.faults.add(Fault(service, "rate_limited", method=method, path=path, seconds=5))
-    run = stage.start("once")
+    run = stage.start_installed("once")
     assert stage.faults.struck.wait(PATIENCE)
     if not is_open:
         stage.land()
@@ -177,7 +177,7 @@ def start_and_stop(
 ) -> Run:
     """Start a command, send the signal when the request is open, and return when the command has said that it stops."""
     stage.postpone(*request, skip)
-    run = stage.start(*arguments)
+    run = stage.start_installed(*arguments)
     while not stage.faults.struck.wait(0.2):
         assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
     stop(run, number)

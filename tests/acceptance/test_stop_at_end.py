@@ -72,7 +72,7 @@ def test_run_that_is_over_counts_when_its_deliveries_are_stopped(
     write_section(stage, "http", {"ca_bundle": "ca.pem", "total_timeout": "5s"})
     stage.faults.add(Fault("azure_devops", "status", method="POST", path="/tokens/pats", status=403, times=None))
     receiver.answers = [-1]
-    run = stage.start("once")
+    run = stage.start_installed("once")
     receiver.wait_for(1)
     run.process.send_signal(number)
     assert run.wait() == {**ENDS, signal.SIGTERM: 1, signal.SIGHUP: 1}[number], run.read()

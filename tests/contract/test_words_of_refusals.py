@@ -326,10 +326,8 @@ def test_full_disk_needs_space_and_no_permission(tmp_path: Path) -> None:
     assert "user" not in explained.fix
 
 
-@pytest.mark.parametrize(("level", "is_shown"), [("warning", False), ("info", True)])
-def test_libraries_complaints_are_not_shown_at_the_default_level(
-    vault: SandboxVault, level: str, is_shown: bool
-) -> None:
+@pytest.mark.parametrize(("level", "is_shown"), [("warning", False), ("info", False), ("debug", True)])
+def test_libraries_complaints_are_shown_only_for_debugging(vault: SandboxVault, level: str, is_shown: bool) -> None:
     stream = io.StringIO()
     configure_logging(stream=stream, level=level, as_json=True)
     secret: Mapping[str, object] = {

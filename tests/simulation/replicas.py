@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing import get_context
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import Any
 
@@ -34,10 +33,8 @@ from tests.simulation.world import (
     World,
 )
 from tests.support.engine_fakes import CommitFault
+from tests.support.nursery import NURSERY
 
-_NURSERY = get_context("forkserver")
-"""Processes are forked from one that has no threads and no connection, and has our modules loaded."""
-_NURSERY.set_forkserver_preload([live.__module__])
 _CHANGES = ("mint", "mint", "mint", "store", "revoke")
 _SKIPS = (0, 0, 0, 1, 1, 2, 3)
 """How many COMMITs after a change come before the one at which a replica halts."""
@@ -94,8 +91,8 @@ class Replica:
             self._tell_time(),
             prepare,
         )
-        self._pipe, theirs = _NURSERY.Pipe()
-        self._process = _NURSERY.Process(target=live, args=(orders, theirs), daemon=True)
+        self._pipe, theirs = NURSERY.Pipe()
+        self._process = NURSERY.Process(target=live, args=(orders, theirs), daemon=True)
         self._process.start()
         theirs.close()
 

@@ -20,7 +20,7 @@ from tests.simulation.world import ACCOUNT, Spot, World
 from tests.support.proving import with_sample
 from tests.support.source_tree import ROOT
 
-RUNS = {"short": (300,), "long": (2000,)}
+RUNS = {"short": (200,), "long": (2000,)}
 _PARTS = 4
 
 

@@ -60,7 +60,7 @@ def start_daemon(
 ) -> RunningDaemon:
     """Start one with these settings of `daemon:`, and return when it has started."""
     write_settings(stage, **settings)
-    running = RunningDaemon(stage, stage.start("daemon", environment=environment, through=through))
+    running = RunningDaemon(stage, stage.start_installed("daemon", environment=environment, through=through))
     running.wait_for("daemon_started")
     return running
 

@@ -1,4 +1,4 @@
-"""The `rotator` command, killed by itself at one commit that writes: `python dying_command.py WHEN NUMBER ARGUMENT...`.
+"""The `rotator` command, killed by itself at one commit that writes.
 
 WHEN is `before` or `after`, NUMBER counts from 0. With WHEN `never` it lives on and, at its end, writes on stderr one
 line for each commit that wrote, beginning with `commit `: its audit event, or else what was changed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExecutionContext
@@ -77,12 +78,12 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    when, number, *arguments = sys.argv[1:]
-    executioner = Executioner(when, int(number))
+def run(when: str, number: int, arguments: Sequence[str]) -> int:
+    """Run a command line, and return its exit code if it lives."""
+    executioner = Executioner(when, number)
     executioner.watch()
     code = main(arguments)
     if when == "never":
         for commit in executioner.commits:
             print(f"commit {commit}", file=sys.stderr)
-    sys.exit(code)
+    return code

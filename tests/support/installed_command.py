@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import requests
 
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME
+from tests.support.nursery import ForkedCommand
 
 COMMAND = Path(sys.executable).with_name("rotator")
 """The command that is installed beside this interpreter."""
@@ -22,7 +24,7 @@ PATIENCE = 60
 
 
 class Rotator(Protocol):
-    """Runs the installed command."""
+    """Runs the command."""
 
     def __call__(
         self, *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
@@ -49,6 +51,32 @@ def run_command(
     )
 
 
+def run_forked(
+    *arguments: str | Path,
+    folder: Path,
+    input: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end in a process that is forked for it; its output is kept in files of `folder`."""
+    with TemporaryDirectory(dir=folder) as name:
+        stdin, stdout, stderr = (Path(name, stream) for stream in ("stdin", "stdout", "stderr"))
+        stdin.write_text(input or "", encoding="utf-8")
+        command = ForkedCommand(
+            arguments,
+            environment={**os.environ, **(env or {})},
+            folder=Path.cwd(),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        try:
+            code = command.wait(PATIENCE)
+        finally:
+            command.kill()
+        texts = stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8")
+    return subprocess.CompletedProcess(command.args, code, *texts)
+
+
 def config_of(sandbox: Sandbox) -> str:
     """Return the sandbox's settings file."""
     return str(sandbox.addresses.config_path)
@@ -66,6 +94,24 @@ def start_device_login(sandbox: Sandbox, *who: str) -> tuple[subprocess.Popen[st
     assert process.stdout is not None
     prompt: dict[str, str] = json.loads(process.stdout.readline())
     return process, prompt
+
+
+def sign_in(sandbox: Sandbox, folder: Path) -> None:
+    """Sign the sandbox's account in by device code, with a command that is forked for it."""
+    with TemporaryDirectory(dir=folder) as name:
+        stdout, stderr = Path(name, "stdout"), Path(name, "stderr")
+        os.mkfifo(stdout)
+        command = ForkedCommand(
+            ("--config", config_of(sandbox), "login", ACCOUNT, "--device-code", "--json"),
+            environment=os.environ,
+            folder=folder,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        with stdout.open(encoding="utf-8") as said:
+            approve(sandbox, json.loads(said.readline()))
+            said.read()
+        assert command.wait(PATIENCE) == 0, stderr.read_text(encoding="utf-8")
 
 
 def approve(sandbox: Sandbox, prompt: dict[str, str], username: str = USERNAME, action: str = "approve") -> None:

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +29,8 @@ from rotator.sandbox.faults import Fault, Faults
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ORGANIZATION, USER_ID, VAULT
 from rotator.sandbox.world import Pat, Secret, SecretVersion
-from tests.support import dying_command
-from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, run_command, start_device_login
+from tests.support.installed_command import COMMAND, PATIENCE, config_of, sign_in
+from tests.support.nursery import ForkedCommand
 from tests.support.postgres import PostgresServer
 from tests.support.stage_database import ADOPTED, PostgresCopy, SqliteFile, StageDatabase
 
@@ -105,7 +104,7 @@ class WatchedFaults(Faults):
 class Run:
     """A run of the command, with its output in files."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedCommand
     output: Path
     errors: Path
 
@@ -174,10 +173,7 @@ class Stage:
         self._config = _replace(self._config, "settle: 10s", "settle: 1s")
         self._write_config()
         self._command("db", "upgrade")
-        process, prompt = start_device_login(self.sandbox)
-        approve(self.sandbox, prompt)
-        output, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, output + errors
+        sign_in(self.sandbox, self.folder)
         [self._original] = [pat for pat in self.world.pats.values() if pat.display_name == NAME]
         self._put_value(self._original)
         self._command("inventory", "adopt", self._original.authorization_id)
@@ -251,33 +247,57 @@ class Stage:
         *arguments: str,
         dying: tuple[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
-        through: Sequence[str] = (),
     ) -> Run:
-        """Start the installed command, or one that kills itself at a commit; `environment` is added to ours.
+        """Start the command in a process that is forked for it; `dying` is a commit at which it kills itself.
 
-        `through` is a program that becomes the command.
+        `environment` is added to ours.
         """
-        number = len(self._runs)
-        output, errors = self.folder / f"run-{number}.out", self.folder / f"run-{number}.err"
-        command: list[str | Path] = [COMMAND]
-        if dying is not None:
-            command = [sys.executable, "-P", str(dying_command.__file__), dying[0], str(dying[1])]
+        output, errors = self._name_output()
+        process = ForkedCommand(
+            arguments,
+            environment=self._make_environment(environment),
+            folder=self.folder,
+            stdout=output,
+            stderr=errors,
+            death=dying,
+        )
+        return self._note(Run(process, output, errors))
+
+    def start_installed(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> Run:
+        """Start the installed command: what is frozen, signalled or killed from outside. `through` is a program that
+        becomes the command.
+        """
+        output, errors = self._name_output()
         with output.open("wb") as out, errors.open("wb") as err:
             process = subprocess.Popen(
-                [*through, *command, *arguments],
+                [*through, COMMAND, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "ROTATOR_CONFIG": config_of(self.sandbox), **(environment or {})},
+                env=self._make_environment(environment),
                 cwd=self.folder,
             )
-        run = Run(process, output, errors)
+        return self._note(Run(process, output, errors))
+
+    def _name_output(self) -> tuple[Path, Path]:
+        """Two empty files: a forked command opens its own when it gets so far."""
+        paths = (self.folder / f"run-{len(self._runs)}.out", self.folder / f"run-{len(self._runs)}.err")
+        for path in paths:
+            path.write_bytes(b"")
+        return paths
+
+    def _make_environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        return {**os.environ, "ROTATOR_CONFIG": config_of(self.sandbox), **(more or {})}
+
+    def _note(self, run: Run) -> Run:
         self._runs.append(run)
         return run
 
     def start_and_hold(self, *arguments: str) -> Run:
         """Start `once`, or another command, and return when its request is held; add another look-alike meanwhile."""
-        run = self.start("-vv", *(arguments or ("once",)))
+        run = self.start_installed("-vv", *(arguments or ("once",)))
         while not self.faults.struck.wait(0.2):
             assert run.process.poll() is None, "the run ended before the request:\n" + run.read()
         self.add_look_alike(days_left=29)
@@ -404,8 +424,9 @@ class Stage:
             return [dict(row) for row in connection.execute(sqlalchemy.select(table)).mappings()]
 
     def _put_value(self, pat: Pat) -> None:
-        now = self.world.clock.now()
-        version = SecretVersion(uuid.uuid4().hex, pat.value, {}, None, enabled=True, created=now, updated=now)
+        """A minute ago: two versions of one second could be either way round, and would be read once more."""
+        then = self.world.clock.now() - timedelta(minutes=1)
+        version = SecretVersion(uuid.uuid4().hex, pat.value, {}, None, enabled=True, created=then, updated=then)
         with self.world.lock:
             self.world.vaults[VAULT].secrets[SECRET] = Secret(SECRET, [version])
 
@@ -414,8 +435,8 @@ class Stage:
         self.sandbox.addresses.config_path.write_text(_replace(text, "lease: 1m", f"lease: {lease}"), encoding="utf-8")
 
     def _command(self, *arguments: str) -> None:
-        result = run_command(*arguments, env={"ROTATOR_CONFIG": config_of(self.sandbox)})
-        assert result.returncode == 0, result.stdout + result.stderr
+        run = self.start(*arguments)
+        assert run.wait() == 0, run.read()
 
 
 def read_commits(run: Run) -> list[str]:
