@@ -29,10 +29,14 @@ _LOOK_EVERY = 50
 
 @dataclass(frozen=True)
 class ChildEnd:
-    """How it ended: its exit code, negative for a signal; None when it took too long and was ended."""
+    """How it ended: its exit code, negative for a signal; None when it took too long and was ended.
+
+    `runs_on`: it took too long and could not be ended, because it is another user's, as a program of sudo is.
+    """
 
     exit_code: int | None
     output: str
+    runs_on: bool = False
 
 
 class ChildGroups:
@@ -64,22 +68,31 @@ class ChildGroups:
                 stderr=subprocess.STDOUT,
                 own_group=True,
             )
-        with child:
-            output = _Output(child)
-            try:
-                has_ended = self._await_end(child.pid, timeout, self._stop.wait)
-            finally:
-                self._end(child.pid)
-                output.end()
-            exit_code = child.wait()
-            return ChildEnd(exit_code if has_ended else None, output.read())
+        output = _Output(child)
+        try:
+            has_ended = self._await_end(child.pid, timeout, self._stop.wait)
+        finally:
+            is_over = self._end(child.pid)
+            output.end()
+            if is_over:
+                child.wait()
+            else:
+                threading.Thread(target=child.wait, daemon=True).start()
+        return ChildEnd(child.returncode if has_ended else None, output.read(), runs_on=not is_over)
 
-    def _end(self, pid: int) -> None:
-        """End all of the group. Its leader is not reaped yet, so nothing else can have the number of the group."""
-        if not self._has_ended(pid):
-            os.killpg(pid, signal.SIGTERM)
-            self._await_end(pid, GRACE, time.sleep)
-        os.killpg(pid, signal.SIGKILL)
+    def _end(self, pid: int) -> bool:
+        """End all of the group, and return whether its leader has ended.
+
+        That is not reaped yet, so nothing else can have the number of the group.
+        """
+        try:
+            if not self._has_ended(pid):
+                os.killpg(pid, signal.SIGTERM)
+                self._await_end(pid, GRACE, time.sleep)
+            os.killpg(pid, signal.SIGKILL)
+        except PermissionError:
+            return self._has_ended(pid)  # all that is left of the group is another user's, as with sudo
+        return self._await_end(pid, GRACE, time.sleep)
 
     def _await_end(self, pid: int, span: timedelta, wait: Callable[[float], None]) -> bool:
         """Whether the program ends within that time."""
@@ -102,7 +115,7 @@ class _Output:
     def __init__(self, child: subprocess.Popen[str]) -> None:
         if child.stdout is None:
             raise AssertionError("the program was started without a pipe for its output")
-        self._number, self._kept = child.stdout.fileno(), bytearray()
+        self._pipe, self._number, self._kept = child.stdout, child.stdout.fileno(), bytearray()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._copy, name="hook-output", daemon=True)
         self._thread.start()
@@ -125,6 +138,7 @@ class _Output:
         """Read what is there and no more: a program that left the group may hold the pipe open."""
         self._ended.set()
         self._thread.join()
+        self._pipe.close()
 
     def read(self) -> str:
         """Return what was kept."""

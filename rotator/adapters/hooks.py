@@ -70,10 +70,12 @@ class CommandHook:
         raise HookError(f"{message}: {output}" if output else message, fix=fix, output=output)
 
     def _say_end(self, end: ChildEnd) -> str:
+        if end.runs_on:
+            return f"took longer than {say_duration(self._timeout)}, and runs on: it is another user's, as with sudo"
         if end.exit_code is None:
             return f"took longer than {say_duration(self._timeout)}, and was ended"
         if end.exit_code < 0:
-            return f"was ended by {signal.Signals(-end.exit_code).name}"
+            return f"was ended by {_name_signal(-end.exit_code)}"
         return f"ended with {end.exit_code}"
 
     def _find_program(self) -> str:
@@ -110,6 +112,11 @@ class WebhookHook:
             return self._post.send(self._render(event, delivery_id), delivery_id)
         except DeliveryError as error:
             raise HookError(error.message, fix=error.fix, is_refusal=error.is_refusal) from error
+
+
+def _name_signal(number: int) -> str:
+    """Return a signal's name; most of the real-time signals have none."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def make_variables(event: HookEvent, delivery_id: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,8 @@ from rotator.ports.hook import HOOK_UNUSABLE
 from rotator.sandbox.certificates import write_certificates
 from rotator.wiring.hooks import render
 from tests.support.clock import FakeClock
+from tests.support.other_user import do_as_other
+from tests.support.programs import need
 from tests.support.receiver_server import HOOK_PATH, SIGNING_KEY, WebhookServer
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -180,6 +183,44 @@ def test_command_that_fails_says_how(bench: Bench) -> None:
     assert error.output == "no such deployment"
     error = bench.fail("os.kill(os.getpid(), signal.SIGSEGV)")
     assert error.message.startswith("the hook restart was ended by SIGSEGV")
+    error = bench.fail("os.kill(os.getpid(), 40)")
+    assert error.message == "the hook restart was ended by signal 40"
+
+
+@pytest.fixture
+def other_bench(others_folder: Path) -> Bench:
+    """One in a folder of another user than root, with a program `sudo` that runs another one as root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a program that runs as root")
+    shutil.copy(need("setpriv", "util-linux"), others_folder / "sudo")
+    (others_folder / "sudo").chmod(0o4755)
+    bench = Bench(others_folder)
+    bench.make("true").call(EVENT, ID)  # loads all that the other user may be unable to read
+    return bench
+
+
+def call_with_sudo(bench: Bench, command: str, timeout: timedelta) -> str:
+    """What a hook that begins with sudo prints, or how it fails, where rotator does not run as root."""
+    hook = bench.make(str(bench.folder / "sudo"), "--reuid=0", "--clear-groups", "sh", "-c", command, timeout=timeout)
+
+    def call() -> str:
+        try:
+            return hook.call(EVENT, ID)
+        except HookError as error:
+            return error.message
+
+    return do_as_other(call)
+
+
+def test_command_succeeds_when_it_becomes_another_users(other_bench: Bench) -> None:
+    """What is left of it may be sent no signal."""
+    assert call_with_sudo(other_bench, "id -u", PATIENCE) == "0"
+
+
+def test_command_that_takes_too_long_is_not_waited_for_when_it_is_another_users(other_bench: Bench) -> None:
+    said = call_with_sudo(other_bench, "echo $$ > pid; exec sleep 600", timedelta(seconds=3))
+    assert said == "the hook restart took longer than 3s, and runs on: it is another user's, as with sudo"
+    os.kill(int((other_bench.folder / "pid").read_text()), 9)
 
 
 def test_command_that_takes_too_long_is_ended_with_all_that_it_started(bench: Bench) -> None:
