@@ -35,7 +35,6 @@ from urllib3.exceptions import (
     LocationValueError,
     NewConnectionError,
 )
-from urllib3.util.ssl_ import create_urllib3_context
 
 from rotator.adapters.answer_limits import read_body
 from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
@@ -102,7 +101,11 @@ def _share_tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
 
 @lru_cache(maxsize=8)
 def _make_tls_context(ca_bundle: Path | None, changed_at: int) -> ssl.SSLContext:
-    context = create_urllib3_context()
+    # Not by the functions of urllib3 or `ssl`: these write the keys of every connection where SSLKEYLOGFILE says.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    context.hostname_checks_common_name = False
     context.sslsocket_class = DeadlineTlsSocket
     try:
         if ca_bundle is not None:

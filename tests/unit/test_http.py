@@ -230,3 +230,17 @@ def test_outcome_of_each_request_is_told(sandbox: Sandbox) -> None:
             session.get("https://127.0.0.1:1/")
     sandbox.world.faults.clear()
     assert heard == [302, None, None, None]
+
+
+@pytest.mark.parametrize("folder", ["", "nowhere"])
+def test_keys_of_connections_are_written_nowhere_when_the_environment_asks_for_them(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Whoever has them reads every token in what was recorded of the network."""
+    keys = tmp_path / folder / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+    ca = tmp_path / "ca.pem"  # contexts are shared by the CAs, and this one is new
+    ca.write_bytes(sandbox.addresses.ca_path.read_bytes())
+    with make_session(HttpOptions(ca)) as session:
+        session.get(sandbox.addresses.azure_devops_url + RESOURCE)
+    assert not keys.exists()
