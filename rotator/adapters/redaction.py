@@ -53,6 +53,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+_BLANKED = re.compile("(?<![A-Za-z0-9+=._~\0-])[A-Za-z0-9+=._~-]*+\0[A-Za-z0-9+=._~\0-]*+")
+"""A word with something blanked in it. Each word is looked at once, however long it is."""
+
+
 def redact_text(text: str) -> str:
     """Return the text without secrets. One above LONGEST_TEXT loses its middle."""
     text = _shorten(text)
@@ -71,7 +75,7 @@ def blank_out(text: str, secret: str) -> str:
     for start in found:
         signs[start : start + size] = "\0" * size
     # With the rest of its word: of another token that begins alike, what is left would no longer have a shape.
-    return re.sub("[A-Za-z0-9+=._~-]*\0[A-Za-z0-9+=._~\0-]*", MASK, "".join(signs)) if found else text
+    return _BLANKED.sub(MASK, "".join(signs)) if found else text
 
 
 def is_secret_field(name: str) -> bool:

@@ -13,7 +13,7 @@ from azure.core.rest import HttpResponse
 
 from rotator.adapters.key_vault.scopes import check_scopes
 
-_PARAMETER = re.compile(r'(\w+)="?([^",\s]*)')
+_PARAMETER = re.compile(r'\b(\w++)="?([^",\s]*+)')
 
 
 def check_answer(response: PipelineResponse[object, HttpResponse]) -> None:
