@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -69,10 +70,12 @@ def mask_database_url(url: str) -> str:
     """The URL with `***` in place of its password, in the user part and in the options."""
     head, separator, rest = url.partition("://")
     user, at, place = rest.rpartition("@")
+    if "?" in user:  # the @ may be in the value of an option: rather too much is masked than too little
+        return f"{head}{separator}{re.split('[:?]', user)[0]}***"
     name, colon, _ = user.partition(":")
     place, question, options = place.partition("?")
     kept = [
-        f"{part.partition('=')[0]}=***" if "password" in part.partition("=")[0].lower() else part
+        f"{part.partition('=')[0]}=***" if "password" in unquote(part.partition("=")[0]).lower() else part
         for part in options.split("&")
     ]
     return f"{head}{separator}{name}{colon}{'***' if colon else ''}{at}{place}{question}{'&'.join(kept)}"
