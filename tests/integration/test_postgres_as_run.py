@@ -208,3 +208,39 @@ def test_timeline_is_told_to_a_user_without_rights_and_is_unknown_when_it_is_hid
             connection.execute(text("DROP ROLE plain"))
     assert re.fullmatch("[0-9a-f]{16}/1", found or "")
     assert hidden is None
+
+
+@pytest.mark.parametrize(
+    "setting", ["datestyle = 'German'", "client_encoding = 'SQL_ASCII'", "client_encoding = 'LATIN1'"]
+)
+def test_pat_is_rotated_when_the_database_writes_dates_and_signs_in_its_own_way(
+    postgres_url: str, setting: str
+) -> None:
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {make_url(postgres_url).database} SET {setting}".encode())
+    rotate_one(postgres_url)
+
+
+def test_pat_is_rotated_when_the_database_has_no_encoding(postgres_server: PostgresServer) -> None:
+    """As where the server was set up without a language."""
+    name = postgres_server.create_database(encoding="SQL_ASCII")
+    rotate_one(postgres_server.url(name))
+    postgres_server.drop_database(name)
+
+
+def rotate_one(url: str) -> None:
+    """Rotate a PAT with this database, which is empty, by the settings that the environment has too."""
+    upgrade(url)
+    world = make_world()
+    database = make_database(url, world)
+    check_rotated(world, database)
+    database.close()
+
+
+def test_missing_schema_is_named_with_its_fix_when_the_search_path_has_none(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {make_url(postgres_url).database} SET search_path = ''".encode())
+    with pytest.raises(DatabaseError) as refused:
+        upgrade(postgres_url)
+    assert refused.value.code == "database_denied"
+    assert "search_path" in refused.value.fix

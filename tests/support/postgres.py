@@ -234,10 +234,10 @@ class PostgresServer:
         """Return the SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@/{database}?host={self._room}"
 
-    def create_database(self, template: str = "template0") -> str:
+    def create_database(self, template: str = "template0", encoding: str = "UTF8") -> str:
         """Make a database with the content of the template, which must have no connections; return its name."""
         name = f"test_{next(self._numbers)}"
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        self._execute("CREATE DATABASE {} TEMPLATE {} ENCODING {}", name, template, encoding)
         return name
 
     def drop_database(self, name: str) -> None:

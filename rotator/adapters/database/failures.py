@@ -88,6 +88,11 @@ _UNSUPPORTED = _Kind(
     "does not support a statement",
     "Use PostgreSQL itself: a database that is merely like it may lack what rotator needs.",
 )
+_NO_SCHEMA = _Kind(
+    "database_denied",
+    "has no schema for rotator's tables",
+    "Let search_path of the user in the `database` setting name a schema in which it may create tables.",
+)
 _CONSTRAINT = _Kind("database_constraint", "refused a write that breaks its rules", "")
 _OTHER = _Kind(
     "database", "could not carry out a statement", "Run `rotator db current`; if that works, report this as a bug."
@@ -128,6 +133,7 @@ _POSTGRES = {
     "57014": _SLOW,
     "25P03": _FROZEN,
     "3D": _UNREACHABLE,
+    "3F": _NO_SCHEMA,
     "23": _CONSTRAINT,
 }
 _DENIED_WORDS = ("authentication failed", "no password supplied", "does not exist")

@@ -41,6 +41,8 @@ _TIMELINE = """
 _READ_ONLY_SERVER = "25006"
 _OPTIONS = {
     "target_session_attrs": "read-write",
+    # In SQL_ASCII, which many a server has where no language is set, the driver makes no text of anything.
+    "client_encoding": "utf8",
     # A prepared statement belongs to a session.
     "prepare_threshold": None,
     # A server that is gone without a word is noticed within a minute.
@@ -85,7 +87,7 @@ def make_first_statements(lock_wait: timedelta, statement_limit: timedelta) -> s
     settings = [f"SET LOCAL {name} = {span // timedelta(milliseconds=1)}" for name, span in limits.items()]
     # An intent that a crash of the server can still lose is worth nothing.
     durable = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
-    return "; ".join([*settings, "SET LOCAL timezone = 'UTC'", durable])
+    return "; ".join([*settings, "SET LOCAL timezone = 'UTC'", "SET LOCAL datestyle = 'ISO'", durable])
 
 
 def begin_postgresql(connection: Connection, first_statements: str, *, reads_only: bool) -> None:
