@@ -15,7 +15,7 @@ import pytest
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, VAULT_SCOPES
@@ -690,6 +690,30 @@ def test_login_names_the_credential_when_the_application_cannot_prove_itself(
     assert refused.value.code == code
     assert CLIENT_ID in refused.value.message
     assert SECRET not in spell_out(refused.value)
+
+
+def break_certificate(label: str) -> str:
+    """A private key with its certificate, one of them with its middle missing, as when it was pasted."""
+    head, begin, rest = make_certificate()[0].partition(f"-----BEGIN {label}-----\n")
+    return f"{head}{begin}{rest[65:]}"
+
+
+def make_elliptic_key() -> str:
+    """A key of a kind that Entra takes no assertion of, with some certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return pem.decode() + make_certificate()[1]
+
+
+@pytest.mark.parametrize(
+    "pem", [break_certificate("PRIVATE KEY"), break_certificate("CERTIFICATE"), make_elliptic_key()]
+)
+def test_login_names_the_certificate_when_it_cannot_be_used(stage: Stage, pem: str) -> None:
+    known = replace(stage.make_account(), client_certificate=lambda: SecretValue(pem))
+    with pytest.raises(ConfigError, match="client_certificate cannot be used") as refused:
+        stage.login(sign_in=stage.make_sign_in(known))
+    assert pem.splitlines()[3] not in spell_out(refused.value)
 
 
 @pytest.mark.parametrize("pem", ["", "no pem", make_certificate()[1]])

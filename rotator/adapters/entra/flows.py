@@ -10,6 +10,10 @@ from typing import Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msal
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
 
 from rotator.adapters.entra.http_client import EntraHttpClient
 from rotator.adapters.entra.refusals import Asked
@@ -168,4 +172,18 @@ def _make_credential(known: EntraAccount) -> str | dict[str, str] | None:
             [f"account {known.account.name}: client_certificate needs a private key and a certificate in PEM"],
             fix="Put both into one PEM text, the key without a passphrase: cat key.pem cert.pem",
         )
+    if not _is_readable(keys[0], blocks["CERTIFICATE"]):  # what the library raises may hold the key
+        raise ConfigError(
+            [f"account {known.account.name}: client_certificate cannot be used: its key or certificate is damaged"],
+            fix="Put an RSA key without a passphrase and its certificate there again, whole: cat key.pem cert.pem",
+        )
     return {"private_key": keys[0], "public_certificate": blocks["CERTIFICATE"]}
+
+
+def _is_readable(key: str, certificate: str) -> bool:
+    """Return whether MSAL can use both: it signs with RSA keys, and asks for no passphrase."""
+    try:
+        load_pem_x509_certificate(certificate.encode())
+        return isinstance(load_pem_private_key(key.encode(), None), RSAPrivateKey)
+    except (*ODD_ANSWER, UnsupportedAlgorithm):
+        return False
