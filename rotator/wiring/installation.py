@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from rotator.domain.account import Account
 from rotator.domain.marker import make_mark_key
+from rotator.domain.outside import make_harmless
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author
@@ -106,7 +107,7 @@ class Installation:
     def actor(self) -> str:
         """Who the audit log names: the user of the operating system, and the host."""
         try:
-            user = getpass.getuser()
+            user = make_harmless(getpass.getuser())  # an environment may hold anything
         except (KeyError, OSError):
             user = f"uid {os.getuid()}"
         return f"{user}@{socket.gethostname()}"

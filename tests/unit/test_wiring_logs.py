@@ -59,3 +59,11 @@ def test_thread_that_dies_is_an_event_without_secrets(log: io.StringIO, tmp_path
     assert (line["event"], line["thread"], line["level"]) == ("thread_died", "ping", "critical")
     assert "ValueError: cannot read ***" in str(line["stack"])
     assert JWT not in log.getvalue()
+
+
+def test_audit_log_can_hold_the_users_name_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "a\udcff\nb")  # a byte that is no UTF-8
+    with Installation(Origin(None, {}, tmp_path)) as installation:
+        assert installation.actor.startswith("a\ufffd\ufffdb@")

@@ -42,6 +42,9 @@ class LoopbackListener(ThreadingHTTPServer):
         self.server_close()
         self._acceptor.join()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: a browser that hangs up is no news, and a traceback is none for the person at the terminal."""
+
     def wait(self, timeout: timedelta) -> dict[str, str] | None:
         """Return the fields of the answer: `code` or `error`, and `state`; None when none came in time."""
         try:
