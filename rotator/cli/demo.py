@@ -126,9 +126,10 @@ class Story:
         self._head("2. See what there is, and manage it")
         self._run("scan")
         self._tell(
-            "scan only reads. Five PATs expire within days; one PAT has full access and one is valid for all "
-            "organizations: those two need a person. Adopting writes to rotator's own database and nowhere else. The "
-            "lines in braces are the log, which is JSON unless it goes to a terminal."
+            "scan only reads. Six PATs expire within a week. Three of the eight need a person: old-admin has full "
+            "access, nightly-everywhere is valid for all organizations, and the policy leaves deploy-manual to one. "
+            "Adopting writes to rotator's own database and nowhere else. The lines in braces are the log, which is "
+            "JSON unless it goes to a terminal."
         )
         self._run("inventory", "adopt", "--all")
         self._before = self._stage.list_active()
@@ -146,8 +147,7 @@ class Story:
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
-            "works, wrote it to the vault, and read it back. The log names the two that need a person: deploy-manual, "
-            "which the policy leaves to one, and old-admin, which has full access."
+            "works, wrote it to the vault, and read it back. The log names those that need a person."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code
@@ -206,7 +206,7 @@ class Story:
             daemon.work_now()
             self._follow(log, {"hook_succeeded", "rotation_completed"})
             self._tell(
-                "The signal only saved the time until its next look, within a minute. It woke again as soon as the "
+                "Without the signal, the daemon would have looked within a minute. It woke again as soon as the "
                 "overlap was over. A hook is told where the value is, and never the value. A stop finishes what is "
                 "under way:"
             )
@@ -218,7 +218,7 @@ class Story:
 
     def hear(self) -> None:
         """Let Entra refuse the sign-in, and show what the people on call are sent."""
-        self._head("8. Hear of it when a person is needed")
+        self._head("8. Be told when a person is needed")
         with self._stage.receiving() as receiver:
             self._tell(
                 "Whoever is on call is told, by chat, mail or webhook; here by a webhook to the demo itself. Added to "
@@ -229,7 +229,7 @@ class Story:
             self._stage.end_sign_in()
             self._run("once", "--quiet", allowed=(SIGN_IN_NEEDED,))
             told = receiver.find("sign_in_needed")
-        self._tell("This was sent, once for all PATs of the account. When it is over, that is told too.")
+        self._tell("This was sent, once for all PATs of the account. A second message says when it is over.")
         self._show_text(f"{told['title']}\n\n{told['text']}")
 
     def _follow(self, log: Iterator[dict[str, str]], wanted: set[str]) -> None:

@@ -97,7 +97,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-V", "--version", package_name="pat-rotator", message="rotator %(version)s")
 @common_options
 def rotator() -> None:
-    """Keeps Azure DevOps personal access tokens (PATs) alive and their current values in Azure Key Vault.
+    """Replaces Azure DevOps personal access tokens (PATs) before they expire. Azure Key Vault has the current values.
 
     Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration, 3 partly failed, 4 something needs
     attention, 10 a person must sign in, 11 locked by another run, 20 changes pending, 130 interrupted.

@@ -74,7 +74,7 @@ class NotificationDocument(Document):
     since: Annotated[Moment | None, "When the first of a condition's subjects was met. Null when it is over."]
     waiting: Annotated[int, "How many managed PATs are not rotated because of it."]
     first_expires_at: Annotated[Moment | None, "When the first of these expires."]
-    command: Annotated[str, "Command that shows more, or mends it. Empty: there is none."]
+    command: Annotated[str, "Command that shows more, or fixes it. Empty: there is none."]
     fix: Annotated[str, "Who must do what. Empty: nothing is to be done."]
     runbook: Annotated[str, "Where the runbook tells more. Empty: nowhere."]
     digest: Annotated[DigestDocument | None, "The digest of a week. Null: it is something else."]

@@ -1,4 +1,4 @@
-"""What `rotator doctor` says: for each check and each thing that it looked at, how that is, and what mends it."""
+"""What `rotator doctor` says: for each check and each thing that it looked at, how that is, and its fix."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ rotation:
 """
 
 _POLICY = """\
-# The policy for the sandbox: like a real one, but with an overlap that one can watch to its end.
+# The policy for the sandbox: like a real one, but with an overlap short enough to watch.
 version: 1
 defaults:
   rotate_before: 33%

@@ -37,7 +37,7 @@ def render_page(title: str, content: str) -> str:
 def render_device_page(user_code: str, users: Iterable[User]) -> str:
     """Make the form for a device code: the code, the user, approve or deny."""
     return render_page(
-        "Sign in a device",
+        "Sign in on another device",
         "<p>A program on a computer without a browser wants to act for you. Enter the code that it shows.</p>"
         '<form method="post"><label>Code<input type="text" name="user_code" autocomplete="off" required '
         f'value="{escape(user_code, quote=True)}"></label>{_render_user_choice(users, "")}'

@@ -135,8 +135,8 @@ class RuleKeys(Section):
     on_leak: Literal["alert", "rotate"] | None = Field(
         default=None,
         description="What happens when a PAT is revoked before its time by somebody else than rotator, which may mean "
-        "that it leaked. `alert`: people are told. `rotate`: it is also replaced at once, without an overlap, when its "
-        "value no longer signs in. Default: `alert`.",
+        "that it leaked. `alert`: people are told. `rotate`: it is also replaced immediately, without an overlap, when "
+        "its value no longer signs in. Default: `alert`.",
         examples=["rotate"],
     )
     hooks: tuple[Text, ...] | None = Field(

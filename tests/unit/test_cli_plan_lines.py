@@ -46,7 +46,7 @@ def _plan_for(*pairs: tuple[ManagedPat, Rotation | None], postponed: tuple[str, 
 def test_plan_line_says_what_and_why_when_due() -> None:
     lines = list(render_plan(_plan_for((_make_pat("npm-feed", left=5), None))))
     assert lines == [
-        "~ npm-feed  contoso  vso.packaging  5d left -> 30d  old revoked 2026-12-03 09:00Z  "
+        "~ npm-feed  contoso  vso.packaging  5d left -> 30d  old one valid until 2026-12-03 09:00Z  "
         "(rule ci: under 33% of 30d)",
         "Plan: 1 to rotate. Nothing changed.",
     ]
@@ -167,7 +167,8 @@ def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() 
     assert "`rotator login build-bot`" in lines[0]
     assert lines[1:] == [
         "x due  contoso  vso.packaging  5d left, blocked  (build-bot must sign in)",
-        "~ other  contoso  vso.packaging  5d left -> 30d  old revoked 2026-12-03 09:00Z  (rule ci: under 33% of 30d)",
+        "~ other  contoso  vso.packaging  5d left -> 30d  old one valid until 2026-12-03 09:00Z  "
+        "(rule ci: under 33% of 30d)",
         "Plan: 1 to rotate, 1 blocked, 1 unchanged. Nothing changed.",
     ]
     alone = hold_for_sign_ins(_plan_for((idle, None)), {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})

@@ -158,7 +158,7 @@ OLD = make_rotation(name=RECORD.name, created_at=NOW)
             replace(OLD, state=RotationState.OVERLAPPING, awaited_hooks=("restart",)),
             "the old one stays valid until a hook succeeds (restart)",
         ),
-        (replace(OLD, state=RotationState.COMPLETED), "replaced; the old one went 2026-12-01 09:00Z"),
+        (replace(OLD, state=RotationState.COMPLETED), "replaced; the old one was revoked 2026-12-01 09:00Z"),
         (
             replace(OLD, state=RotationState.COMPLETED, keeps_predecessor=True),
             "replaced 2026-12-01 09:00Z; the old one was kept",

@@ -115,7 +115,7 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
             "--outcome",
             type=click.Choice([outcome.value for outcome in Outcome]),
             callback=_keep_outcome,
-            help="Only events that ended so.",
+            help="Only events with this outcome.",
         ),
         click.option(
             "--name",
@@ -126,7 +126,9 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option("--until", metavar="WHEN", help="Only events before that, as for --since."),
         click.option(
-            "--since", metavar="WHEN", help="A time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z)."
+            "--since",
+            metavar="WHEN",
+            help="Only events from then on: a time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z).",
         ),
     ):
         choosing = option(choosing)

@@ -60,8 +60,8 @@ def check(cli: CliContext) -> None:
             print_json(make_config_check_document(str(path), problems, warnings))
             click.get_current_context().exit(ConfigError.exit_code if problems else 0)
         if problems:
-            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-            raise ConfigError(problems, fix=f"Correct the {count} above. Nothing was changed.")
+            what = "problem" if len(problems) == 1 else f"{len(problems)} problems"
+            raise ConfigError(problems, fix=f"Correct the {what} above. Nothing was changed.")
         note_warnings(cli, warnings)
         say(cli, f"{path} and {installation.settings.policy} are fine.")
 

@@ -48,7 +48,7 @@ _TAKEN = {"name_taken", "secret_taken", "display_name_taken"}
 @click.option(
     "--lifetime",
     required=True,
-    metavar="SPAN",
+    metavar="DURATION",
     help="How long the first PAT lives, such as 30d.",
 )
 @click.option(

@@ -11,7 +11,7 @@ from rotator.cli.context import CliContext, common_options, examples
 
 @click.command(
     epilog=examples(
-        "rotator doctor           OK, WARN or FAIL for each thing, and what mends it",
+        "rotator doctor           OK, WARN or FAIL for each thing, and its fix",
         "rotator doctor --quiet   only what is not OK",
         "rotator doctor --json    for scripts",
     )
@@ -21,7 +21,7 @@ from rotator.cli.context import CliContext, common_options, examples
 def doctor(cli: CliContext) -> int:
     """Check settings, policy, files, database, sign-ins, organizations, vaults, audit log, daemon and clock.
 
-    Changes nothing and creates no PAT: that a vault can be written is shown by a change of what does not exist. Each
+    Changes nothing and creates no PAT: to test write access, it asks to change a version that does not exist. Each
     account's sign-in is refreshed, as a run does. Run it as the user that runs rotator, with the same environment.
 
     Exits with 0 if all is well, 4 if there is a WARN, 1 if there is a FAIL, and 2 if the settings cannot be read.

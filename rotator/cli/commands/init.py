@@ -232,6 +232,6 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
         ("rotator scan", "see which PATs there are; read-only"),
         ("rotator inventory adopt --all", "manage the PATs that the policy covers"),
         ("rotator plan", "see what a run would do; changes nothing"),
-        ("rotator once", "do it; from cron or a timer, hourly"),
+        ("rotator daemon", "do it, all the time; or `rotator once`, hourly, from a timer or cron"),
     ):
         say(cli, f"  {command:<31} {meaning}")

@@ -55,7 +55,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "late_version": _word("the late version {}"),
     "committed_version": _word("the version before it {}"),
     "confirmed_version": _word("version {} may be replaced"),
-    "secret_holds": _word("it holds {}"),
+    "secret_holds": lambda value: "the secret does not exist yet" if value == "absent" else f"it holds {value}",
     "tags": _word("tags {}"),
     "planned_valid_to": _word("to expire {}", _say_time),
     "valid_to": _word("expires {}", _say_time),

@@ -30,13 +30,13 @@ def list_check_rows(results: Iterable[CheckResult]) -> Iterator[list[Cell | str]
 
 
 def render_fixes(results: Iterable[CheckResult]) -> Iterator[str]:
-    """Say what mends each that is not as it should be, the worst first."""
+    """Say the fix of each that is not as it should be, the worst first."""
     for result in _sort_problems(results):
         yield clean(f"fix {_name(result)}: {result.remark.fix}")
 
 
 def render_problems(results: Iterable[CheckResult]) -> Iterator[str]:
-    """Say what is not as it should be, the worst first, and what mends it."""
+    """Say what is not as it should be, the worst first, and its fix."""
     for result in _sort_problems(results):
         yield clean(f"{result.remark.grade.value.upper()} {_name(result)}: {result.remark.message}")
         yield clean(f"    fix: {result.remark.fix}")

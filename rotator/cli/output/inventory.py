@@ -128,7 +128,7 @@ def _say_ending(rotation: Rotation) -> str:
         case RotationState.COMPLETED if rotation.keeps_predecessor:
             return f"replaced {say_moment(rotation.updated_at)}; the old one was kept"
         case RotationState.COMPLETED:
-            return f"replaced; the old one went {say_moment(rotation.updated_at)}"
+            return f"replaced; the old one was revoked {say_moment(rotation.updated_at)}"
         case _ if rotation.is_open:
             return f"not finished; last step {say_moment(rotation.updated_at)}"
         case _:

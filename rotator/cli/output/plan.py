@@ -76,7 +76,7 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
     match action.kind:
         case ActionKind.ROTATE:
             new = f" -> {say_duration(action.expires_at - now)}" if action.expires_at else ""
-            return left + new + (f"  old revoked {say_moment(action.retires_at)}" if action.retires_at else "")
+            return left + new + (f"  old one valid until {say_moment(action.retires_at)}" if action.retires_at else "")
         case ActionKind.RETIRE:
             return "revoke the old one"
         case ActionKind.RECOVER:

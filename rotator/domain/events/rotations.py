@@ -258,7 +258,7 @@ class VanishedPatReplaced(
     severity=Severity.ERROR,
     needs_person=True,
 ):
-    """A PAT that vanished before its time was replaced at once, as its rule says; a person must find out why it did."""
+    """A PAT that vanished before its time was replaced immediately, as its rule says; a person must find out why."""
 
     predecessor_id: str
 

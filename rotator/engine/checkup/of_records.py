@@ -87,7 +87,7 @@ def _count_mails(policy: Policy, pat: ManagedPat, longest: timedelta | None) -> 
 def check_audit(patient: Patient) -> Iterator[Remark]:
     """The audit log is as it was written, by its chain, its checkpoints and their signatures."""
     summary, _ = verify_log(patient.open_database(), AnchorSight((), {}), patient.open_trust(), patient.clock.now())
-    signed = f"; {summary.signed} of them are signed for" if summary.signed else ""
+    signed = f"; {summary.signed} of them are signed" if summary.signed else ""
     yield praise("", f"{say_count(summary.events, 'event')}, the chain is intact{signed}")
 
 
