@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from rotator.adapters.processes import make_claimant
 from rotator.adapters.request_counter import ProcessRequestCounter
 from rotator.adapters.scheduler import JobScheduler
 from rotator.adapters.stop import ProcessStop
+from rotator.adapters.stop_notes import StopNotes
 from rotator.adapters.systemd import SystemdHost
 from rotator.daemon.beats import Beats
 from rotator.daemon.health import Health
@@ -28,12 +30,20 @@ from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Requests, Supervisor
 from rotator.domain.events.daemon import DaemonWoken, StopRequested, ThreadDied
 from rotator.domain.job_run import JobName
+from rotator.engine.context import RunContext
 from rotator.engine.hooking import HookMemory
-from rotator.engine.jobs import Pulse
+from rotator.engine.jobs import JobResult, Pulse, beat
 from rotator.engine.lives import end_life
 from rotator.engine.measuring import RotationTally
 from rotator.engine.outage import DeliveryMemory
-from rotator.errors import ConfigError, DatabaseLockedError, DatabaseUnreachableError, RotatorError, SchemaError
+from rotator.errors import (
+    ConfigError,
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnreachableError,
+    RotatorError,
+    SchemaError,
+)
 from rotator.settings.addresses import parse_listening
 from rotator.wiring.checking import find_unusable_database
 from rotator.wiring.hooks import make_hooks
@@ -90,7 +100,7 @@ class Daemon:
             first = self._open()
         url = first.database_url.reveal()
         with self._alone(url), self._serving(first) as is_serving:
-            shops = Workshops(self._make_workshop(first))
+            shops, notes = Workshops(self._make_workshop(first)), _make_notes(first)
             supervisor = Supervisor(
                 shops,
                 lambda: self._rebuild(url),
@@ -102,7 +112,7 @@ class Daemon:
                 first.actor,
                 is_serving,
                 self._ask,
-                partial(end_life, holder=self._pulse.holder, began_at=self._pulse.began_at),
+                partial(self._end, notes),
             )
             supervisor.run(requests, __version__)
 
@@ -110,6 +120,20 @@ class Daemon:
         """Note that a person asked for the next work, and log it: the work itself may find nothing to do."""
         self._pulse.ask()
         self._progress(DaemonWoken(), Installation(self._origin).actor)
+
+    def _beat(self, run: RunContext, notes: StopNotes) -> JobResult:
+        """Do the heartbeat; before the first one, pass on the stops of others, so that nobody calls them crashes."""
+        if not self._pulse.has_begun:
+            notes.pass_on(partial(end_life, run))
+        return beat(run, self._pulse)
+
+    def _end(self, notes: StopNotes, run: RunContext) -> None:
+        """Note that the daemon has stopped: in a file if the database is away, for the next daemon to pass it on."""
+        try:
+            end_life(run, self._pulse.holder, self._pulse.began_at)
+        except DatabaseError:
+            if self._pulse.has_begun:
+                notes.keep(self._pulse.holder, self._pulse.began_at)
 
     def _open(self) -> Installation:
         """Open an installation with everything read that it needs. ConfigError for what is missing.
@@ -159,8 +183,10 @@ class Daemon:
             monitor.close()
             installation.close()
 
+        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory)
+        first = partial(self._beat, notes=_make_notes(installation))
         return Workshop(
-            jobs=make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory),
+            jobs={**jobs, JobName.HEARTBEAT: replace(jobs[JobName.HEARTBEAT], act=first)},
             make_run=installation.make_run,
             close=close,
             stop_within=daemon.stop_within,
@@ -195,3 +221,7 @@ class Daemon:
             return
         with only_daemon(Path(place.database or ""), self._clock.now()):
             yield
+
+
+def _make_notes(installation: Installation) -> StopNotes:
+    return StopNotes(installation.settings.token_cache.path)

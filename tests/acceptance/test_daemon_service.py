@@ -186,6 +186,32 @@ def test_daemon_outlives_a_database_that_is_away_and_changes_nothing_meanwhile(
         stage.check_end()
 
 
+def test_stop_while_the_database_is_away_is_not_called_a_crash_by_the_next_daemon(stage: Stage, tmp_path: Path) -> None:
+    first = start_daemon(stage, work="1s", heartbeat="1s")
+    first.wait_for("pat_revoked")
+    first.wait_until(lambda: read_heartbeats(stage) == 1)
+    moved = move_database(stage.folder, tmp_path)
+    first.wait_for("job_failed")
+    assert first.stop() == 0
+    for path in moved:
+        path.rename(stage.folder / path.name)
+    second = start_daemon(stage, work="1s", heartbeat="1s")
+    second.wait_until(lambda: read_heartbeats(stage) == 2)
+    assert second.stop() == 0
+    assert "daemon_crashed" not in stage.find_events()
+
+
+def read_heartbeats(stage: Stage) -> int:
+    """How many daemons the database knows."""
+    return len(stage.find_job_runs("heartbeat"))
+
+
+def move_database(folder: Path, to: Path) -> list[Path]:
+    """Move the database away, with the files beside it; return where they are now."""
+    found = [folder / name for name in ("rotator.db", "rotator.db-wal", "rotator.db-shm")]
+    return [path.rename(to / path.name) for path in found if path.exists()]
+
+
 def is_change(service: str, method: str) -> bool:
     """Whether a request like this changes something."""
     return service != "entra" and method in MUTATING
