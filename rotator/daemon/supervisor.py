@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -22,7 +23,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.job_run import JobName, JobOutcome
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
-from rotator.errors import DatabaseError, RotatorError
+from rotator.errors import DatabaseError, RotatorError, StoppedError
 from rotator.ports.progress import Progress
 from rotator.ports.scheduler import Scheduler
 from rotator.ports.service_host import ServiceHost
@@ -30,6 +31,8 @@ from rotator.ports.service_host import ServiceHost
 LOOK_EVERY = timedelta(seconds=5)
 """How often the supervisor looks after the jobs."""
 _SPREAD = timedelta(seconds=1.25)
+_MOST_LOOKS = 120
+"""How often the supervisor looks after the jobs during one reload: one that lasts longer is stuck."""
 _LAST_CALLS = timedelta(seconds=30)
 """What a stop needs beyond the rotations that it finishes: requests that are open."""
 
@@ -77,8 +80,8 @@ class Supervisor:
         """Do the jobs until a stop is asked for, and return when all is over."""
         self._tell(DaemonStarted(version=version))
         self._scheduler.start()
-        for place, (job, wait) in enumerate(self._plan_start()):
-            self._schedule(job.name, wait + place * _SPREAD)
+        for place, (job, after) in enumerate(self._plan_start()):
+            self._schedule(job.name, after + place * _SPREAD)
         self._host.tell_ready(self._describe())
         has_stopped = False
         try:
@@ -95,17 +98,21 @@ class Supervisor:
         self._tell(DaemonStopped())
 
     def _note_end(self) -> None:
-        """Note the stop; with the database away the next start calls it a crash."""
+        """Note the stop; where that fails, the next start calls it a crash."""
         with suppress(RotatorError), self._shops.hold() as shop:
             self._end(shop.make_run())
 
     def _wait(self, requests: Requests) -> Request | None:
         """Return what is asked for; None when it is time to look after the jobs."""
-        pause = min(LOOK_EVERY, self._host.watchdog / 2) if self._host.watchdog else LOOK_EVERY
         try:
-            return requests.get(timeout=pause.total_seconds())
+            return requests.get(timeout=self._find_pause())
         except queue.Empty:
             return None
+
+    def _find_pause(self) -> float:
+        """Return the seconds between two looks after the jobs."""
+        watchdog = self._host.watchdog
+        return (min(LOOK_EVERY, watchdog / 2) if watchdog else LOOK_EVERY).total_seconds()
 
     def _answer(self, request: Request | None) -> None:
         if request is Request.RELOAD:
@@ -148,7 +155,9 @@ class Supervisor:
         self._host.tell_reloading()
         try:
             with naming_bugs("the daemon goes on as it was"):
-                new = self._build()
+                new = self._build_aside()
+        except StoppedError:
+            return  # the request to stop comes next
         except RotatorError as error:
             self._tell(ReloadRefused(code=error.code, message=error.message))
         else:
@@ -159,6 +168,16 @@ class Supervisor:
                 if name is JobName.WORK or job.interval != before[name].interval:
                     self._schedule(name, timedelta(0))
         self._host.tell_ready(self._describe())
+
+    def _build_aside(self) -> Workshop:
+        """Build a workshop in another thread, and look after the jobs meanwhile: a vault may answer slowly."""
+        with ThreadPoolExecutor(1, "reload") as builder:
+            building = builder.submit(self._build)
+            for _ in range(_MOST_LOOKS):
+                if wait([building], self._find_pause()).done:
+                    break
+                self._look()
+            return building.result()
 
     def _schedule(self, job: JobName, after: timedelta) -> None:
         self._beats.allow_start(job, after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -14,9 +15,10 @@ from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Request, Requests, Supervisor
 from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
 from rotator.engine.jobs import Pulse
-from rotator.errors import ConfigError
+from rotator.errors import ConfigError, StoppedError
 from tests.support.engine import make_world
 from tests.support.engine_scenarios import make_busy
+from tests.support.installed_command import PATIENCE
 from tests.support.scheduling import NotedHost, NotedScheduler
 from tests.support.stop import make_stop
 
@@ -226,6 +228,32 @@ def test_reload_swaps_everything_and_begins_what_has_another_interval() -> None:
     assert [job for job, _ in again] == [JobName.WORK, JobName.REFRESH]
     assert house.world.told[1] == ("daemon_reloaded", {"daemon": "rotator@host", "needs_restart": "database"})
     assert house.closed == ["first", "second"]
+
+
+def test_daemon_proves_that_it_lives_while_a_reload_waits_for_a_vault() -> None:
+    house, has_proven = House(), threading.Event()
+    house.host.watchdog = timedelta(milliseconds=2)
+    house.host.tell_alive = has_proven.set  # type: ignore[method-assign]
+
+    def build() -> Workshop:
+        assert has_proven.wait(PATIENCE)
+        return house.make_shop("second")
+
+    house.build = build
+    house.run(Request.RELOAD)
+    assert house.list_told() == ["daemon_started", "daemon_reloaded", "daemon_stopped"]
+
+
+def test_stop_during_a_reload_is_noted_as_any_other() -> None:
+    """A call of a vault raises at the stop; the next daemon must not call that a crash."""
+    house = House()
+
+    def build() -> Workshop:
+        raise StoppedError
+
+    house.build = build
+    house.run(Request.RELOAD)
+    assert (house.list_told(), house.closed) == (["daemon_started", "daemon_stopped"], ["first"])
 
 
 @pytest.mark.parametrize(
