@@ -43,7 +43,7 @@ def make_patient(installation: Installation) -> Patient:
         witnesses=installation.service_clocks,
         host=_Host(installation),
         vaults_by_account=settings.key_vault.credential == "account",
-        work_every=settings.daemon.work,
+        work_every=settings.daemon.tells_every,
         heartbeat_every=settings.daemon.heartbeat,
         open_policy=_open(lambda: installation.policy),
         open_database=_open(lambda: installation.database),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import Field
 
 from rotator.settings.fields import Duration, Section
@@ -45,3 +47,8 @@ class DaemonSettings(Section):
         description="How long after a stop a new value that exists only in memory may still be written to the vault, "
         "by a daemon and by any other run.",
     )
+
+    @property
+    def tells_every(self) -> timedelta:
+        """How often the database hears when the daemon last worked: what found nothing to do, a heartbeat tells."""
+        return max(self.work, self.heartbeat)
