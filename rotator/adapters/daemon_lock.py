@@ -46,10 +46,35 @@ def only_daemon(database: Path, now: datetime) -> Iterator[None]:
         os.close(descriptor)
 
 
+def check_no_daemon(database: Path) -> None:
+    """DatabaseLockedError `daemon_running`, which says who it is, while a daemon works on a database file.
+
+    Nothing is made or changed. Where the lock's file cannot be read, nobody can tell.
+    """
+    real = Path(os.path.realpath(database))
+    try:
+        descriptor = os.open(real.with_name(f"{real.name}.daemon"), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DatabaseLockedError(
+            f"a daemon works on {database}: {_read_holder(descriptor)}",
+            code="daemon_running",
+            fix="Stop it first: it would go on with what it knows of the old schema. Make a backup, then try again.",
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
 def _make_held(descriptor: int, database: Path) -> DatabaseLockedError:
-    holder = os.pread(descriptor, _LONGEST, 0).decode(errors="replace") or "another process"
     return DatabaseLockedError(
-        f"another daemon works on {database}: {holder}",
+        f"another daemon works on {database}: {_read_holder(descriptor)}",
         code="daemon_running",
         fix="One daemon is enough for an SQLite database: end one of them. Several hosts need PostgreSQL.",
     )
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.pread(descriptor, _LONGEST, 0).decode(errors="replace") or "another process"

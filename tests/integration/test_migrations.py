@@ -20,6 +20,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 
+from rotator.adapters.daemon_lock import only_daemon
 from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
 from rotator.adapters.database.records import list_managed_pat, list_pending, list_rotation
 from rotator.adapters.database.schema import REVISIONS, metadata
@@ -28,7 +29,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
-from rotator.errors import DatabaseError
+from rotator.errors import DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.queue import Basis
 from tests.support.postgres import PostgresServer
@@ -324,6 +325,23 @@ def test_upgrade_gives_each_row_the_record_that_it_belongs_to_when_the_column_is
     assert found == {"npm-feed": {"closed", "open"}, "docs": {"docs-1"}}
     assert owners == {"owned": ids["npm-feed"], "detached": None}
     assert places == {"npm-feed": 2, "docs": 1}
+
+
+def test_upgrade_is_refused_while_a_daemon_works_on_the_file(tmp_path: Path) -> None:
+    """It would go on with its knowledge of the old schema. Where there is nothing to upgrade, nobody is disturbed."""
+    path = tmp_path / "rotator.db"
+    url = f"sqlite:///{path}"
+    upgrade(url)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (REVISIONS[-2],))
+    with only_daemon(path, NOW):
+        with pytest.raises(DatabaseLockedError, match=r"a daemon works on .*: process \d+ on ") as refused:
+            upgrade(url)
+        assert (refused.value.code, refused.value.exit_code) == ("daemon_running", 11)
+        assert current(url).current == REVISIONS[-2]
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (HEAD,))
+        assert upgrade(url) == (HEAD, HEAD)
 
 
 def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:

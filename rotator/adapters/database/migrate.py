@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from rotator.adapters.daemon_lock import check_no_daemon
 from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.revision import HEAD, find_problem, load_revision
@@ -57,7 +58,8 @@ def upgrade(url: str) -> tuple[str | None, str]:
     """Upgrade the database to the newest revision. Returns the revisions before (None if it was empty) and after.
 
     Creates a missing SQLite file, readable by its owner alone. Everything happens in one transaction, so a crash
-    leaves what was there before. DatabaseError for a newer or another program's database: nothing is changed.
+    leaves what was there before. DatabaseError for a newer or another program's database, or while a daemon works on an
+    SQLite file: nothing is changed.
     """
     place = parse_url(url)
     with _connected(place) as engine, _alone(place):
@@ -68,6 +70,8 @@ def upgrade(url: str) -> tuple[str | None, str]:
             lock_topic(connection, "migration")
             before = load_revision(connection)
             if before != HEAD:
+                if place.drivername == "sqlite":
+                    check_no_daemon(Path(place.database or ""))
                 config = make_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, HEAD)
