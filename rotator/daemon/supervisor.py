@@ -75,6 +75,7 @@ class Supervisor:
         self._scheduler = make_scheduler(self._worker.do)
         self._progress, self._subject = progress, subject
         self._is_serving, self._ask, self._end = is_serving, ask, end
+        self._refused = ""
 
     def run(self, requests: Requests, version: str) -> None:
         """Do the jobs until a stop is asked for, and return when all is over."""
@@ -159,8 +160,10 @@ class Supervisor:
         except StoppedError:
             return  # the request to stop comes next
         except RotatorError as error:
+            self._refused = f"; the last reload was refused ({error.code})"
             self._tell(ReloadRefused(code=error.code, message=error.message))
         else:
+            self._refused = ""
             before = self._shops.current.jobs
             self._shops.swap(new)
             self._tell(DaemonReloaded(needs_restart=", ".join(new.needs_restart)))
@@ -189,8 +192,8 @@ class Supervisor:
         if not self._is_serving():
             late.append("listener")
         if late:
-            return f"Stuck: {', '.join(late)}"
-        return f"Degraded: {', '.join(failing)} failing" if failing else "Working"
+            return f"Stuck: {', '.join(late)}{self._refused}"
+        return (f"Degraded: {', '.join(failing)} failing" if failing else "Working") + self._refused
 
     def _tell(self, event: Event) -> None:
         self._progress(event, self._subject)

@@ -271,4 +271,19 @@ def test_reload_that_fails_keeps_everything_and_says_why(error: Exception, code:
     name, line = house.world.told[1]
     assert (name, line["code"]) == ("reload_refused", code)
     assert said in str(line["message"])
-    assert (house.host.told[2], house.closed) == ("ready: Working", ["first"])
+    assert (house.host.told[2], house.closed) == (f"ready: Working; the last reload was refused ({code})", ["first"])
+
+
+def test_reload_that_was_refused_is_shown_until_one_works() -> None:
+    house, tries = House(), [ConfigError(["policy.yaml:3: no"])]
+
+    def build() -> Workshop:
+        if tries:
+            raise tries.pop()
+        return house.make_shop("second")
+
+    house.build = build
+    house.run(Request.RELOAD, Request.WORK, Request.RELOAD)
+    shown = [told for told in house.host.told if told != "alive" and not told.startswith("stopping")]
+    refused = "Working; the last reload was refused (config_invalid)"
+    assert shown[1:] == ["reloading", f"ready: {refused}", refused, refused, "reloading", "ready: Working", "Working"]
