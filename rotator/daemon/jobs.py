@@ -41,17 +41,23 @@ def make_jobs(
     hooks: Sequence[Hook] = (),
     memory: DeliveryMemory | None = None,
     hook_memory: HookMemory | None = None,
+    patience: timedelta = timedelta(0),
 ) -> dict[JobName, Job]:
-    """Return the jobs, in the order in which a start begins them; both memories outlive a reload."""
+    """Return the jobs, in the order in which a start begins them; both memories outlive a reload.
+
+    `patience` is how long all accounts and organizations, asked one after the other, may take to give no answer. A job
+    that asks them tells nothing meanwhile, if that was told before, and is not stuck.
+    """
     minutes = timedelta(minutes=1)
+    asking = max(15 * minutes, patience)
     tell = partial(deliver_all, notifiers=notifiers, memory=memory or DeliveryMemory())
     call = partial(call_hooks, hooks=hooks, memory=hook_memory or HookMemory())
     table = (
         Job(JobName.HEARTBEAT, every.heartbeat, 2 * minutes, False, partial(beat, pulse=pulse)),
-        Job(JobName.WORK, every.work, 15 * minutes, False, partial(work_due, pulse=pulse)),
-        Job(JobName.RECONCILE, every.reconcile, 15 * minutes, True, reconcile_all),
-        Job(JobName.REFRESH, every.refresh, 10 * minutes, True, refresh_sign_ins),
-        Job(JobName.PROBE, make_pause(every.probe), 15 * minutes, True, partial(probe_values, period=every.probe)),
+        Job(JobName.WORK, every.work, asking, False, partial(work_due, pulse=pulse)),
+        Job(JobName.RECONCILE, every.reconcile, asking, True, reconcile_all),
+        Job(JobName.REFRESH, every.refresh, max(10 * minutes, patience), True, refresh_sign_ins),
+        Job(JobName.PROBE, make_pause(every.probe), asking, True, partial(probe_values, period=every.probe)),
         Job(JobName.VERIFY_AUDIT, every.verify_audit, 60 * minutes, True, verify_audit),
         Job(JobName.DELIVER, DELIVER_EVERY, 10 * minutes, False, tell),
         Job(JobName.HOOKS, CALL_EVERY, 15 * minutes, False, call),

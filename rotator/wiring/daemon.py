@@ -183,7 +183,8 @@ class Daemon:
             monitor.close()
             installation.close()
 
-        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory)
+        patience = 2 * installation.settings.http.total_timeout * _count_places(installation)
+        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory, patience)
         first = partial(self._beat, notes=_make_notes(installation))
         return Workshop(
             jobs={**jobs, JobName.HEARTBEAT: replace(jobs[JobName.HEARTBEAT], act=first)},
@@ -225,3 +226,7 @@ class Daemon:
 
 def _make_notes(installation: Installation) -> StopNotes:
     return StopNotes(installation.settings.token_cache.path)
+
+
+def _count_places(installation: Installation) -> int:
+    return sum(1 + len(account.organizations) for account in installation.accounts)

@@ -10,15 +10,20 @@ import pytest
 
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Job, JobEnd, Workshop, Workshops
+from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.worker import LEAST_PAUSE, Worker
+from rotator.domain.account import Account
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AccountDown, AccountRestored, ScanStarted
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
-from rotator.engine.jobs import JobResult
-from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError
+from rotator.engine.jobs import JobResult, Pulse
+from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError, TransientError
+from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import EngineWorld, make_world
+from tests.support.engine_fakes import FakeSignIn
+from tests.support.policies import make_policy
 
 MINUTE = timedelta(minutes=1)
 WORK, REFRESH = JobName.WORK, JobName.REFRESH
@@ -240,6 +245,35 @@ def test_job_is_late_when_it_makes_no_progress_within_its_budget() -> None:
     assert bench.beats.find_late() == ()
     bench.world.advance(minutes=4)
     assert bench.beats.find_late() == (WORK,)
+
+
+class SilentSignIn(FakeSignIn):
+    """Entra takes every request, and answers none within its minute."""
+
+    def __init__(self, world: EngineWorld, look: Callable[[], object]) -> None:
+        super().__init__()
+        self._world, self._look = world, look
+
+    def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
+        """See the port."""
+        self._world.advance(minutes=1)
+        self._look()
+        raise TransientError("it does not answer", operation="refresh", service="entra")
+
+
+def test_job_that_asks_many_accounts_is_not_late_while_none_is_answered() -> None:
+    """From the second time on it has nothing to tell: all of that lasts."""
+    accounts = tuple(Account(f"bot-{number}", f"bot-{number}@contoso.com", "contoso", ()) for number in range(20))
+    world, late = EngineWorld(make_policy(), accounts), set[JobName]()
+    beats = Beats(world.clock)
+    world.sign_in = SilentSignIn(world, lambda: late.update(beats.find_late()))
+    every = Intervals(MINUTE, 15 * MINUTE, 60 * MINUTE, 60 * MINUTE, 60 * MINUTE, MINUTE)
+    jobs = make_jobs(every, Pulse("daemon-1", world.clock.now()), patience=2 * MINUTE * len(accounts))
+    worker = Worker(Workshops(Workshop(jobs, world.make_run, lambda: None, MINUTE)), beats, "daemon-1")
+    for _ in range(2):
+        worker.do(REFRESH)
+    assert late == set()
+    assert [event for event, _ in world.told] == ["account_down"] * len(accounts)
 
 
 def test_workshop_stays_open_until_the_job_is_over_when_another_takes_its_place() -> None:
