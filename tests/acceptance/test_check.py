@@ -59,7 +59,7 @@ def test_check_waits_for_the_heartbeat_that_tells_when_a_daemon_worked(stage: St
 def has_worked(stage: Stage) -> bool:
     """Whether a daemon has told the database that its work succeeded."""
     with closing(sqlite3.connect(stage.folder / "rotator.db")) as connection:
-        return connection.execute("SELECT count(work_succeeded_at) FROM heartbeat").fetchone() != (0,)
+        return bool(connection.execute("SELECT count(work_succeeded_at) FROM heartbeat").fetchone()[0])
 
 
 def test_check_is_red_when_a_pat_that_a_person_must_replace_has_minutes_left(stage: Stage) -> None:
