@@ -103,10 +103,10 @@ def test_progress_has_the_level_of_its_severity_when_told() -> None:
 
 def test_library_record_has_the_same_form_when_it_is_a_warning() -> None:
     stream = start()
-    logging.getLogger("azure.core").warning("retrying %s", "soon", extra={"attempt": 2})
-    logging.getLogger("azure.core").info("not wanted")
+    logging.getLogger("urllib3.part").warning("retrying %s", "soon", extra={"attempt": 2})
+    logging.getLogger("urllib3.part").info("not wanted")
     (line,) = read(stream)
-    assert (line["event"], line["level"], line["logger"]) == ("retrying soon", "warning", "azure.core")
+    assert (line["event"], line["level"], line["logger"]) == ("retrying soon", "warning", "urllib3.part")
     assert line["attempt"] == 2
     assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
 
