@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from rotator.cli.console import clean, confirm, echo, print_json, progress, say
 from rotator.cli.context import CliContext
+from rotator.cli.held_log import HeldLog
 from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
 from rotator.cli.session import open_installation
@@ -17,6 +18,7 @@ from rotator.domain.exit_code import FAILED
 from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
+from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors
 from rotator.errors import UsageError
 from rotator.settings.adoption_list import load_adoption_list
@@ -69,7 +71,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
             return FAILED
         written = bool(plan.proposals or plan.confirmations) and not wish.dry_run
         if written:
-            plan = adopt(run, plan)
+            plan = _write(cli, run, plan)
             for line in render_refusals(plan, wish.lines, shown):
                 say(cli, line)
     if cli.as_json:
@@ -79,6 +81,17 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
     if not done and not plan.errors and {refusal.kind for refusal in plan.refusals} & _MISNAMED:
         return UsageError.exit_code
     return find_code_of_errors(plan.errors, done=done, refused=bool(plan.refusals))
+
+
+def _write(cli: CliContext, run: RunContext, plan: AdoptionPlan) -> AdoptionPlan:
+    """Write what was shown. Why a PAT is blocked is not logged as well, unless the log was asked for with `-v`."""
+    log = HeldLog(run.progress)
+    if cli.as_json or cli.verbosity:
+        log.release()
+    try:
+        return adopt(replace(run, progress=log), plan)
+    finally:
+        log.release(told={item.record.name for item in plan.proposals if item.effective.last_failure is not None})
 
 
 def _make_question(plan: AdoptionPlan) -> str:

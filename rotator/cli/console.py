@@ -12,13 +12,18 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.context import CliContext, has_colour, is_terminal
-from rotator.cli.widths import Column, share_width
+from rotator.cli.widths import Column, find_lower, share_width
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _GAP = "  "
+_INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _PART = re.compile(r"\S+(?: \S+)*")
@@ -55,6 +60,12 @@ def note(cli: CliContext, text: str) -> None:
     """Print a remark on stderr; nothing with --quiet."""
     if not cli.quiet:
         echo(text, err=True)
+
+
+def note_command(cli: CliContext, command: str) -> None:
+    """Print a command on stderr, alone on its line and never folded, so that it can be copied; nothing with --quiet."""
+    if not cli.quiet:
+        click.echo(_INDENT + command, err=True)
 
 
 def note_warnings(cli: CliContext, warnings: Iterable[str]) -> None:
@@ -170,30 +181,51 @@ def _list_texts(cells: list[list[Cell]]) -> list[list[str]]:
 def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], width: int) -> None:
     """The table as the library for terminals draws it, which is loaded only for this."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     gone = [place for place, column in enumerate(columns) if column.may_go and _is_same(place, cells)]
-    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="")
-    shown = [(place, column) for place, column in enumerate(columns) if place not in gone]
-    texts = [[column.title, *(row[place].text for row in cells)] for place, column in shown]
-    widths = [max(map(_width, column)) for column in texts]
-    words = [max(_width(word) for text in column for word in text.split() or [""]) for column in texts]
-    room = width - len(_GAP) * (len(shown) - 1)
-    for (_, column), given in zip(
-        shown, share_width([column for _, column in shown], widths, words, room), strict=True
-    ):
-        table.add_column(column.title.upper(), no_wrap=column.fixed, width=given)
-    for row in cells:
-        line = [
-            Text(row[place].text, style=row[place].colour or "", no_wrap=not column.wraps, overflow="ellipsis")
-            for place, column in shown
-        ]
-        table.add_row(*line)
+    shown = [column for place, column in enumerate(columns) if place not in gone]
+    titles = [Cell(column.title.upper()) for column in shown]
+    rows = [titles, *([cell for place, cell in enumerate(row) if place not in gone] for row in cells)]
+    widths = [max(_width(row[place].text) for row in rows) for place in range(len(shown))]
+    lower = find_lower(shown, widths, width, len(_GAP))
     console = Console(width=width, highlight=False, no_color=not has_colour(sys.stdout))
     for place in gone:
         console.print(Text(f"{columns[place].title}: {cells[0][place].text}"), soft_wrap=True)
-    console.print(table)
+    upper = [place for place in range(len(shown)) if place not in lower]
+    columns, tops = [shown[place] for place in upper], [[row[place] for place in upper] for row in rows]
+    shared = _share_width(columns, tops, width)
+    if not lower:
+        console.print(_draw(columns, shared, tops))
+        return
+    for row, top in zip(rows, tops, strict=True):
+        console.print(_draw(columns, shared, [top]))
+        below = _GAP.join(row[place].text for place in lower if row[place].text)
+        if below:
+            console.print(Text(fold(_INDENT + below, width)), soft_wrap=True)
+
+
+def _share_width(columns: Sequence[Column], rows: list[list[Cell]], width: int) -> list[int]:
+    texts = [[row[place].text for row in rows] for place in range(len(columns))]
+    widths = [max(map(_width, column)) for column in texts]
+    words = [max(_width(word) for text in column for word in text.split() or [""]) for column in texts]
+    return share_width(columns, widths, words, width - len(_GAP) * (len(columns) - 1))
+
+
+def _draw(columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), show_header=False)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(no_wrap=column.fixed, width=width)
+    for row in rows:
+        line = [
+            Text(cell.text, style=cell.colour or "", no_wrap=not column.wraps, overflow="ellipsis")
+            for cell, column in zip(row, columns, strict=True)
+        ]
+        table.add_row(*line)
+    return table
 
 
 def _is_same(place: int, cells: list[list[Cell]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 from rotator.domain.events import hooks, places, revocations, rotations
 from rotator.domain.events.event import Event
@@ -44,13 +45,14 @@ class HeldLog:
                 return
         self._progress(event, subject)
 
-    def release(self, report: RunReport | None = None, *, is_skewed: bool = False) -> None:
+    def release(self, report: RunReport | None = None, *, told: Collection[str] = (), is_skewed: bool = False) -> None:
         """Log what was held back, but for what the report tells. From now on nothing is held back.
 
-        `is_skewed`: the error that ends the run says that a clock is wrong.
+        `told`: the subjects whose failure was shown before. `is_skewed`: the error that ends the run says that a clock
+        is wrong.
         """
         failures = () if report is None else report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
-        said = {subject for outcome in failures for subject in (outcome.name, outcome.place)}
+        said = set(told) | {subject for outcome in failures for subject in (outcome.name, outcome.place)}
         kinds: tuple[type[Event], ...] = (places.ClockDoubted,) if is_skewed else ()
         if any(outcome.reason is OutcomeReason.HOOK_FAILED for outcome in failures):
             kinds += (hooks.HookFailed,)

@@ -13,9 +13,9 @@ _LEAST = 12
 class Column:
     """A column of a table, and how it gives way on a terminal that is too narrow for a row.
 
-    A name is cut, and ends in `…`; prose (`wraps`) goes on in the next line, between words. What tells the rows apart
-    (`is_key`) gives way last, what is `fixed` never does. One that `may_go` is left out where it says the same in every
-    row.
+    One that `may_go` is left out where it says the same in every row, and one that is `lower` stands below its row,
+    where nothing of it is lost. If that is not enough, a name is cut, and ends in `…`; prose (`wraps`) goes on in the
+    next line, between words. What tells the rows apart (`is_key`) gives way last, what is `fixed` never does.
     """
 
     title: str
@@ -23,6 +23,18 @@ class Column:
     wraps: bool = False
     may_go: bool = False
     is_key: bool = False
+    lower: bool = False
+
+
+def find_lower(columns: Sequence[Column], widths: Sequence[int], available: int, gap: int) -> list[int]:
+    """Return the places of the columns that stand below their row: the last first, until the others fit."""
+    upper = list(range(len(columns)))
+    movable = [place for place in upper if columns[place].lower]
+    lower: list[int] = []
+    while movable and sum(widths[place] + gap for place in upper) - gap > available:
+        lower.insert(0, movable.pop())
+        upper.remove(lower[0])
+    return lower
 
 
 def share_width(columns: Sequence[Column], widths: Sequence[int], words: Sequence[int], available: int) -> list[int]:

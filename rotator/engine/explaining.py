@@ -118,7 +118,7 @@ def explain_sight(sight: Sight) -> str:
 def say_ends_with_all(count: int = 1) -> str:
     """Say why so many PATs, valid for all organizations, stop working on that day and not by their own expiry."""
     return (
-        f"{'is' if count == 1 else 'are'} valid for all organizations, "
+        f"{'it is' if count == 1 else 'they are'} valid for all organizations, "
         f"and no such PAT works from {ALL_ORGANIZATIONS_END:%Y-%m-%d} on"
     )
 
@@ -146,7 +146,7 @@ def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
                 f"Set overlap of rule {obstacle.rule} below {longest}.",
             )
         case ObstacleKind.ALL_ORGANIZATIONS:
-            return f"it {say_ends_with_all()}", _SPLIT
+            return say_ends_with_all(), _SPLIT
         case ObstacleKind.SEVERAL_ORGANIZATIONS:
             reach = f"it is valid for {obstacle.organizations} organizations"
             return f"{reach}, but the API creates PATs for one only", _SPLIT

@@ -242,6 +242,13 @@ def test_inventory_fails_when_an_account_is_gone_a_rule_is_gone_or_a_limit_is_to
     assert find_problems(ward.examine("inventory")) == []
 
 
+def test_inventory_fails_when_a_pat_is_valid_for_all_organizations(signed_in: Ward) -> None:
+    signed_in.run("inventory", "adopt", "nightly-everywhere")
+    results = signed_in.examine("inventory")
+    assert find_problems(results) == [("inventory", "nightly-everywhere", FAIL)], say(results)
+    assert "valid for all organizations" in say(results)
+
+
 def test_inventory_fails_when_the_organization_grants_less_than_the_threshold(signed_in: Ward) -> None:
     """The limit is learned from a clamped mint; by another policy a clone would be due again at once."""
     signed_in.sandbox.world.organizations[ORGANIZATION].max_lifetime = timedelta(days=2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.child_environment import HOOK
+from rotator.cli.commands.init import KEY_NAME, SIGNING_NAME
 from rotator.settings.durations import parse_duration
 from rotator.settings.sections.daemon import DaemonSettings
 from tests.support.programs import need
@@ -129,13 +130,15 @@ def test_service_has_every_hardening_when_read_as_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", _SERVICES)
 def test_service_has_state_and_key_of_its_own(name: str) -> None:
-    """The state is the group's to read, too."""
+    """The state is the group's to read, too. Each key that `rotator init` makes is the service's, and a person's."""
     settings = _read(name)
     assert (settings["StateDirectory"], settings["StateDirectoryMode"]) == (["rotator"], ["0750"])
-    credential, source = settings["LoadCredential"][0].split(":")
     readme = (_UNITS / "README.md").read_text(encoding="utf-8")
-    assert f"key: {{credential: {credential}}}" in readme
-    assert source in readme
+    keys = [line.split(":") for line in settings["LoadCredential"]]
+    assert [Path(source).name for _, source in keys] == [KEY_NAME, SIGNING_NAME]
+    for credential, source in keys:
+        assert f"key: {{credential: {credential}}}" in readme
+        assert f"-p LoadCredential={credential}:{source}" in readme
 
 
 def test_daemon_is_watched_reloaded_and_started_anew() -> None:

@@ -31,7 +31,7 @@ END = datetime(2026, 12, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 OWN_EXPIRY = datetime(2027, 1, 31, 9, 0, tzinfo=UTC)
 NOTE = "everywhere: it is valid for all organizations, and no such PAT works from 2026-12-01 on"
-UNTRACKED_NOTE = "loose: is valid for all organizations, and no such PAT works from 2026-12-01 on"
+UNTRACKED_NOTE = "loose: it is valid for all organizations, and no such PAT works from 2026-12-01 on"
 
 
 @pytest.fixture
@@ -171,8 +171,11 @@ def test_inventory_shows_that_day_and_why_when_it_is_ahead(world: EngineWorld) -
     [shown] = [pat for pat in load_effective(world.database, world.policy, now) if pat.name == "everywhere"]
     assert next(list_record_rows([shown], now))[-2:] == ("in 1 h", "blocked")
     assert list(render_record_notes([shown])) == [
-        "everywhere: is valid for all organizations, and no such PAT works from 2026-12-01 on"
+        NOTE,
+        "    fix: Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
     ]
+    others = [replace(shown, name=name, blocked=False, last_failure=None) for name in ("a", "b")]
+    assert list(render_record_notes(others)) == [NOTE.replace("everywhere: it is", "a, b: they are")]
     said = "expires:          2026-12-01 00:00Z (in 1 h), when every PAT for all organizations stops working"
     assert said in list(render_record(RecordView(shown, (), ()), now))
     assert make_record_document(world.record("everywhere"))["expires_at"] == "2026-12-01T00:00:00Z"

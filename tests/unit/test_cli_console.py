@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.console import Cell, clean, fold, print_table, say
+from rotator.cli.console import Cell, clean, fold, note_command, print_table, say
 from rotator.cli.context import CliContext, examples
 from rotator.cli.output.words import say_in
-from rotator.cli.widths import Column, share_width
+from rotator.cli.widths import Column, find_lower, share_width
 from rotator.documents.document import write_moment
 
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
@@ -59,6 +59,41 @@ def test_table_on_a_terminal_cuts_names_and_breaks_prose_between_words(
 def test_what_tells_the_rows_apart_gives_way_last(available: int, widths: list[int]) -> None:
     columns = [Column("name", is_key=True), Column("secret"), Column("detail"), Column("expires", fixed=True)]
     assert share_width(columns, [30, 40, 50, 16], [9, 9, 9, 9], available) == widths
+
+
+LOWER = [Column("name", is_key=True), Column("id", fixed=True), Column("place", lower=True), Column("why", lower=True)]
+
+
+@pytest.mark.parametrize(
+    ("available", "lower"), [(70, []), (69, [3]), (48, [3]), (47, [2, 3]), (36, [2, 3]), (9, [2, 3])]
+)
+def test_what_may_stand_below_its_row_does_when_the_row_is_too_long(available: int, lower: list[int]) -> None:
+    assert find_lower(LOWER, [24, 10, 10, 20], available, 2) == lower
+
+
+def test_nothing_is_cut_when_the_last_columns_stand_below_their_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "36")
+    rows = [["nightly-everywhere", "1", "vault.example", "it is refused until a person mends it"]]
+    print_table(CliContext(), LOWER, [*rows, ["npm", "22", "", ""]])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "NAME                ID",
+        "    PLACE  WHY",
+        "nightly-everywhere  1",
+        "    vault.example  it is refused",
+        "        until a person mends it",
+        "npm                 22",
+    ]
+
+
+def test_command_to_copy_is_alone_on_its_line_and_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    note_command(CliContext(), "export ROTATOR_CONFIG=/srv/a-long-folder/rotator.yaml")
+    note_command(CliContext(quiet=True), "not said")
+    assert capsys.readouterr() == ("", "    export ROTATOR_CONFIG=/srv/a-long-folder/rotator.yaml\n")
 
 
 def test_prose_keeps_the_width_of_its_longest_word() -> None:

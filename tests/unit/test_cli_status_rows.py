@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record
+from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
@@ -38,6 +38,16 @@ RECORD = ManagedPat(
     "npm-feed", "build-bot", "contoso", "id-1", "npm \x1b[2J feed", "vso.packaging",
     NOW - timedelta(days=10), NOW + timedelta(days=20), "https://v", "contoso-npm-feed",
 )  # fmt: skip
+
+
+def test_each_blocked_record_says_why() -> None:
+    """Whatever blocks it; one that is tried again is not blocked."""
+    blocked = replace(RECORD, blocked=True, last_failure=Failure("forbidden", "its scope is denied", "Replace it."))
+    failed = replace(RECORD, name="other", last_failure=Failure("vault_failed", "the vault failed"))
+    assert list(render_record_notes([blocked, failed, RECORD])) == [
+        "npm-feed: its scope is denied",
+        "    fix: Replace it.",
+    ]
 
 
 def make_next(action: NextAction, hours: int = 0) -> PatStatus:

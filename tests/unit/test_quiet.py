@@ -15,6 +15,7 @@ from rotator.adapters.logs import configure_logging, make_progress, reset_loggin
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.report import render_failures
 from rotator.documents.report import make_report_document
+from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.policy import Guardrails
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
@@ -135,6 +136,16 @@ def test_what_no_report_tells_is_logged() -> None:
     assert {(line["event"], line["name"]) for line in lines} == {
         ("rotation_blocked", name) for name in ("one", "two", "gone")
     }
+
+
+def test_what_was_shown_before_is_not_logged_as_well() -> None:
+    """As an adoption shows what blocks a PAT before anybody agrees to it."""
+    with logging() as stream:
+        log = HeldLog(make_progress())
+        for name in ("shown", "other"):
+            log(RotationBlocked(code="all_organizations", message="it is valid for all"), name)
+        log.release(told={"shown"})
+        assert [line["name"] for line in read(stream)] == ["other"]
 
 
 def test_two_failures_of_their_own_are_two_lines_with_their_names() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 
 import click
 
-from rotator.cli.console import note, print_json
+from rotator.cli.console import note, note_command, print_json
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.errors import UsageError
 
@@ -48,11 +49,14 @@ def up(cli: CliContext, directory: Path) -> None:
 
     def tell_ready(document: dict[str, object]) -> None:
         print_json(document, in_one_line=True)
-        account = document["account"]
-        note(cli, f"Ready. In another terminal: export ROTATOR_CONFIG={document['config_path']}")
+        note(cli, "Ready. In another terminal:")
+        note_command(cli, f"export ROTATOR_CONFIG={quote(str(document['config_path']))}")
         if is_old:
-            note(cli, f"{database} knows the PATs of an earlier sandbox, which are gone. Delete it: rm {database}")
-        note(cli, f"Then create the database and sign in: rotator db upgrade && rotator login {account} --device-code")
+            note(cli, "The database knows the PATs of an earlier sandbox, which are gone. Delete it:")
+            note_command(cli, f"rm {quote(str(database.resolve()))}")
+        note(cli, "Then create the database and sign in:")
+        note_command(cli, "rotator db upgrade")
+        note_command(cli, f"rotator login {document['account']} --device-code")
         note(cli, "Ctrl-C stops the sandbox.")
 
     signal.signal(signal.SIGTERM, finish)

@@ -20,7 +20,7 @@ COLUMNS = (
     Column("time", fixed=True),
     Column("event", fixed=True),
     Column("subject", is_key=True),
-    Column("detail"),
+    Column("detail", lower=True),
 )
 _FIELDS = tuple(AuditEventDocument.__annotations__)
 

@@ -10,7 +10,7 @@ from rotator.cli.output.details import say_details
 from rotator.cli.output.words import say_both, say_in
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
-from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS, ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
@@ -33,10 +33,10 @@ COLUMNS = (
 )
 WIDE_COLUMNS = (
     *COLUMNS,
-    Column("account", may_go=True),
-    Column("scopes", wraps=True),
-    Column("vault", may_go=True),
-    Column("authorization id", fixed=True),
+    Column("account", may_go=True, lower=True),
+    Column("scopes", lower=True),
+    Column("vault", may_go=True, lower=True),
+    Column("authorization id", lower=True),
 )
 BLOCKED = "blocked"
 NO_PAT = "not created yet"
@@ -72,8 +72,16 @@ def _say_state(pat: ManagedPat) -> str:
 
 
 def render_record_notes(records: Iterable[ManagedPat]) -> Iterator[str]:
-    """Say why PATs expire before their own expiry."""
-    early = [clean(pat.name) for pat in records if pat.ends_with_all]
+    """Say why each blocked PAT is blocked, and why others stop working before their own expiry."""
+    early = []
+    for pat in records:
+        failure = pat.last_failure if pat.blocked else None
+        if failure is not None:
+            yield clean(f"{pat.name}: {failure.message}")
+            if failure.fix:
+                yield clean(f"    fix: {failure.fix}")
+        if pat.ends_with_all and (failure is None or failure.code != ALL_ORGANIZATIONS):
+            early.append(clean(pat.name))
     if early:
         yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"
 

@@ -25,9 +25,9 @@ COLUMNS = (
 
 WIDE_COLUMNS = (
     *COLUMNS,
-    Column("account", may_go=True),
-    Column("created", fixed=True),
-    Column("authorization id", fixed=True),
+    Column("account", may_go=True, lower=True),
+    Column("created", lower=True),
+    Column("authorization id", lower=True),
 )
 
 

@@ -29,11 +29,11 @@ COLUMNS = (
 )
 WIDE_COLUMNS = (
     *COLUMNS,
-    Column("account", may_go=True),
-    Column("scopes", wraps=True),
-    Column("vault", may_go=True),
-    Column("secret"),
-    Column("authorization id", fixed=True),
+    Column("account", may_go=True, lower=True),
+    Column("scopes", lower=True),
+    Column("vault", may_go=True, lower=True),
+    Column("secret", lower=True),
+    Column("authorization id", lower=True),
 )
 
 

@@ -11,13 +11,14 @@ from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.clocks import judge
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Policy, RuleAction
 from rotator.domain.words import say_count, say_duration, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
 from rotator.engine.clocks import HOST, judge_clock, make_skew_error
-from rotator.engine.explaining import explain_decision
+from rotator.engine.explaining import explain_decision, explain_obstacle
 from rotator.engine.listing import make_unknown_account
 from rotator.engine.log_checking import verify_log
 from rotator.engine.run_memory import load_run_times
@@ -45,6 +46,8 @@ def check_inventory(patient: Patient) -> Iterator[Remark]:
             continue
         decision = policy.decide(pat.as_ending(), now=now, longest=find_longest(limits, pat, now))
         obstacle = explain_decision(decision)
+        if pat.all_organizations and decision.rule is not None and decision.rule.action is RuleAction.ROTATE:
+            obstacle = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
         if pat.account not in known:
             obstacle = Failure.of(make_unknown_account(pat.account))
         if obstacle is not None:
