@@ -46,7 +46,7 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     steps = ("daemon started", "pat minted", "secret stored", "overlap started", "rotation completed")
     assert re.search(r"\n.*".join(rf"^  [0-9:]{{8}}  {step}$" for step in steps), told, re.MULTILINE | re.DOTALL)
     assert re.search(r"^  [0-9:]{8}  hook succeeded: restarted what reads contoso-deploy-feed$", told, re.MULTILINE)
-    notified = told[told.index("8. Hear of it") :]
+    notified = told[told.index("8. Be told") :]
     assert "  | build-bot must sign in again (AADSTS50173); 9 PATs wait, the first" in notified
     assert "  | Fix: rotator login build-bot\n" in notified
     assert "Now for a real organization" in told
