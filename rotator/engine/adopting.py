@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from rotator.domain.events.inventory import PatAdopted, PatTakenOver
-from rotator.domain.events.revocations import RevocationDropped
+from rotator.domain.events.revocations import PatRevoked, RevocationDropped
 from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -32,13 +32,16 @@ from rotator.ports.database import UnitOfWork
 
 _LOOKS = 3
 """At all lists, before everything that they show is adopted."""
+_MOST_REVOKED = 10_000
+"""While a person reads what an adoption would write."""
 
 
 @dataclass(frozen=True)
 class AdoptionPlan:
     """What an adoption would write; nothing is written until `adopt` is given it. `managed` are managed already.
 
-    `listed` are the PATs that the server showed, by id.
+    `listed` are the PATs that the server showed, by id. `heard` is the number of the newest audit event before it was
+    asked; None if another look decided that nobody accounts for them.
     """
 
     proposals: tuple[Proposal, ...]
@@ -46,6 +49,7 @@ class AdoptionPlan:
     errors: tuple[RotatorError, ...] = ()
     managed: tuple[Managed, ...] = ()
     listed: Mapping[str, Listed] = field(default_factory=dict)
+    heard: int | None = None
 
     @property
     def confirmations(self) -> tuple[Managed, ...]:
@@ -68,6 +72,8 @@ def propose(
     """
     chosen_for = Choices(choice or Choice(), choices or {})
     view = ServerView(run)
+    with run.services.database.read() as reading:
+        heard = reading.audit.load_newest_number()
     listings, errors = _fetch_listings(run, view, _LOOKS if everything else 1)
     listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}
     with run.services.database.read() as reading:
@@ -90,7 +96,7 @@ def propose(
     incomplete = _find_incomplete(listings) if everything else set()
     seen = refuse_unclear(look_at_secrets(run, proposals, chosen_for, refusals), incomplete, refusals)
     judged = tuple(replace(item, denied=_find_denial(run, item.record, limits)) for item in seen)
-    return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed)
+    return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed, heard)
 
 
 def _fetch_listings(run: RunContext, view: ServerView, looks: int) -> tuple[list[Listing], list[RotatorError]]:
@@ -131,7 +137,7 @@ def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> Adop
     refusals = list(plan.refusals)
     begin_run(run)
     with run.services.database.begin() as work:
-        busy = _find_busy(run, work, plan.proposals, now)
+        busy = _find_busy(run, work, plan.proposals, now) | _find_revoked(work, plan.heard)
         keepers = load_keepers(work, ids, now)
         busy |= refuse_past(work, ids) if by_rule else {}
         for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
@@ -237,6 +243,13 @@ def _list_sources(listed: Listed, keepers: Keepers) -> set[str]:
     names = {pending.name} if pending is not None and not pending.is_detached else set()
     is_possible = keeper is not None and keeper.is_managed and keeper.kind is KeeperKind.POSSIBLE_MINT
     return names | ({keeper.name} if keeper is not None and is_possible else set())
+
+
+def _find_revoked(work: UnitOfWork, heard: int | None) -> dict[str, Refusal]:
+    """Refuse what was revoked since it was listed, and is seen gone: nothing accounts for it any more."""
+    events = () if heard is None else work.audit.load_named((PatRevoked.type.name,), heard, _MOST_REVOKED)
+    revoked = {str(event.entry.details["authorization_id"]): event.entry.subject for event in events}
+    return {found: Refusal(RefusalKind.BEING_REVOKED, found, name) for found, name in revoked.items()}
 
 
 def _refuse_requested(run: RunContext, pat: ManagedPat, keepers: Keepers, now: datetime) -> Refusal | None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -65,6 +65,7 @@ def adopt_as(name: str, wanted: str) -> Act:
 def make_scene(url: str, *, due: bool = False) -> Scene:
     """One ManagedPat, due or not, and another live PAT of its display name, which no record has."""
     world = make_world("elsewhere")
+    world.clock.set(datetime.now(UTC) - world.clock.now())  # the database has a clock of its own, and they agree
     record = world.add_managed(NAME, days_left=5 if due else 25)
     end = world.clock.now() + 20 * DAY
     other = world.pats.add_pat(ACCOUNT, ORGANIZATION, NAME, SCOPE, end, valid_from=world.clock.now())
