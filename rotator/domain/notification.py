@@ -216,9 +216,10 @@ def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | 
 
 def _list_help(advice: Advice, command: str, affected: Affected) -> list[str]:
     fix = _choose_fix(advice, affected)
-    once = advice.fix if command in fix else fix
-    said = [f"Fix: {command}", once] if advice.mends else [f"Shows more: {command}", f"Fix: {fix}"]
-    return [f"If nobody does anything: {advice.otherwise}", *said]
+    return [
+        f"If nobody does anything: {advice.otherwise}",
+        *([f"Fix: {command}", fix] if advice.mends else [f"Shows more: {command}", f"Fix: {fix}"]),
+    ]
 
 
 def _choose_fix(advice: Advice, affected: Affected) -> str:

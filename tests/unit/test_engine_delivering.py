@@ -21,11 +21,9 @@ from rotator.domain.events.places import (
     VaultDown,
 )
 from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
-from rotator.domain.managed_pat import Failure
 from rotator.domain.measurements import ReceiverFigures
-from rotator.domain.notification import Affected, NotificationKind, make_notification
-from rotator.domain.runbook import CONDITIONS
-from rotator.domain.telling import Cause, Habits, Notice, Phase
+from rotator.domain.notification import NotificationKind
+from rotator.domain.telling import Habits, Phase
 from rotator.engine.auditing import record
 from rotator.engine.delivering import MOST_AT_ONCE, deliver
 from rotator.engine.keeping import rename
@@ -109,19 +107,6 @@ def test_condition_is_told_once_and_when_it_is_over(post: Post) -> None:
     assert (told.waiting, told.command) == (2, f"rotator login {ACCOUNT}")
     assert len(set(post.ops.ids)) == 2
     assert post.list_events("notification_delivered") == ["ops", "ops"]
-
-
-def test_fix_is_said_once_when_it_names_the_command(post: Post) -> None:
-    notice = Notice(Cause(ConditionKind.SIGN_IN_NEEDED), Phase.BEGAN, (ACCOUNT,), (), None, 1, 0)
-    advised = CONDITIONS[ConditionKind.SIGN_IN_NEEDED].fix
-    for fix, lines in (
-        (f"sign in: run rotator login {ACCOUNT}", [f"Fix: rotator login {ACCOUNT}", advised]),
-        ("Ask an administrator.", [f"Fix: rotator login {ACCOUNT}", "Ask an administrator."]),
-    ):
-        told = make_notification(
-            notice, Affected(1, failure=Failure("refused", "it is refused", fix)), post.world.clock.now()
-        )
-        assert told.text.splitlines()[-1 - len(lines) : -1] == lines
 
 
 def test_idle_look_writes_nothing(post: Post) -> None:
