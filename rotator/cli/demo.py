@@ -128,8 +128,7 @@ class Story:
         self._tell(
             "scan only reads. Six PATs expire within a week. Three of the eight need a person: old-admin has full "
             "access, nightly-everywhere is valid for all organizations, and the policy leaves deploy-manual to one. "
-            "Adopting writes to rotator's own database and nowhere else. The lines in braces are the log, which is "
-            "JSON unless it goes to a terminal."
+            "Adopting writes to rotator's own database and nowhere else."
         )
         self._run("inventory", "adopt", "--all")
         self._before = self._stage.list_active()
@@ -147,7 +146,8 @@ class Story:
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
-            "works, wrote it to the vault, and read it back. The log names those that need a person."
+            "works, wrote it to the vault, and read it back. The lines in braces are the log, "
+            "which is JSON unless it goes to a terminal: they name two PATs that need a person."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code

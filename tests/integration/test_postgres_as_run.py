@@ -97,11 +97,7 @@ def test_statements_are_repeated_when_a_pooler_shares_its_sessions(pgbouncer_url
 
 def test_pat_is_rotated_when_the_database_is_behind_a_pooler(pgbouncer_url: str) -> None:
     """The schema is built through it, too."""
-    upgrade(pgbouncer_url)
-    world = make_world()
-    database = make_database(pgbouncer_url, world)
-    check_rotated(world, database)
-    database.close()
+    rotate_one(pgbouncer_url)
 
 
 def test_connections_are_dropped_when_their_server_is_read_only(postgres_url: str) -> None:
