@@ -20,7 +20,7 @@ from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ORGANIZATION, USERNAME
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_section, write_settings
-from tests.support.installed_command import COMMAND, PATIENCE, approve, config_of, start_device_login
+from tests.support.installed_command import COMMAND, PATIENCE, config_of, sign_in
 from tests.support.killing import NAME, Stage
 from tests.support.phases import MINT, PHASES
 from tests.support.proving import with_sample
@@ -266,10 +266,7 @@ def test_login_on_the_host_heals_the_running_daemon(stage: Stage) -> None:
 
 def log_in(stage: Stage) -> None:
     """Sign the account in, as a person on the host."""
-    process, prompt = start_device_login(stage.sandbox)
-    approve(stage.sandbox, prompt)
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output + errors
+    sign_in(stage.sandbox, stage.folder)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ORGANIZATION, USERNAME
-from tests.support.installed_command import PATIENCE, approve, start_device_login
+from tests.support.installed_command import sign_in
 from tests.support.killing import NAME, Stage
 
 pytestmark = pytest.mark.timeout(600)
@@ -28,10 +28,7 @@ def stage(prepared: Stage) -> Iterator[Stage]:
     configure = prepared.sandbox.entra.configure
     configure({"access_token_lifetime_seconds": 200})
     assert prepared.start("logout", "--yes").wait() == 0
-    process, prompt = start_device_login(prepared.sandbox)
-    approve(prepared.sandbox, prompt)
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output + errors
+    sign_in(prepared.sandbox, prepared.folder)
     yield prepared
     configure({"access_token_lifetime_seconds": 3599, "users": {USERNAME: {"revoked": False}}})
     prepared.world.organizations[ORGANIZATION].members = None
