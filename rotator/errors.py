@@ -55,7 +55,8 @@ class FailureKind(StrEnum):
 
     `not_listed`: a listing lacks the PAT, which alone proves nothing. `forbidden`: by the policy. `unconfirmed`: nobody
     confirmed what its secret holds. `late_write_kept`: consumers read a late write that could not be undone yet.
-    `explained_loss`: why the clone was lost is known. `unusable`: no repeat mends the receiver or the hook.
+    `explained_loss`: why the clone was lost is known. `write_refused`: the vault refused the only write, so that none
+    can take effect. `unusable`: no repeat mends the receiver or the hook.
     """
 
     NOT_LISTED = auto()
@@ -63,6 +64,7 @@ class FailureKind(StrEnum):
     UNCONFIRMED = auto()
     LATE_WRITE_KEPT = auto()
     EXPLAINED_LOSS = auto()
+    WRITE_REFUSED = auto()
     UNUSABLE = auto()
 
 

@@ -13,16 +13,19 @@ from rotator.domain.events.rotations import HooksOverruled
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.words import say_moment
 from rotator.engine.auditing import find_lasting, record_renamed
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.choices import make_choice
-from rotator.engine.claiming import check_managed, claimed
+from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
+from rotator.engine.reconciling import GONE_HOLDS
+from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import confirm_requested, make_pending, send_revocation
-from rotator.errors import UsageError
+from rotator.errors import FailureKind, UsageError
 from rotator.ports.database import Reading
 
 
@@ -76,7 +79,8 @@ def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
 def forget(run: RunContext, name: str) -> ManagedPat:
     """Take a ManagedPat out of the inventory; server and vault are left as they are.
 
-    UsageError while a rotation is open: forgetting it would leave an orphan.
+    UsageError while a rotation is open: forgetting it would leave an orphan. So while a write to its secret may take
+    effect late: nobody would put back the value that consumers read.
     """
     with claimed(run, name) as held:
         if held.has_open_rotation:
@@ -84,8 +88,30 @@ def forget(run: RunContext, name: str) -> ManagedPat:
                 f"{name} has an unfinished rotation ({held.rotation.state.value})",
                 fix=_say_how_to_finish(held.rotation),
             )
+        _check_late_stores(held)
         held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
         return held.pat
+
+
+def _check_late_stores(held: ClaimedPat) -> None:
+    """Raise UsageError while a write that got no answer may take effect over the value of a PAT that lives."""
+    pat, now = held.pat, held.services.clock.now()
+    if not pat.has_pat or pat.hold in GONE_HOLDS or pat.valid_to <= now:
+        return
+    late = held.load(lambda reading: reading.journal.load_late_stores(now - LATE_STORE_SPAN))
+    ends = [r.updated_at + LATE_STORE_SPAN for r in late if r.place == pat.place and not _was_refused(r)]
+    if ends:
+        raise UsageError(
+            f"a write to secret {pat.secret_name} got no answer and can still take effect; "
+            f"while {pat.name} is managed, a run would put the right value back",
+            code="late_write_possible",
+            fix=f"`rotator inventory pause {pat.name}` stops its rotation; forget it after {say_moment(max(ends))}.",
+        )
+
+
+def _was_refused(rotation: Rotation) -> bool:
+    failure = rotation.failure
+    return failure is not None and failure.kind is FailureKind.WRITE_REFUSED
 
 
 def _say_how_to_finish(rotation: Rotation) -> str:

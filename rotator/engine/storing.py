@@ -29,6 +29,7 @@ from rotator.engine.tags import list_dropped, make_tags
 from rotator.engine.waiting import Patience
 from rotator.errors import (
     DeniedError,
+    FailureKind,
     RejectedError,
     RotationError,
     TransientError,
@@ -64,6 +65,7 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
         try:
             version = _store_once(held, value, tags)
         except (DeniedError, RejectedError) as error:
+            error.kind = error.kind if may_write_again else FailureKind.WRITE_REFUSED
             abandon(held, error)
             raise
         except (TransientError, UnknownOutcomeError) as error:

@@ -8,13 +8,16 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.rotation import RotationEnding
+from rotator.domain.words import say_moment
+from rotator.engine.keeping import forget, pause, revoke_current
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
+from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.tags import RESTORED_TAG
-from rotator.errors import VerificationError
+from rotator.errors import UsageError, VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
 from tests.support.policies import RULE, make_policy
@@ -559,3 +562,31 @@ def test_clone_is_revoked_when_what_somebody_wrote_in_its_place_signs_in_nowhere
     world.run()
     assert world.codes()[0] == "value_lost"
     assert len(world.revoked_ids()) == 1
+
+
+def test_pat_is_not_forgotten_while_its_given_up_write_may_still_land() -> None:
+    """Nobody would put back what consumers read."""
+    world = make_given_up_store()
+    pause(world.make_run(), NAME)
+    world.run()
+    assert world.states() == ["abandoned"]
+    with pytest.raises(UsageError) as caught:
+        forget(world.make_run(), NAME)
+    assert caught.value.code == "late_write_possible"
+    assert "inventory pause" in caught.value.fix
+    assert say_moment(world.rotations()[-1].updated_at + LATE_STORE_SPAN) in caught.value.fix
+    assert world.secrets.apply_late() == 1
+    world.run()
+    world.check_served()
+    world.advance(days=8)
+    forget(world.make_run(), NAME)
+
+
+def test_pat_is_forgotten_although_a_write_may_land_when_nothing_can_be_put_back() -> None:
+    world = make_given_up_store()
+    pause(world.make_run(), NAME)
+    world.run()
+    revoke_current(world.make_run(), NAME)
+    forget(world.make_run(), NAME)
+    with world.database.read() as reading:
+        assert reading.inventory.load_all() == ()

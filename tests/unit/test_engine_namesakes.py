@@ -94,14 +94,14 @@ def test_brake_on_lost_clones_does_not_hold_back_a_pat_when_an_earlier_one_of_it
 
 @pytest.mark.parametrize("name", [NAME, "renewed"])
 def test_late_write_of_a_forgotten_record_is_undone_when_its_secret_has_another_record(name: str) -> None:
-    """Consumers read that secret, whatever its record is called."""
+    """Consumers read that secret, whatever its record is called, and whatever took the one before away."""
     world = make_given_up_store()
     world.run()
     assert world.states() == ["abandoned", "overlapping"]
     world.advance(hours=25)
     world.run()
     record = world.record()
-    forget(world.make_run(), NAME)
+    world.forget()
     run = world.make_run()
     choice = Choice(name, record.secret_name)
     adopt(run, propose(run, [record.authorization_id], everything=False, choice=choice))
