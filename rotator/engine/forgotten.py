@@ -1,7 +1,9 @@
-"""Open rotations whose record is gone: closed, so that what they left alive is reported, not forgotten."""
+"""Rotations without a record: closed, so that what they left alive is reported, not forgotten."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from rotator.domain.events.rotations import RotationClosed
@@ -9,6 +11,8 @@ from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
+from rotator.ports.claims import Claim
+from rotator.ports.database import UnitOfWork
 
 RECORD_GONE = "record_gone"
 """The code of the failure of such a rotation."""
@@ -27,7 +31,7 @@ def close_forgotten(run: RunContext) -> tuple[Rotation, ...]:
 
 
 def _close(run: RunContext, name: str) -> list[Rotation]:
-    """Close one, under a record that lives as long as the transaction: no rotation is written without a claim."""
+    """Close those of one name."""
     now = run.services.clock.now()
     failure = Failure(
         RECORD_GONE,
@@ -38,15 +42,25 @@ def _close(run: RunContext, name: str) -> list[Rotation]:
         unfinished = [r for r in work.journal.load_open() if r.name == name and not r.has_record]
         if not unfinished:
             return []
-        work.inventory.add(_make_stand_in(unfinished[0]))
-        claim = work.claims.claim(name, run.claimant, now=work.now(), span=run.services.timing.lease)
-        for rotation in unfinished:
-            work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
-        work.inventory.remove(name, claim)
+        with standing_in(run, work, unfinished[0]) as claim:
+            for rotation in unfinished:
+                work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
         for rotation in unfinished:
             closed = RotationClosed(code=failure.code, state=rotation.state.value)
             record(work, run, name, closed, now, rotation_id=rotation.id)
     return [replace(rotation, failure=failure) for rotation in unfinished]
+
+
+@contextmanager
+def standing_in(run: RunContext, work: UnitOfWork, rotation: Rotation) -> Iterator[Claim]:
+    """Claim a record that lives as long as this: no rotation is written without a claim.
+
+    UsageError when the inventory has another record of that name.
+    """
+    work.inventory.add(_make_stand_in(rotation))
+    claim = work.claims.claim(rotation.name, run.claimant, now=work.now(), span=run.services.timing.lease)
+    yield claim
+    work.inventory.remove(rotation.name, claim)
 
 
 def _make_stand_in(rotation: Rotation) -> ManagedPat:

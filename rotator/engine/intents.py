@@ -12,21 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.domain.events.rotations import UnknownIntentFound
 from rotator.domain.intent import Intent, read_intents, write_intents
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.secret_value import SecretValue
 from rotator.engine.accounting import get_ids, load_keepers
+from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
+from rotator.engine.forgotten import standing_in
 from rotator.engine.listing import ServerView
 from rotator.engine.provenance import find_behind, is_written_over, split_at_listed
 from rotator.engine.reading import fetch_history
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, PREDECESSOR_TAG, ROTATION_TAG
+from rotator.ports.database import Reading
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 UNKNOWN_INTENT = "unknown_intent"
@@ -49,16 +53,13 @@ def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: I
     """
     pats = tuple(pats)
     _enter_written_over(held, versions, pats)
-    now = min(list_moments(held))
-    writers = {version.tags.get(ROTATION_TAG) for version in versions}
-    intents = [i for i in _read(versions) if i.rotation_id not in writers and i.planned_valid_to > now]
-    known = held.load(lambda reading: reading.journal.find_known([intent.rotation_id for intent in intents]))
-    looks = [*_list_looks(held), *((pat.display_name, pat.scope) for pat in pats)]
-    for intent in intents:
-        look = _find_look(held, intent, looks)
-        if intent.rotation_id not in known and look is not None:
+    now, key = min(list_moments(held)), held.services.marker_key
+    looks = [*_list_looks(held.pat), *((pat.display_name, pat.scope) for pat in pats)]
+    for intent in held.load(lambda reading: _find_unknown(reading, versions, now)):
+        look = _find_look(held.pat, key, intent, looks)
+        if look is not None:
             found = UnknownIntentFound(lost_rotation_id=intent.rotation_id, planned_valid_to=intent.planned_valid_to)
-            held.begin_attempt(_make_lost(held, intent, look), found)
+            held.begin_attempt(_make_lost(held.pat, key, held.services.clock.now(), intent, look), found)
 
 
 def enter_lost(run: RunContext, rebuilt: Iterable[ManagedPat]) -> None:
@@ -74,6 +75,38 @@ def enter_lost(run: RunContext, rebuilt: Iterable[ManagedPat]) -> None:
         listing = view.fetch_listing(pat.account, pat.organization)
         with claimed(run, pat.name) as held:
             enter_unknown(held, fetch_history(run.services.secrets, held.location), listing.pats)
+
+
+def enter_refused(run: RunContext, refused: Iterable[ManagedPat]) -> None:
+    """Enter the intents beside values that no record can be made from, and whose PATs may still live.
+
+    `refused` say what the records would be called and where their secrets are. Nothing will work on such a rotation:
+    what its mint made is left behind, and reported.
+    """
+    view, key = ServerView(run), run.services.marker_key
+    for pat in refused:
+        versions = fetch_history(run.services.secrets, SecretLocation.of(pat))
+        if not _is_unknown_named(run, versions):
+            continue
+        looks = [(it.display_name, it.scope) for it in view.fetch_listing(pat.account, pat.organization).pats]
+        now = run.services.clock.now()
+        with run.services.database.begin() as work:
+            for intent in _find_unknown(work, versions, now):
+                look = _find_look(pat, key, intent, looks)
+                if look is not None:
+                    lost = _make_lost(pat, key, now, intent, look)
+                    with standing_in(run, work, lost) as claim:
+                        work.journal.insert(lost, claim)
+                    found = UnknownIntentFound(lost_rotation_id=lost.id, planned_valid_to=intent.planned_valid_to)
+                    record(work, run, pat.name, found, now, account=pat.account, organization=pat.organization)
+
+
+def _find_unknown(reading: Reading, versions: tuple[SecretVersion, ...], now: datetime) -> list[Intent]:
+    """Return the intents that the journal does not hold, and whose PATs may still live. None wrote a version."""
+    writers = {version.tags.get(ROTATION_TAG) for version in versions}
+    intents = [i for i in _read(versions) if i.rotation_id not in writers and i.planned_valid_to > now]
+    known = reading.journal.find_known([intent.rotation_id for intent in intents])
+    return [intent for intent in intents if intent.rotation_id not in known]
 
 
 def _is_unknown_named(run: RunContext, versions: tuple[SecretVersion, ...]) -> bool:
@@ -168,28 +201,26 @@ def _is_over(rotation: Rotation) -> bool:
     return rotation.state is not RotationState.FAILED
 
 
-def _list_looks(held: ClaimedPat) -> Iterator[Look]:
-    for pat in (held.pat, held.pat.as_wanted()):
-        yield strip_mark(pat.display_name), pat.scope
+def _list_looks(pat: ManagedPat) -> Iterator[Look]:
+    for wanted in (pat, pat.as_wanted()):
+        yield strip_mark(wanted.display_name), wanted.scope
 
 
-def _find_look(held: ClaimedPat, intent: Intent, looks: Iterable[Look]) -> Look | None:
+def _find_look(pat: ManagedPat, key: SecretValue | None, intent: Intent, looks: Iterable[Look]) -> Look | None:
     """Return what the digest of an intent was made of, with its own mark if it had one.
 
     None too for an intent that was written beside another secret, or that has not our signature where there is a key.
     """
-    key, organization = held.services.marker_key, held.pat.organization
     for name, scope in looks:
         names = (name,) if key is None else (name, make_marked_name(name, intent.rotation_id, key))
         for candidate in names:
-            if intent.is_of(held.pat.place, organization, candidate, scope, key):
+            if intent.is_of(pat.place, pat.organization, candidate, scope, key):
                 return candidate, scope
     return None
 
 
-def _make_lost(held: ClaimedPat, intent: Intent, look: Look) -> Rotation:
-    """Make the rotation that the journal lacks. Its request counts as sent now: its sender may still be at work."""
-    pat, now, key = held.pat, held.services.clock.now(), held.services.marker_key
+def _make_lost(pat: ManagedPat, key: SecretValue | None, now: datetime, intent: Intent, look: Look) -> Rotation:
+    """Make the rotation that the journal lacks. Its request counts as sent `now`: its sender may still be at work."""
     display_name, scope = look
     return Rotation(
         id=intent.rotation_id,
@@ -227,8 +258,9 @@ def _make_written(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation:
         "its value is in the vault, and the database did not know that: it was restored, or lost its last commits",
         f"If nobody uses its PAT: `rotator recover --revoke {pat.authorization_id}`.",
     )
+    now, key = held.services.clock.now(), held.services.marker_key
     return replace(
-        _make_lost(held, intent, (pat.display_name, pat.scope)),
+        _make_lost(held.pat, key, now, intent, (pat.display_name, pat.scope)),
         predecessor_id="",
         state=RotationState.FAILED,
         sent_at=None,

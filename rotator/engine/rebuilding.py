@@ -15,11 +15,11 @@ from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.clocks import find_latest
 from rotator.engine.context import RunContext
-from rotator.engine.intents import enter_lost
+from rotator.engine.intents import enter_lost, enter_refused
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
 from rotator.engine.reading import fetch_history
-from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record
+from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record, make_unrecorded
 from rotator.engine.replacing import identify
 from rotator.engine.tags import (
     ACCOUNT_TAG,
@@ -42,10 +42,14 @@ UNCOVERED_OVERLAP = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What a rebuild would write, and the secrets it cannot use: their PAT is not listed, or is another record's."""
+    """What a rebuild would write, and the secrets it cannot use: their PAT is not listed, or is another record's.
+
+    `refused` are those of them that no record has: what the record would be called, without a PAT.
+    """
 
     found: tuple[Found, ...]
     refusals: tuple[Refusal, ...]
+    refused: tuple[ManagedPat, ...]
     errors: tuple[RotatorError, ...]
 
     @property
@@ -61,7 +65,7 @@ def look(run: RunContext) -> Rebuild:
     for vault in sorted({vault.rstrip("/") for vault in vaults}):
         for account in run.services.accounts:
             seen.read(vault, account.name)
-    return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), tuple(seen.errors))
+    return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), seen.list_refused(), tuple(seen.errors))
 
 
 def rebuild(run: RunContext, plan: Rebuild) -> None:
@@ -87,6 +91,7 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             record(work, run, item.record.name, rebuilt, now)
     # Those that are as they should be too: a rebuild before this one may have ended after it wrote a record.
     enter_lost(run, [item.record for item in plan.found])
+    enter_refused(run, plan.refused)
 
 
 def _check_newest(run: RunContext, item: Found) -> None:
@@ -149,6 +154,7 @@ class _Look:
         self._seen: dict[str, ManagedPat] = {}
         """The first record that each name was found for, also one that was dropped since: by name."""
         self.refusals: list[Refusal] = []
+        self._refused: list[ManagedPat] = []
         self.errors: list[RotatorError] = []
 
     def read(self, vault: str, account: str) -> None:
@@ -164,6 +170,12 @@ class _Look:
                 self._inspect(SecretLocation(vault, name, account))
             except RotatorError as error:
                 self._note(error)
+
+    def list_refused(self) -> tuple[ManagedPat, ...]:
+        """Return what the records of refused secrets would be, where none has that name or that secret."""
+        records = [*self.records.values(), *(item.record for item in self.found.values())]
+        names, places = {pat.name for pat in records}, {pat.place for pat in records}
+        return tuple(pat for pat in self._refused if pat.name not in names and pat.place not in places)
 
     def _note(self, error: RotatorError) -> None:
         if error.message not in {known.message for known in self.errors}:
@@ -186,6 +198,7 @@ class _Look:
         found = self._weigh(location, name, versions, listing)
         if isinstance(found, Refusal):
             self.refusals.append(found)
+            self._refused.append(make_unrecorded(name, location, organization, self._run.services.clock.now()))
             self._drop_twin(name, location)
         else:
             self.found[name] = found

@@ -70,6 +70,22 @@ def make_record(
     return record if version is None else replace(record, secret_version=version.version)
 
 
+def make_unrecorded(name: str, location: SecretLocation, organization: str, now: datetime) -> ManagedPat:
+    """Make what the record of a secret would be if the PAT whose value it holds still lived."""
+    return ManagedPat(
+        name=name,
+        account=location.account,
+        organization=organization,
+        authorization_id="",
+        display_name=name,
+        scope="",
+        valid_from=now,
+        valid_to=now,
+        vault=location.vault,
+        secret_name=location.name,
+    )
+
+
 def make_last_writer(run: RunContext, item: Found, version: SecretVersion, latest: datetime) -> Rotation:
     """Make the rotation that minted the current PAT; its overlap, if any, starts now."""
     old, record, now = item.predecessor, item.record, run.services.clock.now()

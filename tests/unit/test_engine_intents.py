@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.events.rotations import RotationFailed
 from rotator.domain.intent import LONGEST_TEXT, Intent, read_intents, write_intents
 from rotator.domain.managed_pat import Hold
+from rotator.domain.refusal import RefusalKind
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import load_events
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
@@ -19,8 +20,9 @@ from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.secret_store import SecretVersion, StoredSecret
-from tests.support.engine import NAME, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_fakes import ProcessDied
+from tests.support.engine_restores import lose
 from tests.support.records import make_rotation
 
 SETTLE = {"minutes": 11}
@@ -579,3 +581,26 @@ def test_pat_below_a_write_that_took_effect_late_is_left_behind_when_a_rebuild_t
     with world.database.read() as reading:
         left = [found.pat.authorization_id for found in load_left_behind(reading, world.clock.now())]
     assert left == [newer]
+
+
+def test_mint_is_reported_when_the_database_was_lost_and_the_value_in_the_secret_is_dead() -> None:
+    """No record can be made from that secret, so no run will revoke what the mint made: a person has to know."""
+    world = make_world()
+    world.run()
+    world.finish()
+    world.pats.fail("mint", after_effect=True)
+    world.rotate(NAME)
+    lost = world.live_ids()[-1]
+    world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id)
+    lose(world)
+    for _ in range(2):
+        run = world.make_run()
+        plan = look(run)
+        assert [refusal.kind for refusal in plan.refusals] == [RefusalKind.PAT_GONE]
+        rebuild(run, plan)
+    assert world.events().count(FOUND) == 1
+    world.run()
+    assert lost in find_told(world)
+    assert lost not in world.revoked_ids()
+    with world.database.read() as reading:
+        assert reading.inventory.load_all() == ()
