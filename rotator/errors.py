@@ -46,6 +46,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum, auto
+from typing import TypedDict, Unpack
 
 _NO_IDS: Mapping[str, str] = {}
 
@@ -66,6 +67,14 @@ class FailureKind(StrEnum):
     EXPLAINED_LOSS = auto()
     WRITE_REFUSED = auto()
     UNUSABLE = auto()
+
+
+class Terms(TypedDict, total=False):
+    """What an error may be given beside its message."""
+
+    code: str | None
+    fix: str
+    kind: FailureKind | None
 
 
 class RotatorError(Exception):
@@ -362,16 +371,8 @@ class DeliveryError(MonitoringError):
 
     code = "delivery_failed"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        fix: str = "",
-        kind: FailureKind | None = None,
-        is_refusal: bool = False,
-    ) -> None:
-        super().__init__(message, code=code, fix=fix, kind=kind)
+    def __init__(self, message: str, *, is_refusal: bool = False, **terms: Unpack[Terms]) -> None:
+        super().__init__(message, **terms)
         self.is_refusal = is_refusal
 
 
@@ -380,17 +381,8 @@ class HookError(DeliveryError):
 
     code = "hook_failed"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        fix: str = "",
-        kind: FailureKind | None = None,
-        is_refusal: bool = False,
-        output: str = "",
-    ) -> None:
-        super().__init__(message, code=code, fix=fix, kind=kind, is_refusal=is_refusal)
+    def __init__(self, message: str, *, is_refusal: bool = False, output: str = "", **terms: Unpack[Terms]) -> None:
+        super().__init__(message, is_refusal=is_refusal, **terms)
         self.output = output
 
 
