@@ -28,9 +28,10 @@ class Crash(BaseException):
 class Life:
     """One simulated process: whether it is alive, and how many bytecodes of our code it has executed.
 
-    `action` is called before the bytecode numbered `at`; it may raise Crash, or block. `is_person`: it does a person's
-    command. `began_at` and `overlap` are when it began, and the overlap of its policy. While it sends its first request
-    after it was frozen, `decided_at` tells when it fell asleep: nothing that it knows is newer.
+    `action` is called before the bytecode numbered `at`, the first being 1; it may raise Crash, or block. Counting
+    makes a life many times slower: nothing is counted when `at` is None, nor after the action. `is_person`: it does a
+    person's command. `began_at` and `overlap` are when it began, and the overlap of its policy. While it sends its
+    first request after it was frozen, `decided_at` tells when it fell asleep: nothing that it knows is newer.
     """
 
     def __init__(self, at: int | None = None, action: Callable[[], None] | None = None) -> None:
@@ -41,7 +42,7 @@ class Life:
         self.overlap = timedelta(0)
         self.decided_at: datetime | None = None
         self._asleep_since: datetime | None = None
-        self._at = at
+        self._at, self._has_acted = at, False
         self._action = action or self.die
 
     def die(self) -> None:
@@ -62,6 +63,9 @@ class Life:
     @contextmanager
     def lived(self) -> Iterator[None]:
         """Count the bytecodes of what runs inside, and act at the ordered one."""
+        if self._at is None:
+            yield
+            return
         previous = sys.gettrace()
         threading.settrace(self._trace)
         sys.settrace(self._trace)
@@ -73,7 +77,7 @@ class Life:
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> TraceFunction | None:
         caller = frame.f_back
-        if not frame.f_code.co_filename.startswith(_PACKAGES):
+        if self._has_acted or not frame.f_code.co_filename.startswith(_PACKAGES):
             return None
         if frame.f_code.co_filename.startswith(_DOMAIN) and not (
             caller and caller.f_code.co_filename.startswith(_PACKAGES)
@@ -87,5 +91,7 @@ class Life:
         if event == "opcode" and not self.dead:
             self.executed += 1
             if self.executed == self._at:
+                self._has_acted = True
+                sys.settrace(None)
                 self._action()
         return self._trace_opcodes
