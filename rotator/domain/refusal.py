@@ -40,6 +40,7 @@ class RefusalKind(StrEnum):
     PAT_GONE = "pat_gone"
     ROTATION_KNOWN = "rotation_known"
     STILL_VALID = "still_valid"
+    VALUE_COPIED = "value_copied"
     TWO_SECRETS = "two_secrets"
     ACCOUNT_RENAMED = "account_renamed"
     MANAGED_AS = "managed_as"

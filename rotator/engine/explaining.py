@@ -299,6 +299,15 @@ def _say_rebuild(refusal: Refusal) -> tuple[str, str]:
             return dead, (
                 "It still authenticates, so another user's installation shares the secret: remove it from one of them."
             )
+        case RefusalKind.VALUE_COPIED:
+            return (
+                f"the newest version of {place} has rotator's tags, but not the value that rotator wrote with them",
+                (
+                    "Find out which tool copies or rolls back this secret, and stop it. Then run "
+                    f"`rotator rotate {refusal.reference}` if the PAT is managed; if not, write the right value "
+                    "without tags and adopt its PAT."
+                ),
+            )
         case RefusalKind.TWO_SECRETS:
             return f"{place} names it, and so does {refusal.other_secret}", (
                 f"Remove the tags of the one that is no longer used, or `rotator inventory forget {refusal.reference}`."

@@ -18,7 +18,7 @@ from rotator.engine.auditing import find_lasting, record_renamed
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.choices import make_choice
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
-from rotator.engine.clocks import check_clocks
+from rotator.engine.clocks import check_clocks, list_moments
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import GONE_HOLDS
@@ -94,8 +94,11 @@ def forget(run: RunContext, name: str) -> ManagedPat:
 
 
 def _check_late_stores(held: ClaimedPat) -> None:
-    """Raise UsageError while a write that got no answer may take effect over the value of a PAT that lives."""
-    pat, now = held.pat, held.services.clock.now()
+    """Raise UsageError while a write that got no answer may take effect over the value of a PAT that lives.
+
+    By the earliest clock at hand: a host that is years ahead must not take either for over.
+    """
+    pat, now = held.pat, min(list_moments(held))
     if not pat.has_pat or pat.hold in GONE_HOLDS or pat.valid_to <= now:
         return
     late = held.load(lambda reading: reading.journal.load_late_stores(now - LATE_STORE_SPAN))

@@ -101,7 +101,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
 def _is_other(held: ClaimedPat, latest: StoredSecret, value: SecretValue | None) -> bool:
     """Whether consumers read another value than the rotation wrote, although it has our tags."""
     if value is None:
-        return is_forged(held, latest, held.rotation.secret_version)
+        return is_forged(held.services.secrets, held.location, latest, held.rotation.secret_version)
     return not value.same_as(latest.value)
 
 

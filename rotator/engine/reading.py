@@ -193,7 +193,7 @@ def is_ours(held: ClaimedPat, latest: StoredSecret | None) -> bool:
     return latest is not None and _is_by_rotation(held, latest.version)
 
 
-def is_forged(held: ClaimedPat, latest: StoredSecret, known: str | None) -> bool:
+def is_forged(secrets: SecretStore, location: SecretLocation, latest: StoredSecret, known: str | None) -> bool:
     """Whether somebody wrote another value with our tags, as tools do that roll back or copy a secret.
 
     `known` is the version that we wrote. Another one may also be a second write of the same value; the values tell. One
@@ -202,7 +202,7 @@ def is_forged(held: ClaimedPat, latest: StoredSecret, known: str | None) -> bool
     if known is None or latest.version.version == known:
         return False
     try:
-        ours = held.services.secrets.fetch_version(held.location, known)
+        ours = secrets.fetch_version(location, known)
     except RejectedError as error:
         if error.code != DISABLED:
             raise

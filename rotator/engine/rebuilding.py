@@ -18,7 +18,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.intents import enter_lost, enter_refused
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
-from rotator.engine.reading import fetch_history
+from rotator.engine.reading import fetch_history, is_forged
 from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record, make_unrecorded
 from rotator.engine.replacing import identify
 from rotator.engine.tags import (
@@ -256,6 +256,8 @@ class _Look:
             kind = RefusalKind.ROTATION_KNOWN
         elif gone and self._is_live(location, listing.organization):
             kind = RefusalKind.STILL_VALID
+        elif version is not None and self._is_copy(location, version, versions):
+            kind = RefusalKind.VALUE_COPIED
         if pat is None or kind is not None:
             return _refuse(kind or RefusalKind.PAT_GONE, name, location, versions[0].tags.get(AUTHORIZATION_TAG))
         record = make_record(name, location, listing, pat, version, before)
@@ -275,6 +277,16 @@ class _Look:
             return latest is not None and bool(identify(self._run, organization, latest.value))
         except VerificationError:
             return False
+
+    def _is_copy(self, location: SecretLocation, version: SecretVersion, versions: tuple[SecretVersion, ...]) -> bool:
+        """Whether somebody wrote another value with the tags of ours: the oldest version with them is ours."""
+        rotation_id = version.tags[ROTATION_TAG]
+        ours = next(found for found in reversed(versions) if found.tags.get(ROTATION_TAG) == rotation_id)
+        if ours.version == version.version:
+            return False
+        secrets = self._run.services.secrets
+        newest = secrets.fetch_version(location, version.version)
+        return newest is None or is_forged(secrets, location, newest, ours.version)
 
     def _drop_known(self, location: SecretLocation, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """Return the newest version of each rotation that is not in the journal."""

@@ -137,7 +137,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
         raise freeze(held, make_foreign(held, latest))
     found = _verify_current(held, view, latest)
     check_identity(held.pat, found, view.fetch_identity(rotation.account, rotation.organization))
-    if is_forged(held, latest, rotation.secret_version):
+    if is_forged(held.services.secrets, held.location, latest, rotation.secret_version):
         raise freeze(held, make_foreign(held, latest))
 
 
@@ -149,7 +149,7 @@ def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) ->
         raise
     except VerificationError as error:
         return_if_clone_lost(held, view)
-        if is_forged(held, latest, held.rotation.secret_version):
+        if is_forged(held.services.secrets, held.location, latest, held.rotation.secret_version):
             raise freeze(held, make_foreign(held, latest)) from error
         raise
 

@@ -247,7 +247,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     written = latest.version.version == held.pat.secret_version
     found = identify(held.run, held.pat.organization, latest.value, is_ours=written)
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
-    if is_forged(held, latest, held.pat.secret_version):
+    if is_forged(held.services.secrets, held.location, latest, held.pat.secret_version):
         raise _refuse(pending, f"secret {held.pat.secret_name} holds another value, with the tags of {named}")
 
 

@@ -575,6 +575,10 @@ def test_pat_is_not_forgotten_while_its_given_up_write_may_still_land() -> None:
     assert caught.value.code == "late_write_possible"
     assert "inventory pause" in caught.value.fix
     assert say_moment(world.rotations()[-1].updated_at + LATE_STORE_SPAN) in caught.value.fix
+    world.host_clock.ahead = timedelta(days=3650)
+    with pytest.raises(UsageError, match="got no answer"):
+        forget(world.make_run(), NAME)
+    world.host_clock.ahead = timedelta(0)
     assert world.secrets.apply_late() == 1
     world.run()
     world.check_served()

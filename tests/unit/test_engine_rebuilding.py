@@ -731,3 +731,31 @@ def test_secret_of_an_account_that_was_renamed_is_refused_by_its_old_name() -> N
     (refusal,) = plan.refusals
     assert (refusal.kind, refusal.name) == (RefusalKind.ACCOUNT_RENAMED, ACCOUNT)
     assert "old name" in explain_refusal(refusal).fix
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_value_that_a_tool_copied_under_our_tags_is_refused(is_lost: bool) -> None:
+    """It is the old PAT's: an overlap that began with it would end with the PAT that consumers read."""
+    world = make_overlapping(hours=1)
+    newest, older = world.secrets.versions_of(world.location())
+    world.secrets.write_foreign(world.location(), older.value.reveal(), dict(newest.version.tags))
+    old = world.rotations()[-1].predecessor_id
+    world.run()
+    if is_lost:
+        lose(world)
+    plan = do(world)
+    assert ([refusal.kind for refusal in plan.refusals], plan.news) == ([RefusalKind.VALUE_COPIED], ())
+    for _ in range(3):
+        world.advance(hours=25)
+        world.run()
+    assert old in world.live_ids()
+
+
+def test_secret_is_rebuilt_when_our_write_took_effect_twice() -> None:
+    """The same value: there is nothing to tell apart."""
+    world = make_overlapping(hours=1)
+    newest = world.secrets.versions_of(world.location())[0]
+    world.secrets.write_foreign(world.location(), newest.value.reveal(), dict(newest.version.tags))
+    lose(world)
+    assert [item.record.name for item in do(world).news] == [NAME]
+    world.finish()
