@@ -44,12 +44,13 @@ UNCOVERED_OVERLAP = timedelta(hours=24)
 class Rebuild:
     """What a rebuild would write, and the secrets it cannot use: their PAT is not listed, or is another record's.
 
-    `refused` are those of them that no record has: what the record would be called, without a PAT.
+    `refused` are the records whose secrets those are, and `unrecorded` what the records of the others would be.
     """
 
     found: tuple[Found, ...]
     refusals: tuple[Refusal, ...]
     refused: tuple[ManagedPat, ...]
+    unrecorded: tuple[ManagedPat, ...]
     errors: tuple[RotatorError, ...]
 
     @property
@@ -65,7 +66,8 @@ def look(run: RunContext) -> Rebuild:
     for vault in sorted({vault.rstrip("/") for vault in vaults}):
         for account in run.services.accounts:
             seen.read(vault, account.name)
-    return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), seen.list_refused(), tuple(seen.errors))
+    refused, unrecorded = seen.sort_refused()
+    return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), refused, unrecorded, tuple(seen.errors))
 
 
 def rebuild(run: RunContext, plan: Rebuild) -> None:
@@ -90,8 +92,8 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             rebuilt = InventoryRebuilt(authorization_id=item.record.authorization_id, before=before)
             record(work, run, item.record.name, rebuilt, now)
     # Those that are as they should be too: a rebuild before this one may have ended after it wrote a record.
-    enter_lost(run, [item.record for item in plan.found])
-    enter_refused(run, plan.refused)
+    enter_lost(run, [*(item.record for item in plan.found), *plan.refused])
+    enter_refused(run, plan.unrecorded)
 
 
 def _check_newest(run: RunContext, item: Found) -> None:
@@ -171,11 +173,13 @@ class _Look:
             except RotatorError as error:
                 self._note(error)
 
-    def list_refused(self) -> tuple[ManagedPat, ...]:
-        """Return what the records of refused secrets would be, where none has that name or that secret."""
+    def sort_refused(self) -> tuple[tuple[ManagedPat, ...], tuple[ManagedPat, ...]]:
+        """Return the records of refused secrets, and what the others' would be where no record has that name."""
         records = [*self.records.values(), *(item.record for item in self.found.values())]
         names, places = {pat.name for pat in records}, {pat.place for pat in records}
-        return tuple(pat for pat in self._refused if pat.name not in names and pat.place not in places)
+        unrecorded = [pat for pat in self._refused if pat.name not in names and pat.place not in places]
+        refused = {pat.place for pat in self._refused}
+        return tuple(pat for pat in self.records.values() if pat.place in refused), tuple(unrecorded)
 
     def _note(self, error: RotatorError) -> None:
         if error.message not in {known.message for known in self.errors}:

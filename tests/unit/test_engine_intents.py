@@ -14,6 +14,7 @@ from rotator.domain.managed_pat import Hold
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import load_events
+from rotator.engine.keeping import forget
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.tags import INTENT_TAG
@@ -604,3 +605,24 @@ def test_mint_is_reported_when_the_database_was_lost_and_the_value_in_the_secret
     assert lost not in world.revoked_ids()
     with world.database.read() as reading:
         assert reading.inventory.load_all() == ()
+
+
+def test_mint_of_an_update_is_reported_when_a_rebuild_refuses_the_secret_and_its_record_is_forgotten() -> None:
+    """The value in the secret is dead, and no list shows an untracked PAT of the record's name."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    world.finish()
+    world.pats.fail("mint", after_effect=True)
+    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
+    world.watch(lambda: update(world.make_run(), change))
+    [lost] = world.live_ids("npm-publish")
+    world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id)
+    restore()
+    run = world.make_run()
+    plan = look(run)
+    assert [refusal.kind for refusal in plan.refusals] == [RefusalKind.PAT_GONE]
+    rebuild(run, plan)
+    forget(world.make_run(), NAME)
+    world.run()
+    assert lost in find_told(world)
