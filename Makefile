@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check bench simulate soak mutate clean
+.PHONY: help demo test coverage prove check bench simulate soak mutate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,13 @@ demo: $(INSTALLED) ## the whole story on a sandbox: sign in, adopt, rotate, revo
 test: $(INSTALLED) ## the tests, and a sample of each proof, in two processes
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove or sample" $(ARGS)
+
+coverage: $(INSTALLED) ## how much of the product the tests reach, in lines and branches; ARGS=tests/unit: by a part of them
+	@echo "Running the tests, and noting what they reach"
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -m "not prove or sample" $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
 
 prove: $(INSTALLED) ## every kill, freeze and random history of the proofs: run it when you change the engine
 	@echo "Running the proofs"
@@ -43,7 +50,7 @@ mutate: $(INSTALLED) ## change the engine a little, many times: do the tests not
 
 clean: ## remove .venv, builds and caches
 	@echo "Removing $(VENV), builds and caches"
-	@rm -rf $(VENV) dist build mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) dist build mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.txt pyproject.toml

@@ -137,7 +137,7 @@ class Listener:
         if method not in ("GET", "HEAD"):
             return Page(405, b"only GET and HEAD\n"), True
         page = self._find_page(target.partition("?")[0])
-        return page or Page(404, b"there is /metrics, /healthz and /readyz\n"), method == "GET"
+        return page or Page(404, b"there is /, /metrics, /healthz and /readyz\n"), method == "GET"
 
 
 async def _send(writer: asyncio.StreamWriter, page: Page, with_body: bool) -> None:
@@ -148,7 +148,9 @@ async def _send(writer: asyncio.StreamWriter, page: Page, with_body: bool) -> No
         f"Content-Length: {len(page.body)}",
         "Cache-Control: no-store",
         "Connection: close",
+        "X-Content-Type-Options: nosniff",
         *(("Allow: GET, HEAD",) if page.status == 405 else ()),
+        *(f"{name}: {value}" for name, value in page.headers),
         "\r\n",
     )
     writer.write("\r\n".join(lines).encode("latin-1"))

@@ -31,6 +31,10 @@ Change = Literal["paused", "resumed", "renamed", "forgotten"]
 class RecordDocument(PatFacts):
     """One record of the inventory."""
 
+    record_id: Annotated[
+        str | None,
+        "Id of the record, which stands for its name with `metrics_names: false`. Null: it is not stored yet.",
+    ]
     vault: Annotated[str, "Address of the Key Vault that its value goes to."]
     secret_name: Annotated[str, "Name of the secret in that vault."]
     secret_version: Annotated[str | None, "Version that holds the current value. Null: rotator has written none."]
@@ -92,6 +96,7 @@ def make_record_document(pat: ManagedPat) -> RecordDocument:
         "scopes": list(pat.scopes),
         "valid_from": write_moment(pat.valid_from),
         "expires_at": write_moment(pat.as_ending().valid_to),
+        "record_id": pat.record_id,
         "vault": pat.vault,
         "secret_name": pat.secret_name,
         "secret_version": pat.secret_version,

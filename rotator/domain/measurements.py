@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
@@ -33,6 +33,8 @@ class PatFigures:
     expires_at: datetime | None
     due_at: datetime | None
     works: bool | None = None
+    record_id: str | None = field(default=None, compare=False)
+    """Which record it is; it says nothing about the PAT."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,7 @@ class Measurements:
     is_chain_ok: bool | None
     verified_at: datetime | None
     receivers: tuple[ReceiverFigures, ...] = ()
+
+    def hide_names(self) -> Measurements:
+        """Return the same figures with the id of each record in place of its name."""
+        return replace(self, pats=tuple(replace(pat, name=pat.record_id or "") for pat in self.pats))

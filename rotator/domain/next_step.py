@@ -36,6 +36,20 @@ class NextAction(StrEnum):
     NONE = "none"
 
 
+ACTION_WORDS: Mapping[NextAction, str] = {
+    NextAction.ROTATE: "rotate",
+    NextAction.RETIRE: "revoke old",
+    NextAction.RETRY: "try again",
+    NextAction.SETTLE: "settle",
+    NextAction.CONFIRM_REVOCATION: "confirm revocation",
+    NextAction.REPLACE_BY_HAND: "replace by hand",
+    NextAction.SIGN_IN: "sign in",
+}
+"""What people read of each action."""
+BY_HAND = frozenset({NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN})
+"""What a person has to do."""
+
+
 @dataclass(frozen=True)
 class NextStep:
     """What there is to do next, by a run or by a person, and when; None when there is nothing to do."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
 
 
 def say_duration(span: timedelta, units: int = 2) -> str:
@@ -21,6 +22,17 @@ def say_duration(span: timedelta, units: int = 2) -> str:
         if len(parts) == units or (parts and not count):
             break
     return sign + (" ".join(parts) or "0s")
+
+
+def say_in(moment: datetime, now: datetime) -> str:
+    """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
+    seconds = round((moment - now).total_seconds())
+    for size, one, many in _SPANS:
+        count = abs(seconds) // size
+        if count and (count > 1 or size != 86400 or abs(seconds) >= 2 * size):
+            words = f"{count} {one if count == 1 else many}"
+            return f"in {words}" if seconds > 0 else f"{words} ago"
+    return "now"
 
 
 def say_count(number: int, one: str) -> str:

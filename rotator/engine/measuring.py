@@ -170,6 +170,7 @@ def _measure_pats(
             pat.valid_to if pat.has_pat else None,
             None if pat.all_organizations else decision.rotate_after,
             works.get(pat.name),
+            pat.record_id,
         )
 
 

@@ -13,6 +13,8 @@ class Page:
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    """What it is sent with beside the headers that every answer has."""
 
 
 FindPage = Callable[[str], Page | None]

@@ -70,14 +70,20 @@ class Settings(Section):
     daemon: Filled[DaemonSettings]
     listen: _ListenAddress | None = Field(
         default=None,
-        description="Where the daemon serves `/metrics`, `/healthz` and `/readyz`: an address of this host and a port, "
-        "or `unix:` and the path of a socket, which the daemon's group may use. Without it, nowhere.",
+        description="Where the daemon serves a status page at `/`, and `/metrics`, `/healthz` and `/readyz`: an "
+        "address of this host and a port, or `unix:` and the path of a socket, which the daemon's group may use. "
+        "Without it, nowhere.",
         examples=["127.0.0.1:9464", "[::1]:9464", "unix:/run/rotator/http.sock"],
     )
     listen_public: StrictBool = Field(
         default=False,
         description="Allow an address in `listen` that other hosts can reach. There is no password: whoever reaches it "
-        "can read the names of all PATs.",
+        "can read the names of all PATs, how each stands and what is wrong with it.",
+    )
+    metrics_names: StrictBool = Field(
+        default=True,
+        description="Whether the metrics and the status page name PATs. `false`: each has an opaque id there, which "
+        "`rotator inventory show` tells, and messages that may contain names are left out.",
     )
     metrics_textfile: _Textfile = Field(
         default=None,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rotator.adapters.pings import Pinger
     from rotator.adapters.stop import ProcessStop
     from rotator.daemon.health import Health
+    from rotator.domain.measurements import Measurements
     from rotator.engine.context import RunContext
     from rotator.engine.report import RunReport
     from rotator.ports.hook import Hook
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rotator.ports.sign_in import SignInStatus
     from rotator.settings.secrets import SecretReference
     from rotator.wiring.installation import Installation
+    from rotator.wiring.status_page import StatusPages
 
 
 @contextmanager
@@ -179,6 +181,7 @@ class MetricsMonitor:
         self._is_failing = False
         self._unwritable: DatabaseError | None = None
         self._saves_after = saves_after
+        self._pages: StatusPages | None = None
 
     def note_start(self, job: JobName, run: RunContext) -> None:
         """See the protocol."""
@@ -210,17 +213,37 @@ class MetricsMonitor:
 
         try:
             measured = measure(run, run.services.database, self._list_sign_ins(), self._tally)
+            shown = measured if self._installation.settings.metrics_names else measured.hide_names()
+            text = render_metrics(shown, __version__)
+            self._show(run, measured, text)
         except DatabaseError as error:
-            if self._health is not None:
-                self._health.show_problem(_say_away(error))
+            self._show_problem(_say_away(error))
             raise
-        text = render_metrics(measured, __version__)
-        if self._health is not None:
-            away = () if self._unwritable is None else (_say_away(self._unwritable),)
-            self._health.show(text, (*away, *find_unready(measured)))
         path = self._installation.settings.metrics_textfile
         if path is not None:
             write_textfile(path, text)
+
+    def _show(self, run: RunContext, measured: Measurements, text: bytes) -> None:
+        if self._health is None:
+            return
+        away = () if self._unwritable is None else (_say_away(self._unwritable),)
+        problems = (*away, *find_unready(measured))
+        self._health.show(text, problems)
+        self._health.show_status(self._make_pages().make(run, measured, problems))
+
+    def _show_problem(self, problem: str) -> None:
+        if self._health is None:
+            return
+        self._health.show_problem(problem)
+        if (page := self._make_pages().make_again(problem)) is not None:
+            self._health.show_status(page)
+
+    def _make_pages(self) -> StatusPages:
+        from rotator.wiring.status_page import StatusPages
+
+        if self._pages is None:
+            self._pages = StatusPages(self._installation)
+        return self._pages
 
     def _tell_failure(self, run: RunContext, error: RotatorError) -> None:
         if not self._is_failing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,9 @@ def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
     assert series["rotator_audit_chain_ok",] == 1
     assert {("rotator_job_last_success_timestamp_seconds", job) for job in ("work", "heartbeat")} <= series.keys()
     assert (pages.get("/healthz"), pages.get("/readyz")) == ((200, "ok\n"), (200, "ready\n"))
-    assert pages.get("/")[0] == 404
+    status, page = pages.get("/")
+    assert (status, f'<th scope="row">{NAME}' in page, "in order.</h1>" in page) == (200, True, True)
+    assert pages.get("/index.html")[0] == 404
     assert read_series(textfile.read_text(encoding="utf-8")).keys() == series.keys()
     assert textfile.stat().st_mode & 0o777 == 0o644
     forgotten = stage.start("inventory", "forget", NAME, "--yes")
@@ -77,6 +80,21 @@ def test_daemon_shows_its_figures_and_that_it_is_well(stage: Stage) -> None:
     daemon.wait_until(lambda: name_pat("rotator_token_expiry_timestamp_seconds") not in pages.scrape())
     assert daemon.stop() == 0
     assert "metrics_failed" not in daemon.list_events()
+
+
+def test_daemon_names_no_pat_where_the_settings_say_so(stage: Stage) -> None:
+    """In the metrics, in their file and on the page it has the id that `inventory show` tells."""
+    shown = stage.start("inventory", "show", NAME, "--json")
+    assert shown.wait() == 0, shown.read()
+    record_id = json.loads(shown.read())["pat"]["record_id"]
+    pages, textfile = serve_pages(stage), stage.folder / "rotator.prom"
+    change_settings(stage, metrics_names=False, metrics_textfile=str(textfile))
+    daemon = start_daemon(stage, work="1s", heartbeat="1s")
+    await_rotation(daemon, pages)
+    seen = (pages.get("/metrics")[1], pages.get("/")[1], textfile.read_text(encoding="utf-8"))
+    assert [record_id in text for text in seen] == [True] * 3
+    assert [NAME in text for text in seen] == [False] * 3
+    assert daemon.stop() == 0
 
 
 def test_daemon_tries_the_value_that_consumers_read(stage: Stage) -> None:
@@ -113,6 +131,7 @@ def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage)
     assert pages.scrape()[name_pat("rotator_token_state", "blocked")] == 1
     assert pages.get("/readyz") == (503, "no account can be used: build-bot must sign in again\n")
     assert pages.get("/healthz") == (200, "ok\n")
+    assert "No account can be used: build-bot must sign in again" in pages.get("/")[1]
     assert daemon.stop() == 0
 
 
@@ -120,11 +139,17 @@ def test_daemon_is_not_ready_while_its_database_is_away(stage: Stage) -> None:
     """The figures stay as they were: their times tell how old they are."""
     pages = serve_pages(stage)
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
-    before = await_rotation(daemon, pages)
+    await_rotation(daemon, pages)
+    jobs = ("work", "refresh", "reconcile", "probe", "verify_audit", "heartbeat")
+    ended = {("rotator_job_last_success_timestamp_seconds", job) for job in jobs}
+    daemon.wait_until(lambda: ended <= pages.scrape().keys())
+    before = pages.scrape()
     database, away = stage.folder / "rotator.db", stage.folder / "away.db"
     database.rename(away)
     daemon.wait_until(lambda: pages.get("/readyz") == (503, "the database cannot be used (database_unreachable)\n"))
     assert pages.scrape().keys() == before.keys()
+    daemon.wait_until(lambda: "The database cannot be used (database_unreachable)" in pages.get("/")[1])
+    assert f'<th scope="row">{NAME}' in pages.get("/")[1]
     away.rename(database)
     daemon.wait_until(lambda: pages.get("/readyz") == (200, "ready\n"))
     assert daemon.stop() == 0

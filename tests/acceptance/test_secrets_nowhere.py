@@ -503,7 +503,7 @@ def test_secrets_are_nowhere_in_what_monitoring_gets(signed_in: Watch) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 daemon.process.wait(0.2)
             assert daemon.process.poll() is None, daemon.read(".err")
-        for path in ("/metrics", "/healthz", "/readyz", "/nothing"):
+        for path in ("/", "/metrics", "/healthz", "/readyz", "/nothing"):
             signed_in.keep(pages.get(path)[1].encode(), f"page {path}")
         check.answers = [404]
         check.wait_for(4)

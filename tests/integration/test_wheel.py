@@ -11,6 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from rotator import __version__
+from tests.support.programs import need
 from tests.support.source_tree import ROOT
 
 _SETTINGS = """\
@@ -89,6 +90,21 @@ def test_wheel_carries_package_migrations_and_samples(wheel: Path) -> None:
     assert [
         name for name in names if name.startswith(("tests/", "migrations/", "config/")) or "__pycache__" in name
     ] == []
+
+
+def test_wheel_carries_the_man_pages_where_man_finds_them(wheel: Path, installation: Path) -> None:
+    """One of `rotator`, and one of each command; what `man` makes of them has no warning."""
+    pages = {path.name for path in (ROOT / "docs" / "man").iterdir()}
+    folder = f"pat_rotator-{__version__}.data/data/share/man/man1/"
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if "/man1/" in name} == {folder + page for page in pages}
+    assert {"rotator.1", "rotator-once.1"} < pages
+    man = (need("man", "man-db"), "--warnings=w", "-E", "UTF-8", "-l")
+    for page in sorted((installation.parent / "share" / "man" / "man1").iterdir()):
+        shown = subprocess.run(
+            (*man, page), env={"MANWIDTH": "80", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+        )
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "NAME" in shown.stdout
 
 
 def test_wheel_is_imported_from_its_installation_when_run_elsewhere(installation: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from rotator.cli.console import Cell, clean, fold, note_command, print_table, say
 from rotator.cli.context import CliContext, examples
-from rotator.cli.output.words import say_in
 from rotator.cli.widths import Column, find_lower, share_width
 from rotator.documents.document import write_moment
+from rotator.domain.words import say_in
 
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
 

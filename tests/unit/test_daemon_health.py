@@ -25,7 +25,8 @@ def test_daemon_is_not_ready_before_anything_was_measured() -> None:
     unmeasured = (503, "nothing has been measured yet\n")
     assert (read(health, "/metrics"), read(health, "/readyz")) == (unmeasured, unmeasured)
     assert read(health, "/healthz") == (200, "ok\n")
-    assert health.find_page("/") is health.find_page("/metrics/") is None
+    assert read(health, "/") == unmeasured
+    assert health.find_page("/metrics/") is None
 
 
 def test_daemon_shows_what_was_measured_last() -> None:
@@ -40,6 +41,21 @@ def test_daemon_shows_what_was_measured_last() -> None:
     assert read(health, "/readyz") == (503, "the database cannot be used\n")
     assert read(health, "/metrics") == (200, "a 2\n")
     assert read(health, "/healthz") == (200, "ok\n")
+
+
+def test_daemon_shows_how_the_pats_stand_unless_a_job_gives_no_sign_of_life() -> None:
+    """Then nobody knows whether what was shown last is still true."""
+    clock = FakeClock()
+    beats = Beats(clock)
+    health = Health(beats, "text/x")
+    page = Page(200, b"<p>", "text/html", (("X", "y"),))
+    health.show_status(page)
+    assert health.find_page("/") is page
+    beats.expect(JobName.WORK, MINUTE)
+    clock.advance(2 * MINUTE)
+    assert read(health, "/") == (503, "the job work gives no sign of life\n")
+    beats.expect(JobName.WORK, MINUTE)
+    assert health.find_page("/") is page
 
 
 def test_daemon_is_neither_alive_nor_ready_while_a_job_gives_no_sign_of_life() -> None:

@@ -85,6 +85,9 @@ def test_pat_has_the_word_of_status_its_expiry_and_when_it_is_due() -> None:
         for name in ("fresh", NAME)
     )
     assert [pat.state for pat in measured.pats] == ["ok", "due"]
+    ids = [world.record(name).record_id for name in ("fresh", NAME)]
+    assert [pat.name for pat in measured.hide_names().pats] == ids
+    assert None not in ids
     work(world)
     assert [pat.state for pat in measure_world(world).pats] == ["ok", "overlapping"]
     world.forget("fresh")

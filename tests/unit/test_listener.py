@@ -22,7 +22,9 @@ from tests.support.pages import find_free_port
 from tests.support.stop import make_stop, make_stop_in_wait
 
 LARGE = Page(200, b"x" * 8_000_000, "text/large")
-PAGES = {"/metrics": Page(200, b"a 1\n", "text/x"), "/readyz": Page(503, b"no\n"), "/large": LARGE}
+HEADERS = (("Content-Security-Policy", "default-src 'none'"), ("Referrer-Policy", "no-referrer"))
+ROOT = Page(200, b"<p>", "text/html; charset=utf-8", HEADERS)
+PAGES = {"/": ROOT, "/metrics": Page(200, b"a 1\n", "text/x"), "/readyz": Page(503, b"no\n"), "/large": LARGE}
 SOON = timedelta(seconds=0.3)
 PATIENCE = 30
 Place = tuple[str, int]
@@ -82,10 +84,23 @@ def test_pages_are_served_as_they_are() -> None:
         assert ask(place, target="/large")[2] == LARGE.body
 
 
+def test_page_is_served_with_its_own_headers_and_is_kept_by_nobody() -> None:
+    with listening() as place:
+        for method, body in (("GET", b"<p>"), ("HEAD", b"")):
+            status, headers, sent = ask(place, method, "/?state=ok")
+            assert (status, sent, headers["Content-Length"]) == (200, body, "3")
+            assert headers["Content-Type"] == "text/html; charset=utf-8"
+            assert [(name, headers[name]) for name, _ in HEADERS] == list(HEADERS)
+            assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        assert ask(place, "POST", "/")[1]["Allow"] == "GET, HEAD"
+        assert ask(place, target="/nothing")[2] == b"there is /, /metrics, /healthz and /readyz\n"
+
+
 @pytest.mark.parametrize(
     ("request_text", "status"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", 404),
+        (b"GET /index.html HTTP/1.1\r\n\r\n", 404),
+        (b"PUT / HTTP/1.1\r\n\r\n", 405),
         (b"GET /metrics/../etc HTTP/1.0\r\n\r\n", 404),
         (b"POST /metrics HTTP/1.1\r\n\r\n", 405),
         (b"GET /metrics\r\n\r\n", 400),

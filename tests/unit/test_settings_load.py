@@ -149,7 +149,8 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
     [
         ("databse: x\n", '7:1 databse: unknown key, did you mean "database"?'),
         ("zzz: x\n", "7:1 zzz: unknown key, expected database, policy, accounts, entra, azure_devops, key_vault, "
-         "token_cache, http, rotation, daemon, listen, listen_public, metrics_textfile, pings, notify, hooks or audit"),
+         "token_cache, http, rotation, daemon, listen, listen_public, metrics_names, metrics_textfile, pings, notify, "
+         "hooks or audit"),
         ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
         ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
          "15m for minutes"),

@@ -8,10 +8,10 @@ import click
 
 from rotator.cli.console import Cell, clean, print_json, print_table, say
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.cli.output.words import say_in
 from rotator.cli.session import open_installation
 from rotator.cli.widths import Column
 from rotator.documents.accounts import make_accounts_document
+from rotator.domain.words import say_in
 from rotator.engine.signing_in import AccountView, SignInRisk
 from rotator.wiring.sign_ins import view_accounts
 

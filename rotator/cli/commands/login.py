@@ -12,10 +12,10 @@ import click
 from rotator.cli.completing import complete
 from rotator.cli.console import clean, note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples, reason_option
-from rotator.cli.output.words import say_in
 from rotator.cli.selection import check_known
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
+from rotator.domain.words import say_in
 from rotator.errors import UsageError
 from rotator.wiring.children import launch_browser
 

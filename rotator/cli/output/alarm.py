@@ -7,10 +7,11 @@ from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.exit_codes import ATTENTION, NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
-from rotator.cli.output.words import say_in, say_pats
+from rotator.cli.output.words import say_pats
 from rotator.domain.exit_code import DONE
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
+from rotator.domain.words import say_in
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import PatState, PatStatus

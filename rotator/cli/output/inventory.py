@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
-from rotator.cli.output.words import say_both, say_in
+from rotator.cli.output.words import say_both
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS, ManagedPat
@@ -15,7 +15,7 @@ from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.sight import Holding, Sight
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_duration, say_in, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
@@ -146,6 +146,7 @@ def _say_ending(rotation: Rotation) -> str:
 def _list_facts(pat: ManagedPat, now: datetime) -> dict[str, str]:
     facts = {
         "name": pat.name,
+        "record id": pat.record_id or "-",
         "account": pat.account,
         "organization": pat.organization,
         "display name": pat.display_name,

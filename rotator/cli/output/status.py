@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import say_counts, say_expiry, say_in, say_pats
+from rotator.cli.output.words import say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS
-from rotator.domain.next_step import NextAction
+from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
-from rotator.domain.words import say_moment
+from rotator.domain.words import say_in, say_moment
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
@@ -35,17 +35,6 @@ WIDE_COLUMNS = (
     Column("secret", lower=True),
     Column("authorization id", lower=True),
 )
-
-
-_NEXT = {
-    NextAction.ROTATE: "rotate",
-    NextAction.RETIRE: "revoke old",
-    NextAction.RETRY: "try again",
-    NextAction.SETTLE: "settle",
-    NextAction.CONFIRM_REVOCATION: "confirm revocation",
-    NextAction.REPLACE_BY_HAND: "replace by hand",
-    NextAction.SIGN_IN: "sign in",
-}
 _WHOLE = (
     ConditionKind.SIGN_IN_NEEDED,
     ConditionKind.CLOCK_WRONG,
@@ -68,7 +57,6 @@ _WHY = {
     ConditionKind.ORGANIZATION_DOWN: "`rotator scan` asks again now, and says why.",
     ConditionKind.VAULT_DOWN: "The PATs that wait for it say why, below.",
 }
-_BY_HAND = (NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN)
 
 
 def render_status_head(
@@ -191,14 +179,14 @@ def list_wide_rows(rows: Sequence[PatStatus], now: datetime) -> Iterator[tuple[s
 
 def _say_next(row: PatStatus, now: datetime) -> str:
     """What a run does next with it, and when; `now` is left out where a person has to do it."""
-    said = _NEXT.get(row.next_action)
+    said = ACTION_WORDS.get(row.next_action)
     if said is None:
         return "-"
     if _is_signed_out(row) and row.next_action is NextAction.REPLACE_BY_HAND:
         said += ", sign in"
     if row.next_at is not None and row.next_at > now:
         return f"{said} {say_in(row.next_at, now)}"
-    return said if row.next_action in _BY_HAND else f"{said} now"
+    return said if row.next_action in BY_HAND else f"{said} now"
 
 
 def _is_signed_out(row: PatStatus) -> bool:

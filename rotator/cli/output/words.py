@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_duration, say_in, say_moment
 
-_SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -15,17 +14,6 @@ NOT_CONFIRMED = (
     "Azure DevOps accepted the request but does not show the PAT as revoked yet; `rotator once` checks again."
 )
 """What is said of a revocation that is not proven."""
-
-
-def say_in(moment: datetime, now: datetime) -> str:
-    """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
-    seconds = round((moment - now).total_seconds())
-    for size, one, many in _SPANS:
-        count = abs(seconds) // size
-        if count and (count > 1 or size != 86400 or abs(seconds) >= 2 * size):
-            words = f"{count} {one if count == 1 else many}"
-            return f"in {words}" if seconds > 0 else f"{words} ago"
-    return "now"
 
 
 def say_left(moment: datetime, now: datetime) -> str:

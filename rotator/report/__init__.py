@@ -1,0 +1,1 @@
+"""The pages that people read: documents in, text out."""

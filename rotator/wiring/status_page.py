@@ -1,0 +1,54 @@
+"""The status page of the daemon: made after each job, as the metrics are, from one look at our own records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rotator import __version__
+from rotator.documents.status import make_status_document
+from rotator.engine.overview import view_status
+from rotator.engine.signing_in import make_account_status
+from rotator.ports.pages import Page
+from rotator.report.names import hide_names
+from rotator.report.status_page import POLICY, StatusPage, render_status_page
+from rotator.wiring.sign_ins import list_names, list_sights
+
+if TYPE_CHECKING:
+    from rotator.domain.measurements import Measurements
+    from rotator.engine.context import RunContext
+    from rotator.wiring.installation import Installation
+
+_HEADERS = (("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer"))
+
+
+class StatusPages:
+    """Makes the page, again and again. It remembers what it showed last, for the time when nothing can be read."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._last: StatusPage | None = None
+
+    def make(self, run: RunContext, measured: Measurements, problems: tuple[str, ...]) -> Page:
+        """Make the page of this moment."""
+        installation, database, timing = self._installation, run.services.database, run.services.timing
+        unread: list[str] = []
+        now, names = run.services.clock.now(), list_names(installation)
+        view = view_status(database, run.policy, names, now, settle=timing.settle, lease=timing.lease)
+        accounts = [
+            make_account_status(sight, view.rows) for sight in list_sights(installation, view.memories, unread.append)
+        ]
+        document = make_status_document(view.rows, accounts, now, view.runs, view.pending)
+        page = StatusPage(document, view.conditions, measured.jobs, __version__, (*problems, *unread))
+        if not installation.settings.metrics_names:
+            page = hide_names(page, {pat.name: pat.record_id for pat in measured.pats if pat.record_id is not None})
+        self._last = page
+        return _serve(page)
+
+    def make_again(self, problem: str) -> Page | None:
+        """Make the page that was shown last, under a problem that keeps a newer one from being made; None before."""
+        return None if self._last is None else _serve(replace(self._last, problems=(problem,)))
+
+
+def _serve(page: StatusPage) -> Page:
+    return Page(200, render_status_page(page), "text/html; charset=utf-8", _HEADERS)
