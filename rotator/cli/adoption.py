@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from rotator.cli.console import clean, confirm, echo, print_json, progress, say
+from rotator.cli.console import confirm, print_json, progress, say
 from rotator.cli.context import CliContext
+from rotator.cli.failures import report_others
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
@@ -104,10 +105,7 @@ def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str
     for line in render_adoption(plan, now, lines):
         say(cli, line)
     if not cli.as_json:
-        for error in plan.errors:
-            echo(clean(f"error: {error.message}"), err=True)
-            if error.fix:
-                echo(clean(f"    fix: {error.fix}"), err=True)
+        report_others(("", error) for error in plan.errors)
 
 
 def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:

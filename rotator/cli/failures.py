@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.console import clean, echo, print_json
 from rotator.cli.context import CliContext
 from rotator.cli.streams import OutputError, report_unwritten
-from rotator.documents.document import Document, make_error_document
-from rotator.errors import ConfigError, RotatorError, SignInRequiredError, UsageError
+from rotator.errors import ConfigError, InternalError, RotatorError, SignInRequiredError, UsageError
+
+if TYPE_CHECKING:
+    from rotator.documents.document import Document
+
+_UNSAID = {RotatorError.code, ConfigError.code, UsageError.code}
+"""Codes that say nothing beside the message."""
 
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
-    """Say what failed, why, and who must do what."""
+    """Say what failed, why, who must do what, and where the runbook tells more."""
     message = f"account {error.account}: {error.message}" if isinstance(error, SignInRequiredError) else error.message
     if cli.as_json and _is_printed(_make_document(error, message)):
         return
     if isinstance(error, ConfigError):
         # A problem with a place comes with its own lines: the place, the source line and a caret.
         for problem in error.problems:
-            click.echo("\n".join(map(clean, f"error: {problem}".splitlines())), err=True)
+            first, *others = f"error: {problem}".splitlines()
+            click.echo("\n".join(map(clean, (first + name_code(error), *others))), err=True)
     else:
-        echo(f"error: {clean(message)}", err=True)
+        echo(f"error: {clean(message)}{name_code(error)}", err=True)
     if error.fix:
         echo(f"fix: {clean(error.fix)}", err=True)
+    _point_to_runbook([error])
 
 
 def _make_document(error: RotatorError, message: str) -> Document:
     """Loads the engine, which `--help` does without."""
+    from rotator.documents.document import make_error_document
     from rotator.documents.report import make_skewed_document
     from rotator.engine.report import RunSkewedError
 
@@ -41,13 +50,28 @@ def _make_document(error: RotatorError, message: str) -> Document:
     return make_error_document(error.code, message, error.fix)
 
 
-def report_others(errors: Mapping[str, RotatorError]) -> None:
-    """Say, by name, what could not be done while the rest of a command was."""
-    for name, error in errors.items():
+def report_others(errors: Iterable[tuple[str, RotatorError]]) -> None:
+    """Say, by name, what could not be done while the rest of a command was; without a name where the message has it."""
+    met = list(errors)
+    for name, error in met:
         named = "" if name in error.message else f"{name}: "
-        echo(f"error: {clean(named + error.message)}", err=True)
+        echo(f"error: {clean(named + error.message)}{name_code(error)}", err=True)
         if error.fix:
             echo(f"    fix: {clean(error.fix)}", err=True)
+    _point_to_runbook(error for _, error in met)
+
+
+def name_code(error: RotatorError) -> str:
+    """Return the code as it follows the message, where it says anything."""
+    return "" if error.code in _UNSAID else f" [{error.code}]"
+
+
+def _point_to_runbook(errors: Iterable[RotatorError]) -> None:
+    from rotator.domain.error_codes import find_runbook
+
+    places = dict.fromkeys(place for error in errors if (place := find_runbook(error.code)))
+    if places:
+        echo(f"more: {', '.join(places)}", err=True)
 
 
 def _is_printed(document: Document) -> bool:
@@ -72,7 +96,7 @@ def report_to_nagios(error: RotatorError) -> int:
 def report_click_error(cli: CliContext, error: click.ClickException) -> None:
     """Say what is wrong with the command line."""
     usage = make_usage_error(error)
-    if cli.as_json and _is_printed(make_error_document(usage.code, usage.message, usage.fix)):
+    if cli.as_json and _is_printed(_make_document(usage, usage.message)):
         return
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)  # the help, whole
@@ -107,11 +131,13 @@ def watch_for_bugs(cli: CliContext) -> None:
             echo("interrupted", err=True)
             return
         where = _find_place(trace)
-        message = f"a bug in rotator: {kind.__name__} at {where}"
-        fix = "Run it again with -v and report the traceback; `rotator audit list` shows how far it came."
+        bug = InternalError(
+            f"a bug in rotator: {kind.__name__} at {where}",
+            fix="Run it again with -v and report the traceback; `rotator audit list` shows how far it came.",
+        )
         if cli.as_json:
-            _is_printed(make_error_document("internal", message, fix))
-        echo(f"error: {message}\nfix: {fix}", err=True)
+            _is_printed(_make_document(bug, bug.message))
+        echo(f"error: {bug.message}{name_code(bug)}\nfix: {bug.fix}", err=True)
         if cli.verbosity:
             import traceback
 

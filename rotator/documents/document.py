@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, NewType, Protocol, TypedDict
 
+from rotator.domain.error_codes import find_runbook
+
 SCHEMA_VERSION: Final = 1
 
 Moment = NewType("Moment", str)
@@ -26,9 +28,10 @@ class Document(TypedDict):
 class FailureDocument(TypedDict):
     """What went wrong."""
 
-    code: Annotated[str, "Stable name of the problem, for programs."]
+    code: Annotated[str, "Stable name of the problem, for programs. `docs/errors.md` lists them."]
     message: Annotated[str, "What failed and why."]
     fix: Annotated[str, "Who must do what. Empty when there is nothing to do."]
+    runbook: Annotated[str, "Where the runbook tells more. Empty: nowhere."]
 
 
 class PlaceFailureDocument(FailureDocument):
@@ -77,7 +80,7 @@ def write_exact_moment(moment: datetime) -> ExactMoment:
 
 def make_failure_document(failure: HasFailure) -> FailureDocument:
     """Give code, message and fix of an error, or of a failure that was written down."""
-    return {"code": failure.code, "message": failure.message, "fix": failure.fix}
+    return _make_failure(failure.code, failure.message, failure.fix)
 
 
 def make_failure_or_none(failure: HasFailure | None) -> FailureDocument | None:
@@ -92,7 +95,11 @@ def make_place_failure(account: str, organization: str, failure: HasFailure) -> 
 
 def make_error_document(code: str, message: str, fix: str) -> ErrorDocument:
     """Say why a command failed as a whole."""
-    return {"schema_version": SCHEMA_VERSION, "error": {"code": code, "message": message, "fix": fix}}
+    return {"schema_version": SCHEMA_VERSION, "error": _make_failure(code, message, fix)}
+
+
+def _make_failure(code: str, message: str, fix: str) -> FailureDocument:
+    return {"code": code, "message": message, "fix": fix, "runbook": find_runbook(code)}
 
 
 def _write(moment: datetime, precision: str) -> str:

@@ -28,7 +28,7 @@ class RefusalKind(StrEnum):
     NO_RULE = "no_rule"
     IGNORED = "ignored"
     NAME_TAKEN = "name_taken"
-    PLACE_TAKEN = "place_taken"
+    PLACE_TAKEN = "secret_taken"
     SAME_NAME = "same_name"
     LIST_INCOMPLETE = "list_incomplete"
     ELSEWHERE = "elsewhere"

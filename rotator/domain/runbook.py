@@ -113,7 +113,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "nothing is lost in the meantime.",
         otherwise="Usually it passes. If it does not, the PAT expires on the day that `rotator status` shows.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says. `rotator rotate` tries it immediately.",
+        fix="Do what the fix of the failure says. `rotator rotate NAME` tries it immediately.",
     ),
     ConditionKind.ROTATION_BLOCKED: Advice(
         one="{subject} cannot be rotated",
@@ -122,7 +122,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="The PAT expires on the day that `rotator status` shows, and its consumers fail. If it was revoked, "
         "they fail now.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says, then run `rotator rotate`.",
+        fix="Do what the fix of the failure says, then run `rotator rotate NAME`.",
         reasons={
             "foreign_write": "Somebody else wrote the secret: nothing was revoked, because the value that consumers "
             "read is not ours.",
@@ -139,8 +139,9 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="Its consumers fail now, until a new value is in the secret. With `on_leak: rotate` in its rule, "
         "rotator stores one by itself, and keeps trying while something is in the way.",
         command="rotator status {subject}",
-        fix="`rotator rotate` makes a new one if consumers still need it; `rotator inventory forget` drops it. If "
-        "nobody in your team revoked it, treat it as leaked, and find out where from before the new one leaks too.",
+        fix="`rotator rotate NAME` makes a new one if consumers still need it; `rotator inventory forget NAME` drops "
+        "it. If nobody in your team revoked it, treat it as leaked, and find out where from before the new one leaks "
+        "too.",
     ),
     ConditionKind.PAT_EXPIRING: Advice(
         one="{subject} expires and will not be rotated",
@@ -151,7 +152,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator status {subject}",
         fix="Do what the fix of the failure says, or replace the PAT by hand in Azure DevOps and adopt the new one.",
         reasons={
-            "paused": "Somebody paused it: `rotator inventory resume` has it rotated again.",
+            "paused": "Somebody paused it: `rotator inventory resume NAME` has it rotated again.",
             "replace_by_hand": "Its rule says `action: alert`: a person replaces it.",
             "blocked": "The policy forbids to rotate it.",
             "all_organizations": "It is valid for all organizations: replace it by one PAT for each.",
@@ -251,7 +252,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "over, for example a secret that holds something else.",
         otherwise="The PAT is not managed, so nobody rotates it before it expires.",
         command="rotator scan",
-        fix="Do what the line of `rotator scan` says. To adopt it all the same: `rotator inventory adopt`.",
+        fix="Do what the line of `rotator scan` says. To adopt it all the same: `rotator inventory adopt ID`.",
     ),
     ConditionKind.PROBE_FAILING: Advice(
         one="the value of {subject} does not sign in",
@@ -260,8 +261,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="Consumers fail now, or as soon as they read the value again. A new PAT would not help where the "
         "user is the cause, so none is made.",
         command="rotator audit list --name {subject} --since 2d",
-        fix="Remove the cause. The daemon tries the value every hour, and says when it works. `rotator rotate` puts "
-        "a new value into the secret.",
+        fix="Remove the cause. The daemon tries the value every hour, and says when it works. `rotator rotate NAME` "
+        "puts a new value into the secret.",
         reasons={
             "owner_must_sign_in": "The list shows the PAT as active, but its user has to sign in to Azure DevOps in a "
             "browser, as after a new password.",

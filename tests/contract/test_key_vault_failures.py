@@ -427,7 +427,7 @@ def test_credential_is_blamed_when_it_gives_no_token(vault: SandboxVault) -> Non
             store.fetch_latest(vault.location)
     finally:
         store.close()
-    assert caught.value.code == "vault_credential"
+    assert caught.value.code == "vault_credential_refused"
     assert "key_vault.credential" in caught.value.fix
     assert "no luck: ***" in caught.value.message
 
@@ -573,7 +573,7 @@ def test_credential_of_azure_identity_is_blamed_when_its_secret_is_wrong(
             store.fetch_latest(vault.location)
     finally:
         store.close()
-    assert caught.value.code == "vault_credential"
+    assert caught.value.code == "vault_credential_refused"
     assert "AADSTS7000215" in caught.value.message
     assert CANARY not in show(caught.value)
 
@@ -589,7 +589,7 @@ def test_credential_of_azure_identity_is_blamed_when_nothing_is_set_up(vault: Sa
             store.fetch_latest(vault.location)
     finally:
         store.close()
-    assert caught.value.code == "vault_credential"
+    assert caught.value.code == "vault_credential_refused"
 
 
 def test_workload_identity_is_a_settings_error_when_its_variables_are_missing(vault: SandboxVault) -> None:

@@ -124,7 +124,7 @@ def test_azure_cli_is_blamed_when_it_gives_no_token(
     write_program(tmp_path / "az", body)
     with pytest.raises(DeniedError) as caught:
         fetch_with_cli(vault, "azure_cli")
-    assert caught.value.code == "vault_credential"
+    assert caught.value.code == "vault_credential_refused"
     assert said in caught.value.message
     assert "canary" not in caught.value.message
 

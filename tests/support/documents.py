@@ -9,7 +9,8 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # At the start, or after a path, a substitution or another command; never an argument with the same name.
-_COMMAND = re.compile(r"(?:^|[/_(]|&& )rotator((?: (?=[\w-])[^\s`|&;()]+)+)")
+# Its first word is a command or an option; what follows may also be a path, a pattern in quotes, a number.
+_COMMAND = re.compile(r"(?:^|[/_(]|&& )rotator( (?=[\w-])[^\s`|&;()]+(?: (?=[\w'/.-])[^\s`|&;()]+)*)")
 _SHELLS = frozenset({"sh", "console", "crontab"})
 
 

@@ -67,8 +67,16 @@ def test_report_document_lists_all_that_is_blocked_when_some_was_so_before() -> 
         }
     ]
     assert [(entry["name"], entry["error"]) for entry in document["blocked"]] == [
-        ("other", {"code": "rejected", "message": "the policy says no", "fix": "Ask for it."}),
-        ("old", {"code": "blocked", "message": "denied by guardrails", "fix": "Replace it."}),
+        ("other", {"code": "rejected", "message": "the policy says no", "fix": "Ask for it.", "runbook": ""}),
+        (
+            "old",
+            {
+                "code": "blocked",
+                "message": "denied by guardrails",
+                "fix": "Replace it.",
+                "runbook": "docs/runbook.md#rotation_blocked",
+            },
+        ),
     ]
     postponed = document["postponed"]
     assert isinstance(postponed, list)
@@ -123,7 +131,12 @@ def test_status_document_is_in_utc_when_times_come_from_elsewhere() -> None:
     )  # fmt: skip
     [pat] = make_status_document([row], [], NOW, RunTimes())["pats"]
     assert pat["expires_at"] == "2026-12-01T09:00:00Z"
-    assert pat["last_error"] == {"code": "denied", "message": "no", "fix": "Ask."}
+    assert pat["last_error"] == {
+        "code": "denied",
+        "message": "no",
+        "fix": "Ask.",
+        "runbook": "docs/runbook.md#organization_down",
+    }
 
 
 def test_scan_document_counts_every_kind_when_there_is_one_of_each() -> None:

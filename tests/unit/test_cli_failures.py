@@ -7,8 +7,15 @@ import json
 import pytest
 
 from rotator.cli.context import CliContext
-from rotator.cli.failures import report_error
-from rotator.errors import RotatorError, SignInRequiredError
+from rotator.cli.failures import report_error, report_others
+from rotator.errors import (
+    ConfigError,
+    ForeignWriteError,
+    NotManagedError,
+    RotatorError,
+    SignInRequiredError,
+    UsageError,
+)
 
 REFUSED = SignInRequiredError("nobody is signed in", account="build-bot", fix="Run `rotator login build-bot`.")
 
@@ -16,16 +23,61 @@ REFUSED = SignInRequiredError("nobody is signed in", account="build-bot", fix="R
 def test_error_names_the_account_that_a_person_must_sign_in(capsys: pytest.CaptureFixture[str]) -> None:
     report_error(CliContext(), REFUSED)
     assert capsys.readouterr().err.splitlines() == [
-        "error: account build-bot: nobody is signed in",
+        "error: account build-bot: nobody is signed in [sign_in_required]",
         "fix: Run `rotator login build-bot`.",
+        "more: docs/runbook.md#sign_in_needed",
     ]
 
 
 def test_json_names_the_account_that_a_person_must_sign_in(capsys: pytest.CaptureFixture[str]) -> None:
     report_error(CliContext(as_json=True), REFUSED)
-    assert json.loads(capsys.readouterr().out)["error"]["message"] == "account build-bot: nobody is signed in"
+    assert json.loads(capsys.readouterr().out)["error"] == {
+        "code": "sign_in_required",
+        "message": "account build-bot: nobody is signed in",
+        "fix": "Run `rotator login build-bot`.",
+        "runbook": "docs/runbook.md#sign_in_needed",
+    }
 
 
 def test_error_without_a_fix_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     report_error(CliContext(), RotatorError("it is gone", code="gone"))
-    assert capsys.readouterr().err == "error: it is gone\n"
+    assert capsys.readouterr().err == "error: it is gone [gone]\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UsageError("--as and --secret go with one PAT"), "error: --as and --secret go with one PAT\n"),
+        (RotatorError("it failed"), "error: it failed\n"),
+        (
+            ConfigError(["policy.yaml:2:3 rules: unknown\n  rules\n  ^", "policy.yaml:4:1 more: unknown"]),
+            "error: policy.yaml:2:3 rules: unknown\n  rules\n  ^\nerror: policy.yaml:4:1 more: unknown\n",
+        ),
+        (
+            ConfigError(["database: it is older"], code="database_older"),
+            "error: database: it is older [database_older]\n",
+        ),
+    ],
+    ids=["usage", "no code of its own", "problems with a place", "settings with a code of their own"],
+)
+def test_code_is_shown_where_it_says_something(
+    error: RotatorError, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_error(CliContext(), error)
+    assert capsys.readouterr().err == said
+
+
+def test_several_errors_point_to_the_runbook_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = ForeignWriteError("somebody else wrote it", fix="Find out who.")
+    gone = NotManagedError("there is no npm-feed")
+    report_others([("ci-build", frozen), ("npm-feed", gone), ("", REFUSED), ("docs-site", frozen)])
+    assert capsys.readouterr().err.splitlines() == [
+        "error: ci-build: somebody else wrote it [foreign_write]",
+        "    fix: Find out who.",
+        "error: there is no npm-feed [unknown_name]",
+        "error: nobody is signed in [sign_in_required]",
+        "    fix: Run `rotator login build-bot`.",
+        "error: docs-site: somebody else wrote it [foreign_write]",
+        "    fix: Find out who.",
+        "more: docs/runbook.md#rotation_blocked, docs/runbook.md#sign_in_needed",
+    ]

@@ -7,7 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.output.alarm import make_figures, render_findings, render_plugin, render_unknown, render_warnings
+from rotator.cli.output.alarm import (
+    make_figures,
+    render_check,
+    render_findings,
+    render_plugin,
+    render_unknown,
+    render_warnings,
+)
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
@@ -21,7 +28,7 @@ from rotator.engine.status import PatStatus
 from rotator.errors import ConfigError, DatabaseLockedError, FailureKind, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
-from tests.support.records import DAY
+from tests.support.records import DAY, NOW
 
 HOUR = timedelta(hours=1)
 
@@ -195,6 +202,17 @@ def test_plugin_says_the_first_problem_without_its_source_line_when_a_file_is_wr
 def test_findings_are_a_line_each() -> None:
     lines = list(render_findings([Finding(Cause.STALE), Finding(Cause.DOWN, ("build-bot/contoso",))]))
     assert lines == ["no recent run succeeded", "cannot be used: build-bot/contoso"]
+
+
+def test_check_points_once_to_each_entry_of_the_runbook_that_helps() -> None:
+    down = [Condition(ConditionKind.ORGANIZATION_DOWN, name, NOW) for name in ("build-bot/contoso", "build-bot/x")]
+    lasting = [*down, Condition(ConditionKind.SIGN_IN_NEEDED, "release-bot", NOW)]
+    assert list(render_check([Finding(Cause.STALE)], lasting)) == [
+        "check: no recent run succeeded",
+        "more: docs/runbook.md#organization_down, docs/runbook.md#sign_in_needed",
+    ]
+    assert list(render_check([Finding(Cause.STALE)], [])) == ["check: no recent run succeeded"]
+    assert list(render_check([], lasting)) == []
 
 
 def test_failure_is_named_where_a_pat_is_in_trouble() -> None:

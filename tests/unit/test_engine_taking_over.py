@@ -224,7 +224,7 @@ def _fill(world: EngineWorld, value: str) -> None:
         ("something_else", lambda world, found: _fill(world, "Server=tcp:db")),
         ("same_name", lambda world, found: add(world, HOOK)),
         ("same_name", lambda world, found: add(world, "HOOK!")),
-        ("place_taken", lambda world, found: add_record_at(world, "contoso-hook")),
+        ("secret_taken", lambda world, found: add_record_at(world, "contoso-hook")),
         ("managed_before", lambda world, found: adopt_and_forget(world, found)),
         ("blocked", lambda world, found: deny_scopes(world)),
     ],
@@ -333,7 +333,7 @@ def test_two_that_would_share_a_secret_both_wait_when_the_rule_gives_them_one() 
     world.policy = make_policy(replace(ADOPTING, secret_name="shared"), RULE)
     first, second = add(world, "hook-a", "hook-b")
     world.run()
-    assert {find_wait(world, first), find_wait(world, second)} == {"place_taken"}
+    assert {find_wait(world, first), find_wait(world, second)} == {"secret_taken"}
 
 
 @pytest.mark.parametrize(("is_alive", "expected"), [(True, "occupied"), (False, None)])

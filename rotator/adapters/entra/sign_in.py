@@ -26,7 +26,7 @@ from rotator.adapters.entra.token_cache import EncryptedTokenCache, MemoryTokenC
 from rotator.adapters.http import HttpOptions
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import SignInRequiredError, TransientError, UsageError
+from rotator.errors import SignInRequiredError, TransientError, UnknownAccountError, UsageError
 from rotator.ports.clock import Clock
 from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
 from rotator.ports.stop import Stop
@@ -362,7 +362,7 @@ class EntraSignIn:
             known = ", ".join(self._accounts) or "none"
             raise UsageError(
                 f"there is no account {account!r} in the settings; known: {known}",
-                code="account_unknown",
+                code=UnknownAccountError.code,
                 fix="Use one of the names under accounts in the settings, or add it there.",
             )
         return self._accounts[account]

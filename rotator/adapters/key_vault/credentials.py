@@ -197,7 +197,7 @@ class GuardedCredential:
             f"no token for the vault {host}: {reason}",
             service="key_vault",
             operation="fetch_token",
-            code="vault_credential",
+            code="vault_credential_refused",
             fix="Give this host the credential that key_vault.credential names, or name another one there.",
         )
 

@@ -20,6 +20,7 @@ from rotator.errors import RotatorError, UsageError
 
 if TYPE_CHECKING:
     from rotator.documents.inventory import Change
+    from rotator.engine.rebuilding import Rebuild
 
 
 @click.group(
@@ -333,7 +334,7 @@ def _change(
     else:
         for pat in changed:
             say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
-        report_others(errors)
+        report_others(errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
 
 
@@ -357,8 +358,8 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     of a PAT that no longer exists, the next run writes the previous value back. PATs that were never rotated are in no
     vault: adopt them again.
     """
-    from rotator.cli.console import echo, print_json, progress, say
-    from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
+    from rotator.cli.console import print_json, progress, say
+    from rotator.cli.output.recovery import render_rebuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
     from rotator.domain.exit_code import FAILED
@@ -383,8 +384,17 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     for item in plan.news:
         say(cli, render_rebuilt(item))
     if not cli.as_json:
-        for line in render_unbuilt(plan):
-            echo(line, err=True)
+        _say_unbuilt(plan)
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} unchanged.")
     return find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))
+
+
+def _say_unbuilt(plan: Rebuild) -> None:
+    from rotator.cli.console import echo
+    from rotator.cli.failures import report_others
+    from rotator.cli.output.recovery import render_unbuilt
+
+    for line in render_unbuilt(plan):
+        echo(line, err=True)
+    report_others(("", error) for error in plan.errors)

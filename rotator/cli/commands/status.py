@@ -74,7 +74,7 @@ def status(
     person must sign in, what waits for that, and which account, organization or vault cannot be used.
     """
     from rotator.cli.console import print_json, say
-    from rotator.cli.output.alarm import find_code_of_alarm, render_findings
+    from rotator.cli.output.alarm import find_code_of_alarm, render_check
     from rotator.cli.output.status import (
         render_down,
         render_forecasts,
@@ -118,8 +118,8 @@ def status(
         others = render_others(seen.view.conditions)
         for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.view.now)):
             say(cli, line)
-        for line in render_findings(seen.findings) if check else ():
-            say(cli, f"check: {line}")
+        for line in render_check(seen.findings, seen.view.conditions) if check else ():
+            say(cli, line)
         _print(cli, seen)
     return find_code_of_alarm(judge(seen.findings)) if check else 0
 

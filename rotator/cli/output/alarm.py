@@ -8,9 +8,11 @@ from datetime import datetime
 from rotator.cli.console import clean
 from rotator.cli.exit_codes import ATTENTION, NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
 from rotator.cli.output.words import say_pats
+from rotator.domain.condition import Condition
 from rotator.domain.exit_code import DONE
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
+from rotator.domain.runbook import make_anchor
 from rotator.domain.words import say_in
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
@@ -42,6 +44,15 @@ def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
         if len(finding.subjects) > _MOST_NAMES:
             names.append(f"{len(finding.subjects) - _MOST_NAMES} more")
         yield f"{_WORDS[finding.cause]}{': ' if names else ''}{', '.join(names)}"
+
+
+def render_check(findings: Sequence[Finding], conditions: Iterable[Condition]) -> Iterator[str]:
+    """Give a line for each reason, and where the runbook tells more about what lasts."""
+    for line in render_findings(findings):
+        yield f"check: {line}"
+    places = dict.fromkeys(make_anchor(found.kind.value) for found in conditions)
+    if findings and places:
+        yield f"more: {', '.join(places)}"
 
 
 def render_warnings(rows: Iterable[PatStatus], accounts: Iterable[AccountStatus], now: datetime) -> Iterator[str]:

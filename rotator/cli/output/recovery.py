@@ -63,9 +63,7 @@ def render_rebuilt(item: Found) -> str:
 
 
 def render_unbuilt(plan: Rebuild) -> Iterator[str]:
-    """What a rebuild cannot do, each with who must do what."""
+    """Which secrets a rebuild makes no record from, each with who must do what."""
     for refusal in plan.refusals:
         told = explain_refusal(refusal)
         yield from _say_problem(f"not rebuilt  {refusal.reference}: {told.message}", told.fix)
-    for error in plan.errors:
-        yield from _say_problem(f"error: {error.message}", error.fix)
