@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import sys
@@ -12,6 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from rotator.errors import UsageError
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raise UsageError if a file exists, and nobody said with `force` that it may be overwritten."""
+    if not force and path.is_file():
+        raise UsageError(f"{path} exists", code="output", fix="Choose another --output, or overwrite it with --force.")
 
 
 @contextmanager
@@ -25,9 +30,8 @@ def opened(path: Path | None, *, force: bool) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
+    check_free(path, force=force)
     try:
-        if not force and path.is_file():
-            raise FileExistsError(errno.EEXIST, "it exists")
         # Without `force` a file that appears meanwhile is not overwritten either.
         once = 0 if force or path.exists() else os.O_EXCL
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | once, 0o600)

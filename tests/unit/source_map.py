@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.source_tree import PACKAGE
 
 README = PACKAGE / "README.md"
-ROOMS = ("domain", "ports", "engine", "documents", "daemon", "settings", "adapters", "wiring", "cli")
+ROOMS = ("domain", "ports", "engine", "documents", "report", "daemon", "settings", "adapters", "wiring", "cli")
 """In the order of reading. The sandbox has a page of its own."""
 
 _MAP = re.compile(r"(<!-- map: begin -->\n).*?(<!-- map: end -->)", re.DOTALL)

@@ -1,0 +1,1 @@
+"""The reviewer's page and the evidence archive: documents in, text out."""
