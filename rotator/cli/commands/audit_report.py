@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ def report(cli: CliContext, period: str | None, output: Path | None, anchors: bo
     from rotator.report.summary import list_warnings, summarize
 
     with open_installation(cli) as installation:
-        now = installation.clock.now()
+        now = _end_second(installation.clock.now())
         asked = _find_period(period, now)
         path = output or Path(f"rotator-audit-{asked.name}.html")
         check_free(path, force=force)
@@ -65,6 +65,11 @@ def report(cli: CliContext, period: str | None, output: Path | None, anchors: bo
     for warning in list_warnings(document):
         note(cli, f"warning: {warning}")
     return _find_code(review)
+
+
+def _end_second(moment: datetime) -> datetime:
+    """Return the end of the second: what the page says fits the time that it shows, to the second."""
+    return (moment + timedelta(microseconds=999_999)).replace(microsecond=0)
 
 
 def _find_period(text: str | None, now: datetime) -> Period:
