@@ -12,8 +12,12 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.errors import AuditChainError, UsageError
 
 if TYPE_CHECKING:
+    from rotator.documents.review import ReviewDocument
     from rotator.domain.period import Period
+    from rotator.engine.context import Trust
     from rotator.engine.review.facts import Review
+    from rotator.ports.signing import Signer
+    from rotator.report.archive import Contents
     from rotator.wiring.installation import Installation
 
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
         "rotator audit report                     the last 90 days",
         "rotator audit report --period 2026-Q4 --output q4.html",
         "rotator audit report --period 2026-10-01..2026-12-24",
+        "rotator audit report --archive evidence.zip --anchors    all that proves the page, for another machine",
     ),
 )
 @click.option("--period", metavar="PERIOD", help="2026, 2026-Q4, 2026-11, or FROM..TO in UTC. Default: 90 days.")
@@ -31,36 +36,52 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write (mode 0600). Default: rotator-audit-PERIOD.html.",
 )
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the page, the events and all that proves them into this ZIP file.",
+)
 @click.option("--anchors", is_flag=True, help="Also compare the log with what the vaults hold of it.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @common_options
 @click.pass_obj
-def report(cli: CliContext, period: str | None, output: Path | None, anchors: bool, force: bool) -> int:
+def report(
+    cli: CliContext, period: str | None, output: Path | None, archive: Path | None, anchors: bool, force: bool
+) -> int:
     """Write one page for a reviewer of a period: what there is, what was done, and the events that prove it.
 
     The page loads nothing and runs nothing. Its path goes to stdout, its summary to stderr. If the audit log was
-    changed, the page says so on top and the exit code is 1.
+    changed, the page says so on top and the exit code is 1. An archive holds a program that checks it without rotator.
     """
     from rotator.cli.console import note, print_json, progress, say
-    from rotator.cli.exporting import check_free, opened
+    from rotator.cli.exporting import check_free, opened, opened_raw
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
+    from rotator.report.archive import write_archive
     from rotator.report.page import render_page
     from rotator.report.summary import list_warnings, summarize
+    from rotator.wiring.sealing import find_trust
 
-    with open_installation(cli) as installation:
+    with progress(cli, "reading the audit log"), open_installation(cli) as installation:
         now = _end_second(installation.clock.now())
         asked = _find_period(period, now)
         path = output or Path(f"rotator-audit-{asked.name}.html")
-        check_free(path, force=force)
-        with progress(cli, "reading the audit log"):
-            review = _review(installation, asked, now, anchors=anchors)
-    document = make_review_document(review, str(path))
-    with opened(path, force=force) as stream:
-        stream.write(render_page(document))
+        for target in filter(None, (path, archive)):
+            check_free(target, force=force)
+        trust, problem = find_trust(installation)
+        review = _review(installation, asked, now, trust, problem, anchors=anchors)
+        document = make_review_document(review, str(path), None if archive is None else str(archive))
+        page = render_page(document)
+        with opened(path, force=force) as stream:
+            stream.write(page)
+        if archive is not None:
+            contents, signer = _gather(installation, review, document, page, trust)
+            with opened_raw(archive, force=force) as raw:
+                write_archive(raw, contents, signer)
     if cli.as_json:
         print_json(document)
-    say(cli, str(path))
+    for target in filter(None, (path, archive)):
+        say(cli, str(target))
     note(cli, " ".join(summarize(document)))
     for warning in list_warnings(document):
         note(cli, f"warning: {warning}")
@@ -83,12 +104,12 @@ def _find_period(text: str | None, now: datetime) -> Period:
         raise UsageError(f"--period: {error}", fix="Days and times are UTC.") from None
 
 
-def _review(installation: Installation, period: Period, now: datetime, *, anchors: bool) -> Review:
+def _review(
+    installation: Installation, period: Period, now: datetime, trust: Trust, problem: str | None, *, anchors: bool
+) -> Review:
     from rotator.engine.anchoring import fetch_anchors
     from rotator.engine.review.reviewing import look_at_log, make_review
-    from rotator.wiring.sealing import find_trust
 
-    trust, problem = find_trust(installation)
     sight = None
     if anchors:
         try:
@@ -107,6 +128,32 @@ def _review(installation: Installation, period: Period, now: datetime, *, anchor
         period,
         now,
     )
+
+
+def _gather(
+    installation: Installation, review: Review, document: ReviewDocument, page: str, trust: Trust
+) -> tuple[Contents, Signer | None]:
+    from rotator.documents.inventory import make_inventory_document
+    from rotator.engine.gaps import load_accepted
+    from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
+    from rotator.report.archive import Contents
+    from rotator.wiring.sealing import make_signer
+
+    database = installation.database
+    evidence = gather_evidence(database, review)
+    contents = Contents(
+        review=review,
+        document=document,
+        page=page,
+        evidence=evidence,
+        events=spell_events(database, evidence.first, evidence.last),
+        cited=spell_cited(database, evidence.cited),
+        inventory=make_inventory_document(standing.record for standing in review.pats),
+        policy=installation.settings.policy.read_bytes(),
+        public_keys=trust.public_keys,
+        accepted=frozenset() if review.log.fault else load_accepted(database, trust),
+    )
+    return contents, None if review.log.key_problem else make_signer(installation)
 
 
 def _find_code(review: Review) -> int:

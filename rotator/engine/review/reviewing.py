@@ -127,15 +127,15 @@ def load_checkpoints(database: Database) -> Iterator[Checkpoint]:
         last = page[-1].size
 
 
-def load_readable(database: Database, newest: int) -> Iterator[AuditEvent | int]:
-    """Yield every event up to a number, page by page; for one that cannot be read only its number."""
-    last = 0
+def load_readable(database: Database, newest: int, *, after: int = 0) -> Iterator[AuditEvent | int]:
+    """Yield every event after a number up to another, page by page; for one that cannot be read only its number."""
+    last = after
     while last < newest:
         page: list[AuditEvent] = []
         broken: int | None = None
         with database.read() as reading:
             try:
-                page.extend(reading.audit.load_after(last, _PAGE))
+                page.extend(reading.audit.load_after(last, min(_PAGE, newest - last)))
             except AuditChainError as error:
                 broken = error.sequence
         for event in page:
