@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rotator.documents.review import ReviewDocument
 from rotator.domain.words import say_duration
 from rotator.report.charts import render_time_left, render_timeline
-from rotator.report.summary import list_warnings, say_time, summarize
+from rotator.report.summary import list_limits, list_warnings, say_time, summarize
 from rotator.report.tables import make_tables
 
 QUESTIONS = (
@@ -42,7 +42,7 @@ def render_page(review: ReviewDocument) -> str:
         style_hash=f"sha256-{digest}",
         questions=list(enumerate(QUESTIONS, 1)),
         tables=make_tables(review),
-        warnings=list(list_warnings(review)),
+        warnings=[*list_warnings(review), *list_limits(review)],
         summary=" ".join(summarize(review)),
         timeline=render_timeline(review["timeline"]),
         time_left=render_time_left(review["time_left"]),

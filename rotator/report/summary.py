@@ -53,8 +53,8 @@ def _say_log(review: ReviewDocument) -> str:
 
 
 def list_warnings(review: ReviewDocument) -> Iterator[str]:
-    """Yield what a reader must know first, the worst first."""
-    log, period = review["log"], review["period"]
+    """Yield what takes from the worth of the page, the worst first."""
+    log = review["log"]
     if log["error"] is not None:
         yield (
             f"The audit log was changed or is damaged. {_say_sentence(log['error']['message'])} What this page says "
@@ -72,14 +72,19 @@ def list_warnings(review: ReviewDocument) -> Iterator[str]:
         )
     if not log["checkpoints"]:
         yield "The audit log has no checkpoint: nothing outside of the events themselves says what it was."
+    for unread in log["unread"]:
+        yield f"The anchors of {unread['name']} could not be read: {_say_sentence(unread['message'])}"
+
+
+def list_limits(review: ReviewDocument) -> Iterator[str]:
+    """Yield which part of the period the page cannot speak of."""
+    log, period = review["log"], review["period"]
     if not log["in_period"]:
         yield "The audit log has no event of this period. PATs are shown as they are now."
     elif log["began"] is not None and log["began"]["at"] > period["since"]:
         yield f"The audit log begins at {say_time(log['began']['at'])}: of the time before, nothing is known."
     if period["until"] > review["generated_at"]:
         yield f"The period is not over: this page ends at {say_time(review['generated_at'])}."
-    for unread in log["unread"]:
-        yield f"The anchors of {unread['name']} could not be read: {_say_sentence(unread['message'])}"
 
 
 def say_time(moment: str) -> str:

@@ -231,8 +231,7 @@ class Archive:
             if self._hash(name) != digest:
                 raise Fault(f"{name} was changed: the manifest names other content")
         there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if not path.is_dir()}
-        extra = sorted(there - set(files) - {MANIFEST, SIGNATURE})
-        if extra:
+        if extra := sorted(there - set(files) - {MANIFEST, SIGNATURE}):
             raise Fault(f"{extra[0]} is not in the manifest")
         self.proven.append(f"All {len(files)} files are those that the manifest names.")
 
@@ -244,12 +243,11 @@ class Archive:
                 raise Fault(f"the checkpoint of {size} events does not follow the one of {self._size}")
             self._size = size
             self._roots[size] = bytes.fromhex(found["root"]), found["head"]
-            key = self._keys.get(found["key"])
-            if key is None:
+            if found["key"] not in self._keys:
                 unknown += 1
                 continue
             statement = {name: value for name, value in found.items() if name != "signature"}
-            if not is_signed(spell(statement), bytes.fromhex(found["signature"]), key):
+            if not is_signed(spell(statement), bytes.fromhex(found["signature"]), self._keys[found["key"]]):
                 raise Fault(f"the signature of the checkpoint of {size} events does not fit")
             signed += 1
         if signed:

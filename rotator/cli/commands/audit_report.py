@@ -53,13 +53,12 @@ def report(
     The page loads nothing and runs nothing. Its path goes to stdout, its summary to stderr. If the audit log was
     changed, the page says so on top and the exit code is 1. An archive holds a program that checks it without rotator.
     """
-    from rotator.cli.console import note, print_json, progress, say
+    from rotator.cli.console import progress
     from rotator.cli.exporting import check_free, opened, opened_raw
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
     from rotator.report.archive import write_archive
     from rotator.report.page import render_page
-    from rotator.report.summary import list_warnings, summarize
     from rotator.wiring.sealing import find_trust
 
     with progress(cli, "reading the audit log"), open_installation(cli) as installation:
@@ -78,14 +77,21 @@ def report(
             contents, signer = _gather(installation, review, document, page, trust)
             with opened_raw(archive, force=force) as raw:
                 write_archive(raw, contents, signer)
+    _tell(cli, document)
+    return _find_code(review)
+
+
+def _tell(cli: CliContext, document: ReviewDocument) -> None:
+    from rotator.cli.console import note, print_json, say
+    from rotator.report.summary import list_warnings, summarize
+
     if cli.as_json:
         print_json(document)
-    for target in filter(None, (path, archive)):
-        say(cli, str(target))
+    for target in filter(None, (document["output"], document["archive"])):
+        say(cli, target)
     note(cli, " ".join(summarize(document)))
     for warning in list_warnings(document):
         note(cli, f"warning: {warning}")
-    return _find_code(review)
 
 
 def _end_second(moment: datetime) -> datetime:
