@@ -54,10 +54,16 @@ def run_demo(cli: CliContext) -> None:
         )
         note_start(cli, "rotator sandbox up --dir .  &")
         with Stage(Path(folder)) as stage:
-            Story(cli, stage).tell_all()
+            story = Story(cli, stage)
+            story.tell_all()
+            page = Path(tempfile.mkdtemp(prefix="rotator-demo-report-"), "report.html")
+            told = story.review(page)
     say(cli)
     say(cli, REAL_LIFE)
-    say(cli, f"The demo took {time.monotonic() - started:.0f} seconds and left no files.")
+    say(cli, f"The demo took {time.monotonic() - started:.0f} seconds. It left one file, made for a reviewer:")
+    note_start(cli, f"rotator audit report --output {page}")
+    for line in told:
+        say(cli, line)
     if cli.as_json:
         print_json(make_demo_document(ROTATED))
 
@@ -231,6 +237,13 @@ class Story:
             told = receiver.find("sign_in_needed")
         self._tell("This was sent, once for all PATs of the account. A second message says when it is over.")
         self._show_text(f"{told['title']}\n\n{told['text']}")
+
+    def review(self, page: Path) -> list[str]:
+        """Write the page for a reviewer of all that happened, and return what the command says: path and summary."""
+        told: list[str] = []
+        self._expect(self._stage.run("audit", "report", "--output", str(page), hear=told.append), (0,), "the report")
+        self._check(page.is_file(), "the report is written")
+        return told
 
     def _follow(self, log: Iterator[dict[str, str]], wanted: set[str]) -> None:
         """Show what the daemon says of the PAT, the hook and itself, until it has told all of these events."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from rotator.errors import UsageError
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raise UsageError if a file exists, and nobody said with `force` that it may be overwritten."""
+    if not force and path.is_file():
+        raise UsageError(f"{path} exists", code="output", fix="Choose another file, or overwrite it with --force.")
 
 
 @contextmanager
@@ -25,21 +31,27 @@ def opened(path: Path | None, *, force: bool) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
+    with opened_raw(path, force=force) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def opened_raw(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+    """A stream of bytes to a file, as `opened` gives one of text."""
+    check_free(path, force=force)
     try:
-        if not force and path.is_file():
-            raise FileExistsError(errno.EEXIST, "it exists")
         # Without `force` a file that appears meanwhile is not overwritten either.
         once = 0 if force or path.exists() else os.O_EXCL
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | once, 0o600)
-        with os.fdopen(number, "w", encoding="utf-8", newline="") as stream:
+        with os.fdopen(number, "wb") as stream:
             if stat.S_ISREG(os.fstat(number).st_mode):
                 os.fchmod(number, 0o600)
             yield stream
     except FileExistsError as error:
         raise UsageError(
-            f"{path} exists", code="output", fix="Choose another --output, or overwrite it with --force."
+            f"{path} exists", code="output", fix="Choose another file, or overwrite it with --force."
         ) from error
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", code="output", fix="Choose another --output."
+            f"{path} cannot be written: {error.strerror}", code="output", fix="Choose another file."
         ) from error

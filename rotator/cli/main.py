@@ -48,7 +48,7 @@ COMMANDS = {
     "doctor": ("rotator.cli.commands.doctor", "doctor", "Check everything that rotator depends on. Changes nothing."),
     "notify": ("rotator.cli.commands.notify", "notify", "Send a test notification."),
     "hooks": ("rotator.cli.commands.hooks", "hooks", "Call the hooks, as a test."),
-    "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log."),
+    "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log, and report on it."),
     "sandbox": ("rotator.cli.commands.sandbox", "sandbox", "Stand-ins for Entra, Azure DevOps and Key Vault."),
     "help": ("rotator.cli.commands.help", "help_command", "Show what a command does."),
     "completion": ("rotator.cli.commands.completion", "completion", "Print the completion script for a shell."),

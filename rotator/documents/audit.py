@@ -165,12 +165,17 @@ def make_broken_document(error: AuditChainError) -> AuditBrokenDocument:
     return {
         "schema_version": SCHEMA_VERSION,
         "valid": False,
-        "error": {
-            **make_failure_document(error),
-            "sequence": error.sequence,
-            "checkpoint": error.checkpoint,
-            "anchor": error.anchor,
-            "expected": error.expected,
-            "found": error.found,
-        },
+        "error": make_fault_document(error),
+    }
+
+
+def make_fault_document(error: AuditChainError) -> AuditFaultDocument:
+    """Say what is wrong with the log, and where."""
+    return {
+        **make_failure_document(error),
+        "sequence": error.sequence,
+        "checkpoint": error.checkpoint,
+        "anchor": error.anchor,
+        "expected": error.expected,
+        "found": error.found,
     }

@@ -61,9 +61,16 @@ def make_hash(
     sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int = NEWEST_ENCODING
 ) -> str:
     """Return the SHA-256 (hex) of everything the event says. ValueError for what cannot be spelled that way."""
+    return hashlib.sha256(make_statement(sequence, occurred_at, entry, previous_hash, encoding)).hexdigest()
+
+
+def make_statement(
+    sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int = NEWEST_ENCODING
+) -> bytes:
+    """Return the one line whose SHA-256 is the hash of the event. ValueError for what cannot be spelled that way."""
     moment = check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds")
     if encoding == NEWEST_ENCODING:
-        return hashlib.sha256(_spell(sequence, moment, entry, previous_hash)).hexdigest()
+        return _spell(sequence, moment, entry, previous_hash)
     if encoding != 1:
         raise ValueError(f"there is no encoding {encoding}")
     document = {
@@ -77,8 +84,7 @@ def make_hash(
         "details": dict(entry.details),
         "previous_hash": previous_hash,
     }
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def _spell(sequence: int, moment: str, entry: AuditEntry, previous_hash: str) -> bytes:

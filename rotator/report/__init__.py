@@ -1,1 +1,1 @@
-"""The pages that people read: documents in, text out."""
+"""The pages that people read, and the evidence archive: documents in, text out."""

@@ -52,3 +52,13 @@ def make_trust(installation: Installation) -> Trust:
     if not named and (signer := make_signer(installation)) is not None:
         named = (signer.public_key,)
     return Trust(named, is_signed)
+
+
+def find_trust(installation: Installation) -> tuple[Trust, str | None]:
+    """Return what `make_trust` does; if the key of the settings cannot be had, one without keys, and why."""
+    from rotator.adapters.signing import is_signed
+
+    try:
+        return make_trust(installation), None
+    except ConfigError as error:
+        return Trust((), is_signed), error.message

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rotator.sandbox.running import Sandbox
+from tests.support.filled_log import Filled, open_filled
 from tests.support.installed_command import Rotator, config_of, run_forked, sign_in
 from tests.support.killing import Stage, open_stage
 
@@ -47,3 +48,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Prepare a stage on SQLite: signed in, with one PAT adopted. Each module resets it as its tests need."""
     with open_stage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """Give an installation whose log is full: PATs were adopted, rotated, revoked, refused, paused and forgotten."""
+    with open_filled(tmp_path_factory.mktemp("filled")) as made:
+        yield made

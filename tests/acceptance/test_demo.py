@@ -26,6 +26,7 @@ COMMANDS = [
     "kill -USR1 %1",
     "kill %1",
     "rotator once --quiet",
+    "rotator audit report --output PAGE",
 ]
 PAT_VALUE = re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|eyJ[\w-]{10}")
 
@@ -36,6 +37,8 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     took = time.monotonic() - started
     assert demo.returncode == 0, demo.stdout + demo.stderr
     told = demo.stdout
+    [page] = tmp_path.glob("rotator-demo-report-*/report.html")
+    told = told.replace(str(page), "PAGE")
     assert [line.removeprefix("$ ") for line in told.splitlines() if line.startswith("$ ")] == COMMANDS
     assert told.index("-> accepted") < told.index("refused")
     assert "uses the old value          -> refused" in told
@@ -53,7 +56,14 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert max(map(len, told.splitlines())) <= 80
     assert "Traceback" not in told + demo.stderr
     assert not PAT_VALUE.search(told + demo.stderr)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [page.parent]
+    path, *summary = told[told.index("audit report --output PAGE") :].splitlines()[1:]
+    assert path == "PAGE"
+    said = " ".join(line.strip() for line in summary)
+    assert re.fullmatch(
+        r"From .* rotator manages 9 PATs of 1 account; .* The audit log is whole: .* a signature\.", said
+    )
+    assert not PAT_VALUE.search(page.read_text(encoding="utf-8"))
     assert took < 2 * LONGEST
 
 

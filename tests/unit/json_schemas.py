@@ -35,6 +35,7 @@ from rotator.documents.plan import PlanDocument
 from rotator.documents.rebuild import RebuildDocument
 from rotator.documents.recovery import RecoveryPlanDocument
 from rotator.documents.report import RecoverDocument, ReportDocument
+from rotator.documents.review import ReviewDocument
 from rotator.documents.revocation import RevocationDocument
 from rotator.documents.sandbox import DemoDocument, SandboxReadyDocument
 from rotator.documents.scan import ScanDocument
@@ -71,6 +72,7 @@ DOCUMENTS: dict[str, object] = {
     "audit-entry": AuditEntryDocument,
     "audit-event": AuditEventDocument,
     "audit-gap": AcceptedGapDocument,
+    "audit-report": ReviewDocument,
     "audit-verification": AuditVerificationDocument,
     "init": InitDocument,
     "config": ConfigDocument,
@@ -118,6 +120,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "audit verify": ("audit-verification",),
     "audit export": ("audit-event",),
     "audit accept-gap": ("audit-gap",),
+    "audit report": ("audit-report",),
     "sandbox up": ("sandbox-ready",),
     "sandbox demo": ("demo",),
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.commands.audit_report import report
 from rotator.cli.completing import complete, complete_events
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selection import check_known
@@ -68,7 +69,10 @@ class _Asked:
 )
 @common_options
 def audit() -> None:
-    """List, show, verify and export the audit log."""
+    """List, show, verify and export the audit log, and report on it."""
+
+
+audit.add_command(report)
 
 
 def _check_event(_: click.Context, __: click.Parameter, name: str | None) -> str | None:

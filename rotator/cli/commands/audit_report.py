@@ -1,0 +1,172 @@
+"""`rotator audit report`: the reviewer's page of a period, and the archive that proves it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.cli.context import CliContext, common_options, examples
+from rotator.errors import AuditChainError, UsageError
+
+if TYPE_CHECKING:
+    from rotator.documents.review import ReviewDocument
+    from rotator.domain.period import Period
+    from rotator.engine.context import Trust
+    from rotator.engine.review.facts import Review
+    from rotator.ports.signing import Signer
+    from rotator.report.archive import Contents
+    from rotator.wiring.installation import Installation
+
+
+@click.command(
+    short_help="Write a page for a reviewer.",
+    epilog=examples(
+        "rotator audit report                     the last 90 days",
+        "rotator audit report --period 2026-Q4 --output q4.html",
+        "rotator audit report --period 2026-10-01..2026-12-24",
+        "rotator audit report --archive evidence.zip --anchors    all that proves the page, for another machine",
+    ),
+)
+@click.option("--period", metavar="PERIOD", help="2026, 2026-Q4, 2026-11, or FROM..TO in UTC. Default: 90 days.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write (mode 0600). Default: rotator-audit-PERIOD.html.",
+)
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the page, the events and all that proves them into this ZIP file.",
+)
+@click.option("--anchors", is_flag=True, help="Also compare the log with what the vaults hold of it.")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@common_options
+@click.pass_obj
+def report(
+    cli: CliContext, period: str | None, output: Path | None, archive: Path | None, anchors: bool, force: bool
+) -> int:
+    """Write one page for a reviewer of a period: what there is, what was done, and the events that prove it.
+
+    The page loads nothing and runs nothing. Its path goes to stdout, its summary to stderr. If the audit log was
+    changed, the page says so on top and the exit code is 1. An archive holds a program that checks it without rotator.
+    """
+    from rotator.cli.console import progress
+    from rotator.cli.exporting import check_free, opened, opened_raw
+    from rotator.cli.session import open_installation
+    from rotator.documents.review import make_review_document
+    from rotator.report.archive import write_archive
+    from rotator.report.page import render_page
+    from rotator.wiring.sealing import find_trust
+
+    with progress(cli, "reading the audit log"), open_installation(cli) as installation:
+        now = _end_second(installation.clock.now())
+        asked = _find_period(period, now)
+        path = output or Path(f"rotator-audit-{asked.name}.html")
+        for target in filter(None, (path, archive)):
+            check_free(target, force=force)
+        trust, problem = find_trust(installation)
+        review = _review(installation, asked, now, trust, problem, anchors=anchors)
+        document = make_review_document(review, str(path), None if archive is None else str(archive))
+        page = render_page(document)
+        with opened(path, force=force) as stream:
+            stream.write(page)
+        if archive is not None:
+            contents, signer = _gather(installation, review, document, page, trust)
+            with opened_raw(archive, force=force) as raw:
+                write_archive(raw, contents, signer)
+    _tell(cli, document)
+    return _find_code(review)
+
+
+def _tell(cli: CliContext, document: ReviewDocument) -> None:
+    from rotator.cli.console import note, print_json, say
+    from rotator.report.summary import list_warnings, summarize
+
+    if cli.as_json:
+        print_json(document)
+    for target in filter(None, (document["output"], document["archive"])):
+        say(cli, target)
+    note(cli, " ".join(summarize(document)))
+    for warning in list_warnings(document):
+        note(cli, f"warning: {warning}")
+
+
+def _end_second(moment: datetime) -> datetime:
+    """Return the end of the second: what the page says fits the time that it shows, to the second."""
+    return (moment + timedelta(microseconds=999_999)).replace(microsecond=0)
+
+
+def _find_period(text: str | None, now: datetime) -> Period:
+    from rotator.domain.period import make_default_period, read_period
+
+    if text is None:
+        return make_default_period(now)
+    try:
+        return read_period(text)
+    except ValueError as error:
+        raise UsageError(f"--period: {error}", fix="Days and times are UTC.") from None
+
+
+def _review(
+    installation: Installation, period: Period, now: datetime, trust: Trust, problem: str | None, *, anchors: bool
+) -> Review:
+    from rotator.engine.anchoring import fetch_anchors
+    from rotator.engine.review.reviewing import look_at_log, make_review
+
+    sight = None
+    if anchors:
+        try:
+            sight = fetch_anchors(installation.make_run())
+        except AuditChainError:
+            sight = None  # the check of the log names what is wrong with it
+    log = look_at_log(installation.database, sight, trust, problem, period, now)
+    rotation = installation.settings.rotation
+    return make_review(
+        installation.database,
+        installation.policy,
+        installation.accounts,
+        rotation.settle,
+        rotation.lease,
+        log,
+        period,
+        now,
+    )
+
+
+def _gather(
+    installation: Installation, review: Review, document: ReviewDocument, page: str, trust: Trust
+) -> tuple[Contents, Signer | None]:
+    from rotator.documents.inventory import make_inventory_document
+    from rotator.engine.gaps import load_accepted
+    from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
+    from rotator.report.archive import Contents
+    from rotator.wiring.sealing import make_signer
+
+    database = installation.database
+    evidence = gather_evidence(database, review)
+    contents = Contents(
+        review=review,
+        document=document,
+        page=page,
+        evidence=evidence,
+        events=spell_events(database, evidence.first, evidence.last),
+        cited=spell_cited(database, evidence.cited),
+        inventory=make_inventory_document(standing.record for standing in review.pats),
+        policy=installation.settings.policy.read_bytes(),
+        public_keys=trust.public_keys,
+        accepted=frozenset() if review.log.fault else load_accepted(database, trust),
+    )
+    return contents, None if review.log.key_problem else make_signer(installation)
+
+
+def _find_code(review: Review) -> int:
+    from rotator.domain.exit_code import FAILED
+    from rotator.engine.exit_codes import find_code_of_errors
+
+    if review.log.fault is not None or review.log.key_problem is not None:
+        return FAILED
+    unread = {} if review.log.sight is None else review.log.sight.unread
+    return find_code_of_errors(unread.values(), done=True)

@@ -1,0 +1,278 @@
+"""`rotator audit report`: what a reviewer asks of a period. Each answer names the events that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from rotator.documents.audit import AuditEventDocument, make_event_document, make_fault_document
+from rotator.documents.document import (
+    SCHEMA_VERSION,
+    Document,
+    Moment,
+    make_failure_document,
+    write_moment,
+    write_moment_or_none,
+)
+from rotator.documents.review_parts import (
+    BucketDocument,
+    EventTallyDocument,
+    HandRunDocument,
+    LivingPatDocument,
+    LogReviewDocument,
+    PeriodDocument,
+    PolicyReviewDocument,
+    ProofDocument,
+    ReviewedPatDocument,
+    RevocationsDocument,
+    SilenceDocument,
+    SpanDocument,
+    TimeLeftDocument,
+    UnmanagedPatDocument,
+)
+from rotator.documents.revocation import make_pending_document
+from rotator.domain.audit_event import AuditEvent
+from rotator.engine.left_behind import LeftBehind
+from rotator.engine.review.facts import Bucket, Findings, HandRun, LogState, Mark, Review, Silence, Span, Standing
+from rotator.engine.review.judging import count_time_left, judge_age
+from rotator.engine.status import PatStatus
+
+_DAY = timedelta(days=1)
+
+
+class ReviewDocument(Document):
+    """What a reviewer asks of a period."""
+
+    generated_at: Annotated[Moment, "When this was made. PATs are shown as they were then."]
+    output: Annotated[str, "The file that the page was written to."]
+    archive: Annotated[str | None, "The file that the archive was written to. Null: none was asked for."]
+    period: Annotated[PeriodDocument, "The period."]
+    log: Annotated[LogReviewDocument, "Whether the log is whole."]
+    pats: Annotated[list[ReviewedPatDocument], "Managed PATs, by expiry."]
+    unmanaged: Annotated[list[UnmanagedPatDocument], "PATs that nobody manages."]
+    time_left: Annotated[list[TimeLeftDocument], "How many managed PATs have how much time left."]
+    changes: Annotated[list[AuditEventDocument], "Changes of the inventory in the period, the newest."]
+    changed: Annotated[int, "How many there were."]
+    policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
+    exceptions: Annotated[list[SpanDocument], "When a PAT was not as the policy wants it, the newest."]
+    excepted: Annotated[int, "How many such times there were."]
+    sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]
+    signed_in: Annotated[int, "How many such events there were."]
+    by_hand: Annotated[list[HandRunDocument], "What persons did, the newest."]
+    done_by_hand: Annotated[int, "How many such runs there were."]
+    revocations: Annotated[RevocationsDocument, "What was revoked, and what lives on."]
+    failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
+    failed: Annotated[int, "How many such times there were."]
+    failed_events: Annotated[list[EventTallyDocument], "Events that tell of a failure, or of a lost answer."]
+    timeline: Annotated[list[BucketDocument], "Rotations, by parts of the period."]
+
+
+def make_review_document(review: Review, output: str, archive: str | None = None) -> ReviewDocument:
+    """Give a review, and where it was written to."""
+    found, now = review.findings, review.made_at
+    period = review.period
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": write_moment(now),
+        "output": output,
+        "archive": archive,
+        "period": {"name": period.name, "since": write_moment(period.since), "until": write_moment(period.until)},
+        "log": _make_log(review.log, found),
+        "pats": [_make_pat(standing, now) for standing in review.pats],
+        "unmanaged": [_make_unmanaged(row) for row in review.unmanaged],
+        "time_left": [
+            {"left": left, "pats": count}
+            for left, count in count_time_left([pat.status for pat in review.pats], now).items()
+        ],
+        "changes": _make_events(found.changes),
+        "changed": found.changes.total,
+        "policy": _make_policy(review),
+        "exceptions": _make_spans(found.exceptions, now),
+        "excepted": found.exceptions.total,
+        "sign_ins": _make_events(found.sign_ins),
+        "signed_in": found.sign_ins.total,
+        "by_hand": [_make_hand_run(run) for run in found.by_hand],
+        "done_by_hand": found.by_hand.total,
+        "revocations": _make_revocations(review),
+        "failures": _make_spans(found.failures, now),
+        "failed": found.failures.total,
+        "failed_events": [
+            {"event": name, "count": tally.count, "first": tally.first, "last": tally.last}
+            for name, tally in sorted(found.failed.items())
+        ],
+        "timeline": [_make_bucket(bucket) for bucket in found.timeline],
+    }
+
+
+def _make_events(events: Iterable[AuditEvent]) -> list[AuditEventDocument]:
+    return [make_event_document(event) for event in events]
+
+
+def _make_proof(mark: Mark | None) -> ProofDocument | None:
+    return None if mark is None else {"event": mark.sequence, "at": write_moment(mark.at)}
+
+
+def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
+    row, trail = standing.status, standing.trail
+    return {
+        "name": row.name,
+        "account": row.account,
+        "organization": row.organization,
+        "authorization_id": row.authorization_id,
+        "display_name": row.display_name,
+        "scopes": list(row.scopes),
+        "valid_from": write_moment(row.valid_from),
+        "expires_at": write_moment(row.expires_at),
+        "owner": standing.owner,
+        "state": row.state,
+        "all_organizations": standing.record.all_organizations,
+        "managed": _make_proof(trail.managed),
+        "reach": _make_proof(trail.reach),
+        "rotated": _make_proof(trail.rotated),
+        "rotate_after": write_moment_or_none(row.rotate_after),
+        "age_days": (now - row.valid_from) // _DAY,
+        "age_limit_days": None if row.rotate_after is None else (row.rotate_after - row.valid_from) // _DAY,
+        "age_verdict": judge_age(row, now),
+        "days_left": (row.expires_at - now) // _DAY,
+    }
+
+
+def _make_unmanaged(row: PatStatus) -> UnmanagedPatDocument:
+    return {
+        "name": row.name,
+        "account": row.account,
+        "organization": row.organization,
+        "authorization_id": row.authorization_id,
+        "display_name": row.display_name,
+        "scopes": list(row.scopes),
+        "valid_from": write_moment(row.valid_from),
+        "expires_at": write_moment(row.expires_at),
+        "last_error": None if row.last_error is None else row.last_error.message,
+    }
+
+
+def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
+    return [
+        {
+            "kind": span.kind,
+            "subject": span.subject,
+            "code": span.code,
+            "begun": {"event": span.begun.sequence, "at": write_moment(span.begun.at)},
+            "ended": _make_proof(span.ended),
+            "seconds": _count_seconds((span.ended.at if span.ended else now) - span.begun.at),
+        }
+        for span in spans
+    ]
+
+
+def _count_seconds(span: timedelta) -> int:
+    return max(0, span // timedelta(seconds=1))
+
+
+def _make_hand_run(run: HandRun) -> HandRunDocument:
+    return {
+        "at": write_moment(run.at),
+        "event": run.event,
+        "subject": run.subject,
+        "actor": run.actor,
+        "reason": run.reason,
+        "events": run.events,
+        "first": run.first,
+        "last": run.last,
+    }
+
+
+def _make_bucket(bucket: Bucket) -> BucketDocument:
+    return {
+        "begins": write_moment(bucket.begins),
+        "ends": write_moment(bucket.ends),
+        "begun": bucket.begun,
+        "completed": bucket.completed,
+        "failed": bucket.failed,
+        "revoked": bucket.revoked,
+        "first": bucket.first,
+        "last": bucket.last,
+    }
+
+
+def _make_revocations(review: Review) -> RevocationsDocument:
+    tallies = sorted(review.findings.revocations.items())
+    return {
+        "requested": sum(tally.requested for _, tally in tallies),
+        "proven": sum(tally.proven for _, tally in tallies),
+        "pats": [
+            {
+                "name": name,
+                "requested": tally.requested,
+                "proven": tally.proven,
+                "slowest_seconds": None if tally.slowest is None else _count_seconds(tally.slowest),
+                "events": list(tally.proofs),
+            }
+            for name, tally in tallies
+        ],
+        "pending": [make_pending_document(item, review.made_at) for item in review.pending],
+        "living": [_make_living(left, review.findings) for left in review.left_behind],
+    }
+
+
+def _make_living(left: LeftBehind, found: Findings) -> LivingPatDocument:
+    known = found.left.get(left.pat.authorization_id) or found.asked.get(left.pat.authorization_id)
+    return {
+        "name": left.name,
+        "authorization_id": left.pat.authorization_id,
+        "kind": left.kind,
+        "event": _make_proof(known),
+    }
+
+
+def _make_policy(review: Review) -> PolicyReviewDocument:
+    found = review.findings
+    before = found.policy_before
+    return {
+        "sha256": review.policy_digest,
+        "state": review.policy_state,
+        "before": None if before is None else make_event_document(before),
+        "changes": _make_events(found.policies),
+        "changed": found.policies.total,
+        "silence": None if found.silence is None else _make_silence(found.silence),
+    }
+
+
+def _make_silence(silence: Silence) -> SilenceDocument:
+    return {
+        "begins": write_moment(silence.begins),
+        "ends": write_moment(silence.ends),
+        "seconds": _count_seconds(silence.ends - silence.begins),
+        "after": silence.after,
+        "before": silence.before,
+    }
+
+
+def _make_log(log: LogState, found: Findings) -> LogReviewDocument:
+    unread = {} if log.sight is None else log.sight.unread
+    return {
+        "valid": log.fault is None,
+        "error": None if log.fault is None else make_fault_document(log.fault),
+        "events": found.total,
+        "began": _make_proof(found.began),
+        "in_period": found.events,
+        "first": found.first,
+        "last": found.last,
+        "unreadable": list(found.unreadable),
+        "installation": log.installation,
+        "has_key": log.has_key,
+        "key_problem": log.key_problem,
+        "checkpoints": log.checkpoints,
+        "checkpoints_in_period": log.checkpoints_in_period,
+        "sealed": log.size,
+        "signed": log.signed,
+        "sealed_at": write_moment_or_none(log.sealed_at),
+        "anchored": _make_events(found.anchored),
+        "anchors_given": found.anchored.total,
+        "vaults_asked": log.sight is not None,
+        "anchors_held": 0 if log.sight is None else len(log.sight.anchors),
+        "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],
+        "accepted": log.accepted,
+        "gaps": _make_events(found.gaps),
+    }

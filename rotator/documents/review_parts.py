@@ -1,0 +1,183 @@
+"""What the document of `rotator audit report` is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from rotator.documents.audit import AuditEventDocument, AuditFaultDocument, UnreadAnchorsDocument
+from rotator.documents.document import Moment
+from rotator.documents.pat import PatFacts
+from rotator.documents.revocation import PendingRevocationDocument
+from rotator.domain.condition import ConditionKind
+from rotator.engine.left_behind import LeftBehindKind
+from rotator.engine.review.facts import PolicyState
+from rotator.engine.review.judging import AgeVerdict, TimeLeft
+from rotator.engine.status import PatState
+
+
+class PeriodDocument(TypedDict):
+    """The period of a review."""
+
+    name: Annotated[str, "As it was asked for."]
+    since: Annotated[Moment, "Its first moment."]
+    until: Annotated[Moment, "The first moment after it."]
+
+
+class ProofDocument(TypedDict):
+    """The event that proves something."""
+
+    event: Annotated[int, "Number of the event."]
+    at: Annotated[Moment, "When it happened."]
+
+
+class ReviewedPatDocument(PatFacts):
+    """A managed PAT as it is now, and what the log says of it."""
+
+    owner: Annotated[str | None, "The user whose PAT it is. Null: the settings do not have the account any more."]
+    state: Annotated[PatState, "Its state, in one word."]
+    all_organizations: Annotated[bool, "Whether it is valid for every organization that its owner can reach."]
+    managed: Annotated[ProofDocument | None, "Since when it is managed. Null: the log does not say."]
+    reach: Annotated[ProofDocument | None, "Since when its scopes are known to be these. Null: the log does not say."]
+    rotated: Annotated[ProofDocument | None, "When consumers last got a new value. Null: never."]
+    rotate_after: Annotated[Moment | None, "When the policy has it replaced. Null: no rule does."]
+    age_days: Annotated[int, "Its age, in whole days."]
+    age_limit_days: Annotated[int | None, "How old the policy lets it become, in whole days. Null: no rule rotates it."]
+    age_verdict: Annotated[AgeVerdict, "Its age against the policy."]
+    days_left: Annotated[int, "Whole days until it expires; below 0: it has expired."]
+
+
+class UnmanagedPatDocument(PatFacts):
+    """A PAT that the last look at the server found, and that rotator does not manage."""
+
+    last_error: Annotated[str | None, "Why it is left alone, in words. Null: nobody asked for it to be managed."]
+
+
+class SpanDocument(TypedDict):
+    """Something wrong that lasted."""
+
+    kind: Annotated[ConditionKind, "What was wrong."]
+    subject: Annotated[str, "What it was about."]
+    code: Annotated[str | None, "Stable name of the cause. Null: the event names none."]
+    begun: Annotated[ProofDocument, "When it began."]
+    ended: Annotated[ProofDocument | None, "When it ended. Null: it lasts."]
+    seconds: Annotated[int, "How long it lasted, or has lasted by now."]
+
+
+class EventTallyDocument(TypedDict):
+    """How often something happened."""
+
+    event: Annotated[str, "Name of the event."]
+    count: Annotated[int, "How often."]
+    first: Annotated[int, "Number of the first such event."]
+    last: Annotated[int, "Number of the last one."]
+
+
+class BucketDocument(TypedDict):
+    """A part of the period."""
+
+    begins: Annotated[Moment, "Its first moment."]
+    ends: Annotated[Moment, "The first moment after it."]
+    begun: Annotated[int, "Rotations that began."]
+    completed: Annotated[int, "Rotations that were completed."]
+    failed: Annotated[int, "Events that say that a rotation failed, was blocked, frozen or abandoned."]
+    revoked: Annotated[int, "PATs that were proven to be revoked."]
+    first: Annotated[int | None, "Number of the first of these events. Null: there is none."]
+    last: Annotated[int | None, "Number of the last one."]
+
+
+class TimeLeftDocument(TypedDict):
+    """How many managed PATs have so much time left."""
+
+    left: Annotated[TimeLeft, "How much time is left."]
+    pats: Annotated[int, "How many PATs."]
+
+
+class HandRunDocument(TypedDict):
+    """What a person had rotator do."""
+
+    at: Annotated[Moment, "When."]
+    event: Annotated[str, "Name of the event that it began with."]
+    subject: Annotated[str, "What that was about."]
+    actor: Annotated[str, "Who did it: user and host."]
+    reason: Annotated[str | None, "Why, as that person said. Null: no reason was given."]
+    events: Annotated[int, "How many events it led to in the period."]
+    first: Annotated[int, "Number of the first one."]
+    last: Annotated[int, "Number of the last one."]
+
+
+class RevocationTallyDocument(TypedDict):
+    """The revocations of one managed PAT's predecessors and clones."""
+
+    name: Annotated[str, "Name of the PAT in rotator, then."]
+    requested: Annotated[int, "Revocations that Azure DevOps accepted."]
+    proven: Annotated[int, "Revocations that its lists proved."]
+    slowest_seconds: Annotated[int | None, "The longest time from a request to the proof. Null: none is known."]
+    events: Annotated[list[int], "Numbers of the newest events that tell of a proof."]
+
+
+class LivingPatDocument(TypedDict):
+    """A PAT that lives on although its record has another one."""
+
+    name: Annotated[str, "Name in rotator of the PAT that it belonged to."]
+    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+    kind: Annotated[LeftBehindKind, "Why it lives."]
+    event: Annotated[ProofDocument | None, "The event that tells of it. Null: the log has none."]
+
+
+class RevocationsDocument(TypedDict):
+    """What was revoked, and what lives on."""
+
+    requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
+    proven: Annotated[int, "Revocations in the period that its lists proved."]
+    pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
+    pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
+    living: Annotated[list[LivingPatDocument], "What lives on now."]
+
+
+class SilenceDocument(TypedDict):
+    """The longest time in the period without any event."""
+
+    begins: Annotated[Moment, "When it began."]
+    ends: Annotated[Moment, "When it ended."]
+    seconds: Annotated[int, "How long it was."]
+    after: Annotated[int | None, "Number of the event before. Null: it began with the period, or with the log."]
+    before: Annotated[int | None, "Number of the event after. Null: it lasts, or ended with the period."]
+
+
+class PolicyReviewDocument(TypedDict):
+    """Which policy was in force."""
+
+    sha256: Annotated[str, "The policy of now: the SHA-256 of its file."]
+    state: Annotated[PolicyState, "Whether the log names it last: `logged`, `changed` since, or `never_logged`."]
+    before: Annotated[AuditEventDocument | None, "The policy at the beginning of the period. Null: the log names none."]
+    changes: Annotated[list[AuditEventDocument], "Its changes in the period, the newest."]
+    changed: Annotated[int, "How many changes there were."]
+    silence: Annotated[SilenceDocument | None, "The longest time without any event. Null: the log is empty."]
+
+
+class LogReviewDocument(TypedDict):
+    """Whether the log is whole, and by what that is known."""
+
+    valid: Annotated[bool, "Whether it is whole."]
+    error: Annotated[AuditFaultDocument | None, "The first thing that is wrong. Null: nothing is."]
+    events: Annotated[int, "How many events the whole log has that can be read."]
+    began: Annotated[ProofDocument | None, "Its first event. Null: it has none."]
+    in_period: Annotated[int, "How many of them are of the period."]
+    first: Annotated[int | None, "Number of the first event of the period. Null: it has none."]
+    last: Annotated[int | None, "Number of the last one."]
+    unreadable: Annotated[list[int], "Events that cannot be read, because somebody altered them."]
+    installation: Annotated[str | None, "Whose log it is. Null: it has no checkpoint."]
+    has_key: Annotated[bool, "Whether there is a key that signatures can be checked with."]
+    key_problem: Annotated[str | None, "Why the key of the settings cannot be used. Null: it can, or there is none."]
+    checkpoints: Annotated[int, "How many checkpoints there are."]
+    checkpoints_in_period: Annotated[int, "How many of them were made in the period."]
+    sealed: Annotated[int, "How many events the newest checkpoint covers."]
+    signed: Annotated[int, "How many events are covered by a checkpoint with a signature that holds."]
+    sealed_at: Annotated[Moment | None, "When the newest checkpoint was made. Null: there is none."]
+    anchored: Annotated[list[AuditEventDocument], "Anchors that the vaults were given in the period, the newest."]
+    anchors_given: Annotated[int, "How many that were."]
+    vaults_asked: Annotated[bool, "Whether the vaults were asked for their anchors."]
+    anchors_held: Annotated[int, "How many anchors the vaults hold, as far as they were asked."]
+    unread: Annotated[list[UnreadAnchorsDocument], "Secrets and vaults that could not be asked."]
+    accepted: Annotated[int, "How many anchors the log lacks, as a person has accepted."]
+    gaps: Annotated[list[AuditEventDocument], "What a person accepted to be missing, at any time."]

@@ -1,0 +1,279 @@
+"""Go through the audit log once, event by event, and keep what a review says of a period."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rotator.domain.audit_event import AuditEvent, Outcome
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events import anchors, inventory, places, revocations, rotations
+from rotator.domain.events.catalogue import CATALOGUE
+from rotator.domain.events.event import Event
+from rotator.domain.pending_revocation import RevocationKind
+from rotator.domain.period import Period
+from rotator.engine.review.facts import (
+    MOST_ROWS,
+    Bucket,
+    EventTally,
+    Findings,
+    HandRun,
+    Mark,
+    PatTrail,
+    RevocationTally,
+    Silence,
+    Span,
+)
+
+
+def _name(*events: type[Event]) -> frozenset[str]:
+    return frozenset(event.type.name for event in events)
+
+
+EXCEPTIONS = frozenset(
+    {
+        ConditionKind.ROTATION_BLOCKED,
+        ConditionKind.PAT_EXPIRING,
+        ConditionKind.PAT_VANISHED,
+        ConditionKind.CLONES_ABANDONED,
+        ConditionKind.LIFETIME_SHORTENED,
+        ConditionKind.PAT_LEFT_BEHIND,
+        ConditionKind.REVOCATION_PENDING,
+        ConditionKind.ADOPTION_BLOCKED,
+    }
+)
+"""The conditions in which a PAT is not as its policy wants it. All others are failures."""
+_KINDS_OF_PATS = frozenset(event.type.begins for event in CATALOGUE.values() if event.type.subject == "managed_pat")
+_COMING = _name(inventory.PatAdopted, inventory.PatTakenOver, inventory.CreationStarted)
+_REACHING = _name(
+    inventory.PatAdopted,
+    inventory.PatTakenOver,
+    inventory.PatCreated,
+    inventory.PatUpdated,
+    inventory.PatDrifted,
+    inventory.InventoryRebuilt,
+)
+_ROTATING = _name(rotations.OverlapStarted, inventory.PatCreated)
+_LEAVING = _name(inventory.PatForgotten, inventory.CreationDropped)
+CHANGES = _REACHING | _COMING | _LEAVING | _name(inventory.PatRenamed, inventory.PatPaused, inventory.PatResumed)
+"""How the inventory changed."""
+SIGN_INS = _name(
+    places.SignInStarted,
+    places.SignInRefused,
+    places.SignInCompleted,
+    places.SignInEndForeseen,
+    places.SignInLapsed,
+    places.SignInRestored,
+    places.SignOutStarted,
+    places.SignOutCompleted,
+)
+BY_HAND = _name(
+    inventory.PatAdopted,
+    inventory.SecretConfirmed,
+    inventory.CreationStarted,
+    inventory.CreationRefused,
+    inventory.UpdateStarted,
+    inventory.PatPaused,
+    inventory.PatResumed,
+    inventory.PatRenamed,
+    inventory.PatForgotten,
+    inventory.InventoryRebuilt,
+    places.LimitForgotten,
+    rotations.HooksOverruled,
+    anchors.GapAccepted,
+)
+"""What only a person does. Anything else is one's too if a reason was given for it, or a revocation says so."""
+FAILING = _name(
+    rotations.RotationFailed, rotations.RotationBlocked, rotations.RotationFrozen, rotations.RotationAbandoned
+)
+_WIDTHS = (1, 7, 30, 365, 3_650, 36_500, 3_650_000)
+_MOST_BUCKETS = 31
+
+
+class Collector:
+    """Takes every event of the log, in order."""
+
+    def __init__(self, period: Period, now: datetime) -> None:
+        self.found = Findings(timeline=_make_buckets(period, now))
+        self._period, self._end = period, min(period.until, now)
+        self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None]] = {}
+        self._runs: OrderedDict[str, HandRun] = OrderedDict()
+        self._last: tuple[datetime, int | None] | None = None
+        self._always: dict[str, Callable[[AuditEvent], None]] = {
+            inventory.PatRenamed.type.name: self._rename,
+            revocations.PatRevoked.type.name: self._prove,
+            revocations.RevocationRequested.type.name: self._ask,
+            revocations.RevocationDropped.type.name: self._drop,
+            revocations.RevocationResolved.type.name: self._drop,
+            inventory.PatLeftBehind.type.name: self._leave,
+            inventory.LeftBehindResolved.type.name: self._leave,
+            rotations.PredecessorKept.type.name: self._leave,
+            places.PolicyChanged.type.name: self._change_policy,
+            anchors.GapAccepted.type.name: self.found.gaps.add,
+        }
+
+    def take(self, event: AuditEvent) -> None:
+        """Take the next event."""
+        self.found.total += 1
+        if self._last is None:  # before the log there was nothing to be silent
+            self._last = max(event.occurred_at, self._period.since), None
+            self.found.began = Mark.of(event)
+        self._follow_trail(event)
+        self._follow_conditions(event)
+        if event.occurred_at in self._period:
+            self._take_in_period(event)
+        if (act := self._always.get(event.entry.event)) is not None:
+            act(event)
+
+    def finish(self) -> Findings:
+        """Return what was found, with what still lasts."""
+        for (kind, subject), (begun, code) in sorted(self._open.items(), key=lambda item: item[1][0].sequence):
+            self._add_span(Span(kind, subject, code, begun))
+        if self._last is not None:
+            self._note_silence(self._end, None)
+        return self.found
+
+    def _take_in_period(self, event: AuditEvent) -> None:
+        found, name = self.found, event.entry.event
+        found.events += 1
+        found.first = event.sequence if found.first is None else min(found.first, event.sequence)
+        found.last = max(found.last or 0, event.sequence)
+        self._note_silence(event.occurred_at, event.sequence)
+        if name in CHANGES:
+            found.changes.add(event)
+        if name in SIGN_INS:
+            found.sign_ins.add(event)
+        if name == anchors.LogAnchored.type.name:
+            found.anchored.add(event)
+        if event.entry.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+            tally = found.failed.setdefault(name, EventTally(0, event.sequence, 0))
+            tally.count, tally.last = tally.count + 1, event.sequence
+        self._count_rotations(event)
+        self._note_hand(event)
+
+    def _follow_trail(self, event: AuditEvent) -> None:
+        name, subject = event.entry.event, event.entry.subject
+        if name in _LEAVING:
+            self.found.trails.pop(subject, None)
+        elif name in _COMING or name in _REACHING or name in _ROTATING:
+            trail, mark = self.found.trails.setdefault(subject, PatTrail()), Mark.of(event)
+            if name in _COMING or trail.managed is None:
+                trail.managed = mark
+            trail.reach = mark if name in _REACHING else trail.reach
+            trail.rotated = mark if name in _ROTATING else trail.rotated
+
+    def _rename(self, event: AuditEvent) -> None:
+        """Give what the log says of the old name to the new one. The event is there once for each name."""
+        old, new = event.entry.subject, str(event.entry.details.get("new_name"))
+        if old == new:
+            return
+        if old in self.found.trails:
+            self.found.trails[new] = self.found.trails.pop(old)
+        for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:
+            self._open[kind, new] = self._open.pop((kind, subject))
+
+    def _follow_conditions(self, event: AuditEvent) -> None:
+        known = CATALOGUE.get(event.entry.event)
+        if known is None:
+            return
+        for kind in known.type.ends:
+            if (begun := self._open.pop((kind, event.entry.subject), None)) is not None:
+                self._add_span(Span(kind, event.entry.subject, begun[1], begun[0], Mark.of(event)))
+        if known.type.begins is not None:
+            code = event.entry.details.get("code")
+            start = Mark.of(event), None if code is None else str(code)
+            self._open.setdefault((known.type.begins, event.entry.subject), start)
+
+    def _add_span(self, span: Span) -> None:
+        """Keep what lasted within the period, if only for a while."""
+        if span.begun.at < self._period.until and (span.ended is None or span.ended.at >= self._period.since):
+            (self.found.exceptions if span.kind in EXCEPTIONS else self.found.failures).add(span)
+
+    def _change_policy(self, event: AuditEvent) -> None:
+        if event.occurred_at < self._period.since:
+            self.found.policy_before = event
+        elif event.occurred_at in self._period:
+            self.found.policies.add(event)
+
+    def _count_rotations(self, event: AuditEvent) -> None:
+        name, first = event.entry.event, self.found.timeline[0] if self.found.timeline else None
+        if first is None:
+            return
+        begun, completed = name == rotations.RotationPlanned.type.name, name == rotations.RotationCompleted.type.name
+        failed, revoked = name in FAILING, name == revocations.PatRevoked.type.name
+        place = (event.occurred_at - first.begins) // (first.ends - first.begins)
+        if (begun or completed or failed or revoked) and place < len(self.found.timeline):
+            bucket = self.found.timeline[place]
+            bucket.begun += begun
+            bucket.completed += completed
+            bucket.failed += failed
+            bucket.revoked += revoked
+            bucket.first, bucket.last = bucket.first or event.sequence, event.sequence
+
+    def _note_hand(self, event: AuditEvent) -> None:
+        entry = event.entry
+        known = self._runs.get(entry.run_id)
+        reason = entry.details.get("reason")
+        by_hand = entry.event in BY_HAND or entry.details.get("why") == RevocationKind.BY_HAND
+        if known is not None:
+            known.events, known.last = known.events + 1, event.sequence
+        elif by_hand or reason is not None:
+            said = None if reason is None else str(reason)
+            run = HandRun(
+                event.occurred_at, entry.event, entry.subject, entry.actor, said, 1, event.sequence, event.sequence
+            )
+            self._runs[entry.run_id] = run
+            self.found.by_hand.add(run)
+            if len(self._runs) > MOST_ROWS:
+                self._runs.popitem(last=False)
+
+    def _tally(self, event: AuditEvent) -> RevocationTally:
+        return self.found.revocations.setdefault(event.entry.subject, RevocationTally())
+
+    def _ask(self, event: AuditEvent) -> None:
+        self.found.asked.setdefault(str(event.entry.details.get("authorization_id")), Mark.of(event))
+        if event.occurred_at in self._period:
+            self._tally(event).requested += 1
+
+    def _prove(self, event: AuditEvent) -> None:
+        asked = self.found.asked.pop(str(event.entry.details.get("authorization_id")), None)
+        if event.occurred_at not in self._period:
+            return
+        tally = self._tally(event)
+        tally.proven += 1
+        tally.proofs.add(event.sequence)
+        if asked is not None:
+            tally.slowest = max(tally.slowest or timedelta(0), event.occurred_at - asked.at)
+
+    def _drop(self, event: AuditEvent) -> None:
+        """Forget a request: the PAT is in use again, or what became of it is told by its id."""
+        details = event.entry.details
+        self.found.asked.pop(str(details.get("authorization_id", event.entry.subject)), None)
+
+    def _leave(self, event: AuditEvent) -> None:
+        entry = event.entry
+        if entry.event == inventory.LeftBehindResolved.type.name:
+            self.found.left.pop(entry.subject, None)
+        else:
+            self.found.left[str(entry.details.get("authorization_id", entry.subject))] = Mark.of(event)
+
+    def _note_silence(self, at: datetime, sequence: int | None) -> None:
+        begins, after = self._last or (self._period.since, None)
+        known = self.found.silence
+        if at > begins and (known is None or at - begins > known.ends - known.begins):
+            self.found.silence = Silence(begins, at, after, sequence)
+        if at >= begins:
+            self._last = at, sequence
+
+
+def _make_buckets(period: Period, now: datetime) -> list[Bucket]:
+    """Cut the period, up to now, into parts of one width, the last one perhaps shorter."""
+    end = min(period.until, max(now, period.since))
+    days = next(width for width in _WIDTHS if period.until - period.since <= timedelta(days=width * _MOST_BUCKETS))
+    width, buckets, begins = timedelta(days=days), list[Bucket](), period.since
+    while begins < end:
+        ends = end if end - begins <= width else begins + width
+        buckets.append(Bucket(begins, ends))
+        begins = ends
+    return buckets

@@ -1,0 +1,224 @@
+"""What a review says, as values. Numbers of events prove it: each is an event of the audit log."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum, auto
+from typing import Generic, TypeVar
+
+from rotator.domain.audit_event import AuditEvent
+from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.pending_revocation import PendingRevocation
+from rotator.domain.period import Period
+from rotator.engine.anchoring import AnchorSight
+from rotator.engine.left_behind import LeftBehind
+from rotator.engine.log_checking import LogSummary
+from rotator.engine.status import PatStatus
+from rotator.errors import AuditChainError
+
+MOST_ROWS = 500
+"""How many rows a list keeps, so that a review of any log fits into memory and onto a page: the newest."""
+MOST_NUMBERS = 20
+"""How many numbers of events a row keeps: the newest."""
+
+T = TypeVar("T")
+
+
+class Newest(Generic[T]):
+    """The newest of many, and how many there were."""
+
+    def __init__(self, most: int = MOST_ROWS) -> None:
+        self._kept: deque[T] = deque(maxlen=most)
+        self.total = 0
+
+    def add(self, item: T) -> None:
+        """Add one that is newer than all before."""
+        self._kept.append(item)
+        self.total += 1
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An event that proves something: its number and when it happened."""
+
+    sequence: int
+    at: datetime
+
+    @classmethod
+    def of(cls, event: AuditEvent) -> Mark:
+        """Return the mark of an event."""
+        return cls(event.sequence, event.occurred_at)
+
+
+@dataclass
+class PatTrail:
+    """What the log says of one ManagedPat: when it came, when its reach and its value changed last."""
+
+    managed: Mark | None = None
+    reach: Mark | None = None
+    rotated: Mark | None = None
+
+
+@dataclass
+class RevocationTally:
+    """The revocations of the PATs of one name: how many were requested and proven, and the slowest proof."""
+
+    requested: int = 0
+    proven: int = 0
+    slowest: timedelta | None = None
+    proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something wrong that lasted: the events that began and ended it. `ended` is None while it lasts."""
+
+    kind: ConditionKind
+    subject: str
+    code: str | None
+    begun: Mark
+    ended: Mark | None = None
+
+
+@dataclass
+class EventTally:
+    """How often something happened, and the first and the last time."""
+
+    count: int
+    first: int
+    last: int
+
+
+@dataclass
+class Bucket:
+    """A part of the period: how many rotations began, were completed and failed, how many PATs were proven revoked."""
+
+    begins: datetime
+    ends: datetime
+    begun: int = 0
+    completed: int = 0
+    failed: int = 0
+    revoked: int = 0
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass
+class HandRun:
+    """A run of a person: what it began with, whom it was about, who did it and why."""
+
+    at: datetime
+    event: str
+    subject: str
+    actor: str
+    reason: str | None
+    events: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The longest time in the period without any event, between two events or its ends."""
+
+    begins: datetime
+    ends: datetime
+    after: int | None
+    before: int | None
+
+
+@dataclass
+class Findings:
+    """What the log says of the period. `total`: how many events the whole log has that can be read."""
+
+    total: int = 0
+    began: Mark | None = None
+    events: int = 0
+    first: int | None = None
+    last: int | None = None
+    trails: dict[str, PatTrail] = field(default_factory=dict)
+    changes: Newest[AuditEvent] = field(default_factory=Newest)
+    policy_before: AuditEvent | None = None
+    policies: Newest[AuditEvent] = field(default_factory=Newest)
+    exceptions: Newest[Span] = field(default_factory=Newest)
+    failures: Newest[Span] = field(default_factory=Newest)
+    failed: dict[str, EventTally] = field(default_factory=dict)
+    sign_ins: Newest[AuditEvent] = field(default_factory=Newest)
+    by_hand: Newest[HandRun] = field(default_factory=Newest)
+    revocations: dict[str, RevocationTally] = field(default_factory=dict)
+    asked: dict[str, Mark] = field(default_factory=dict)
+    """By authorization id: when its revocation was first requested, while nothing proves that it is gone."""
+    left: dict[str, Mark] = field(default_factory=dict)
+    """By authorization id: the event that says that it was left behind, or kept."""
+    timeline: list[Bucket] = field(default_factory=list)
+    anchored: Newest[AuditEvent] = field(default_factory=Newest)
+    gaps: Newest[AuditEvent] = field(default_factory=Newest)
+    silence: Silence | None = None
+    unreadable: Newest[int] = field(default_factory=Newest)
+
+
+class PolicyState(StrEnum):
+    """What the log says of the policy of now."""
+
+    LOGGED = auto()
+    CHANGED = auto()
+    NEVER_LOGGED = auto()
+
+
+@dataclass(frozen=True)
+class LogState:
+    """Whether the log is whole. `fault` is why not; `summary` is None then.
+
+    `newest`: how far it is reviewed. `size` and `sealed_at` are of the newest checkpoint. `key_problem` is why
+    signatures could not be checked. `sight` is None if the vaults were not asked.
+    """
+
+    newest: int
+    fault: AuditChainError | None
+    summary: LogSummary | None
+    checkpoints: int
+    checkpoints_in_period: int
+    size: int
+    signed: int
+    sealed_at: datetime | None
+    installation: str | None
+    has_key: bool
+    key_problem: str | None
+    accepted: int
+    sight: AnchorSight | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One ManagedPat as it is now, with what the log says of it and who owns it."""
+
+    status: PatStatus
+    record: ManagedPat
+    owner: str | None
+    trail: PatTrail
+
+
+@dataclass(frozen=True)
+class Review:
+    """Everything that a reviewer's page says of a period, but for its words."""
+
+    period: Period
+    made_at: datetime
+    log: LogState
+    findings: Findings
+    pats: tuple[Standing, ...]
+    unmanaged: tuple[PatStatus, ...]
+    policy_digest: str
+    policy_state: PolicyState
+    pending: tuple[PendingRevocation, ...]
+    left_behind: tuple[LeftBehind, ...]

@@ -1,0 +1,178 @@
+"""Make a review of a period: one pass over the log, one look at the records, and a check of the whole log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from rotator.domain.account import Account
+from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint
+from rotator.domain.events.places import PolicyChanged
+from rotator.domain.period import Period
+from rotator.domain.policy import Policy
+from rotator.engine.anchoring import AnchorSight
+from rotator.engine.context import Trust
+from rotator.engine.left_behind import load_left_behind
+from rotator.engine.log_checking import LogSummary, verify_log
+from rotator.engine.review.collecting import Collector
+from rotator.engine.review.facts import (
+    Findings,
+    LogState,
+    PatTrail,
+    PolicyState,
+    Review,
+    Standing,
+)
+from rotator.engine.status import PatState, status_in
+from rotator.errors import AuditChainError
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import Database
+
+_PAGE = 1000
+_NO_END = 2**63 - 1
+"""What is read up to if the number of the newest event cannot be read."""
+
+
+def make_review(
+    database: Database,
+    policy: Policy,
+    accounts: Iterable[Account],
+    settle: timedelta,
+    lease: timedelta,
+    log: LogState,
+    period: Period,
+    now: datetime,
+) -> Review:
+    """Return what there is to say of a period; `settle` and `lease` as for `status_in`.
+
+    A log that is not whole is reviewed too, as far as it can be read.
+    """
+    findings = _collect(database, period, now, log.newest)
+    owners = {account.name: account.username for account in accounts}
+    with database.read() as reading:
+        rows = status_in(reading, policy, now, settle=settle, lease=lease)
+        records = {record.name: record for record in reading.inventory.load_all()}
+        pending, left = tuple(reading.revocations.load()), load_left_behind(reading, now)
+    managed = [row for row in rows if row.state is not PatState.UNTRACKED]
+    return Review(
+        period=period,
+        made_at=now,
+        log=log,
+        findings=findings,
+        pats=tuple(
+            Standing(row, records[row.name], owners.get(row.account), findings.trails.get(row.name, PatTrail()))
+            for row in managed
+        ),
+        unmanaged=tuple(row for row in rows if row.state is PatState.UNTRACKED),
+        policy_digest=policy.digest,
+        policy_state=_find_policy_state(database, policy.digest),
+        pending=pending,
+        left_behind=left,
+    )
+
+
+def look_at_log(
+    database: Database, sight: AnchorSight | None, trust: Trust, key_problem: str | None, period: Period, now: datetime
+) -> LogState:
+    """Check the whole log, and return how it is instead of raising what is wrong. `sight`: None if nobody asked.
+
+    `key_problem`: why there is no key to check signatures with, although the settings name one.
+    """
+    fault: AuditChainError | None = None
+    summary: LogSummary | None = None
+    accepted, newest = 0, _NO_END
+    try:
+        newest = _load_newest_number(database)
+        known = AnchorSight((), {}) if sight is None else sight
+        summary, accepted = verify_log(database, known, trust, now)
+    except AuditChainError as error:
+        fault = error
+    count = in_period = 0
+    last: Checkpoint | None = None
+    for last in load_checkpoints(database):
+        count += 1
+        in_period += last.made_at in period
+    return LogState(
+        newest=newest,
+        fault=fault,
+        summary=summary,
+        checkpoints=count,
+        checkpoints_in_period=in_period,
+        size=last.size if last else 0,
+        signed=summary.signed if summary else 0,
+        sealed_at=last.made_at if last else None,
+        installation=last.installation if last else None,
+        has_key=bool(trust.public_keys),
+        key_problem=key_problem,
+        accepted=accepted,
+        sight=sight,
+    )
+
+
+def load_checkpoints(database: Database) -> Iterator[Checkpoint]:
+    """Yield the checkpoints that can be read, in order, page by page; those after an unreadable one are left out."""
+    last = 0
+    while True:
+        page: list[Checkpoint] = []
+        is_broken = False
+        with database.read() as reading:
+            try:
+                page.extend(reading.checkpoints.load_after(last, _PAGE))
+            except AuditChainError:
+                is_broken = True
+        yield from page
+        if is_broken or len(page) < _PAGE:
+            return
+        last = page[-1].size
+
+
+def load_readable(database: Database, newest: int, *, after: int = 0) -> Iterator[AuditEvent | int]:
+    """Yield every event after a number up to another, page by page; for one that cannot be read only its number."""
+    last = after
+    while last < newest:
+        page: list[AuditEvent] = []
+        broken: int | None = None
+        with database.read() as reading:
+            try:
+                page.extend(reading.audit.load_after(last, min(_PAGE, newest - last)))
+            except AuditChainError as error:
+                broken = error.sequence
+        for event in page:
+            if event.sequence > newest:
+                return
+            yield event
+        if broken is None and not page:
+            return
+        if broken is not None and (not isinstance(broken, int) or broken <= last):
+            return  # whoever altered it put something there that is no number
+        last = page[-1].sequence if broken is None else broken
+        if broken is not None:
+            yield broken
+
+
+def _collect(database: Database, period: Period, now: datetime, newest: int) -> Findings:
+    collector = Collector(period, now)
+    for event in load_readable(database, newest):
+        if isinstance(event, int):
+            collector.found.unreadable.add(event)
+        else:
+            collector.take(event)
+    return collector.finish()
+
+
+def _load_newest_number(database: Database) -> int:
+    with database.read() as reading:
+        return reading.audit.load_newest_number()
+
+
+def _find_policy_state(database: Database, digest: str) -> PolicyState:
+    """Say whether the policy of now is the last one that the log names."""
+    with database.read() as reading:
+        try:
+            last = reading.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
+        except AuditChainError:
+            return PolicyState.NEVER_LOGGED
+    if not last:
+        return PolicyState.NEVER_LOGGED
+    return PolicyState.LOGGED if last[0].entry.details.get("sha256") == digest else PolicyState.CHANGED

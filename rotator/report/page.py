@@ -1,0 +1,49 @@
+"""The reviewer's page: one file of HTML without scripts, that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import timedelta
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rotator.documents.review import ReviewDocument
+from rotator.domain.words import say_duration
+from rotator.report.charts import render_time_left, render_timeline
+from rotator.report.summary import list_limits, list_warnings, say_time, summarize
+from rotator.report.tables import make_tables
+
+QUESTIONS = (
+    "What is there, and who owns it?",
+    "What does it reach, and since when?",
+    "When does each PAT expire, and when was it last rotated?",
+    "Was the policy in force all the time?",
+    "What broke the policy, and for how long?",
+    "Who signed in, when, and what was refused?",
+    "What did persons do by hand, and why?",
+    "What was revoked, when was it proven gone, and what lives on?",
+    "What failed, and for how long?",
+    "Is the log whole, and what is not covered?",
+)
+
+
+def render_page(review: ReviewDocument) -> str:
+    """Return the page. Whatever the review holds is text in it, and never markup."""
+    environment = Environment(
+        loader=PackageLoader("rotator.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["time"] = say_time
+    environment.filters["span"] = lambda seconds: say_duration(timedelta(seconds=seconds))
+    style = environment.get_template("page.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        review=review,
+        style_hash=f"sha256-{digest}",
+        questions=list(enumerate(QUESTIONS, 1)),
+        tables=make_tables(review),
+        warnings=[*list_warnings(review), *list_limits(review)],
+        summary=" ".join(summarize(review)),
+        timeline=render_timeline(review["timeline"]),
+        time_left=render_time_left(review["time_left"]),
+    )

@@ -1,0 +1,97 @@
+"""A review in one paragraph, and what a reader must know before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rotator.documents.review import ReviewDocument
+
+
+def summarize(review: ReviewDocument) -> Iterator[str]:
+    """Yield the sentences of the summary."""
+    period, log, revoked = review["period"], review["log"], review["revocations"]
+    done = sum(bucket["completed"] for bucket in review["timeline"])
+    failed = sum(bucket["failed"] for bucket in review["timeline"])
+    accounts = len({pat["account"] for pat in review["pats"]})
+    yield (
+        f"From {say_time(period['since'])} to {say_time(period['until'])} the audit log has "
+        f"{_count(log['in_period'], 'event')}."
+    )
+    yield (
+        f"rotator manages {_count(len(review['pats']), 'PAT')} of {_count(accounts, 'account')}; "
+        f"{sum(pat['age_verdict'] == 'expired' for pat in review['pats'])} of them have expired, and "
+        f"{sum(pat['age_verdict'] in ('due', 'by_hand') for pat in review['pats'])} are older than "
+        "the policy wants."
+    )
+    yield (
+        f"{_count(done, 'rotation was', 'rotations were')} completed; "
+        f"{_count(failed, 'event tells', 'events tell')} of one that failed or had to wait."
+    )
+    yield (
+        f"{_count(revoked['proven'], 'PAT was', 'PATs were')} proven to be revoked, "
+        f"{len(revoked['pending'])} wait for the proof, and "
+        f"{len(revoked['living'])} live on for a person to judge."
+    )
+    yield (
+        f"{_count(review['done_by_hand'], 'run was', 'runs were')} a person's; "
+        f"{_count(review['excepted'], 'time', 'times')} a PAT was not as its policy wants it."
+    )
+    yield _say_log(review)
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _say_log(review: ReviewDocument) -> str:
+    log = review["log"]
+    if not log["valid"]:
+        return "The audit log is NOT whole."
+    signed = f"{log['signed']} of them covered by a signature" if log["has_key"] else "none of them signed"
+    return f"The audit log is whole: {_count(log['events'], 'event')}, {signed}."
+
+
+def list_warnings(review: ReviewDocument) -> Iterator[str]:
+    """Yield what takes from the worth of the page, the worst first."""
+    log = review["log"]
+    if log["error"] is not None:
+        yield (
+            f"The audit log was changed or is damaged. {_say_sentence(log['error']['message'])} What this page says "
+            "is what the log says now: do not rely on it where it depends on that event or on later ones. "
+            f"{log['error']['fix']}"
+        )
+    if log["unreadable"]:
+        yield f"Events that cannot be read are missing on this page: {', '.join(map(str, log['unreadable']))}."
+    if log["key_problem"] is not None:
+        yield f"No signature could be checked: {_say_sentence(log['key_problem'])}"
+    elif not log["has_key"]:
+        yield (
+            "The audit log is not signed, because no key is set: whoever can write the database can rewrite the log "
+            "as a whole, and nothing here would show it."
+        )
+    if not log["checkpoints"]:
+        yield "The audit log has no checkpoint: nothing outside of the events themselves says what it was."
+    for unread in log["unread"]:
+        yield f"The anchors of {unread['name']} could not be read: {_say_sentence(unread['message'])}"
+
+
+def list_limits(review: ReviewDocument) -> Iterator[str]:
+    """Yield which part of the period the page cannot speak of."""
+    log, period = review["log"], review["period"]
+    if not log["in_period"]:
+        yield "The audit log has no event of this period. PATs are shown as they are now."
+    elif log["began"] is not None and log["began"]["at"] > period["since"]:
+        yield f"The audit log begins at {say_time(log['began']['at'])}: of the time before, nothing is known."
+    if period["until"] > review["generated_at"]:
+        yield f"The period is not over: this page ends at {say_time(review['generated_at'])}."
+
+
+def say_time(moment: str) -> str:
+    """Write a time of a document as the page does, to the second, in UTC."""
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _say_sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,400 @@
+"""Check an evidence archive of rotator, unpacked: `python3 -I verify.py [--public-key KEY]` beside its files.
+
+It needs Python 3.9 or newer and nothing else. It says what it proved and what it could not, and ends with 1 if
+anything is not as it was signed. Whoever changes an archive can change this program too: take it from somewhere else,
+and the public key from whoever runs rotator, if you do not trust who gave you the archive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MANIFEST, SIGNATURE, KEYS = "manifest.json", "signature.json", "public-keys.txt"
+_P = 2**255 - 19
+_ORDER = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, _P - 2, _P) % _P
+_ROOT_OF_MINUS_ONE = pow(2, (_P - 1) // 4, _P)
+
+Point = tuple[int, int, int, int]
+_NEUTRAL: Point = (0, 1, 1, 0)
+
+
+class Fault(Exception):
+    """Something is not as it was written."""
+
+
+def decode_point(data: bytes) -> Point | None:
+    """Return a point of the curve from its 32 bytes (RFC 8032, 5.1.3), in extended coordinates; None for no point."""
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number & ((1 << 255) - 1)
+    if y >= _P:
+        return None
+    above, below = (y * y - 1) % _P, (_D * y * y + 1) % _P
+    x = above * pow(below, 3, _P) * pow(above * pow(below, 7, _P), (_P - 5) // 8, _P) % _P
+    if (below * x * x - above) % _P:
+        x = x * _ROOT_OF_MINUS_ONE % _P
+    if (below * x * x - above) % _P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return (x, y, 1, x * y % _P)
+
+
+def add_points(one: Point, other: Point) -> Point:
+    """Return the sum of two points (RFC 8032, 5.1.4)."""
+    a = (one[1] - one[0]) * (other[1] - other[0]) % _P
+    b = (one[1] + one[0]) * (other[1] + other[0]) % _P
+    c = 2 * one[3] * other[3] * _D % _P
+    d = 2 * one[2] * other[2] % _P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+_BASE = decode_point((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little")) or _NEUTRAL
+
+
+def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
+    """Whether a key made this Ed25519 signature (RFC 8032, 5.1.7)."""
+    if len(signature) != 64 or len(public_key) != 32:
+        return False
+    key, made = decode_point(public_key), decode_point(signature[:32])
+    scalar = int.from_bytes(signature[32:], "little")
+    if key is None or made is None or scalar >= _ORDER:
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % _ORDER
+    minus: Point = (_P - key[0], key[1], 1, _P - key[3])
+    both = add_points(_BASE, minus)
+    total = _NEUTRAL
+    for bit in range(max(scalar.bit_length(), challenge.bit_length()) - 1, -1, -1):
+        total = add_points(total, total)
+        chosen = (scalar >> bit & 1, challenge >> bit & 1)
+        if any(chosen):
+            total = add_points(total, both if all(chosen) else _BASE if chosen[0] else minus)
+    return (total[0] - made[0] * total[2]) % _P == 0 and (total[1] - made[1] * total[2]) % _P == 0
+
+
+def hash_leaf(data: bytes) -> bytes:
+    """Return the hash of a leaf of the tree (RFC 6962)."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def hash_nodes(left: bytes, right: bytes) -> bytes:
+    """Return the hash of two subtrees."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def fold(peaks: list[bytes]) -> bytes:
+    """Return the root of a tree from its peaks."""
+    root = peaks[-1] if peaks else hashlib.sha256().digest()
+    for peak in peaks[-2::-1]:
+        root = hash_nodes(peak, root)
+    return root
+
+
+def climb(index: int, last: int, proof: list[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield each node of a proof, and whether it stands at the left. ValueError unless the proof ends at the root."""
+    for other in proof:
+        if not last:
+            raise ValueError("the proof is too long")
+        is_left = bool(index & 1) or index == last
+        yield other, is_left
+        while is_left and index and not index & 1:
+            index, last = index >> 1, last >> 1
+        index, last = index >> 1, last >> 1
+    if last:
+        raise ValueError("the proof is too short")
+
+
+def is_included(data: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> bool:
+    """Whether the data are the leaf at `index` of the tree of that size and root."""
+    node = hash_leaf(data)
+    for other, is_left in climb(index, size - 1, proof):
+        node = hash_nodes(other, node) if is_left else hash_nodes(node, other)
+    return node == root
+
+
+def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof: list[bytes]) -> bool:
+    """Whether the tree of `size` has the older one as its beginning."""
+    path = [old_root, *proof] if old_size & (old_size - 1) == 0 else list(proof)
+    index, last = old_size - 1, size - 1
+    while index & 1:
+        index, last = index >> 1, last >> 1
+    old = new = path[0]
+    for other, is_left in climb(index, last, path[1:]):
+        old = hash_nodes(other, old) if is_left else old
+        new = hash_nodes(other, new) if is_left else hash_nodes(new, other)
+    return old == old_root and new == root
+
+
+def decode_key(text: str) -> bytes:
+    """Return a public key that is written in hex or base64. ValueError for any other text."""
+    text = text.strip()
+    key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    if len(key) != 32:
+        raise ValueError("not 32 bytes")
+    return key
+
+
+def spell(document: dict[str, Any]) -> bytes:
+    """Return the one spelling of a document, as rotator signs it."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_spelled(data: bytes, what: str) -> dict[str, Any]:
+    """Return a document; Fault unless it is in its one spelling."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or spell(document) != data:
+        raise Fault(what + " is not as rotator writes it")
+    return document
+
+
+class Archive:
+    """The unpacked archive in a folder."""
+
+    def __init__(self, folder: Path, keys: list[bytes]) -> None:
+        self._folder = folder
+        self._given = bool(keys)
+        self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
+        self.proven: list[str] = []
+        self.open: list[str] = []
+        self._manifest: dict[str, Any] = {}
+        self._proofs: dict[str, Any] = {}
+        self._roots: dict[int, tuple[bytes, str]] = {}
+        self._checkpoints: list[dict[str, Any]] = []
+        self._size = 0
+        self._hashes: dict[int, str] = {}
+
+    def check(self) -> None:
+        """Check everything. Fault names the first thing that is wrong."""
+        self._check_manifest()
+        self._check_files()
+        self._proofs = read_spelled(self._read("proofs.json"), "proofs.json")
+        self._checkpoints = [
+            read_spelled(line, "a line of checkpoints.jsonl") for line in self._read_lines("checkpoints.jsonl")
+        ]
+        self._check_signatures()
+        self._check_events()
+        self._check_consistency()
+        self._check_inclusion()
+        self._check_anchors()
+
+    def _read(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
+
+    def _hash(self, name: str) -> str:
+        found = hashlib.sha256()
+        with (self._folder / name).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                found.update(block)
+        return found.hexdigest()
+
+    def _read_lines(self, name: str) -> Iterator[bytes]:
+        with (self._folder / name).open("rb") as lines:
+            for line in lines:
+                yield line[:-1] if line.endswith(b"\n") else line
+
+    def _check_manifest(self) -> None:
+        data, signed = self._read(MANIFEST), read_spelled(self._read(SIGNATURE), SIGNATURE)
+        self._manifest = read_spelled(data, MANIFEST)
+        if signed["sha256"] != hashlib.sha256(data).hexdigest() or self._manifest["purpose"] != "rotator-evidence":
+            raise Fault(f"{MANIFEST} is not the one that {SIGNATURE} names")
+        if not self._given:
+            found = [decode_key(line.decode()) for line in self._read_lines(KEYS)]
+            self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in found}
+        if signed["key"] is None and self._given:
+            raise Fault("the archive is not signed, although you named a key")
+        if signed["key"] is None:
+            self.open.append("The archive is not signed: that its files fit each other is all that it proves.")
+            return
+        if signed["key"] not in self._keys:
+            raise Fault(f"the archive is signed with the key {signed['key']}, which is none of the keys to check with")
+        if not is_signed(data, bytes.fromhex(signed["signature"]), self._keys[signed["key"]]):
+            raise Fault("the signature of the manifest does not fit")
+        whose = "the key that you named" if self._given else "the key that lies in the archive"
+        self.proven.append(f"The manifest is signed with {whose}, {signed['key']}.")
+        if not self._given:
+            self.open.append("The key came from the archive: name the true one with --public-key to know whose it is.")
+
+    def _check_files(self) -> None:
+        files = self._manifest["files"]
+        for name, digest in sorted(files.items()):
+            if self._hash(name) != digest:
+                raise Fault(f"{name} was changed: the manifest names other content")
+        there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if not path.is_dir()}
+        if extra := sorted(there - set(files) - {MANIFEST, SIGNATURE}):
+            raise Fault(f"{extra[0]} is not in the manifest")
+        self.proven.append(f"All {len(files)} files are those that the manifest names.")
+
+    def _check_signatures(self) -> None:
+        signed = unknown = 0
+        for found in self._checkpoints:
+            size = found["size"]
+            if size <= self._size:
+                raise Fault(f"the checkpoint of {size} events does not follow the one of {self._size}")
+            self._size = size
+            self._roots[size] = bytes.fromhex(found["root"]), found["head"]
+            if found["key"] not in self._keys:
+                unknown += 1
+                continue
+            statement = {name: value for name, value in found.items() if name != "signature"}
+            if not is_signed(spell(statement), bytes.fromhex(found["signature"]), self._keys[found["key"]]):
+                raise Fault(f"the signature of the checkpoint of {size} events does not fit")
+            signed += 1
+        if signed:
+            self.proven.append(f"{signed} checkpoints have signatures that fit; the newest has {self._size} events.")
+        if unknown:
+            self.open.append(f"{unknown} checkpoints are not signed with a key to check with.")
+        if not self._checkpoints:
+            self.open.append("There is no checkpoint: only the events themselves say what the log was.")
+
+    def _check_events(self) -> None:
+        first, last = self._manifest["first"], self._manifest["last"]
+        peaks = [bytes.fromhex(peak) for peak in self._proofs["peaks"]]
+        size = first - 1 if first else 0
+        previous, sealed = "", 0
+        self._compare(size, peaks, None)
+        for line in self._read_lines("events.jsonl"):
+            event = json.loads(line)
+            size += 1
+            if event["sequence"] != size:
+                raise Fault(f"event {size} is missing, or is not where it belongs")
+            if previous and event["previous_hash"] != previous:
+                raise Fault(f"event {size - 1} was altered, or {size} was: they do not fit")
+            previous = hashlib.sha256(line).hexdigest()
+            if size == first:
+                self._compare(size - 1, peaks, event["previous_hash"])
+            grow(peaks, size - 1, bytes.fromhex(previous))
+            self._hashes[size] = previous
+            sealed = size if self._compare(size, peaks, previous) else sealed
+        if (size, previous or None) != (last if first else 0, self._manifest["head"]):
+            raise Fault("the events do not end with the one that the manifest names")
+        if 0 < size < self._size:
+            self._compare_grown(size, fold(peaks), self._size)
+            sealed = size
+        if not first:
+            self.open.append("The period has no events.")
+            return
+        covered = f" Up to {sealed} they are those that the checkpoints cover." if sealed else ""
+        self.proven.append(f"The events {first} to {last} follow each other, and none was altered.{covered}")
+
+    def _compare(self, size: int, peaks: list[bytes], head: str | None) -> bool:
+        """Hold the tree against the checkpoint of that size, if there is one."""
+        known = self._roots.get(size)
+        if known is None or (size == 0 and not peaks):
+            return False
+        if fold(peaks) != known[0] or (head is not None and head != known[1]):
+            raise Fault(f"the events up to {size} are not those that the checkpoint of {size} events covers")
+        return True
+
+    def _compare_grown(self, old: int, root: bytes, new: int) -> None:
+        """Hold the tree of a size against the checkpoint of a greater one."""
+        proof = [bytes.fromhex(node) for node in self._proofs["consistency"][f"{old}-{new}"]]
+        if not is_consistent(old, root, new, self._roots[new][0], proof):
+            raise Fault(f"the log of {new} events does not go on from that of {old}")
+
+    def _check_consistency(self) -> None:
+        first, last = max(0, self._manifest["first"] - 1), self._manifest["last"]
+        sizes, proven = [found["size"] for found in self._checkpoints], 0
+        for place in range(1, len(sizes)):
+            old, new = sizes[place - 1], sizes[place]
+            if first <= old and new <= last:
+                continue  # computed from the events
+            self._compare_grown(old, self._roots[old][0], new)
+            proven += 1
+        if proven:
+            self.proven.append(f"{proven} checkpoints from outside of the period go on from the ones before them.")
+
+    def _check_inclusion(self) -> None:
+        for line in self._read_lines("cited.jsonl"):
+            self._hashes[json.loads(line)["sequence"]] = hashlib.sha256(line).hexdigest()
+        first, last = self._manifest["first"], self._manifest["last"]
+        ends = {number for number in (first, min(last, self._size)) if 0 < first <= number}
+        proven = 0
+        for number in sorted(ends | {number for number in self._hashes if not first <= number <= last}):
+            if number > self._size:
+                continue
+            proof = [bytes.fromhex(node) for node in self._proofs["inclusion"][str(number)]]
+            if not is_included(
+                bytes.fromhex(self._hashes[number]), number - 1, self._size, proof, self._roots[self._size][0]
+            ):
+                raise Fault(f"event {number} is not in the log that the newest checkpoint covers")
+            proven += 1
+        if proven:
+            self.proven.append(f"{proven} events, and all those between, are in the log of the newest checkpoint.")
+        late = sum(number > self._size for number in self._hashes)
+        if late:
+            self.open.append(f"{late} events are newer than the newest checkpoint: only the manifest covers them.")
+
+    def _check_anchors(self) -> None:
+        fits = elsewhere = 0
+        anchors = [read_spelled(line, "a line of anchors.jsonl") for line in self._read_lines("anchors.jsonl")]
+        for anchor in anchors:
+            digest = self._hashes.get(anchor["sequence"])
+            if digest is None:
+                elsewhere += 1
+            elif digest == anchor["hash"]:
+                fits += 1
+            elif not anchor["accepted"]:
+                raise Fault(
+                    f"event {anchor['sequence']} is another one than the vault's anchor names: {anchor['name']}"
+                )
+        if fits:
+            self.proven.append(f"{fits} anchors of the vaults name events that are here, and fit.")
+        if elsewhere:
+            self.open.append(f"{elsewhere} anchors of the vaults name events that are not in this archive.")
+        if not anchors:
+            self.open.append("The archive holds no anchors: the vaults were not asked, or had none.")
+
+
+def grow(peaks: list[bytes], size: int, data: bytes) -> None:
+    """Add a leaf to a tree of that size, kept as its peaks."""
+    node = hash_leaf(data)
+    while size & 1:
+        node = hash_nodes(peaks.pop(), node)
+        size >>= 1
+    peaks.append(node)
+
+
+def main() -> int:
+    """Check the archive in the folder of this program, and say what was proved."""
+    parser = argparse.ArgumentParser(description="Check an evidence archive of rotator.")
+    parser.add_argument(
+        "--public-key", action="append", default=[], metavar="KEY", help="hex or base64; may be repeated"
+    )
+    asked = parser.parse_args()
+    try:
+        keys = [decode_key(text) for text in asked.public_key]
+    except ValueError:
+        parser.error("--public-key is no Ed25519 key: write its 32 bytes in hex or base64")
+    archive = Archive(Path(__file__).resolve().parent, keys)
+    try:
+        archive.check()
+    except Fault as fault:
+        print(f"FAILED: {fault}.")
+        return 1
+    except OSError as error:
+        print(f"FAILED: {error.filename} cannot be read: {error.strerror}.")
+        return 1
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        print(f"FAILED: the archive is not as rotator writes it ({type(error).__name__}: {error}).")
+        return 1
+    archive.open.append(
+        "Nothing shows what the log does not tell, or what came after its newest checkpoint and anchor."
+    )
+    print("\n".join([f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]))
+    print("The archive is as it was made.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

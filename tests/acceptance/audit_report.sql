@@ -1,0 +1,158 @@
+-- What is on the page of `rotator audit report`, once more. Each query is named by the comment before it; `:now` is
+-- when the page was made, `:owner` the user of the only account.
+
+-- views
+CREATE TEMP VIEW known AS
+    SELECT *, strftime('%Y-%m-%d %H:%M:%S', occurred_at) AS at, replace(event, '_', ' ') AS what,
+        json_extract(details, '$.reason') AS reason, json_extract(details, '$.authorization_id') AS pat
+    FROM audit_event;
+CREATE TEMP VIEW named AS
+    SELECT name, name AS subject FROM managed_pat
+    UNION SELECT json_extract(details, '$.new_name'), json_extract(details, '$.old_name') FROM audit_event
+    WHERE event = 'pat_renamed';
+CREATE TEMP VIEW trail AS
+    SELECT name, max(CASE WHEN event = 'pat_adopted' THEN sequence END) AS managed,
+        max(CASE WHEN event IN ('pat_adopted', 'pat_updated', 'pat_drifted') THEN sequence END) AS reach,
+        max(CASE WHEN event = 'overlap_started' THEN sequence END) AS rotated
+    FROM named JOIN audit_event USING (subject) GROUP BY name;
+CREATE TEMP VIEW record AS
+    SELECT p.*, t.managed, t.reach, t.rotated,
+        min(valid_to, CASE WHEN all_organizations THEN '2026-12-01T00:00:00.000000Z' ELSE '9' END) AS ends,
+        julianday(valid_to) - CASE WHEN display_name LIKE 'ci-%' THEN 7.0
+            ELSE (julianday(valid_to) - julianday(valid_from)) * 0.33 END AS due
+    FROM managed_pat p JOIN trail t USING (name);
+CREATE TEMP VIEW shown AS
+    SELECT sequence, event, at, what, subject, actor, coalesce((
+        SELECT group_concat(replace(key, '_', ' ') || ': ' || value, '; ') FROM json_each(details) WHERE key NOT IN
+            ('account', 'organization', 'reason', 'rotation_id', 'e2e_id', 'activity_id', 'request_id')), 'none')
+        AS said, coalesce(reason, 'none given') AS reason
+    FROM known;
+CREATE TEMP VIEW by_hand AS
+    SELECT run_id, min(sequence) AS number FROM known
+    WHERE reason NOT NULL OR event IN ('pat_adopted', 'pat_paused', 'pat_renamed', 'pat_forgotten') GROUP BY run_id;
+
+-- pats
+SELECT name, account, :owner, organization, display_name, at, managed
+FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = managed ORDER BY ends, name;
+
+-- reach
+SELECT name, CASE WHEN scope = 'app_token' THEN 'full access' ELSE scope END,
+    CASE WHEN all_organizations THEN 'all' ELSE organization END, at, reach
+FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = reach ORDER BY ends, name;
+
+-- ages
+SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends), CAST(julianday(ends) - julianday(:now) AS INTEGER),
+    coalesce(at, 'never'), coalesce(rotated, 'none'), CAST(julianday(:now) - julianday(valid_from) AS INTEGER),
+    CASE WHEN all_organizations THEN 'no limit' ELSE CAST(due - julianday(valid_from) + 1e-6 AS INTEGER) END
+FROM record LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
+
+-- time-left
+WITH rest AS (SELECT julianday(ends) - julianday(:now) AS days FROM record)
+SELECT 'expired', count(*) FROM rest WHERE days <= 0
+UNION ALL SELECT 'less than 1 day', count(*) FROM rest WHERE days > 0 AND days < 1
+UNION ALL SELECT '1 to 7 days', count(*) FROM rest WHERE days >= 1 AND days < 7
+UNION ALL SELECT '7 to 30 days', count(*) FROM rest WHERE days >= 7 AND days < 30
+UNION ALL SELECT '30 to 90 days', count(*) FROM rest WHERE days >= 30 AND days < 90
+UNION ALL SELECT '90 days or more', count(*) FROM rest WHERE days >= 90;
+
+-- unmanaged
+SELECT authorization_id, display_name, account, organization, scope, strftime('%Y-%m-%d %H:%M:%S', valid_to)
+FROM untracked_pat
+WHERE authorization_id NOT IN (SELECT authorization_id FROM managed_pat WHERE authorization_id NOT NULL)
+    AND authorization_id NOT IN (SELECT new_authorization_id FROM rotation WHERE new_authorization_id NOT NULL)
+ORDER BY valid_to, display_name;
+
+-- changes
+SELECT sequence, at, what, subject, actor, said, reason FROM shown
+WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_created', 'pat_updated', 'pat_drifted',
+    'inventory_rebuilt', 'pat_forgotten', 'creation_dropped', 'pat_renamed', 'pat_paused', 'pat_resumed')
+ORDER BY sequence;
+
+-- policies
+SELECT sequence, at, json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given') FROM known
+WHERE event = 'policy_changed' ORDER BY sequence;
+
+-- sign-ins
+SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event LIKE 'sign%' ORDER BY sequence;
+
+-- anchors
+SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event = 'log_anchored' ORDER BY sequence;
+
+-- gaps
+SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event = 'gap_accepted' ORDER BY sequence;
+
+-- failed-events
+SELECT what, count(*), min(sequence), max(sequence) FROM known WHERE outcome IN ('failed', 'unknown')
+GROUP BY event ORDER BY event;
+
+-- by-hand
+SELECT number, max(sequence), count(*), (SELECT at FROM known WHERE sequence = number),
+    (SELECT what FROM known WHERE sequence = number), (SELECT subject FROM known WHERE sequence = number), actor,
+    coalesce((SELECT reason FROM known WHERE sequence = number), 'none given')
+FROM by_hand JOIN known k USING (run_id) WHERE k.sequence >= number GROUP BY number ORDER BY number;
+
+-- revocations
+SELECT subject, sum(event = 'revocation_requested'), sum(event = 'pat_revoked'), (
+    SELECT group_concat(sequence, ' ') FROM (
+        SELECT sequence FROM known WHERE event = 'pat_revoked' AND subject = k.subject ORDER BY sequence))
+FROM known k WHERE event IN ('revocation_requested', 'pat_revoked') GROUP BY subject ORDER BY subject;
+
+-- slowest proofs
+SELECT r.subject, max(julianday(r.occurred_at) - julianday(q.occurred_at)) * 86400
+FROM known r JOIN known q ON q.event = 'revocation_requested' AND q.pat = r.pat
+WHERE r.event = 'pat_revoked' GROUP BY r.subject;
+
+-- pending
+SELECT authorization_id, name, strftime('%Y-%m-%d %H:%M:%S', since), strftime('%Y-%m-%d %H:%M:%S', requested_at),
+    requests FROM pending_revocation;
+
+-- timeline
+SELECT CAST((julianday(occurred_at) - julianday('2000-01-01')) / 3650 AS INTEGER), sum(event = 'rotation_planned'),
+    sum(event = 'rotation_completed'),
+    sum(event IN ('rotation_failed', 'rotation_blocked', 'rotation_frozen', 'rotation_abandoned')),
+    sum(event = 'pat_revoked'), min(sequence), max(sequence)
+FROM known WHERE event IN ('rotation_planned', 'rotation_completed', 'pat_revoked', 'rotation_failed',
+    'rotation_blocked', 'rotation_frozen', 'rotation_abandoned') GROUP BY 1;
+
+-- conditions
+/* A span begins with the first event that begins its condition, and ends with the first one after it that ends it. */
+WITH marks AS (
+    SELECT kind, subject, sequence, begins, occurred_at, json_extract(details, '$.code') AS code
+    FROM audit_event JOIN condition_event USING (event)),
+begun AS (
+    SELECT * FROM marks m WHERE begins AND coalesce((
+        SELECT begins FROM marks o WHERE o.kind = m.kind AND o.subject = m.subject AND o.sequence < m.sequence
+        ORDER BY o.sequence DESC LIMIT 1), 0) = 0),
+spans AS (
+    SELECT b.*, (
+        SELECT min(sequence) FROM marks m WHERE m.kind = b.kind AND m.subject = b.subject AND NOT m.begins
+            AND m.sequence > b.sequence) AS ended FROM begun b)
+SELECT kind IN ('rotation_blocked', 'pat_expiring', 'pat_vanished', 'clones_abandoned', 'lifetime_shortened',
+    'pat_left_behind', 'revocation_pending', 'adoption_blocked'), s.sequence, replace(kind, '_', ' '), s.subject,
+    coalesce(code, 'none'), s.occurred_at, e.occurred_at, coalesce(ended, 'none')
+FROM spans s LEFT JOIN audit_event e ON e.sequence = ended ORDER BY ended IS NULL, ended, s.sequence;
+
+-- totals
+SELECT count(*) AS events,
+    (SELECT at FROM known WHERE sequence = 1) AS first,
+    (SELECT count(*) FROM managed_pat) AS pats,
+    (SELECT count(*) FROM record WHERE ends <= :now) AS expired,
+    (SELECT count(*) FROM record WHERE NOT all_organizations AND ends > :now AND due <= julianday(:now)) AS late,
+    sum(event = 'rotation_completed') AS completed,
+    sum(event IN ('rotation_failed', 'rotation_blocked', 'rotation_frozen', 'rotation_abandoned')) AS failed,
+    sum(event = 'pat_revoked') AS revoked,
+    sum(event = 'log_anchored') AS anchored,
+    (SELECT count(*) FROM pending_revocation) AS pending,
+    (SELECT count(*) FROM by_hand) AS by_hand,
+    (SELECT count(*) FROM checkpoint) AS checkpoints,
+    (SELECT max(size) FROM checkpoint) AS sealed,
+    (SELECT max(size) FROM checkpoint WHERE signature NOT NULL) AS signed,
+    (SELECT strftime('%Y-%m-%d %H:%M:%S', max(made_at)) FROM checkpoint) AS sealed_at
+FROM known;
+
+-- silence
+SELECT begins, ends, after, before FROM (
+    SELECT occurred_at AS ends, sequence AS before, lag(occurred_at) OVER w AS begins, lag(sequence) OVER w AS after
+    FROM audit_event WINDOW w AS (ORDER BY sequence)
+    UNION ALL SELECT :now, NULL, max(occurred_at), max(sequence) FROM audit_event)
+WHERE begins NOT NULL ORDER BY julianday(ends) - julianday(begins) DESC LIMIT 1;

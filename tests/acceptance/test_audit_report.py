@@ -1,0 +1,324 @@
+"""`rotator audit report`, on a log that real commands filled: every number on the page by SQL of the test's own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rotator.domain.words import say_duration
+from rotator.sandbox.running import Sandbox
+from rotator.sandbox.seeds import USERNAME, VAULT
+from tests.support.canaries import CanarySearch, collect_canaries
+from tests.support.filled_log import REASON, SCRIPT, Filled
+from tests.support.forgery import drop_triggers, execute
+from tests.support.html_page import Element, read_page, read_table
+from tests.support.installed_command import run_forked
+from tests.support.published import check_printed
+from tests.support.source_tree import ROOT
+
+PERIOD = "2000-01-01..2100-12-31"
+
+
+@dataclass
+class Reviewed:
+    """A page, its document, and the database that it is of."""
+
+    page: Element
+    text: str
+    document: dict[str, object]
+    sandbox: Sandbox
+    database: sqlite3.Connection
+    errors: str
+
+    @property
+    def now(self) -> str:
+        """When the page was made."""
+        return str(self.document["generated_at"])
+
+    def ask(self, name: str) -> list[tuple[str, ...]]:
+        """The rows that the query of that name finds, as texts."""
+        found = self.database.execute(QUERIES[name], {"now": self.now, "owner": USERNAME})
+        return [tuple(str(value) for value in row) for row in found]
+
+
+@pytest.fixture(scope="module")
+def reviewed(filled: Filled) -> Iterator[Reviewed]:
+    """The page of all time."""
+    output = filled.folder / "page.html"
+    done = filled.run("audit", "report", "--period", PERIOD, "--anchors", "--output", output, "--json")
+    document = json.loads(done.stdout)
+    check_printed(("audit", "report"), document)
+    connection = sqlite3.connect(filled.database)
+    connection.executescript(QUERIES["views"])
+    connection.execute("CREATE TEMP TABLE condition_event (kind, event, begins)")
+    connection.executemany("INSERT INTO condition_event VALUES (?, ?, ?)", _read_conditions())
+    text = output.read_text(encoding="utf-8")
+    yield Reviewed(read_page(text), text, document, filled.sandbox, connection, done.stderr)
+    connection.close()
+
+
+_PARTS = re.split(
+    r"^-- ([\w -]+)\n(?!-- )", (Path(__file__).with_name("audit_report.sql")).read_text("utf-8"), flags=re.M
+)
+QUERIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
+"""The queries by name: those of the page's tables, and others."""
+TABLES = (
+    *("pats", "reach", "ages", "time-left", "unmanaged", "changes", "policies", "sign-ins", "anchors", "gaps"),
+    *("failed-events", "by-hand", "revocations", "pending"),
+)
+LEFT_TO_OTHERS = {"pats": (5,), "ages": (7,), "unmanaged": (6,), "revocations": (3,)}
+"""Columns of words, or of spans that are compared by themselves."""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_table_says_what_sql_finds(reviewed: Reviewed, name: str) -> None:
+    skipped = LEFT_TO_OTHERS.get(name, ())
+    rows = [
+        tuple(cell for place, cell in enumerate(row) if place not in skipped) for row in read_table(reviewed.page, name)
+    ]
+    expected = [tuple(" ".join(cell.split()) for cell in row) for row in reviewed.ask(name)]
+    assert rows == expected
+    assert rows or name in ("gaps", "pending")
+
+
+def _read_conditions() -> list[tuple[str, str, int]]:
+    """Which events begin (1) and end (0) each condition, by the page about events."""
+    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8").partition("## Conditions")[2]
+    found = []
+    for line in re.findall(r"^\| `.*", text, re.MULTILINE):
+        kind, begun, ended = (re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:4])
+        found += [(kind[0], event, 1) for event in begun] + [(kind[0], event, 0) for event in ended]
+    return found
+
+
+@pytest.mark.parametrize(("name", "is_exception"), [("exceptions", "1"), ("failures", "0")])
+def test_spans_are_those_that_sql_finds(reviewed: Reviewed, name: str, is_exception: str) -> None:
+    expected = []
+    for which, number, kind, subject, code, begun, ended, by in reviewed.ask("conditions"):
+        lasts = ended == "None"
+        span = datetime.fromisoformat(reviewed.now if lasts else ended) - datetime.fromisoformat(begun)
+        lasted = say_duration(timedelta(seconds=span // timedelta(seconds=1)))
+        if which == is_exception:
+            expected.append((number, kind, subject, code, _say(begun), "lasts" if lasts else _say(ended), by, lasted))
+    assert read_table(reviewed.page, name) == expected
+    assert expected
+
+
+def _say(moment: str) -> str:
+    return moment[:19].replace("T", " ")
+
+
+def test_timeline_and_proofs_are_those_that_sql_finds(reviewed: Reviewed) -> None:
+    rows = reviewed.ask("timeline")
+    shown = read_table(reviewed.page, "timeline")
+    assert [(str(place), *row[2:]) for place, row in enumerate(shown) if row[6] != "none"] == rows
+    assert all(row[2:] == ("0", "0", "0", "0", "none", "none") for row in shown if row[6] == "none")
+    [chart, _] = [svg for svg in reviewed.page.find_all("svg") if "timeline" in svg.attributes["aria-labelledby"]] * 2
+    assert chart.find_all("text")[0].text() == str(max(int(number) for row in rows for number in row[2:4]))
+    bars = [svg for svg in reviewed.page.find_all("svg") if "time-left" in svg.attributes["aria-labelledby"]]
+    texts = [text.text() for text in bars[0].find_all("text")]
+    assert list(zip(texts[::2], texts[1::2], strict=True)) == read_table(reviewed.page, "time-left")
+    slowest = reviewed.ask("slowest proofs")
+    proofs = {row[0]: row[3] for row in read_table(reviewed.page, "revocations")}
+    assert proofs == {name: say_duration(timedelta(seconds=int(float(seconds) + 1e-4))) for name, seconds in slowest}
+
+
+def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
+    """The summary, the list about the log and the longest silence: every sentence that holds a number."""
+    cursor = reviewed.database.execute(QUERIES["totals"], {"now": reviewed.now})
+    found = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
+    exceptions = sum(row[0] == "1" for row in reviewed.ask("conditions"))
+    assert reviewed.page.find_id("summary-text").text() == (
+        f"From 2000-01-01 00:00:00 to 2101-01-01 00:00:00 the audit log has {found['events']} events. rotator manages "
+        f"{found['pats']} PATs of 1 account; {found['expired']} of them have expired, and {found['late']} are older "
+        f"than the policy wants. {found['completed']} rotations were completed; {found['failed']} events tell of one "
+        f"that failed or had to wait. {found['revoked']} PATs were proven to be revoked, {found['pending']} wait for "
+        f"the proof, and 0 live on for a person to judge. {found['by_hand']} runs were a person's; {exceptions} times "
+        f"a PAT was not as its policy wants it. The audit log is whole: {found['events']} events, {found['signed']} of "
+        "them covered by a signature."
+    )
+    said = [item.text() for item in reviewed.page.find_id("log").find_all("li")]
+    assert said[:3] == [
+        f"The whole log has {found['events']} events, the first at {found['first']}. "
+        f"The period has {found['events']}: 1 to {found['events']}.",
+        f"There are {found['checkpoints']} checkpoints, {found['checkpoints']} of them of the period. The newest was "
+        f"made at {found['sealed_at']} and covers {found['sealed']} events; {found['events'] - found['sealed']} newer "
+        "ones are not covered yet.",
+        f"{found['signed']} events are covered by a checkpoint whose signature holds.",
+    ]
+    assert said[3].startswith(f"The vaults were given {found['anchored']} new anchors in the period.")
+    held = re.findall(r"they hold (\d+) anchors, and the log has them all", said[3])
+    places = {row[0] for row in reviewed.database.execute("SELECT secret_name FROM managed_pat")}
+    anchors = [
+        version
+        for name, secret in reviewed.sandbox.world.vaults[VAULT].secrets.items()
+        for version in secret.versions
+        if name.startswith("rotator-audit-") or (name in places and "rotator-audit-head" in version.tags)
+    ]
+    assert held == [str(len(anchors))]
+    [(begins, ends, after, before)] = reviewed.ask("silence")
+    span = datetime.fromisoformat(ends) - datetime.fromisoformat(begins)
+    numbers = [f" (event {number})" if number != "None" else "" for number in (after, before)]
+    assert (
+        f"without any event was {say_duration(timedelta(seconds=span // timedelta(seconds=1)))}: from {_say(begins)}"
+        f"{numbers[0]} to {_say(ends)}{numbers[1]}. rotator writes"
+    ) in reviewed.page.text()
+
+
+def test_page_loads_and_runs_nothing_whatever_is_in_it(reviewed: Reviewed) -> None:
+    page, text = reviewed.page, reviewed.text
+    assert {element.name for element in page.walk()} & {"script", "img", "iframe", "link", "object", "form"} == set()
+    assert [
+        name for element in page.walk() for name in element.attributes if name.startswith("on") or name == "style"
+    ] == []
+    targets = [element.attributes["href"] for element in page.find_all("a")]
+    assert all(page.find_id(target.removeprefix("#")) for target in targets)
+    assert len(targets) >= 12
+    assert "url(" not in text.replace("url(#", "")
+    [policy] = [
+        element.attributes["content"]
+        for element in page.find_all("meta")
+        if element.attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert SCRIPT in [row[4] for row in read_table(page, "pats")]
+    assert REASON in [row[7] for row in read_table(page, "by-hand")]
+    assert "<script" not in text
+    assert "<b>" not in text
+
+
+def test_page_can_be_read_by_keyboard_and_screen_reader(reviewed: Reviewed) -> None:
+    """Landmarks, one heading per section, in order; every table named, its columns and rows too; every chart named."""
+    page = reviewed.page
+    ids = [element.attributes["id"] for element in page.walk() if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    assert page.find_all("html")[0].attributes["lang"] == "en"
+    assert [len(page.find_all(name)) for name in ("main", "header", "footer", "nav", "h1", "title")] == [1] * 6
+    assert page.find_all("a")[0].text() == "Skip to the answers"
+    headings = [element for element in page.walk() if element.name in ("h1", "h2", "h3")]
+    levels = [int(heading.name[1]) for heading in headings]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    for section in page.find_all("section"):
+        assert section.find_all("h2")[0].attributes["id"] == section.attributes["aria-labelledby"]
+    for table in page.find_all("table"):
+        assert table.find_all("caption")[0].text()
+        columns = table.find_all("thead")[0].find_all("th")
+        assert all(column.attributes == {"scope": "col"} and column.text() for column in columns)
+        assert len({column.text() for column in columns}) == len(columns)
+        assert {len(row) for row in read_table(page, table.attributes["id"])} == {len(columns)}
+    for region in [element for element in page.walk() if "tabindex" in element.attributes]:
+        assert (region.attributes["tabindex"], region.attributes["role"]) == ("0", "region")
+        assert page.find_id(region.attributes["aria-labelledby"])
+    for chart in page.find_all("svg"):
+        assert chart.attributes["role"] == "img"
+        assert page.find_id(chart.attributes["aria-labelledby"]).text()
+
+
+def test_page_and_output_hold_no_secret(filled: Filled, reviewed: Reviewed) -> None:
+    anchors = {canary for canary in collect_canaries(filled.sandbox) if "rotator-audit" in canary.value}
+    search = CanarySearch(collect_canaries(filled.sandbox) - anchors)  # what an anchor says is public
+    key = filled.sandbox.addresses.config_path.with_name("audit-signing.key").read_bytes()
+    for place, data in (("page", reviewed.text), ("json", json.dumps(reviewed.document)), ("stderr", reviewed.errors)):
+        assert list(search.find(data.encode(), place)) == []
+        assert key.splitlines()[1] not in data.encode()
+    value = next(iter(filled.sandbox.world.pats.values())).value
+    assert list(search.find(value.encode(), "a page with a value in it")) != []
+
+
+def _copy(filled: Filled, tmp_path: Path) -> Path:
+    """The installation's folder in another place: its settings file there."""
+    shutil.copytree(filled.database.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "rotator.yaml"
+
+
+def _report(filled: Filled, settings: Path, *words: str, code: int) -> tuple[Element, subprocess.CompletedProcess[str]]:
+    output = settings.with_name("page.html")
+    done = run_forked(
+        "audit", "report", "--output", output, *words, folder=filled.folder, env={"ROTATOR_CONFIG": str(settings)}
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout == f"{output}\n"
+    return read_page(output.read_text(encoding="utf-8")), done
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "UPDATE audit_event SET actor = 'nobody' WHERE sequence = 9",
+            "Audit event 9 was altered after it was written",
+        ),
+        ("DELETE FROM audit_event WHERE sequence = 9", "Audit event 9 is missing or moved"),
+        ("UPDATE audit_event SET details = 'no JSON' WHERE sequence = 9", "Audit event 9 was altered after it was"),
+        ("DELETE FROM audit_event WHERE sequence > 20", "the log ends at event 20: it was cut off"),
+        ("UPDATE checkpoint SET root = head", "are not those that it covers"),
+    ],
+)
+def test_report_over_a_broken_log_is_made_says_so_first_and_fails(
+    filled: Filled, tmp_path: Path, change: str, said: str
+) -> None:
+    settings = _copy(filled, tmp_path)
+    url = f"sqlite:///{settings.with_name('rotator.db')}"
+    drop_triggers(url)
+    execute(url, change)
+    page, done = _report(filled, settings, code=1)
+    [first, *_] = page.find_all("section")
+    assert first.attributes["aria-labelledby"] == "first"
+    told = first.find_all("li")[0].text()
+    assert told.startswith("The audit log was changed or is damaged.")
+    assert said in told
+    assert "The audit log is NOT whole." in page.find_id("summary-text").text()
+    assert "warning: The audit log was changed" in done.stderr
+    assert len(read_table(page, "pats")) > 5
+    unreadable = "Events that cannot be read are missing on this page: 9."
+    assert (unreadable in first.text()) == ("no JSON" in change)
+
+
+def test_report_says_what_is_missing(filled: Filled, tmp_path: Path) -> None:
+    """A period without events, a key that is not there or not set, a log without checkpoints: answers."""
+    settings = _copy(filled, tmp_path)
+    page, _ = _report(filled, settings, "--period", "2001", code=0)
+    assert "The audit log has no event of this period." in page.find_id("first-list").text()
+    assert read_table(page, "timeline")[0][2:6] == ("0", "0", "0", "0")
+    key = settings.with_name("audit-signing.key")
+    key.rename(key.with_suffix(".away"))
+    page, _ = _report(filled, settings, "--force", code=1)
+    assert "No signature could be checked:" in page.find_id("first-list").text()
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("signing_key: {file: audit-signing.key}", "signing_key: null"), "utf-8")
+    url = f"sqlite:///{settings.with_name('rotator.db')}"
+    drop_triggers(url)
+    execute(url, "DELETE FROM checkpoint")
+    page, _ = _report(filled, settings, "--force", code=0)
+    said = page.find_id("first-list").text()
+    assert "The audit log is not signed, because no key is set" in said
+    assert "The audit log has no checkpoint" in said
+    assert "none of them signed" in page.find_id("summary-text").text()
+
+
+def test_report_overwrites_nothing_and_refuses_what_is_no_period(filled: Filled, tmp_path: Path) -> None:
+    output = tmp_path / "page.html"
+    output.write_text("a reviewer's\n", encoding="utf-8")
+    done = filled.run("audit", "report", "--output", output, code=2)
+    assert "exists" in done.stderr
+    assert output.read_text(encoding="utf-8") == "a reviewer's\n"
+    for text in ("2026-Q5", "2026-13", "last year", "2026-10-02..2026-10-01", "2026-10-01..", "9999"):
+        done = filled.run("audit", "report", "--period", text, "--output", tmp_path / "none.html", code=2)
+        assert done.stderr.startswith("error: --period: "), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    filled.run("audit", "report", "--output", output, "--force", "--quiet")
+    assert output.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,189 @@
+"""What a review keeps of a log: renames, periods, spans, and no more rows than fit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
+from rotator.domain.condition import ConditionKind
+from rotator.domain.period import Period, read_period
+from rotator.engine.review.collecting import Collector
+from rotator.engine.review.facts import MOST_NUMBERS, MOST_ROWS, Findings, Mark
+
+START = datetime(2026, 9, 1, tzinfo=UTC)
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+class Log:
+    """Events, one an hour unless a moment is given."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    def add(
+        self,
+        name: str,
+        subject: str = "npm-feed",
+        /,
+        *,
+        at: datetime | None = None,
+        run: str | None = None,
+        outcome: Outcome = Outcome.SUCCEEDED,
+        **details: Detail,
+    ) -> Mark:
+        """Add an event, and return its mark."""
+        number = len(self.events) + 1
+        moment = at or START + timedelta(hours=number)
+        entry = AuditEntry(name, subject, outcome, "me@host", run or f"run-{number}", details)
+        self.events.append(AuditEvent(number, moment, entry, "", ""))
+        return Mark(number, moment)
+
+    def review(self, period: Period) -> Findings:
+        """Return what a collector finds."""
+        collector = Collector(period, NOW)
+        for event in self.events:
+            collector.take(event)
+        return collector.finish()
+
+
+def test_trail_follows_a_record_that_is_renamed_and_ends_with_it() -> None:
+    log = Log()
+    adopted, kept = log.add("pat_adopted", "old"), log.add("pat_adopted", "other")
+    rotated = log.add("overlap_started", "old")
+    blocked = log.add("rotation_blocked", "old", code="denied")
+    for name in ("old", "new"):
+        log.add("pat_renamed", name, old_name="old", new_name="new")
+    updated = log.add("pat_updated", "new")
+    again = log.add("pat_adopted", "old")
+    ended = log.add("failure_cleared", "new")
+    log.add("pat_forgotten", "other")
+    found = log.review(read_period("2026-09"))
+    assert set(found.trails) == {"new", "old"}
+    new = found.trails["new"]
+    assert (new.managed, new.reach, new.rotated) == (adopted, updated, rotated)
+    assert (found.trails["old"].managed, found.trails["old"].rotated) == (again, None)
+    [span] = found.exceptions
+    assert (span.kind, span.subject, span.code) == (ConditionKind.ROTATION_BLOCKED, "new", "denied")
+    assert (span.begun, span.ended) == (blocked, ended)
+    assert kept not in (new.managed, new.reach)
+
+
+def test_spans_count_if_they_touch_the_period() -> None:
+    log = Log()
+    before = log.add("vault_down", "gone before", code="a")
+    log.add("vault_restored", "gone before")
+    began = log.add("vault_down", "from before", code="b")
+    log.add("vault_down", "from before", code="again")
+    inside = log.add("vault_restored", "from before", at=datetime(2026, 10, 5, tzinfo=UTC))
+    lasting = log.add("account_down", "lasts", at=datetime(2026, 10, 6, tzinfo=UTC), code="c")
+    log.add("vault_down", "after", at=datetime(2026, 11, 1, tzinfo=UTC), code="d")
+    found = log.review(read_period("2026-10"))
+    spans = [(span.subject, span.begun, span.ended, span.code) for span in found.failures]
+    assert spans == [("from before", began, inside, "b"), ("lasts", lasting, None, "c")]
+    assert before not in [span.begun for span in found.failures]
+    assert found.failures.total == 2
+    assert (found.events, found.first, found.last, found.total) == (2, 5, 6, 7)
+
+
+def test_policy_of_the_beginning_is_the_last_one_from_before() -> None:
+    log = Log()
+    log.add("policy_changed", "policy", sha256="a")
+    log.add("policy_changed", "policy", sha256="b")
+    log.add("policy_changed", "policy", at=datetime(2026, 10, 2, tzinfo=UTC), sha256="c")
+    log.add("policy_changed", "policy", at=datetime(2026, 11, 2, tzinfo=UTC), sha256="d")
+    found = log.review(read_period("2026-10"))
+    assert found.policy_before is not None
+    assert found.policy_before.sequence == 2
+    assert [event.sequence for event in found.policies] == [3]
+
+
+def test_revocations_are_paired_by_the_pat_and_counted_in_the_period_only() -> None:
+    log = Log()
+    log.add("revocation_requested", authorization_id="early", why="rotated")
+    day = datetime(2026, 10, 1, tzinfo=UTC)
+    log.add("pat_revoked", at=day, authorization_id="early", why="rotated")
+    log.add("revocation_requested", at=day, authorization_id="slow", why="rotated")
+    log.add("revocation_requested", at=day + timedelta(hours=1), authorization_id="slow", why="rotated")
+    log.add("pat_revoked", at=day + timedelta(hours=2), authorization_id="slow", why="rotated")
+    asked = log.add("revocation_requested", at=day + timedelta(hours=3), authorization_id="open", why="by hand")
+    log.add("revocation_requested", at=day + timedelta(hours=3), authorization_id="used", why="by hand")
+    log.add("revocation_dropped", at=day + timedelta(hours=4), authorization_id="used", by="x")
+    left = log.add("pat_left_behind", "other", name="npm-feed", kind="unproven_mint")
+    log.add("pat_left_behind", "solved", name="npm-feed", kind="unproven_mint")
+    log.add("left_behind_resolved", "solved")
+    found = log.review(read_period("2026-10"))
+    tally = found.revocations["npm-feed"]
+    assert (tally.requested, tally.proven, list(tally.proofs)) == (4, 2, [2, 5])
+    assert tally.slowest == day - (START + timedelta(hours=1))
+    assert found.asked == {"open": asked}
+    assert found.left == {"other": left}
+
+
+def test_runs_of_persons_are_one_row_each() -> None:
+    log = Log()
+    log.add("rotation_planned", run="cron")
+    log.add("rotation_planned", run="mine", reason="it leaked")
+    log.add("mint_started", run="cron")
+    log.add("pat_minted", run="mine", reason="it leaked")
+    log.add("pat_paused", run="no reason")
+    log.add("revocation_requested", run="by hand", authorization_id="a", why="by hand")
+    found = log.review(read_period("2026"))
+    rows = [(run.first, run.last, run.events, run.event, run.reason) for run in found.by_hand]
+    assert rows == [
+        (2, 4, 2, "rotation_planned", "it leaked"),
+        (5, 5, 1, "pat_paused", None),
+        (6, 6, 1, "revocation_requested", None),
+    ]
+
+
+def test_silence_is_the_longest_gap_within_the_period_and_the_log() -> None:
+    def measure(period: str, *days: int) -> tuple[str, str, int | None, int | None]:
+        log = Log()
+        for day in days:
+            log.add("daemon_woken", at=START + timedelta(days=day))
+        silence = log.review(read_period(period)).silence
+        assert silence is not None
+        return f"{silence.begins:%m-%d}", f"{silence.ends:%m-%d}", silence.after, silence.before
+
+    assert measure("2026-09", 1, 2, 10, 12) == ("09-13", "10-01", 4, None)
+    assert measure("2026", 0, 80, 85) == ("09-01", "11-20", 1, 2)
+    assert measure("2026-10", 0, 20, 31, 59) == ("10-02", "10-30", 3, 4)
+    assert measure("2026-11", 0, 1) == ("11-01", "12-01", None, None)
+
+
+def test_timeline_covers_the_period_up_to_now_in_parts_of_one_width() -> None:
+    log = Log()
+    log.add("rotation_planned", at=datetime(2026, 11, 1, tzinfo=UTC))
+    log.add("rotation_failed", at=datetime(2026, 11, 30, 23, 59, tzinfo=UTC), outcome=Outcome.FAILED)
+    for period, parts, width in (("2026-11", 30, 1), ("2026-Q4", 9, 7), ("2026", 12, 30)):
+        timeline = log.review(read_period(period)).timeline
+        assert (timeline[0].begins, timeline[-1].ends) == (
+            read_period(period).since,
+            min(NOW, read_period(period).until),
+        )
+        assert len(timeline) == parts
+        assert {part.ends - part.begins for part in timeline[:-1]} == {timedelta(days=width)}
+        assert all(before.ends == after.begins for before, after in pairwise(timeline))
+        assert [sum(part.begun for part in timeline), sum(part.failed for part in timeline)] == [1, 1]
+        assert (timeline[-1].failed, timeline[-1].last) == (1, 2)
+    assert log.review(read_period("2027")).timeline == []
+    failed = log.review(read_period("2026")).failed
+    assert [(name, tally.count, tally.first, tally.last) for name, tally in failed.items()] == [
+        ("rotation_failed", 1, 2, 2)
+    ]
+
+
+def test_lists_keep_the_newest_and_count_all() -> None:
+    log, many = Log(), MOST_ROWS + 20
+    day = datetime(2026, 10, 1, tzinfo=UTC)
+    for number in range(many):
+        at = day + timedelta(minutes=number)
+        log.add("sign_in_refused", "bot", at=at, outcome=Outcome.FAILED)
+        log.add("pat_revoked", at=at, authorization_id=str(number), why="by hand")
+        log.add("vault_down", f"vault-{number}", at=at, code="x")
+    found = log.review(read_period("2026"))
+    for kept in (found.sign_ins, found.failures, found.by_hand):
+        assert (len(kept), kept.total) == (MOST_ROWS, many)
+    tally = found.revocations["npm-feed"]
+    assert (tally.proven, len(tally.proofs), list(tally.proofs)[-1]) == (many, MOST_NUMBERS, 3 * many - 1)

@@ -1,0 +1,168 @@
+"""The reviewer's page: what it is of a large installation, of an empty one, and of odd text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rotator.documents.review import ReviewDocument, make_review_document
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
+from rotator.domain.next_step import NextAction
+from rotator.domain.period import Period, make_default_period
+from rotator.engine.log_checking import LogSummary
+from rotator.engine.review.collecting import Collector
+from rotator.engine.review.facts import LogState, PatTrail, PolicyState, Review, Standing
+from rotator.engine.review.judging import AgeVerdict, TimeLeft, count_time_left, judge_age
+from rotator.engine.status import PatState, PatStatus
+from rotator.report.controls import CONTROLS
+from rotator.report.page import QUESTIONS, render_page
+from rotator.report.tables import TIME_LEFT, VERDICTS, make_tables
+from tests.support.html_page import read_page, read_table
+from tests.support.records import make_managed_pat
+from tests.support.source_tree import ROOT
+
+NOW = datetime(2026, 12, 3, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def make_status(name: str = "npm-feed", *, age: timedelta = 5 * DAY, left: timedelta = 25 * DAY) -> PatStatus:
+    """Make a PAT that is due at two thirds of its life."""
+    return PatStatus(
+        name=name,
+        account="build-bot",
+        organization="contoso",
+        authorization_id="0fc61d8b-76d8-4a4e-b961-b235b54cc0ae",
+        display_name=f"The feed of {name}",
+        scopes=("vso.code", "vso.packaging"),
+        state=PatState.OK,
+        valid_from=NOW - age,
+        expires_at=NOW + left,
+        rotate_after=NOW - age + (age + left) * 2 / 3,
+        by_hand=False,
+        revoke_after=None,
+        next_at=None,
+        next_action=NextAction.ROTATE,
+        vault="https://contoso-kv.vault.azure.net",
+        secret_name=f"contoso-{name}",
+        last_error=None,
+    )
+
+
+def make_document(
+    events: Iterable[AuditEvent] = (), rows: Iterable[PatStatus] = (), period: Period | None = None
+) -> ReviewDocument:
+    """Make the document of a review of these events and PATs."""
+    chosen = period or make_default_period(NOW)
+    collector = Collector(chosen, NOW)
+    for event in events:
+        collector.take(event)
+    found = collector.finish()
+    log = LogState(
+        newest=found.total,
+        fault=None,
+        summary=LogSummary(found.total, "", 0, 0),
+        checkpoints=0,
+        checkpoints_in_period=0,
+        size=0,
+        signed=0,
+        sealed_at=None,
+        installation=None,
+        has_key=False,
+        key_problem=None,
+        accepted=0,
+        sight=None,
+    )
+    pats = (
+        Standing(row, make_managed_pat(row.name), "build-bot@contoso.com", found.trails.get(row.name, PatTrail()))
+        for row in rows
+    )
+    review = Review(chosen, NOW, log, found, tuple(pats), (), "0" * 64, PolicyState.LOGGED, (), ())
+    return make_review_document(review, "page.html")
+
+
+_ROTATION = (
+    *("rotation_planned", "mint_started", "pat_minted", "pat_verified", "store_started", "secret_stored"),
+    *("overlap_started", "revocation_requested", "pat_revoked", "rotation_completed"),
+)
+
+
+def _make_events(names: list[str], count: int) -> Iterable[AuditEvent]:
+    for number in range(1, count + 1):
+        turn, step = divmod(number - 1, len(_ROTATION))
+        name, event = names[turn % len(names)], "pat_adopted" if number <= len(names) else _ROTATION[step]
+        details = {
+            "authorization_id": str(turn),
+            "why": "rotated",
+            "reason": "a reason that a person gave, in a sentence",
+        }
+        moment = NOW - 80 * DAY + number * timedelta(seconds=60)
+        yield AuditEvent(
+            number, moment, AuditEntry(event, name, Outcome.SUCCEEDED, "me@host", f"run-{turn}", details), "", ""
+        )
+
+
+def test_page_of_a_large_installation_stays_below_two_megabytes() -> None:
+    """1,000 PATs and 100,000 events, each list as long as it gets."""
+    names = [f"team-{number:04d}-build-and-release-feed" for number in range(1000)]
+    document = make_document(_make_events(names, 100_000), map(make_status, names))
+    page = render_page(document)
+    tables = make_tables(document)
+    assert len(page.encode()) < 2_000_000
+    assert (len(tables["pats"].rows), len(tables["revocations"].rows)) == (1000, 1000)
+    assert (len(tables["changes"].rows), tables["changes"].left_out) == (500, 500)
+    assert "500 older ones are not shown here" in page
+
+
+def test_page_of_nothing_says_so_in_every_section() -> None:
+    page = read_page(render_page(make_document()))
+    assert "The audit log has no event of this period." in page.find_id("first-list").text()
+    assert "The log names no policy from before the period." in page.text()
+    shown = {table.attributes["id"] for table in page.find_all("table")}
+    assert shown == {"time-left", "timeline", "attackers", "controls"}
+    for said in ("Managed PATs and their owners: there are none.", "What failed, and for how long: nothing did"):
+        assert said in page.text()
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script>", "\"'><img src=x onerror=1>", "{{ 7 * 7 }}{% raw %}", "&lt;b&gt;"]
+)
+def test_text_from_outside_stays_text(text: str) -> None:
+    entry = AuditEntry("pat_paused", text, Outcome.SUCCEEDED, text, "run", {"reason": text, "code": text})
+    page = render_page(make_document([AuditEvent(1, NOW, entry, "", "")], [make_status(text)]))
+    read = read_page(page)
+    assert [row[0] for row in read_table(read, "pats")] == [text]
+    assert read_table(read, "changes")[0][3:] == (text, text, f"code: {text}", text)
+    assert not read.find_all("script")
+    assert not read.find_all("img")
+
+
+@pytest.mark.parametrize(
+    ("age", "left", "verdict", "bar"),
+    [
+        (5, 25, AgeVerdict.WITHIN, TimeLeft.MONTH),
+        (20, 10, AgeVerdict.DUE, TimeLeft.MONTH),
+        (30, 0, AgeVerdict.EXPIRED, TimeLeft.EXPIRED),
+        (0, 90, AgeVerdict.WITHIN, TimeLeft.LONGER),
+        (0, 89.9, AgeVerdict.WITHIN, TimeLeft.QUARTER),
+        (29.5, 0.5, AgeVerdict.DUE, TimeLeft.DAY),
+        (29, 1, AgeVerdict.DUE, TimeLeft.WEEK),
+    ],
+)
+def test_age_and_time_left_are_judged(age: float, left: float, verdict: AgeVerdict, bar: TimeLeft) -> None:
+    row = make_status(age=age * DAY, left=left * DAY)
+    assert judge_age(row, NOW) is verdict
+    assert {name for name, count in count_time_left([row], NOW).items() if count} == {bar}
+
+
+def test_words_cover_every_value() -> None:
+    assert set(VERDICTS) == set(AgeVerdict)
+    assert set(TIME_LEFT) == set(TimeLeft)
+    assert {section for *_, sections in CONTROLS for section in sections} == set(range(1, len(QUESTIONS) + 1))
+
+
+def test_questions_of_the_page_are_those_of_the_documentation() -> None:
+    text = " ".join((ROOT / "docs" / "audit.md").read_text(encoding="utf-8").split())
+    for number, question in enumerate(QUESTIONS, 1):
+        assert f"{number}. {question.removesuffix('?')}" in text
