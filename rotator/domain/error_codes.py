@@ -291,6 +291,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "unknown_name": "No managed PAT has this name.",
         "unknown_outcome": "The answer was lost, so nobody knows yet whether the request was carried out.",
         "usage": "The command line is wrong.",
+        "value_copied": "The secret has rotator's tags, and another value than rotator wrote with them.",
         "vault_address": "The address is not one of a vault.",
         "vault_challenge": "The vault asks for a token for a domain other than its own.",
         "vault_conflict": "Somebody else changes or deletes the secret at the moment.",

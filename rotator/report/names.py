@@ -43,9 +43,7 @@ def _hide(pat: PatStatusDocument, ids: Mapping[str, str]) -> PatStatusDocument:
     known = ids.get(pat["name"]) if pat["vault"] is not None else None
     name = known or pat["authorization_id"]
     error = pat["last_error"]
-    bare: FailureDocument | None = (
-        None if error is None else {"code": error["code"], "message": error["code"], "fix": ""}
-    )
+    bare: FailureDocument | None = None if error is None else {**error, "message": error["code"], "fix": ""}
     return {**pat, "name": name, "display_name": name, "secret_name": None, "last_error": bare}
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from datetime import timedelta
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rotator.documents.review import ReviewDocument
 from rotator.domain.words import say_duration
 from rotator.report.charts import render_time_left, render_timeline
+from rotator.report.rendering import hash_source, make_environment
 from rotator.report.summary import list_limits, list_warnings, say_time, summarize
 from rotator.report.tables import make_tables
 
@@ -30,16 +27,12 @@ QUESTIONS = (
 
 def render_page(review: ReviewDocument) -> str:
     """Return the page. Whatever the review holds is text in it, and never markup."""
-    environment = Environment(
-        loader=PackageLoader("rotator.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = make_environment()
     environment.filters["time"] = say_time
     environment.filters["span"] = lambda seconds: say_duration(timedelta(seconds=seconds))
-    style = environment.get_template("page.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         review=review,
-        style_hash=f"sha256-{digest}",
+        style_hash=hash_source(environment, "page.css"),
         questions=list(enumerate(QUESTIONS, 1)),
         tables=make_tables(review),
         warnings=[*list_warnings(review), *list_limits(review)],

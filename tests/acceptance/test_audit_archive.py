@@ -272,7 +272,7 @@ def settings(filled: Filled, tmp_path: Path) -> Path:
 def _archive(filled: Filled, settings: Path, code: int, *words: str) -> Path:
     target = settings.with_name("evidence.zip")
     done = run_forked(
-        *("audit", "report", "--output", settings.with_name("page.html"), "--archive", target, *words),
+        *("audit", "report", "--output", str(settings.with_name("page.html")), "--archive", str(target), *words),
         folder=filled.folder,
         env={"ROTATOR_CONFIG": str(settings)},
     )

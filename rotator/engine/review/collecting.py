@@ -178,11 +178,12 @@ class Collector:
         if known is None:
             return
         for kind in known.type.ends:
-            if (begun := self._open.pop((kind, event.entry.subject), None)) is not None:
-                self._add_span(Span(kind, event.entry.subject, begun[1], begun[0], Mark.of(event)))
+            if (known_start := self._open.pop((kind, event.entry.subject), None)) is not None:
+                begun, code = known_start
+                self._add_span(Span(kind, event.entry.subject, code, begun, Mark.of(event)))
         if known.type.begins is not None:
-            code = event.entry.details.get("code")
-            start = Mark.of(event), None if code is None else str(code)
+            given = event.entry.details.get("code")
+            start = Mark.of(event), None if given is None else str(given)
             self._open.setdefault((known.type.begins, event.entry.subject), start)
 
     def _add_span(self, span: Span) -> None:
