@@ -203,16 +203,16 @@ def compare_anchors(
     wanted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         if anchor.fault is not None:
-            raise _make_error(anchor, anchor.hash, anchor.fault)
+            raise make_anchor_error(anchor, anchor.hash, anchor.fault)
         wanted.setdefault(anchor.sequence, []).append(anchor)
     for event in events:
         for anchor in wanted.pop(event.sequence, ()):
             if anchor.hash != event.hash and anchor.key not in accepted:
-                raise _make_error(anchor, event.hash, "has other content now: the log was rewritten")
+                raise make_anchor_error(anchor, event.hash, REWRITTEN)
         yield event
     for anchor in (found for sequence in sorted(wanted) for found in wanted[sequence]):
         if anchor.key not in accepted:
-            raise _make_error(anchor, "nothing", "is gone: the log was cut off")
+            raise make_anchor_error(anchor, "nothing", CUT_OFF)
 
 
 def find_missing(events: Iterable[AuditEvent], sight: AnchorSight) -> list[str]:
@@ -237,13 +237,15 @@ def check_gone(sight: AnchorSight, accepted: Collection[str]) -> None:
             )
 
 
+REWRITTEN, CUT_OFF = "has other content now: the log was rewritten", "is gone: the log was cut off"
 _FIX = (
     "A database restored from a backup shows this too: if that is so, "
     "`rotator audit accept-gap --reason TEXT` records it."
 )
 
 
-def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
+def make_anchor_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
+    """Return the error that names an anchor that the log lacks or contradicts."""
     where = f"the anchor {anchor.name} names" if anchor.is_own else "the vault's tags name"
     beside = "" if anchor.is_own else f" beside the secret of {anchor.name}"
     return AuditChainError(

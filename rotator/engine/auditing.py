@@ -189,19 +189,22 @@ def _find_policy(reading: Reading) -> Detail:
     return changes[0].entry.details.get("sha256") if changes else None
 
 
-def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT, page_size: int = _PAGE) -> Iterator[AuditEvent]:
-    """Yield the wanted events in order, up to the newest one at the time of the call.
+def load_events(
+    database: Database, wanted: AuditFilter = EVERY_EVENT, page_size: int = _PAGE, after: int | None = None
+) -> Iterator[AuditEvent]:
+    """Yield the wanted events after that number in order, up to the newest one at the time of the call.
 
     They are read page by page, each page in its own transaction: however slow the caller is, no transaction stays
     open, and no more than a page is in memory. AuditChainError at an event that cannot be read.
     """
     with database.read() as reading:
         newest = reading.audit.load_newest_number()
-    return _load_pages(database, newest, wanted, page_size)
+    return _load_pages(database, newest, wanted, page_size, after)
 
 
-def _load_pages(database: Database, newest: int, wanted: AuditFilter, page_size: int) -> Iterator[AuditEvent]:
-    last: int | None = None
+def _load_pages(
+    database: Database, newest: int, wanted: AuditFilter, page_size: int, last: int | None
+) -> Iterator[AuditEvent]:
     while last is None or last < newest:
         page, error = _load_page(database, last, wanted, page_size)
         for event in page:
@@ -235,19 +238,36 @@ class ChainSummary:
     head: str
 
 
-def check_chain(events: Iterable[AuditEvent]) -> ChainSummary:
-    """Recompute every hash. AuditChainError names the first event that is altered, missing or out of order."""
-    count, head = 0, GENESIS_HASH
+_NO_JUMPS: Mapping[int, ChainSummary] = {}
+
+
+def check_chain(events: Iterable[AuditEvent], jumps: Mapping[int, ChainSummary] = _NO_JUMPS) -> ChainSummary:
+    """Recompute every hash. AuditChainError names the first event that is altered, missing or out of order.
+
+    `jumps` say where events are left out that a signed archive has: after which number, and up to where.
+    """
+    count, head = _jump(0, GENESIS_HASH, jumps)
     for event in events:
         if event.sequence != count + 1:
             raise _broken(count + 1, f"number {count + 1}", f"number {event.sequence}", "is missing or moved")
         if event.previous_hash != head:
             raise _broken(event.sequence, head, event.previous_hash, "does not follow the one before it")
-        digest = _make_hash(event)
-        if digest != event.hash:
-            raise _broken(event.sequence, digest, event.hash, "was altered after it was written")
-        count, head = event.sequence, event.hash
+        check_event(event)
+        count, head = _jump(event.sequence, event.hash, jumps)
     return ChainSummary(count, head)
+
+
+def check_event(event: AuditEvent) -> None:
+    """AuditChainError when an event says something else than was hashed."""
+    digest = _make_hash(event)
+    if digest != event.hash:
+        raise _broken(event.sequence, digest, event.hash, "was altered after it was written")
+
+
+def _jump(count: int, head: str, jumps: Mapping[int, ChainSummary]) -> tuple[int, str]:
+    while (target := jumps.get(count)) is not None:
+        count, head = target.events, target.head
+    return count, head
 
 
 def _make_hash(event: AuditEvent) -> str:

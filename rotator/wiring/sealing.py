@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import Trust
 from rotator.errors import ConfigError
+from rotator.ports.archive_file import ArchiveFile
 
 if TYPE_CHECKING:
     from rotator.adapters.signing import Ed25519Signer
@@ -28,6 +30,13 @@ def make_signer(installation: Installation) -> Ed25519Signer | None:
             fix="Add it, in front of the others; or name the private key that belongs to them.",
         )
     return signer
+
+
+def open_archive_file(path: Path) -> ArchiveFile:
+    """Return the file of an archive, which need not exist yet."""
+    from rotator.adapters.archive_file import LocalArchiveFile
+
+    return LocalArchiveFile(path)
 
 
 def make_signing_key() -> SecretValue:

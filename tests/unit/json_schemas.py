@@ -18,6 +18,7 @@ from rotator.documents.accounts import AccountsDocument, DevicePromptDocument, L
 from rotator.documents.adoption import AdoptionDocument
 from rotator.documents.audit import (
     AcceptedGapDocument,
+    AuditArchiveDocument,
     AuditEntryDocument,
     AuditEventDocument,
     AuditEventsDocument,
@@ -71,6 +72,7 @@ DOCUMENTS: dict[str, object] = {
     "audit-entry": AuditEntryDocument,
     "audit-event": AuditEventDocument,
     "audit-gap": AcceptedGapDocument,
+    "audit-archive": AuditArchiveDocument,
     "audit-verification": AuditVerificationDocument,
     "init": InitDocument,
     "config": ConfigDocument,
@@ -118,6 +120,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "audit verify": ("audit-verification",),
     "audit export": ("audit-event",),
     "audit accept-gap": ("audit-gap",),
+    "audit archive": ("audit-archive",),
     "sandbox up": ("sandbox-ready",),
     "sandbox demo": ("demo",),
 }

@@ -34,3 +34,20 @@ class GapAccepted(Event, name="gap_accepted", subject=SubjectKind.AUDIT_LOG):
     installation: str
     key: str | None = None
     signature: str | None = None
+
+
+class LogArchived(Event, name="log_archived", subject=SubjectKind.AUDIT_LOG):
+    """The events `first` to `last` are in a signed file, and are deleted here but for the kinds of `keeps`."""
+
+    installation: str
+    first: int
+    last: int
+    previous_hash: str
+    head: str
+    keeps: str
+    kept: int
+    kept_hash: str
+    body_hash: str
+    key: str
+    signature: str
+    file: str

@@ -111,6 +111,7 @@ EVENTS: tuple[type[Event], ...] = (
     anchors.LogAnchored,
     anchors.AnchoringFailed,
     anchors.GapAccepted,
+    anchors.LogArchived,
     places.SecretRead,
     daemon.DaemonStarted,
     daemon.DaemonCrashed,
