@@ -12,7 +12,7 @@ down_revision = "0029"
 ON_SQLITE = """
 CREATE TRIGGER audit_event_no_delete BEFORE DELETE ON audit_event
 WHEN OLD.event IN ('gap_accepted', 'log_anchored', 'log_archived', 'pat_forgotten', 'policy_changed',
-    'timeline_changed', 'timeline_reconciled')
+    'settings_changed', 'timeline_changed', 'timeline_reconciled')
   OR OLD.sequence > (SELECT coalesce(max(json_extract(details, '$.last')), 0) FROM audit_event
     WHERE event = 'log_archived')
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION audit_event_refuse() RETURNS trigger LANGUAGE plpgsql
 BEGIN
   IF TG_OP = 'DELETE' THEN
     IF OLD.event NOT IN ('gap_accepted', 'log_anchored', 'log_archived', 'pat_forgotten', 'policy_changed',
-        'timeline_changed', 'timeline_reconciled')
+        'settings_changed', 'timeline_changed', 'timeline_reconciled')
       AND OLD.sequence <= (SELECT coalesce(max((details::json ->> 'last')::bigint), 0) FROM audit_event
         WHERE event = 'log_archived')
     THEN

@@ -16,7 +16,7 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome, spell_ev
 from rotator.domain.canonical import Scalar, encode_canonical
 from rotator.domain.events.anchors import GapAccepted, LogAnchored, LogArchived
 from rotator.domain.events.inventory import PatForgotten
-from rotator.domain.events.places import PolicyChanged, TimelineChanged, TimelineReconciled
+from rotator.domain.events.places import PolicyChanged, SettingsChanged, TimelineChanged, TimelineReconciled
 
 KEPT = tuple(
     sorted(
@@ -27,6 +27,7 @@ KEPT = tuple(
             LogArchived,
             PatForgotten,
             PolicyChanged,
+            SettingsChanged,
             TimelineChanged,
             TimelineReconciled,
         )

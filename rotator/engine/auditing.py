@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -13,7 +13,14 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import CreationDropped, PatForgotten, PatRenamed
-from rotator.domain.events.places import AccountDown, OrganizationDown, PolicyChanged, SignInLapsed, VaultDown
+from rotator.domain.events.places import (
+    AccountDown,
+    OrganizationDown,
+    PolicyChanged,
+    SettingsChanged,
+    SignInLapsed,
+    VaultDown,
+)
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
 from rotator.engine.subjects import find_place
@@ -45,13 +52,14 @@ CHECKED_PAGE = 5000
 class Author:
     """Who the audit log names: `actor` is the user and the host, `run_id` is shared by the events of one run.
 
-    `progress` writes the log, and `reason` is why a person did it.
+    `progress` writes the log, `reason` is why a person did it, and `command` is as in `RunContext`.
     """
 
     actor: str
     run_id: str
     progress: Progress
     reason: str | None = None
+    command: Mapping[str, str] = field(default_factory=dict)
 
 
 def record(
@@ -80,7 +88,8 @@ def record_logged(
     work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
 ) -> AuditEvent:
     """Do as `record` does with an event that the log has already."""
-    details = {**place, **event.make_details(), **({} if author.reason is None else {"reason": author.reason})}
+    said = author.command if author.reason is None else {**author.command, "reason": author.reason}
+    details = {**place, **event.make_details(), **said}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
     written = work.audit.append(entry, at)
     for kind in event.type.ends:
@@ -166,26 +175,36 @@ def is_recorded(reading: Reading, event: AuditEvent) -> bool:
 
 
 def record_policy(run: RunContext) -> None:
-    """Write `policy_changed` when the policy is not the last one that the audit log names; a transaction of its own."""
+    """Write `policy_changed` and `settings_changed` when they are not the last ones that the audit log names.
 
-    def load() -> Detail:
+    A transaction of its own; nothing is written where nothing has changed.
+    """
+    used: dict[type[PolicyChanged | SettingsChanged], str] = {PolicyChanged: run.policy.digest}
+    if run.services.settings_digest is not None:
+        used[SettingsChanged] = run.services.settings_digest
+
+    def is_known() -> bool:
         with run.services.database.read() as reading:
-            return _find_policy(reading)
+            return all(_find_digest(reading, kind) == digest for kind, digest in used.items())
 
     def write() -> None:
         with run.services.database.begin() as work:
-            last = _find_policy(work)
-            if last != run.policy.digest:
-                changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
-                record(work, run, "policy", changed, run.services.clock.now())
+            for kind, digest in used.items():
+                last = _find_digest(work, kind)
+                if last != digest:
+                    changed = kind(sha256=digest, previous=None if last is None else str(last))
+                    record(work, run, _NAMES[kind], changed, run.services.clock.now())
 
-    if keep_books(run.services, load) != run.policy.digest:
+    if not keep_books(run.services, is_known):
         keep_books(run.services, write)
 
 
-def _find_policy(reading: Reading) -> Detail:
-    """Return the digest of the policy that the audit log names last."""
-    changes = reading.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
+_NAMES: Mapping[type[Event], str] = {PolicyChanged: "policy", SettingsChanged: "settings"}
+
+
+def _find_digest(reading: Reading, kind: type[Event]) -> Detail:
+    """Return the digest of the policy or the settings that the audit log names last."""
+    changes = reading.audit.load_newest(1, AuditFilter(event=kind.type.name))
     return changes[0].entry.details.get("sha256") if changes else None
 
 

@@ -6,22 +6,25 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
-class LogAnchored(Event, name="log_anchored", subject=SubjectKind.VAULT):
-    """A vault was given a new version of our anchor: a checkpoint of the first `size` events of the audit log."""
+class LogAnchored(Event, name="log_anchored", subject=SubjectKind.ANCHOR):
+    """A vault was given a new version of our anchor, a checkpoint of the first `size` events of the audit log.
 
-    secret_name: str
-    secret_version: str
+    Or a file or a webhook was given one, for the first time of that day.
+    """
+
+    secret_name: str | None = None
+    secret_version: str | None = None
     size: int
 
 
 class AnchoringFailed(
     Event,
     name="anchoring_failed",
-    subject=SubjectKind.VAULT,
+    subject=SubjectKind.ANCHOR,
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """A vault could not be given the newest checkpoint of the audit log; a later run tries again."""
+    """A vault, file or webhook could not be given the newest checkpoint of the audit log; a later run tries again."""
 
     code: str
     message: str

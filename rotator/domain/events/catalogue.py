@@ -74,6 +74,7 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.LeftBehindResolved,
     probes.ProbeFailed,
     probes.ProbeRestored,
+    places.SettingsChanged,
     places.PolicyChanged,
     places.LimitForgotten,
     places.ClockDoubted,
