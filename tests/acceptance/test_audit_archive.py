@@ -122,6 +122,10 @@ def test_old_events_are_moved_when_somebody_says_yes(installation: Installation)
     event = json.loads(installation.call("audit", "list", "--event", "log_archived", "--json"))["events"][0]
     assert event["details"]["reason"] == "the year is over"
     assert event["details"]["file"] == str(installation.folder / "old.archive")
+    shown = installation.start("audit", "show", "4711")
+    assert (shown.wait(PATIENCE), "audit event 4711 is in an archive" in shown.read()) == (2, True)
+    assert str(installation.folder / "old.archive") in shown.read()
+    assert json.loads(installation.call("audit", "show", "5500", "--json"))["event"]["event"] == "log_anchored"
     assert "There is nothing to move." in installation.call(*COMMAND, "--yes")
 
 

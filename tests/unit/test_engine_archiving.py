@@ -211,6 +211,20 @@ def test_second_archive_begins_where_the_first_ends() -> None:
     assert check_log(world.database, (), TRUST, world.clock.now(), (), [second, first]).events == 11
 
 
+def test_archive_of_a_key_that_was_lost_is_believed_by_its_public_half() -> None:
+    """The next one is signed with the new key, and belongs to the same installation."""
+    world, new = make_old(), Ed25519Signer(make_signing_key())
+    first, second = MemoryFile(), MemoryFile()
+    write_archive(make_run(world), plan(world, timedelta(days=30, hours=4)), first)
+    both = Trust((new.public_key, KEY.public_key), is_signed)
+    run = world.make_run(replace(world.make_services(), signer=new, trust=both))
+    write_archive(run, plan_archive(run, world.clock.now()), second)
+    files = [first, second]
+    assert check_log(world.database, (), both, world.clock.now(), (), files).archives.missing == ()
+    with pytest.raises(AuditChainError, match="which the settings do not name"):
+        check_log(world.database, (), Trust((new.public_key,), is_signed), world.clock.now(), (), files)
+
+
 def test_what_the_vaults_hold_of_archived_events_is_no_gap() -> None:
     """The heads beside the secret, and our own anchors, which are compared with the checkpoints."""
     world = make_world()

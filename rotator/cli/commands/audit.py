@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MOST = 2**63 - 1
 """What a database can count to."""
+_MOST_ARCHIVES = 1000
 _TURN_SECONDS = 1.0
 """How often `--follow` reads."""
 
@@ -220,13 +221,23 @@ def show(cli: CliContext, sequence: int) -> int:
 
     with open_installation(cli) as installation, installation.database.read() as reading:
         found = reading.audit.load(sequence)
+        archives = reading.audit.load_newest(_MOST_ARCHIVES, AuditFilter(event="log_archived"))
     if found is None:
-        raise UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
+        raise _make_missing(sequence, archives)
     if cli.as_json:
         print_json(make_entry_document(found))
     for line in render_event(found):
         say(cli, line)
     return 0
+
+
+def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
+    """The error for an event that the database does not have; it may be in an archive."""
+    for archived in (event.entry.details for event in archives):
+        if int(str(archived["first"])) <= sequence <= int(str(archived["last"])):
+            what, fix = f"audit event {sequence} is in an archive", f"Look for it in {archived['file']}."
+            return UsageError(what, code="archived", fix=fix)
+    return UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
 
 
 @audit.command(
