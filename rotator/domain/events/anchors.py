@@ -7,10 +7,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class LogAnchored(Event, name="log_anchored", subject=SubjectKind.ANCHOR):
-    """A vault was given a new version of our anchor, a checkpoint of the first `size` events of the audit log.
-
-    Or a file or a webhook was given one, for the first time of that day.
-    """
+    """A vault has a new version of our anchor, of the first `size` events; a file or webhook took its first of a day."""
 
     secret_name: str | None = None
     secret_version: str | None = None
