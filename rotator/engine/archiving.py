@@ -23,7 +23,7 @@ from rotator.engine.auditing import CHECKED_PAGE, load_events, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext
 from rotator.engine.log_checking import check_log
-from rotator.errors import UsageError
+from rotator.errors import RotatorError, UsageError
 from rotator.ports.archive_file import ArchiveFile
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
@@ -220,7 +220,7 @@ def _note(run: RunContext, archive: Archive, name: str) -> None:
         newest = work.audit.load_newest(2, AuditFilter(event=LogArchived.type.name))
         before = newest[0].entry.details["last"] if len(newest) > 1 else 0
         if before != archive.first - 1:
-            raise UsageError(
+            raise RotatorError(
                 "another process has put events into an archive meanwhile",
                 code="archived_meanwhile",
                 fix="Delete this file, and run the command again.",

@@ -29,7 +29,7 @@ from rotator.engine.archiving import plan_archive, write_archive
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import Trust
 from rotator.engine.log_checking import LogSummary, check_log
-from rotator.errors import AuditChainError, DatabaseError, UsageError
+from rotator.errors import AuditChainError, DatabaseError, RotatorError, UsageError
 from rotator.ports.database import Database, Reading
 from tests.support.forgery import chain_anew, drop_triggers, execute, load_log
 from tests.support.old_log import LATER, fill_old_log, insert_events, make_moment, make_old_run
@@ -397,7 +397,7 @@ def test_two_archives_at_once_leave_one(unarchived: SqlDatabase, tmp_path: Path)
     run = make_old_run(unarchived, KEY)
     plan = plan_archive(run, make_moment(25))
     archive(unarchived, 40, tmp_path / "first.archive")
-    with pytest.raises(UsageError, match="meanwhile"):
+    with pytest.raises(RotatorError, match="meanwhile"):
         write_archive(run, replace(plan, before=0), LocalArchiveFile(tmp_path / "second.archive"))
     assert check_log(unarchived, (), TRUST, LATER).archives.last == 40
 

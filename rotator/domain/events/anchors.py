@@ -7,7 +7,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class LogAnchored(Event, name="log_anchored", subject=SubjectKind.ANCHOR):
-    """A vault has a new version of our anchor, of the first `size` events; a file or webhook took its first of a day."""
+    """A vault has a new version of our anchor, of the first `size` events; or a file or webhook got the day's first."""
 
     secret_name: str | None = None
     secret_version: str | None = None
