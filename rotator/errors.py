@@ -330,7 +330,8 @@ class ClaimLostError(DatabaseError):
 class AuditChainError(RotatorError):
     """The audit log was altered: the first bad event, what was expected there, and what was found.
 
-    `checkpoint` is the size of the checkpoint that shows it, `anchor` the place of the anchor that does.
+    `checkpoint` is the size of the checkpoint that shows it, `anchor` the place of the anchor that does, `archive` the
+    name of the file that does.
     """
 
     code = "audit_chain_broken"
@@ -345,8 +346,10 @@ class AuditChainError(RotatorError):
         fix: str = "",
         checkpoint: int | None = None,
         anchor: str | None = None,
+        archive: str | None = None,
     ) -> None:
         super().__init__(message, fix=fix)
+        self.archive = archive
         self.sequence = sequence
         self.expected = expected
         self.found = found

@@ -32,6 +32,8 @@ class CliContext:
     """Which PATs to show, for commands that show many."""
     reason: str | None = None
     """Why a person does it (`--reason`), without anything that looks like a secret."""
+    words: tuple[str, ...] = ()
+    """The command line, as it was typed."""
 
     @property
     def may_ask(self) -> bool:

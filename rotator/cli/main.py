@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     keep_memory_private()
     open_streams()
-    cli = CliContext()
+    cli = CliContext(words=tuple(words))
     watch_for_bugs(cli)
     # While a run is at work, `cli.stopping` handles signals. Other commands just end, their files and locks closed.
     handler = _Terminated()

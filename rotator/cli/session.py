@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from rotator.cli.context import CliContext
+from rotator.domain.outside import make_harmless
 from rotator.wiring.installation import Installation
-from rotator.wiring.logs import LEVELS, QUIET, LogOptions, start_logs
+from rotator.wiring.logs import LEVELS, QUIET, LogOptions, redact, start_logs
 from rotator.wiring.origin import Origin
+
+_NOBODYS = ("rotator once", "rotator daemon")
+_LONGEST = 1000
 
 
 def open_installation(cli: CliContext) -> Installation:
     """The installation that the command line and the environment name, with the log on stderr. A context manager."""
     level = QUIET if cli.quiet else LEVELS[min(cli.verbosity, len(LEVELS) - 1)]
     start_logs(LogOptions(sys.stderr, level))
-    return Installation(Origin(cli.config, os.environ, Path.cwd()))
+    return Installation(Origin(cli.config, os.environ, Path.cwd(), command=_describe_command(cli.words)))
+
+
+def _describe_command(words: Sequence[str]) -> dict[str, str]:
+    """What the audit log says of a command: as it was typed, and by way of which account and address.
+
+    Nothing for what a timer or a service manager starts.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or context.command_path in _NOBODYS:
+        return {}
+    typed = redact(shlex.join(["rotator", *words]))
+    user, address = os.environ.get("SUDO_USER", ""), os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    ways = [f"{way} {make_harmless(who)}" for way, who in (("sudo by", user), ("ssh from", address)) if who]
+    said = {"command": typed if len(typed) <= _LONGEST else f"{typed[:_LONGEST]}..."}
+    return {**said, "via": ", ".join(ways)} if ways else said

@@ -18,6 +18,7 @@ from rotator.documents.document import (
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.events.catalogue import EVENTS
 from rotator.engine.anchoring import AnchorSight
+from rotator.engine.archiving import Archived, ArchivePlan
 from rotator.engine.log_checking import LogSummary
 from rotator.errors import AuditChainError
 
@@ -59,6 +60,15 @@ class UnreadAnchorsDocument(FailureDocument):
     name: Annotated[str, "Name of the PAT in rotator, or address of the vault."]
 
 
+class KnownArchiveDocument(TypedDict):
+    """An archive of older events, as the log names it."""
+
+    first: Annotated[int, "Number of the first event in it."]
+    last: Annotated[int, "Number of the last event in it."]
+    sha256: Annotated[str, "SHA-256, in hex, of the lines of the file but the last, which has it too."]
+    checked: Annotated[bool, "Whether the file was at hand, and its events were checked."]
+
+
 class AuditIntactDocument(Document):
     """The audit log is intact."""
 
@@ -71,6 +81,7 @@ class AuditIntactDocument(Document):
     accepted: Annotated[int, "How many anchors the log lacks, as a person has accepted."]
     others: Annotated[list[str], "Other installations whose anchors these vaults hold."]
     unread: Annotated[list[UnreadAnchorsDocument], "Secrets and vaults that could not be asked for anchors."]
+    archives: Annotated[list[KnownArchiveDocument], "The archives that the log names, in order."]
 
 
 class AcceptedGapDocument(Document):
@@ -79,12 +90,32 @@ class AcceptedGapDocument(Document):
     accepted: Annotated[list[str], "What is missing: number and hash of an event, or version of an anchor."]
 
 
+class ArchiveLimitDocument(TypedDict):
+    """What keeps the next events in the log."""
+
+    last: Annotated[int, "Number of the last event that could go; whole checkpoints go, so it may be fewer."]
+    reason: Annotated[str, "Why, in words; empty while an earlier archive is not finished."]
+
+
+class AuditArchiveDocument(Document):
+    """What was moved into an archive, or would be."""
+
+    dry_run: Annotated[bool, "Whether nothing was changed, because only a look was asked for."]
+    first: Annotated[int | None, "Number of the first event that is moved; null if none is."]
+    last: Annotated[int | None, "Number of the last event that is moved; null if none is."]
+    file: Annotated[str | None, "The file that has them; null if there is none."]
+    deleted: Annotated[int, "How many events were deleted from the database now."]
+    resumed: Annotated[bool, "Whether this finishes an earlier archive, whose events were not all deleted."]
+    limit: Annotated[ArchiveLimitDocument, "What keeps the next events."]
+
+
 class AuditFaultDocument(FailureDocument):
     """The first event that was altered, removed or moved, or the first checkpoint or anchor that does not hold."""
 
     sequence: Annotated[int, "Number of the event; of a checkpoint or an anchor, that of its last event."]
     checkpoint: Annotated[int | None, "Size of the checkpoint that shows it, if it is one."]
     anchor: Annotated[str | None, "Place of the anchor that shows it, if it is one."]
+    archive: Annotated[str | None, "Name of the archive's file that shows it, if it is one."]
     expected: Annotated[str, "What should be there."]
     found: Annotated[str, "What is there."]
 
@@ -144,6 +175,22 @@ def make_gap_document(missing: Iterable[str]) -> AcceptedGapDocument:
     return {"schema_version": SCHEMA_VERSION, "accepted": list(missing)}
 
 
+def make_archive_document(
+    plan: ArchivePlan, done: Archived | None, file: str, *, dry_run: bool
+) -> AuditArchiveDocument:
+    """Say what was moved, or would be."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "dry_run": dry_run,
+        "first": plan.first,
+        "last": plan.last,
+        "file": None if plan.last is None else file,
+        "deleted": 0 if done is None else done.deleted,
+        "resumed": plan.unfinished is not None,
+        "limit": {"last": plan.limit.last, "reason": plan.limit.why},
+    }
+
+
 def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int) -> AuditIntactDocument:
     """Say that the chain holds, and beside which secrets its heads could not be read."""
     return {
@@ -157,6 +204,15 @@ def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int)
         "accepted": accepted,
         "others": list(sight.others),
         "unread": [{"name": name, **make_failure_document(error)} for name, error in sight.unread.items()],
+        "archives": [
+            {
+                "first": found.first,
+                "last": found.last,
+                "sha256": found.body_hash,
+                "checked": found not in summary.archives.missing,
+            }
+            for found in summary.archives.named
+        ],
     }
 
 
@@ -176,6 +232,7 @@ def make_fault_document(error: AuditChainError) -> AuditFaultDocument:
         "sequence": error.sequence,
         "checkpoint": error.checkpoint,
         "anchor": error.anchor,
+        "archive": error.archive,
         "expected": error.expected,
         "found": error.found,
     }

@@ -1,7 +1,11 @@
-"""An anchor: a checkpoint as a vault keeps it, in the tags of a secret of ours; and what is accepted to be missing."""
+"""An anchor: a checkpoint as it is kept outside, as the tags of a secret of ours or as a line of text.
+
+Also what is accepted to be missing.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -52,8 +56,17 @@ def read_anchor(tags: Mapping[str, str]) -> Checkpoint | None:
 
 
 def make_anchor_value(checkpoint: Checkpoint) -> str:
-    """Return a checkpoint as the text that the secret holds: its tags as JSON."""
+    """Return a checkpoint as a text, which the secret holds and a file or a webhook gets: its tags as JSON."""
     return encode_canonical({**make_anchor_tags(checkpoint)}).decode()
+
+
+def read_anchor_value(text: str) -> Checkpoint | None:
+    """Return the checkpoint that such a text names; None if it names none."""
+    try:
+        tags = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return read_anchor(tags) if isinstance(tags, dict) and all(isinstance(tag, str) for tag in tags.values()) else None
 
 
 def make_gap_statement(installation: str, missing: Iterable[str]) -> bytes:

@@ -61,16 +61,18 @@ def make_hash(
     sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int = NEWEST_ENCODING
 ) -> str:
     """Return the SHA-256 (hex) of everything the event says. ValueError for what cannot be spelled that way."""
-    return hashlib.sha256(make_statement(sequence, occurred_at, entry, previous_hash, encoding)).hexdigest()
+    return hashlib.sha256(_spell(sequence, occurred_at, entry, previous_hash, encoding)).hexdigest()
 
 
-def make_statement(
-    sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int = NEWEST_ENCODING
-) -> bytes:
-    """Return the one line whose SHA-256 is the hash of the event. ValueError for what cannot be spelled that way."""
+def spell_event(event: AuditEvent) -> bytes:
+    """Return the text whose SHA-256 is the event's hash. ValueError for what cannot be spelled."""
+    return _spell(event.sequence, event.occurred_at, event.entry, event.previous_hash, event.encoding)
+
+
+def _spell(sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int) -> bytes:
     moment = check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds")
     if encoding == NEWEST_ENCODING:
-        return _spell(sequence, moment, entry, previous_hash)
+        return _spell_newest(sequence, moment, entry, previous_hash)
     if encoding != 1:
         raise ValueError(f"there is no encoding {encoding}")
     document = {
@@ -87,7 +89,7 @@ def make_statement(
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _spell(sequence: int, moment: str, entry: AuditEntry, previous_hash: str) -> bytes:
+def _spell_newest(sequence: int, moment: str, entry: AuditEntry, previous_hash: str) -> bytes:
     """Return what `encode_canonical` makes of the event, in less time: each event of a log is spelled to check it."""
     details = encode_fields(entry.details)
     return (

@@ -79,6 +79,8 @@ class ReceiverFigures:
 class Measurements:
     """All figures. `rotations`, by outcome, and `requests` count since the installation began.
 
+    After a restart, `rotations` lacks those whose events are in archives.
+
     `skew` is how many seconds the host's clock is ahead of the others': None where no other clock was heard, infinite
     where they do not agree. `is_chain_ok` is None until the audit log was verified once. `unconfirmed_revocations` are
     those of the pending ones that have lasted for too long.

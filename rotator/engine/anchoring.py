@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 
-from rotator.domain.anchor import PREFIX, SIZE_TAG, make_anchor_name, read_anchor
+from rotator.domain.anchor import PREFIX, SIZE_TAG, make_anchor_name, read_anchor, read_anchor_value
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.events.anchors import LogAnchored
@@ -16,6 +17,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
+from rotator.ports.anchor_place import AnchorPlace
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 _PAGE = 1000
@@ -43,7 +45,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class GoneAnchor:
-    """A version of an anchor that the log says was made, and that its vault does not have."""
+    """A version of an anchor that the log says was made, and that its vault does not have; in a file, a size."""
 
     vault: str
     secret_name: str
@@ -52,12 +54,12 @@ class GoneAnchor:
     @property
     def name(self) -> str:
         """Where it was, in one line."""
-        return f"{self.vault} {self.secret_name} {self.version}"
+        return " ".join(filter(None, (self.vault, self.secret_name, self.version)))
 
     @property
     def key(self) -> str:
         """How an accepted gap names it."""
-        return self.version
+        return self.version if self.secret_name else f"{hashlib.sha256(self.vault.encode()).hexdigest()}:{self.version}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def fetch_anchors(run: RunContext) -> AnchorSight:
         _read(search, pat.name, partial(_fetch_beside, run, SecretLocation.of(pat), pat.name, search))
     for vault, places in _group_places(run, made).items():
         _read(search, vault, partial(_fetch_own, run, places, made, search))
+    for place in run.services.anchor_places:
+        _read(search, place.name, partial(_fetch_elsewhere, run, place, made, search))
     return AnchorSight(tuple(search.anchors), search.unread, tuple(search.gone), tuple(sorted(search.others)))
 
 
@@ -127,15 +131,16 @@ def _fetch_beside(run: RunContext, location: SecretLocation, name: str, search: 
 
 
 def _load_made(run: RunContext) -> dict[tuple[str, str], set[str]]:
-    """Return which versions of anchors were made, by the log: by vault and secret."""
+    """Return which versions of anchors were made, by the log: by vault and secret; for other places the sizes."""
     made: dict[tuple[str, str], set[str]] = {}
     after = 0
     while True:
         with run.services.database.read() as reading:
             page = reading.audit.load_named({LogAnchored.type.name}, after, _PAGE)
         for event in page:
-            place = event.entry.subject, str(event.entry.details.get("secret_name"))
-            made.setdefault(place, set()).add(str(event.entry.details.get("secret_version")))
+            details = event.entry.details
+            place = event.entry.subject, str(details.get("secret_name", ""))
+            made.setdefault(place, set()).add(str(details.get("secret_version", details.get("size"))))
         if len(page) < _PAGE:
             return made
         after = page[-1].sequence
@@ -149,7 +154,7 @@ def _group_places(run: RunContext, made: Iterable[tuple[str, str]]) -> dict[str,
     ids = {make_key_id(key) for key in trust.public_keys} if trust else set[str]()
     ids |= {newest.installation} if newest else set()
     places = {(place.vault, place.name): place for each in sorted(ids) for place in list_places(run, each)}
-    for vault, name in made:
+    for vault, name in (place for place in made if place[1]):
         places.setdefault((vault, name), SecretLocation(vault, name, run.services.accounts[0].name))
     grouped: dict[str, list[SecretLocation]] = {}
     for place in places.values():
@@ -170,6 +175,21 @@ def _fetch_own(
         search.anchors += filter(None, (_make_anchor(run, place, version) for version in versions))
         gone = made.get((place.vault, place.name), set()) - {version.version for version in versions}
         search.gone += [GoneAnchor(place.vault, place.name, version) for version in sorted(gone)]
+
+
+def _fetch_elsewhere(
+    run: RunContext, place: AnchorPlace, made: Mapping[tuple[str, str], set[str]], search: _Search
+) -> None:
+    """Note the anchors in a file, and which are gone. A line that a crash cut off names none."""
+    if (texts := place.read()) is None:
+        return
+    sizes: set[str] = set()
+    for found in filter(None, map(read_anchor_value, texts)):
+        sizes.add(str(found.size))
+        where = f"{place.name} {found.size}"
+        search.anchors.append(Anchor(where, found.size, found.head, is_own=True, fault=_find_fault(run, found)))
+    gone = made.get((place.name, ""), set()) - sizes
+    search.gone += [GoneAnchor(place.name, "", size) for size in sorted(gone)]
 
 
 def _make_anchor(run: RunContext, place: SecretLocation, version: SecretVersion) -> Anchor | None:
@@ -203,16 +223,16 @@ def compare_anchors(
     wanted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         if anchor.fault is not None:
-            raise _make_error(anchor, anchor.hash, anchor.fault)
+            raise make_anchor_error(anchor, anchor.hash, anchor.fault)
         wanted.setdefault(anchor.sequence, []).append(anchor)
     for event in events:
         for anchor in wanted.pop(event.sequence, ()):
             if anchor.hash != event.hash and anchor.key not in accepted:
-                raise _make_error(anchor, event.hash, "has other content now: the log was rewritten")
+                raise make_anchor_error(anchor, event.hash, REWRITTEN)
         yield event
     for anchor in (found for sequence in sorted(wanted) for found in wanted[sequence]):
         if anchor.key not in accepted:
-            raise _make_error(anchor, "nothing", "is gone: the log was cut off")
+            raise make_anchor_error(anchor, "nothing", CUT_OFF)
 
 
 def find_missing(events: Iterable[AuditEvent], sight: AnchorSight) -> list[str]:
@@ -228,22 +248,24 @@ def check_gone(sight: AnchorSight, accepted: Collection[str]) -> None:
     for gone in sight.gone:
         if gone.key not in accepted:
             raise AuditChainError(
-                f"the anchor {gone.name} is gone from its vault: there are fewer than were made",
+                f"the anchor {gone.name} is gone: there are fewer than were made",
                 sequence=0,
                 expected=gone.name,
                 found="nothing",
-                fix="Find out who can write to the vault, and recover the secret if it was deleted. " + _FIX,
+                fix="Find out who can write there, and recover the secret if it was deleted. " + _FIX,
                 anchor=gone.name,
             )
 
 
+REWRITTEN, CUT_OFF = "has other content now: the log was rewritten", "is gone: the log was cut off"
 _FIX = (
     "A database restored from a backup shows this too: if that is so, "
     "`rotator audit accept-gap --reason TEXT` records it."
 )
 
 
-def _make_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
+def make_anchor_error(anchor: Anchor, found: str, what: str) -> AuditChainError:
+    """Return the error that names an anchor that the log lacks or contradicts."""
     where = f"the anchor {anchor.name} names" if anchor.is_own else "the vault's tags name"
     beside = "" if anchor.is_own else f" beside the secret of {anchor.name}"
     return AuditChainError(

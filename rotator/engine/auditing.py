@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -13,7 +13,14 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import CreationDropped, PatForgotten, PatRenamed
-from rotator.domain.events.places import AccountDown, OrganizationDown, PolicyChanged, SignInLapsed, VaultDown
+from rotator.domain.events.places import (
+    AccountDown,
+    OrganizationDown,
+    PolicyChanged,
+    SettingsChanged,
+    SignInLapsed,
+    VaultDown,
+)
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
 from rotator.engine.subjects import find_place
@@ -45,13 +52,14 @@ CHECKED_PAGE = 5000
 class Author:
     """Who the audit log names: `actor` is the user and the host, `run_id` is shared by the events of one run.
 
-    `progress` writes the log, and `reason` is why a person did it.
+    `progress` writes the log, `reason` is why a person did it, and `command` is as in `RunContext`.
     """
 
     actor: str
     run_id: str
     progress: Progress
     reason: str | None = None
+    command: Mapping[str, str] = field(default_factory=dict)
 
 
 def record(
@@ -80,7 +88,8 @@ def record_logged(
     work: UnitOfWork, author: Author | RunContext, subject: str, event: Event, at: datetime, **place: Detail
 ) -> AuditEvent:
     """Do as `record` does with an event that the log has already."""
-    details = {**place, **event.make_details(), **({} if author.reason is None else {"reason": author.reason})}
+    said = author.command if author.reason is None else {**author.command, "reason": author.reason}
+    details = {**place, **event.make_details(), **said}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
     written = work.audit.append(entry, at)
     for kind in event.type.ends:
@@ -166,42 +175,55 @@ def is_recorded(reading: Reading, event: AuditEvent) -> bool:
 
 
 def record_policy(run: RunContext) -> None:
-    """Write `policy_changed` when the policy is not the last one that the audit log names; a transaction of its own."""
+    """Write `policy_changed` and `settings_changed` when they are not the last ones that the audit log names.
 
-    def load() -> Detail:
+    A transaction of its own; nothing is written where nothing has changed.
+    """
+    used: dict[type[PolicyChanged | SettingsChanged], str] = {PolicyChanged: run.policy.digest}
+    if run.services.settings_digest is not None:
+        used[SettingsChanged] = run.services.settings_digest
+
+    def is_known() -> bool:
         with run.services.database.read() as reading:
-            return _find_policy(reading)
+            return all(_find_digest(reading, kind) == digest for kind, digest in used.items())
 
     def write() -> None:
         with run.services.database.begin() as work:
-            last = _find_policy(work)
-            if last != run.policy.digest:
-                changed = PolicyChanged(sha256=run.policy.digest, previous=None if last is None else str(last))
-                record(work, run, "policy", changed, run.services.clock.now())
+            for kind, digest in used.items():
+                last = _find_digest(work, kind)
+                if last != digest:
+                    changed = kind(sha256=digest, previous=None if last is None else str(last))
+                    record(work, run, _NAMES[kind], changed, run.services.clock.now())
 
-    if keep_books(run.services, load) != run.policy.digest:
+    if not keep_books(run.services, is_known):
         keep_books(run.services, write)
 
 
-def _find_policy(reading: Reading) -> Detail:
-    """Return the digest of the policy that the audit log names last."""
-    changes = reading.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))
+_NAMES: Mapping[type[Event], str] = {PolicyChanged: "policy", SettingsChanged: "settings"}
+
+
+def _find_digest(reading: Reading, kind: type[Event]) -> Detail:
+    """Return the digest of the policy or the settings that the audit log names last."""
+    changes = reading.audit.load_newest(1, AuditFilter(event=kind.type.name))
     return changes[0].entry.details.get("sha256") if changes else None
 
 
-def load_events(database: Database, wanted: AuditFilter = EVERY_EVENT, page_size: int = _PAGE) -> Iterator[AuditEvent]:
-    """Yield the wanted events in order, up to the newest one at the time of the call.
+def load_events(
+    database: Database, wanted: AuditFilter = EVERY_EVENT, page_size: int = _PAGE, after: int | None = None
+) -> Iterator[AuditEvent]:
+    """Yield the wanted events after that number in order, up to the newest one at the time of the call.
 
     They are read page by page, each page in its own transaction: however slow the caller is, no transaction stays
     open, and no more than a page is in memory. AuditChainError at an event that cannot be read.
     """
     with database.read() as reading:
         newest = reading.audit.load_newest_number()
-    return _load_pages(database, newest, wanted, page_size)
+    return _load_pages(database, newest, wanted, page_size, after)
 
 
-def _load_pages(database: Database, newest: int, wanted: AuditFilter, page_size: int) -> Iterator[AuditEvent]:
-    last: int | None = None
+def _load_pages(
+    database: Database, newest: int, wanted: AuditFilter, page_size: int, last: int | None
+) -> Iterator[AuditEvent]:
     while last is None or last < newest:
         page, error = _load_page(database, last, wanted, page_size)
         for event in page:
@@ -235,19 +257,36 @@ class ChainSummary:
     head: str
 
 
-def check_chain(events: Iterable[AuditEvent]) -> ChainSummary:
-    """Recompute every hash. AuditChainError names the first event that is altered, missing or out of order."""
-    count, head = 0, GENESIS_HASH
+_NO_JUMPS: Mapping[int, ChainSummary] = {}
+
+
+def check_chain(events: Iterable[AuditEvent], jumps: Mapping[int, ChainSummary] = _NO_JUMPS) -> ChainSummary:
+    """Recompute every hash. AuditChainError names the first event that is altered, missing or out of order.
+
+    `jumps` say where events are left out that a signed archive has: after which number, and up to where.
+    """
+    count, head = _jump(0, GENESIS_HASH, jumps)
     for event in events:
         if event.sequence != count + 1:
             raise _broken(count + 1, f"number {count + 1}", f"number {event.sequence}", "is missing or moved")
         if event.previous_hash != head:
             raise _broken(event.sequence, head, event.previous_hash, "does not follow the one before it")
-        digest = _make_hash(event)
-        if digest != event.hash:
-            raise _broken(event.sequence, digest, event.hash, "was altered after it was written")
-        count, head = event.sequence, event.hash
+        check_event(event)
+        count, head = _jump(event.sequence, event.hash, jumps)
     return ChainSummary(count, head)
+
+
+def check_event(event: AuditEvent) -> None:
+    """AuditChainError when an event says something else than was hashed."""
+    digest = _make_hash(event)
+    if digest != event.hash:
+        raise _broken(event.sequence, digest, event.hash, "was altered after it was written")
+
+
+def _jump(count: int, head: str, jumps: Mapping[int, ChainSummary]) -> tuple[int, str]:
+    while (target := jumps.get(count)) is not None:
+        count, head = target.events, target.head
+    return count, head
 
 
 def _make_hash(event: AuditEvent) -> str:

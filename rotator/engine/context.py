@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -9,6 +10,7 @@ from enum import StrEnum
 from rotator.domain.account import Account
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
+from rotator.ports.anchor_place import AnchorPlace
 from rotator.ports.clock import BootClock, Clock, Witnesses
 from rotator.ports.database import Database
 from rotator.ports.entropy import Entropy
@@ -69,12 +71,16 @@ class Services:
     max_parallel: int = 8
     marker_key: SecretValue | None = None
     """When set, the display name of each clone gets a mark that proves it ours."""
+    settings_digest: str | None = None
+    """Identifies the settings in effect, without secrets."""
     signer: Signer | None = None
     """When set, the checkpoints of the audit log are signed."""
     trust: Trust | None = None
     """By what the audit log's checkpoints are believed."""
     anchors_in_vaults: bool = False
     """Whether the vaults are given the audit log's checkpoints."""
+    anchor_places: tuple[AnchorPlace, ...] = ()
+    """Who else is given them."""
 
 
 class RunMode(StrEnum):
@@ -105,5 +111,7 @@ class RunContext:
     progress: Progress
     mode: RunMode = RunMode.DUE
     reason: str | None = None
+    command: Mapping[str, str] = field(default_factory=dict)
+    """What each event says of the command that a person gave: `command`, and `via` where that is known."""
     is_reckoned: bool = False
     """The host's clock is wrong; this run works by the witnesses', mints only what cannot wait, and revokes nothing."""

@@ -11,6 +11,7 @@ from rotator.domain.checkpoint import make_key_id
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.events.anchors import GapAccepted
 from rotator.engine.anchoring import fetch_anchors, find_missing
+from rotator.engine.archives import load_archives
 from rotator.engine.auditing import load_events, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext, Trust
@@ -23,7 +24,10 @@ def accept_gap(run: RunContext) -> list[str]:
     """Record what the log lacks of its anchors, signed if there is a key, and seal that. Return it; nothing is fine."""
     sight = fetch_anchors(run)
     accepted = load_accepted(run.services.database, run.services.trust)
-    missing = [key for key in find_missing(load_events(run.services.database), sight) if key not in accepted]
+    archives = load_archives(run.services.database, run.services.trust)
+    sight = replace(sight, anchors=tuple(anchor for anchor in sight.anchors if not archives.covers(anchor.sequence)))
+    events = load_events(run.services.database, after=archives.last or None)
+    missing = [key for key in find_missing(events, sight) if key not in accepted]
     if not missing:
         return missing
     with run.services.database.read() as reading:

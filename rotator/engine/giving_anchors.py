@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 
-from rotator.domain.anchor import make_anchor_tags, make_anchor_value, read_anchor
+from rotator.domain.anchor import make_anchor_tags, make_anchor_value, read_anchor, read_anchor_value
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.anchors import AnchoringFailed, LogAnchored
 from rotator.domain.secret_value import SecretValue
@@ -15,34 +17,43 @@ from rotator.engine.gaps import load_accepted
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
+from rotator.ports.anchor_place import AnchorPlace
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.secret_store import SecretLocation
 
 
 def give_anchors(run: RunContext) -> None:
-    """Give the newest checkpoint to every vault that the policy names; a vault that lacks none is only looked at.
+    """Give the newest checkpoint to every vault that the policy names, and to the other places of the settings.
 
-    A vault is given one new version a day, and later checkpoints as the tags of that. What fails is told, and made up
-    for by a later run. AuditChainError when a vault has a checkpoint of more events than the log has.
+    Where it is already, nothing is done. A vault is given one new version a day, and later checkpoints as the tags of
+    that. What fails is told, and made up for by a later run. AuditChainError when a place has a checkpoint of more
+    events than the log has.
     """
     with run.services.database.read() as reading:
         newest = reading.checkpoints.load_newest()
-    if newest is None or not run.services.anchors_in_vaults:
+    if newest is None:
         return
-    for place in list_places(run, newest.installation):
-        try:
-            with naming_bugs("the other vaults were given theirs"):
-                _give(run, place, newest)
-        except (DatabaseError, AuditChainError):
-            raise
-        except RotatorError as error:
-            run.progress(AnchoringFailed(code=error.code, message=error.message), place.vault)
+    for vault in list_places(run, newest.installation) if run.services.anchors_in_vaults else ():
+        _try(run, vault.vault, partial(_give, run, vault, newest))
+    for place in run.services.anchor_places:
+        _try(run, place.name, partial(_give_elsewhere, run, place, newest))
+
+
+def _try(run: RunContext, name: str, act: Callable[[], None]) -> None:
+    try:
+        with naming_bugs("the other places were given theirs"):
+            act()
+    except (DatabaseError, AuditChainError):
+        raise
+    except RotatorError as error:
+        run.progress(AnchoringFailed(code=error.code, message=error.message), name)
 
 
 def _give(run: RunContext, place: SecretLocation, newest: Checkpoint) -> None:
     versions = run.services.secrets.fetch_versions(place)
     last = read_anchor(versions[0].tags) if versions else None
     if last is not None and last.size > newest.size:
-        _check_gap(run, place, last, newest)
+        _check_gap(run, f"{place.vault} {place.name}", last, newest)
         last = None
     if last is not None and last.size == newest.size:
         return
@@ -54,26 +65,43 @@ def _give(run: RunContext, place: SecretLocation, newest: Checkpoint) -> None:
         return
     value = SecretValue(make_anchor_value(newest))
     version = run.services.secrets.store(place, value, expires_at=None, tags=tags)
-    given = LogAnchored(secret_name=place.name, secret_version=version, size=newest.size)
+    _record(run, place.vault, LogAnchored(secret_name=place.name, secret_version=version, size=newest.size))
 
+
+def _give_elsewhere(run: RunContext, place: AnchorPlace, newest: Checkpoint) -> None:
+    """Give a file or a webhook the newest checkpoint; the log says so once a day, lest it grow by that alone."""
+    text = place.find_last()
+    last = None if text is None else read_anchor_value(text)
+    if last is not None and last.size > newest.size:
+        _check_gap(run, place.name, last, newest)
+    if last is not None and last.size == newest.size:
+        return
+    place.give(make_anchor_value(newest), f"{newest.installation}-{newest.size}")
+    with run.services.database.read() as reading:
+        told = reading.audit.load_newest(1, AuditFilter(event=LogAnchored.type.name, subject=place.name))
+    if not told or told[0].occurred_at.astimezone(UTC).date() != run.services.clock.now().date():
+        _record(run, place.name, LogAnchored(size=newest.size))
+
+
+def _record(run: RunContext, subject: str, given: LogAnchored) -> None:
     def write() -> None:
         with run.services.database.begin() as work:
-            record(work, run, place.vault, given, run.services.clock.now())
+            record(work, run, subject, given, run.services.clock.now())
 
     keep_books(run.services, write)
 
 
-def _check_gap(run: RunContext, place: SecretLocation, last: Checkpoint, newest: Checkpoint) -> None:
+def _check_gap(run: RunContext, place: str, last: Checkpoint, newest: Checkpoint) -> None:
     """Raise AuditChainError unless a person accepted that the log lacks what this anchor names."""
-    if Anchor(place.name, last.size, last.head).key in load_accepted(run.services.database, run.services.trust):
+    if Anchor(place, last.size, last.head).key in load_accepted(run.services.database, run.services.trust):
         return
     raise AuditChainError(
-        f"{place.vault} has an anchor of {last.size} audit events, and the log was sealed at {newest.size}: "
+        f"{place} has an anchor of {last.size} audit events, and the log was sealed at {newest.size}: "
         "the database was put back to an earlier state",
         sequence=last.size,
         expected=last.head,
         found=f"{newest.size} events",
         fix="If it was restored from a backup, run `rotator audit accept-gap --reason TEXT`. If not, keep it as it is "
         "for the investigation.",
-        anchor=f"{place.vault} {place.name}",
+        anchor=place,
     )

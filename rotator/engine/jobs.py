@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,15 @@ class Pulse:
         self._asked = Flag()
         self._has_begun = False
         self._dead: list[str] = []
+        self._noted: deque[Event] = deque()
+
+    def note(self, event: Event) -> None:
+        """Have the next heartbeat write an event of the daemon into the audit log; the log has it already."""
+        self._noted.append(event)
+
+    def take_noted(self) -> list[Event]:
+        """Return the events that are to be written; whoever cannot write them gives them back with `note`."""
+        return [self._noted.popleft() for _ in range(len(self._noted))]
 
     def note_death(self, thread: str) -> None:
         """Note that a thread died: the next heartbeat writes it into the audit log. Any thread may call it."""
@@ -255,4 +265,18 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
         for thread in dead:
             record_logged(work, run, run.actor, ThreadDied(thread=thread), now)
     pulse.note_written(len(dead))
+    _write_noted(run, pulse)
     return JobResult(work_at=None if ahead is None else ahead + _SURELY)
+
+
+def _write_noted(run: RunContext, pulse: Pulse) -> None:
+    """Write what happened to the daemon into the audit log. Where that cannot be written, a later heartbeat does it."""
+    if not (noted := pulse.take_noted()):
+        return
+    try:
+        with run.services.database.begin() as work:
+            for event in noted:
+                record_logged(work, run, run.actor, event, run.services.clock.now())
+    except (AuditChainError, DatabaseError):
+        for event in noted:
+            pulse.note(event)

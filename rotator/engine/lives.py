@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.domain.events.daemon import DaemonCrashed
+from rotator.domain.events.daemon import DaemonCrashed, DaemonStopped
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.engine.auditing import record_logged
 from rotator.engine.context import RunContext
+from rotator.errors import AuditChainError, DatabaseError
 from rotator.ports.database import Reading, UnitOfWork
 
 _MOST_LIVES = 10
@@ -34,6 +37,8 @@ def end_life(run: RunContext, holder: str, began_at: datetime) -> None:
         work.job_runs.end(
             JobRun(JobName.HEARTBEAT, began_at, holder, began_at, ended_at=now, outcome=JobOutcome.STOPPED)
         )
+    with suppress(AuditChainError, DatabaseError), run.services.closing_database.begin() as work:
+        record_logged(work, run, run.actor, DaemonStopped(), now)
 
 
 def _load_lives(reading: Reading) -> Iterator[JobRun]:

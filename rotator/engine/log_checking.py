@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rotator.domain.archive import Archive
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.merkle import GrowingTree
-from rotator.engine.anchoring import Anchor, AnchorSight, check_gone, compare_anchors
-from rotator.engine.auditing import CHECKED_PAGE, check_chain, load_events
+from rotator.engine.anchoring import (
+    CUT_OFF,
+    REWRITTEN,
+    Anchor,
+    AnchorSight,
+    check_gone,
+    compare_anchors,
+    make_anchor_error,
+)
+from rotator.engine.archives import LogArchives, check_kept, load_archives, load_everything
+from rotator.engine.auditing import check_chain
 from rotator.engine.context import Trust
 from rotator.engine.gaps import load_accepted
 from rotator.errors import AuditChainError
+from rotator.ports.archive_file import ArchiveFile
 from rotator.ports.database import Database
 
 SIGNED_WITHIN = timedelta(hours=25)
@@ -29,22 +40,27 @@ class LogSummary:
     """An intact log: how many events, the hash of the last (the genesis hash when there are none), its checkpoints.
 
     `signed` is the size of the greatest checkpoint whose signature holds: so many events nobody can have changed who
-    does not have the key. 0 where there is none.
+    does not have the key. 0 where there is none. `archives` are those that the log names, with their files if any are
+    at hand.
     """
 
     events: int
     head: str
     checkpoints: int
     signed: int
+    archives: LogArchives = field(default_factory=LogArchives)
 
 
-def verify_log(database: Database, sight: AnchorSight, trust: Trust, now: datetime) -> tuple[LogSummary, int]:
+def verify_log(
+    database: Database, sight: AnchorSight, trust: Trust, now: datetime, files: Collection[ArchiveFile] = ()
+) -> tuple[LogSummary, int]:
     """Check the whole log, and that it has all its anchors but for those of a gap that a person accepted.
 
-    Return also how many such anchors there are. AuditChainError names the first thing that is wrong.
+    `files` are archives of it. Return also how many such anchors there are. AuditChainError names the first thing that
+    is wrong.
     """
     accepted = load_accepted(database, trust)
-    summary = check_log(database, sight.anchors, trust, now, accepted)
+    summary = check_log(database, sight.anchors, trust, now, accepted, files)
     check_gone(sight, accepted)
     return summary, len(accepted)
 
@@ -55,17 +71,39 @@ def check_log(
     trust: Trust | None = None,
     now: datetime | None = None,
     accepted: Collection[str] = (),
+    files: Collection[ArchiveFile] = (),
 ) -> LogSummary:
     """Check the whole log as it is now. Events that are appended meanwhile are left for the next time.
 
-    Without `trust` no signature is believed; without `now` a log of any age may do without one. Fetch the anchors
-    before: later ones may not be in the log yet; those that are `accepted` may be missing. AuditChainError names the
-    first event, checkpoint or anchor that is wrong.
+    Of the events in an archive whose file is not at hand, the checkpoint at its end is checked. Without `trust` no
+    signature is believed; without `now` a log of any age may do without one. Fetch the anchors before: later ones may
+    not be in the log yet; those that are `accepted` may be missing. AuditChainError names the first event, checkpoint,
+    archive or anchor that is wrong.
     """
-    trust = trust or Trust((), _believe_nothing)
-    walk = _Walk(_load_checkpoints(database), trust)
-    events = load_events(database, page_size=CHECKED_PAGE)
-    summary = check_chain(walk.follow(compare_anchors(events, anchors, accepted)))
+    every = list(anchors)
+    while True:
+        archives = load_archives(database, trust, files)
+        try:
+            return _check(database, every, trust or Trust((), _believe_nothing), now, accepted, archives)
+        except AuditChainError:
+            if load_archives(database, trust, files) == archives:
+                raise  # else events went into an archive meanwhile
+
+
+def _check(
+    database: Database,
+    anchors: Iterable[Anchor],
+    trust: Trust,
+    now: datetime | None,
+    accepted: Collection[str],
+    archives: LogArchives,
+) -> LogSummary:
+    check_kept(database, archives)
+    at_hand = [anchor for anchor in anchors if anchor.fault is not None or not archives.covers(anchor.sequence)]
+    others = [anchor for anchor in anchors if anchor not in at_hand and anchor.key not in accepted]
+    walk = _Walk(_load_checkpoints(database), trust, archives.missing, others)
+    events = compare_anchors(load_everything(database, archives), at_hand, accepted)
+    summary = check_chain(walk.follow(events), archives.make_jumps())
     is_old = now is not None and walk.began_at is not None and now - walk.began_at > SIGNED_WITHIN
     if trust.public_keys and not walk.signed and is_old:
         raise AuditChainError(
@@ -75,7 +113,7 @@ def check_log(
             found="none",
             fix="If the key is new, run `rotator once`, which makes one. If not, " + _FIX,
         )
-    return LogSummary(summary.events, summary.head, walk.count, walk.signed)
+    return LogSummary(summary.events, summary.head, walk.count, walk.signed, archives)
 
 
 def _believe_nothing(statement: bytes, signature: str, public_key: str) -> bool:
@@ -113,8 +151,12 @@ def _load_pages(database: Database, newest: int) -> Iterator[Checkpoint]:
 class _Walk:
     """Follows the events, and holds each checkpoint against them when its size is reached."""
 
-    def __init__(self, checkpoints: Iterator[Checkpoint], trust: Trust) -> None:
+    def __init__(
+        self, checkpoints: Iterator[Checkpoint], trust: Trust, missing: Iterable[Archive], anchors: Iterable[Anchor]
+    ) -> None:
         self._checkpoints, self._trust = checkpoints, trust
+        self._missing = {archive.first - 1: archive for archive in missing}
+        self._anchors = {anchor.sequence: anchor for anchor in anchors if anchor.is_own}  # only heads of checkpoints
         self._keys = {make_key_id(key): key for key in trust.public_keys}
         self._tree = GrowingTree()
         self._last: Checkpoint | None = None
@@ -124,6 +166,7 @@ class _Walk:
 
     def follow(self, events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:
         """Yield the events; whoever takes them checks each before asking for the next."""
+        self._jump()
         for event in events:
             yield event
             if self.began_at is None:
@@ -131,6 +174,9 @@ class _Walk:
             self._tree.add(bytes.fromhex(event.hash))
             if self._next is not None and self._next.size == event.sequence:
                 self._compare(self._next, event)
+            self._jump()
+        for anchor in self._anchors.values():
+            raise make_anchor_error(anchor, "nothing", CUT_OFF)
         if self._next is not None:
             raise _make_error(
                 self._next,
@@ -148,6 +194,32 @@ class _Walk:
         if found.root != root:
             what = f"the events {begins} to {found.size} are not those that it covers"
             raise _make_error(found, what, found.root, root)
+        self._pass(found)
+
+    def _jump(self) -> None:
+        """Pass over the events of archives that are not at hand, to the checkpoint at the end of each."""
+        while (archive := self._missing.get(self._tree.size)) is not None:
+            while self._next is not None and self._next.size < archive.last:
+                self._pass(self._next)
+            found = self._next
+            if found is None or (found.size, found.head) != (archive.last, archive.head):
+                raise AuditChainError(
+                    f"the checkpoint of {archive.last} audit events, up to which they are in an archive, is not there",
+                    sequence=archive.last,
+                    expected=archive.head,
+                    found="nothing" if found is None or found.size != archive.last else found.head,
+                    fix=_FIX,
+                    checkpoint=archive.last,
+                )
+            try:
+                self._tree = found.make_tree()
+            except ValueError as error:
+                raise _make_error(found, f"it cannot be continued: {error}", found.root, "another root") from error
+            self._pass(found)
+
+    def _pass(self, found: Checkpoint) -> None:
+        if (anchor := self._anchors.pop(found.size, None)) is not None and anchor.hash != found.head:
+            raise make_anchor_error(anchor, found.head, REWRITTEN)
         self._check_signature(found)
         self._last, self._next = found, next(self._checkpoints, None)
         self.count += 1

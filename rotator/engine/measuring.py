@@ -65,7 +65,7 @@ class RotationTally:
         self._counts: Counter[str] = Counter()
 
     def count(self, reading: Reading) -> dict[str, int]:
-        """Return how often there was each outcome, since the installation began."""
+        """Return how often there was each outcome, by all that the log had when this began, and by what came since."""
         names = {event.type.name for event in _OUTCOMES.values()}
         with self._lock:
             newest = reading.audit.load_newest_number()

@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.clocks import MOST_SKEW
-from rotator.domain.events.daemon import RunUnrecorded
+from rotator.domain.events.daemon import JobFailed, RunUnrecorded
 from rotator.domain.job_run import JobName, JobOutcome, JobRun, RunTimes
 from rotator.domain.managed_pat import Failure
+from rotator.engine.auditing import record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.report import RunReport
 from rotator.engine.waiting import keep_books
-from rotator.errors import DatabaseError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.database import Reading
 
 
@@ -63,10 +64,31 @@ def fail_run(run: RunContext, began: JobRun, error: RotatorError) -> JobRun:
 def save_end(run: RunContext, ended: JobRun) -> None:
     """Note how a job's run ended, after a stop too. Where that cannot be written, it is told: the work is done."""
     try:
-        with run.services.closing_database.begin() as work:
-            work.job_runs.end(ended)
+        try:
+            _save(run, ended, is_audited=True)
+        except AuditChainError:
+            _save(run, ended, is_audited=False)
     except DatabaseError as error:
         run.progress(RunUnrecorded(code=error.code), ended.job.value)
+
+
+def _save(run: RunContext, ended: JobRun, *, is_audited: bool) -> None:
+    """Write the end and, of the first failure in a row, the event."""
+    with run.services.closing_database.begin() as work:
+        is_news = is_audited and ended.failure is not None and not _has_failed(work, ended.job)
+        work.job_runs.end(ended)
+        if is_news and ended.failure is not None:
+            failure = ended.failure
+            event = JobFailed(code=failure.code, message=failure.message, failures=1, retry_seconds=0)
+            record_logged(work, run, ended.job.value, event, run.services.clock.now())
+
+
+def _has_failed(reading: Reading, job: JobName) -> bool:
+    """Whether the last of a job's runs that ended has failed."""
+    now = reading.now()
+    failed = reading.job_runs.find_last(job, now, JobOutcome.FAILED)
+    done = reading.job_runs.find_last(job, now, JobOutcome.SUCCEEDED)
+    return failed is not None and failed.failure is not None and (done is None or done.period < failed.period)
 
 
 def load_run_times(reading: Reading) -> RunTimes:

@@ -42,6 +42,9 @@ class AuditLogReader(Protocol):
     def load_newest_number(self) -> int:
         """Return the newest event's number, even if that event cannot be read; 0 for an empty log."""
 
+    def find_first(self, but_for: Collection[str]) -> int | None:
+        """Return the number of the first event that is none of these; None if there is none."""
+
     def count(self, events: Collection[str], after: int) -> Mapping[str, int]:
         """Return how many there are of each of these events after that number; none may be left out or 0."""
 
@@ -66,3 +69,9 @@ class AuditLog(AuditLogReader, Protocol):
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:
         """Append an event to the chain; no other writer appends at the same time."""
+
+    def delete_archived(self, last: int, kept: Collection[str], limit: int) -> int:
+        """Delete the first `limit` events up to that number, but for the `kept` ones; return how many were deleted.
+
+        The database refuses it unless a `log_archived` of the log says that a file has them.
+        """

@@ -14,6 +14,9 @@ class CheckpointsReader(Protocol):
     def load_newest(self) -> Checkpoint | None:
         """Return the one of the greatest size."""
 
+    def load_signed(self, within: int) -> Checkpoint | None:
+        """Return the one of the greatest size up to `within` that has a signature."""
+
     def load_after(self, size: int, limit: int) -> Iterator[Checkpoint]:
         """Return the first `limit` that are greater than a size, by size; those before an unreadable one are given."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,11 @@ from rotator.settings.secrets import SecretReference, describe
 def show_settings(settings: Settings) -> dict[str, object]:
     """The settings as plain values: durations as text, paths absolute, secrets as references or `***`."""
     return {key: _show(getattr(settings, key)) for key in Settings.model_fields}
+
+
+def make_digest(settings: Settings) -> str:
+    """Return the SHA-256 of the settings as `show_settings` shows them: two that differ in a secret have the same."""
+    return hashlib.sha256(json.dumps(show_settings(settings), sort_keys=True).encode()).hexdigest()
 
 
 def show_policy(policy: Policy) -> dict[str, object]:

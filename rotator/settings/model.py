@@ -134,3 +134,7 @@ class Settings(Section):
                 for key in keys:
                     if (secret := getattr(entry, key)) is not None:
                         yield (section, index, key), secret
+        for index, anchor in enumerate(self.audit.anchors):
+            for key in ("webhook", "secret"):
+                if (secret := getattr(anchor, key)) is not None:
+                    yield ("audit", "anchors", index, key), secret

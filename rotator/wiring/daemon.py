@@ -28,7 +28,15 @@ from rotator.daemon.health import Health
 from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Requests, Supervisor
-from rotator.domain.events.daemon import DaemonWoken, StopRequested, ThreadDied
+from rotator.domain.events.daemon import (
+    DaemonReloaded,
+    DaemonStarted,
+    DaemonWoken,
+    ReloadRefused,
+    StopRequested,
+    ThreadDied,
+)
+from rotator.domain.events.event import Event
 from rotator.domain.job_run import JobName
 from rotator.engine.context import RunContext
 from rotator.engine.hooking import HookMemory
@@ -107,7 +115,7 @@ class Daemon:
                 self._make_scheduler,
                 self._beats,
                 self._host,
-                self._progress,
+                self._tell,
                 self._pulse.holder,
                 first.actor,
                 is_serving,
@@ -115,6 +123,12 @@ class Daemon:
                 partial(self._end, notes),
             )
             supervisor.run(requests, __version__)
+
+    def _tell(self, event: Event, subject: str, /) -> None:
+        """Log what happens to the daemon, and have its start and its reloads written into the audit log."""
+        self._progress(event, subject)
+        if isinstance(event, DaemonStarted | DaemonReloaded | ReloadRefused):
+            self._pulse.note(event)
 
     def _ask(self) -> None:
         """Note that a person asked for the next work, and log it: the work itself may find nothing to do."""

@@ -26,7 +26,7 @@ from rotator.settings.secrets import SecretSource
 from rotator.wiring.account_credentials import make_account_credentials
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
-from rotator.wiring.sealing import make_signer, make_trust
+from rotator.wiring.sealing import make_anchor_places, make_signer, make_trust
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -101,7 +101,7 @@ class Installation:
     @cached_property
     def accounts(self) -> tuple[Account, ...]:
         """The configured accounts."""
-        return tuple(_make_account(account) for account in self.settings.accounts)
+        return tuple(account.make_account() for account in self.settings.accounts)
 
     @cached_property
     def actor(self) -> str:
@@ -131,7 +131,7 @@ class Installation:
         from rotator.adapters.logs import make_progress
 
         run_id = make_run_id()
-        author = Author(self.actor, run_id, make_progress(run_id), reason)
+        author = Author(self.actor, run_id, make_progress(run_id), reason, self._origin.command)
         return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, author)
 
     def upgrade_database(self) -> tuple[str | None, str]:
@@ -308,6 +308,7 @@ class Installation:
     def services(self) -> Services:
         """Everything that every run needs."""
         from rotator.adapters.clock import SystemEntropy
+        from rotator.settings.effective import make_digest
 
         rotation = self.settings.rotation
         services = Services(
@@ -325,9 +326,11 @@ class Installation:
             timing=Timing(rotation.settle, rotation.lease, stop_within=self.settings.daemon.stop_within),
             max_parallel=self.settings.azure_devops.max_parallel,
             marker_key=make_mark_key(self.resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
+            settings_digest=make_digest(self.settings),
             signer=make_signer(self),
             trust=make_trust(self),
-            anchors_in_vaults=bool(self.settings.audit.anchors),
+            anchors_in_vaults=any(anchor.vault for anchor in self.settings.audit.anchors),
+            anchor_places=make_anchor_places(self),
         )
         return make_stoppable(services)
 
@@ -345,6 +348,7 @@ class Installation:
             claimant=make_claimant(run_id),
             progress=make_progress(run_id),
             reason=reason,
+            command=self._origin.command,
         )
 
     def _make_store(self, credential_for: Callable[[SecretLocation], TokenCredential]) -> KeyVaultSecretStore:
@@ -363,7 +367,7 @@ class Installation:
         from rotator.adapters.entra.flows import EntraAccount
 
         return EntraAccount(
-            _make_account(account),
+            account.make_account(),
             account.client_id,
             client_secret=self._make_fetch(account.client_secret),
             client_certificate=self._make_fetch(account.client_certificate),
@@ -393,7 +397,3 @@ class Installation:
 def make_run_id() -> str:
     """Return a new run's id: 32 hex digits."""
     return uuid.uuid4().hex
-
-
-def _make_account(account: AccountSettings) -> Account:
-    return Account(account.name, account.username, account.tenant, account.organizations)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import Trust
 from rotator.errors import ConfigError
+from rotator.ports.anchor_place import AnchorPlace
+from rotator.ports.archive_file import ArchiveFile
 
 if TYPE_CHECKING:
     from rotator.adapters.signing import Ed25519Signer
@@ -28,6 +31,31 @@ def make_signer(installation: Installation) -> Ed25519Signer | None:
             fix="Add it, in front of the others; or name the private key that belongs to them.",
         )
     return signer
+
+
+def make_anchor_places(installation: Installation) -> tuple[AnchorPlace, ...]:
+    """Return where the checkpoints are kept outside of the database, beside the vaults. ConfigError as `resolve`."""
+    from rotator.adapters.anchor_places import AnchorFile, AnchorWebhook
+    from rotator.adapters.notify.webhook import SignedPost
+    from rotator.adapters.single_request import find_host
+
+    places: list[AnchorPlace] = []
+    for anchor in installation.settings.audit.anchors:
+        if anchor.file is not None:
+            places.append(AnchorFile(anchor.file))
+        elif anchor.webhook is not None:
+            url = installation.resolve(anchor.webhook)
+            secret = None if anchor.secret is None else installation.resolve(anchor.secret)
+            post = SignedPost(url, secret, installation.make_http(), installation.clock, "audit.anchors")
+            places.append(AnchorWebhook(find_host(url), post))
+    return tuple(places)
+
+
+def open_archive_file(path: Path) -> ArchiveFile:
+    """Return the file of an archive, which need not exist yet."""
+    from rotator.adapters.archive_file import LocalArchiveFile
+
+    return LocalArchiveFile(path)
 
 
 def make_signing_key() -> SecretValue:

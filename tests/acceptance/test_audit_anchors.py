@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rotator.sandbox.seeds import VAULT
-from tests.support.killing import Run, Stage
+from tests.support.killing import NAME, Run, Stage
 
 
 @pytest.fixture
@@ -49,3 +49,21 @@ def test_database_that_was_put_back_is_named_until_its_gap_is_accepted(stage: St
     text = call(stage, "audit", "verify", "--anchors").read()
     assert "A person accepted that the log lacks" in text
     assert call(stage, "audit", "accept-gap", "--reason", "again").read().startswith("The log lacks nothing")
+
+
+def test_file_tells_that_the_database_was_put_back(prepared: Stage) -> None:
+    prepared.reset()
+    settings = prepared.sandbox.addresses.config_path
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("anchors: []", "anchors: [{file: anchors.jsonl}]"), encoding="utf-8")
+    call(prepared, "once")
+    path = prepared.folder / "anchors.jsonl"
+    assert path.read_text(encoding="utf-8").count("\n") == 1
+    assert call(prepared, "audit", "verify", "--anchors").output.read_text(encoding="utf-8")
+    prepared.database.restore()
+    error = json.loads(call(prepared, "audit", "verify", "--anchors", "--json", code=1).output.read_text("utf-8"))[
+        "error"
+    ]
+    assert "the log was cut off" in error["message"]
+    size = json.loads(path.read_text(encoding="utf-8"))["rotator-audit-size"]
+    assert error["anchor"] in (NAME, f"{path} {size}")

@@ -1,347 +1,174 @@
-"""`rotator audit report --archive`: it is checked by a bare Python, and any byte that is changed shows."""
+"""`rotator audit archive` as people use it, killed at every commit, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
-import shutil
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
-from rotator.adapters.signing import Ed25519Signer, make_signing_key
-from rotator.documents.evidence import spell_signature
-from rotator.domain.checkpoint import decode_public_key, make_key_id
+from rotator.adapters.database.migrate import upgrade
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.adapters.signing import Ed25519Signer
 from rotator.domain.secret_value import SecretValue
-from tests.support.canaries import CanarySearch, collect_canaries
-from tests.support.filled_log import SCRIPT, Filled
-from tests.support.forgery import drop_triggers, execute
-from tests.support.installed_command import run_forked
+from rotator.sandbox.running import Sandbox
+from tests.support.forgery import load_numbers
+from tests.support.installed_command import PATIENCE, config_of
+from tests.support.killing import Run, read_commits
+from tests.support.nursery import ForkedCommand
+from tests.support.old_log import fill_old_log
+from tests.support.published import check_printed
+from tests.support.stage_database import PostgresCopy, SqliteFile, StageDatabase
 
-FILES = (
-    *("README.txt", "anchors.jsonl", "checkpoints.jsonl", "cited.jsonl", "events.jsonl", "inventory.json"),
-    *("manifest.json", "policy.yaml", "proofs.json", "public-keys.txt", "report.html", "report.json"),
-    *("signature.json", "verify.py"),
-)
-
-
-def verify(folder: Path, *words: str) -> tuple[int, str]:
-    """Run the archive's own program in a bare Python without an environment."""
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "verify.py", *words],
-        cwd=folder,
-        env={},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.returncode, done.stdout + done.stderr
+ARCHIVED, EVENTS = 6000, 6010
+"""Deleting them takes two transactions."""
+KEPT = {5: "policy_changed", 5500: "log_anchored"}
+COMMAND = ("audit", "archive", "--before", "2026-06-01", "--output", "old.archive")
+COMMITS = ["log_archived", "INSERT checkpoint", "DELETE audit_event", "DELETE audit_event"]
 
 
-@pytest.fixture(scope="module")
-def archive(filled: Filled) -> Path:
-    """The archive, unpacked, of a period within the log: events from before and after it are not in it."""
-    connection = sqlite3.connect(filled.database)
-    [[count]] = connection.execute("SELECT count(*) FROM audit_event")
-    [[sealed]] = connection.execute("SELECT max(size) FROM checkpoint")
-    [[first]] = connection.execute("SELECT min(size) FROM checkpoint")
-    query = "SELECT occurred_at FROM audit_event WHERE sequence = ?"
-    [[since]], [[until]] = (connection.execute(query, (number,)) for number in (first + 4, sealed - 3))
-    connection.close()
-    assert first + 4 < sealed - 3 < sealed < count
-    target = filled.folder / "evidence.zip"
-    page = filled.folder / "evidence.html"
-    done = filled.run(
-        *("audit", "report", "--period", f"{since}..{until}", "--anchors", "--output", page, "--archive", target)
-    )
-    assert done.stdout.split() == [str(page), str(target)]
-    assert target.stat().st_mode & 0o777 == 0o600
-    folder = filled.folder / "unpacked"
-    with ZipFile(target) as packed:
-        assert sorted(packed.namelist()) == sorted(FILES)
-        packed.extractall(folder)
-    assert (folder / "report.html").read_bytes() == page.read_bytes()
-    return folder
+@dataclass(frozen=True)
+class Installation:
+    """A sandbox whose database has an old log."""
 
+    folder: Path
+    stage: StageDatabase
+    settings: str
 
-@pytest.fixture
-def copy(archive: Path, tmp_path: Path) -> Path:
-    """A copy of the archive, to be changed."""
-    return Path(shutil.copytree(archive, tmp_path / "copy"))
+    def write_settings(self, without: str = "") -> None:
+        """Write the settings, with the database where it is now."""
+        text = self.settings.replace("sqlite:///rotator.db", self.stage.url()).replace(without, "")
+        (self.folder / "rotator.yaml").write_text(text, encoding="utf-8")
 
-
-@pytest.fixture(scope="module")
-def signer(filled: Filled) -> Ed25519Signer:
-    """The key of the installation."""
-    key = filled.database.with_name("audit-signing.key")
-    return Ed25519Signer(SecretValue(key.read_text(encoding="utf-8")))
-
-
-def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Path, signer: Ed25519Signer) -> None:
-    manifest = json.loads((archive / "manifest.json").read_bytes())
-    first, last = manifest["first"], manifest["last"]
-    code, said = verify(archive)
-    assert code == 0, said
-    assert "not proved: The key came from the archive" in said
-    for key in (signer.public_key, decode_public_key(signer.public_key).hex()):
-        code, said = verify(archive, "--public-key", key)
-        assert code == 0, said
-        assert f"proved: The manifest is signed with the key that you named, {make_key_id(signer.public_key)}." in said
-        assert "came from the archive" not in said
-    for line in (
-        "proved: All 12 files are those that the manifest names.",
-        f"proved: The events {first} to {last} follow each other, and none was altered. Up to {last} they are those",
-        "go on from the ones before them.",
-        "are in the log of the newest checkpoint.",
-        "anchors of the vaults name events that are here, and fit.",
-        "not proved: Nothing shows what the log does not tell",
-        "The archive is as it was made.",
-    ):
-        assert line in said
-    assert [path.name for path in sorted(archive.iterdir())] == sorted(FILES)
-
-
-def test_lines_of_events_are_what_their_hashes_are_made_of(archive: Path, filled: Filled) -> None:
-    connection = sqlite3.connect(filled.database)
-    stored = dict(connection.execute("SELECT sequence, hash FROM audit_event"))
-    connection.close()
-    manifest = json.loads((archive / "manifest.json").read_bytes())
-    inside = (archive / "events.jsonl").read_bytes().splitlines()
-    cited = (archive / "cited.jsonl").read_bytes().splitlines()
-    numbers = [json.loads(line)["sequence"] for line in inside]
-    assert numbers == list(range(manifest["first"], manifest["last"] + 1))
-    assert len(cited) >= 8  # the adoption of each PAT is from before the period
-    for line in (*inside, *cited):
-        assert hashlib.sha256(line).hexdigest() == stored[json.loads(line)["sequence"]]
-
-
-def test_verifier_imports_nothing_but_the_standard_library(archive: Path) -> None:
-    tree = ast.parse((archive / "verify.py").read_text(encoding="utf-8"))
-    names = {
-        name
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [str(node.module)]
-            if isinstance(node, ast.ImportFrom)
-            else []
+    def start(self, *words: str, dying: tuple[str, int] | None = None) -> Run:
+        """Start the command."""
+        output, errors = self.folder / "stdout", self.folder / "stderr"
+        environment = {**os.environ, "ROTATOR_CONFIG": str(self.folder / "rotator.yaml")}
+        command = ForkedCommand(
+            words, environment=environment, folder=self.folder, stdout=output, stderr=errors, death=dying
         )
-    }
-    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+        return Run(command, output, errors)
+
+    def call(self, *words: str, code: int = 0) -> str:
+        """Run the command, expect an exit code, and return what it wrote to stdout."""
+        run = self.start(*words)
+        assert run.wait(PATIENCE) == code, run.read()
+        return run.output.read_text(encoding="utf-8")
+
+    def list_numbers(self) -> list[int]:
+        """The events that the database has."""
+        return load_numbers(self.stage.url())
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_one_changed_byte_shows_in_every_file(copy: Path, signer: Ed25519Signer, name: str) -> None:
-    path = copy / name
-    data = path.read_bytes()
-    places = sorted({0, len(data) // 3, len(data) // 2, len(data) - 1}) if data else []
-    for place in places:
-        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        assert verify(copy)[0] == 1, place
-    for changed in (data + b"\n", data[:-1] or b"x"):
-        path.write_bytes(changed)
-        assert verify(copy, "--public-key", signer.public_key)[0] == 1
-    path.unlink()
-    assert verify(copy)[0] != 0
-    if name != "verify.py":
-        path.write_bytes(data)
-        assert verify(copy)[0] == 0
-
-
-def test_file_that_is_not_of_the_archive_shows(copy: Path) -> None:
-    (copy / "more.txt").write_text("more", encoding="utf-8")
-    code, said = verify(copy)
-    assert (code, said) == (1, "FAILED: more.txt is not in the manifest.\n")
-
-
-def seal_again(folder: Path, signer: Ed25519Signer | None) -> None:
-    """Make manifest and signature anew, as somebody would who holds this key."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    for name in manifest["files"]:
-        manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    data = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    (folder / "manifest.json").write_bytes(data)
-    key = None if signer is None else make_key_id(signer.public_key)
-    signature = None if signer is None else signer.sign(data)
-    (folder / "signature.json").write_bytes(spell_signature(hashlib.sha256(data).hexdigest(), key, signature))
-
-
-def edit_lines(name: str, change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
-    """Return what changes the lines of a file."""
-
-    def act(folder: Path) -> None:
-        lines = (folder / name).read_bytes().splitlines()
-        (folder / name).write_bytes(b"".join(line + b"\n" for line in change(lines)))
-
-    return act
-
-
-def _alter(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
-    def act(lines: list[bytes]) -> list[bytes]:
-        place = next(number for number, line in enumerate(lines) if old in line)
-        return [*lines[:place], lines[place].replace(old, new, 1), *lines[place + 1 :]]
-
-    return act
-
-
-def _edit_proofs(name: str) -> Callable[[Path], None]:
-    """Return what changes the first hash of each proof of a kind."""
-
-    def act(folder: Path) -> None:
-        proofs = json.loads((folder / "proofs.json").read_bytes())
-        for found in [proofs[name]] if name == "peaks" else proofs[name].values():
-            found[0] = hashlib.sha256(found[0].encode()).hexdigest()
-        spelled = json.dumps(proofs, sort_keys=True, separators=(",", ":"))
-        (folder / "proofs.json").write_text(spelled, encoding="utf-8")
-
-    return act
-
-
-TAMPERINGS = {
-    "an event is altered": (
-        edit_lines("events.jsonl", _alter(b'"outcome":"succeeded"', b'"outcome":"failed"')),
-        "do not",
-    ),
-    "an event is left out": (edit_lines("events.jsonl", lambda lines: lines[:3] + lines[4:]), "is missing"),
-    "two events are swapped": (
-        edit_lines("events.jsonl", lambda lines: [lines[1], lines[0], *lines[2:]]),
-        "is missing",
-    ),
-    "the newest event is left out": (edit_lines("events.jsonl", lambda lines: lines[:-1]), "do not end"),
-    "a cited event is altered": (
-        edit_lines("cited.jsonl", _alter(b"pat_adopted", b"pat_adoptee")),
-        "is not in the log",
-    ),
-    "a checkpoint is altered": (edit_lines("checkpoints.jsonl", _alter(b'"anchors":', b'"anchors":1')), "does not fit"),
-    "the newest checkpoint is left out": (edit_lines("checkpoints.jsonl", lambda lines: lines[:-1]), "FAILED"),
-    "a checkpoint is there twice": (
-        edit_lines("checkpoints.jsonl", lambda lines: [*lines, lines[-1]]),
-        "does not follow",
-    ),
-    "an anchor is altered": (
-        edit_lines("anchors.jsonl", lambda lines: list(map(_other_hash, lines))),
-        "vault's anchor",
-    ),
-    "the peaks are others": (_edit_proofs("peaks"), "does not go on from"),
-    "a proof of an event is another one": (_edit_proofs("inclusion"), "is not in the log"),
-    "a proof of a checkpoint is another one": (_edit_proofs("consistency"), "does not go on from"),
-}
-
-
-def _other_hash(line: bytes) -> bytes:
-    anchor = json.loads(line)
-    return line.replace(anchor["hash"].encode(), hashlib.sha256(line).hexdigest().encode())
-
-
-@pytest.mark.parametrize("what", TAMPERINGS)
-def test_tampering_shows_even_if_the_manifest_fits(copy: Path, signer: Ed25519Signer, what: str) -> None:
-    """As if whoever holds the key had made the manifest of changed files: the parts prove each other."""
-    change, said = TAMPERINGS[what]
-    change(copy)
-    seal_again(copy, signer)
-    code, told = verify(copy)
-    assert code == 1, told
-    assert said in told
-
-
-def test_archive_that_somebody_else_sealed_shows_by_the_true_key(copy: Path, signer: Ed25519Signer) -> None:
-    other = Ed25519Signer(make_signing_key())
-    edit_lines("events.jsonl", _alter(b'"outcome":"succeeded"', b'"outcome":"failed"'))(copy)
-    (copy / "public-keys.txt").write_text(decode_public_key(other.public_key).hex() + "\n", encoding="utf-8")
-    for forger, said in ((other, "which is none of the keys"), (None, "although you named a key")):
-        seal_again(copy, forger)
-        code, told = verify(copy, "--public-key", signer.public_key)
-        assert (code, said in told) == (1, True), told
-    assert verify(copy, "--public-key", "no key")[0] == 2
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A sandbox, and its database as it was long ago."""
+    with Sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        settings = Path(config_of(sandbox))
+        folder = settings.parent
+        stage: StageDatabase
+        if request.param == "sqlite":
+            stage = SqliteFile(folder / "rotator.db")
+        else:
+            stage = PostgresCopy(request.getfixturevalue("postgres_server"))
+        upgrade(stage.url())
+        signer = Ed25519Signer(SecretValue((folder / "audit-signing.key").read_text(encoding="utf-8")))
+        fill_old_log(stage.url(), signer, (3000, ARCHIVED, EVENTS), KEPT)
+        stage.keep()
+        yield Installation(folder, stage, settings.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def settings(filled: Filled, tmp_path: Path) -> Path:
-    """The settings of a copy of the installation."""
-    shutil.copytree(filled.database.parent, tmp_path / "installation")
-    return tmp_path / "installation" / "rotator.yaml"
+def installation(installed: Installation) -> Installation:
+    """The same, reset."""
+    installed.stage.restore()
+    for path in installed.folder.glob("*.archive*"):
+        path.unlink()
+    installed.write_settings()
+    return installed
 
 
-def _archive(filled: Filled, settings: Path, code: int, *words: str) -> Path:
-    target = settings.with_name("evidence.zip")
-    done = run_forked(
-        *("audit", "report", "--output", str(settings.with_name("page.html")), "--archive", str(target), *words),
-        folder=filled.folder,
-        env={"ROTATOR_CONFIG": str(settings)},
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    folder = settings.with_name("unpacked")
-    with ZipFile(target) as packed:
-        packed.extractall(folder)
-    return folder
+def check_end(installation: Installation) -> None:
+    """All that was archived is in the file, and the log verifies across it with and without that."""
+    numbers = installation.list_numbers()
+    assert numbers[:3] == [5, 5500, ARCHIVED + 1]
+    for words in ((), ("--archive", "old.archive")):
+        told = json.loads(installation.call("audit", "verify", "--json", *words))
+        check_printed(("audit", "verify"), told)
+        assert (told["valid"], told["events"]) == (True, numbers[-1])
+        [archive] = told["archives"]
+        assert (archive["first"], archive["last"], archive["checked"]) == (1, ARCHIVED, bool(words))
+    assert not list(installation.folder.glob(".*partial"))
 
 
-def test_archive_without_a_key_says_so_and_still_shows_changes(filled: Filled, settings: Path) -> None:
-    text = settings.read_text(encoding="utf-8")
-    settings.write_text(text.replace("signing_key: {file: audit-signing.key}", "signing_key: null"), "utf-8")
-    url = f"sqlite:///{settings.with_name('rotator.db')}"
-    drop_triggers(url)
-    execute(url, "DELETE FROM checkpoint")
-    folder = _archive(filled, settings, 0)
-    code, said = verify(folder)
-    assert code == 0, said
-    assert "not proved: The archive is not signed" in said
-    assert "not proved: There is no checkpoint" in said
-    assert "not proved: The archive holds no anchors: the vaults were not asked" in said
-    for name in FILES:
-        data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[:-1] + b"\x01")
-        assert verify(folder)[0] == 1, name
-        (folder / name).write_bytes(data)
-    assert verify(folder)[0] == 0
+def test_old_events_are_moved_when_somebody_says_yes(installation: Installation) -> None:
+    looked = json.loads(installation.call(*COMMAND, "--dry-run", "--json"))
+    check_printed(("audit", "archive"), looked)
+    assert (looked["first"], looked["last"], looked["deleted"], looked["dry_run"]) == (1, ARCHIVED, 0, True)
+    refused = installation.start(*COMMAND)
+    assert refused.wait(PATIENCE) == 2
+    assert "`rotator audit archive --before 2026-06-01 --yes`" in refused.read()
+    assert len(installation.list_numbers()) == EVENTS
+    told = json.loads(installation.call(*COMMAND, "--yes", "--json", "--reason", "the year is over"))
+    check_printed(("audit", "archive"), told)
+    assert (told["first"], told["last"], told["deleted"]) == (1, ARCHIVED, ARCHIVED - len(KEPT))
+    check_end(installation)
+    text = installation.call("audit", "verify", "--archive", "old.archive")
+    assert "Events 1 to 6000 are in 1 archive; 1 of them checked." in text
+    event = json.loads(installation.call("audit", "list", "--event", "log_archived", "--json"))["events"][0]
+    assert event["details"]["reason"] == "the year is over"
+    assert event["details"]["file"] == str(installation.folder / "old.archive")
+    shown = installation.start("audit", "show", "4711")
+    assert (shown.wait(PATIENCE), "audit event 4711 is in an archive" in shown.read()) == (2, True)
+    assert str(installation.folder / "old.archive") in shown.read()
+    assert json.loads(installation.call("audit", "show", "5500", "--json"))["event"]["event"] == "log_anchored"
+    assert "There is nothing to move." in installation.call(*COMMAND, "--yes")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE audit_event SET actor = 'nobody' WHERE sequence = 9",
-        "DELETE FROM audit_event WHERE sequence = 9",
-        "UPDATE audit_event SET details = 'no JSON' WHERE sequence = 9",
-        "UPDATE audit_event SET hash = 'none' WHERE sequence = 9",
-        "DELETE FROM audit_event WHERE sequence > 20",
-    ],
-)
-def test_archive_of_a_broken_log_is_made_and_does_not_verify(filled: Filled, settings: Path, change: str) -> None:
-    url = f"sqlite:///{settings.with_name('rotator.db')}"
-    drop_triggers(url)
-    execute(url, change)
-    code, said = verify(_archive(filled, settings, 1))
-    assert (code, said[:8]) == (1, "FAILED: "), said
+def test_command_is_refused_without_a_key(installation: Installation) -> None:
+    installation.write_settings(without="  signing_key: {file: audit-signing.key}\n")
+    run = installation.start(*COMMAND, "--yes")
+    assert (run.wait(PATIENCE), "no key to sign it with" in run.read()) == (2, True)
+    assert len(installation.list_numbers()) == EVENTS
 
 
-def test_archive_of_a_period_without_events_verifies(filled: Filled, settings: Path) -> None:
-    code, said = verify(_archive(filled, settings, 0, "--period", "2001"))
-    assert code == 0, said
-    assert "not proved: The period has no events." in said
-    assert "checkpoints from outside of the period go on from the ones before them." in said
+def test_reviewer_is_told_which_file_and_which_event_when_an_archive_was_changed(installation: Installation) -> None:
+    installation.call(*COMMAND, "--yes")
+    path = installation.folder / "old.archive"
+    path.write_bytes(path.read_bytes().replace(b"feed-4711", b"feed-1147"))
+    told = json.loads(installation.call("audit", "verify", "--archive", "old.archive", "--json", code=1))
+    check_printed(("audit", "verify"), told)
+    assert (told["error"]["sequence"], told["error"]["archive"]) == (4711, str(path))
 
 
-def test_archive_holds_no_secret_and_overwrites_nothing(filled: Filled, archive: Path) -> None:
-    canaries = {canary for canary in collect_canaries(filled.sandbox) if "rotator-audit" not in canary.value}
-    search = CanarySearch(canaries)
-    key = filled.database.with_name("audit-signing.key").read_bytes().splitlines()[1]
-    for name in FILES:
-        data = (archive / name).read_bytes()
-        assert list(search.find(data, name)) == []
-        assert key not in data
-    assert (
-        json.dumps(SCRIPT)[1:-1].encode()
-        in (archive / "events.jsonl").read_bytes() + (archive / "inventory.json").read_bytes()
-    )
-    done = filled.run(
-        "audit", "report", "--output", filled.folder / "new.html", "--archive", filled.folder / "evidence.zip", code=2
-    )
-    assert "evidence.zip exists" in done.stderr
-    assert not (filled.folder / "new.html").exists()
+def test_commits_are_those_that_the_next_test_kills_at(installation: Installation) -> None:
+    run = installation.start(*COMMAND, "--yes", dying=("never", 0))
+    assert run.wait(PATIENCE) == 0, run.read()
+    assert read_commits(run) == COMMITS
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(len(COMMITS)), ids=[f"{n}-{c}" for n, c in enumerate(COMMITS)])
+def test_nothing_is_lost_when_the_command_is_killed_at_a_commit(
+    installation: Installation, when: str, number: int
+) -> None:
+    run = installation.start(*COMMAND, "--yes", dying=(when, number))
+    assert run.wait(PATIENCE) == -signal.SIGKILL, run.read()
+    assert json.loads(installation.call("audit", "verify", "--json"))["valid"]
+    installation.call(*COMMAND, "--yes")
+    check_end(installation)
+    database = SqlDatabase(installation.stage.url())
+    with database.read() as reading:
+        assert reading.audit.count({"log_archived"}, 0) == {"log_archived": 1}
+    database.close()
+
+
+def test_half_a_file_of_a_killed_command_is_in_nobodys_way(installation: Installation) -> None:
+    partial = installation.folder / ".old.archive.partial"
+    partial.write_bytes(b"half a li")
+    installation.call(*COMMAND, "--yes")
+    check_end(installation)

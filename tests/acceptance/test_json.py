@@ -151,6 +151,7 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "verify")
     caller.run("audit", "export")
     caller.run("audit", "accept-gap", "--reason", "to see it")
+    caller.run("audit", "archive", "--before", "365d", "--dry-run")
     caller.run("accounts")
     [examined] = caller.run("doctor", code=1)
     checks = examined["checks"]

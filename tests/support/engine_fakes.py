@@ -184,6 +184,7 @@ class _BoundedAuditLog:
         self.load, self.load_head, self.load_newest_number = log.load, log.load_head, log.load_newest_number
         self.load_newest, self.load_after, self.count = log.load_newest, log.load_after, log.count
         self.load_named, self.load_hashes = log.load_named, log.load_hashes
+        self.find_first, self.delete_archived = log.find_first, log.delete_archived
         self.written: list[str] = []
 
     def append(self, entry: AuditEntry, occurred_at: datetime) -> AuditEvent:

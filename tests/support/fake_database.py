@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -365,20 +366,23 @@ class _MemoryAuditLogReader:
         return self._tables.events[-1] if self._tables.events else None
 
     def load_newest_number(self) -> int:
-        return len(self._tables.events)
+        return self._tables.events[-1].sequence if self._tables.events else 0
+
+    def find_first(self, but_for: Collection[str]) -> int | None:
+        return next((event.sequence for event in self._tables.events if event.entry.event not in but_for), None)
 
     def count(self, events: Collection[str], after: int) -> Mapping[str, int]:
-        return Counter(event.entry.event for event in self._tables.events[after:] if event.entry.event in events)
+        return Counter(event.entry.event for event in self._list_after(after) if event.entry.event in events)
 
     def load_named(self, events: Collection[str], after: int, limit: int) -> tuple[AuditEvent, ...]:
-        later = (event for event in self._tables.events[after:] if event.entry.event in events)
+        later = (event for event in self._list_after(after) if event.entry.event in events)
         return tuple(map(self._read, itertools.islice(later, limit)))
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         return tuple(event for event in self._tables.events if _fits(event, wanted))[-limit:]
 
     def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
-        later = self._tables.events[number or 0 :]
+        later = self._list_after(number or 0)
         found = itertools.islice((event for event in later if _fits(event, wanted)), limit)
         return found if wanted == EVERY_EVENT else map(self._read, found)
 
@@ -388,7 +392,10 @@ class _MemoryAuditLogReader:
         return event
 
     def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
-        return [(event.sequence, event.hash) for event in self._tables.events[after : after + limit]]
+        return [(event.sequence, event.hash) for event in self._list_after(after)[:limit]]
+
+    def _list_after(self, number: int) -> list[AuditEvent]:
+        return self._tables.events[bisect_right(self._tables.events, number, key=lambda event: event.sequence) :]
 
 
 def _fits(event: AuditEvent, wanted: AuditFilter) -> bool:
@@ -413,6 +420,15 @@ class _MemoryAuditLog(_MemoryAuditLogReader):
         self._tables.is_audited = True
         return event
 
+    def delete_archived(self, last: int, kept: Collection[str], limit: int) -> int:
+        old = [event for event in self._tables.events if event.sequence <= last and event.entry.event not in kept]
+        doomed = {event.sequence for event in old[:limit]}
+        covered = (e.entry.details["last"] for e in self._tables.events if e.entry.event == "log_archived")
+        if doomed and max(doomed) > max(map(int, map(str, covered)), default=0):
+            raise DatabaseError("the audit log is append-only")
+        self._tables.events[:] = [event for event in self._tables.events if event.sequence not in doomed]
+        return len(doomed)
+
 
 class _MemoryCheckpoints:
     def __init__(self, tables: _Tables) -> None:
@@ -420,6 +436,10 @@ class _MemoryCheckpoints:
 
     def load_newest(self) -> Checkpoint | None:
         return max(self._tables.checkpoints.values(), key=lambda found: found.size, default=None)
+
+    def load_signed(self, within: int) -> Checkpoint | None:
+        signed = (c for c in self._tables.checkpoints.values() if c.size <= within and c.signature is not None)
+        return max(signed, key=lambda found: found.size, default=None)
 
     def load_after(self, size: int, limit: int) -> Iterator[Checkpoint]:
         later = (found for number, found in sorted(self._tables.checkpoints.items()) if number > size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import create_engine, delete, insert, text
+from sqlalchemy import create_engine, delete, insert, select, text
 
 from rotator.adapters.database.schema import audit_event, checkpoint
 from rotator.adapters.database.unit_of_work import SqlDatabase
@@ -21,6 +21,15 @@ def load_log(database: SqlDatabase) -> tuple[list[AuditEvent], list[Checkpoint]]
     """Return all events and all checkpoints."""
     with database.read() as reading:
         return list(reading.audit.load_after(None, 10_000)), list(reading.checkpoints.load_after(0, 10_000))
+
+
+def load_numbers(url: str) -> list[int]:
+    """Return the numbers of all events."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        numbers = list(connection.scalars(select(audit_event.c.sequence).order_by(audit_event.c.sequence)))
+    engine.dispose()
+    return numbers
 
 
 def drop_triggers(url: str) -> None:

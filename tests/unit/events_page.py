@@ -29,7 +29,8 @@ above, with `-v` also `info`, with `--quiet` only `critical`. `rotator daemon` s
 - **Fields**: `?` marks one that may be missing or null. In the audit log, an event about a managed PAT also says
   `account`, `organization` and, while a rotation is open, `rotation_id`. If it tells of a service's answer to a change,
   it has the service's own ids of that answer: `e2e_id` (`X-VSS-E2EID`) and `activity_id` (`ActivityId`) of Azure
-  DevOps, `request_id` (`x-ms-request-id`) of Key Vault.
+  DevOps, `request_id` (`x-ms-request-id`) of Key Vault. What a person's command did has the `command` as it was typed,
+  its `reason`, and `via`: who came by `sudo`, and the address that SSH was used from.
 - **Person**: whether a person must act.
 - **Condition**: a condition is a problem that lasts. Some events begin one, and a named event ends it.
 

@@ -18,6 +18,7 @@ from rotator.documents.accounts import AccountsDocument, DevicePromptDocument, L
 from rotator.documents.adoption import AdoptionDocument
 from rotator.documents.audit import (
     AcceptedGapDocument,
+    AuditArchiveDocument,
     AuditEntryDocument,
     AuditEventDocument,
     AuditEventsDocument,
@@ -73,6 +74,7 @@ DOCUMENTS: dict[str, object] = {
     "audit-event": AuditEventDocument,
     "audit-gap": AcceptedGapDocument,
     "audit-report": ReviewDocument,
+    "audit-archive": AuditArchiveDocument,
     "audit-verification": AuditVerificationDocument,
     "init": InitDocument,
     "config": ConfigDocument,
@@ -121,6 +123,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "audit export": ("audit-event",),
     "audit accept-gap": ("audit-gap",),
     "audit report": ("audit-report",),
+    "audit archive": ("audit-archive",),
     "sandbox up": ("sandbox-ready",),
     "sandbox demo": ("demo",),
 }

@@ -132,7 +132,7 @@ class FullCheckpoints:
     """Port Checkpoints, with no room for another."""
 
     def __init__(self, inner: Checkpoints) -> None:
-        self.load_newest, self.load_after = inner.load_newest, inner.load_after
+        self.load_newest, self.load_after, self.load_signed = inner.load_newest, inner.load_after, inner.load_signed
 
     def add(self, checkpoint: Checkpoint, after: int) -> bool:
         """See the port."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rotator.domain.events.daemon import DaemonStarted
 from rotator.domain.job_run import JobName
 from rotator.engine.delivering import deliver
 from rotator.engine.jobs import Pulse, beat
@@ -67,3 +68,22 @@ def test_thread_that_died_is_in_the_audit_log_with_the_next_heartbeat_once() -> 
     assert count(world, "thread_died") == 1
     with world.database.read() as reading:
         assert reading.job_runs.find_last(JobName.HEARTBEAT, reading.now()) is not None
+
+
+def test_start_is_in_the_audit_log_as_soon_as_that_can_be_written() -> None:
+    world = make_world()
+    pulse = Pulse("first", world.clock.now())
+    pulse.note(DaemonStarted(version="1"))
+    world.database.audit_left = 0
+    beat(world.make_run(), pulse)
+    assert (pulse.has_begun, count(world, "daemon_started")) == (True, 0)
+    world.database.audit_left = None
+    for _ in range(2):
+        beat(world.make_run(), pulse)
+    assert count(world, "daemon_started") == 1
+    world.database.audit_left = 0
+    end_life(world.make_run(), pulse.holder, pulse.began_at)
+    assert count(world, "daemon_stopped") == 0
+    world.database.audit_left = None
+    end_life(world.make_run(), pulse.holder, pulse.began_at)
+    assert count(world, "daemon_stopped") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -55,6 +57,28 @@ def test_run_leaves_its_beginning_its_end_and_what_came_of_it() -> None:
     assert (ended.ended_at, ended.outcome) == (world.clock.now(), JobOutcome.SUCCEEDED)
     assert ended.counts == {"rotated": 1}
     assert load_times(world) == RunTimes(began, world.clock.now())
+
+
+def test_run_that_failed_is_in_the_audit_log_once_until_one_succeeds() -> None:
+    world = make_world()
+
+    def fail(run: RunContext) -> RunReport:
+        raise RotatorError("it is broken", code="broken")
+
+    def run(act: Callable[[RunContext], RunReport]) -> None:
+        world.advance(hours=1)
+        with suppress(RotatorError):
+            run_and_remember(world.make_run(), act)
+
+    for act, count in ((fail, 1), (fail, 1), (run_once, 1), (fail, 2)):
+        run(act)
+        assert [found for found in world.events(None) if found.startswith("job_failed")] == [
+            "job_failed failed"
+        ] * count
+    world.database.audit_left = 0
+    run(run_once)
+    run(fail)
+    assert world.told[-1][0] == "run_unrecorded"
 
 
 def test_run_is_no_success_when_an_account_could_not_be_worked_with() -> None:

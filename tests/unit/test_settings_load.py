@@ -278,6 +278,23 @@ def test_signing_key_cannot_come_from_a_vault_that_a_person_must_sign_in_for(tmp
 
 
 @pytest.mark.parametrize(
+    ("anchors", "problem"),
+    [
+        ("[vault, {file: anchors.jsonl}, {webhook: {env: URL}, secret: {env: KEY}}]", None),
+        ("[]", None),
+        ("[vaults]", "must be a section"),
+        ("[{}]", "needs one of vault, file and webhook"),
+        ("[{file: x, webhook: {env: URL}}]", "needs one of vault, file and webhook"),
+        ("[{file: x, secret: {env: KEY}}]", "secret is for a webhook only"),
+        ("[{webhook: 'http://contoso.com'}]", "write https://"),
+    ],
+)
+def test_anchors_are_kept_in_vaults_files_and_by_webhooks(tmp_path: Path, anchors: str, problem: str | None) -> None:
+    problems = problems_of(tmp_path, ACCOUNT + f"audit: {{anchors: {anchors}}}\n")
+    assert [(problem or "") in found for found in problems] == ([] if problem is None else [True])
+
+
+@pytest.mark.parametrize(
     "line",
     [
         f"    client_secret: [{CANARY}]\n",

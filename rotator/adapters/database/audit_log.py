@@ -1,4 +1,7 @@
-"""The hash chain of audit events. The database itself refuses to change or delete a row (by triggers)."""
+"""The hash chain of audit events. The database itself refuses to change a row, and to delete one (by triggers).
+
+Only what a `log_archived` covers may be deleted.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Text, func, insert, select, type_coerce
+from sqlalchemy import Connection, Row, Select, Text, delete, func, insert, select, type_coerce
 
 from rotator.adapters.database.engine import lock_topic
 from rotator.adapters.database.failures import DamagedValueError
@@ -42,6 +45,14 @@ class SqlAuditLogReader:
         """See the port."""
         number = self._connection.scalar(_LOAD_HEAD.with_only_columns(table.c.sequence)) or 0
         if not isinstance(number, int):  # SQLite takes anything in any column
+            raise _make_unreadable(number)
+        return number
+
+    def find_first(self, but_for: Collection[str]) -> int | None:
+        """See the port."""
+        query = select(table.c.sequence).where(table.c.event.not_in(sorted(but_for)))
+        number = self._connection.scalar(query.order_by(table.c.sequence).limit(1))
+        if not isinstance(number, int | None):
             raise _make_unreadable(number)
         return number
 
@@ -111,6 +122,12 @@ class SqlAuditLog(SqlAuditLogReader):
             },
         )
         return event
+
+    def delete_archived(self, last: int, kept: Collection[str], limit: int) -> int:
+        """See the port."""
+        old = select(table.c.sequence).where(table.c.sequence <= last, table.c.event.not_in(sorted(kept)))
+        first = old.order_by(table.c.sequence).limit(limit)
+        return self._connection.execute(delete(table).where(table.c.sequence.in_(first))).rowcount
 
 
 def _select(wanted: AuditFilter) -> Select[Any]:

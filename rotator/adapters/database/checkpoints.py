@@ -28,6 +28,10 @@ class SqlCheckpointsReader:
         """See the port."""
         return next(self._load(_LOAD_NEWEST), None)
 
+    def load_signed(self, within: int) -> Checkpoint | None:
+        """See the port."""
+        return next(self._load(_LOAD_NEWEST.where(table.c.size <= within, table.c.signature.is_not(None))), None)
+
     def load_after(self, size: int, limit: int) -> Iterator[Checkpoint]:
         """See the port."""
         return self._load(select(table).where(table.c.size > size).order_by(table.c.size).limit(limit))

@@ -6,16 +6,17 @@ import functools
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.commands.audit_archive import archive
 from rotator.cli.commands.audit_report import report
 from rotator.cli.completing import complete, complete_events
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.moments import parse_moment
 from rotator.cli.selection import check_known
 from rotator.domain.audit_event import Outcome
 from rotator.errors import AuditChainError, UsageError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _MOST = 2**63 - 1
 """What a database can count to."""
+_MOST_ARCHIVES = 1000
 _TURN_SECONDS = 1.0
 """How often `--follow` reads."""
 
@@ -223,8 +225,9 @@ def show(cli: CliContext, sequence: int) -> int:
 
     with open_installation(cli) as installation, installation.database.read() as reading:
         found = reading.audit.load(sequence)
+        archives = reading.audit.load_newest(_MOST_ARCHIVES, AuditFilter(event="log_archived"))
     if found is None:
-        raise UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
+        raise _make_missing(sequence, archives)
     if cli.as_json:
         print_json(make_entry_document(found))
     for line in render_event(found):
@@ -232,37 +235,57 @@ def show(cli: CliContext, sequence: int) -> int:
     return 0
 
 
+def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
+    """The error for an event that the database does not have; it may be in an archive."""
+    for archived in (event.entry.details for event in archives):
+        if int(str(archived["first"])) <= sequence <= int(str(archived["last"])):
+            what, fix = f"audit event {sequence} is in an archive", f"Look for it in {archived['file']}."
+            return UsageError(what, code="archived", fix=fix)
+    return UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
+
+
 @audit.command(
     epilog=examples(
         "rotator audit verify",
         "rotator audit verify --anchors    also check that the log was not cut off or put back",
+        "rotator audit verify --archive 2026.archive --archive 2027.archive",
         "rotator audit verify --json",
     )
 )
 @click.option("--anchors", is_flag=True, help="Also compare the log with what the vaults hold of it.")
+@click.option(
+    "--archive",
+    "archives",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also check this archive of older events, and the log across it. Name every archive.",
+)
 @common_options
 @click.pass_obj
-def verify(cli: CliContext, anchors: bool) -> int:
+def verify(cli: CliContext, anchors: bool, archives: tuple[Path, ...]) -> int:
     """Check events, checkpoints and signatures. If any is wrong, name the first and exit with 1.
 
     The database alone cannot show that the log was cut off together with its newest checkpoints, or put back as a
     whole; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a person
-    must sign in: that does not mean that anybody changed the log.
+    must sign in: that does not mean that anybody changed the log. It is 3 too if some archives were named, and not all.
     """
     from rotator.cli.console import clean, note, print_json, progress, say
-    from rotator.cli.output.audit import render_anchors, render_seals, say_number
+    from rotator.cli.output.audit import render_anchors, render_archives, render_seals, say_number
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_broken_document, make_intact_document
+    from rotator.domain.exit_code import PARTLY_FAILED
     from rotator.engine.anchoring import AnchorSight, fetch_anchors
     from rotator.engine.exit_codes import find_code_of_errors
     from rotator.engine.log_checking import verify_log
-    from rotator.wiring.sealing import make_trust
+    from rotator.wiring.sealing import make_trust, open_archive_file
 
     try:
         with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
             sight = fetch_anchors(installation.make_run()) if anchors else AnchorSight((), {})
             trust, now = make_trust(installation), installation.clock.now()
-            summary, accepted = verify_log(installation.database, sight, trust, now)
+            files = [open_archive_file(path) for path in archives]
+            summary, accepted = verify_log(installation.database, sight, trust, now, files)
     except AuditChainError as error:
         if not cli.as_json:
             raise
@@ -273,11 +296,12 @@ def verify(cli: CliContext, anchors: bool) -> int:
     say(cli, f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}")
     for line in render_seals(summary):
         say(cli, line)
-    for line in render_anchors(sight, accepted) if anchors else ():
+    for line in (*render_archives(summary.archives), *(render_anchors(sight, accepted) if anchors else ())):
         say(cli, line)
     for name, unread in sight.unread.items():
         note(cli, clean(f"Not read: the anchors of {name}: {unread.message}"))
-    return find_code_of_errors(sight.unread.values(), done=True)
+    code = find_code_of_errors(sight.unread.values(), done=True)
+    return PARTLY_FAILED if not code and archives and summary.archives.missing else code
 
 
 @audit.command(
@@ -347,7 +371,8 @@ def export(cli: CliContext, asked: _Asked, form: str, output: Path | None, force
 def _make_filter(installation: Installation, asked: _Asked) -> AuditFilter:
     """What was asked for, by the clock. UsageError for a time that is none, and for a name that nothing ever had."""
     now, name = installation.clock.now(), asked.fields.subject
-    since, until = _parse_moment("--since", asked.since, now), _parse_moment("--until", asked.until, now)
+    since = None if asked.since is None else parse_moment("--since", asked.since, now)
+    until = None if asked.until is None else parse_moment("--until", asked.until, now)
     if name is not None:
         with installation.database.read() as reading:
             if not reading.audit.load_newest(1, AuditFilter(subject=name)):
@@ -356,17 +381,4 @@ def _make_filter(installation: Installation, asked: _Asked) -> AuditFilter:
     return replace(asked.fields, since=since, until=until)
 
 
-def _parse_moment(option: str, text: str | None, now: datetime) -> datetime | None:
-    from rotator.settings.durations import parse_duration
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return now - parse_duration(text)
-        except ValueError as error:
-            fix = "Or write a UTC time: 2026-12-01 or 2026-12-01T09:00Z."
-            raise UsageError(f"{option}: {error}", fix=fix) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+audit.add_command(archive)

@@ -13,6 +13,7 @@ from rotator.cli.widths import Column
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.engine.anchoring import AnchorSight
+from rotator.engine.archives import LogArchives
 from rotator.engine.log_checking import LogSummary
 
 COLUMNS = (
@@ -73,6 +74,18 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
         yield f"{_say_valid(summary)}; signatures cover {_say_first_events(summary.signed)}."
         if later:
             yield f"{say_number(later, 'later event')} {'is' if later == 1 else 'are'} not signed yet."
+
+
+def render_archives(archives: LogArchives) -> Iterator[str]:
+    """Which events of an intact log are in archives, and which of these were checked."""
+    checked = len(archives.named) - len(archives.missing)
+    if archives.named:
+        said = say_number(len(archives.named), "archive")
+        yield f"{_say_first_events(archives.last).capitalize()} are in {said}; {checked} of them checked."
+    for found in archives.missing if checked else ():
+        yield f"Not checked, because its file was not named: the archive of events {found.first} to {found.last}."
+    if archives.left is not None:
+        yield "An archive is not finished: run `rotator audit archive` again, with the same file."
 
 
 def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:

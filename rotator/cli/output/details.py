@@ -85,6 +85,9 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "sequence": _word("event {}"),
     "size": _word("{} events"),
     "entries": _word("{} entries"),
+    "first": _word("from event {}"),
+    "last": _word("to {}"),
+    "file": _word("in {}"),
     "missing": _word("lacks {}"),
     "installation": _word("installation {}"),
     "lost_rotation_id": _word("rotation {}"),
@@ -101,7 +104,10 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "reason": _word('because "{}"'),
 }
 """How each field is said, in this order. `audit show` has those that are not here, and all of them as they are."""
-UNSAID = frozenset({"account", "organization", "delivery_id", "sha256", "key", "signature", "stack"})
+UNSAID = frozenset(
+    {"account", "organization", "delivery_id", "sha256", "key", "signature", "stack"}
+    | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash"}
+)
 """The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""
 
 

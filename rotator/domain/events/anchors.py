@@ -6,22 +6,22 @@ from rotator.domain.audit_event import Outcome
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
-class LogAnchored(Event, name="log_anchored", subject=SubjectKind.VAULT):
-    """A vault was given a new version of our anchor: a checkpoint of the first `size` events of the audit log."""
+class LogAnchored(Event, name="log_anchored", subject=SubjectKind.ANCHOR):
+    """A vault has a new version of our anchor, of the first `size` events; or a file or webhook got the day's first."""
 
-    secret_name: str
-    secret_version: str
+    secret_name: str | None = None
+    secret_version: str | None = None
     size: int
 
 
 class AnchoringFailed(
     Event,
     name="anchoring_failed",
-    subject=SubjectKind.VAULT,
+    subject=SubjectKind.ANCHOR,
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """A vault could not be given the newest checkpoint of the audit log; a later run tries again."""
+    """A vault, file or webhook could not be given the newest checkpoint of the audit log; a later run tries again."""
 
     code: str
     message: str
@@ -34,3 +34,20 @@ class GapAccepted(Event, name="gap_accepted", subject=SubjectKind.AUDIT_LOG):
     installation: str
     key: str | None = None
     signature: str | None = None
+
+
+class LogArchived(Event, name="log_archived", subject=SubjectKind.AUDIT_LOG):
+    """The events `first` to `last` are in a signed file, and are deleted here but for the kinds of `keeps`."""
+
+    installation: str
+    first: int
+    last: int
+    previous_hash: str
+    head: str
+    keeps: str
+    kept: int
+    kept_hash: str
+    body_hash: str
+    key: str
+    signature: str
+    file: str

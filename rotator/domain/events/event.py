@@ -42,6 +42,7 @@ class SubjectKind(StrEnum):
     RECEIVER = auto()
     HOOK = auto()
     SETTING = auto()
+    ANCHOR = auto()
 
     @property
     def key(self) -> str:

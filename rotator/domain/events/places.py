@@ -9,6 +9,13 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
+class SettingsChanged(Event, name="settings_changed", subject=SubjectKind.SETTING):
+    """The settings, without secrets, have changed since the previous run; both are identified by SHA-256."""
+
+    sha256: str
+    previous: str | None = None
+
+
 class PolicyChanged(Event, name="policy_changed", subject=SubjectKind.POLICY):
     """The policy has changed since the previous run; both are identified by SHA-256."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rotator.domain.audit_event import AuditEvent, make_statement
+from rotator.domain.audit_event import AuditEvent, spell_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.proofs import NodeKeeper, list_consistency_spans, list_inclusion_spans
 from rotator.engine.review.facts import Mark, Review
@@ -84,7 +84,7 @@ def spell_cited(database: Database, numbers: Iterable[int]) -> Iterator[bytes]:
 
 def _spell(event: AuditEvent) -> bytes | None:
     try:
-        return make_statement(event.sequence, event.occurred_at, event.entry, event.previous_hash, event.encoding)
+        return spell_event(event)
     except ValueError:
         return None
 

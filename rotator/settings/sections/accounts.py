@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
+from rotator.domain.account import Account
 from rotator.settings.fields import Section, Text, is_uuid
 from rotator.settings.secret_fields import OPTIONAL_SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
@@ -77,6 +78,10 @@ class AccountSettings(Section):
         if value != "organizations" and not is_uuid(value) and not _DOMAIN.fullmatch(value):
             raise ValueError(f'"{value}" must be a tenant id, a domain such as contoso.com, or organizations')
         return value
+
+    def make_account(self) -> Account:
+        """Return the account."""
+        return Account(self.name, self.username, self.tenant, self.organizations)
 
     @field_validator("client_id")
     @classmethod

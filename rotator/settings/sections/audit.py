@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from rotator.domain.checkpoint import decode_public_key
-from rotator.settings.fields import Section, Text
-from rotator.settings.secret_fields import OPTIONAL_SECRET, parse_secret
+from rotator.settings.fields import OptionalFilePath, Section, Text
+from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, OPTIONAL_SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 
 
@@ -32,6 +42,65 @@ _PublicKeys = Annotated[
 ]
 
 
+def _parse_webhook(value: object, info: ValidationInfo) -> SecretReference | None:
+    return None if value is None else parse_secret(value, info, setting="audit.anchors", form=SecretForm.WEBHOOK_URL)
+
+
+def _parse_signing(value: object, info: ValidationInfo) -> SecretReference | None:
+    return None if value is None else parse_secret(value, info, setting="audit.anchors", form=SecretForm.SIGNING_KEY)
+
+
+_Webhook = Annotated[SecretReference | None, PlainValidator(_parse_webhook), OPTIONAL_LOCAL_SECRET]
+_Signing = Annotated[SecretReference | None, PlainValidator(_parse_signing), OPTIONAL_LOCAL_SECRET]
+
+
+def _allow_word(schema: dict[str, Any]) -> None:
+    """`vault` alone will do, beside a mapping."""
+    schema |= {"type": ["object", "string"], "pattern": "^vault$"}
+
+
+class AnchorSettings(Section):
+    """Where checkpoints are kept outside of the database. One of `vault`, `file` and `webhook` is set."""
+
+    model_config = ConfigDict(json_schema_extra=_allow_word)
+
+    vault: StrictBool = Field(
+        default=False,
+        description="In a secret of our own, `rotator-audit-` and the installation's id, in each vault that the policy "
+        "names. The word `vault` alone means this.",
+    )
+    file: OptionalFilePath = Field(
+        default=None,
+        description="In a file, one line each, which is only ever appended to. It helps most where those who own this "
+        "host cannot change it: on another host, or where it can only be appended to.",
+        examples=["/mnt/audit/anchors.jsonl"],
+    )
+    webhook: _Webhook = Field(
+        default=None,
+        description="With whoever listens there: each checkpoint is sent in a POST. Whoever knows the address can "
+        "write there, so give it as a reference.",
+        examples=[{"credential": "anchor-webhook"}],
+    )
+    secret: _Signing = Field(
+        default=None,
+        description="What these requests are signed with, by the rules of Standard Webhooks: `whsec_` and 24 to 64 "
+        "bytes in base64.",
+        examples=[{"credential": "webhook-secret"}],
+    )
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.vault + (self.file is not None) + (self.webhook is not None) != 1:
+            raise ValueError("needs one of vault, file and webhook")
+        if self.secret is not None and self.webhook is None:
+            raise ValueError("secret is for a webhook only")
+        return self
+
+
+def _fill_word(value: object) -> object:
+    return {"vault": True} if value == "vault" else value
+
+
 class AuditSettings(Section):
     """How the audit log is sealed, so that nobody who can write to the database can rewrite it unseen."""
 
@@ -50,10 +119,11 @@ class AuditSettings(Section):
         examples=["GDd5Lf9FSVgwJgrMEEJEnU+PUZqC4+Sm8f6h2sK0vBk="],
     )
 
-    anchors: tuple[Literal["vault"], ...] = Field(
+    anchors: tuple[Annotated[AnchorSettings, BeforeValidator(_fill_word)], ...] = Field(
         default=("vault",),
-        description="Where the checkpoints are kept outside of the database: `vault` is a secret of our own, "
-        "`rotator-audit-` and the installation's id, in each vault that the policy names. `[]`: nowhere.",
+        validate_default=True,
+        description="Where the checkpoints are kept outside of the database: `vault`, in files, by webhooks. `[]`: "
+        "nowhere.",
     )
 
     @field_validator("public_key")
