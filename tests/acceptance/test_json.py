@@ -150,6 +150,7 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "show", "1")
     caller.run("audit", "verify")
     caller.run("audit", "export")
+    caller.run("audit", "report", "--output", str(tmp_path / "page.html"), "--archive", str(tmp_path / "evidence.zip"))
     caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("audit", "archive", "--before", "365d", "--dry-run")
     caller.run("accounts")
