@@ -68,7 +68,13 @@ def open_streams() -> None:
             raw = io.FileIO(number, "r" if number == 0 else "w", closefd=False)
             buffer = io.BufferedReader(raw) if number == 0 else io.BufferedWriter(raw)
             setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8"))
-    sys.stdout, sys.stderr = _prepare(sys.stdout), _prepare(sys.stderr)
+    for name in ("stdout", "stderr"):
+        before = getattr(sys, name)
+        prepared = _prepare(before)
+        setattr(sys, name, prepared)
+        if prepared is not before:
+            # The standard library asks the original for the width of the terminal: it must not be a stream without one.
+            setattr(sys, f"__{name}__", prepared)
 
 
 def _prepare(stream: TextIO) -> TextIO:

@@ -11,7 +11,7 @@ import pytest
 
 from rotator.sandbox.running import Sandbox
 from tests.support.installed_command import COMMAND, Rotator, config_of
-from tests.support.terminal import start_on_terminal
+from tests.support.terminal import read_to_end, start_on_terminal
 
 NAME = "npm-feed"
 CREATE = ("create", "--account", "build-bot", "--organization", "contoso", "--scope", "vso.code", "--lifetime", "30d")
@@ -31,22 +31,12 @@ def _answer(sandbox: Sandbox, folder: Path, words: tuple[str, ...], answer: str)
         while b"[y/N]: " not in shown:
             shown += os.read(ours, 4096)
         os.write(ours, f"{answer}\n".encode())
-        shown += _read_to_the_end(ours)
+        shown += read_to_end(ours)
         return process.wait(timeout=60), shown.decode()
     finally:
         process.kill()
         process.wait()
         os.close(ours)
-
-
-def _read_to_the_end(terminal: int) -> bytes:
-    shown = b""
-    try:
-        while more := os.read(terminal, 4096):
-            shown += more
-    except OSError:  # Linux's word for the end of a terminal
-        return shown
-    return shown
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from rotator.sandbox.running import Sandbox
 from tests.support.installed_command import COMMAND, PATIENCE, Rotator, config_of
+from tests.support.terminal import read_to_end, start_on_terminal
 
 UNWRITTEN = "error: the output could not be written: "
 
@@ -137,6 +138,24 @@ def test_command_says_so_when_the_current_folder_was_deleted(sandbox: Sandbox, t
         assert result.returncode == 2
         assert "the current folder was deleted" in result.stdout + result.stderr
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("words", "columns"), [(("plan",), 60), (("plan",), 140), (("status", "--help"), 140)])
+def test_text_has_the_width_of_the_terminal(
+    sandbox: Sandbox, adopted: Rotator, tmp_path: Path, words: tuple[str, ...], columns: int
+) -> None:
+    """Nobody says COLUMNS: shells keep it to themselves."""
+    environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "NO_COLOR": "1"}
+    process, ours = start_on_terminal([COMMAND, *words], environment, tmp_path, columns)
+    try:
+        shown = read_to_end(ours).decode()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    longest = max(len(line) for line in shown.splitlines())
+    assert (longest <= 60) if columns == 60 else (80 < longest <= 140)
 
 
 def test_nobody_is_asked_about_an_overlap_that_is_not_there(sandbox: Sandbox, adopted: Rotator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,10 +18,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def start_on_terminal(
-    arguments: Sequence[str | Path], environment: Mapping[str, str], folder: Path
+    arguments: Sequence[str | Path], environment: Mapping[str, str], folder: Path, columns: int = 80
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start a program that leads a session on a new terminal. Return it and our end of that, to be closed."""
     ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
     process = subprocess.Popen(
         [sys.executable, "-c", _LEAD_A_SESSION, *arguments],
         stdin=theirs,
@@ -31,3 +33,14 @@ def start_on_terminal(
     )
     os.close(theirs)
     return process, ours
+
+
+def read_to_end(terminal: int) -> bytes:
+    """Return all that the programs on a terminal still show, until the last of them has ended."""
+    shown = b""
+    try:
+        while more := os.read(terminal, 4096):
+            shown += more
+    except OSError:  # Linux's word for the end of a terminal
+        return shown
+    return shown
