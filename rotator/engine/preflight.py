@@ -152,6 +152,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         updated_at=now,
         planned_valid_to=_plan_expiry(held, source, display_name, now),
     )
+    despite = run.policy.find_held_back(pat, now)
     held.begin(
         rotation,
         RotationPlanned(
@@ -159,6 +160,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
             rule=rule.name,
             vault=rotation.vault,
             secret_name=rotation.secret_name,
+            despite=None if despite is None else despite.by.value,
         ),
     )
     try:

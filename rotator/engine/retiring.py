@@ -75,10 +75,10 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
         return False
     check_clocks(held.run, revokes=True)
     if rotation.state is RotationState.OVERLAPPING:
-        held.step(
-            RotationState.RETIRING,
-            RevokeStarted(authorization_id=rotation.predecessor_id, why=RevocationKind.ROTATED.value),
-        )
+        back = held.run.policy.find_held_back(held.pat, held.services.clock.now())
+        despite = None if back is None else back.by.value
+        old, why = rotation.predecessor_id, RevocationKind.ROTATED.value
+        held.step(RotationState.RETIRING, RevokeStarted(authorization_id=old, why=why, despite=despite))
     ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED
     pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.limit import find_longest
@@ -12,6 +13,7 @@ from rotator.domain.plan import has_past_failure, is_waiting
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.settling import is_settling, make_settled_at
+from rotator.domain.timetable import HeldBack
 from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
@@ -34,7 +36,7 @@ from rotator.engine.pace import Turns
 from rotator.engine.preflight import begin_rotation, inspect_source
 from rotator.engine.reconciling import Reconciliation, apply_findings
 from rotator.engine.recovering import recover
-from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.restoring import Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import revoke_again
@@ -117,11 +119,19 @@ class PatWork:
         now, decision = self.run.services.clock.now(), self._decide(held.pat)
         # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try.
         is_wanted = held.pat.state is ManagedPatState.ACTIVE and (is_kept or not is_waiting(held.pat, now))
-        if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
+        is_due = is_wanted and decision.verdict is Verdict.DUE
+        if is_due and decision.held_back is not None and not (is_kept or self._is_by_hand):
+            turn = self.run.policy.find_turn(held.pat, now, now)
+            self._report_held(held, decision.held_back, turn)
+        elif self._is_by_hand or is_due:
             self._rotate(held, decision)
             self._retire(held)
         elif not is_kept and held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
             held.save(held.pat.healed(), FailureCleared())
+
+    def _report_held(self, held: ClaimedPat, back: HeldBack, until: datetime) -> None:
+        fields = OutcomeFields(reason=OutcomeReason(back.by.value), held_back=back, held_until=until)
+        self.report.add(PatOutcome.of(OutcomeKind.HELD, held.pat, **fields))
 
     def _replace_gone(self, held: ClaimedPat, error: PatGoneError) -> None:
         """Replace a PAT that vanished before its time at once, if its rule says so. Otherwise raise what was found."""
@@ -174,6 +184,7 @@ class PatWork:
             decision=decision,
             reason=reason,
             overlap_until=held.rotation.overlap_until if reason is None else None,
+            despite=self.run.policy.find_held_back(held.pat, held.rotation.created_at),
         )
         self.report.add(outcome)
 
@@ -265,13 +276,20 @@ class PatWork:
             restart_overlap(held)
         if not is_open or not (is_overlap_over(held) or is_predecessor_expired(held, self.view)):
             return
+        policy, now, rotation = self.run.policy, self.run.services.clock.now(), held.rotation
+        back = None if self._is_by_hand else policy.find_revocation_held_back(held.pat, rotation, now)
+        if back is not None and rotation.overlap_until is not None:
+            turn = policy.find_retirement(held.pat, rotation, rotation.overlap_until, now)
+            self._report_held(held, back, turn)
+            return
         try:
             is_revoked = retire_predecessor(held, self.view)
         except CloneLostError:
             self._report_lost_clone(held)
         else:
             if is_revoked:
-                self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
+                fields = OutcomeFields(revoked_id=rotation.predecessor_id, despite=policy.find_held_back(held.pat, now))
+                self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, **fields))
 
     def _decide(self, pat: ManagedPat) -> Decision:
         """Return the policy's decision on a ManagedPat.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from rotator.domain.timetable import HeldBack, HeldBackBy
 from rotator.domain.words import say_duration, say_moment
 
 _SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
@@ -56,6 +57,11 @@ def say_until(moment: datetime, now: datetime) -> str:
 def say_both(moment: datetime | None, now: datetime) -> str:
     """`2026-12-03 09:00Z (in 5 days)`, `-` for none."""
     return "-" if moment is None else f"{say_moment(moment)} ({say_in(moment, now)})"
+
+
+def say_held_back(back: HeldBack) -> str:
+    """`outside its windows`, `in a change freeze (end of the year)`."""
+    return f"in a change freeze ({back.reason})" if back.by is HeldBackBy.CHANGE_FREEZE else "outside its windows"
 
 
 def say_counts(counts: Mapping[str, int]) -> str:
