@@ -10,6 +10,7 @@
         DatabaseBehindError         an unknown rotation wrote the secret
       UnknownAccountError           a record names an account that the settings do not
       PostponedError                enough rotations in this hour: a later run continues
+        AllPausedError              a person paused everything meanwhile
       ClockSkewError                the host's clock is wrong: nothing is minted or revoked
       RotationError                 one attempt went wrong
         NotListedError              a listing lacks a managed PAT, which alone proves nothing
@@ -160,6 +161,12 @@ class PostponedError(RotatorError):
     code = "postponed"
 
 
+class AllPausedError(PostponedError):
+    """A person paused everything while a run was about to mint or revoke. Nothing was sent; a later run continues."""
+
+    code = "all_paused"
+
+
 class ClockSkewError(RotatorError):
     """The host's clock differs from the others' by more than a minute. Nothing was minted but what could not wait."""
 
@@ -283,7 +290,7 @@ class DatabaseError(RotatorError):
 
 
 class SchemaError(DatabaseError):
-    """The database has no tables yet, an older or a newer one, or is another program's; nothing was changed.
+    """The database has no tables yet, old or newer ones, or is another program's; nothing was changed.
 
     No other try helps before a person upgrades the database, or rotator, or corrects the settings.
     """
@@ -299,10 +306,7 @@ class DatabaseLockedError(DatabaseError):
 
 
 class DatabaseUnreachableError(DatabaseError):
-    """The database could not be connected to, or the connection broke; it may pass.
-
-    If it broke during COMMIT, nobody knows whether the transaction was kept: look before it is repeated.
-    """
+    """No connection to the database, or it broke; it may pass. If it broke during COMMIT, look before repeating it."""
 
     code = "database_unreachable"
 

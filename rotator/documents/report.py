@@ -41,7 +41,9 @@ class OutcomeDocument(PatReference):
         Annotated[str, "Id of the PAT whose revocation is not confirmed yet: in `settling`."]
     ]
     until: NotRequired[Annotated[Moment | None, "When its request can no longer take effect. Null: not known."]]
-    held_until: NotRequired[Annotated[Moment, "When it goes on: in `held`, if `reason` says what it waits for."]]
+    held_until: NotRequired[
+        Annotated[Moment | None, "When it goes on: in `held`. Null: when a person resumes everything."]
+    ]
     despite: NotRequired[Annotated[HeldBackBy, "What it did not wait for: in `rotated` and `retired`."]]
     error: NotRequired[Annotated[FailureDocument, "What went wrong: in `failed` and `blocked`."]]
 
@@ -60,7 +62,9 @@ class ReportDocument(Document):
     failed: Annotated[list[OutcomeDocument], "Failed, and tried again by a later run."]
     blocked: Annotated[list[OutcomeDocument], "Blocked until somebody acts."]
     postponed: Annotated[list[OutcomeDocument], "Due, and left for a later run."]
-    held: Annotated[list[OutcomeDocument], "Left alone: another run works on them, or they wait for a window."]
+    held: Annotated[
+        list[OutcomeDocument], "Left alone: another run works on them, or `reason` says what they wait for."
+    ]
     settling: Annotated[list[OutcomeDocument], "A request may still take effect, or a revocation is not confirmed yet."]
     error: NotRequired[Annotated[FailureDocument, "What ended the run early. The lists have what was done before."]]
 
@@ -164,8 +168,8 @@ def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
         if outcome.pending_id is not None:
             document["pending_authorization_id"] = outcome.pending_id
         document["until"] = write_moment_or_none(outcome.settles_until)
-    if outcome.held_until is not None:
-        document["held_until"] = write_moment(outcome.held_until)
+    if outcome.held_back is not None:
+        document["held_until"] = write_moment_or_none(outcome.held_until)
     if outcome.despite is not None:
         document["despite"] = outcome.despite.by
     if outcome.failure is not None:
@@ -192,8 +196,8 @@ def _make_planned(action: Action) -> OutcomeDocument:
     if action.expires_at is not None:
         document["new_expires_at"] = write_moment(action.expires_at)
         document["vault"], document["secret_name"] = action.pat.vault, action.pat.secret_name
-    if action.held_back is not None and action.held_until is not None:
-        document["held_until"] = write_moment(action.held_until)
+    if action.held_back is not None:
+        document["held_until"] = write_moment_or_none(action.held_until)
     if action.despite is not None:
         document["despite"] = action.despite.by
     if action.failure is not None:

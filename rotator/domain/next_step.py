@@ -89,6 +89,8 @@ def _find_own_step(pat: ManagedPat, policy: Policy, decision: Decision, now: dat
         return NextStep(NextAction.NONE, None)
     by_hand = rule.action is RuleAction.ALERT and not decision.is_wanted
     has_failed = pat.last_failure is not None and not by_hand
+    if policy.is_paused and not (by_hand or pat.blocked):
+        return NextStep(NextAction.NONE, None)
     if is_waiting(pat, now) and (pat.blocked or has_failed or decision.verdict is Verdict.DUE):
         if pat.retry_at is None:
             return NextStep(NextAction.NONE, None)

@@ -54,6 +54,7 @@ class ActionReason(StrEnum):
     SIGN_IN_NEEDED = "sign_in_needed"
     OUTSIDE_WINDOWS = "outside_windows"
     CHANGE_FREEZE = "change_freeze"
+    ALL_PAUSED = "all_paused"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Action:
 
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old one would be or is revoked.
     `failure` is what keeps a run from doing more: the last failure, until the record's `retry_at`, or what blocks it.
-    `held_back` is what it waits for, `held_until` when it goes on. `despite` is what it does not wait for.
+    `held_back` is what it waits for, `held_until` when it goes on by itself. `despite` is what it does not wait for.
     `lacks_window`: no window opens before its expiry is near, so it will not wait either, but go on at `held_until`.
     """
 

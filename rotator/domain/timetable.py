@@ -17,14 +17,15 @@ class HeldBackBy(StrEnum):
 
     OUTSIDE_WINDOWS = "outside_windows"
     CHANGE_FREEZE = "change_freeze"
+    ALL_PAUSED = "all_paused"
 
 
 @dataclass(frozen=True)
 class HeldBack:
-    """What keeps a run from minting and revoking, until when, and why somebody wants it so."""
+    """What keeps a run from minting and revoking, until when (None: until a person ends it), and why."""
 
     by: HeldBackBy
-    until: datetime
+    until: datetime | None
     reason: str = ""
 
 

@@ -16,6 +16,7 @@ from rotator.domain.timetable import ChangeFreeze
 from rotator.engine.claiming import check_managed
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision, explain_obstacle, explain_uncovered
+from rotator.engine.in_force import put_in_force
 from rotator.engine.newcomers import plan_newcomers
 from rotator.engine.pace import count_places
 from rotator.engine.records import known_in
@@ -35,7 +36,7 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
 
 def plan_in(reading: Reading, policy: Policy, now: datetime) -> Plan:
     """Make one action for every ManagedPat, and for what a rule asks to take over, the most urgent first."""
-    known = known_in(reading, now)
+    policy, known = put_in_force(reading, policy), known_in(reading, now)
     limits = reading.limits.load()
     places = count_places(reading, policy.guardrails, now)
     actions = plan_newcomers(reading, policy, known, now)
@@ -64,7 +65,7 @@ def plan_by_hand(reading: Reading, policy: Policy, names: Iterable[str], now: da
 
     What the policy or their own reach forbids is blocked, as it would be. NotManagedError for a name without a record.
     """
-    actions = []
+    actions, policy = [], put_in_force(reading, policy)
     for name in names:
         pat = check_managed(reading, name).as_ending()
         rotation = next((found for found in reading.journal.load_for(name) if found.is_open), None)

@@ -51,6 +51,7 @@ class OutcomeReason(StrEnum):
     HOOK_AWAITED = "hook_awaited"
     OUTSIDE_WINDOWS = "outside_windows"
     CHANGE_FREEZE = "change_freeze"
+    ALL_PAUSED = "all_paused"
 
 
 DONE_KINDS = frozenset(
@@ -71,7 +72,7 @@ class OutcomeFields(TypedDict, total=False):
     pending_id: str
     decision: Decision
     held_back: HeldBack
-    held_until: datetime
+    held_until: datetime | None
     despite: HeldBack | None
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.cli.console import clean, say
 from rotator.cli.context import CliContext
-from rotator.cli.output.words import say_counts, say_held_back, say_left
+from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_left
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.words import say_duration, say_moment
@@ -70,8 +70,9 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
     pat, what = action.pat, _say_action(action, now, postponed=postponed)
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
     reason = _say_reason(action)
-    if action.held_back is not None and action.held_until is not None:
-        reason = f"{say_held_back(action.held_back)}; goes on {say_moment(action.held_until)}"
+    if action.held_back is not None:
+        goes_on = say_moment(action.held_until) if action.held_until is not None else RESUME_ALL
+        reason = f"{say_held_back(action.held_back)}; goes on {goes_on}"
     if action.despite is not None:
         reason += f"; {say_held_back(action.despite)}, but does not wait"
     return "  ".join(clean(part) for part in (*parts, f"({reason})"))

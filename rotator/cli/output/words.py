@@ -18,6 +18,9 @@ NOT_CONFIRMED = (
 """What is said of a revocation that is not proven."""
 
 
+RESUME_ALL = "after `rotator inventory resume --all`"
+
+
 def say_in(moment: datetime, now: datetime) -> str:
     """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
     seconds = round((moment - now).total_seconds())
@@ -60,7 +63,9 @@ def say_both(moment: datetime | None, now: datetime) -> str:
 
 
 def say_held_back(back: HeldBack) -> str:
-    """`outside its windows`, `in a change freeze (end of the year)`."""
+    """`outside its windows`, `in a change freeze (end of the year)`, `everything is paused`."""
+    if back.by is HeldBackBy.ALL_PAUSED:
+        return "everything is paused"
     return f"in a change freeze ({back.reason})" if back.by is HeldBackBy.CHANGE_FREEZE else "outside its windows"
 
 

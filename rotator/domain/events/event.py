@@ -42,6 +42,7 @@ class SubjectKind(StrEnum):
     RECEIVER = auto()
     HOOK = auto()
     SETTING = auto()
+    INVENTORY = auto()
 
     @property
     def key(self) -> str:
