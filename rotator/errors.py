@@ -10,6 +10,7 @@
         DatabaseBehindError         an unknown rotation wrote the secret
       UnknownAccountError           a record names an account that the settings do not
       PostponedError                enough rotations in this hour: a later run continues
+        AllPausedError              a person paused everything meanwhile
       ClockSkewError                the host's clock is wrong: nothing is minted or revoked
       RotationError                 one attempt went wrong
         NotListedError              a listing lacks a managed PAT, which alone proves nothing
@@ -78,13 +79,12 @@ class Terms(TypedDict, total=False):
 
 
 class RotatorError(Exception):
-    """Anything rotator reports to its user. `fix` is one sentence: who must do what."""
+    """Anything rotator reports to its user. `fix`: who must do what. `answer_ids`: what the service called its answer."""
 
     code = "error"
     exit_code = 1
     kind: FailureKind | None = None
     answer_ids: Mapping[str, str] = _NO_IDS
-    """The ids that a service gave to the answer behind it, by the name of the audit log's field."""
 
     def __init__(
         self, message: str, *, code: str | None = None, fix: str = "", kind: FailureKind | None = None
@@ -158,6 +158,12 @@ class PostponedError(RotatorError):
     """The guardrails allow no more rotations within this hour. Nothing was minted; a later run continues."""
 
     code = "postponed"
+
+
+class AllPausedError(PostponedError):
+    """A person paused everything while a run was about to mint or revoke. Nothing was sent; a later run continues."""
+
+    code = "all_paused"
 
 
 class ClockSkewError(RotatorError):
@@ -283,7 +289,7 @@ class DatabaseError(RotatorError):
 
 
 class SchemaError(DatabaseError):
-    """The database has no tables yet, an older or a newer one, or is another program's; nothing was changed.
+    """The database has no tables yet, old or newer ones, or is another program's; nothing was changed.
 
     No other try helps before a person upgrades the database, or rotator, or corrects the settings.
     """
@@ -299,10 +305,7 @@ class DatabaseLockedError(DatabaseError):
 
 
 class DatabaseUnreachableError(DatabaseError):
-    """The database could not be connected to, or the connection broke; it may pass.
-
-    If it broke during COMMIT, nobody knows whether the transaction was kept: look before it is repeated.
-    """
+    """No connection to the database, or it broke; it may pass. If it broke during COMMIT, look before repeating it."""
 
     code = "database_unreachable"
 

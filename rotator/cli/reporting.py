@@ -14,7 +14,7 @@ from rotator.cli.output.report import render_done, render_failures, render_stand
 from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
-from rotator.domain.plan import ActionKind, Plan
+from rotator.domain.plan import Plan
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport, RunSkewedError
@@ -73,9 +73,9 @@ def do_and_print(
     finally:
         log.release(report)
     if cli.as_json:
-        # What was blocked before and was left alone is no news, but scripts want the whole list.
+        # What is blocked or held back, and was left alone, is no news, but scripts want the whole list.
         plan = _make_plan(run)
-        print_json(make_report_document(report, () if plan is None else plan.of_kind(ActionKind.BLOCKED)))
+        print_json(make_report_document(report, () if plan is None else plan.actions))
     else:
         done = list(render_done(report, run.services.clock.now()))
         is_idle = mode is RunMode.DUE and not (report.outcomes or report.is_stopped or cli.quiet)

@@ -22,10 +22,15 @@ from rotator.documents.revocation import PendingRevocationDocument, make_pending
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.overview import RecordView
+from rotator.engine.pausing import Pause
 from rotator.errors import RotatorError
 
 Change = Literal["paused", "resumed", "renamed", "forgotten"]
 """What a command did to a record."""
+
+
+AllChange = Literal["all_paused", "all_resumed"]
+"""What a command did to everything."""
 
 
 class RecordDocument(PatFacts):
@@ -86,6 +91,26 @@ class InventoryChangeDocument(Document):
     pats: Annotated[list[RecordDocument], "The records as they are now, or were when they were forgotten."]
     errors: Annotated[list[FailureDocument], "Why others could not be changed."]
     old_name: Annotated[str | None, "Its name before it was renamed. Null: it was not."]
+
+
+class PauseDocument(Document):
+    """A pause of everything, or its end."""
+
+    change: Annotated[AllChange, "What was asked for."]
+    changed: Annotated[bool, "Whether it was otherwise before."]
+    paused_since: Annotated[Moment | None, "Since when everything is paused. Null: it is not."]
+    pats: Annotated[list[RecordDocument], "What will expire while everything is paused, the next one first."]
+
+
+def make_pause_document(change: AllChange, done: Pause) -> PauseDocument:
+    """Say whether everything is paused, and what will expire."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "change": change,
+        "changed": done.is_news,
+        "paused_since": write_moment_or_none(done.since),
+        "pats": [make_record_document(pat) for pat in done.expiring],
+    }
 
 
 def make_record_document(pat: ManagedPat) -> RecordDocument:

@@ -15,6 +15,7 @@ from rotator.documents.document import (
 )
 from rotator.documents.pat import PatReference, make_reference
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
+from rotator.domain.timetable import HeldBackBy
 
 
 class ActionDocument(PatReference):
@@ -30,6 +31,12 @@ class ActionDocument(PatReference):
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     new_expires_at: Annotated[Moment | None, "When the new PAT would expire. Null: none would be made."]
     revoke_after: Annotated[Moment | None, "When the old PAT would be, or will be, revoked. Null: it would not."]
+    held_until: Annotated[Moment | None, "When what is held back goes on. Null: nothing is."]
+    despite: Annotated[HeldBackBy | None, "What it does not wait for, because its expiry is near. Null: nothing."]
+    lacks_window: Annotated[
+        bool,
+        "Whether no window opens before its expiry is near: it is rotated outside its windows, at `held_until`.",
+    ]
     postponed: Annotated[
         bool, "Whether it is due and waits for a later run, because the policy allows only so many rotations per hour."
     ]
@@ -96,5 +103,8 @@ def _make_action(action: Action, postponed: bool) -> ActionDocument:
         "rotate_after": write_moment_or_none(action.decision.rotate_after) if action.decision else None,
         "new_expires_at": write_moment_or_none(action.expires_at),
         "revoke_after": write_moment_or_none(action.retires_at),
+        "held_until": write_moment_or_none(action.held_until),
+        "despite": None if action.despite is None else action.despite.by,
+        "lacks_window": action.lacks_window,
         "postponed": postponed,
     }

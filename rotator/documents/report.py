@@ -19,6 +19,7 @@ from rotator.documents.recovery import LeftBehindDocument, make_left_behind_docu
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
+from rotator.domain.timetable import HeldBackBy
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport, RunSkewedError
 from rotator.engine.updating import Preview
@@ -40,6 +41,10 @@ class OutcomeDocument(PatReference):
         Annotated[str, "Id of the PAT whose revocation is not confirmed yet: in `settling`."]
     ]
     until: NotRequired[Annotated[Moment | None, "When its request can no longer take effect. Null: not known."]]
+    held_until: NotRequired[
+        Annotated[Moment | None, "When it goes on: in `held`. Null: when a person resumes everything."]
+    ]
+    despite: NotRequired[Annotated[HeldBackBy, "What it did not wait for: in `rotated` and `retired`."]]
     error: NotRequired[Annotated[FailureDocument, "What went wrong: in `failed` and `blocked`."]]
 
 
@@ -57,7 +62,9 @@ class ReportDocument(Document):
     failed: Annotated[list[OutcomeDocument], "Failed, and tried again by a later run."]
     blocked: Annotated[list[OutcomeDocument], "Blocked until somebody acts."]
     postponed: Annotated[list[OutcomeDocument], "Due, and left for a later run."]
-    held: Annotated[list[OutcomeDocument], "Left alone, because another run is working on them."]
+    held: Annotated[
+        list[OutcomeDocument], "Left alone: another run works on them, or `reason` says what they wait for."
+    ]
     settling: Annotated[list[OutcomeDocument], "A request may still take effect, or a revocation is not confirmed yet."]
     error: NotRequired[Annotated[FailureDocument, "What ended the run early. The lists have what was done before."]]
 
@@ -69,9 +76,11 @@ class RecoverDocument(ReportDocument):
 
 
 def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> ReportDocument:
-    """Give what a run did. `standing` are blocked ManagedPats that it left alone."""
-    told = {outcome.name for outcome in report.of_kind(OutcomeKind.BLOCKED)}
-    still_blocked = [_make_planned(action) for action in standing if action.pat.name not in told]
+    """Give what a run did. `standing` is what a plan says now: what is blocked or held back was left alone."""
+    told = {outcome.name for outcome in report.of_kind(OutcomeKind.BLOCKED, OutcomeKind.HELD)}
+    left = [action for action in standing if action.pat.name not in told]
+    still_blocked = [_make_planned(action) for action in left if action.kind is ActionKind.BLOCKED]
+    still_held = [_make_planned(action) for action in left if action.held_back is not None]
 
     def make_list(kind: OutcomeKind) -> list[OutcomeDocument]:
         return [_make_outcome(outcome) for outcome in report.of_kind(kind)]
@@ -89,7 +98,7 @@ def make_report_document(report: RunReport, standing: Iterable[Action] = ()) -> 
         "failed": make_list(OutcomeKind.FAILED),
         "blocked": make_list(OutcomeKind.BLOCKED) + still_blocked,
         "postponed": make_list(OutcomeKind.POSTPONED),
-        "held": make_list(OutcomeKind.HELD),
+        "held": make_list(OutcomeKind.HELD) + still_held,
         "settling": make_list(OutcomeKind.SETTLING),
     }
 
@@ -125,7 +134,7 @@ def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
         "failed": [],
         "blocked": [_make_planned(action) for action in plan.of_kind(ActionKind.BLOCKED)],
         "postponed": [_make_planned(action) for action in due if action.pat.name in postponed],
-        "held": [],
+        "held": [_make_planned(action) for action in plan.actions if action.held_back is not None],
         "settling": [],
     }
 
@@ -159,6 +168,10 @@ def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
         if outcome.pending_id is not None:
             document["pending_authorization_id"] = outcome.pending_id
         document["until"] = write_moment_or_none(outcome.settles_until)
+    if outcome.held_back is not None:
+        document["held_until"] = write_moment_or_none(outcome.held_until)
+    if outcome.despite is not None:
+        document["despite"] = outcome.despite.by
     if outcome.failure is not None:
         document["error"] = make_failure_document(outcome.failure)
     return document
@@ -183,6 +196,10 @@ def _make_planned(action: Action) -> OutcomeDocument:
     if action.expires_at is not None:
         document["new_expires_at"] = write_moment(action.expires_at)
         document["vault"], document["secret_name"] = action.pat.vault, action.pat.secret_name
+    if action.held_back is not None:
+        document["held_until"] = write_moment_or_none(action.held_until)
+    if action.despite is not None:
+        document["despite"] = action.despite.by
     if action.failure is not None:
         document["error"] = make_failure_document(action.failure)
     return document

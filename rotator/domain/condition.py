@@ -34,6 +34,7 @@ class ConditionKind(StrEnum):
     RECEIVER_FAILING = auto()
     HOOK_FAILING = auto()
     DATABASE_DOWN = auto()
+    ALL_PAUSED = auto()
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
     None: {
         "account_renamed": "The secret was written for an account that the settings do not name.",
         "address_invalid": "An address in the settings is not usable.",
+        "all_paused": "A person paused everything (`inventory pause --all`) before the request was sent.",
         "already_managed": "The PAT is managed already.",
         "already_there": "The files that `rotator init` writes exist already.",
         "ambiguous": "Several PATs have this display name.",

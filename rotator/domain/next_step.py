@@ -14,6 +14,7 @@ from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.settling import is_sent_ahead, is_settling, make_settled_at
+from rotator.domain.timetable import ALWAYS
 from rotator.domain.urgency import find_last_span
 
 Limits = Mapping[tuple[str, str], LifetimeLimit]
@@ -86,35 +87,44 @@ def find_next_step(matter: Matter, policy: Policy, decision: Decision, now: date
     rotation = matter.rotation
     if rotation is not None:
         rotation = replace(rotation, awaited_hooks=policy.find_awaited(rotation))
-    step = _find_own_step(matter.pat, rotation, decision, now, settle)
+        step = _find_rotation_step(matter.pat, rotation, policy, now, settle)
+    else:
+        step = _find_own_step(matter.pat, policy, decision, now)
     asked = min((item.requested_at for item in matter.pending), default=None)
     if asked is None or (step.at is not None and step.at <= asked):
         return step
     return NextStep(NextAction.CONFIRM_REVOCATION, asked)
 
 
-def _find_own_step(
-    pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime, settle: timedelta
-) -> NextStep:
-    if rotation is not None:
-        return _find_rotation_step(pat, rotation, now, settle)
+def _find_own_step(pat: ManagedPat, policy: Policy, decision: Decision, now: datetime) -> NextStep:
     rule = decision.rule
     is_left = pat.state is ManagedPatState.PAUSED or pat.all_organizations
     if is_left or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):
         return NextStep(NextAction.NONE, None)
     by_hand = rule.action is RuleAction.ALERT and not decision.is_wanted
     has_failed = pat.last_failure is not None and not by_hand
+    if policy.is_paused and not (by_hand or pat.blocked):
+        return NextStep(NextAction.NONE, None)
     if is_waiting(pat, now) and (pat.blocked or has_failed or decision.verdict is Verdict.DUE):
-        return NextStep(NextAction.NONE if pat.retry_at is None else NextAction.RETRY, pat.retry_at)
-    return NextStep(NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after)
+        if pat.retry_at is None:
+            return NextStep(NextAction.NONE, None)
+        rotates = decision.verdict is Verdict.DUE and not (pat.blocked or decision.is_wanted or decision.is_leak)
+        return NextStep(NextAction.RETRY, policy.find_turn(pat, pat.retry_at, now) if rotates else pat.retry_at)
+    if by_hand or decision.is_wanted or decision.is_leak or decision.rotate_after is None:
+        return NextStep(NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after)
+    return NextStep(NextAction.ROTATE, policy.find_turn(pat, decision.rotate_after, now))
 
 
-def _find_rotation_step(pat: ManagedPat, rotation: Rotation, now: datetime, settle: timedelta) -> NextStep:
+def _find_rotation_step(
+    pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetime, settle: timedelta
+) -> NextStep:
     """Return what a run does next with a rotation that is not finished, and when."""
     if rotation.state is RotationState.OVERLAPPING:
         if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
-            return NextStep(NextAction.RETRY, pat.retry_at)
-        over = None if rotation.awaited_hooks else rotation.overlap_until
+            return NextStep(NextAction.RETRY, policy.find_retirement(pat, rotation, pat.retry_at, now))
+        over = None
+        if not rotation.awaited_hooks and rotation.overlap_until is not None:
+            over = policy.find_retirement(pat, rotation, rotation.overlap_until, now)
         return NextStep(NextAction.RETIRE, min(filter(None, (over, rotation.predecessor_valid_to))))
     if rotation.state is RotationState.RETIRING:
         return NextStep(NextAction.CONFIRM_REVOCATION, rotation.updated_at)
@@ -169,6 +179,17 @@ def choose(matter: Matter, policy: Policy, limits: Limits, now: datetime) -> Act
 
 def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> Iterator[datetime]:
     """Every moment at which another action may be chosen, although nothing changed but the time."""
+    turns = list(_list_own_turns(matter, policy, limits, now, settle))
+    yield from turns
+    rule = policy.rule_for(matter.pat.as_ending())
+    if rule is not None and rule.timetable != ALWAYS:
+        # What a window or a change freeze holds back then goes on at the next opening.
+        yield from map(rule.timetable.find_opening, (now, *(turn for turn in turns if turn > now)))
+
+
+def _list_own_turns(
+    matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta
+) -> Iterator[datetime]:
     rotation = matter.rotation
     if rotation is not None:
         settled_at = make_settled_at(rotation, matter.pat.as_ending(), settle) if is_settling(rotation) else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.backoff import is_kept_from
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
+from rotator.domain.policy import Decision, Policy, Rule, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.timetable import HeldBack
 from rotator.domain.urgency import LONGEST_RETRY, bound_wait
 from rotator.errors import FailureKind
 
@@ -51,6 +52,9 @@ class ActionReason(StrEnum):
     VANISHED = "vanished"
     FORBIDDEN = "forbidden"
     SIGN_IN_NEEDED = "sign_in_needed"
+    OUTSIDE_WINDOWS = "outside_windows"
+    CHANGE_FREEZE = "change_freeze"
+    ALL_PAUSED = "all_paused"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Action:
 
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old one would be or is revoked.
     `failure` is what keeps a run from doing more: the last failure, until the record's `retry_at`, or what blocks it.
+    `held_back` is what it waits for, `held_until` when it goes on by itself. `despite` is what it does not wait for.
+    `lacks_window`: no window opens before its expiry is near, so it will not wait either, but go on at `held_until`.
     """
 
     kind: ActionKind
@@ -69,6 +75,10 @@ class Action:
     expires_at: datetime | None = None
     retires_at: datetime | None = None
     failure: Failure | None = None
+    held_back: HeldBack | None = None
+    held_until: datetime | None = None
+    despite: HeldBack | None = None
+    lacks_window: bool = False
 
 
 _URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
@@ -128,11 +138,18 @@ def choose_action(
     is_past = has_past_failure(pat, decision, now)
     if failure is not None and is_in_the_way and is_waiting(pat, now) and not is_past:
         kind = ActionKind.BLOCKED if pat.blocked else ActionKind.WAIT
-        return Action(kind, pat, ActionReason.FAILED_BEFORE, decision, failure=failure)
+        action = Action(kind, pat, ActionReason.FAILED_BEFORE, decision, failure=failure)
+    else:
+        action = _follow(decision, pat, now)
+    return _hold_by_timetable(action, policy, decision, now)
+
+
+def _follow(decision: Decision, pat: ManagedPat, now: datetime) -> Action:
+    """Choose what the policy decides."""
     expires_at = retires_at = None
     if decision.verdict is Verdict.DUE and decision.lifetime is not None and decision.rule is not None:
         expires_at = now + decision.lifetime
-        retires_at = None if decision.is_leak else now + decision.rule.overlap
+        retires_at = None if decision.is_leak else find_end_of_old(pat, decision.rule, now)
     kind, reason = _VERDICTS[decision.verdict]
     if kind is ActionKind.ROTATE and not pat.has_pat:
         return Action(kind, pat, ActionReason.TO_BE_CREATED, decision, expires_at=expires_at)
@@ -143,6 +160,31 @@ def choose_action(
     elif reason is ActionReason.UNDER_THRESHOLD and now >= pat.valid_to:
         reason = ActionReason.EXPIRED
     return Action(kind, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
+
+
+def _hold_by_timetable(action: Action, policy: Policy, decision: Decision, now: datetime) -> Action:
+    """Make an action wait for a window or for the end of a change freeze, or say that it does not wait for one."""
+    pat, lacks = action.pat, policy.lacks_window(action.pat, decision, now)
+    if decision.held_back is not None and action.kind in (ActionKind.ROTATE, ActionKind.WAIT):
+        moment = pat.retry_at if action.kind is ActionKind.WAIT and pat.retry_at is not None else now
+        waiting = _hold(Action(ActionKind.WAIT, pat, ActionReason.NOT_DUE, decision), decision.held_back)
+        return replace(waiting, held_until=policy.find_turn(pat, moment, now), lacks_window=lacks)
+    if action.kind is ActionKind.ROTATE:
+        return replace(action, despite=policy.find_held_back(pat, now))
+    if not lacks:
+        return action
+    turn = policy.find_turn(pat, max(now, decision.rotate_after or now), now)
+    return replace(action, lacks_window=True, held_until=turn)
+
+
+def _hold(action: Action, back: HeldBack) -> Action:
+    return replace(action, reason=ActionReason(back.by.value), held_back=back)
+
+
+def find_end_of_old(pat: ManagedPat, rule: Rule, now: datetime) -> datetime:
+    """Return when the PAT is revoked if it is rotated now: when its overlap is over, and a window is open."""
+    until = now + rule.overlap
+    return min(rule.timetable.find_opening(until), max(until, pat.valid_to)) if rule.overlap else until
 
 
 def is_waiting(pat: ManagedPat, now: datetime) -> bool:
@@ -172,7 +214,7 @@ def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool
 
 
 def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetime) -> Action:
-    until = rotation.overlap_until
+    until, held = rotation.overlap_until, policy.find_revocation_held_back(pat, rotation, now)
     if rotation.state is not RotationState.OVERLAPPING or until is None:
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     failure = pat.last_failure
@@ -185,8 +227,15 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetim
         if policy.find_awaited(rotation):
             return Action(ActionKind.WAIT, pat, ActionReason.HOOK_AWAITED, rotation=rotation)
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
+    turn = policy.find_retirement(pat, rotation, until, now)
+    if now >= until and held is not None:
+        reason = ActionReason.OVERLAP_OVER
+        waiting = Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=turn, held_until=turn)
+        return _hold(waiting, held)
     if now >= until:
-        return Action(ActionKind.RETIRE, pat, ActionReason.OVERLAP_OVER, rotation=rotation, retires_at=until)
+        despite = policy.find_held_back(pat, now) if now < rotation.predecessor_valid_to else None
+        reason = ActionReason.OVERLAP_OVER
+        return Action(ActionKind.RETIRE, pat, reason, rotation=rotation, retires_at=until, despite=despite)
     if now >= rotation.predecessor_valid_to:
         return Action(ActionKind.RETIRE, pat, ActionReason.EXPIRED, rotation=rotation, retires_at=until)
-    return Action(ActionKind.WAIT, pat, ActionReason.OVERLAPPING, rotation=rotation, retires_at=until)
+    return Action(ActionKind.WAIT, pat, ActionReason.OVERLAPPING, rotation=rotation, retires_at=turn)

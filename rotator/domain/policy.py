@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -12,9 +12,12 @@ from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import Rotation, make_kept_lifetime, make_offset_range
-from rotator.domain.urgency import is_near_expiry
+from rotator.domain.timetable import ALWAYS, ChangeFreeze, HeldBack, HeldBackBy, Timetable
+from rotator.domain.urgency import find_last_span, is_near_expiry
 from rotator.domain.words import say_duration
 
+PAUSED = HeldBack(HeldBackBy.ALL_PAUSED, None)
+"""What holds back while a person has paused everything."""
 FORBIDDEN = "blocked"
 """The code of the failure of a ManagedPat that the policy forbids to rotate."""
 
@@ -98,6 +101,8 @@ class Rule:
     """How long consumers keep what they have read; the overlap is longer. None: not known."""
     on_leak: LeakAction = LeakAction.ALERT
     """What is done when a PAT vanished before its time; a person is told of it either way."""
+    timetable: Timetable = ALWAYS
+    """When runs may mint and revoke for the PATs that it matches."""
 
     def replaces(self, pat: ManagedPat) -> bool:
         """Return whether a PAT is to be replaced at once because it vanished before its time."""
@@ -146,6 +151,8 @@ class Decision:
     takes_short: bool = False
     is_wanted: bool = False
     is_leak: bool = False
+    held_back: HeldBack | None = None
+    """What a rotation that is due waits for."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,8 @@ class Policy:
     digest: str
     hooks: tuple[HookTerms, ...] = ()
     """The hooks of the settings."""
+    is_paused: bool = False
+    """Whether a person paused everything: then no run mints or revokes, however near an expiry is."""
 
     def calls_hook(self, name: str, rule: Rule | None) -> bool:
         """Return whether a hook is called about what happens to PATs of this rule; None: to anything else.
@@ -231,8 +240,62 @@ class Policy:
             return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
         if now < rotate_after:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
-        verdict = Verdict.ALERT if rule.action is RuleAction.ALERT else Verdict.DUE
-        return Decision(verdict, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
+        if rule.action is RuleAction.ALERT:
+            return Decision(Verdict.ALERT, rule, rotate_after, lifetime, takes_short=takes_short)
+        held = None if is_leak or is_near else rule.timetable.find_held_back(now)
+        held = PAUSED if self.is_paused else held
+        due = Decision(Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
+        return replace(due, held_back=held)
+
+    def find_held_back(self, pat: ManagedPat, now: datetime) -> HeldBack | None:
+        """Return what keeps runs from minting and revoking for a ManagedPat, however little time it has left."""
+        if self.is_paused:
+            return PAUSED
+        rule = self.rule_for(pat)
+        return None if rule is None else rule.timetable.find_held_back(now)
+
+    def find_freeze(self, pat: ManagedPat, now: datetime) -> ChangeFreeze | None:
+        """Return the change freeze that a ManagedPat is in."""
+        rule = self.rule_for(pat)
+        return None if rule is None else rule.timetable.find_freeze(now)
+
+    def find_revocation_held_back(self, pat: ManagedPat, rotation: Rotation, now: datetime) -> HeldBack | None:
+        """Return what the revocation of an old PAT waits for at the end of its overlap.
+
+        Nothing where there is none to be revoked, where there is no overlap, and near the expiry of the current PAT.
+        """
+        if rotation.keeps_predecessor or now >= rotation.predecessor_valid_to:
+            return None
+        is_free = not rotation.overlap or is_near_expiry(pat.valid_from, pat.valid_to, now)
+        return None if is_free and not self.is_paused else self.find_held_back(pat, now)
+
+    def find_turn(self, pat: ManagedPat, moment: datetime, now: datetime) -> datetime | None:
+        """Return when a run may do what is to be done at a moment: then, in a window, or near the expiry.
+
+        It is in the past when a run could have done it, and may now. None while everything is paused.
+        """
+        if self.is_paused:
+            return None
+        rule = self.rule_for(pat)
+        if rule is None or rule.timetable == ALWAYS:
+            return moment
+        first, again = (_find_turn(pat, rule, each) for each in (moment, now))
+        return first if first > now or again == now else again
+
+    def find_retirement(self, pat: ManagedPat, rotation: Rotation, moment: datetime, now: datetime) -> datetime:
+        """Return when a run may revoke the old PAT that is to be revoked at a moment, or that it has expired."""
+        is_free = rotation.keeps_predecessor or (not rotation.overlap and not self.is_paused)
+        turn, end = self.find_turn(pat, moment, now), max(moment, rotation.predecessor_valid_to)
+        return moment if is_free else end if turn is None else min(turn, end)
+
+    def lacks_window(self, pat: ManagedPat, decision: Decision, now: datetime) -> bool:
+        """Return whether a run will have to rotate a ManagedPat outside of its windows, or in a change freeze."""
+        rule, rotate_after = decision.rule, decision.rotate_after
+        is_free = decision.is_wanted or decision.is_leak or decision.verdict not in (Verdict.DUE, Verdict.NOT_DUE)
+        if self.is_paused or is_free or rule is None or rotate_after is None or rule.action is not RuleAction.ROTATE:
+            return False
+        turn = _find_turn(pat, rule, max(rotate_after, now))
+        return rule.timetable.find_held_back(turn) is not None
 
     def find_meant_lifetime(self, before: ManagedPat, clone: ManagedPat) -> timedelta | None:
         """Return the lifetime that a clone was to keep, where it got less; None where its rule names a lifetime."""
@@ -258,8 +321,10 @@ class Policy:
         lifetime = self.clone_lifetime(wanted, rule, longest)
         rotate_after = now if pat.has_pat else pat.valid_from
         obstacle = self._find_obstacle(wanted, rule, lifetime)
-        verdict, is_leak = Verdict.DUE if obstacle is None else Verdict.BLOCKED, rule.replaces(wanted)
-        return Decision(verdict, rule, rotate_after, lifetime, obstacle, is_wanted=True, is_leak=is_leak)
+        decision = Decision(Verdict.DUE, rule, rotate_after, lifetime, is_wanted=True, is_leak=rule.replaces(wanted))
+        if obstacle is not None:
+            return replace(decision, verdict=Verdict.BLOCKED, obstacle=obstacle)
+        return replace(decision, held_back=PAUSED if self.is_paused else None)
 
     def _find_obstacle(self, pat: ManagedPat, rule: Rule, lifetime: timedelta) -> Obstacle | None:
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
@@ -274,6 +339,11 @@ class Policy:
         asked = pat.wanted_lifetime if pat.has_pat else pat.lifetime
         wanted = asked or rule.lifetime or pat.meant_lifetime or make_kept_lifetime(pat.lifetime)
         return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
+
+
+def _find_turn(pat: ManagedPat, rule: Rule, moment: datetime) -> datetime:
+    near = pat.valid_to - find_last_span(pat.lifetime)
+    return moment if moment >= near else min(rule.timetable.find_opening(moment), near)
 
 
 def find_due(pat: ManagedPat, rule: Rule) -> datetime:

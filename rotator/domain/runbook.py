@@ -206,6 +206,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Find out whether anybody uses it. If nobody does, revoke it with the command; if somebody does, adopt it.",
         mends=True,
     ),
+    ConditionKind.ALL_PAUSED: Advice(
+        one="everything is paused",
+        many="everything is paused",
+        meaning="A person ran `rotator inventory pause --all`. Runs finish what was interrupted, and look, but neither "
+        "rotate a PAT nor revoke an old one.",
+        otherwise="It lasts until a person ends it, even if PATs expire: `rotator status --check` names them.",
+        command="rotator inventory resume --all",
+        fix="When the reason for the pause is over, resume. The audit log (`all_paused`) says who paused, and why.",
+        mends=True,
+    ),
     ConditionKind.TOKEN_CACHE_DAMAGED: Advice(
         one="the token cache {subject} cannot be read",
         many="{count} token caches cannot be read",

@@ -14,9 +14,11 @@ from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
+from rotator.domain.timetable import HeldBack
 from rotator.domain.words import say_did_you_mean
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
+from rotator.engine.in_force import put_in_force
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
 from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError
@@ -96,6 +98,12 @@ class ClaimedPat:
                 return read(reading)
 
         return self._persist(load)
+
+    def find_held_back(self) -> HeldBack | None:
+        """Return what holds runs back from minting and revoking for it now; by hand it is only told."""
+        return self.load(lambda reading: put_in_force(reading, self.run.policy)).find_held_back(
+            self.pat, self.services.clock.now()
+        )
 
     def begin(self, rotation: Rotation, event: Event) -> None:
         """Journal a new rotation with the event that tells its intent."""

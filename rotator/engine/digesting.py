@@ -103,7 +103,7 @@ def _load_past(reading: Reading, last: Delivery | None, now: datetime) -> Past:
 
 
 def _make_standing(row: PatStatus) -> Standing:
-    rotates_at = row.rotate_after if row.is_rotated else None
+    rotates_at = row.next_at if row.next_action is NextAction.ROTATE else row.rotate_after if row.is_rotated else None
     return Standing(row.name, row.account, row.expires_at, rotates_at, _find_need(row))
 
 

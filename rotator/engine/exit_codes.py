@@ -42,7 +42,8 @@ def find_code_of_report(report: RunReport, mode: RunMode = RunMode.DUE) -> int:
     """
     failures = report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
     is_hook = any(outcome.reason is OutcomeReason.HOOK_FAILED for outcome in failures)
-    done, held = bool(report.of_kind(*DONE_KINDS)) or is_hook, bool(report.of_kind(OutcomeKind.HELD))
+    done = bool(report.of_kind(*DONE_KINDS)) or is_hook
+    held = any(outcome.held_back is None for outcome in report.of_kind(OutcomeKind.HELD))
     return find_exit_code(
         done=done,
         failed=bool(failures) or (mode is not RunMode.DUE and done and held),

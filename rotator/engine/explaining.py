@@ -6,6 +6,7 @@ They are made here alone, from fields. Records store them, JSON carries them and
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, ManagedPat
 from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
@@ -13,7 +14,7 @@ from rotator.domain.policy import FORBIDDEN, Decision
 from rotator.domain.probe import RefusalCause
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
-from rotator.domain.words import say_duration
+from rotator.domain.words import say_duration, say_moment
 from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
 from rotator.errors import FailureKind
 
@@ -113,6 +114,11 @@ def explain_sight(sight: Sight) -> str:
             if sight.user is None:
                 return "something that looks like a PAT but does not sign in"
             return f"a PAT that signs in as {sight.user}, not as {sight.expected}"
+
+
+def say_lacks_window(turn: datetime) -> str:
+    """Say of a PAT that no window opens in time, and what happens then."""
+    return f"no window opens before its expiry is near: it will be rotated {say_moment(turn)}, outside its windows"
 
 
 def say_ends_with_all(count: int = 1) -> str:

@@ -17,10 +17,12 @@ from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
+from rotator.domain.policy import Policy
 from rotator.domain.probe import ProbeResult
 from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
+from rotator.engine.in_force import put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.lives import begin_life
 from rotator.engine.log_checking import check_log
@@ -180,13 +182,14 @@ def find_next_moment(run: RunContext) -> datetime | None:
     """
     now, settle = run.services.clock.now(), run.services.timing.settle
 
-    def load(reading: Reading) -> tuple[datetime | None, tuple[Matter, ...]]:
-        return reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now))
+    def load(reading: Reading) -> tuple[datetime | None, tuple[Matter, ...], Policy]:
+        due = load_matters(reading, reading.queue.load_due(now))
+        return reading.queue.find_next(now), due, put_in_force(reading, run.policy)
 
-    ahead, due = read_fresh(run, load)
+    ahead, due, policy = read_fresh(run, load)
     for matter in due:
         pat = matter.pat.as_ending()
-        step = find_next_step(matter, run.policy, run.policy.decide(pat, now=now, longest=None), now, settle)
+        step = find_next_step(matter, policy, policy.decide(pat, now=now, longest=None), now, settle)
         if step.action in _BY_TIME and step.at is not None and timedelta(0) <= now - step.at < _PROVEN_SOON:
             return now + _LOOK_AGAIN
     return None if ahead is None else ahead + _SURELY

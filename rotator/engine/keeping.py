@@ -183,7 +183,9 @@ def revoke_current(run: RunContext, name: str) -> str:
             )
         view.fetch_identity(pat.account, pat.organization)
         check_clocks(run, revokes=True)
-        held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why=why.value))
+        back = held.find_held_back()
+        despite = None if back is None else back.by.value
+        held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why=why.value, despite=despite))
         held.note_answer(send_revocation(held, (pat.account, pat.organization), pat.authorization_id))
         failure = Failure(
             Hold.REVOKED_BY_HAND.value,

@@ -36,6 +36,7 @@ from rotator.domain.next_step import Matter, find_next_step
 from rotator.domain.pending_revocation import PendingRevocation, group_pending
 from rotator.engine.clocks import HOST, read_clocks
 from rotator.engine.context import RunContext
+from rotator.engine.in_force import put_in_force
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.status import PatState, find_creating, find_signed_out_state, find_state
 from rotator.engine.subjects import name_organization, name_vault
@@ -151,16 +152,19 @@ def _measure_pats(
     now: datetime,
 ) -> Iterable[PatFigures]:
     """Yield each ManagedPat with the word of `status`. `refused` are the accounts that a person must sign in."""
-    limits, works = reading.limits.load(), reading.probes.load_results()
+    limits, works, policy = reading.limits.load(), reading.probes.load_results(), put_in_force(reading, run.policy)
     rotations, asked = {rotation.name: rotation for rotation in reading.journal.load_open()}, group_pending(pending)
     creating = find_creating(reading, pats, run.services.timing.lease)
     for pat in (record.as_ending() for record in pats):
-        decision = run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
-        state = PatState.OK if pat.name in creating else find_state(pat, rotations.get(pat.name), decision, now)
+        rotation, decision = (
+            rotations.get(pat.name),
+            policy.decide(pat, now=now, longest=find_longest(limits, pat, now)),
+        )
+        state = PatState.OK if pat.name in creating else find_state(pat, rotation, policy, decision, now)
         if pat.account in refused:
             mine = tuple(item for item in asked.get(pat.name, ()) if item.belongs_to(pat))
-            matter = Matter(pat, rotations.get(pat.name), mine)
-            step = find_next_step(matter, run.policy, decision, now, run.services.timing.settle)
+            matter = Matter(pat, rotation, mine)
+            step = find_next_step(matter, policy, decision, now, run.services.timing.settle)
             state = find_signed_out_state(state, step.action)
         yield PatFigures(
             pat.name,

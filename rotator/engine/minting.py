@@ -15,7 +15,7 @@ from rotator.domain.events.rotations import (
 )
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, Pat
-from rotator.domain.policy import check_storm, check_target
+from rotator.domain.policy import Guardrails, check_storm, check_target
 from rotator.domain.rotation import (
     Likeness,
     RotationEnding,
@@ -29,6 +29,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunMode
 from rotator.engine.explaining import explain_obstacle
+from rotator.engine.in_force import check_not_paused
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.pace import check_pace
 from rotator.engine.preflight import Source, close_unminted
@@ -51,7 +52,8 @@ CLOCK_TOLERANCE = timedelta(seconds=2)
 def begin_mint(held: ClaimedPat, source: Source) -> None:
     """Journal what will be asked for. ClockSkewError when the host's clock is wrong: the rotation is closed again.
 
-    PostponedError when the hour's mints are used up (never in a run by hand): the rotation is closed again.
+    PostponedError when the hour's mints are used up, AllPausedError when a person paused everything meanwhile (neither
+    in a run by hand): the rotation is closed again.
     """
     run, now = held.run, held.services.clock.now()
     try:
@@ -64,7 +66,7 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
         held.step(
             RotationState.MINTING,
             MintStarted(planned_valid_to=_get_planned(held)),
-            admit=None if run.mode is RunMode.BY_HAND else partial(check_pace, run.policy.guardrails, now),
+            admit=None if run.mode is RunMode.BY_HAND else partial(_admit, run.policy.guardrails, now),
             known_ids=source.listing.ids,
             sent_at=now,
             mint_begun_at=now,
@@ -72,6 +74,11 @@ def begin_mint(held: ClaimedPat, source: Source) -> None:
     except PostponedError as error:
         close_unminted(held, error)
         raise
+
+
+def _admit(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:
+    check_not_paused(work)
+    check_pace(guardrails, now, work)
 
 
 def _check_not_moved(held: ClaimedPat, now: datetime) -> None:

@@ -254,8 +254,9 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.RECEIVER_FAILING
             | ConditionKind.HOOK_FAILING
             | ConditionKind.DATABASE_DOWN
+            | ConditionKind.ALL_PAUSED
         ):
-            return None  # ended where they are found, as by `clocks`, `failover`, `delivering`
+            return None  # ended elsewhere, as by `clocks`, `failover`, `delivering`, `pausing`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

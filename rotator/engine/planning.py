@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.obstacle import Obstacle, ObstacleKind
-from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, choose_action, get_urgency
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, choose_action, find_end_of_old, get_urgency
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation
+from rotator.domain.timetable import ChangeFreeze
 from rotator.engine.claiming import check_managed
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision, explain_obstacle, explain_uncovered
+from rotator.engine.in_force import put_in_force
 from rotator.engine.newcomers import plan_newcomers
 from rotator.engine.pace import count_places
 from rotator.engine.records import known_in
@@ -34,7 +36,7 @@ def plan_from(database: Database, policy: Policy, now: datetime) -> Plan:
 
 def plan_in(reading: Reading, policy: Policy, now: datetime) -> Plan:
     """Make one action for every ManagedPat, and for what a rule asks to take over, the most urgent first."""
-    known = known_in(reading, now)
+    policy, known = put_in_force(reading, policy), known_in(reading, now)
     limits = reading.limits.load()
     places = count_places(reading, policy.guardrails, now)
     actions = plan_newcomers(reading, policy, known, now)
@@ -63,7 +65,7 @@ def plan_by_hand(reading: Reading, policy: Policy, names: Iterable[str], now: da
 
     What the policy or their own reach forbids is blocked, as it would be. NotManagedError for a name without a record.
     """
-    actions = []
+    actions, policy = [], put_in_force(reading, policy)
     for name in names:
         pat = check_managed(reading, name).as_ending()
         rotation = next((found for found in reading.journal.load_for(name) if found.is_open), None)
@@ -87,13 +89,23 @@ def _plan_by_hand(pat: ManagedPat, policy: Policy, now: datetime) -> Action:
         reason = ActionReason.TO_BE_CREATED
     elif decision.is_wanted:
         reason = ActionReason.TO_BE_UPDATED
-    expires_at, retires_at = now + decision.lifetime, now + decision.rule.overlap if pat.has_pat else None
-    return Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
+    expires_at, retires_at = now + decision.lifetime, find_end_of_old(pat, decision.rule, now) if pat.has_pat else None
+    action = Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
+    return replace(action, despite=policy.find_held_back(pat, now))
+
+
+def find_freezes(run: RunContext, names: Iterable[str]) -> tuple[tuple[str, ChangeFreeze], ...]:
+    """Return which of these ManagedPats are in a change freeze now, and in which."""
+    now = run.services.clock.now()
+    with run.services.database.read() as reading:
+        pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
+    found = ((pat.name, run.policy.find_freeze(pat, now)) for pat in pats)
+    return tuple((name, freeze) for name, freeze in found if freeze is not None)
 
 
 def plan_update(pat: ManagedPat, decision: Decision, now: datetime) -> Action:
     """Choose the action for what a person wants of the next PAT of a ManagedPat, where the policy allows it."""
     expires_at = None if decision.lifetime is None else now + decision.lifetime
-    retires_at = None if decision.rule is None else now + decision.rule.overlap
+    retires_at = None if decision.rule is None else find_end_of_old(pat, decision.rule, now)
     reason = ActionReason.TO_BE_UPDATED
     return Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)

@@ -20,6 +20,7 @@ from rotator.domain.rotation import (
     RotationState,
     make_offset_range,
 )
+from rotator.domain.timetable import HeldBack
 from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
@@ -61,6 +62,8 @@ class Source:
     """Whether a clone is taken that lives shorter than the rule asks for."""
     is_leak: bool = False
     """Whether the old PAT vanished before its time: nothing of it is left to overlap with."""
+    despite: HeldBack | None = None
+    """What this rotation does not wait for."""
 
 
 def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> Source:
@@ -86,7 +89,8 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     if obstacle is not None:
         told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
-    return Source(current, rule, lifetime, listing, decision.takes_short, decision.is_leak and not _is_by_hand(held))
+    is_leak = decision.is_leak and not _is_by_hand(held)
+    return Source(current, rule, lifetime, listing, decision.takes_short, is_leak, held.find_held_back())
 
 
 def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing, decision: Decision) -> Pat:
@@ -159,6 +163,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
             rule=rule.name,
             vault=rotation.vault,
             secret_name=rotation.secret_name,
+            despite=None if source.despite is None else source.despite.by.value,
         ),
     )
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -20,6 +21,7 @@ from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is
 from rotator.domain.pending_revocation import group_pending
 from rotator.domain.policy import Policy
 from rotator.engine.context import RunContext
+from rotator.engine.in_force import put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.waiting import keep_books
 from rotator.errors import InternalError
@@ -38,11 +40,12 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
     First what is stale is computed anew. What turns out not to be due is entered with its next moment.
     """
 
-    def load(reading: Reading) -> tuple[tuple[Matter, ...], Limits]:
+    def load(reading: Reading) -> tuple[tuple[Matter, ...], Limits, Policy]:
         matters = load_matters(reading, reading.queue.load_due(run.services.clock.now()))
-        return matters, reading.limits.load() if matters else {}
+        return matters, reading.limits.load() if matters else {}, put_in_force(reading, run.policy)
 
-    matters, limits = read_fresh(run, load)
+    matters, limits, policy = read_fresh(run, load)
+    run = replace(run, policy=policy)
     due = tuple(matter for matter in matters if _is_due(run, matter, limits))
     early = {matter.pat.name for matter in matters} - {matter.pat.name for matter in due}
     if early:
@@ -68,7 +71,8 @@ def read_fresh(run: RunContext, load: Callable[[Reading], Found]) -> Found:
 
     def try_load(*, is_last: bool) -> tuple[tuple[str, ...], tuple[Found, ...]]:
         with run.services.database.read() as reading:
-            names = reading.queue.find_stale(_make_basis(run, reading.limits.load()), BATCH)
+            basis = _make_basis(_put_in_force(reading, run), reading.limits.load())
+            names = reading.queue.find_stale(basis, BATCH)
             return names, (load(reading),) if is_last or not names else ()
 
     is_last = False
@@ -82,7 +86,7 @@ def read_fresh(run: RunContext, load: Callable[[Reading], Found]) -> Found:
 
 def enter(work: UnitOfWork, run: RunContext, pats: Iterable[ManagedPat]) -> int:
     """Enter these records, which nobody else can have claimed, with their next moments. Return how many."""
-    limits, now = work.limits.load(), run.services.clock.now()
+    run, limits, now = _put_in_force(work, run), work.limits.load(), run.services.clock.now()
     basis, matters = _make_basis(run, limits), load_matters(work, pats)
     for matter in matters:
         due = _find_due(run, matter, limits)
@@ -111,6 +115,10 @@ def make_basis(policy: Policy, settle: timedelta, limits: Limits, now: datetime)
 
 def _make_basis(run: RunContext, limits: Limits) -> Basis:
     return make_basis(run.policy, run.services.timing.settle, limits, run.services.clock.now())
+
+
+def _put_in_force(reading: Reading, run: RunContext) -> RunContext:
+    return replace(run, policy=put_in_force(reading, run.policy))
 
 
 def _digest(text: str) -> str:

@@ -12,6 +12,7 @@ from rotator.domain.hook import HookCall
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.policy import Decision
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.timetable import HeldBack
 from rotator.engine.subjects import name_organization
 from rotator.errors import ClockSkewError, RotatorError, SignInRequiredError
 
@@ -19,8 +20,8 @@ from rotator.errors import ClockSkewError, RotatorError, SignInRequiredError
 class OutcomeKind(StrEnum):
     """What a run did with a ManagedPat, or why it did nothing.
 
-    `adopted`: a rule took it over. `held`: another run is working on it. `settling`: a request whose answer was lost
-    may still take effect.
+    `adopted`: a rule took it over. `held`: another run is working on it, or it waits for a window or for the end of a
+    change freeze. `settling`: a request whose answer was lost may still take effect.
     """
 
     ADOPTED = "adopted"
@@ -48,6 +49,9 @@ class OutcomeReason(StrEnum):
     REVOCATION_UNCONFIRMED = "revocation_unconfirmed"
     HOOK_FAILED = "hook_failed"
     HOOK_AWAITED = "hook_awaited"
+    OUTSIDE_WINDOWS = "outside_windows"
+    CHANGE_FREEZE = "change_freeze"
+    ALL_PAUSED = "all_paused"
 
 
 DONE_KINDS = frozenset(
@@ -67,6 +71,9 @@ class OutcomeFields(TypedDict, total=False):
     settles_until: datetime | None
     pending_id: str
     decision: Decision
+    held_back: HeldBack
+    held_until: datetime | None
+    despite: HeldBack | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,9 @@ class PatOutcome:
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
     `revoked_id`: the PAT that was revoked. `overlap_until`: how long the old PAT stays valid (rotated).
     `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
-    whose revocation is not confirmed (both settling). `decision`: why it was rotated. `place`: what is down, an
-    account, an organization or a vault, if that is why.
+    whose revocation is not confirmed (both settling). `decision`: why it was rotated. `held_back`: what it waits for,
+    until `held_until`. `despite`: what it did not wait for (rotated, retired). `place`: what is down, an account, an
+    organization or a vault, if that is why.
     """
 
     kind: OutcomeKind
@@ -93,6 +101,9 @@ class PatOutcome:
     settles_until: datetime | None = None
     pending_id: str | None = None
     decision: Decision | None = None
+    held_back: HeldBack | None = None
+    held_until: datetime | None = None
+    despite: HeldBack | None = None
     failure: Failure | None = None
     needs_sign_in: bool = False
     place: str = ""

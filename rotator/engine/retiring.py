@@ -24,6 +24,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
+from rotator.engine.in_force import check_not_paused
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.overlapping import identify_current, is_overlap_over, is_predecessor_expired
@@ -75,10 +76,10 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
         return False
     check_clocks(held.run, revokes=True)
     if rotation.state is RotationState.OVERLAPPING:
-        held.step(
-            RotationState.RETIRING,
-            RevokeStarted(authorization_id=rotation.predecessor_id, why=RevocationKind.ROTATED.value),
-        )
+        back, is_by_hand = held.find_held_back(), held.run.mode is RunMode.BY_HAND
+        old, why = rotation.predecessor_id, RevocationKind.ROTATED.value
+        started = RevokeStarted(authorization_id=old, why=why, despite=None if back is None else back.by.value)
+        held.step(RotationState.RETIRING, started, admit=None if is_by_hand else check_not_paused)
     ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED
     pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)

@@ -21,6 +21,7 @@ from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
 from rotator.engine.holds import find_hold, find_next_hold, make_failure_event, make_retry_at
+from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.overlapping import make_overlap_error
@@ -321,10 +322,10 @@ def _order(run: RunContext, matters: Iterable[Matter]) -> list[str]:
     """Return the names of what is due, each once: the most urgent changes first, then what is only to be looked at."""
     now = run.services.clock.now()
     with run.services.database.read() as reading:
-        limits = reading.limits.load()
+        limits, policy = reading.limits.load(), put_in_force(reading, run.policy)
     changes, others = list[Action](), list[str]()
     for matter in {matter.pat.name: matter for matter in matters}.values():
-        action = choose(matter, run.policy, limits, now)
+        action = choose(matter, policy, limits, now)
         if action.kind in CHANGES:
             changes.append(action)
         else:
@@ -346,7 +347,8 @@ def _list_urgent(run: RunContext, names: Sequence[str] | None) -> list[str]:
     now = run.services.clock.now()
     if names is None:
         due = [matter for matter in load_due(run) if is_urgent(matter.pat.as_ending(), now)]
-        return _order(run, [matter for matter in due if choose(matter, run.policy, {}, now).kind in _MENDS])
+        policy = load_in_force(run)
+        return _order(run, [matter for matter in due if choose(matter, policy, {}, now).kind in _MENDS])
     with run.services.database.read() as reading:
         pats = [pat.as_ending() for pat in map(reading.inventory.load, names) if pat is not None]
     return [pat.name for pat in pats if is_urgent(pat, now)]

@@ -14,6 +14,7 @@ from rotator.domain.policy import FORBIDDEN, Decision, RuleAction, Verdict
 from rotator.domain.urgency import is_near_expiry
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision, explain_obstacle
+from rotator.engine.in_force import put_in_force
 from rotator.ports.database import Reading
 
 
@@ -24,6 +25,7 @@ class Standing:
     pat: ManagedPat
     is_rotating: bool
     decision: Decision
+    is_all_paused: bool = False
 
     @property
     def is_retried(self) -> bool:
@@ -70,7 +72,7 @@ class Standing:
         if decision.verdict is not Verdict.ALERT and not is_near:
             return None
         why = {
-            "paused": pat.state is ManagedPatState.PAUSED,
+            "paused": pat.state is ManagedPatState.PAUSED or self.is_all_paused,
             "replace_by_hand": decision.verdict is Verdict.ALERT,
             ALL_ORGANIZATIONS: pat.all_organizations,
             FORBIDDEN: decision.verdict is Verdict.BLOCKED,
@@ -107,9 +109,10 @@ def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:
     """Load how every ManagedPat stands now, by name."""
     now, limits = run.services.clock.now(), reading.limits.load()
     rotating = {rotation.name for rotation in reading.journal.load_open()}
+    is_all_paused = put_in_force(reading, run.policy).is_paused
     standings = {}
     for pat in reading.inventory.load_all():
         longest = find_longest(limits, pat, now)
         decision = run.policy.decide(pat.as_ending(), now=now, longest=longest)
-        standings[pat.name] = Standing(pat, pat.name in rotating, decision)
+        standings[pat.name] = Standing(pat, pat.name in rotating, decision, is_all_paused)
     return standings

@@ -12,12 +12,13 @@ from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.pending_revocation import group_pending
-from rotator.domain.policy import Decision, Policy, Verdict
+from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
 from rotator.engine.accounting import load_keepers
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.explaining import explain_decision, explain_left_behind
+from rotator.engine.in_force import put_in_force
 from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.records import known_in
 from rotator.errors import SignInRequiredError
@@ -121,7 +122,7 @@ def status_in(
 
     `settle`: how long an unanswered mint or store may still take effect. `lease`: how long claims last.
     """
-    known = known_in(reading, now)
+    policy, known = put_in_force(reading, policy), known_in(reading, now)
     untracked = reading.inventory.load_untracked()
     left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
     minted_ids = load_keepers(reading, [item.pat.authorization_id for item in untracked], now).minted_ids
@@ -203,11 +204,16 @@ def find_signed_out_state(state: PatState, action: NextAction) -> PatState:
     return state if tells_more else PatState.BLOCKED
 
 
-def find_state(pat: ManagedPat, rotation: Rotation | None, decision: Decision, now: datetime) -> PatState:
+def find_state(
+    pat: ManagedPat, rotation: Rotation | None, policy: Policy, decision: Decision, now: datetime
+) -> PatState:
     """Return the one word for a record as it is in effect now, with its open rotation, if there is one."""
+    rule = decision.rule
+    is_rotated = decision.verdict is not Verdict.IGNORED and rule is not None and rule.action is RuleAction.ROTATE
+    is_paused = pat.state is ManagedPatState.PAUSED or (policy.is_paused and (is_rotated or rotation is not None))
     if pat.valid_to <= now and pat.has_pat:
         return PatState.EXPIRED
-    if pat.state is ManagedPatState.PAUSED and not pat.blocked:
+    if is_paused and not pat.blocked:
         return PatState.PAUSED
     if pat.blocked or decision.verdict is Verdict.BLOCKED:
         return PatState.BLOCKED
@@ -224,7 +230,7 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
     pat, rotation = matter.pat, matter.rotation
     step = find_next_step(matter, policy, decision, now, settle)
     awaited = policy.find_awaited(rotation) if rotation is not None else ()
-    state = find_state(pat, rotation, decision, now)
+    state = find_state(pat, rotation, policy, decision, now)
     error = pat.last_failure
     if error is None and state is PatState.BLOCKED:
         error = explain_decision(decision)

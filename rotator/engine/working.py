@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.plan import has_past_failure, is_waiting
-from rotator.domain.policy import Decision, Verdict
+from rotator.domain.policy import PAUSED, Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.settling import is_settling, make_settled_at
+from rotator.domain.timetable import HeldBack
 from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
 from rotator.engine.holds import find_hold, make_failure_event
+from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.intents import enter_unknown, leave_if_written
 from rotator.engine.left_behind import revoke_left_pat
 from rotator.engine.listing import ServerView
@@ -34,7 +37,7 @@ from rotator.engine.pace import Turns
 from rotator.engine.preflight import begin_rotation, inspect_source
 from rotator.engine.reconciling import Reconciliation, apply_findings
 from rotator.engine.recovering import recover
-from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.restoring import Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import revoke_again
@@ -42,6 +45,7 @@ from rotator.engine.settling import is_late_settled
 from rotator.engine.storing import store_value
 from rotator.engine.verifying import verify_clone
 from rotator.errors import (
+    AllPausedError,
     ClaimLostError,
     CloneLostError,
     DatabaseError,
@@ -117,11 +121,25 @@ class PatWork:
         now, decision = self.run.services.clock.now(), self._decide(held.pat)
         # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try.
         is_wanted = held.pat.state is ManagedPatState.ACTIVE and (is_kept or not is_waiting(held.pat, now))
-        if self._is_by_hand or (is_wanted and decision.verdict is Verdict.DUE):
+        is_due = is_wanted and decision.verdict is Verdict.DUE
+        is_freed = self._is_by_hand or (is_kept and decision.held_back is not PAUSED)
+        if is_due and decision.held_back is not None and not is_freed:
+            self._report_held(held, decision.held_back, load_in_force(self.run).find_turn(held.pat, now, now))
+        elif self._is_by_hand or is_due:
             self._rotate(held, decision)
             self._retire(held)
         elif not is_kept and held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
             held.save(held.pat.healed(), FailureCleared())
+
+    def _report_postponed(self, held: ClaimedPat, error: PostponedError) -> None:
+        if isinstance(error, AllPausedError):
+            self._report_held(held, PAUSED, None)
+        else:
+            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
+
+    def _report_held(self, held: ClaimedPat, back: HeldBack, until: datetime | None) -> None:
+        fields = OutcomeFields(reason=OutcomeReason(back.by.value), held_back=back, held_until=until)
+        self.report.add(PatOutcome.of(OutcomeKind.HELD, held.pat, **fields))
 
     def _replace_gone(self, held: ClaimedPat, error: PatGoneError) -> None:
         """Replace a PAT that vanished before its time at once, if its rule says so. Otherwise raise what was found."""
@@ -129,11 +147,12 @@ class PatWork:
         gone = replace(held.pat.healed(), hold=hold, last_failure=Failure.of(error))
         if self.run.mode is not RunMode.DUE or held.has_open_rotation or not is_active:
             raise error
-        if not self._decide(gone).is_leak:
+        decision = self._decide(gone)
+        if not decision.is_leak or decision.held_back is not None:
             raise error
         check_refused(held)
         held.save(gone, make_failure_event(error, blocked=False))
-        self._rotate(held, self._decide(gone))
+        self._rotate(held, decision)
         self._retire(held)
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
@@ -156,8 +175,8 @@ class PatWork:
             return
         try:
             begin_mint(held, source)
-        except PostponedError:
-            self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
+        except PostponedError as error:
+            self._report_postponed(held, error)
             return
         with held.holding_value():
             value = mint_clone(held, source)
@@ -174,6 +193,7 @@ class PatWork:
             decision=decision,
             reason=reason,
             overlap_until=held.rotation.overlap_until if reason is None else None,
+            despite=source.despite,
         )
         self.report.add(outcome)
 
@@ -265,13 +285,22 @@ class PatWork:
             restart_overlap(held)
         if not is_open or not (is_overlap_over(held) or is_predecessor_expired(held, self.view)):
             return
+        policy, now, rotation = load_in_force(self.run), self.run.services.clock.now(), held.rotation
+        back = None if self._is_by_hand else policy.find_revocation_held_back(held.pat, rotation, now)
+        if back is not None and rotation.overlap_until is not None:
+            turn = policy.find_retirement(held.pat, rotation, rotation.overlap_until, now)
+            self._report_held(held, back, turn)
+            return
         try:
             is_revoked = retire_predecessor(held, self.view)
         except CloneLostError:
             self._report_lost_clone(held)
+        except AllPausedError:
+            self._report_held(held, PAUSED, None)
         else:
             if is_revoked:
-                self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, revoked_id=held.rotation.predecessor_id))
+                fields = OutcomeFields(revoked_id=rotation.predecessor_id, despite=policy.find_held_back(held.pat, now))
+                self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, **fields))
 
     def _decide(self, pat: ManagedPat) -> Decision:
         """Return the policy's decision on a ManagedPat.
@@ -281,4 +310,5 @@ class PatWork:
         now = self.run.services.clock.now()
         with self.run.services.database.read() as reading:
             longest = None if self._is_by_hand else find_longest(reading.limits.load(), pat, now)
-        return self.run.policy.decide(pat, now=now, longest=longest)
+            policy = put_in_force(reading, self.run.policy)
+        return policy.decide(pat, now=now, longest=longest)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from rotator.domain.policy import Policy
+from rotator.domain.timetable import ChangeFreeze, Window
 from rotator.settings.durations import render_duration
+from rotator.settings.fields import DAYS
 from rotator.settings.model import Settings
 from rotator.settings.secrets import SecretReference, describe
 
@@ -42,10 +44,25 @@ def show_policy(policy: Policy) -> dict[str, object]:
             "disable_previous": rule.disable_previous,
             "on_leak": rule.on_leak.value,
             "hooks": list(rule.hooks),
+            "windows": [_show_window(window) for window in rule.timetable.windows],
+            "freezes": [_show_freeze(freeze) for freeze in rule.timetable.freezes],
         }
         for rule in policy.rules
     ]
     return {"digest": policy.digest, "rules": rules, "guardrails": _show(vars(policy.guardrails))}
+
+
+def _show_window(window: Window) -> dict[str, object]:
+    return {
+        "days": [DAYS[day] for day in window.days],
+        "from": f"{window.begins:%H:%M}",
+        "to": f"{window.ends:%H:%M}" if window.ends != time() else "24:00",
+        "timezone": str(window.zone),
+    }
+
+
+def _show_freeze(freeze: ChangeFreeze) -> dict[str, object]:
+    return {"from": freeze.begins.isoformat(), "to": freeze.ends.isoformat(), "reason": freeze.reason}
 
 
 def _show(value: object) -> object:

@@ -63,6 +63,8 @@ def _say_not_text(value: object, found: ErrorDetails) -> str:
 
 def _say_unknown(value: object, found: ErrorDetails) -> str:
     name = found["loc"][-1]
+    if isinstance(name, int):  # an entry of a list: `days` has one `day` after the other
+        name = str(found["loc"][-2]).removesuffix("s")
     expected = str(found.get("ctx", {}).get("expected", "")).replace("'", "")
     if not isinstance(value, str):
         shown = f" {value}" if isinstance(value, int | float) else ""

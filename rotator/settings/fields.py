@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -73,6 +73,9 @@ def _parse_optional_path(value: object, info: ValidationInfo) -> Path | None:
 
 _DURATION_SCHEMA = {"type": "string", "pattern": DURATION_PATTERN}
 
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+DAYS: tuple[Day, ...] = get_args(Day)
+"""From Monday on."""
 Text = Annotated[str, StringConstraints(min_length=1)]
 Duration = Annotated[timedelta, PlainValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 DurationOrZero = Annotated[

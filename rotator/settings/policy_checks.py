@@ -9,8 +9,10 @@ from datetime import timedelta
 from rotator.domain.hook import HookTerms
 from rotator.domain.policy import Guardrails, LeakAction, Match, Policy, Rule, RuleAction
 from rotator.domain.rotation import make_offset_range
+from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import render_duration
+from rotator.settings.fields import DAYS
 from rotator.settings.policy_model import (
     DEFAULT_NAME_TEMPLATE,
     DEFAULT_OVERLAP,
@@ -75,7 +77,17 @@ def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:
         hooks=keys.hooks or (),
         on_leak=LeakAction(keys.on_leak or "alert"),
         consumer_cache=keys.consumer_cache,
+        timetable=_make_timetable(keys),
     )
+
+
+def _make_timetable(keys: RuleKeys) -> Timetable:
+    windows = (
+        Window(tuple(DAYS.index(day) for day in each.days), each.begins, each.ends, each.timezone)
+        for each in keys.windows or ()
+    )
+    freezes = (ChangeFreeze(each.begins, each.ends, each.reason) for each in keys.freezes or ())
+    return Timetable(tuple(windows), tuple(freezes))
 
 
 def find_conflicts(parts: PolicyParts) -> Iterator[Finding]:

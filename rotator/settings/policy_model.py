@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, time, timedelta, tzinfo
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from rotator.domain.policy import Threshold
 from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import parse_duration, parse_threshold
-from rotator.settings.fields import DURATION_PATTERN, Duration, DurationOrZero, Filled, Section, Text, VaultUrl
+from rotator.settings.fields import DURATION_PATTERN, Day, Duration, DurationOrZero, Filled, Section, Text, VaultUrl
+from rotator.settings.moments import END_PATTERN, HOUR_PATTERN, parse_hour, parse_moment, parse_zone
 from rotator.settings.scopes import KNOWN_SCOPES, check_scope, check_scope_pattern
 
 KEEP = timedelta(0)
@@ -53,12 +64,34 @@ def _parse_secret_name(value: object) -> str:
     return value
 
 
+def _check_end_hour(ends: time, info: ValidationInfo) -> time:
+    if ends == info.data.get("begins") != time():
+        raise ValueError("is the same as `from`: write 00:00 and 24:00 for a whole day")
+    return ends
+
+
+def _check_end(ends: datetime, info: ValidationInfo) -> datetime:
+    begins = info.data.get("begins")
+    if begins is not None and ends <= begins:
+        raise ValueError("is not after `from`")
+    return ends
+
+
 _LIFETIME_SCHEMA = {"type": "string", "pattern": rf"^keep$|{DURATION_PATTERN}"}
 _THRESHOLD_SCHEMA = {"type": "string", "pattern": rf"^\s*\d+(\.\d+)?\s*%\s*$|{DURATION_PATTERN}"}
 
 ThresholdField = Annotated[Threshold, PlainValidator(parse_threshold), WithJsonSchema(_THRESHOLD_SCHEMA)]
 LifetimeField = Annotated[timedelta, PlainValidator(_parse_lifetime), WithJsonSchema(_LIFETIME_SCHEMA)]
 SecretNameField = Annotated[str, PlainValidator(_parse_secret_name), WithJsonSchema({"type": "string"})]
+Hour = Annotated[time, PlainValidator(parse_hour), WithJsonSchema({"type": "string", "pattern": HOUR_PATTERN})]
+EndHour = Annotated[
+    time,
+    PlainValidator(partial(parse_hour, is_end=True)),
+    AfterValidator(_check_end_hour),
+    WithJsonSchema({"type": "string", "pattern": END_PATTERN}),
+]
+Moment = Annotated[datetime, PlainValidator(parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+Zone = Annotated[tzinfo, PlainValidator(parse_zone), WithJsonSchema({"type": "string"})]
 ScopePattern = Annotated[Text, AfterValidator(check_scope_pattern)]
 Scope = Annotated[Text, AfterValidator(check_scope), WithJsonSchema({"enum": sorted(KNOWN_SCOPES)})]
 
@@ -84,6 +117,33 @@ class MatchSection(Section):
         """Whether every PAT matches."""
         patterns = (self.organization, self.account, self.display_name, self.scope)
         return all(pattern in (None, "*") for pattern in patterns)
+
+
+class WindowSection(Section):
+    """Hours in which runs may mint and revoke, as the clocks of a time zone show them, daylight saving included."""
+
+    days: tuple[Day, ...] = Field(
+        min_length=1, description="The days on which the window begins.", examples=[["saturday", "sunday"]]
+    )
+    begins: Hour = Field(alias="from", description="When it begins, from 00:00 to 23:59.", examples=["22:00"])
+    ends: EndHour = Field(
+        alias="to",
+        description="When it ends, up to 24:00. A time before `from` is on the next day.",
+        examples=["04:00"],
+    )
+    timezone: Zone = Field(description="The time zone, by its IANA name.", examples=["Europe/Berlin"])
+
+
+class FreezeSection(Section):
+    """A span in which runs mint and revoke nothing."""
+
+    begins: Moment = Field(
+        alias="from", description="When it begins, with its offset from UTC.", examples=["2026-12-19T00:00+01:00"]
+    )
+    ends: Annotated[Moment, AfterValidator(_check_end)] = Field(
+        alias="to", description="When it ends, with its offset from UTC.", examples=["2027-01-04T06:00+01:00"]
+    )
+    reason: Text = Field(description="Why, for whoever wonders why nothing is rotated.", examples=["end of the year"])
 
 
 class RuleKeys(Section):
@@ -144,6 +204,16 @@ class RuleKeys(Section):
         description="The hooks that are called for these PATs, by their names in rotator.yaml. One that no rule names "
         "is called for every PAT. Default: none.",
         examples=[["restart-builder"]],
+    )
+    windows: tuple[WindowSection, ...] | None = Field(
+        default=None,
+        description="When runs may rotate these PATs and revoke old ones. Neither recovery nor what a person asks for "
+        "waits for a window, nor does a PAT near its expiry. Default: at any time.",
+    )
+    freezes: tuple[FreezeSection, ...] | None = Field(
+        default=None,
+        description="Change freezes: spans in which runs neither rotate these PATs nor revoke old ones, with the same "
+        "exceptions. Default: none.",
     )
 
 

@@ -34,6 +34,10 @@ def is_secret(part: JsonSchema | None) -> bool:
 
 def _follow(schema: JsonSchema, part: JsonSchema) -> JsonSchema:
     """The part with its `$ref` replaced by what it refers to; the part's own texts win."""
+    choices = part.get("anyOf")
+    if isinstance(choices, list):  # a list of sections, or nothing
+        lists = [choice for choice in choices if "$ref" in choice.get("items", ())]
+        return {**lists[0], **part} if lists else part
     reference = part.get("$ref")
     if not isinstance(reference, str):
         return part

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator.adapters.regular_files import check_regular
-from rotator.errors import ConfigError
+from rotator.domain.timetable import ALWAYS
+from rotator.engine.explaining import say_lacks_window
+from rotator.engine.planning import plan_from
+from rotator.errors import ConfigError, RotatorError
 from rotator.settings.secrets import SecretSource
 from rotator.wiring.sealing import make_signer
 
@@ -49,7 +52,22 @@ def find_unusable(installation: Installation) -> Iterator[Finding]:
 def list_doubts(installation: Installation) -> list[str]:
     """Return settings that are valid but may be unintended."""
     unsigned = f"{installation.settings_path} audit.signing_key: {UNSIGNED}. {MAKE_SIGNING_KEY}, and name it there."
-    return [*installation.policy_warnings, *([] if has_signing_key(installation) else [unsigned])]
+    unsigned_or_not = [] if has_signing_key(installation) else [unsigned]
+    return [*installation.policy_warnings, *_list_without_window(installation), *unsigned_or_not]
+
+
+def _list_without_window(installation: Installation) -> list[str]:
+    """Name the PATs that no window serves in time; none where the inventory cannot be read."""
+    policy, file = installation.policy, find_database_file(installation)
+    has_timetable = any(rule.timetable != ALWAYS for rule in policy.rules)
+    if not has_timetable or (file is not None and not file.exists()):
+        return []
+    try:
+        plan = plan_from(installation.database, policy, installation.clock.now())
+    except RotatorError:
+        return []
+    lacking = ((action.pat.name, action.held_until) for action in plan.actions if action.lacks_window)
+    return [f"{installation.settings.policy} {name}: {say_lacks_window(turn)}." for name, turn in lacking if turn]
 
 
 def has_signing_key(installation: Installation) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.next_step import find_due
 from rotator.domain.policy import Policy
+from rotator.engine.in_force import put_in_force
 from rotator.engine.queue import load_matters, make_basis
 from rotator.ports.database import Reading
 
@@ -16,6 +17,7 @@ def check_queue(reading: Reading, policy: Policy, settle: timedelta, now: dateti
 
     A host whose clock is ahead by less than what is tolerated may have computed it.
     """
+    policy = put_in_force(reading, policy)
     records, limits = reading.inventory.load_all(), reading.limits.load()
     stale = set(reading.queue.find_stale(make_basis(policy, settle, limits, now), len(records) + 1))
     looked_at = {pat.name for pat in reading.queue.load_due(now)} | stale

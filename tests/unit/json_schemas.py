@@ -29,7 +29,12 @@ from rotator.documents.database import DatabaseRevisionDocument, DatabaseUpgrade
 from rotator.documents.doctor import DoctorDocument
 from rotator.documents.document import ErrorDocument, ExactMoment, Moment
 from rotator.documents.hook import HookDocument, HooksTestDocument
-from rotator.documents.inventory import InventoryChangeDocument, InventoryDocument, InventoryEntryDocument
+from rotator.documents.inventory import (
+    InventoryChangeDocument,
+    InventoryDocument,
+    InventoryEntryDocument,
+    PauseDocument,
+)
 from rotator.documents.limits import LimitsDocument
 from rotator.documents.notification import NotificationDocument, NotifyTestDocument
 from rotator.documents.plan import PlanDocument
@@ -62,6 +67,7 @@ DOCUMENTS: dict[str, object] = {
     "inventory": InventoryDocument,
     "inventory-entry": InventoryEntryDocument,
     "inventory-change": InventoryChangeDocument,
+    "pause": PauseDocument,
     "adoption": AdoptionDocument,
     "rebuild": RebuildDocument,
     "limits": LimitsDocument,
@@ -102,8 +108,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "inventory list": ("inventory",),
     "inventory show": ("inventory-entry",),
     "inventory adopt": ("adoption",),
-    "inventory pause": ("inventory-change",),
-    "inventory resume": ("inventory-change",),
+    "inventory pause": ("inventory-change", "pause"),
+    "inventory resume": ("inventory-change", "pause"),
     "inventory rename": ("inventory-change",),
     "inventory forget": ("inventory-change",),
     "inventory rebuild": ("rebuild",),

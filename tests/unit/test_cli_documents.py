@@ -118,6 +118,9 @@ def test_plan_document_tells_every_reason_when_nothing_is_due() -> None:
             "rotate_after": None,
             "new_expires_at": None,
             "revoke_after": None,
+            "held_until": None,
+            "despite": None,
+            "lacks_window": False,
             "postponed": False,
         }
     ]

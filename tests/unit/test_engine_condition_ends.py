@@ -22,6 +22,7 @@ from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import probe_values, verify_audit
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.status import PatState
 from rotator.errors import (
     AuditChainError,
@@ -183,8 +184,14 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.ADOPTION_BLOCKED: ask_for_twins,
     ConditionKind.AUDIT_BROKEN: break_chain,
     ConditionKind.PROBE_FAILING: refuse_value,
+    ConditionKind.ALL_PAUSED: lambda world: pause_all(world.make_run()),
 }
 """How each condition begins at the next run."""
+
+
+def resume_everything(world: EngineWorld) -> None:
+    """A person ends the pause; nothing else does."""
+    resume_all(world.make_run())
 
 
 def drop_account(world: EngineWorld) -> None:
@@ -424,6 +431,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.RECEIVER: (find_receiver, drop_receiver),
     SubjectKind.HOOK: (call_hook_again, remove_hook),
     SubjectKind.DATABASE: (get_well, forget_all, lose_record),
+    SubjectKind.INVENTORY: (resume_everything,),
 }
 """In which ways a subject gets well or goes away."""
 LEFT_WAYS = (revoke_all, forget_and_revoke, forget_and_adopt)

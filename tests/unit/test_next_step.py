@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,15 +12,16 @@ from hypothesis import strategies as st
 
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, Hold, ManagedPat, ManagedPatState
-from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is_due
+from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, NextAction, find_due, find_next_step, is_due
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.timetable import ALWAYS, ChangeFreeze, Timetable, Window
 from rotator.errors import FailureKind
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
 
-SETTLE = timedelta(minutes=10)
+SETTLE, HOUR = timedelta(minutes=10), timedelta(hours=1)
 PLACE = ("build-bot", "contoso")
 NO_LIMITS: Limits = {}
 
@@ -74,6 +76,22 @@ def rotations(draw: st.DrawFn) -> Rotation:
 
 
 @st.composite
+def timetables(draw: st.DrawFn) -> Timetable:
+    """No timetable, or windows and change freezes."""
+    hours = st.builds(time, st.integers(0, 23), st.sampled_from((0, 30)))
+    days = st.sets(st.integers(0, 6), min_size=1).map(tuple)
+    zones = st.sampled_from(("Europe/Berlin", "America/New_York", "UTC")).map(ZoneInfo)
+    begins = draw(moments)
+    freezes = st.builds(
+        ChangeFreeze, st.just(begins), st.timedeltas(HOUR, timedelta(days=30)).map(begins.__add__), st.just("")
+    )
+    return Timetable(
+        tuple(draw(st.lists(st.builds(Window, days, hours, hours, zones), max_size=2))),
+        tuple(draw(st.lists(freezes, max_size=1))),
+    )
+
+
+@st.composite
 def policies(draw: st.DrawFn) -> Policy:
     """A policy of one rule, or of none."""
     days = st.integers(1, 20).map(lambda count: Threshold(duration=timedelta(days=count)))
@@ -82,6 +100,7 @@ def policies(draw: st.DrawFn) -> Policy:
         action=draw(st.sampled_from((RuleAction.ROTATE, RuleAction.ROTATE, RuleAction.ALERT, RuleAction.IGNORE))),
         rotate_before=draw(days | st.just(Threshold(share=0.33))),
         lifetime=draw(st.none() | st.just(timedelta(days=14))),
+        timetable=draw(st.just(ALWAYS) | timetables()),
     )
     return make_policy(
         *draw(st.sampled_from(((rule,), (rule,), ()))), guardrails=Guardrails(deny_scopes=("app_token",))
@@ -119,6 +138,25 @@ def test_moment_is_the_same_whenever_before_it_is_computed(
     due = find_due(matter, policy, known, now, SETTLE)
     if due.at is None or due.at > now + later:
         assert find_due(matter, policy, known, now + later, SETTLE).at == due.at
+
+
+@given(pats(), st.none() | rotations(), policies(), moments)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_moment_that_is_shown_is_the_one_at_which_a_run_goes_on(
+    pat: ManagedPat, rotation: Rotation | None, policy: Policy, now: datetime
+) -> None:
+    """Where nothing has failed, no person is needed, and no wrong clock has dated an overlap."""
+    well = replace(pat, retry_at=None, last_failure=None, failures=0, blocked=False, hold=None, all_organizations=False)
+    well = replace(well, authorization_id="id-npm-feed")
+    is_ending = rotation is not None and rotation.state is RotationState.OVERLAPPING and rotation.overlap_until
+    if rotation is not None and (not is_ending or rotation.is_misdated(now)):
+        return
+    decision = policy.decide(well.as_ending(), now=now, longest=None)
+    step = find_next_step(Matter(well.as_ending(), rotation), policy, decision, now, SETTLE)
+    if step.action in (NextAction.ROTATE, NextAction.RETIRE):
+        assert step.at is not None
+        due = find_due(Matter(well, rotation), policy, NO_LIMITS, now, SETTLE)
+        assert due.at == (LONG_AGO if step.at <= now else step.at)
 
 
 def find(pat: ManagedPat, rotation: Rotation | None = None, known: Limits = NO_LIMITS) -> Due:

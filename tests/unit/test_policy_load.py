@@ -129,6 +129,8 @@ def test_policy_is_shown_complete_when_asked_for(tmp_path: Path) -> None:
         "disable_previous": False,
         "on_leak": "alert",
         "hooks": [],
+        "windows": [],
+        "freezes": [],
     }
     assert shown["guardrails"] == {
         "max_lifetime": "90d",

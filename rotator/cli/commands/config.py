@@ -36,8 +36,9 @@ def check(cli: CliContext) -> None:
 
     Warnings are about settings that work but may not do what you intended. The files and folders that
     the settings name are checked too: keys, CA bundle, database; so are the addresses in `notify`
-    and the commands in `hooks`. Run it as the user that runs rotator. It changes nothing, contacts
-    no service, and exits with 2 if there is a problem.
+    and the commands in `hooks`; and if the policy has windows or change freezes, whether every managed PAT
+    has a window before its expiry. Run it as the user that runs rotator. It changes nothing, contacts
+    no service but the database, and exits with 2 if there is a problem.
     """
     from rotator.settings.load import check_files
     from rotator.wiring.checking import find_unusable, list_doubts

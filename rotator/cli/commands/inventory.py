@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.changing import change_records
 from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selecting import print_csv, print_names, selection_options
-from rotator.cli.selection import Form, check_known, expand
-from rotator.domain.managed_pat import ManagedPat, ManagedPatState
-from rotator.engine.context import RunContext
-from rotator.errors import RotatorError, UsageError
+from rotator.cli.selection import Form, check_known
+from rotator.domain.managed_pat import ManagedPatState
+from rotator.errors import UsageError
 
 if TYPE_CHECKING:
-    from rotator.documents.inventory import Change
     from rotator.engine.rebuilding import Rebuild
 
 
@@ -183,29 +181,52 @@ def adopt(
 
 @inventory.command(
     short_help="Keep PATs but stop rotating them.",
-    epilog=examples("rotator inventory pause npm-feed", "rotator inventory pause 'team01*' --reason 'moving house'"),
+    epilog=examples(
+        "rotator inventory pause npm-feed",
+        "rotator inventory pause 'team01*' --reason 'moving house'",
+        "rotator inventory pause --all --reason 'audit week'    no run rotates or revokes anything",
+    ),
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
+@click.argument("names", metavar="NAME...", nargs=-1, shell_complete=complete("pat"))
+@click.option("--all", "all_of_them", is_flag=True, help="Everything, PATs that are adopted later included.")
 @reason_option
 @common_options
 @click.pass_obj
-def pause(cli: CliContext, names: tuple[str, ...]) -> int:
-    """Keep these PATs but stop rotating them; a rotation in progress is still finished. A NAME may be a glob."""
+def pause(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
+    """Keep these PATs but stop rotating them; a rotation in progress is still finished. A NAME may be a glob.
+
+    With --all no run rotates or revokes anything until `resume --all`, even if a PAT expires. What was interrupted
+    is still finished, and what a person does by hand is done.
+    """
+    from rotator.cli.pausing import check_names, pause_everything
     from rotator.engine.keeping import pause as apply
 
-    return _change(cli, names, apply, "paused", "`rotator inventory resume {name}` rotates it again.")
+    check_names(names, all_of_them=all_of_them, command="pause")
+    if all_of_them:
+        return pause_everything(cli)
+    return change_records(cli, names, apply, "paused", "`rotator inventory resume {name}` rotates it again.")
 
 
-@inventory.command(epilog=examples("rotator inventory resume npm-feed", "rotator inventory resume 'team01*'"))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
+@inventory.command(
+    short_help="Rotate PATs again.",
+    epilog=examples(
+        "rotator inventory resume npm-feed", "rotator inventory resume 'team01*'", "rotator inventory resume --all"
+    ),
+)
+@click.argument("names", metavar="NAME...", nargs=-1, shell_complete=complete("pat"))
+@click.option("--all", "all_of_them", is_flag=True, help="End `pause --all`. PATs paused by name stay paused.")
 @reason_option
 @common_options
 @click.pass_obj
-def resume(cli: CliContext, names: tuple[str, ...]) -> int:
+def resume(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
     """Rotate these PATs again, and forget what failed before. A NAME may be a glob."""
+    from rotator.cli.pausing import check_names, resume_everything
     from rotator.engine.keeping import resume as apply
 
-    return _change(cli, names, apply, "resumed", "`rotator plan` shows when it is due.")
+    check_names(names, all_of_them=all_of_them, command="resume")
+    if all_of_them:
+        return resume_everything(cli)
+    return change_records(cli, names, apply, "resumed", "`rotator plan` shows when it is due.")
 
 
 @inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))
@@ -219,7 +240,7 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
     from rotator.engine.keeping import rename as apply
 
     after = f"It was {name}; its secret keeps its name."
-    return _change(cli, (name,), lambda run, old: apply(run, old, new_name), "renamed", after)
+    return change_records(cli, (name,), lambda run, old: apply(run, old, new_name), "renamed", after)
 
 
 @inventory.command(
@@ -250,7 +271,7 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
         say(cli, "Nothing was forgotten.")
         return False
 
-    return _change(cli, names, apply, "forgotten", "`rotator inventory adopt` brings it back.", ask)
+    return change_records(cli, names, apply, "forgotten", "`rotator inventory adopt` brings it back.", ask)
 
 
 @inventory.command(
@@ -296,46 +317,6 @@ def forget_limits(cli: CliContext, account: str | None, organization: str | None
     if not forgotten:
         say(cli, "Nothing was learned.")
     return 0
-
-
-def _change(
-    cli: CliContext,
-    patterns: tuple[str, ...],
-    apply: Callable[[RunContext, str], ManagedPat],
-    change: Change,
-    after: str,
-    is_sure: Callable[[tuple[str, ...]], bool] = lambda _: True,
-) -> int:
-    """Change each record that is meant; the others go on when one cannot be changed."""
-    from rotator.cli.console import print_json, say
-    from rotator.cli.failures import report_others
-    from rotator.cli.session import open_installation
-    from rotator.documents.inventory import make_inventory_change_document
-    from rotator.domain.exit_code import FAILED
-    from rotator.engine.exit_codes import find_code_of_errors
-
-    changed: list[ManagedPat] = []
-    errors: dict[str, RotatorError] = {}
-    with open_installation(cli) as installation:
-        names = expand(patterns, installation.database)
-        if not is_sure(names):
-            return FAILED
-        run = installation.make_run(cli.reason)
-        for name in names:
-            try:
-                changed.append(apply(run, name))
-            except RotatorError as error:
-                if len(names) == 1:
-                    raise
-                errors[name] = error
-    if cli.as_json:
-        old_name = patterns[0] if change == "renamed" else None
-        print_json(make_inventory_change_document(change, changed, errors.values(), old_name))
-    else:
-        for pat in changed:
-            say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
-        report_others(errors.items())
-    return find_code_of_errors(errors.values(), done=bool(changed))
 
 
 @inventory.command(

@@ -65,6 +65,7 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
     --reason, which the audit log keeps.
     """
     from rotator.cli.console import say
+    from rotator.cli.freezes import note_freezes
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
     from rotator.domain.exit_code import FAILED
@@ -78,6 +79,7 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
         )
     with open_installation(cli) as installation:
         run, wanted = installation.make_run(cli.reason), expand(names, installation.database)
+        note_freezes(cli, run, wanted)
         pats = _find_revocable(run, wanted, wish, result)
         if pats:
             check_can_confirm(cli, *_say_what(pats, wish), yes=yes)

@@ -34,6 +34,7 @@ def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
     A dry run asks no server: it goes by rotator's own records and the policy. It ends with the exit code of a rotation
     that meets nothing else.
     """
+    from rotator.cli.freezes import note_freezes
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
     from rotator.engine.context import RunMode
@@ -41,6 +42,7 @@ def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
 
     with open_installation(cli) as installation:
         wanted = list(expand(names, installation.database))
+        note_freezes(cli, installation.make_run(cli.reason), wanted)
         if dry_run:
             return _show(cli, installation, wanted)
         return print_report(

@@ -37,6 +37,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "doubt": _word("{}"),
     "code": _word("{}"),
     "why": _word("{}"),
+    "despite": lambda value: f"despite {str(value).replace('_', ' ')}",
     "authorization_id": _word("PAT {}"),
     "authorization_ids": _word("PATs {}"),
     "name": _word("of {}"),

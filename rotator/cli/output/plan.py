@@ -7,10 +7,11 @@ from datetime import datetime
 
 from rotator.cli.console import clean, say
 from rotator.cli.context import CliContext
-from rotator.cli.output.words import say_counts, say_left
+from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_left
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.words import say_duration, say_moment
+from rotator.engine.explaining import say_lacks_window
 
 _SIGNS = {
     ActionKind.ROTATE: "~",
@@ -46,13 +47,15 @@ def render_plan(
     for account in map(clean, plan.signed_out):
         yield f"{account} must sign in: none of its PATs can be rotated until somebody runs `rotator login {account}`."
     for action in plan.actions:
-        if everything or action.kind is not ActionKind.NONE:
+        if everything or action.lacks_window or action.kind is not ActionKind.NONE:
             yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
             if secrets and action.kind is ActionKind.ROTATE:
                 yield clean(f"    secret {action.pat.secret_name} in {action.pat.vault}")
             is_said = action.reason is ActionReason.SIGN_IN_NEEDED
             if action.failure is not None and action.failure.fix and not is_said:
                 yield f"    fix: {clean(action.failure.fix)}"
+            if action.lacks_window and action.held_until is not None:
+                yield f"    {say_lacks_window(action.held_until)}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 
@@ -66,7 +69,13 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
     """One line: sign, name, organization, scopes, what happens, and the reason."""
     pat, what = action.pat, _say_action(action, now, postponed=postponed)
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
-    return "  ".join(clean(part) for part in (*parts, f"({_say_reason(action)})"))
+    reason = _say_reason(action)
+    if action.held_back is not None:
+        goes_on = say_moment(action.held_until) if action.held_until is not None else RESUME_ALL
+        reason = f"{say_held_back(action.held_back)}; goes on {goes_on}"
+    if action.despite is not None:
+        reason += f"; {say_held_back(action.despite)}, but does not wait"
+    return "  ".join(clean(part) for part in (*parts, f"({reason})"))
 
 
 def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import say_pats, say_until
+from rotator.cli.output.words import RESUME_ALL, say_held_back, say_pats, say_until
 from rotator.domain.plan import ActionKind, ActionReason, Plan
+from rotator.domain.timetable import HeldBackBy
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
 _WORDS = {
@@ -33,7 +34,13 @@ def render_done(report: RunReport, now: datetime) -> Iterator[str]:
     for kind in _WORDS:
         if kind not in _FAILURES:
             for outcome in report.of_kind(kind):
-                yield _say(outcome, _say_done(outcome, now))
+                said = _say_done(outcome, now)
+                if outcome.held_back is not None:
+                    goes_on = say_until(outcome.held_until, now) if outcome.held_until is not None else RESUME_ALL
+                    said = f"{say_held_back(outcome.held_back)}; it goes on {goes_on}"
+                if outcome.despite is not None:
+                    said += f"{'; ' if said else ''}{say_held_back(outcome.despite)}, but this did not wait"
+                yield _say(outcome, said)
 
 
 def render_failures(report: RunReport) -> Iterator[str]:
@@ -66,6 +73,8 @@ def render_standing(plan: Plan) -> Iterator[str]:
     """Say what a run left alone: a person has to act, or it is tried later; nothing when there is no such PAT."""
     blocked, by_hand = len(plan.of_kind(ActionKind.BLOCKED)), len(plan.of_kind(ActionKind.ALERT))
     retried = sum(action.reason is ActionReason.FAILED_BEFORE for action in plan.of_kind(ActionKind.WAIT))
+    backs = [action.held_back for action in plan.of_kind(ActionKind.WAIT) if action.held_back is not None]
+    held, is_paused = len(backs), any(back.by is HeldBackBy.ALL_PAUSED for back in backs)
     said = []
     if blocked:
         said.append(f"{say_pats(blocked)} {'is' if blocked == 1 else 'are'} blocked")
@@ -75,6 +84,10 @@ def render_standing(plan: Plan) -> Iterator[str]:
     if retried:
         waiting = str(retried) if said else say_pats(retried)
         said.append(f"{waiting} {'waits' if retried == 1 else 'wait'} to be tried again")
+    if held:
+        waiting = str(held) if said else say_pats(held)
+        what = "because everything is paused" if is_paused else "for a window or for the end of a change freeze"
+        said.append(f"{waiting} {'waits' if held == 1 else 'wait'} {what}")
     if said:
         yield f"{', '.join(said)}: see `rotator status`."
 

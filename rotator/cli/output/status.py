@@ -82,6 +82,8 @@ def render_status_head(
         account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
         if account is not None:
             said += f"; {_say_needed(found.subject, account, rows, now)}"
+        elif found.kind is ConditionKind.ALL_PAUSED:
+            said += f"; everything is paused since {say_moment(found.since)}, until `rotator inventory resume --all`"
         elif found.kind in _WHOLE:
             said += f"; {CONDITIONS[found.kind].one.format(subject=clean(found.subject))}"
     down = [found for found in conditions if found.kind in _DOWN]

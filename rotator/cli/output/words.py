@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from rotator.domain.timetable import HeldBack, HeldBackBy
 from rotator.domain.words import say_duration, say_in, say_moment
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -14,6 +15,9 @@ NOT_CONFIRMED = (
     "Azure DevOps accepted the request but does not show the PAT as revoked yet; `rotator once` checks again."
 )
 """What is said of a revocation that is not proven."""
+
+
+RESUME_ALL = "after `rotator inventory resume --all`"
 
 
 def say_left(moment: datetime, now: datetime) -> str:
@@ -44,6 +48,13 @@ def say_until(moment: datetime, now: datetime) -> str:
 def say_both(moment: datetime | None, now: datetime) -> str:
     """`2026-12-03 09:00Z (in 5 days)`, `-` for none."""
     return "-" if moment is None else f"{say_moment(moment)} ({say_in(moment, now)})"
+
+
+def say_held_back(back: HeldBack) -> str:
+    """`outside its windows`, `in a change freeze (end of the year)`, `everything is paused`."""
+    if back.by is HeldBackBy.ALL_PAUSED:
+        return "everything is paused"
+    return f"in a change freeze ({back.reason})" if back.by is HeldBackBy.CHANGE_FREEZE else "outside its windows"
 
 
 def say_counts(counts: Mapping[str, int]) -> str:

@@ -63,6 +63,8 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.UpdateDropped,
     inventory.PatUpdated,
     inventory.PatPaused,
+    inventory.AllPaused,
+    inventory.AllResumed,
     inventory.PatResumed,
     inventory.PatReappeared,
     inventory.PatRenamed,

@@ -43,6 +43,7 @@ class SubjectKind(StrEnum):
     HOOK = auto()
     SETTING = auto()
     ANCHOR = auto()
+    INVENTORY = auto()
 
     @property
     def key(self) -> str:

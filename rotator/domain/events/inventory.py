@@ -151,6 +151,22 @@ class PatResumed(Event, name="pat_resumed", subject=SubjectKind.MANAGED_PAT, end
     """A person asked to rotate a managed PAT again; what failed before is forgotten."""
 
 
+class AllPaused(
+    Event,
+    name="all_paused",
+    subject=SubjectKind.INVENTORY,
+    outcome=Outcome.UNKNOWN,
+    severity=Severity.WARNING,
+    needs_person=True,
+    begins=ConditionKind.ALL_PAUSED,
+):
+    """A person paused everything: runs neither rotate nor revoke, even if a PAT expires, until a person resumes all."""
+
+
+class AllResumed(Event, name="all_resumed", subject=SubjectKind.INVENTORY, ends=(ConditionKind.ALL_PAUSED,)):
+    """A person ended the pause of everything; PATs that were paused by name stay paused."""
+
+
 class PatRenamed(Event, name="pat_renamed", subject=SubjectKind.MANAGED_PAT):
     """A managed PAT has another name in rotator; this is reported under both names. Its secret keeps its name."""
 

@@ -10,11 +10,12 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class RevokeStarted(Event, name="revoke_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A PAT is about to be revoked; `why` is a kind of revocation, `code` what led to it."""
+    """A PAT is about to be revoked: `why` is a kind, `code` what led to it, `despite` what did not hold it back."""
 
     authorization_id: str | None
     why: str
     code: str | None = None
+    despite: str | None = None
 
 
 class RevocationRequested(Event, name="revocation_requested", subject=SubjectKind.MANAGED_PAT):

@@ -21,12 +21,13 @@ HEALED = (
 
 
 class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A rotation begins; nothing has been sent yet. A rotation that creates the first PAT has no predecessor."""
+    """A rotation begins, without a predecessor the first one; nothing is sent. `despite`: what did not hold it back."""
 
     predecessor_id: str | None = None
     rule: str
     vault: str
     secret_name: str
+    despite: str | None = None
 
 
 class MintStarted(Event, name="mint_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, V
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import SubjectKind
 from rotator.domain.words import say_did_you_mean
-from rotator.settings.fields import Duration, DurationOrZero, Section
+from rotator.settings.fields import Day, Duration, DurationOrZero, Section
 from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 
@@ -40,7 +40,6 @@ def _check_event(name: str) -> str:
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 _Event = Annotated[str, AfterValidator(_check_event)]
-_Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _Url = Annotated[SecretReference, PlainValidator(_parse_url), SECRET]
 _Signing = Annotated[SecretReference | None, PlainValidator(_parse_signing), OPTIONAL_LOCAL_SECRET]
 
@@ -72,7 +71,7 @@ class NotifySettings(Section):
     min_severity: Literal["info", "warning", "error", "critical"] = Field(
         default="warning", description="The least severe problem that this receiver is notified of."
     )
-    digest: _Day | None = Field(
+    digest: Day | None = Field(
         default=None,
         description="The day of the week on which this receiver also gets a digest, after 06:00 UTC: what was rotated, "
         "what is coming, what waits for a person.",

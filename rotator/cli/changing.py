@@ -1,0 +1,55 @@
+"""Change records of the inventory, one after the other, and say what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rotator.cli.context import CliContext
+from rotator.cli.selection import expand
+from rotator.domain.managed_pat import ManagedPat
+from rotator.engine.context import RunContext
+from rotator.errors import RotatorError
+
+if TYPE_CHECKING:
+    from rotator.documents.inventory import Change
+
+
+def change_records(
+    cli: CliContext,
+    patterns: tuple[str, ...],
+    apply: Callable[[RunContext, str], ManagedPat],
+    change: Change,
+    after: str,
+    is_sure: Callable[[tuple[str, ...]], bool] = lambda _: True,
+) -> int:
+    """Change each record that is meant; the others go on when one cannot be changed."""
+    from rotator.cli.console import print_json, say
+    from rotator.cli.failures import report_others
+    from rotator.cli.session import open_installation
+    from rotator.documents.inventory import make_inventory_change_document
+    from rotator.domain.exit_code import FAILED
+    from rotator.engine.exit_codes import find_code_of_errors
+
+    changed: list[ManagedPat] = []
+    errors: dict[str, RotatorError] = {}
+    with open_installation(cli) as installation:
+        names = expand(patterns, installation.database)
+        if not is_sure(names):
+            return FAILED
+        run = installation.make_run(cli.reason)
+        for name in names:
+            try:
+                changed.append(apply(run, name))
+            except RotatorError as error:
+                if len(names) == 1:
+                    raise
+                errors[name] = error
+    if cli.as_json:
+        old_name = patterns[0] if change == "renamed" else None
+        print_json(make_inventory_change_document(change, changed, errors.values(), old_name))
+    else:
+        for pat in changed:
+            say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
+        report_others(errors.items())
+    return find_code_of_errors(errors.values(), done=bool(changed))

@@ -1,0 +1,35 @@
+"""The policy as it is in force: with what the database adds to the file, a pause of everything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.policy import Policy
+from rotator.engine.context import RunContext
+from rotator.errors import AllPausedError
+from rotator.ports.database import Reading
+
+
+def put_in_force(reading: Reading, policy: Policy) -> Policy:
+    """Return the policy as it is in force: paused, while everything is."""
+    return replace(policy, is_paused=find_pause(reading) is not None)
+
+
+def load_in_force(run: RunContext) -> Policy:
+    """Return a run's policy as it is in force now."""
+    with run.services.database.read() as reading:
+        return put_in_force(reading, run.policy)
+
+
+def check_not_paused(reading: Reading) -> None:
+    """Raise AllPausedError while everything is paused: asked in the transaction that commits to a request."""
+    if find_pause(reading) is not None:
+        raise AllPausedError(
+            "everything is paused", fix="`rotator inventory resume --all` ends that; a later run goes on."
+        )
+
+
+def find_pause(reading: Reading) -> Condition | None:
+    """Return the condition that lasts while a person has paused everything."""
+    return next(iter(reading.conditions.load_of([ConditionKind.ALL_PAUSED])), None)

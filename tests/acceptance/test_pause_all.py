@@ -1,0 +1,40 @@
+"""A pause of everything by the installed command: what it says, what it holds back, and how it ends."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.installed_command import Rotator
+from tests.support.published import check_printed
+
+
+def test_pause_of_everything_says_what_will_expire_and_lasts_until_everything_is_resumed(signed_in: Rotator) -> None:
+    assert signed_in("inventory", "adopt", "npm-feed", "docs-site").returncode == 0
+    paused = signed_in("inventory", "pause", "--all", "--reason", "audit week")
+    first, never, soonest, *_ = paused.stdout.splitlines()
+    assert (paused.returncode, first) == (
+        0, "paused  everything: until `rotator inventory resume --all` no run rotates or revokes."
+    )  # fmt: skip
+    assert never.startswith("The pause does not yield when a PAT is about to expire.")
+    assert soonest.startswith("    npm-feed expires 20")
+    assert signed_in("once").stdout.splitlines() == [
+        "Nothing was done.",
+        "1 PAT waits because everything is paused: see `rotator status`.",
+    ]
+    status = signed_in("status").stdout
+    assert "; everything is paused since 20" in status.splitlines()[0]
+    assert signed_in("status", "--check").returncode == 4
+    document = json.loads((printed := signed_in("inventory", "pause", "--all", "--json")).stdout)
+    check_printed(printed.args, document)
+    assert (document["changed"], [pat["name"] for pat in document["pats"]]) == (False, ["npm-feed", "docs-site"])
+    resumed = signed_in("inventory", "resume", "--all")
+    assert (resumed.returncode, resumed.stdout.startswith("resumed  everything;")) == (0, True)
+    assert signed_in("once").stdout.startswith("rotated  npm-feed")
+    events = json.loads(signed_in("audit", "list", "--event", "all_paused", "--json").stdout)["events"]
+    assert [event["details"]["reason"] for event in events] == ["audit week"]
+
+
+def test_pause_wants_names_or_all_and_not_both(signed_in: Rotator) -> None:
+    for arguments in ((), ("npm-feed", "--all")):
+        for command in ("pause", "resume"):
+            assert signed_in("inventory", command, *arguments).returncode == 2
