@@ -79,7 +79,7 @@ class Terms(TypedDict, total=False):
 
 
 class RotatorError(Exception):
-    """Anything rotator reports to its user. `fix`: who must do what. `answer_ids`: what the service called its answer."""
+    """Anything rotator reports to its user. `fix`: who must do what. `answer_ids`: of the answer that led to it."""
 
     code = "error"
     exit_code = 1
