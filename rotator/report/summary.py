@@ -30,8 +30,8 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     )
     yield (
         f"{_count(revoked['proven'], 'PAT was', 'PATs were')} proven to be revoked, "
-        f"{len(revoked['pending'])} wait for the proof, and "
-        f"{len(revoked['living'])} live on for a person to judge."
+        f"{_count(len(revoked['pending']), 'waits', 'wait')} for the proof, and "
+        f"{_count(len(revoked['living']), 'lives', 'live')} on for a person to judge."
     )
     yield (
         f"{_count(review['done_by_hand'], 'run was', 'runs were')} a person's; "
