@@ -60,7 +60,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "not answer, or the network, the proxy or a certificate is in the way.",
         otherwise="Each run tries again, and it usually passes. While it lasts, no PAT of the account is rotated; the "
         "PATs themselves stay valid until they expire.",
-        command="rotator accounts",
+        command="rotator scan",
         fix="Check that this host reaches login.microsoftonline.com, and look at the proxy and CA bundle in `http`.",
     ),
     ConditionKind.ORGANIZATION_DOWN: Advice(
@@ -175,7 +175,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "for. It is rotated again at two thirds of that time.",
         otherwise="Consumers notice nothing as long as rotations succeed. They come more often, so an outage leaves "
         "less time to fix it.",
-        command="rotator status {subject}",
+        command="rotator audit list --name {subject} --event lifetime_shortened",
         fix="Ask an administrator for the longest lifetime that the organization allows, and set `lifetime` and "
         "`max_lifetime` in the policy accordingly.",
     ),
@@ -232,8 +232,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="Azure DevOps lists entries that rotator does not understand. They are left alone, and are never taken "
         "for gone.",
         otherwise="The other PATs are rotated. A managed PAT behind such an entry is not.",
-        command="rotator scan",
-        fix="See in the audit log which entries are meant (`listing_damaged`), and look at them in Azure DevOps.",
+        command="rotator audit list --event listing_damaged",
+        fix="Look at the PATs with these ids in Azure DevOps, and replace those that look wrong there.",
     ),
     ConditionKind.REVOCATION_PENDING: Advice(
         one="the revocation of {subject} is not confirmed",
@@ -261,8 +261,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="A rule of the policy says `adopt: true` and covers the PAT, but something is in the way of taking it "
         "over, for example a secret that holds something else.",
         otherwise="The PAT is not managed, so nobody rotates it before it expires.",
-        command="rotator scan",
-        fix="Do what the line of `rotator scan` says. To adopt it all the same: `rotator inventory adopt ID`.",
+        command="rotator plan",
+        fix="Do what the fix in `rotator plan` says. To adopt it all the same: `rotator inventory adopt ID`.",
     ),
     ConditionKind.PROBE_FAILING: Advice(
         one="the value of {subject} does not sign in",

@@ -180,7 +180,7 @@ def test_once_goes_on_with_the_others_when_one_is_refused(sandbox: Sandbox, sign
     [refused] = report["blocked"]
     name = refused["name"]
     assert _names(report["rotated"]) == set(DUE) - {name}
-    assert refused["error"].keys() == {"code", "message", "fix"}
+    assert refused["error"].keys() == {"code", "message", "fix", "runbook"}
     assert refused["error"]["fix"]
     assert {"cause": "in_trouble", "subjects": [name]} in _read(signed_in("status", "--check", "--json"), 4)["check"]
     [told] = _read(signed_in("status", name, "--json"))["pats"]

@@ -43,7 +43,7 @@ def parse_error(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
     document = json.loads(result.stdout)
     assert document["schema_version"] == 1
     error: dict[str, str] = document["error"]
-    assert set(error) == {"code", "message", "fix"}
+    assert set(error) == {"code", "message", "fix", "runbook"}
     return error
 
 
