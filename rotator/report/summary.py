@@ -31,7 +31,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     yield (
         f"{_count(revoked['proven'], 'PAT was', 'PATs were')} proven to be revoked, "
         f"{len(revoked['pending'])} wait for the proof, and "
-        f"{len(revoked['living'])} live on for a person to judge."
+        f"{sum(pat['kind'] != 'overlap' for pat in revoked['living'])} live on for a person to judge."
     )
     yield (
         f"{_count(review['done_by_hand'], 'run was', 'runs were')} a person's; "
