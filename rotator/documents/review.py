@@ -26,6 +26,7 @@ from rotator.documents.review_parts import (
     ProofDocument,
     ReviewedPatDocument,
     RevocationsDocument,
+    RuleDocument,
     SilenceDocument,
     SpanDocument,
     TimeLeftDocument,
@@ -33,6 +34,9 @@ from rotator.documents.review_parts import (
 )
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.policy import Rule
+from rotator.domain.rotation import Rotation
+from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.review.facts import Bucket, Findings, HandRun, LogState, Mark, Review, Silence, Span, Standing
 from rotator.engine.review.judging import count_time_left, judge_age
@@ -133,6 +137,7 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
         "rotate_after": write_moment_or_none(row.rotate_after),
         "age_days": (now - row.valid_from) // _DAY,
         "age_limit_days": None if row.rotate_after is None else (row.rotate_after - row.valid_from) // _DAY,
+        "rule": standing.rule,
         "age_verdict": judge_age(row, now),
         "days_left": (row.expires_at - now) // _DAY,
     }
@@ -212,7 +217,10 @@ def _make_revocations(review: Review) -> RevocationsDocument:
             for name, tally in tallies
         ],
         "pending": [make_pending_document(item, review.made_at) for item in review.pending],
-        "living": [_make_living(left, review.findings) for left in review.left_behind],
+        "living": [
+            *(_make_living(left, review.findings) for left in review.left_behind),
+            *(_make_overlapping(rotation, review.findings) for rotation in review.overlapping),
+        ],
     }
 
 
@@ -222,7 +230,19 @@ def _make_living(left: LeftBehind, found: Findings) -> LivingPatDocument:
         "name": left.name,
         "authorization_id": left.pat.authorization_id,
         "kind": left.kind,
+        "until": None,
         "event": _make_proof(known),
+    }
+
+
+def _make_overlapping(rotation: Rotation, found: Findings) -> LivingPatDocument:
+    trail = found.trails.get(rotation.name)
+    return {
+        "name": rotation.name,
+        "authorization_id": rotation.predecessor_id,
+        "kind": "overlap",
+        "until": None if rotation.awaited_hooks else write_moment_or_none(rotation.overlap_until),
+        "event": _make_proof(trail.rotated if trail else None),
     }
 
 
@@ -230,13 +250,34 @@ def _make_policy(review: Review) -> PolicyReviewDocument:
     found = review.findings
     before = found.policy_before
     return {
-        "sha256": review.policy_digest,
+        "sha256": review.policy.digest,
         "state": review.policy_state,
+        "rules": [_make_rule(rule) for rule in review.policy.rules],
+        "guardrails": {
+            "max_lifetime": _say_or_none(review.policy.guardrails.max_lifetime),
+            "deny_scopes": list(review.policy.guardrails.deny_scopes),
+            "max_rotations_per_hour": review.policy.guardrails.max_rotations_per_hour,
+        },
         "before": None if before is None else make_event_document(before),
         "changes": _make_events(found.policies),
         "changed": found.policies.total,
         "silence": None if found.silence is None else _make_silence(found.silence),
     }
+
+
+def _make_rule(rule: Rule) -> RuleDocument:
+    return {
+        "name": rule.name,
+        "match": {name: pattern for name, pattern in vars(rule.match).items() if pattern is not None},
+        "action": rule.action,
+        "rotate_before": str(rule.rotate_before),
+        "lifetime": _say_or_none(rule.lifetime),
+        "overlap": say_duration(rule.overlap),
+    }
+
+
+def _say_or_none(span: timedelta | None) -> str | None:
+    return None if span is None else say_duration(span)
 
 
 def _make_silence(silence: Silence) -> SilenceDocument:

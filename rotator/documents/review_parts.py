@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from rotator.documents.audit import AuditEventDocument, AuditFaultDocument, UnreadAnchorsDocument
 from rotator.documents.document import Moment
 from rotator.documents.pat import PatFacts
 from rotator.documents.revocation import PendingRevocationDocument
 from rotator.domain.condition import ConditionKind
+from rotator.domain.policy import RuleAction
 from rotator.engine.left_behind import LeftBehindKind
 from rotator.engine.review.facts import PolicyState
 from rotator.engine.review.judging import AgeVerdict, TimeLeft
@@ -42,6 +43,7 @@ class ReviewedPatDocument(PatFacts):
     rotate_after: Annotated[Moment | None, "When the policy has it replaced. Null: no rule does."]
     age_days: Annotated[int, "Its age, in whole days."]
     age_limit_days: Annotated[int | None, "How old the policy lets it become, in whole days. Null: no rule rotates it."]
+    rule: Annotated[str | None, "The rule of the policy of now that applies to it. Null: none does."]
     age_verdict: Annotated[AgeVerdict, "Its age against the policy."]
     days_left: Annotated[int, "Whole days until it expires; below 0: it has expired."]
 
@@ -120,7 +122,8 @@ class LivingPatDocument(TypedDict):
 
     name: Annotated[str, "Name in rotator of the PAT that it belonged to."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
-    kind: Annotated[LeftBehindKind, "Why it lives."]
+    kind: Annotated[LeftBehindKind | Literal["overlap"], "Why it lives; `overlap`: its consumers get time to switch."]
+    until: Annotated[Moment | None, "When its overlap ends. Null: that is not known, or it is in none."]
     event: Annotated[ProofDocument | None, "The event that tells of it. Null: the log has none."]
 
 
@@ -131,7 +134,7 @@ class RevocationsDocument(TypedDict):
     proven: Annotated[int, "Revocations in the period that its lists proved."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
-    living: Annotated[list[LivingPatDocument], "What lives on now."]
+    living: Annotated[list[LivingPatDocument], "What lives on now: left behind, or in its overlap."]
 
 
 class SilenceDocument(TypedDict):
@@ -144,11 +147,32 @@ class SilenceDocument(TypedDict):
     before: Annotated[int | None, "Number of the event after. Null: it lasts, or ended with the period."]
 
 
+class RuleDocument(TypedDict):
+    """A rule of the policy of now. Spans are in words: `7d`, `1d 6h`."""
+
+    name: Annotated[str, "Its name."]
+    match: Annotated[dict[str, str], "Which PATs it is for: patterns by field. Empty: all."]
+    action: Annotated[RuleAction, "What it wants done with them."]
+    rotate_before: Annotated[str, "How long before its expiry a PAT is due: a share of its lifetime, or a span."]
+    lifetime: Annotated[str | None, "How long a new PAT is to live. Null: as long as the one before."]
+    overlap: Annotated[str, "How long the old PAT stays valid beside the new one."]
+
+
+class GuardrailsDocument(TypedDict):
+    """What no rule may exceed."""
+
+    max_lifetime: Annotated[str | None, "The longest lifetime. Null: no limit."]
+    deny_scopes: Annotated[list[str], "Scopes that no PAT may have to be rotated."]
+    max_rotations_per_hour: Annotated[int, "How many rotations may begin in an hour."]
+
+
 class PolicyReviewDocument(TypedDict):
     """Which policy was in force."""
 
     sha256: Annotated[str, "The policy of now: the SHA-256 of its file."]
     state: Annotated[PolicyState, "Whether the log names it last: `logged`, `changed` since, or `never_logged`."]
+    rules: Annotated[list[RuleDocument], "Its rules; the first that matches applies."]
+    guardrails: Annotated[GuardrailsDocument, "What no rule may exceed."]
     before: Annotated[AuditEventDocument | None, "The policy at the beginning of the period. Null: the log names none."]
     changes: Annotated[list[AuditEventDocument], "Its changes in the period, the newest."]
     changed: Annotated[int, "How many changes there were."]

@@ -28,10 +28,11 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
         f"{_count(failed, 'event tells', 'events tell')} of one that failed or had to wait."
     )
+    living = sum(pat["kind"] != "overlap" for pat in revoked["living"])
     yield (
         f"{_count(revoked['proven'], 'PAT was', 'PATs were')} proven to be revoked, "
         f"{_count(len(revoked['pending']), 'waits', 'wait')} for the proof, and "
-        f"{_count(len(revoked['living']), 'lives', 'live')} on for a person to judge."
+        f"{_count(living, 'lives', 'live')} on for a person to judge."
     )
     yield (
         f"{_count(review['done_by_hand'], 'run was', 'runs were')} a person's; "

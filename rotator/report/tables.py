@@ -37,6 +37,7 @@ _KINDS = {
     "kept_predecessor": "kept when it was replaced",
     "unproven_mint": "looks like a lost mint of ours",
     "pending_revocation": "to be revoked, still active",
+    "overlap": "its consumers get time to switch",
 }
 
 
@@ -125,7 +126,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make(
         "ages",
         "Expiry, last rotation, and age against the policy; ages in whole days",
-        ("PAT", "Expires", "Days left", "Last rotated", "Event", "Age", "Age allowed", "Verdict"),
+        ("PAT", "Expires", "Days left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
         (
             (
                 pat["name"],
@@ -134,6 +135,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 *_say_proof(pat["rotated"], "never"),
                 str(pat["age_days"]),
                 _say_or(pat["age_limit_days"], "no limit"),
+                pat["rule"] or NONE,
                 VERDICTS[pat["age_verdict"]],
             )
             for pat in pats
@@ -166,6 +168,22 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for event in (*before, *policy["changes"])
         ),
         policy["changed"] + len(before),
+    )
+    yield _make(
+        "rules",
+        "The rules of the policy of now; for each PAT the first one that fits applies",
+        ("Rule", "For", "Action", "Rotate before the expiry", "Lifetime", "Overlap"),
+        (
+            (
+                rule["name"],
+                "; ".join(f"{_say_words(name)}: {pattern}" for name, pattern in rule["match"].items()) or "all PATs",
+                rule["action"],
+                rule["rotate_before"],
+                rule["lifetime"] or "as before",
+                rule["overlap"],
+            )
+            for rule in policy["rules"]
+        ),
     )
     yield _make_spans(
         "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
@@ -256,9 +274,15 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make(
         "living",
         "PATs that live on beside the one in use",
-        ("Id", "PAT", "Why", "Since", "Event"),
+        ("Id", "PAT", "Why", "Since", "Event", "Until"),
         (
-            (row["authorization_id"], row["name"], _KINDS[row["kind"]], *_say_proof(row["event"], "not in the log"))
+            (
+                row["authorization_id"],
+                row["name"],
+                _KINDS[row["kind"]],
+                *_say_proof(row["event"], "not in the log"),
+                "not known" if row["until"] is None else say_time(row["until"]),
+            )
             for row in revocations["living"]
         ),
     )

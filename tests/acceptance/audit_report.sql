@@ -43,7 +43,9 @@ FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = reach ORDER 
 -- ages
 SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends), CAST(julianday(ends) - julianday(:now) AS INTEGER),
     coalesce(at, 'never'), coalesce(rotated, 'none'), CAST(julianday(:now) - julianday(valid_from) AS INTEGER),
-    CASE WHEN all_organizations THEN 'no limit' ELSE CAST(due - julianday(valid_from) + 1e-6 AS INTEGER) END
+    CASE WHEN all_organizations THEN 'no limit' ELSE CAST(due - julianday(valid_from) + 1e-6 AS INTEGER) END,
+    CASE WHEN display_name LIKE '%-manual' THEN 'hands-off' WHEN display_name LIKE 'ci-%' THEN 'ci'
+        ELSE 'everything-else' END
 FROM record LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
 
 -- time-left
@@ -105,6 +107,12 @@ WHERE r.event = 'pat_revoked' GROUP BY r.subject;
 -- pending
 SELECT authorization_id, name, strftime('%Y-%m-%d %H:%M:%S', since), strftime('%Y-%m-%d %H:%M:%S', requested_at),
     requests FROM pending_revocation;
+
+-- living
+SELECT predecessor_id, name, 'its consumers get time to switch', at, sequence,
+    strftime('%Y-%m-%d %H:%M:%S', overlap_until)
+FROM rotation r JOIN trail t USING (name) JOIN (SELECT sequence, at FROM known) k ON k.sequence = t.rotated
+WHERE state = 'overlapping' ORDER BY created_at;
 
 -- timeline
 SELECT CAST((julianday(occurred_at) - julianday('2000-01-01')) / 3650 AS INTEGER), sum(event = 'rotation_planned'),

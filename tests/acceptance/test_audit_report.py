@@ -76,9 +76,9 @@ QUERIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
 """The queries by name: those of the page's tables, and others."""
 TABLES = (
     *("pats", "reach", "ages", "time-left", "unmanaged", "changes", "policies", "sign-ins", "anchors", "gaps"),
-    *("failed-events", "by-hand", "revocations", "pending"),
+    *("failed-events", "by-hand", "revocations", "pending", "living"),
 )
-LEFT_TO_OTHERS = {"pats": (5,), "ages": (7,), "unmanaged": (6,), "revocations": (3,)}
+LEFT_TO_OTHERS = {"pats": (5,), "ages": (8,), "unmanaged": (6,), "revocations": (3,)}
 """Columns of words, or of spans that are compared by themselves."""
 
 
@@ -175,6 +175,22 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         f"without any event was {say_duration(timedelta(seconds=span // timedelta(seconds=1)))}: from {_say(begins)}"
         f"{numbers[0]} to {_say(ends)}{numbers[1]}. rotator writes"
     ) in reviewed.page.text()
+
+
+def test_page_shows_the_rules_of_the_policy_file(reviewed: Reviewed) -> None:
+    assert read_table(reviewed.page, "rules") == [
+        ("hands-off", "display name: *-manual", "alert", "33%", "as before", "1h"),
+        ("ci", "organization: contoso; display name: ci-*; scope: vso.build_execute", "rotate", "7d", "30d", "1h"),
+        ("everything-else", "organization: contoso", "rotate", "33%", "as before", "1h"),
+    ]
+    assert (
+        reviewed.page.find_id("guardrails")
+        .text()
+        .endswith(
+            "the longest lifetime is 80d, scopes that are never rotated are app_token, "
+            "and 50 rotations may begin in an hour."
+        )
+    )
 
 
 def test_page_loads_and_runs_nothing_whatever_is_in_it(reviewed: Reviewed) -> None:

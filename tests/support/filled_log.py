@@ -62,7 +62,7 @@ def open_filled(folder: Path) -> Iterator[Filled]:
         made.run("inventory", "pause", "npm-feed", "--reason", "a freeze")
         made.run("inventory", "rename", "docs-site", "docs")
         made.run("inventory", "forget", "gone", "--reason", "not ours", "--yes")
-        policy.write_text(policy.read_text(encoding="utf-8").replace("90d", "80d"), "utf-8")
+        policy.write_text(policy.read_text(encoding="utf-8").replace("90d", "80d").replace("0s", "1h"), "utf-8")
         made.run("rotate", "release-notes", "--reason", "it leaked")
         made.run("once")
         yield made

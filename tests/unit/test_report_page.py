@@ -11,6 +11,7 @@ from rotator.documents.review import ReviewDocument, make_review_document
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
 from rotator.domain.next_step import NextAction
 from rotator.domain.period import Period, make_default_period
+from rotator.domain.policy import Guardrails, Policy
 from rotator.engine.log_checking import LogSummary
 from rotator.engine.review.collecting import Collector
 from rotator.engine.review.facts import LogState, PatTrail, PolicyState, Review, Standing
@@ -75,10 +76,12 @@ def make_document(
         sight=None,
     )
     pats = (
-        Standing(row, make_managed_pat(row.name), "build-bot@contoso.com", found.trails.get(row.name, PatTrail()))
+        Standing(row, make_managed_pat(row.name), "build-bot@contoso.com", found.trails.get(row.name, PatTrail()), "ci")
         for row in rows
     )
-    review = Review(chosen, NOW, log, found, tuple(pats), (), "0" * 64, PolicyState.LOGGED, (), ())
+    review = Review(
+        chosen, NOW, log, found, tuple(pats), (), Policy((), Guardrails(), "0" * 64), PolicyState.LOGGED, (), (), ()
+    )
     return make_review_document(review, "page.html")
 
 

@@ -14,6 +14,8 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.period import Period
+from rotator.domain.policy import Policy
+from rotator.domain.rotation import Rotation
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.log_checking import LogSummary
@@ -200,17 +202,21 @@ class LogState:
 
 @dataclass(frozen=True)
 class Standing:
-    """One ManagedPat as it is now, with what the log says of it and who owns it."""
+    """One ManagedPat as it is now, with what the log says of it, who owns it and which rule applies to it."""
 
     status: PatStatus
     record: ManagedPat
     owner: str | None
     trail: PatTrail
+    rule: str | None
 
 
 @dataclass(frozen=True)
 class Review:
-    """Everything that a reviewer's page says of a period, but for its words."""
+    """Everything that a reviewer's page says of a period, but for its words.
+
+    `overlapping` are the rotations whose predecessor is still valid.
+    """
 
     period: Period
     made_at: datetime
@@ -218,7 +224,8 @@ class Review:
     findings: Findings
     pats: tuple[Standing, ...]
     unmanaged: tuple[PatStatus, ...]
-    policy_digest: str
+    policy: Policy
     policy_state: PolicyState
     pending: tuple[PendingRevocation, ...]
     left_behind: tuple[LeftBehind, ...]
+    overlapping: tuple[Rotation, ...]

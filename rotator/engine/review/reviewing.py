@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from rotator.domain.account import Account
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.places import PolicyChanged
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.period import Period
 from rotator.domain.policy import Policy
+from rotator.domain.rotation import RotationState
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.context import Trust
 from rotator.engine.left_behind import load_left_behind
@@ -24,12 +26,13 @@ from rotator.engine.review.facts import (
     Review,
     Standing,
 )
-from rotator.engine.status import PatState, status_in
+from rotator.engine.status import PatState, PatStatus, status_in
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database
 
 _PAGE = 1000
+_OVERLAPPING = (RotationState.OVERLAPPING, RotationState.RETIRING)
 _NO_END = 2**63 - 1
 """What is read up to if the number of the newest event cannot be read."""
 
@@ -54,22 +57,29 @@ def make_review(
         rows = status_in(reading, policy, now, settle=settle, lease=lease)
         records = {record.name: record for record in reading.inventory.load_all()}
         pending, left = tuple(reading.revocations.load()), load_left_behind(reading, now)
+        overlapping = tuple(rotation for rotation in reading.journal.load_open() if rotation.state in _OVERLAPPING)
     managed = [row for row in rows if row.state is not PatState.UNTRACKED]
     return Review(
         period=period,
         made_at=now,
         log=log,
         findings=findings,
-        pats=tuple(
-            Standing(row, records[row.name], owners.get(row.account), findings.trails.get(row.name, PatTrail()))
-            for row in managed
-        ),
+        pats=tuple(_stand(row, records[row.name], policy, owners, findings) for row in managed),
         unmanaged=tuple(row for row in rows if row.state is PatState.UNTRACKED),
-        policy_digest=policy.digest,
+        policy=policy,
         policy_state=_find_policy_state(database, policy.digest),
         pending=pending,
         left_behind=left,
+        overlapping=overlapping,
     )
+
+
+def _stand(
+    row: PatStatus, record: ManagedPat, policy: Policy, owners: Mapping[str, str], findings: Findings
+) -> Standing:
+    rule = policy.rule_for(record)
+    trail = findings.trails.get(row.name, PatTrail())
+    return Standing(row, record, owners.get(row.account), trail, None if rule is None else rule.name)
 
 
 def look_at_log(
