@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
 import click
 
@@ -122,19 +122,26 @@ def print_names(names: Iterable[str]) -> None:
         click.echo(clean(name))
 
 
-def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
+def print_csv(rows: Sequence[Mapping[str, object]], row_type: type) -> None:
     """Print the rows of a JSON document as CSV: lists with spaces between, what is nested as `key.inner`.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    The columns are those of `row_type`, the rows' TypedDict, whatever the rows lack. A text that a spreadsheet would
+    take for a formula gets an apostrophe before it.
     """
-    flat = [_flatten(row) for row in rows]
-    every = dict.fromkeys(key for row in flat for key in row)
-    columns = [key for key in every if not any(other.startswith(f"{key}.") for other in every)]
+    columns = list(_list_columns(row_type))
     writer = csv.DictWriter(sys.stdout, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    if columns:
-        writer.writeheader()
-    writer.writerows(flat)
+    writer.writeheader()
+    writer.writerows(map(_flatten, rows))
     sys.stdout.flush()
+
+
+def _list_columns(row_type: type, prefix: str = "") -> Iterator[str]:
+    for key, hint in get_type_hints(row_type).items():
+        nested = [part for part in (hint, *get_args(hint)) if is_typeddict(part)]
+        if nested and get_origin(hint) is not list:
+            yield from _list_columns(nested[0], f"{prefix}{key}.")
+        else:
+            yield prefix + key
 
 
 def _flatten(row: Mapping[str, object], prefix: str = "") -> dict[str, str]:

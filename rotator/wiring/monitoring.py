@@ -199,7 +199,7 @@ class MetricsMonitor:
                 with naming_bugs("the jobs go on"):
                     if job is self._saves_after:
                         save_requests(run.services.database, self._installation.requests)
-                    self._publish(run)
+                    self._publish(job, run)
             except StoppedError:
                 return
             except RotatorError as found:
@@ -207,7 +207,7 @@ class MetricsMonitor:
             else:
                 self._tell_success(run)
 
-    def _publish(self, run: RunContext) -> None:
+    def _publish(self, job: JobName, run: RunContext) -> None:
         from rotator.adapters.metrics import render_metrics
         from rotator.adapters.textfile import write_textfile
 
@@ -215,7 +215,7 @@ class MetricsMonitor:
             measured = measure(run, run.services.database, self._list_sign_ins(), self._tally)
             shown = measured if self._installation.settings.metrics_names else measured.hide_names()
             text = render_metrics(shown, __version__)
-            self._show(run, measured, text)
+            self._show(job, run, measured, text)
         except DatabaseError as error:
             self._show_problem(_say_away(error))
             raise
@@ -223,13 +223,15 @@ class MetricsMonitor:
         if path is not None:
             write_textfile(path, text)
 
-    def _show(self, run: RunContext, measured: Measurements, text: bytes) -> None:
+    def _show(self, job: JobName, run: RunContext, measured: Measurements, text: bytes) -> None:
+        """Show what was measured, and after each heartbeat the status page: it costs a look of its own."""
         if self._health is None:
             return
         away = () if self._unwritable is None else (_say_away(self._unwritable),)
         problems = (*away, *find_unready(measured))
         self._health.show(text, problems)
-        self._health.show_status(self._make_pages().make(run, measured, problems))
+        if job is JobName.HEARTBEAT:
+            self._health.show_status(self._make_pages().make(run, measured, problems))
 
     def _show_problem(self, problem: str) -> None:
         if self._health is None:

@@ -1,4 +1,4 @@
-"""The status page of the daemon: made after each job, as the metrics are, from one look at our own records."""
+"""The status page of the daemon: made after each heartbeat, from one look at our own records."""
 
 from __future__ import annotations
 

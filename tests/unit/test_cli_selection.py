@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import click
 import pytest
@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from rotator.cli.context import CliContext
 from rotator.cli.selecting import print_csv, selection_options
 from rotator.cli.selection import Facts, Form, Order, Selection, expand
+from rotator.documents.inventory import RecordDocument
+from rotator.documents.status import PatStatusDocument
 from rotator.errors import UsageError
 from tests.support.fake_database import MemoryDatabase
 from tests.support.records import make_managed_pat
@@ -98,17 +100,39 @@ def test_options_reach_the_selection() -> None:
         assert CliRunner().invoke(show, wrong, obj=CliContext()).exit_code == 2
 
 
+class _Error(TypedDict):
+    code: str
+    fix: str
+
+
+class _Row(TypedDict):
+    name: str
+    scopes: list[str]
+    error: Annotated[_Error | None, "None: nothing is wrong."]
+    ok: bool
+    more: NotRequired[list[_Error]]
+
+
 def test_csv_is_flat_and_no_spreadsheet_runs_it(capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[dict[str, object]] = [
         {"name": "=1+1", "scopes": ["a", "b"], "error": None, "ok": True},
         {"name": 'a,"b"\nc', "scopes": [], "error": {"code": "x", "fix": "-1"}, "ok": False},
     ]
-    print_csv(rows)
+    print_csv(rows, _Row)
     read = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert read == [
-        ["name", "scopes", "ok", "error.code", "error.fix"],
-        ["'=1+1", "a b", "true", "", ""],
-        ['a,"b"\nc', "", "false", "x", "'-1"],
+        ["name", "scopes", "error.code", "error.fix", "ok", "more"],
+        ["'=1+1", "a b", "", "", "true", ""],
+        ['a,"b"\nc', "", "x", "'-1", "false", ""],
     ]
-    print_csv([])
-    assert capsys.readouterr().out == ""
+
+
+def test_csv_has_the_same_columns_whatever_its_rows_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """A script that reads `last_error.code` finds it also when nothing is wrong, and when there is no row."""
+    print_csv([], _Row)
+    assert capsys.readouterr().out == "name,scopes,error.code,error.fix,ok,more\n"
+    for row_type in (PatStatusDocument, RecordDocument):
+        print_csv([], row_type)
+        columns = capsys.readouterr().out.strip().split(",")
+        assert {"name", "expires_at", "state", "last_error.code", "last_error.message", "last_error.fix"} <= {*columns}
+        assert "last_error" not in columns

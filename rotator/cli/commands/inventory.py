@@ -57,7 +57,7 @@ def list_records(cli: CliContext) -> int:
     )
     from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
     from rotator.cli.session import open_installation
-    from rotator.documents.inventory import make_inventory_document
+    from rotator.documents.inventory import RecordDocument, make_inventory_document
     from rotator.engine.status import load_effective
 
     with open_installation(cli) as installation:
@@ -69,7 +69,7 @@ def list_records(cli: CliContext) -> int:
     elif cli.selection.form is Form.NAME:
         print_names(pat.name for pat in records)
     elif cli.selection.form is Form.CSV:
-        print_csv(make_inventory_document(records)["pats"])
+        print_csv(make_inventory_document(records)["pats"], RecordDocument)
     elif records and cli.selection.form is Form.WIDE:
         print_table(cli, WIDE_COLUMNS, list(list_wide_rows(records, now)))
     elif records:

@@ -35,7 +35,7 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     from rotator.cli.exit_codes import CHANGES_PENDING
     from rotator.cli.output.plan import NONE_CHOSEN, describe_action, print_plan
     from rotator.cli.session import open_installation
-    from rotator.documents.plan import make_plan_document
+    from rotator.documents.plan import ActionDocument, make_plan_document
     from rotator.domain.exit_code import DONE
     from rotator.wiring.sign_ins import make_plan_for_people
 
@@ -50,7 +50,7 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     elif cli.selection.form is Form.NAME:
         print_names(action.pat.name for action in made.actions)
     elif cli.selection.form is Form.CSV:
-        print_csv(make_plan_document(made)["actions"])
+        print_csv(make_plan_document(made)["actions"], ActionDocument)
     elif whole.actions and not made.actions:
         say(cli, NONE_CHOSEN)
     else:

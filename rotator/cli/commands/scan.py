@@ -40,7 +40,7 @@ def scan(cli: CliContext) -> int:
     from rotator.cli.console import print_json, progress
     from rotator.cli.output.scan import describe_entry
     from rotator.cli.session import open_installation
-    from rotator.documents.scan import make_scan_document
+    from rotator.documents.scan import ScannedPatDocument, make_scan_document
     from rotator.engine.exit_codes import find_code_of_errors
     from rotator.engine.scanning import scan as look
 
@@ -56,7 +56,7 @@ def scan(cli: CliContext) -> int:
     elif cli.selection.form is Form.NAME:
         print_names(describe_entry(entry).name for entry in report.entries)
     elif cli.selection.form is Form.CSV:
-        print_csv(make_scan_document(report, now)["pats"])
+        print_csv(make_scan_document(report, now)["pats"], ScannedPatDocument)
     else:
         _print(cli, report, now)
     errors = [error for _, _, error in report.errors]

@@ -82,7 +82,7 @@ def status(
         render_others,
         render_status_head,
     )
-    from rotator.documents.status import make_check_document, make_status_document
+    from rotator.documents.status import PatStatusDocument, make_check_document, make_status_document
     from rotator.engine.alarm import judge
 
     if nagios and (cli.as_json or cli.selection.form is not Form.TABLE):
@@ -101,7 +101,8 @@ def status(
     elif cli.selection.form is Form.NAME:
         print_names(row.name for row in seen.rows)
     elif cli.selection.form is Form.CSV:
-        print_csv(make_status_document(seen.rows, (), seen.view.now, seen.view.runs)["pats"])
+        rows = make_status_document(seen.rows, (), seen.view.now, seen.view.runs)["pats"]
+        print_csv(rows, PatStatusDocument)
     else:
         say(
             cli,
