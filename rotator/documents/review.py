@@ -296,6 +296,7 @@ def _make_log(log: LogState, found: Findings) -> LogReviewDocument:
         "valid": log.fault is None,
         "error": None if log.fault is None else make_fault_document(log.fault),
         "events": found.total,
+        "archived": 0 if log.summary is None else log.summary.archives.last,
         "began": _make_proof(found.began),
         "in_period": found.events,
         "first": found.first,

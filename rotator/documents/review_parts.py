@@ -185,6 +185,7 @@ class LogReviewDocument(TypedDict):
     valid: Annotated[bool, "Whether it is whole."]
     error: Annotated[AuditFaultDocument | None, "The first thing that is wrong. Null: nothing is."]
     events: Annotated[int, "How many events the whole log has that can be read."]
+    archived: Annotated[int, "Number of the last event that is in an archive of old events; 0 if there is none."]
     began: Annotated[ProofDocument | None, "Its first event. Null: it has none."]
     in_period: Annotated[int, "How many of them are of the period."]
     first: Annotated[int | None, "Number of the first event of the period. Null: it has none."]

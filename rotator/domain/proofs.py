@@ -54,13 +54,17 @@ def cut(span: Span) -> list[Span]:
 
 
 class NodeKeeper:
-    """A tree that leaves are added to; it keeps the roots of the spans that were asked for before."""
+    """A tree that leaves are added to; it keeps the roots of the spans that were asked for before.
 
-    def __init__(self, spans: Iterable[Span]) -> None:
+    `size` and `peaks` are those of the tree that it begins with: of that, nothing else is known.
+    """
+
+    def __init__(self, spans: Iterable[Span], size: int = 0, peaks: Iterable[bytes] = ()) -> None:
         self._wanted = {part for span in spans for part in cut(span)}
-        self._kept: dict[Span, bytes] = {}
-        self._peaks: list[tuple[int, bytes]] = []
-        self.size = 0
+        begun = dict(zip(cut((0, size)), peaks, strict=True))
+        self._kept = {part: node for part, node in begun.items() if part in self._wanted}
+        self._peaks = [(first, node) for (first, _), node in begun.items()]
+        self.size = size
 
     def add(self, data: bytes) -> None:
         """Add a leaf at the right."""

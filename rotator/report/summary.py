@@ -80,6 +80,11 @@ def list_warnings(review: ReviewDocument) -> Iterator[str]:
 def list_limits(review: ReviewDocument) -> Iterator[str]:
     """Yield which part of the period the page cannot speak of."""
     log, period = review["log"], review["period"]
+    if log["archived"]:
+        yield (
+            f"Events 1 to {log['archived']} are in archives of old events, but for a few kinds. What only they tell is "
+            "not on this page, and evidence of it is in those archives alone."
+        )
     if not log["in_period"]:
         yield "The audit log has no event of this period. PATs are shown as they are now."
     elif log["began"] is not None and log["began"]["at"] > period["since"]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -127,6 +130,29 @@ def test_old_events_are_moved_when_somebody_says_yes(installation: Installation)
     assert str(installation.folder / "old.archive") in shown.read()
     assert json.loads(installation.call("audit", "show", "5500", "--json"))["event"]["event"] == "log_anchored"
     assert "There is nothing to move." in installation.call(*COMMAND, "--yes")
+
+
+def test_report_and_its_evidence_say_what_is_in_archives(installation: Installation) -> None:
+    installation.call(*COMMAND, "--yes")
+    words = ("audit", "report", "--period", "2026-01-01..2026-11-01", "--output", "page.html", "--force")
+    told = json.loads(installation.call(*words, "--json"))
+    check_printed(("audit", "report"), told)
+    assert (told["log"]["valid"], told["log"]["archived"]) == (True, ARCHIVED)
+    page = (installation.folder / "page.html").read_text(encoding="utf-8")
+    assert f"Events 1 to {ARCHIVED} are in archives of old events" in page
+    installation.call(*words, "--archive", "evidence.zip")
+    with ZipFile(installation.folder / "evidence.zip") as archive:
+        archive.extractall(installation.folder / "evidence")
+    verified = subprocess.run(
+        [sys.executable, "-I", "-S", "verify.py"],
+        cwd=installation.folder / "evidence",
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert f"The events {ARCHIVED + 1} to {EVENTS} follow each other" in verified.stdout
 
 
 def test_command_is_refused_without_a_key(installation: Installation) -> None:

@@ -45,3 +45,24 @@ def test_what_nobody_asked_for_is_not_kept() -> None:
     keeper = _keep([(0, 4)], 70)
     with pytest.raises(KeyError):
         keeper.make_root((4, 8))
+
+
+@pytest.mark.parametrize("begun", [1, 2, 3, 7, 8, 20, 33, 64, 69])
+def test_proofs_of_later_leaves_need_only_the_peaks_of_a_tree_that_was_begun(begun: int) -> None:
+    """As of a log whose older events are in an archive."""
+    peaks = _keep([(0, begun)], begun).list_peaks(begun)
+
+    def go_on(spans: list[tuple[int, int]], size: int) -> list[bytes]:
+        keeper = NodeKeeper(spans, begun, peaks)
+        for leaf in LEAVES[begun:size]:
+            keeper.add(leaf)
+        return [keeper.make_root(span) for span in spans]
+
+    for size in range(begun + 1, len(LEAVES) + 1):
+        for index in range(begun, size):
+            spans = list_inclusion_spans(index, size)
+            assert go_on(spans, size) == make_inclusion_proof(index, LEAVES[:size])
+        for old_size in range(begun, size):
+            spans = list_consistency_spans(old_size, size)
+            assert go_on(spans, size) == make_consistency_proof(old_size, LEAVES[:size])
+        assert go_on([(0, size)], size) == [make_root(LEAVES[:size])]

@@ -36,10 +36,13 @@ class Evidence:
 
 def gather_evidence(database: Database, review: Review) -> Evidence:
     """Return what proves a review. Of a log that is not whole, what there is: then it does not fit, and that shows."""
-    first, last = review.findings.first or 0, review.findings.last or 0
-    outside = (number for number in _list_cited(review) if not first <= number <= last)
-    cited = tuple(sorted(set(outside) - {0}))
-    kept = tuple(_choose(database, review, first, last))
+    base = _find_base(database, review)
+    archived = 0 if base is None else base.size
+    first, last = max(review.findings.first or 0, archived + 1), review.findings.last or 0
+    first, last = (first, last) if first <= last else (0, 0)
+    outside = (number for number in _list_cited(review) if number > archived and not first <= number <= last)
+    cited = tuple(sorted(set(outside)))
+    kept = tuple(found for found in _choose(database, review, first, last) if found.size >= archived)
     size = kept[-1].size if kept else 0
     ends = (number for number in (first, min(last, size)) if 0 < first <= number)
     included = {number: list_inclusion_spans(number - 1, size) for number in (*cited, *ends) if number <= size}
@@ -52,8 +55,8 @@ def gather_evidence(database: Database, review: Review) -> Evidence:
         grown[last, size] = list_consistency_spans(last, size)
     before = (0, max(0, first - 1))
     spans = [span for found in (*included.values(), *grown.values()) for span in found]
-    keeper = NodeKeeper([before, *spans])
-    for digest in _load_leaves(database, max(size, before[1])):
+    keeper = NodeKeeper([before, *spans], archived, () if base is None else map(bytes.fromhex, base.peaks))
+    for digest in _load_leaves(database, max(size, before[1]), archived):
         keeper.add(digest)
     is_whole = keeper.size >= max(size, before[1])
     return Evidence(
@@ -65,6 +68,18 @@ def gather_evidence(database: Database, review: Review) -> Evidence:
         inclusion={number: _prove(keeper, spans) for number, spans in included.items()} if is_whole else {},
         consistency={sizes: _prove(keeper, spans) for sizes, spans in grown.items()} if is_whole else {},
     )
+
+
+def _find_base(database: Database, review: Review) -> Checkpoint | None:
+    """Return the checkpoint at the end of the archives of old events; None if there are none, or the log is not whole.
+
+    What is before it can only be proven with these archives.
+    """
+    archived = 0 if review.log.summary is None else review.log.summary.archives.last
+    if not archived:
+        return None
+    with database.read() as reading:
+        return reading.checkpoints.load_signed(archived)
 
 
 def spell_events(database: Database, first: int, last: int) -> Iterator[bytes]:
@@ -93,9 +108,8 @@ def _prove(keeper: NodeKeeper, spans: Iterable[tuple[int, int]]) -> list[bytes]:
     return [keeper.make_root(span) for span in spans]
 
 
-def _load_leaves(database: Database, size: int) -> Iterator[bytes]:
-    """Yield the hashes of the first events, as they are stored; fewer if one is missing or is no hash."""
-    number = 0
+def _load_leaves(database: Database, size: int, number: int) -> Iterator[bytes]:
+    """Yield the hashes of the first events after a number, as they are stored; fewer if one is missing or no hash."""
     while number < size:
         with database.read() as reading:
             page = list(reading.audit.load_hashes(number, min(_PAGE, size - number)))
