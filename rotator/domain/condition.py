@@ -33,6 +33,7 @@ class ConditionKind(StrEnum):
     PROBE_FAILING = auto()
     RECEIVER_FAILING = auto()
     HOOK_FAILING = auto()
+    JOB_STALLED = auto()
     DATABASE_DOWN = auto()
 
 

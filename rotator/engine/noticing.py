@@ -254,8 +254,9 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.RECEIVER_FAILING
             | ConditionKind.HOOK_FAILING
             | ConditionKind.DATABASE_DOWN
+            | ConditionKind.JOB_STALLED
         ):
-            return None  # ended where they are found, as by `clocks`, `failover`, `delivering`
+            return None  # ended where they are found, as by `clocks`, `failover`, `delivering`, `stalled`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

@@ -60,6 +60,7 @@ _OTHERS = (
     ConditionKind.LISTING_DAMAGED,
     ConditionKind.RECEIVER_FAILING,
     ConditionKind.HOOK_FAILING,
+    ConditionKind.JOB_STALLED,
 )
 """What no row of the table and nothing above it shows."""
 _MOST_DOWN = 3
