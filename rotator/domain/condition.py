@@ -26,6 +26,7 @@ class ConditionKind(StrEnum):
     TIMELINE_CHANGED = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
+    TOKEN_CACHE_UNSAVED = auto()
     LISTING_DAMAGED = auto()
     REVOCATION_PENDING = auto()
     AUDIT_BROKEN = auto()

@@ -215,6 +215,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="If the key was changed, put the old one into `token_cache.previous_keys`. Otherwise move the two files "
         "away, and sign every account in again with `rotator login`.",
     ),
+    ConditionKind.TOKEN_CACHE_UNSAVED: Advice(
+        one="new tokens cannot be saved to the token cache {subject}",
+        many="new tokens cannot be saved to {count} token caches",
+        meaning="Entra gave new tokens, and the file cannot be written: the disk is full, or the folder is read-only. "
+        "The process that got them uses them from memory.",
+        otherwise="Work goes on until the process ends. Then the tokens on the disk are used again, which may have "
+        "become too old: a person would have to sign in.",
+        command="rotator accounts",
+        fix="Make room, or make the folder writable. rotator saves the tokens by itself, at the next refresh.",
+    ),
     ConditionKind.LISTING_DAMAGED: Advice(
         one="some PATs of {subject} cannot be read",
         many="some PATs in {count} organizations cannot be read",

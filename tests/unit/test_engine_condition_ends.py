@@ -182,6 +182,9 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
         world.sign_in, "damage", TokenCacheDamage("/token-cache", "it is cut")
     ),
+    ConditionKind.TOKEN_CACHE_UNSAVED: lambda world: setattr(
+        world.sign_in, "unsaved", TokenCacheDamage("/token-cache", "No space left on device")
+    ),
     ConditionKind.LISTING_DAMAGED: damage_listing,
     ConditionKind.ADOPTION_BLOCKED: ask_for_twins,
     ConditionKind.AUDIT_BROKEN: break_chain,
@@ -199,7 +202,7 @@ def drop_account(world: EngineWorld) -> None:
 def get_well(world: EngineWorld) -> None:
     """Whatever was wrong is mended, and the next try has come."""
     world.heal()
-    world.sign_in.damage = None
+    world.sign_in.damage = world.sign_in.unsaved = None
     world.advance(hours=7)
 
 
@@ -306,6 +309,7 @@ def heal_record(world: EngineWorld) -> None:
 def move_cache(world: EngineWorld) -> None:
     """The token cache is another file, damaged too, and then whole."""
     world.sign_in.damage = TokenCacheDamage("/another-cache", "it is cut")
+    world.sign_in.unsaved = None
 
 
 def revoke_all(world: EngineWorld) -> None:

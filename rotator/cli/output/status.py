@@ -61,6 +61,7 @@ _OTHERS = (
     ConditionKind.RECEIVER_FAILING,
     ConditionKind.HOOK_FAILING,
     ConditionKind.JOB_STALLED,
+    ConditionKind.TOKEN_CACHE_UNSAVED,
 )
 """What no row of the table and nothing above it shows."""
 _MOST_DOWN = 3

@@ -106,6 +106,8 @@ EVENTS: tuple[type[Event], ...] = (
     places.TokenCacheDamaged,
     places.TokenCacheRecovered,
     places.TokenCacheRepaired,
+    places.TokenCacheUnsaved,
+    places.TokenCacheSaved,
     places.ScanStarted,
     places.AnchorRead,
     anchors.LogAnchored,
