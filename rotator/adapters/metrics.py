@@ -98,6 +98,12 @@ def _list_jobs(measured: Measurements) -> Iterator[Metric]:
         [((found.job.value,), _stamp(found.succeeded_at)) for found in measured.jobs],
     )
     yield _gauge(
+        "rotator_job_interval_seconds",
+        "How often the job is done, where that is known.",
+        ("job",),
+        [((found.job.value,), None if found.every is None else found.every / _SECOND) for found in measured.jobs],
+    )
+    yield _gauge(
         "rotator_job_duration_seconds",
         "How long the job's last run took that ended.",
         ("job",),

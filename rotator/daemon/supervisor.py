@@ -86,8 +86,9 @@ class Supervisor:
         self._host.tell_ready(self._describe())
         has_stopped = False
         try:
-            while (request := self._wait(requests)) is not Request.STOP:
-                self._answer(request)
+            while Request.STOP not in (asked := self._wait(requests)):
+                for request in asked:
+                    self._answer(request)
                 self._look()
             has_stopped = True
         finally:
@@ -103,19 +104,21 @@ class Supervisor:
         with suppress(RotatorError), self._shops.hold() as shop:
             self._end(shop.make_run())
 
-    def _wait(self, requests: Requests) -> Request | None:
-        """Return what is asked for; None when it is time to look after the jobs."""
-        try:
-            return requests.get(timeout=self._find_pause())
-        except queue.Empty:
-            return None
+    def _wait(self, requests: Requests) -> tuple[Request, ...]:
+        """Return all that is asked for by now, each once; nothing when it is time to look after the jobs."""
+        asked = dict[Request, None]()
+        with suppress(queue.Empty):
+            asked[requests.get(timeout=self._find_pause())] = None
+            while True:
+                asked[requests.get_nowait()] = None
+        return tuple(asked)
 
     def _find_pause(self) -> float:
         """Return the seconds between two looks after the jobs."""
         watchdog = self._host.watchdog
         return (min(LOOK_EVERY, watchdog / 2) if watchdog else LOOK_EVERY).total_seconds()
 
-    def _answer(self, request: Request | None) -> None:
+    def _answer(self, request: Request) -> None:
         if request is Request.RELOAD:
             self._reload()
         elif request is Request.WORK:

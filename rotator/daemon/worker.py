@@ -5,25 +5,28 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Job, JobEnd, Workshops
 from rotator.domain.backoff import make_backoff
+from rotator.domain.condition import ConditionKind
 from rotator.domain.events.daemon import BugFound, JobFailed, JobRestored
 from rotator.domain.events.event import Event
-from rotator.domain.job_run import JobName, make_period
+from rotator.domain.job_run import Failures, JobName, make_period
 from rotator.engine.awareness import Awareness
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.periods import do_in_period
+from rotator.engine.stalled import Stall, note_failure, note_no_progress, note_success
 from rotator.errors import AuditChainError, InternalError, RotatorError, StoppedError
 
 FIRST_RETRY = timedelta(seconds=10)
 LONGEST_RETRY = timedelta(hours=1)
 LEAST_PAUSE = timedelta(seconds=2)
 """Between two runs of a job, however soon there is something to do."""
+_STALLED = ConditionKind.JOB_STALLED
 
 
 class Worker:
@@ -41,6 +44,10 @@ class Worker:
         self.failures: dict[JobName, int] = {}
         """How often each job has failed in a row; none that works is in it."""
         self._awareness = Awareness()
+        self._failed_first: dict[JobName, datetime] = {}
+        self._proven: set[JobName] = set()
+        """The jobs that have succeeded in this process."""
+        self._late: set[JobName] = set()
 
     def ask(self, job: JobName) -> None:
         """Let a shared job be done although its period was done, at each turn until it works: a person asked for it."""
@@ -52,16 +59,16 @@ class Worker:
             job, run = shop.jobs[name], shop.make_run()
             self._beats.expect(name, job.budget)
             shop.monitor.note_start(name, run)
+            watched = self._watch(job, run)
             try:
-                result = self._do(job, self._watch(job, run))
+                result = self._do(job, watched)
                 after, end = self._find_pause(job, run, result), JobEnd(result.exit_code)
             except StoppedError:
                 after, end = job.interval, JobEnd(None)
             except RotatorError as error:
-                after, end = self._note_failure(job, run, error), JobEnd(error.exit_code, error)
+                after, end = self._note_failure(job, watched, error), JobEnd(error.exit_code, error)
             else:
-                if self.failures.pop(name, 0):
-                    run.progress(JobRestored(), name.value)
+                self._note_end(job, watched, result)
             shop.monitor.note_end(name, run, end)
             self._beats.expect_start(name, after)
             return after
@@ -89,6 +96,27 @@ class Worker:
                 self._asked.add(job.name)
         return result
 
+    def _note_end(self, job: Job, run: RunContext, result: JobResult) -> None:
+        """Note what came of a job that did not fail: other jobs than the probes tell themselves what is down."""
+        has_failed = self.failures.pop(job.name, 0) > 0
+        self._failed_first.pop(job.name, None)
+        if has_failed:
+            run.progress(JobRestored(), job.name.value)
+        if job.name is JobName.PROBE and result.is_down:
+            note_failure(run, Stall(job.name, job.interval, self._holder, None))
+        elif has_failed or job.name not in self._proven or self._awareness.knows(_STALLED, job.name.value):
+            self._proven.add(job.name)
+            note_success(run, job.name, self._holder)
+        if job.name is JobName.HEARTBEAT:
+            self._look_after_others(run)
+
+    def _look_after_others(self, run: RunContext) -> None:
+        """Tell of a job that gives no sign of life at two heartbeats in a row; right after the host slept none does."""
+        late = set(self._beats.find_late())
+        for job in sorted(late & self._late):
+            note_no_progress(run, job)
+        self._late = late
+
     def _watch(self, job: Job, run: RunContext) -> RunContext:
         """Return the run with each event that it tells taken as a sign of life."""
 
@@ -110,6 +138,8 @@ class Worker:
         first = LONGEST_RETRY if isinstance(error, AuditChainError) else FIRST_RETRY
         after = make_backoff(failures, first=min(first, job.interval), longest=min(LONGEST_RETRY, job.interval))
         seconds = round(after.total_seconds())
+        first_at = self._failed_first.setdefault(job.name, run.services.clock.now())
+        note_failure(run, Stall(job.name, job.interval, self._holder, error, Failures(failures, first_at)))
         failed = JobFailed(code=error.code, message=error.message, failures=failures, retry_seconds=seconds)
         run.progress(failed, job.name.value)
         if isinstance(error, InternalError):

@@ -26,6 +26,7 @@ class ConditionKind(StrEnum):
     TIMELINE_CHANGED = auto()
     PAT_LEFT_BEHIND = auto()
     TOKEN_CACHE_DAMAGED = auto()
+    TOKEN_CACHE_UNSAVED = auto()
     LISTING_DAMAGED = auto()
     REVOCATION_PENDING = auto()
     AUDIT_BROKEN = auto()
@@ -33,6 +34,7 @@ class ConditionKind(StrEnum):
     PROBE_FAILING = auto()
     RECEIVER_FAILING = auto()
     HOOK_FAILING = auto()
+    JOB_STALLED = auto()
     DATABASE_DOWN = auto()
     ALL_PAUSED = auto()
 

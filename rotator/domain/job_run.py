@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
@@ -68,13 +68,34 @@ class Heartbeat:
     work_succeeded_at: datetime | None = None
 
 
+BEATS_WITHIN = timedelta(minutes=2)
+"""A daemon lives as long after its last heartbeat, whatever the settings say."""
+
+
+def lives(beats: Iterable[Heartbeat], now: datetime, holder: str | None = None) -> bool:
+    """Whether a daemon beat within the last minutes: any one, or the one of that name."""
+    return any(abs(now - beat.beat_at) <= BEATS_WITHIN for beat in beats if holder in (None, beat.holder))
+
+
 @dataclass(frozen=True)
 class RunTimes:
-    """When work last began, when it last succeeded, and whether a daemon did that. None: never, as far as we know."""
+    """When work last began, when it last succeeded, and whether a daemon did that. None: never, as far as we know.
+
+    `raises_since`: since when an error ends each run; None: none ended the last one.
+    """
 
     started_at: datetime | None = None
     succeeded_at: datetime | None = None
     by_daemon: bool = False
+    raises_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How often a job has failed since it last succeeded, and when the first of these runs was to begin."""
+
+    count: int = 0
+    first_at: datetime | None = None
 
 
 def make_period(moment: datetime, interval: timedelta) -> datetime:

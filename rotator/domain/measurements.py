@@ -58,11 +58,15 @@ class SourceFigures:
 
 @dataclass(frozen=True)
 class JobFigures:
-    """One job. `lasted` is how long its last run took that ended. None: it never did, as far as we know."""
+    """One job. `lasted` is how long its last run took that ended. None: it never did, as far as we know.
+
+    `every` is how often it is done by whoever measures; None where that is not known.
+    """
 
     job: JobName
     succeeded_at: datetime | None
     lasted: timedelta | None
+    every: timedelta | None = None
 
 
 @dataclass(frozen=True)

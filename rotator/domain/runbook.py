@@ -226,6 +226,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="If the key was changed, put the old one into `token_cache.previous_keys`. Otherwise move the two files "
         "away, and sign every account in again with `rotator login`.",
     ),
+    ConditionKind.TOKEN_CACHE_UNSAVED: Advice(
+        one="new tokens cannot be saved to the token cache {subject}",
+        many="new tokens cannot be saved to {count} token caches",
+        meaning="Entra gave new tokens, and the file cannot be written: the disk is full, or the folder is read-only. "
+        "The process that got them uses them from memory.",
+        otherwise="Work goes on until the process ends. Then the tokens on the disk are used again, which may have "
+        "become too old: a person would have to sign in.",
+        command="rotator accounts",
+        fix="Make room, or make the folder writable. rotator saves the tokens by itself, at the next refresh.",
+    ),
     ConditionKind.LISTING_DAMAGED: Advice(
         one="some PATs of {subject} cannot be read",
         many="some PATs in {count} organizations cannot be read",
@@ -305,6 +315,23 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "the hook succeeds or that PAT expires.",
         command="rotator audit list --event hook_failed",
         fix="Correct what the output reports. `rotator hooks test` calls each hook now.",
+    ),
+    ConditionKind.JOB_STALLED: Advice(
+        one="the job {subject} no longer succeeds",
+        many="{count} jobs no longer succeed",
+        meaning="The job has not succeeded for three of its intervals, and for 15 minutes at least: it fails each "
+        "time, or it has stopped making progress. The other jobs go on.",
+        otherwise="What the job is for does not happen. Without `work` or `reconcile` no PAT is rotated; without "
+        "`refresh` sign-ins end; without `probe` and `verify_audit` nobody hears of a value that does not sign in, or "
+        "of an altered log; without `deliver` and `hooks` nobody is told, and nothing is called.",
+        command="rotator audit list --event job_stalled",
+        fix="Do what the message asks for; the lines `job_failed` in the log name each failure. If it is a bug, report "
+        "the `stack` of the line `bug_found`. If the job makes no progress, restart the daemon.",
+        reasons={
+            "internal": "It is a bug in rotator.",
+            "no_progress": "It was begun and does not end, or it is never begun.",
+            "not_done": "It could not try everything, and nothing that is known to be down explains that.",
+        },
     ),
 }
 """By condition. Each is in the runbook under its own name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.notification import Affected
 from rotator.domain.telling import Notice
@@ -16,6 +17,9 @@ def find_affected(reading: Reading, notice: Notice) -> Affected:
     if kind in (ConditionKind.RECEIVER_FAILING, ConditionKind.HOOK_FAILING):
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
         return Affected(failure=next(filter(None, failures), None))
+    if kind is ConditionKind.JOB_STALLED:
+        lasts = [reading.job_runs.find_last(JobName(subject), reading.now()) for subject in notice.subjects]
+        return Affected(failure=next((last.failure for last in lasts if last is not None and last.failure), None))
     pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
     first = min((pat.as_ending().valid_to for pat in pats if pat.has_pat), default=None)
     return Affected(len(pats), first, _find_failure(reading, notice, pats))

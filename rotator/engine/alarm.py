@@ -25,6 +25,8 @@ _FOR_PERSONS = {event.type.begins for event in EVENTS if event.type.needs_person
 """What lasts until a person acts."""
 
 
+_CAUSES = (ConditionKind.SIGN_IN_NEEDED, ConditionKind.JOB_STALLED)
+"""What is a cause of its own."""
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN)
 _SAID_OF_PATS = (
     ConditionKind.ROTATION_BLOCKED,
@@ -50,7 +52,8 @@ class Cause(StrEnum):
     """Why a check is red.
 
     `stale`: no recent run succeeded. `overdue`: expired, or due for long and no rotation has begun. `expiring`: expires
-    soon, and cannot or will not be rotated before. `in_trouble`: failed or blocked.
+    soon, and cannot or will not be rotated before. `in_trouble`: failed or blocked. `job_stalled`: a job has not
+    succeeded for several of its intervals.
     """
 
     SIGN_IN = auto()
@@ -60,6 +63,7 @@ class Cause(StrEnum):
     DOWN = auto()
     UNCONFIRMED = auto()
     FOR_PERSON = auto()
+    JOB_STALLED = auto()
     STALE = auto()
 
 
@@ -104,7 +108,8 @@ def find_findings(
     """Return every reason to be red. `signed_out` are accounts that nobody is signed in for, also if no run met that.
 
     Each PAT that is late or in trouble is named once, for the most urgent of these reasons.
-    While an account waits for its sign-in no run succeeds: then it is enough that runs begin. What waits for a sign-in
+    While an account waits for its sign-in no run succeeds: then it is enough that runs begin, and that not every one is
+    ended by an error. What waits for a sign-in
     and nothing else is no reason of its own.
     """
     needed = {*signed_out, *(found.subject for found in conditions if found.kind is ConditionKind.SIGN_IN_NEEDED)}
@@ -114,7 +119,6 @@ def find_findings(
     in_trouble = [row.name for row in others if row.state in ATTENTION and row.name not in (*overdue, *expiring)]
     unconfirmed = [item for item in pending if item.is_overdue(now)]
     named = {*overdue, *expiring, *in_trouble, *(item.authorization_id for item in unconfirmed)}
-    moment = runs.started_at if needed else runs.succeeded_at
     found = {
         Cause.SIGN_IN: sorted(needed),
         Cause.OVERDUE: overdue,
@@ -123,17 +127,25 @@ def find_findings(
         Cause.DOWN: [found.subject for found in conditions if found.kind in _DOWN],
         Cause.UNCONFIRMED: [item.name for item in unconfirmed],
         Cause.FOR_PERSON: [_name(item) for item in conditions if _waits_for_person(item, named)],
+        Cause.JOB_STALLED: [found.subject for found in conditions if found.kind is ConditionKind.JOB_STALLED],
     }
     findings = [Finding(cause, tuple(subjects)) for cause, subjects in found.items() if subjects]
-    is_stale = moment is None or now - moment > tolerance.max_age
-    return (*findings, *([Finding(Cause.STALE)] if is_stale else []))
+    return (*findings, *([Finding(Cause.STALE)] if _is_stale(runs, now, tolerance.max_age, bool(needed)) else []))
+
+
+def _is_stale(runs: RunTimes, now: datetime, max_age: timedelta, waits_for_sign_in: bool) -> bool:
+    """Whether no recent run succeeded; while an account waits for its sign-in, none that was not ended by an error."""
+    moment = runs.started_at if waits_for_sign_in else runs.succeeded_at
+    if moment is None or now - moment > max_age:
+        return True
+    return waits_for_sign_in and runs.raises_since is not None and now - runs.raises_since > max_age
 
 
 def _waits_for_person(found: Condition, named: Collection[str]) -> bool:
     """Whether it waits for a person, and is no more than why a PAT is among those that are `named` already."""
     by_sign_in = found.kind is ConditionKind.PROBE_FAILING and found.code == RefusalCause.SIGN_IN_REQUIRED
     is_said = found.kind in _SAID_OF_PATS and found.subject in named
-    return found.kind in _FOR_PERSONS and not (found.kind is ConditionKind.SIGN_IN_NEEDED or by_sign_in or is_said)
+    return found.kind in _FOR_PERSONS and not (found.kind in _CAUSES or by_sign_in or is_said)
 
 
 def _name(found: Condition) -> str:

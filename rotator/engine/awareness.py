@@ -25,6 +25,10 @@ class Awareness:
             if event.type.begins is not None:
                 self._told.add((event.type.begins, subject))
 
+    def knows(self, kind: ConditionKind, subject: str) -> bool:
+        """Whether that lasts, as far as this process knows."""
+        return (kind, subject) in self._told
+
     def look(self, run: RunContext) -> None:
         """Tell of each condition that lasts and was not told of yet, and of each that ended elsewhere."""
         with run.services.database.read() as reading:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event as Flag
 
@@ -136,28 +136,39 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
         if pulse.is_asked:
             with pulse.answered():
                 retry_now(run)
-        report = sealed(work_on_due)(run)
+        with naming_bugs("the other jobs go on"):
+            report = sealed(work_on_due)(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))
         raise
     ended = end_work(run, began, report)
     code = find_code_of_report(report)
-    if ended.outcome is JobOutcome.SUCCEEDED and _was_down(run):
-        code = code or FAILED
-    elif ended.outcome is JobOutcome.SUCCEEDED:
-        pulse.work_succeeded_at = ended.ended_at
-    if report.outcomes or ended.outcome is not JobOutcome.SUCCEEDED:
+    is_news = bool(report.outcomes) or ended.outcome is not JobOutcome.SUCCEEDED
+    if ended.outcome is JobOutcome.SUCCEEDED:
+        is_down, has_raised = _look_back(run)
+        if is_down:
+            code = code or FAILED
+        else:
+            pulse.work_succeeded_at = ended.ended_at
+        if has_raised and is_down and not is_news:
+            ended, is_news = replace(ended, outcome=JobOutcome.FAILED), True
+    if is_news:
         save_end(run, ended)
     if report.is_stopped:
         return JobResult(ended.counts, exit_code=None)
     return JobResult(ended.counts, find_next_moment(run), _forgive_others(code), report.is_down)
 
 
-def _was_down(run: RunContext) -> bool:
-    """Whether the last look at every account and organization found one that cannot be worked with."""
+def _look_back(run: RunContext) -> tuple[bool, bool]:
+    """Return what the database says of earlier runs.
+
+    Whether the last look at every account and organization found one that cannot be worked with, and whether an error
+    ended the last work that left a trace.
+    """
     with run.services.database.read() as reading:
-        last = reading.job_runs.find_last(JobName.RECONCILE, reading.now())
-    return last is not None and last.outcome is JobOutcome.FAILED
+        look, work = (reading.job_runs.find_last(job, reading.now()) for job in (JobName.RECONCILE, JobName.WORK))
+    is_down = look is not None and look.outcome is JobOutcome.FAILED
+    return is_down, work is not None and work.failure is not None
 
 
 def reconcile_all(run: RunContext) -> JobResult:

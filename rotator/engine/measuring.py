@@ -38,6 +38,7 @@ from rotator.engine.clocks import HOST, read_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
 from rotator.engine.run_memory import load_run_times
+from rotator.engine.stalled import KEEPS_NO_RUNS
 from rotator.engine.status import PatState, find_creating, find_signed_out_state, find_state
 from rotator.engine.subjects import name_organization, name_vault
 from rotator.errors import AuditChainError, DatabaseError
@@ -78,9 +79,16 @@ class RotationTally:
 
 
 def measure(
-    run: RunContext, database: Database, sign_ins: Sequence[SignInStatus], tally: RotationTally
+    run: RunContext,
+    database: Database,
+    sign_ins: Sequence[SignInStatus],
+    tally: RotationTally,
+    every: Mapping[JobName, timedelta] | None = None,
 ) -> Measurements:
-    """Measure now. `sign_ins` are those that the token cache shows; an account that is not among them is not known."""
+    """Measure now. `sign_ins` are those that the token cache shows; an account that is not among them is not known.
+
+    `every` is how often each job is done, as far as that is known.
+    """
     now = run.services.clock.now()
     with database.read() as reading:
         conditions = reading.conditions.load()
@@ -93,7 +101,7 @@ def measure(
             pats=tuple(_measure_pats(run, reading, pats, pending, _find_subjects(conditions, _SIGN_IN_NEEDED), now)),
             accounts=accounts,
             sources=tuple(_measure_sources(run, accounts, pats, conditions)) if runs.started_at is not None else (),
-            jobs=tuple(_measure_job(reading, job, runs) for job in JobName),
+            jobs=tuple(_measure_job(reading, job, runs, (every or {}).get(job)) for job in JobName),
             rotations=rotations,
             requests=reading.request_counts.load(),
             pending_revocations=len(pending),
@@ -214,20 +222,27 @@ def _measure_sources(
             yield SourceFigures(kind, source, source not in down)
 
 
-def _measure_job(reading: Reading, job: JobName, runs: RunTimes) -> JobFigures:
+def _measure_job(reading: Reading, job: JobName, runs: RunTimes, every: timedelta | None) -> JobFigures:
     now, beats = reading.now(), reading.job_runs.load_heartbeats()
+    beat_at = max((beat.beat_at for beat in beats if beat.beat_at <= now), default=None)
     if job is JobName.HEARTBEAT:
-        return JobFigures(job, max((beat.beat_at for beat in beats if beat.beat_at <= now), default=None), None)
+        return JobFigures(job, beat_at, None, every)
     last, done = (reading.job_runs.find_last(job, now, outcome) for outcome in (None, JobOutcome.SUCCEEDED))
     lasted = last.ended_at - last.began_at if last is not None and last.ended_at is not None else None
+    if job in KEEPS_NO_RUNS:
+        # Only what changes is noted: one that succeeded last has done so until the last heartbeat.
+        is_well = last is not None and last.outcome is JobOutcome.SUCCEEDED
+        failed_at = reading.job_runs.count_failures(job, None if done is None else done.period, now).first_at
+        known = [moment for moment in (last.ended_at if is_well and last else failed_at,) if moment is not None]
+        return JobFigures(job, max([*known, *([beat_at] if is_well and beat_at else [])], default=None), None, every)
     if job is not JobName.WORK:
-        return JobFigures(job, None if done is None else done.ended_at, lasted)
+        return JobFigures(job, None if done is None else done.ended_at, lasted, every)
     # What a daemon's work that found nothing to do took is in its heartbeat alone.
     for beat in beats:
         is_newest = beat.work_succeeded_at is not None and beat.work_succeeded_at == runs.succeeded_at
         if is_newest and beat.work_succeeded_at and beat.work_began_at and beat.work_began_at <= beat.work_succeeded_at:
             lasted = beat.work_succeeded_at - beat.work_began_at
-    return JobFigures(job, runs.succeeded_at, lasted)
+    return JobFigures(job, runs.succeeded_at, lasted, every)
 
 
 def _measure_receivers(reading: Reading, conditions: Iterable[Condition]) -> Iterable[ReceiverFigures]:

@@ -22,6 +22,8 @@ from rotator.domain.events.places import (
     SignInRestored,
     TokenCacheDamaged,
     TokenCacheRepaired,
+    TokenCacheSaved,
+    TokenCacheUnsaved,
     VaultDown,
     VaultDropped,
     VaultRestored,
@@ -136,8 +138,9 @@ def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Chan
                 event, subject = change
                 pat = places.get(subject) if _is_about_pat(change) else None
                 place = {} if pat is None else {"account": pat.account, "organization": pat.organization}
-                # The token cache logs its damage itself, when it is read.
-                write_event = record_logged if isinstance(event, TokenCacheDamaged) else record
+                # The token cache logs by itself what is wrong with it.
+                is_logged = isinstance(event, TokenCacheDamaged | TokenCacheUnsaved | TokenCacheSaved)
+                write_event = record_logged if is_logged else record
                 write_event(work, run, subject, event, run.services.clock.now(), **place)
 
     keep_books(run.services, write)
@@ -201,13 +204,17 @@ def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     damage = run.services.sign_in.find_damage()
     if damage is not None:
         events.append((TokenCacheDamaged(damage=damage.reason), damage.path))
+    unsaved = run.services.sign_in.find_unsaved()
+    if unsaved is not None:
+        events.append((TokenCacheUnsaved(message=unsaved.reason), unsaved.path))
     return {(event.type.begins, subject): event for event, subject in events if event.type.begins is not None}
 
 
-_ENDS: dict[ConditionKind, type[LeftBehindResolved | RevocationResolved | TokenCacheRepaired]] = {
+_ENDS: dict[ConditionKind, type[LeftBehindResolved | RevocationResolved | TokenCacheRepaired | TokenCacheSaved]] = {
     ConditionKind.PAT_LEFT_BEHIND: LeftBehindResolved,
     ConditionKind.REVOCATION_PENDING: RevocationResolved,
     ConditionKind.TOKEN_CACHE_DAMAGED: TokenCacheRepaired,
+    ConditionKind.TOKEN_CACHE_UNSAVED: TokenCacheSaved,
 }
 """What ends as soon as a look does not see it."""
 
@@ -255,8 +262,9 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.HOOK_FAILING
             | ConditionKind.DATABASE_DOWN
             | ConditionKind.ALL_PAUSED
+            | ConditionKind.JOB_STALLED
         ):
-            return None  # ended elsewhere, as by `clocks`, `failover`, `delivering`, `pausing`
+            return None  # ended elsewhere, as by `clocks`, `failover`, `delivering`, `pausing`, `stalled`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.run_memory import fail_run, save_end
 from rotator.errors import RotatorError, StoppedError
@@ -22,7 +23,8 @@ def do_in_period(
         if not work.job_runs.begin(began):
             return JobResult()
     try:
-        result = act(run)
+        with naming_bugs("the other jobs go on"):
+            result = act(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))
         raise

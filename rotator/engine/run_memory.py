@@ -13,9 +13,10 @@ from rotator.domain.job_run import JobName, JobOutcome, JobRun, RunTimes
 from rotator.domain.managed_pat import Failure
 from rotator.engine.auditing import record_logged
 from rotator.engine.context import RunContext
+from rotator.engine.isolating import naming_bugs
 from rotator.engine.report import RunReport
 from rotator.engine.waiting import keep_books
-from rotator.errors import AuditChainError, DatabaseError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, InternalError, RotatorError
 from rotator.ports.database import Reading
 
 
@@ -29,9 +30,12 @@ def run_and_remember(run: RunContext, act: Callable[[RunContext], RunReport]) ->
 
     keep_books(run.services, write)
     try:
-        report = act(run)
+        with naming_bugs("nothing else was begun"):
+            report = act(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))
+        if isinstance(error, InternalError) and error.__cause__ is not None:
+            raise error.__cause__ from None
         raise
     save_end(run, end_work(run, began, report))
     return report
@@ -106,9 +110,12 @@ def load_run_times(reading: Reading) -> RunTimes:
     beats = [beat for beat in reading.job_runs.load_heartbeats() if drop_future([beat.beat_at])]
     started = drop_future([*(beat.work_began_at for beat in beats), last.began_at if last else None])
     succeeded = drop_future(beat.work_succeeded_at for beat in beats)
+    raised = reading.job_runs.find_first_raised(JobName.WORK, now)
     own_success = max(drop_future([done.ended_at if done else None]), default=None)
+    succeeded_at = max([*succeeded, *([own_success] if own_success else [])], default=None)
     return RunTimes(
         started_at=max(started, default=None),
-        succeeded_at=max([*succeeded, *([own_success] if own_success else [])], default=None),
+        succeeded_at=succeeded_at,
+        raises_since=None if raised is None or (succeeded_at is not None and succeeded_at > raised) else raised,
         by_daemon=bool(succeeded) and (own_success is None or max(succeeded) >= own_success),
     )

@@ -69,6 +69,10 @@ class StoppableSignIn:
         """See the port; it asks nobody, so a stop does not matter."""
         return self._inner.status(account)
 
+    def find_unsaved(self) -> TokenCacheDamage | None:
+        """See the port."""
+        return self._inner.find_unsaved()
+
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port; it asks nobody, so a stop does not matter."""
         return self._inner.find_damage()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -12,8 +12,9 @@ from rotator.domain.job_run import JobName, make_period
 from rotator.domain.probe import make_pause
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.jobs import probe_values, verify_audit
+from rotator.engine.jobs import JobResult, probe_values, verify_audit
 from rotator.engine.periods import do_in_period
+from rotator.engine.stalled import Stall, note_failure, note_once, watching
 from rotator.errors import RotatorError, StoppedError
 
 
@@ -24,19 +25,27 @@ def keep_up(run: RunContext, probe_every: timedelta, verify_every: timedelta) ->
     run of an installation does neither: it does not know how often runs come.
     """
     failed: list[RotatorError] = []
-    now = run.services.clock.now()
     with suppress(StoppedError):  # the next run does it
+        note_once(run)
         with _telling(run, JobName.PROBE, failed):
             since = _find_span(run)
             if since is not None:
-                period = make_period(now, make_pause(probe_every))
                 probe = partial(probe_values, period=probe_every, since=since)
-                do_in_period(run, JobName.PROBE, period, run.claimant, probe)
+                _do(run, JobName.PROBE, make_pause(probe_every), probe)
         with _telling(run, JobName.VERIFY_AUDIT, failed):
             if _find_span(run) is not None:
-                period = make_period(now, verify_every)
-                do_in_period(run, JobName.VERIFY_AUDIT, period, run.claimant, verify_audit)
+                _do(run, JobName.VERIFY_AUDIT, verify_every, verify_audit)
     return tuple(failed)
+
+
+def _do(run: RunContext, job: JobName, every: timedelta, act: Callable[[RunContext], JobResult]) -> None:
+    """Do a job where its period is not done, and note whether it still succeeds."""
+    with watching(run, job, every):
+        period = make_period(run.services.clock.now(), every)
+        with naming_bugs("the run is over all the same"):
+            result = do_in_period(run, job, period, run.claimant, act)
+        if result.is_down:
+            note_failure(run, Stall(job, every, run.claimant, None))
 
 
 def _find_span(run: RunContext) -> timedelta | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
+from rotator.domain.job_run import Failures, Heartbeat, JobName, JobOutcome, JobRun
 
 
 class JobRunsReader(Protocol):
@@ -13,6 +13,15 @@ class JobRunsReader(Protocol):
 
     def find_last(self, job: JobName, until: datetime, outcome: JobOutcome | None = None) -> JobRun | None:
         """Return the newest run of a job that began by then, of any outcome or of this one; None when there is none."""
+
+    def count_failures(self, job: JobName, after: datetime | None, until: datetime) -> Failures:
+        """Count the runs of a job that failed, of the periods after one moment and up to another."""
+
+    def find_first_raised(self, job: JobName, until: datetime) -> datetime | None:
+        """Return when the first began of the newest runs that an error ended one after the other; None: there is none.
+
+        A run that is no success because a place is down ended without one.
+        """
 
     def load_heartbeats(self) -> tuple[Heartbeat, ...]:
         """Return the last heartbeat of each daemon, the newest first."""

@@ -70,6 +70,9 @@ class SignIn(Protocol):
     def find_damage(self) -> TokenCacheDamage | None:
         """Return what is wrong with the token cache, as far as earlier calls showed; None when it is intact."""
 
+    def find_unsaved(self) -> TokenCacheDamage | None:
+        """Return why tokens that Entra gave are in the memory of this process alone; None while all are saved."""
+
 
 class InteractiveSignIn(Protocol):
     """Sign-ins that a person takes part in. Every method raises UsageError for an unknown account."""

@@ -233,7 +233,7 @@ def _read_file(reference: SecretReference, path: Path, fix: str) -> SecretValue:
             raise _make_error(reference, f"{path} is no regular file", fix)
         if found.st_size > _LARGEST:
             raise _make_error(reference, f"{path} is too large for a secret: {found.st_size} bytes", fix)
-        return SecretValue(path.read_text(encoding="utf-8").strip("\r\n"))
+        return SecretValue(path.read_text(encoding="utf-8-sig").strip("\r\n"))
     except UnicodeDecodeError:
         raise _make_error(reference, f"{path} is not UTF-8 text", "Store the secret as text") from None
     except OSError as error:

@@ -187,18 +187,19 @@ class Daemon:
         every = Intervals(
             daemon.work, daemon.refresh, daemon.reconcile, daemon.probe, daemon.verify_audit, daemon.heartbeat
         )
-        monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, self._health)
-
         notifiers, hooks = make_notifiers(installation), make_hooks(installation)
         self._memory.forget_settings()
         self._hook_memory.forget_settings()
+
+        patience = 2 * installation.settings.http.total_timeout * _count_places(installation)
+        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory, patience)
+        intervals = {name: job.interval for name, job in jobs.items()}
+        monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, intervals, self._health)
 
         def close() -> None:
             monitor.close()
             installation.close()
 
-        patience = 2 * installation.settings.http.total_timeout * _count_places(installation)
-        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory, patience)
         first = partial(self._beat, notes=_make_notes(installation))
         return Workshop(
             jobs={**jobs, JobName.HEARTBEAT: replace(jobs[JobName.HEARTBEAT], act=first)},

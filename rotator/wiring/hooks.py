@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from rotator.documents.hook import HookTest, make_hook_document
 from rotator.domain.hook import HookEvent, make_test_event
+from rotator.domain.job_run import JobName
 from rotator.engine.hooking import HookMemory, call_hooks, load_failing
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.report import PatOutcome, RunReport
+from rotator.engine.stalled import BY_ONCE, watching
 from rotator.errors import ConfigError, HookError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def call_at_end(run: RunContext, hooks: Sequence[Hook], report: RunReport) -> No
     Without hooks too: what was wrong with one that is no longer in the settings ends.
     """
     try:
-        with naming_bugs("the run is over all the same"):
+        with watching(run, JobName.HOOKS, BY_ONCE), naming_bugs("the run is over all the same"):
             call_hooks(run, hooks, HookMemory())
         with run.services.database.read() as reading:
             for call in load_failing(reading, hooks):

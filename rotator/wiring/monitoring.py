@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
     """Tell the monitoring of the run that is done inside, however it ends; then deliver the notifications."""
     notifiers, hooks, daemon = make_notifiers(installation), make_hooks(installation), installation.settings.daemon
-    monitor = make_monitor(installation, RotationTally(), JobName.WORK)
+    every = {JobName.PROBE: daemon.probe, JobName.VERIFY_AUDIT: daemon.verify_audit}
+    monitor = make_monitor(installation, RotationTally(), JobName.WORK, every)
     then = partial(keep_up, probe_every=daemon.probe, verify_every=daemon.verify_audit)
     run = MonitoredRun(monitor, hooks, then, installation.stop)
     try:
@@ -98,15 +99,21 @@ class MonitoredRun:
 
 
 def make_monitor(
-    installation: Installation, tally: RotationTally, saves_after: JobName, health: Health | None = None
+    installation: Installation,
+    tally: RotationTally,
+    saves_after: JobName,
+    every: Mapping[JobName, timedelta],
+    health: Health | None = None,
 ) -> Monitoring:
     """Return what tells the monitoring that the settings ask for; `health` has the pages of a daemon that serves.
+
+    `every` is how often each job is done, as far as that is known.
 
     What was counted is saved after one job alone: an idle tick of the daemon writes its heartbeat, and nothing else.
     """
     parts: list[Monitor] = []
     if health is not None or installation.settings.metrics_textfile is not None:
-        parts.append(MetricsMonitor(installation, tally, health, saves_after))
+        parts.append(MetricsMonitor(installation, tally, health, saves_after, every))
     pings = [(_make_pinger(installation, ping.url), ping.jobs) for ping in installation.settings.pings]
     parts += [PingMonitor(pinger, jobs) for pinger, jobs in pings]
     return Monitoring(parts, [pinger for pinger, _ in pings], installation.settings.http.total_timeout)
@@ -174,13 +181,18 @@ class MetricsMonitor:
     """The protocol Monitor: measures, then shows the metrics and writes them to the file that the settings name."""
 
     def __init__(
-        self, installation: Installation, tally: RotationTally, health: Health | None, saves_after: JobName
+        self,
+        installation: Installation,
+        tally: RotationTally,
+        health: Health | None,
+        saves_after: JobName,
+        every: Mapping[JobName, timedelta],
     ) -> None:
         self._installation, self._tally, self._health = installation, tally, health
         self._lock = threading.Lock()
         self._is_failing = False
         self._unwritable: DatabaseError | None = None
-        self._saves_after = saves_after
+        self._saves_after, self._every = saves_after, every
         self._pages: StatusPages | None = None
 
     def note_start(self, job: JobName, run: RunContext) -> None:
@@ -211,14 +223,10 @@ class MetricsMonitor:
         from rotator.adapters.metrics import render_metrics
         from rotator.adapters.textfile import write_textfile
 
-        try:
-            measured = measure(run, run.services.database, self._list_sign_ins(), self._tally)
-            shown = measured if self._installation.settings.metrics_names else measured.hide_names()
-            text = render_metrics(shown, __version__)
-            self._show(job, run, measured, text)
-        except DatabaseError as error:
-            self._show_problem(_say_away(error))
-            raise
+        measured = measure(run, run.services.database, self._list_sign_ins(), self._tally, self._every)
+        shown = measured if self._installation.settings.metrics_names else measured.hide_names()
+        text = render_metrics(shown, __version__)
+        self._show(job, run, measured, text)
         path = self._installation.settings.metrics_textfile
         if path is not None:
             write_textfile(path, text)
@@ -248,6 +256,9 @@ class MetricsMonitor:
         return self._pages
 
     def _tell_failure(self, run: RunContext, error: RotatorError) -> None:
+        if not isinstance(error, MonitoringError):  # not only the file could not be written: nothing was measured
+            said = _say_away(error) if isinstance(error, DatabaseError) else f"nothing can be measured: {error.message}"
+            self._show_problem(said)
         if not self._is_failing:
             self._is_failing = True
             run.progress(MetricsFailed(code=error.code, message=error.message), self._installation.actor)

@@ -18,6 +18,7 @@ from rotator.domain.telling import Habits
 from rotator.engine.digesting import deliver_all
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.stalled import BY_ONCE, watching
 from rotator.errors import ConfigError, DeliveryError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _render(notification: Notification, delivery_id: str) -> bytes:
 def deliver_at_end(run: RunContext, notifiers: Sequence[Notifier]) -> None:
     """Deliver what there is at the end of a run that no daemon does. What goes wrong is told, and raises nothing."""
     try:
-        with naming_bugs("the run is over all the same"):
+        with watching(run, JobName.DELIVER, BY_ONCE), naming_bugs("the run is over all the same"):
             deliver_all(run, notifiers, DeliveryMemory())
     except RotatorError as error:
         failed = JobFailed(code=error.code, message=error.message, failures=1, retry_seconds=0)

@@ -746,6 +746,49 @@ def test_refresh_says_why_when_the_token_cache_was_damaged(stage: Stage) -> None
     assert fresh.find_damage() is None
 
 
+def test_tokens_that_cannot_be_saved_are_used_from_memory_and_saved_later(stage: Stage) -> None:
+    """The disk is full for a while: Entra is not asked for the same again, and a process that begins then goes on."""
+    stage.login()
+    in_the_way = stage.cache_path.with_name(f"{stage.cache_path.name}.previous.new")
+    in_the_way.mkdir()
+    stage.world.clock.advance(timedelta(hours=2))
+    sign_in = stage.make_sign_in()
+    first = sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    stage.world.record.clear()
+    assert sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE).value.same_as(first.value)
+    assert stage.world.record.all("entra") == []
+    unsaved = sign_in.find_unsaved()
+    assert unsaved is not None
+    assert (unsaved.path, unsaved.reason) == (str(stage.cache_path), "Is a directory")
+    assert stage.events == ["token_cache_unsaved"]
+    other = sign_in.fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE)
+    in_the_way.rmdir()
+    sign_in.refresh(ACCOUNT, renews=True)
+    assert (sign_in.find_unsaved(), stage.events) == (None, ["token_cache_unsaved", "token_cache_saved"])
+    assert stage.make_sign_in().fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE).value.same_as(other.value)
+
+
+def test_tokens_in_memory_give_way_when_a_person_signs_in_or_out_elsewhere(stage: Stage) -> None:
+    stage.login()
+    in_the_way = stage.cache_path.with_name(f"{stage.cache_path.name}.previous.new")
+    in_the_way.mkdir()
+    stage.world.clock.advance(timedelta(hours=2))
+    sign_in = stage.make_sign_in()
+    kept = sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    in_the_way.rmdir()
+    stage.world.clock.advance(timedelta(minutes=1))
+    stage.login(sign_in=stage.make_sign_in())
+    newer = sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    assert not newer.value.same_as(kept.value)
+    assert stage.make_sign_in().logout(ACCOUNT)
+    with pytest.raises(SignInRequiredError):
+        sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE)
+    in_the_way.mkdir()
+    with pytest.raises(RotatorError, match="cannot be written"):
+        stage.login(sign_in=stage.make_sign_in())
+    in_the_way.rmdir()
+
+
 # ---- not reaching Entra
 
 

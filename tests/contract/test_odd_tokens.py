@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,14 @@ def test_nothing_is_sent_where_a_sign_in_would_not_be_encrypted(
 
 
 @pytest.mark.parametrize(
-    "place", ["https://localhost:{port}", "http://127.0.0.1:{port}", "https://127.0.0.1", "https://["]
+    "place",
+    [
+        "https://localhost:{port}",
+        "http://127.0.0.1:{port}",
+        "https://127.0.0.1",
+        "https://[",
+        "https://evil@127.0.0.1:{port}",
+    ],
 )
 def test_token_stays_at_its_vault_when_a_list_goes_on_elsewhere(vault: SandboxVault, place: str) -> None:
     vault.store.fetch_latest(vault.location)
@@ -199,3 +207,30 @@ def test_token_stays_at_its_vault_when_a_list_goes_on_elsewhere(vault: SandboxVa
         vault.store.fetch_names(vault.location.vault, "", "rotator-attempt")
     assert caught.value.code == "vault_answer"
     assert len(vault.requests("GET")) == 3, "one for each try, and none for a second page"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        # urllib3, which sends requests, ends the host at a backslash; Python's own parser, which looks, does not.
+        "https://127.0.0.1:{other}\\@127.0.0.1:{port}",
+        "https://127.0.0.1:{other}\\.x@127.0.0.1:{port}",
+        "https:\\\\127.0.0.1:{other}",
+        "https:\\/127.0.0.1:{other}",
+        "https://127.0.0.1:{port}\\@127.0.0.1:{other}",
+        "https://127.0.0.1:{other}\t@127.0.0.1:{port}",
+        "https://127.0.0.1:{other}@127.0.0.1:{port}",
+    ],
+)
+def test_no_request_leaves_for_another_host_that_only_one_parser_sees(vault: SandboxVault, place: str) -> None:
+    vault.store.fetch_latest(vault.location)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port, other = vault.location.vault.rpartition(":")[2], listener.getsockname()[1]
+        link = place.format(port=port, other=other) + "/secrets?api-version=7.6&$skiptoken=x"
+        headers, body = {"Content-Type": "application/json"}, json.dumps({"value": [], "nextLink": link})
+        vault.world.faults.add(Fault("key_vault", "status", "GET", times=1, status=200, body=body, headers=headers))
+        with suppress(RemoteError):
+            vault.store.fetch_names(vault.location.vault, "", "rotator-attempt")
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -344,6 +344,29 @@ def test_upgrade_is_refused_while_a_daemon_works_on_the_file(tmp_path: Path) -> 
         assert upgrade(url) == (HEAD, HEAD)
 
 
+@pytest.mark.parametrize(
+    "is_over", ["UPDATE heartbeat SET beat_at = now() - interval '3 minutes'", "UPDATE job_run SET outcome = 'stopped'"]
+)
+def test_upgrade_is_refused_on_postgresql_while_a_daemon_beats(postgres_url: str, is_over: str) -> None:
+    """Until it has stopped, or was silent for long enough. Where there is nothing to upgrade, nobody is disturbed."""
+    _build(postgres_url, "0028")
+    _execute(
+        postgres_url,
+        "INSERT INTO heartbeat (holder, began_at, beat_at) VALUES ('run-1@elsewhere#1.1', now(), now())",
+        "INSERT INTO job_run (job, period, holder, began_at, counts) "
+        "SELECT 'heartbeat', began_at, holder, began_at, '{}' FROM heartbeat",
+    )
+    with pytest.raises(DatabaseLockedError, match=r"a daemon works on .*: run-1@elsewhere#1.1, whose last") as refused:
+        upgrade(postgres_url)
+    assert (refused.value.code, refused.value.exit_code) == ("daemon_running", 11)
+    assert "Stop every daemon first" in refused.value.fix
+    assert current(postgres_url).current == "0028"
+    _execute(postgres_url, is_over)
+    assert upgrade(postgres_url) == ("0028", HEAD)
+    _execute(postgres_url, "UPDATE heartbeat SET beat_at = now()", "UPDATE job_run SET outcome = NULL")
+    assert upgrade(postgres_url) == (HEAD, HEAD)
+
+
 def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:
     """One builds, the others find it built."""
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:

@@ -634,6 +634,9 @@ class MortalSignIn:
         generation = "out" if account in self._world.pats.signed_out else "in"
         return SignInStatus(account, f"{account}@contoso.com", generation=generation)
 
+    def find_unsaved(self) -> None:
+        """See the port."""
+
     def find_damage(self) -> None:
         """See the port."""
 

@@ -250,6 +250,7 @@ class FakeSignIn:
         self.refusals: dict[str, Exception] = {}
         self.cached: set[str] = set()
         self.damage: TokenCacheDamage | None = None
+        self.unsaved: TokenCacheDamage | None = None
         self.calls: list[str] = []
         self.refreshed_at: dict[str, datetime] = {}
         self.generations: dict[str, str] = {}
@@ -266,6 +267,10 @@ class FakeSignIn:
         refusal = self.refusals.get(account)
         generation = self.generations.get(account, "in" if refusal is None else f"refused: {refusal}")
         return SignInStatus(account, f"{account}@contoso.com", generation=generation)
+
+    def find_unsaved(self) -> TokenCacheDamage | None:
+        """See the port."""
+        return self.unsaved
 
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""

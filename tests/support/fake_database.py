@@ -24,7 +24,7 @@ from rotator.domain.clocks import BootMoment
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.delivery import Delivery, Receiver
 from rotator.domain.hook import HookCall
-from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
+from rotator.domain.job_run import KEPT_FOR, Failures, Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import LONG_AGO
@@ -662,6 +662,22 @@ class _MemoryJobRunsReader:
         runs = (run for run in self._tables.job_runs.values() if run.job is job and run.period <= until)
         wanted = (run for run in runs if outcome is None or run.outcome is outcome)
         return max(wanted, key=lambda run: run.period, default=None)
+
+    def count_failures(self, job: JobName, after: datetime | None, until: datetime) -> Failures:
+        failed = [
+            run.period
+            for run in self._tables.job_runs.values()
+            if run.job is job and run.outcome is JobOutcome.FAILED and run.period <= until
+            if after is None or run.period > after
+        ]
+        return Failures(len(failed), min(failed, default=None))
+
+    def find_first_raised(self, job: JobName, until: datetime) -> datetime | None:
+        first: datetime | None = None
+        for run in sorted(self._tables.job_runs.values(), key=lambda run: run.period):
+            if run.job is job and run.period <= until and run.outcome is not None:
+                first = None if run.failure is None else first or run.period
+        return first
 
     def load_heartbeats(self) -> tuple[Heartbeat, ...]:
         by_holder = sorted(self._tables.heartbeats.values(), key=lambda beat: beat.holder)

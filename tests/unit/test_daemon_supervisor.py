@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,14 @@ from tests.support.stop import make_stop
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 EVERY = Intervals(MINUTE, 15 * MINUTE, HOUR, 24 * HOUR, 24 * HOUR, timedelta(seconds=30))
+
+
+class PacedRequests(Requests):
+    """Each request comes when the one before was answered."""
+
+    def get_nowait(self) -> Request:
+        """There is none yet."""
+        raise queue.Empty
 
 
 class House:
@@ -55,9 +64,9 @@ class House:
         jobs = make_jobs(every, self.pulse)
         return Workshop(jobs, self.world.make_run, lambda: self.closed.append(name), 80 * MINUTE / 60, ("database",))
 
-    def run(self, *requests: Request) -> None:
+    def run(self, *requests: Request, asked: Requests | None = None) -> None:
         """Run it through these requests, and the stop."""
-        asked = Requests()
+        asked = asked or PacedRequests()
         for request in (*requests, Request.STOP):
             asked.put(request)
         self.supervisor.run(asked, "1.0")
@@ -217,6 +226,33 @@ def test_daemon_tells_when_the_thread_that_begins_the_jobs_had_died() -> None:
     house.scheduler.is_alive = False
     house.run(Request.WORK)
     assert house.list_told() == ["daemon_started", "scheduler_restarted", "daemon_stopped"]
+
+
+def test_stop_comes_before_the_reloads_that_wait_and_several_of_them_are_one() -> None:
+    house = House()
+    built = []
+
+    def build() -> Workshop:
+        built.append("")
+        return house.make_shop("second")
+
+    house.build = build
+    asked = Requests()
+    house.run(*[Request.RELOAD] * 50, asked=asked)
+    assert (house.list_told(), built) == (["daemon_started", "daemon_stopped"], [])
+    house, seen = House(), [0]
+
+    def fill() -> None:
+        seen[0] += 1
+        asked.put(Request.STOP)
+
+    house.build, house.scheduler = build, house.scheduler
+    house.scheduler.meanwhile = fill
+    for request in [Request.RELOAD] * 50:
+        asked.put(request)
+    house.supervisor.run(asked, "1.0")
+    assert house.list_told() == ["daemon_started", "daemon_reloaded", "daemon_stopped"]
+    assert len(built) == 1
 
 
 def test_reload_swaps_everything_and_begins_what_has_another_interval() -> None:

@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import SubjectKind
+from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
@@ -19,10 +20,12 @@ from rotator.engine.auditing import record_policy
 from rotator.engine.choices import make_choice
 from rotator.engine.delivering import deliver
 from rotator.engine.hooking import HookMemory, call_hooks
-from rotator.engine.jobs import probe_values, verify_audit
+from rotator.engine.jobs import JobResult, probe_values, verify_audit
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.pausing import pause_all, resume_all
+from rotator.engine.periods import do_in_period
+from rotator.engine.stalled import note_no_progress, note_once, note_success
 from rotator.engine.status import PatState
 from rotator.errors import (
     AuditChainError,
@@ -180,11 +183,15 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.TOKEN_CACHE_DAMAGED: lambda world: setattr(
         world.sign_in, "damage", TokenCacheDamage("/token-cache", "it is cut")
     ),
+    ConditionKind.TOKEN_CACHE_UNSAVED: lambda world: setattr(
+        world.sign_in, "unsaved", TokenCacheDamage("/token-cache", "No space left on device")
+    ),
     ConditionKind.LISTING_DAMAGED: damage_listing,
     ConditionKind.ADOPTION_BLOCKED: ask_for_twins,
     ConditionKind.AUDIT_BROKEN: break_chain,
     ConditionKind.PROBE_FAILING: refuse_value,
     ConditionKind.ALL_PAUSED: lambda world: pause_all(world.make_run()),
+    ConditionKind.JOB_STALLED: lambda world: note_no_progress(world.make_run(), JobName.REFRESH),
 }
 """How each condition begins at the next run."""
 
@@ -202,7 +209,7 @@ def drop_account(world: EngineWorld) -> None:
 def get_well(world: EngineWorld) -> None:
     """Whatever was wrong is mended, and the next try has come."""
     world.heal()
-    world.sign_in.damage = None
+    world.sign_in.damage = world.sign_in.unsaved = None
     world.advance(hours=7)
 
 
@@ -309,6 +316,7 @@ def heal_record(world: EngineWorld) -> None:
 def move_cache(world: EngineWorld) -> None:
     """The token cache is another file, damaged too, and then whole."""
     world.sign_in.damage = TokenCacheDamage("/another-cache", "it is cut")
+    world.sign_in.unsaved = None
 
 
 def revoke_all(world: EngineWorld) -> None:
@@ -406,6 +414,17 @@ def replace_by_hand(world: EngineWorld) -> None:
     world.rotate(NAME)
 
 
+def do_job(world: EngineWorld) -> None:
+    """The job succeeds again."""
+    do_in_period(world.make_run(), JobName.REFRESH, world.clock.now(), "daemon-1", lambda run: JobResult())
+    note_success(world.make_run(), JobName.REFRESH, "daemon-1")
+
+
+def do_without_daemon(world: EngineWorld) -> None:
+    """Nobody does the job any more: `rotator once` took the place of the daemon."""
+    note_once(world.make_run())
+
+
 UNRECORDED = {ConditionKind.DATABASE_DOWN}
 """What lasts in the daemon's memory alone: `test_engine_delivering` has it."""
 RECORD_WAYS = (
@@ -430,6 +449,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.AUDIT_LOG: (verify_again,),
     SubjectKind.RECEIVER: (find_receiver, drop_receiver),
     SubjectKind.HOOK: (call_hook_again, remove_hook),
+    SubjectKind.JOB: (do_job, do_without_daemon),
     SubjectKind.DATABASE: (get_well, forget_all, lose_record),
     SubjectKind.INVENTORY: (resume_everything,),
 }

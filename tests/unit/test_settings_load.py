@@ -154,6 +154,11 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
         ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
         ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
          "15m for minutes"),
+        *((f"http: {{{key}: {given}}}\n", f"7:{len(key) + 10} http.{key}: {given} is longer than {most}: a service "
+           "that does not answer would hold up each job and each stop for that long, and nobody could tell a daemon "
+           "that waits from one that is stuck")
+          for key, given, most in (("connect_timeout", "1m1s", "1m"), ("read_timeout", "11m", "10m"),
+                                   ("total_timeout", "7d", "10m"))),
         ("http: 3\n", "7:7 http: must be a section with keys and values"),
         ("azure_devops: {api_version: 7.1}\n", '7:29 azure_devops.api_version: must be text: put it in quotes, "7.1"'),
         ("azure_devops: {max_parallel: 0}\n", "7:30 azure_devops.max_parallel: 0 must be at least 1"),

@@ -159,6 +159,12 @@ def test_other_secret_in_the_settings_is_told_when_everybody_can_read_or_change_
     assert "a-client-secret" not in "".join(warned)
 
 
+def test_secret_has_no_byte_order_mark_when_its_file_begins_with_one(tmp_path: Path) -> None:
+    """Editors of Windows write one, and no service would know the secret."""
+    (tmp_path / "secret.txt").write_bytes(b"\xef\xbb\xbf" + f"{CANARY}\r\n".encode())
+    assert resolve(make({"file": "secret.txt"}, tmp_path), {}, None).reveal() == CANARY
+
+
 def test_secret_file_is_refused_when_it_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")
     assert "is not UTF-8 text" in str(failure(make({"file": "secret"}, tmp_path), {}))

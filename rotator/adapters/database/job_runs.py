@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from rotator.adapters.database.engine import is_postgresql
 from rotator.adapters.database.records import JOB_RUN_COLUMNS, list_job_run, make_job_run
 from rotator.adapters.database.schema import heartbeat, job_run
-from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome, JobRun
+from rotator.domain.job_run import KEPT_FOR, Failures, Heartbeat, JobName, JobOutcome, JobRun
 
 
 class SqlJobRunsReader:
@@ -28,6 +28,24 @@ class SqlJobRunsReader:
         query = select(*JOB_RUN_COLUMNS).where(*wanted).order_by(job_run.c.period.desc()).limit(1)
         row = self._connection.execute(query).first()
         return None if row is None else make_job_run(row)
+
+    def count_failures(self, job: JobName, after: datetime | None, until: datetime) -> Failures:
+        """See the port."""
+        wanted = [job_run.c.job == job, job_run.c.period <= until, job_run.c.outcome == JobOutcome.FAILED]
+        if after is not None:
+            wanted.append(job_run.c.period > after)
+        row = self._connection.execute(select(func.count(), func.min(job_run.c.period)).where(*wanted)).one()
+        return Failures(*row)
+
+    def find_first_raised(self, job: JobName, until: datetime) -> datetime | None:
+        """See the port."""
+        mine, raised = (job_run.c.job == job, job_run.c.period <= until), job_run.c.failure_code.is_not(None)
+        quiet = select(func.max(job_run.c.period)).where(*mine, job_run.c.outcome.is_not(None), ~raised)
+        first, last = select(func.min(job_run.c.period)).where(*mine, raised), self._connection.scalar(quiet)
+        found: datetime | None = self._connection.scalar(
+            first if last is None else first.where(job_run.c.period > last)
+        )
+        return found
 
     def load_heartbeats(self) -> tuple[Heartbeat, ...]:
         """See the port."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, exists, func, inspect, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,8 +23,12 @@ from rotator.adapters.daemon_lock import check_no_daemon
 from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.revision import HEAD, find_problem, load_revision
+from rotator.adapters.database.schema import heartbeat, job_run
 from rotator.adapters.disk import choose_fix
 from rotator.adapters.ownership import hand_over
+from rotator.adapters.processes import is_gone
+from rotator.domain.job_run import BEATS_WITHIN, JobName, JobOutcome
+from rotator.domain.words import say_duration, say_moment
 from rotator.errors import DatabaseError, DatabaseLockedError, SchemaError
 
 
@@ -54,12 +58,13 @@ def make_config() -> Config:
     return config
 
 
-def upgrade(url: str) -> tuple[str | None, str]:
+def upgrade(url: str, beats_within: timedelta = BEATS_WITHIN) -> tuple[str | None, str]:
     """Upgrade the database to the newest revision. Returns the revisions before (None if it was empty) and after.
 
     Creates a missing SQLite file, readable by its owner alone. Everything happens in one transaction, so a crash
-    leaves what was there before. DatabaseError for a newer or another program's database, or while a daemon works on an
-    SQLite file: nothing is changed.
+    leaves what was there before. DatabaseError for a newer or another program's database, or while a daemon works on
+    it: nothing is changed. On PostgreSQL, where daemons of several hosts may work, that is one that did not stop and
+    whose last heartbeat is no older than `beats_within`.
     """
     place = parse_url(url)
     with _connected(place) as engine, _alone(place):
@@ -72,10 +77,31 @@ def upgrade(url: str) -> tuple[str | None, str]:
             if before != HEAD:
                 if place.drivername == "sqlite":
                     check_no_daemon(Path(place.database or ""))
+                else:
+                    _check_no_heartbeat(connection, place, beats_within)
                 config = make_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, HEAD)
     return before, HEAD
+
+
+def _check_no_heartbeat(connection: Connection, place: URL, beats_within: timedelta) -> None:
+    """DatabaseLockedError `daemon_running` while a daemon lives, by what it leaves in the database."""
+    if not inspect(connection).has_table(heartbeat.name):
+        return  # it is older than daemons
+    now = connection.scalar(select(func.now()))
+    stopped = exists().where(job_run.c.holder == heartbeat.c.holder, job_run.c.outcome == JobOutcome.STOPPED)
+    stopped = stopped.where(job_run.c.job == JobName.HEARTBEAT)
+    beats = connection.execute(select(heartbeat.c.holder, heartbeat.c.beat_at).where(~stopped)).all()
+    for holder, beat_at in sorted(beats):
+        if abs(now - beat_at) <= beats_within and not is_gone(holder):
+            raise DatabaseLockedError(
+                f"a daemon works on {describe(place)}: {holder}, whose last heartbeat was at {say_moment(beat_at)}",
+                code="daemon_running",
+                fix="Stop every daemon first: it would go on with what it knows of the old schema. One that was killed "
+                f"on another host counts for {say_duration(beats_within)} after its last heartbeat. Make a backup, "
+                "then try again.",
+            )
 
 
 def current(url: str) -> Revision:

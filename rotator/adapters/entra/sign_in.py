@@ -171,6 +171,10 @@ class EntraSignIn:
         """See the port."""
         return None if self._cache.damage is None else TokenCacheDamage(str(self._cache.path), self._cache.damage)
 
+    def find_unsaved(self) -> TokenCacheDamage | None:
+        """See the port."""
+        return None if self._cache.unsaved is None else TokenCacheDamage(str(self._cache.path), self._cache.unsaved)
+
     def status(self, account: str) -> SignInStatus:
         """Return who is signed in, from the cache alone."""
         known = self._find(account)

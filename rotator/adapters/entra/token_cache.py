@@ -34,7 +34,7 @@ from rotator.adapters.entra.file_lock import FileLock
 from rotator.adapters.ownership import hand_over
 from rotator.adapters.regular_files import check_regular
 from rotator.domain.events.event import Event
-from rotator.domain.events.places import TokenCacheDamaged, TokenCacheRecovered
+from rotator.domain.events.places import TokenCacheDamaged, TokenCacheRecovered, TokenCacheSaved, TokenCacheUnsaved
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError
 from rotator.ports.progress import Progress
@@ -112,6 +112,10 @@ class EncryptedTokenCache(MemoryTokenCache):
         self._seen: tuple[int, int, int] | None = None
         self._is_loaded = False
         self._is_intact = False
+        self._before: Content = {}
+        self._unsaved: Content = {}
+        self.unsaved: str | None = None
+        """Why tokens that Entra gave are in memory alone; None while all are on the disk."""
 
     def search(
         self,
@@ -130,13 +134,16 @@ class EncryptedTokenCache(MemoryTokenCache):
         return iter(entry for entry in found if "expires_on" not in entry or int(entry["expires_on"]) >= moment)
 
     def add(self, event: Mapping[str, object], **_: object) -> None:
-        """What MSAL calls with each new set of tokens: one write for all of them."""
-        with self.writing():
+        """What MSAL calls with each new set of tokens: one write for all of them.
+
+        Where that fails, they stay in memory: Entra gave them, and work goes on with them. The next write saves them.
+        """
+        with self.writing(keeps=True):
             super().add(event)
 
     def modify(self, credential_type: str, old_entry: Entry, new_key_value_pairs: Entry | None = None) -> None:
-        """Change or (without new values) remove one entry."""
-        with self.writing():
+        """Change or (without new values) remove one entry. As `add`, where that cannot be written."""
+        with self.writing(keeps=True):
             super().modify(credential_type, old_entry, new_key_value_pairs)
 
     def save_sign_in(self, sign_in: Entry, tokens: MemoryTokenCache) -> None:
@@ -160,16 +167,20 @@ class EncryptedTokenCache(MemoryTokenCache):
             self.has_state_changed = True
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Change several entries in one write, after reading what other processes wrote."""
+    def writing(self, *, keeps: bool = False) -> Iterator[None]:
+        """Change several entries in one write, after reading what other processes wrote.
+
+        `keeps`: what cannot be written stays in memory.
+        """
         with self._lock, self._file_lock:
             if self._depth == 0:
                 self._reload()
+                self._before = json.loads(self.serialize())
             self._depth += 1
             try:
                 yield
                 if self._depth == 1 and self.has_state_changed:
-                    self._save()
+                    self._save(keeps=keeps)
             except BaseException:
                 self._is_loaded = False  # what is in memory is not what is on the disk
                 raise
@@ -219,7 +230,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         return {}, f"the token cache {self.path} is {reason.value} and its previous generation is {previous.value}"
 
     def _take(self, seen: tuple[int, int, int] | None, content: Content, damage: str | None = None) -> None:
-        self._cache = content
+        self._cache = _overlay(content, self._unsaved)
         self._seen, self._is_loaded, self._is_intact = seen, True, True
         self.damage = damage
         self.has_state_changed = False
@@ -259,7 +270,7 @@ class EncryptedTokenCache(MemoryTokenCache):
             return _Unreadable.DAMAGED
         return content if is_sound(content) else _Unreadable.DAMAGED
 
-    def _save(self) -> None:
+    def _save(self, *, keeps: bool) -> None:
         fresh = self._fernet.encrypt(json.dumps(self._cache).encode()) + b"\n"
         if len(fresh) > LARGEST_CACHE:
             raise RotatorError(
@@ -275,12 +286,29 @@ class EncryptedTokenCache(MemoryTokenCache):
                 _keep_aside(self.path)
             _write_whole(self.path, fresh)
         except OSError as error:
+            if keeps:
+                self._keep(error)
+                return
             raise RotatorError(
                 f"the token cache {self.path} cannot be written: {error.strerror}",
                 code="token_cache_unwritable",
                 fix=choose_fix(error, self.path, "Make the folder writable for the user that runs rotator."),
             ) from error
+        self._unsaved, was_unsaved, self.unsaved = {}, self.unsaved, None
         self._take(self._stat(), self._cache)
+        if was_unsaved is not None:
+            self._tell(TokenCacheSaved())
+
+    def _keep(self, error: OSError) -> None:
+        """Keep in memory what was changed and cannot be written. What another process writes meanwhile is read too."""
+        for kind, entries in self._cache.items():
+            before = self._before.get(kind, {})
+            changed = {key: entry for key, entry in entries.items() if before.get(key) != entry}
+            self._unsaved.setdefault(kind, {}).update(changed)
+        was_unsaved, self.unsaved = self.unsaved, error.strerror or type(error).__name__
+        self._seen, self.has_state_changed = self._stat(), False
+        if was_unsaved is None:
+            self._tell(TokenCacheUnsaved(message=self.unsaved))
 
     def _stat(self) -> tuple[int, int, int] | None:
         try:
@@ -292,6 +320,23 @@ class EncryptedTokenCache(MemoryTokenCache):
     def _tell(self, event: Event) -> None:
         if self._progress is not None:
             self._progress(event, str(self.path))
+
+
+def _overlay(content: Content, unsaved: Content) -> Content:
+    """Return what is on the disk, with what could not be written: tokens of sign-ins that are still there, if newer."""
+    owners = {(entry["home_account_id"], entry["environment"]) for entry in content.get(SIGN_IN, {}).values()}
+    for kind, entries in unsaved.items():
+        there = content.setdefault(kind, {})
+        for key, entry in entries.items():
+            is_owned = (entry.get("home_account_id"), entry.get("environment")) in owners
+            if is_owned and _find_age(entry) >= _find_age(there.get(key, {})):
+                there[key] = entry
+    return content
+
+
+def _find_age(entry: Entry) -> int:
+    """Return when a token was given, in seconds since 1970."""
+    return int(entry.get("last_modification_time") or entry.get("cached_at") or 0)
 
 
 def _make_fernet(key: SecretValue, setting: str) -> Fernet:

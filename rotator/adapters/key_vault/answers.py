@@ -13,6 +13,7 @@ from azure.core.rest import HttpResponse
 
 from rotator.adapters.key_vault.scopes import check_scopes
 
+_ODD = re.compile(r"[\\\s\x00-\x1f\x7f]")
 _PARAMETER = re.compile(r'\b(\w++)="?([^",\s]*+)')
 
 
@@ -47,8 +48,13 @@ def _check_challenge(header: str) -> None:
 
 
 def _find_origin(address: object) -> tuple[str, str | None, int]:
-    """Return scheme, host and port. ValueError when there is no such address."""
-    parts = urlsplit(str(address))
+    """Return scheme, host and port. ValueError when there is no such address, or not every parser sees the same."""
+    text = str(address)
+    if _ODD.search(text):
+        raise ValueError("an address with a backslash or a blank")  # some take it for the end of the host
+    parts = urlsplit(text)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address with a user")
     return parts.scheme, parts.hostname, parts.port or 443
 
 

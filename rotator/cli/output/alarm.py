@@ -28,6 +28,7 @@ _WORDS = {
     Cause.DOWN: "cannot be used",
     Cause.UNCONFIRMED: "revocation not confirmed",
     Cause.FOR_PERSON: "needs a person",
+    Cause.JOB_STALLED: "jobs no longer succeed",
     Cause.STALE: "no recent run succeeded",
 }
 

@@ -49,6 +49,8 @@ _OTHERS = (
     ConditionKind.LISTING_DAMAGED,
     ConditionKind.RECEIVER_FAILING,
     ConditionKind.HOOK_FAILING,
+    ConditionKind.JOB_STALLED,
+    ConditionKind.TOKEN_CACHE_UNSAVED,
 )
 """What no row of the table and nothing above it shows."""
 _MOST_DOWN = 3

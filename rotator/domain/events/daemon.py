@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from rotator.domain.audit_event import Outcome
+from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
@@ -102,6 +103,30 @@ class ThreadDied(
 
 class JobRestored(Event, name="job_restored", subject=SubjectKind.JOB):
     """A job that had failed was done again."""
+
+
+class JobStalled(
+    Event,
+    name="job_stalled",
+    subject=SubjectKind.JOB,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    needs_person=True,
+    begins=ConditionKind.JOB_STALLED,
+):
+    """A job has not succeeded since `succeeded_at`, for several of its intervals: it fails, or makes no progress."""
+
+    code: str
+    message: str
+    succeeded_at: datetime | None = None
+
+
+class JobResumed(Event, name="job_resumed", subject=SubjectKind.JOB, ends=[ConditionKind.JOB_STALLED]):
+    """A job that had not succeeded for several of its intervals succeeds again."""
+
+
+class JobDropped(Event, name="job_dropped", subject=SubjectKind.JOB, ends=[ConditionKind.JOB_STALLED]):
+    """A job that did not succeed is done no more: `rotator once` took the place of the daemon."""
 
 
 class ConditionFound(

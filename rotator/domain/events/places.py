@@ -313,6 +313,25 @@ class TokenCacheRepaired(
     """The token cache is intact again."""
 
 
+class TokenCacheUnsaved(
+    Event,
+    name="token_cache_unsaved",
+    subject=SubjectKind.TOKEN_CACHE,
+    outcome=Outcome.FAILED,
+    severity=Severity.ERROR,
+    begins=ConditionKind.TOKEN_CACHE_UNSAVED,
+):
+    """Tokens that Entra gave cannot be written to the token cache. They are used from memory, and saved later."""
+
+    message: str
+
+
+class TokenCacheSaved(
+    Event, name="token_cache_saved", subject=SubjectKind.TOKEN_CACHE, ends=[ConditionKind.TOKEN_CACHE_UNSAVED]
+):
+    """The token cache can be written again, and holds all tokens."""
+
+
 class ScanStarted(Event, name="scan_started", subject=SubjectKind.ORGANIZATION):
     """A scan of an organization begins."""
 

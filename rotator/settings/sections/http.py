@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
+from rotator.settings.durations import render_duration
 from rotator.settings.fields import Duration, OptionalFilePath, Section, Text
 from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
@@ -15,6 +17,23 @@ def _parse_proxy(value: object, info: ValidationInfo) -> SecretReference | None:
     return None if value is None else parse_secret(value, info, setting="http.proxy", form=SecretForm.PROXY)
 
 
+def _limit(longest: timedelta) -> AfterValidator:
+    """A timeout of no more than that: otherwise who waits is taken for stuck, or keeps a stop waiting."""
+
+    def check(value: timedelta) -> timedelta:
+        if value > longest:
+            most = render_duration(longest)
+            raise ValueError(
+                f"{render_duration(value)} is longer than {most}: a service that does not answer would hold up each "
+                "job and each stop for that long, and nobody could tell a daemon that waits from one that is stuck"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+_ConnectTimeout = Annotated[Duration, _limit(timedelta(minutes=1))]
+_Timeout = Annotated[Duration, _limit(timedelta(minutes=10))]
 _Proxy = Annotated[SecretReference | None, PlainValidator(_parse_proxy), OPTIONAL_LOCAL_SECRET]
 
 
@@ -38,14 +57,16 @@ class HttpSettings(Section):
         "everything. This host's own identity service always is.",
         examples=[["contoso-kv.vault.azure.net", "10.0.0.0/8"]],
     )
-    connect_timeout: Duration = Field(
-        default="3s", validate_default=True, description="How long opening a connection may take."
+    connect_timeout: _ConnectTimeout = Field(
+        default="3s", validate_default=True, description="How long opening a connection may take: at most 1m."
     )
-    read_timeout: Duration = Field(
-        default="15s", validate_default=True, description="How long to wait for the next bytes of a response."
+    read_timeout: _Timeout = Field(
+        default="15s",
+        validate_default=True,
+        description="How long to wait for the next bytes of a response: at most 10m.",
     )
-    total_timeout: Duration = Field(
+    total_timeout: _Timeout = Field(
         default="60s",
         validate_default=True,
-        description="How long one request may take in all, until the last byte of its response.",
+        description="How long one request may take in all, until the last byte of its response: at most 10m.",
     )
