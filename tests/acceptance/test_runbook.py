@@ -28,6 +28,7 @@ from tests.support.daemon import set_overlap, start_daemon, write_section
 from tests.support.forgery import drop_triggers, execute
 from tests.support.installed_command import sign_in
 from tests.support.killing import NAME, SECRET, Run, Stage
+from tests.support.source_tree import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -211,6 +212,10 @@ def lose_database(stage: Stage) -> None:
     assert daemon.stop() == 0
 
 
+def pause_all(stage: Stage) -> None:
+    run(stage, "inventory", "pause", "--all", "--reason", "audit week")
+
+
 def go_back_in_time(stage: Stage) -> None:
     """The database is as it was before a rotation."""
     run(stage, "once")
@@ -254,6 +259,7 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
         (kind.CLOCK_WRONG, set_clock, ()),
         (kind.SIGN_IN_NEEDED, revoke_sign_in, ()),
         (kind.PAT_LEFT_BEHIND, overwrite_in_overlap, ()),
+        (kind.ALL_PAUSED, pause_all, ()),
     ):
         yield begins, Case(meets, begins, shown)
     yield (
@@ -265,6 +271,11 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
 
 
 CASES = dict(list_cases())
+ELSEWHERE = {
+    ConditionKind.JOB_STALLED: "acceptance/test_jobs_that_stall.py",
+    ConditionKind.TOKEN_CACHE_UNSAVED: "contract/test_entra_sign_in.py",
+}
+"""Where others are planted. Their commands are not tried."""
 
 
 @pytest.fixture
@@ -304,7 +315,9 @@ def meet_and_name(stage: Stage, kind: ConditionKind) -> list[str]:
 
 
 def test_each_problem_is_planted() -> None:
-    assert set(CASES) == set(ConditionKind)
+    assert {*CASES, *ELSEWHERE} == set(ConditionKind)
+    for kind, file in ELSEWHERE.items():
+        assert kind.value in (ROOT / "tests" / file).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", [kind for kind, case in CASES.items() if case.shown])
@@ -338,3 +351,9 @@ def test_pat_that_was_left_behind_is_revoked_by_its_id(stage: Stage) -> None:
     assert (done.wait(), f"revoked  {words[-1]}" in done.read()) == (0, True), done.read()
     run(stage, "once")
     assert find_subject(stage, ConditionKind.PAT_LEFT_BEHIND) is None
+
+
+def test_resume_ends_the_pause_of_everything(stage: Stage) -> None:
+    program, *words = meet_and_name(stage, ConditionKind.ALL_PAUSED)
+    assert (program, run(stage, *words).wait()) == ("rotator", 0)
+    assert find_subject(stage, ConditionKind.ALL_PAUSED) is None
