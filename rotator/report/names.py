@@ -7,28 +7,15 @@ from dataclasses import replace
 
 from rotator.documents.document import FailureDocument
 from rotator.documents.status import PatStatusDocument
-from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.condition import Condition
+from rotator.domain.events.catalogue import EVENTS
+from rotator.domain.events.event import SubjectKind
 from rotator.domain.outside import find_id
 from rotator.report.status_page import StatusPage
 
-_OF_PLACES = frozenset(
-    {
-        ConditionKind.SIGN_IN_NEEDED,
-        ConditionKind.ACCOUNT_DOWN,
-        ConditionKind.ORGANIZATION_DOWN,
-        ConditionKind.VAULT_DOWN,
-        ConditionKind.LIFETIME_SHORTENED,
-        ConditionKind.CLOCK_WRONG,
-        ConditionKind.TIMELINE_CHANGED,
-        ConditionKind.TOKEN_CACHE_DAMAGED,
-        ConditionKind.LISTING_DAMAGED,
-        ConditionKind.AUDIT_BROKEN,
-        ConditionKind.RECEIVER_FAILING,
-        ConditionKind.HOOK_FAILING,
-        ConditionKind.DATABASE_DOWN,
-    }
-)
-"""The conditions whose subject is no PAT; any other, also one that is new, is taken to name one."""
+_NAMING = frozenset({SubjectKind.MANAGED_PAT, SubjectKind.PAT, SubjectKind.SECRET})
+_HARMLESS = {event.type.begins for event in EVENTS if event.type.subject not in _NAMING}
+"""The conditions whose subject names no PAT, by the event that begins each."""
 
 
 def hide_names(page: StatusPage, ids: Mapping[str, str]) -> StatusPage:
@@ -48,6 +35,6 @@ def _hide(pat: PatStatusDocument, ids: Mapping[str, str]) -> PatStatusDocument:
 
 
 def _hide_subject(found: Condition, ids: Mapping[str, str]) -> Condition:
-    if found.kind in _OF_PLACES:
+    if found.kind in _HARMLESS:
         return found
     return replace(found, subject=ids.get(found.subject) or find_id(found.subject) or "(name hidden)")

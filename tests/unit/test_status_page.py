@@ -12,12 +12,15 @@ from itertools import product
 
 import pytest
 
+from rotator.documents.revocation import make_pending_document
 from rotator.documents.status import make_status_document
+from rotator.domain import runbook
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import JobName, RunTimes
 from rotator.domain.managed_pat import Failure
 from rotator.domain.measurements import JobFigures
 from rotator.domain.next_step import NextAction
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.signing_in import AccountStatus, Forecast, SignInSight
 from rotator.engine.status import SIGN_IN_REQUIRED, PatState, PatStatus
@@ -157,6 +160,16 @@ def test_sign_ins_and_jobs_are_shown() -> None:
     assert "work 1 min ago 2s verify audit never -" in _spell(seen.html)
 
 
+def test_page_says_which_revocations_are_not_confirmed() -> None:
+    asked = PendingRevocation(
+        "id-0", "npm-feed", "build-bot", "contoso", "https://v", "s", RevocationKind.ROTATED, NOW + DAY, NOW - DAY, NOW
+    )
+    page = make_page(OK)
+    pending = [make_pending_document(asked, moment) for moment in (NOW, NOW - DAY)]
+    seen = Seen(replace(page, document={**page.document, "pending_revocations": pending}))
+    assert "2 revocations not confirmed yet, 1 of them for too long." in seen.texts["header"][0]
+
+
 def test_what_lasts_is_said_once_for_each_kind() -> None:
     seen = Seen(make_page(OK, conditions=CONDITIONS, problems=("the clock of this host is wrong",)))
     assert "The values of 14 PATs do not sign in since 2026-11-18 09:00Z" in seen.text
@@ -244,6 +257,15 @@ def test_page_without_names_names_no_pat() -> None:
         assert word in hidden.html
     unknown = make_page(OK, conditions=(Condition(ConditionKind.PAT_LEFT_BEHIND, "images", NOW),))
     assert "The PAT (name hidden) was left behind" in Seen(hide_names(unknown, {})).text
+
+
+@pytest.mark.parametrize("kind", ConditionKind)
+def test_page_without_names_names_what_is_no_pat(kind: ConditionKind) -> None:
+    """Whatever the runbook calls a PAT has no name there; a vault, an account or a job has."""
+    page = make_page(OK, conditions=(Condition(kind, "images", NOW),))
+    advice = runbook.CONDITIONS[kind]
+    is_named = "{subject}" in advice.one and "{count} PATs" not in advice.many
+    assert ("images" in Seen(hide_names(page, {})).text) == is_named
 
 
 def test_page_can_be_used_without_sight_or_mouse() -> None:
