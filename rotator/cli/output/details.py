@@ -50,6 +50,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "scope": _word("scopes {}"),
     "lifetime": _word("lifetime {}"),
     "rule": _word("rule {}"),
+    "despite": lambda value: f"despite {str(value).replace('_', ' ')}",
     "secret_name": _word("secret {}"),
     "vault": _word("in {}", _say_host),
     "secret_version": _word("version {}"),
