@@ -154,6 +154,10 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "delivery_refused": "A receiver answered, and refused the notification.",
         "receiver_unusable": "The URL of a receiver is none that notifications can be sent to.",
     },
+    ConditionKind.JOB_STALLED: {
+        "no_progress": "A job was begun and does not end, or is never begun.",
+        "not_done": "A job could not do all of its work, and nothing that is known to be down explains that.",
+    },
     ConditionKind.HOOK_FAILING: {
         "hook_awaited": "The old PAT stays valid until a required hook has succeeded.",
         "hook_failed": "A hook failed, or took too long.",

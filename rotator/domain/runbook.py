@@ -1,4 +1,4 @@
-"""What a person reads about each condition, and about each event that a person must act on.
+"""What a person reads about each condition; `runbook_events` has the events that a person must act on.
 
 Notifications use it, and `docs/runbook.md` is made from it.
 """
@@ -9,12 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events.daemon import DaemonCrashed, ThreadDied
-from rotator.domain.events.deliveries import NotificationRefused
-from rotator.domain.events.event import Event
-from rotator.domain.events.hooks import HookCallDropped
-from rotator.domain.events.places import SignInEndForeseen
-from rotator.domain.events.rotations import RotationClosed, VanishedPatReplaced
 
 PAGE = "docs/runbook.md"
 
@@ -335,73 +329,6 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ),
 }
 """By condition. Each is in the runbook under its own name."""
-
-EVENTS: Mapping[type[Event], Advice] = {
-    SignInEndForeseen: Advice(
-        one="the sign-in of {subject} ends soon",
-        many="{count} sign-ins end soon",
-        meaning="An earlier sign-in of the account ended after a certain time, and this one is about to be as old; or "
-        "nothing refreshes it.",
-        otherwise="From then on the account must sign in again, and none of its PATs is rotated until it does.",
-        command="rotator login {subject}",
-        fix="Let the person sign in again now, at a time of their choice.",
-        mends=True,
-    ),
-    VanishedPatReplaced: Advice(
-        one="{subject} was revoked before its time, and was replaced",
-        many="{count} PATs were revoked before their time, and were replaced",
-        meaning="Azure DevOps no longer accepted the PAT and its value did not sign in, although rotator had not "
-        "revoked it. Its rule says `on_leak: rotate`, so a new value is in the secret.",
-        otherwise="Consumers work again when they have read the new value. If the old one leaked, the new one may leak "
-        "in the same way.",
-        command="rotator audit list --name {subject} --since 2d",
-        fix="Find out who revoked it. If nobody in your team did, treat it as leaked: look for it in repositories, "
-        "logs and build output.",
-    ),
-    DaemonCrashed: Advice(
-        one="a daemon of {subject} ended without a stop",
-        many="{count} daemons ended without a stop",
-        meaning="The process was killed, ran out of memory, was restarted by its watchdog, or died of a bug in "
-        "rotator. Another one has begun, and finishes what was interrupted: nothing is lost.",
-        otherwise="Once is no harm. If it happens again and again, rotations come late.",
-        command="rotator audit list --event daemon_crashed",
-        fix="Look at the end of its log, as with `journalctl -u rotator`, and at what the system says of killed "
-        "processes. Report a traceback.",
-    ),
-    ThreadDied: Advice(
-        one="a thread of the daemon of {subject} died",
-        many="{count} threads of daemons died",
-        meaning="A part of the daemon ended because of a bug in rotator. If it did the jobs, another one does them.",
-        otherwise="The daemon goes on. If it was the thread that serves the metrics, systemd's watchdog restarts it.",
-        command="rotator audit list --event thread_died",
-        fix="Report the `stack` of the line `thread_died` in the daemon's log. If a job stands still, restart it.",
-    ),
-    RotationClosed: Advice(
-        one="a rotation of {subject} was closed unfinished",
-        many="{count} rotations were closed unfinished",
-        meaning="The managed PAT left the inventory while a rotation was open. Nothing was revoked.",
-        otherwise="What the rotation left alive is reported as left behind, and stays valid until it expires.",
-        command="rotator recover --dry-run",
-        fix="Look at what was left behind, and revoke what nobody uses.",
-    ),
-    HookCallDropped: Advice(
-        one="a call of the hook {subject} was dropped",
-        many="{count} calls of hooks were dropped",
-        meaning="The call failed ten times, or the webhook refused it as it is, or the event cannot be read.",
-        otherwise="What the hook would have done for that event is not done.",
-        command="rotator audit list --event hook_call_dropped",
-        fix="Read in the audit log which event it was about, and do by hand what the hook does.",
-    ),
-    NotificationRefused: Advice(
-        one="a notification to {subject} was set aside",
-        many="{count} notifications were set aside",
-        meaning="The receiver takes other notifications and refuses this one, or it cannot be made from the audit log.",
-        otherwise="Nobody hears of it through this receiver. If the problem lasts, the next reminder reports it.",
-        command="rotator audit list --event notification_refused",
-        fix="Read in the audit log what it was about, and deal with that problem.",
-    ),
-}
-"""By event, for those that begin no condition although a person must act."""
 
 
 def make_anchor(name: str) -> str:

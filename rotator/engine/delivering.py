@@ -25,7 +25,7 @@ from rotator.domain.events.deliveries import (
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.job_run import KEPT_FOR
 from rotator.domain.notification import Notification, make_event_notification, make_notification
-from rotator.domain.runbook import EVENTS as ADVISED
+from rotator.domain.runbook_events import EVENTS as ADVISED
 from rotator.domain.telling import Notice, Told, find_ended, find_forgotten, find_notices
 from rotator.engine.affected import find_affected
 from rotator.engine.auditing import find_lasting, record

@@ -12,7 +12,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS, find_ends
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.runbook import CONDITIONS, Advice
-from rotator.domain.runbook import EVENTS as ADVISED
+from rotator.domain.runbook_events import EVENTS as ADVISED
 from tests.support.source_tree import ROOT
 
 PAGE = ROOT / "docs" / "runbook.md"

@@ -11,7 +11,7 @@ import pytest
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.runbook import CONDITIONS, PAGE, Advice, make_anchor
-from rotator.domain.runbook import EVENTS as ADVISED
+from rotator.domain.runbook_events import EVENTS as ADVISED
 from tests.support.command_lines import find_problem
 from tests.support.source_tree import ROOT
 from tests.unit.runbook_page import PAGE as FILE
