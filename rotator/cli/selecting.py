@@ -95,12 +95,12 @@ def _make_pattern_option(what: str) -> Callable[[_Command[_Parameters, _Result]]
     return click.option(
         f"--{what}",
         f"{what}s",
-        metavar="GLOB",
+        metavar="NAME",
         multiple=True,
         expose_value=False,
         callback=_keep(f"{what}s"),
         shell_complete=complete(what),
-        help=f"Only PATs of this {what}; may be given several times.",
+        help=f"Only PATs of this {what}, which may be a glob; may be given several times.",
     )
 
 

@@ -7,12 +7,18 @@ from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.notification import Affected
 from rotator.domain.telling import Notice
+from rotator.engine.context import RunContext
+from rotator.engine.status import status_in
 from rotator.engine.subjects import find_place
 from rotator.ports.database import Reading
 
 
-def find_affected(reading: Reading, notice: Notice) -> Affected:
-    """Return how many ManagedPats wait because of it, when the first of them expires, and why, if that is known."""
+def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected:
+    """Return how many ManagedPats wait because of it, when the first of them expires, and why, if that is known.
+
+    Of an account that a person must sign in, that is what `status` says: one that is paused, or is left to a person,
+    does not wait for the sign-in.
+    """
     kind, subjects = notice.cause.kind, set(notice.subjects)
     if kind in (ConditionKind.RECEIVER_FAILING, ConditionKind.HOOK_FAILING):
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
@@ -21,8 +27,17 @@ def find_affected(reading: Reading, notice: Notice) -> Affected:
         lasts = [reading.job_runs.find_last(JobName(subject), reading.now()) for subject in notice.subjects]
         return Affected(failure=next((last.failure for last in lasts if last is not None and last.failure), None))
     pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
+    if kind is ConditionKind.SIGN_IN_NEEDED:
+        waiting = _list_waiting(run, reading)
+        pats = [pat for pat in pats if pat.name in waiting]
     first = min((pat.as_ending().valid_to for pat in pats if pat.has_pat), default=None)
     return Affected(len(pats), first, _find_failure(reading, notice, pats))
+
+
+def _list_waiting(run: RunContext, reading: Reading) -> set[str]:
+    now, timing = run.services.clock.now(), run.services.timing
+    rows = status_in(reading, run.policy, now, settle=timing.settle, lease=timing.lease)
+    return {row.name for row in rows if row.needs_sign_in}
 
 
 def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:

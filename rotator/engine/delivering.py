@@ -201,7 +201,7 @@ class _Round:
         return []
 
     def _make_delivery(self, reading: Reading, notice: Notice, now: datetime) -> Delivery:
-        made = make_notification(notice, find_affected(reading, notice), now)
+        made = make_notification(notice, find_affected(self._run, reading, notice), now)
         return self._make(make_topic(notice.cause), made, now, messages=notice.messages, repeats=notice.repeats)
 
     def _make(

@@ -146,12 +146,29 @@ def test_plugin_cannot_tell_when_it_is_called_wrongly(
     assert "soon" in (shown.out if option == "--nagios" else shown.err)
 
 
+def test_option_asks_for_the_same_thing_in_every_help() -> None:
+    asked: dict[str, set[str]] = {}
+
+    def look(command: click.Command, context: click.Context) -> None:
+        for option in command.params:
+            if isinstance(option, click.Option) and option.opts[0] in ("--account", "--organization", "--limit"):
+                asked.setdefault(option.opts[0], set()).add(option.make_metavar(context))
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                if found is not None:
+                    look(found, click.Context(found, info_name=name, parent=context))
+
+    look(rotator, click.Context(rotator))
+    assert asked == {"--account": {"NAME"}, "--organization": {"NAME"}, "--limit": {"N"}}
+
+
 def test_number_is_asked_for_in_words_when_the_argument_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "show", "x"]) == 2
     assert "'x' is not a whole number from 1 to" in capsys.readouterr().err
     assert main(["audit", "list", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "--limit NUMBER" in shown
+    assert "--limit N " in shown
     assert "9223372036854775807" not in shown
 
 

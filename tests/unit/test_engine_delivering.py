@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,12 +21,13 @@ from rotator.domain.events.places import (
     VaultDown,
 )
 from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
+from rotator.domain.managed_pat import Failure
 from rotator.domain.measurements import ReceiverFigures
-from rotator.domain.notification import NotificationKind
-from rotator.domain.telling import Habits, Phase
+from rotator.domain.notification import Affected, NotificationKind, make_notification
+from rotator.domain.telling import Cause, Habits, Notice, Phase
 from rotator.engine.auditing import record
 from rotator.engine.delivering import MOST_AT_ONCE, deliver
-from rotator.engine.keeping import rename
+from rotator.engine.keeping import pause, rename
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
@@ -107,6 +108,26 @@ def test_condition_is_told_once_and_when_it_is_over(post: Post) -> None:
     assert (told.waiting, told.command) == (2, f"rotator login {ACCOUNT}")
     assert len(set(post.ops.ids)) == 2
     assert post.list_events("notification_delivered") == ["ops", "ops"]
+
+
+def test_notification_says_its_fix_once_when_the_failure_names_the_command() -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    failure = Failure("sign_in_expired", "Entra refused it.", f"Somebody must sign in: run `rotator login {ACCOUNT}`.")
+    cause = Cause(ConditionKind.SIGN_IN_NEEDED)
+    notice = Notice(cause, Phase.BEGAN, (ACCOUNT,), (ACCOUNT,), now, 1, 0)
+    text = make_notification(notice, Affected(1, None, failure), now).text
+    assert text.count(f"rotator login {ACCOUNT}") == 1
+    assert f"Fix: {failure.fix}" in text
+
+
+def test_only_what_waits_for_the_sign_in_is_counted(post: Post) -> None:
+    """One that is paused waits for whoever paused it."""
+    post.world.add_managed("other", days_left=2)
+    pause(post.world.make_run(), "other")
+    post.begin(LAPSED)
+    post.deliver()
+    told = post.ops.sent[0][1]
+    assert (told.waiting, "1 PAT waits" in told.title) == (1, True)
 
 
 def test_idle_look_writes_nothing(post: Post) -> None:

@@ -151,7 +151,9 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
     ),
 )
 @_filters
-@click.option("--limit", type=_COUNT, default=100, help="Show the newest events, at most this many. Default: 100.")
+@click.option(
+    "--limit", metavar="N", type=_COUNT, default=100, help="Show the newest events, at most this many. Default: 100."
+)
 @click.option("--follow", is_flag=True, help="Go on with the events that are written from now on, until Ctrl-C.")
 @common_options
 @click.pass_obj

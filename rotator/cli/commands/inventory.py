@@ -282,9 +282,14 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
         "rotator inventory forget-limits --organization contoso   of one organization",
     ),
 )
-@click.option("--account", shell_complete=complete("account"), help="Only what was learned for this account.")
 @click.option(
-    "--organization", shell_complete=complete("organization"), help="Only what was learned in this organization."
+    "--account", metavar="NAME", shell_complete=complete("account"), help="Only what was learned for this account."
+)
+@click.option(
+    "--organization",
+    metavar="NAME",
+    shell_complete=complete("organization"),
+    help="Only what was learned in this organization.",
 )
 @reason_option
 @common_options
