@@ -96,7 +96,7 @@ def test_option_is_suggested_only_when_its_name_is_near(
 
 
 def test_line_of_each_command_is_whole_when_a_group_shows_its_help_at_80_columns() -> None:
-    context = click.Context(rotator, terminal_width=80)
+    context = click.Context(rotator, terminal_width=80, **rotator.context_settings)
     for name in COMMANDS:
         command = rotator.get_command(context, name)
         if isinstance(command, click.Group):
@@ -159,7 +159,7 @@ def test_option_asks_for_the_same_thing_in_every_help() -> None:
                 if found is not None:
                     look(found, click.Context(found, info_name=name, parent=context))
 
-    look(rotator, click.Context(rotator))
+    look(rotator, click.Context(rotator, **rotator.context_settings))
     assert asked == {"--account": {"NAME"}, "--organization": {"NAME"}, "--limit": {"N"}}
 
 

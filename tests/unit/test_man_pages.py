@@ -20,7 +20,7 @@ def test_man_pages_are_what_the_commands_say_now() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_man_page_has_every_option_and_command(name: str) -> None:
     text = render_pages()[f"rotator-{name}.1"].replace("\\-", "-")
-    context = click.Context(rotator, info_name="rotator")
+    context = click.Context(rotator, info_name="rotator", **rotator.context_settings)
     command = rotator.get_command(context, name)
     assert command is not None
     seen = [command]
