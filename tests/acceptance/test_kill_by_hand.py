@@ -152,7 +152,7 @@ COMMANDS = (
         lambda _: ("rotate", NAME),
         finish_rotation,
         requests=ROTATION,
-        commits=(CLAIMED, *ROTATION_COMMITS[5:-2]),
+        commits=(CLAIMED, *ROTATION_COMMITS[5:-4]),
         prepare=rotate_once,
     ),
     ByHand(

@@ -58,9 +58,13 @@ COMMITS = [
     "UPDATE managed_pat",
     "pat_revoked",
     "INSERT job_run",
+    "INSERT job_run",
     "INSERT checkpoint",
+    "INSERT job_run",
 ]
 """Every commit of a run that rotates, named as by `dying_command`: its beginning and its end are noted.
+
+So is that hooks and deliveries succeed, the first time.
 
 The audit log is sealed before it, because people's sign-in and adoption are in it, and after it.
 

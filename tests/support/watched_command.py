@@ -106,7 +106,8 @@ class Watch:
         browser = folder / "bin" / "xdg-open"
         browser.write_text(_BROWSER.format(pipe=self._pipe), encoding="utf-8")
         browser.chmod(0o755)
-        self.env |= {"PATH": f"{browser.parent}:{os.environ['PATH']}", "DISPLAY": ":0"}
+        # By its name too: a machine that has a browser may have one of its own choice.
+        self.env |= {"PATH": f"{browser.parent}:{os.environ['PATH']}", "DISPLAY": ":0", "BROWSER": str(browser)}
         self.world.record = WatchedRecord(self._look)
 
     def close(self) -> None:
