@@ -229,6 +229,7 @@ def _measure_job(reading: Reading, job: JobName, runs: RunTimes, every: timedelt
         return JobFigures(job, beat_at, None, every)
     last, done = (reading.job_runs.find_last(job, now, outcome) for outcome in (None, JobOutcome.SUCCEEDED))
     lasted = last.ended_at - last.began_at if last is not None and last.ended_at is not None else None
+    every = None if last is None else every  # one that was never done yet is not late
     if job in KEEPS_NO_RUNS:
         # Only what changes is noted: one that succeeded last has done so until the last heartbeat.
         is_well = last is not None and last.outcome is JobOutcome.SUCCEEDED
