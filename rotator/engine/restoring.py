@@ -15,12 +15,14 @@ from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.provenance import Writer, is_written_by, load_provenance
-from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
+from rotator.engine.reading import fetch_newest, is_forged, is_shown, look_twice, make_ignored
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import FailureKind, VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
+_MOST_COMMITTED = 3
+"""How many versions that name the current PAT are looked at, the newest first."""
 _ATTEMPTS = 3
 """How often a run writes a value back that the vault answers as written and does not have."""
 
@@ -166,7 +168,19 @@ def _find_committed(held: ClaimedPat, current: str) -> StoredSecret | None:
         if version.enabled and provenance.find_writer(version) is not Writer.LATE
     ]
     named = [version for version in candidates if version.tags.get(AUTHORIZATION_TAG) == current]
-    return next((found for version in named[:2] or candidates[:1] if (found := _fetch_live(held, version))), None)
+    if not named:
+        return _fetch_live(held, candidates[0]) if candidates else None
+    written = (held.pat.secret_version, held.rotation.secret_version if held.has_open_rotation else None)
+    known = next((version.version for version in named if version.version in written), None)
+    return next(
+        (
+            found
+            for version in named[:_MOST_COMMITTED]
+            if (found := _fetch_live(held, version)) is not None
+            and not is_forged(held.services.secrets, held.location, found, known)
+        ),
+        None,
+    )
 
 
 def _is_foreign(held: ClaimedPat, version: SecretVersion) -> bool:

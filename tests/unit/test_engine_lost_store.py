@@ -594,3 +594,16 @@ def test_pat_is_forgotten_although_a_write_may_land_when_nothing_can_be_put_back
     forget(world.make_run(), NAME)
     with world.database.read() as reading:
         assert reading.inventory.load_all() == ()
+
+
+def test_value_that_a_tool_rolled_back_under_our_tags_is_not_put_back_over_a_late_write() -> None:
+    """It is the old PAT's: the overlap would begin again, and end with the PAT that consumers read."""
+    world = make_given_up_store()
+    world.run()
+    newest, *_, oldest = world.secrets.versions_of(world.location())
+    world.secrets.write_foreign(world.location(), oldest.value.reveal(), dict(newest.version.tags))
+    assert world.secrets.apply_late() == 1
+    world.advance(hours=1)
+    world.run()
+    assert world.latest().value.same_as(newest.value)
+    world.finish()
