@@ -216,10 +216,7 @@ def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | 
 
 def _list_help(advice: Advice, command: str, affected: Affected) -> list[str]:
     fix = _choose_fix(advice, affected)
-    if advice.mends:
-        lines = [f"Fix: {fix}"] if command in fix else [f"Fix: {command}", fix]
-    else:
-        lines = [f"Shows more: {command}", f"Fix: {fix}"]
+    lines = [f"Fix: {command}", fix] if advice.mends else [f"Shows more: {command}", f"Fix: {fix}"]
     return [f"If nobody does anything: {advice.otherwise}", *lines]
 
 

@@ -185,11 +185,18 @@ class Stage:
         self.remember(ADOPTED)
 
     def remember(self, name: str) -> None:
-        """Remember the present state by a name; nobody may be at work."""
+        """Remember the present state by a name; nobody may be at work.
+
+        Its secrets become a minute old: two versions of one second could be either way round, and would be read
+        once more.
+        """
         self.database.keep(name)
         policy = self.sandbox.addresses.policy_path.read_text(encoding="utf-8")
         with self.world.lock:
             pats, secrets = copy.deepcopy(self.world.pats), copy.deepcopy(self.world.vaults[VAULT].secrets)
+        for version in (version for secret in secrets.values() for version in secret.versions):
+            version.created -= timedelta(minutes=1)
+            version.updated -= timedelta(minutes=1)
         self._memories[name] = Memory(policy, pats, secrets, frozenset(self.by_people))
 
     def remembers(self, name: str) -> bool:
@@ -428,9 +435,8 @@ class Stage:
             return [dict(row) for row in connection.execute(sqlalchemy.select(table)).mappings()]
 
     def _put_value(self, pat: Pat) -> None:
-        """A minute ago: two versions of one second could be either way round, and would be read once more."""
-        then = self.world.clock.now() - timedelta(minutes=1)
-        version = SecretVersion(uuid.uuid4().hex, pat.value, {}, None, enabled=True, created=then, updated=then)
+        now = self.world.clock.now()
+        version = SecretVersion(uuid.uuid4().hex, pat.value, {}, None, enabled=True, created=now, updated=now)
         with self.world.lock:
             self.world.vaults[VAULT].secrets[SECRET] = Secret(SECRET, [version])
 
