@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.rotations import MintAnswerDoubted
@@ -16,6 +16,9 @@ from rotator.engine.waiting import Patience
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.database import UnitOfWork
 from rotator.ports.pat_service import PatFilter, PatList
+
+_ROUNDING = timedelta(seconds=5)
+"""By how much what is known of the clock of Azure DevOps may be off: it tells whole seconds, some seconds late."""
 
 
 def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -> Pat:
@@ -45,13 +48,14 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
 def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -> None:
     """Look at the whole list before a shorter expiry is believed: a person may have made one like it just now.
 
-    Or long ago, unseen by the list before the mint: but a clone is no older than its rotation, as far as clocks may
+    Or before, unseen by the list before the mint: but a clone is no older than the request for it, by the clock of
+    Azure DevOps, which dated it. Where that was not heard, it is no older than its rotation, as far as clocks may
     differ. The list must show the PAT that the answer names, and none with the exact second that was asked for. An
     entry that could not be read before the mint either is not the new one. Doubted or not, the lifetime is learned:
     where lists lag, the next mint asks for no more than the server grants, so the exact second proves its answer.
     """
     rotation, identifier = held.rotation, made.authorization_id.lower()
-    if made.valid_from < rotation.created_at - 2 * MOST_SKEW:
+    if made.valid_from < _find_earliest(held):
         raise _doubt(held, identifier, "older", made.lifetime)
     listed = _fetch_list_with(held, identifier)
     if listed is None:
@@ -59,6 +63,16 @@ def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -
     newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
     if newly_unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
         raise _doubt(held, identifier, "another_may_be_ours", made.lifetime)
+
+
+def _find_earliest(held: ClaimedPat) -> datetime:
+    """Return the earliest moment at which the mint can have made a PAT, by the clock that dates it."""
+    services, rotation = held.services, held.rotation
+    theirs = services.witnesses.read_witnesses().get("azure_devops")
+    earliest = rotation.created_at - 2 * MOST_SKEW
+    if theirs is None or rotation.mint_begun_at is None:
+        return earliest
+    return max(earliest, rotation.mint_begun_at + (theirs - services.clock.now()) - _ROUNDING)
 
 
 def _fetch_list_with(held: ClaimedPat, identifier: str) -> PatList | None:

@@ -49,6 +49,8 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
             database_faults=history.database_faults,
             ignored_revocations=history.ignored_revocations,
             ignored_stores=history.ignored_stores,
+            calendars=history.calendars,
+            pauses=history.pauses,
         )
     return totals, broken
 

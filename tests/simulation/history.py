@@ -30,5 +30,7 @@ class History:
     database_faults: int = 0
     ignored_revocations: int = 0
     ignored_stores: int = 0
+    calendars: int = 0
+    pauses: int = 0
     notes: list[str] = field(default_factory=list)
     breaks: int = 0

@@ -15,6 +15,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.creating import create, make_order
 from rotator.engine.keeping import forget, pause, rename, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
+from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.recovery import recover_all
 from rotator.engine.run import rotate_by_hand
@@ -64,8 +65,10 @@ class People:
         return partial(command, at=randomness.randint(1, latest) if randomness.random() < 0.3 else None)
 
     def pick_command(self) -> Callable[..., object]:
-        """Draw one of rotator's commands."""
+        """Draw one of rotator's commands; where runs keep to a calendar, every third pauses or resumes everything."""
         world = self._world
+        if world.calendar is not None and world.calendar.chance.random() < 1 / 3:
+            return partial(self._command, world.calendar.chance.choice((self._pause_all, self._pause_all, resume_all)))
         name = world.random.choice(sorted(world.spots))
         acts: tuple[Callable[[RunContext], object], ...] = (
             self._adopt_all,
@@ -238,6 +241,14 @@ class People:
         """`rotator inventory resume NAME`."""
         self._command(partial(self._resume, name))
 
+    def pause_all(self) -> None:
+        """`rotator inventory pause --all`."""
+        self._command(self._pause_all)
+
+    def resume_all(self) -> None:
+        """`rotator inventory resume --all`."""
+        self._command(resume_all)
+
     def rebuild(self) -> None:
         """`rotator inventory rebuild`."""
         self._command(self._rebuild)
@@ -334,6 +345,13 @@ class People:
     def _pause(self, name: str, run: RunContext) -> None:
         self._world.oracle.note_neglected(self._place(name))
         pause(run, name)
+
+    def _pause_all(self, run: RunContext) -> None:
+        """Whatever expires meanwhile expires because of it."""
+        for place in self._world.show_places():
+            self._world.oracle.note_neglected(place)
+        pause_all(run)
+        self._history.pauses += 1
 
     def _resume(self, name: str, run: RunContext) -> None:
         resume(run, name)

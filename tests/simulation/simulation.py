@@ -14,6 +14,7 @@ from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.clocks import URGENT
 from rotator.engine.context import RunContext
+from rotator.engine.in_force import find_pause
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once, work_on_due, work_on_look
 from rotator.errors import (
@@ -27,6 +28,7 @@ from rotator.errors import (
     TransientError,
     VerificationError,
 )
+from tests.simulation import calendar
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.history import History
@@ -61,6 +63,8 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     world.disturb(random.Random(f"disturbed {seed}"))
     world.daemon = _pick_daemon(seed)
     history.daemons += world.daemon is not None
+    world.keep_to(calendar.draw(seed, world.clock.now()))
+    history.calendars += world.calendar is not None
     world.marker_key = SecretValue("a key") if randomness.random() < 0.2 else None
     restores = randomness.random() < 0.15
     tools = random.Random(f"tools {seed}")
@@ -72,14 +76,7 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
             _run_several(world, history, randomness.choice((1, 1, 2)))
         else:
             point = pick_point(randomness)
-            if restores:
-                run_process(world, history, point, lambda: backups.append(world.database.back_up()))
-            elif point is not None and randomness.random() < 0.25:
-                run_process(world, history, point, world.set_stop)
-            elif point is not None and randomness.random() < 0.3:
-                run_process(world, history, point, _make_beside(world, history))
-            else:
-                run_process(world, history, point)
+            run_process(world, history, point, _pick_action(world, history, point, backups if restores else None))
         world.clock.advance(timedelta(minutes=randomness.choice((0, 1, 6, 20, 130))))
     if has_outage:
         _live_through_outage(world, history)
@@ -95,6 +92,22 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
         world.note_adopted()
     settle(world, history)
     return history
+
+
+def _pick_action(
+    world: World, history: History, point: int | None, backups: list[Callable[[], None]] | None
+) -> Callable[[], None] | None:
+    """Draw what happens at that point of a run; None: it dies there. `backups`: where to put copies of the database."""
+    randomness = world.random
+    if point is not None and world.calendar is not None and world.calendar.chance.random() < 0.5:
+        return People(world, history).pause_all
+    if backups is not None:
+        return lambda: backups.append(world.database.back_up())
+    if point is not None and randomness.random() < 0.25:
+        return world.set_stop
+    if point is not None and randomness.random() < 0.3:
+        return _make_beside(world, history)
+    return None
 
 
 def _pick_daemon(seed: int) -> random.Random | None:
@@ -189,6 +202,8 @@ def settle(world: World, history: History) -> None:
         world.lose_knowledge()
     people.sign_in()
     world.clock.advance(LEASE)
+    if world.calendar is not None:
+        _live_paused(world, history, people)
     if world.random.random() < 0.3:
         _lose_restore(world, history)
     _run_until_at_rest(world, history)
@@ -206,6 +221,16 @@ def settle(world: World, history: History) -> None:
     history.breaks, history.ignored_revocations = len(world.oracle.passing), world.ignored
     history.ignored_stores = world.ignored_stores
     check_rest(world)
+
+
+def _live_paused(world: World, history: History, people: People) -> None:
+    """Some hours go on as they are, perhaps with everything paused; then a person resumes everything."""
+    assert world.calendar is not None
+    for _ in range(world.calendar.chance.choice((0, 2, 6))):
+        run_process(world, history, None)
+        _judge_served(world)
+        world.clock.advance(timedelta(hours=1))
+    people.resume_all()
 
 
 def _lose_restore(world: World, history: History) -> None:
@@ -260,17 +285,27 @@ def _run_until_at_rest(world: World, history: History) -> None:
             world.oracle.note_fleeting((pat.vault, pat.secret_name))
         was_at_rest = cycles > 0 and _is_at_rest(world)
         short_end = max(short_end, _find_short_end(world))
-        if cycles >= (MOST_CYCLES * 4 if world.clock.now() < short_end else MOST_CYCLES):
+        is_patient = world.calendar is not None or world.clock.now() < short_end
+        if cycles >= (MOST_CYCLES * 4 if is_patient else MOST_CYCLES):
             raise InvariantError(
                 f"not at rest after {cycles} cycles: {[r.state.value for r in world.load_rotations()]}"
             )
         run_process(world, history, None)
-        world.oracle.judge_served(world.show_status())
+        _judge_served(world)
         if was_at_rest and _is_at_rest(world):
             break
         world.clock.advance(pause)
         cycles += 1
     check_breaks(world)
+
+
+def _judge_served(world: World) -> None:
+    """Ask the oracle after a run. Not while what an older database cannot know waits for a window: nobody looks yet."""
+    with world.database.read() as reading:
+        is_paused = find_pause(reading) is not None
+    is_closed = is_paused or (world.calendar is not None and not world.calendar.is_open(world.clock.now()))
+    if not (world.restored and is_closed):
+        world.oracle.judge_served(world.show_status())
 
 
 def check_breaks(world: World) -> None:
@@ -282,6 +317,7 @@ def check_breaks(world: World) -> None:
 def check_rest(world: World) -> None:
     """I6 and I8, and what the oracle makes of the status."""
     world.check_database()
+    world.check_calendar()
     world.oracle.judge_rest(world.show_status(), besides=world.spoiled)
     check_breaks(world)
 
@@ -364,7 +400,7 @@ def _live_shortly(history: History) -> None:
             organization.max_lifetime = longest
         for _ in range(96 if longest else 32):
             _run_shortly(world, history, pick_point(randomness) if randomness.random() < 0.3 else None)
-            world.oracle.judge_served(world.show_status())
+            _judge_served(world)
             world.clock.advance(timedelta(hours=3))
     settle(world, history)
 

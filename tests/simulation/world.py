@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.sign_in import SignInStatus
+from tests.simulation.calendar import Calendar
 from tests.simulation.crashing import Life
 from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.oracle import Oracle, Place
@@ -187,6 +189,7 @@ class World:
         self.secrets.is_stale = lambda: randomness.random() < STALE
         self.ignored_stores, self._was_store_ignored = 0, False
         self._chance: random.Random | None = None
+        self.calendar: Calendar | None = None
 
     def disturb(self, chance: random.Random) -> None:
         """From now on hosts are disturbed, and in half of the histories a fifth of the writes to the vault do nothing.
@@ -222,6 +225,13 @@ class World:
         """Let the one rule ask for every new PAT that it matches."""
         self.set_policy(replace(self.policy, rules=(replace(self.policy.rules[0], adopt=True),)))
 
+    def keep_to(self, calendar: Calendar | None) -> None:
+        """Let the one rule have its windows and change freezes; without a calendar nothing is held back."""
+        self.calendar = calendar
+        if calendar is not None:
+            rule = replace(self.policy.rules[0], timetable=calendar.make_timetable())
+            self.set_policy(replace(self.policy, rules=(rule,)))
+
     # What the oracle sees.
 
     def now(self) -> datetime:
@@ -250,6 +260,11 @@ class World:
         """See `ShownWorld`."""
         fake = self.pats.pats[authorization_id]
         return LONG_AGO if fake.revoked else fake.pat.valid_to
+
+    def show_dates(self, authorization_id: str) -> tuple[datetime, datetime]:
+        """See `ShownJournal`."""
+        pat = self.pats.pats[authorization_id].pat
+        return pat.valid_from, pat.valid_to
 
     def show_live(self) -> Iterable[str]:
         """See `ShownWorld`."""
@@ -349,6 +364,8 @@ class World:
         """A run as one process would have it; `stop` and `host` stay those of the newest run that no person began."""
         self.runs += 1
         life.is_person = is_person
+        if self.calendar is not None and is_person:
+            self.calendar.persons.add(f"run-{self.runs}")
         life.began_at, life.overlap = self.clock.now(), self.policy.rules[0].overlap
         host = HostClock(self.clock, self.pick_skew())
         self._disturb_host(host)
@@ -436,6 +453,13 @@ class World:
         """Nothing may be entered into the queue later than a run has something to do with it."""
         with self.database.read() as reading:
             self.oracle.breaks += check_queue(reading, self.policy, Timing().settle, self.clock.now())
+
+    def check_calendar(self) -> None:
+        """Runs kept to the windows, to the change freezes, and to the pauses of everything."""
+        if self.calendar is not None:
+            with self.database.read() as reading:
+                log = list(reading.audit.load_after(None, sys.maxsize))
+            self.oracle.breaks += self.calendar.judge(log, self)
 
     def check_database(self) -> None:
         """I6 and I8: no value of a PAT anywhere in the database, and the audit chain verifies; conditions are true."""

@@ -308,12 +308,20 @@ def test_earlier_expiry_is_not_believed_when_the_list_says_otherwise(is_listed: 
     assert made[0].pat.authorization_id not in world.revoked_ids()
 
 
-def test_earlier_expiry_is_not_believed_when_the_pat_is_older_than_the_rotation() -> None:
-    """The list before the mint hid a person's look-alike, the list after it hides the clone."""
+@pytest.mark.parametrize(("age", "heard"), [(180, {}), (10, {"azure_devops": timedelta(seconds=40)})])
+def test_earlier_expiry_is_not_believed_when_the_pat_is_older_than_the_request_for_it(
+    age: int, heard: dict[str, timedelta]
+) -> None:
+    """The list before the mint hid a person's look-alike, the list after it hides the clone.
+
+    By the clock that dates both, where that was heard: it need not be the host's.
+    """
     world = make_world()
-    world.advance(minutes=-3)
-    theirs = world.add_lookalike(world.clock.now() + timedelta(days=9))
-    world.advance(minutes=3)
+    world.witnesses.ahead = heard
+    world.advance(seconds=-age)
+    dated = world.clock.now() + heard.get("azure_devops", timedelta(0))
+    theirs = world.pats.add_pat(ACCOUNT, ORGANIZATION, NAME, SCOPE, dated + timedelta(days=9), valid_from=dated)
+    world.advance(seconds=age)
     world.pats.change_listed = lambda pats: tuple(pat for pat in pats if world.count("mint") or pat != theirs.pat)
 
     def swap(minted: MintedPat) -> MintedPat:
