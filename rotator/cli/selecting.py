@@ -14,11 +14,11 @@ import click
 from rotator.cli.completing import Completer, complete
 from rotator.cli.context import CliContext
 from rotator.cli.selection import Form, Order
+from rotator.cli.spreadsheets import guard
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 _Command = Callable[_Parameters, _Result]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def selection_options(
@@ -156,7 +156,7 @@ def _flatten(row: Mapping[str, object], prefix: str = "") -> dict[str, str]:
             text = " ".join(map(str, value))
         else:
             text = "" if value is None else str(value)
-        flat[prefix + key] = f"'{text}" if text.startswith(_FORMULA) else text
+        flat[prefix + key] = guard(text)
     return flat
 
 

@@ -9,7 +9,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import IO, TextIO
 
 import click
 
@@ -85,7 +85,7 @@ def _prepare(stream: TextIO) -> TextIO:
     return Output(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
 
 
-def is_heard(stream: TextIO) -> bool:
+def is_heard(stream: IO[str]) -> bool:
     """Whether somebody may still read what is written to this stream; asked before a wait, without writing."""
     if isinstance(stream, Output) and not stream.is_heard:
         return False

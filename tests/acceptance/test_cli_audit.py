@@ -35,10 +35,10 @@ def database(sandbox: Sandbox, rotator: Rotator) -> SqlDatabase:
     return opened
 
 
-def _start(sandbox: Sandbox, *words: str) -> tuple[subprocess.Popen[str], IO[str]]:
+def _start(sandbox: Sandbox, command: str, *words: str) -> tuple[subprocess.Popen[str], IO[str]]:
     environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox)}
     process = subprocess.Popen(
-        [COMMAND, "audit", "list", "--follow", *words],
+        [COMMAND, "audit", command, "--follow", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,7 +71,7 @@ def test_events_are_listed_in_words_and_chosen_by_time_and_outcome(database: Sql
 
 
 def test_events_are_followed_until_a_person_has_enough(sandbox: Sandbox, database: SqlDatabase) -> None:
-    process, lines = _start(sandbox, "--json", "--outcome", "succeeded")
+    process, lines = _start(sandbox, "list", "--json", "--outcome", "succeeded")
     assert json.loads(lines.readline())["sequence"] == 2
     with database.begin() as work:
         work.audit.append(replace(make_entry(), outcome=Outcome.UNKNOWN), DAY)
@@ -85,13 +85,33 @@ def test_events_are_followed_until_a_person_has_enough(sandbox: Sandbox, databas
 
 
 def test_following_ends_when_nobody_reads_it_any_more(sandbox: Sandbox, database: SqlDatabase) -> None:
-    process, lines = _start(sandbox)
+    process, lines = _start(sandbox, "list")
     with process:
         assert "rotation_failed" in lines.readline()
         lines.close()
         assert process.wait(timeout=PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_siem_gets_what_comes_after_the_last_event_that_it_has(sandbox: Sandbox, database: SqlDatabase) -> None:
+    process, lines = _start(sandbox, "export", "--format", "ocsf", "--since-sequence", "1")
+    assert json.loads(lines.readline())["metadata"]["sequence"] == 2
+    with database.begin() as work:
+        work.audit.append(make_entry(), DAY)
+    event = json.loads(lines.readline())
+    assert (event["metadata"]["sequence"], event["class_uid"]) == (3, 3004)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, rest, errors) == (130, "", "interrupted\n")
+
+
+def test_export_begins_after_an_event_in_each_format(database: SqlDatabase, rotator: Rotator) -> None:
+    for form, first in (("jsonl", '{"sequence":2,'), ("cef", "CEF:0|rotator|rotator|"), ("ocsf", '{"activity_id":1,')):
+        lines = rotator("audit", "export", "--format", form, "--since-sequence", "1").stdout.splitlines()
+        assert [line.startswith(first) for line in lines] == [True]
+    assert rotator("audit", "export", "--since-sequence", "-1").returncode == 2
+    assert rotator("audit", "export", "--until", "2d", "--follow").returncode == 2
 
 
 def test_export_overwrites_a_file_only_when_it_is_told_to(

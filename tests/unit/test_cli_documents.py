@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from rotator.cli.output.audit import write_events
+from rotator.cli.output.exports import write_events
 from rotator.cli.output.report import render_done, render_failures, render_standing
 from rotator.documents.audit import make_event_document
 from rotator.documents.inventory import make_record_document

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.choosing_events import COUNT, Asked, check_follow, event_filters, make_filter, make_pause
 from rotator.cli.commands.audit_archive import archive
+from rotator.cli.commands.audit_export import export
 from rotator.cli.commands.audit_report import report
-from rotator.cli.completing import complete, complete_events
 from rotator.cli.context import CliContext, common_options, examples, reason_option
-from rotator.cli.moments import parse_moment
-from rotator.cli.selection import check_known
-from rotator.domain.audit_event import Outcome
 from rotator.errors import AuditChainError, UsageError
 from rotator.ports.audit_log import AuditFilter
 
@@ -27,39 +23,7 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
-_MOST = 2**63 - 1
-"""What a database can count to."""
 _MOST_ARCHIVES = 1000
-_TURN_SECONDS = 1.0
-"""How often `--follow` reads."""
-
-
-class _Count(click.ParamType[int]):
-    """A number that a database can count to, from 1 on."""
-
-    name = "number"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number; a usage error when it is none."""
-        try:
-            number = int(value)
-        except ValueError:
-            number = 0
-        if not 1 <= number <= _MOST:
-            self.fail(f"{value!r} is not a whole number from 1 to {_MOST}", param, ctx)
-        return number
-
-
-_COUNT = _Count()
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Which events were asked for: `fields` but for the times, which need a clock to be read."""
-
-    since: str | None
-    until: str | None
-    fields: AuditFilter
 
 
 @click.group(
@@ -77,70 +41,6 @@ def audit() -> None:
 audit.add_command(report)
 
 
-def _check_event(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    """The name of an event, which the catalogue must have: a typing error must not look like a log without it."""
-    from rotator.domain.events.catalogue import CATALOGUE
-    from rotator.domain.words import say_did_you_mean
-
-    if name is not None and name not in CATALOGUE:
-        raise click.BadParameter(f'there is no event "{name}"{say_did_you_mean(name, CATALOGUE)}')
-    return name
-
-
-def _keep_outcome(_: click.Context, __: click.Parameter, value: str | None) -> Outcome | None:
-    return None if value is None else Outcome(value)
-
-
-def _filters(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that choose events; it gets them as its argument `asked`."""
-
-    @functools.wraps(command)
-    def choosing(
-        *arguments: object,
-        since: str | None,
-        until: str | None,
-        subject: str | None,
-        event: str | None,
-        run_id: str | None,
-        outcome: Outcome | None,
-        **others: object,
-    ) -> int:
-        asked = _Asked(since, until, AuditFilter(subject=subject, event=event, run_id=run_id, outcome=outcome))
-        return command(*arguments, asked=asked, **others)
-
-    for option in (
-        click.option("--run", "run_id", metavar="ID", help="Only the events of this run."),
-        click.option(
-            "--event",
-            metavar="EVENT",
-            callback=_check_event,
-            shell_complete=complete_events,
-            help="Only events of this kind, such as pat_minted.",
-        ),
-        click.option(
-            "--outcome",
-            type=click.Choice([outcome.value for outcome in Outcome]),
-            callback=_keep_outcome,
-            help="Only events with this outcome.",
-        ),
-        click.option(
-            "--name",
-            "subject",
-            metavar="NAME",
-            shell_complete=complete("pat"),
-            help="Only this PAT, by its name in rotator.",
-        ),
-        click.option("--until", metavar="WHEN", help="Only events before that, as for --since."),
-        click.option(
-            "--since",
-            metavar="WHEN",
-            help="Only events from then on: a time span (2d, 12h) or a UTC time (2026-12-01, 2026-12-01T09:00Z).",
-        ),
-    ):
-        choosing = option(choosing)
-    return choosing
-
-
 @audit.command(
     "list",
     epilog=examples(
@@ -150,14 +50,14 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
         "rotator audit list --outcome failed --follow    go on with what happens; Ctrl-C ends it",
     ),
 )
-@_filters
+@event_filters
 @click.option(
-    "--limit", metavar="N", type=_COUNT, default=100, help="Show the newest events, at most this many. Default: 100."
+    "--limit", metavar="N", type=COUNT, default=100, help="Show the newest events, at most this many. Default: 100."
 )
 @click.option("--follow", is_flag=True, help="Go on with the events that are written from now on, until Ctrl-C.")
 @common_options
 @click.pass_obj
-def list_events(cli: CliContext, asked: _Asked, limit: int, follow: bool) -> int:
+def list_events(cli: CliContext, asked: Asked, limit: int, follow: bool) -> int:
     """List events, the oldest first.
 
     DETAIL begins with the outcome unless the event succeeded; `rotator audit show` has all fields as they are. With
@@ -168,10 +68,9 @@ def list_events(cli: CliContext, asked: _Asked, limit: int, follow: bool) -> int
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_events_document
 
-    if follow and asked.until is not None:
-        raise UsageError("--follow has no end, and --until is one", fix="Leave one of them out.")
+    check_follow(asked, follow=follow)
     with open_installation(cli) as installation:
-        wanted = _make_filter(installation, asked)
+        wanted = make_filter(installation, asked)
         with installation.database.read() as reading:
             newest, last = reading.audit.load_newest(limit, wanted), reading.audit.load_newest_number()
         if follow:
@@ -196,15 +95,9 @@ def _follow(
     from rotator.cli.following import follow_events
     from rotator.cli.output.audit import render_event_line
     from rotator.cli.stopping import stop_on_signals
-    from rotator.cli.streams import is_heard
     from rotator.documents.audit import make_event_document
 
-    def pause() -> bool:
-        sys.stdout.flush()
-        if is_heard(sys.stdout):
-            installation.stop.wait(_TURN_SECONDS)
-        return is_heard(sys.stdout)
-
+    pause = make_pause(installation, sys.stdout)
     with stop_on_signals(installation.stop, tell=lambda *_: None):
         for event in chain(newest, follow_events(installation.database, last, wanted, pause)):
             if cli.as_json:
@@ -215,7 +108,7 @@ def _follow(
 
 
 @audit.command(epilog=examples("rotator audit show 42"))
-@click.argument("sequence", type=_COUNT)
+@click.argument("sequence", type=COUNT)
 @common_options
 @click.pass_obj
 def show(cli: CliContext, sequence: int) -> int:
@@ -338,49 +231,5 @@ def accept(cli: CliContext) -> int:
     return 0
 
 
-@audit.command(
-    short_help="Write events to stdout or a file, hashes included.",
-    epilog=examples(
-        "rotator audit export --output audit.jsonl    one event per line, readable by you alone",
-        "rotator audit export --format csv --since 30d > audit.csv",
-    ),
-)
-@_filters
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (mode 0600). Default: stdout."
-)
-@click.option("--force", is_flag=True, help="Overwrite the file of --output.")
-@common_options
-@click.pass_obj
-def export(cli: CliContext, asked: _Asked, form: str, output: Path | None, force: bool) -> int:
-    """Write events to stdout or a file, hashes included, for a reviewer or another system."""
-    from rotator.cli.console import note
-    from rotator.cli.exporting import opened
-    from rotator.cli.output.audit import write_events
-    from rotator.cli.session import open_installation
-    from rotator.engine.auditing import load_events
-
-    with open_installation(cli) as installation:
-        events = load_events(installation.database, _make_filter(installation, asked))
-        with opened(output, force=force) as stream:
-            count = write_events(events, stream, form)
-    if output is not None:
-        note(cli, f"{count} events written to {output}")
-    return 0
-
-
-def _make_filter(installation: Installation, asked: _Asked) -> AuditFilter:
-    """What was asked for, by the clock. UsageError for a time that is none, and for a name that nothing ever had."""
-    now, name = installation.clock.now(), asked.fields.subject
-    since = None if asked.since is None else parse_moment("--since", asked.since, now)
-    until = None if asked.until is None else parse_moment("--until", asked.until, now)
-    if name is not None:
-        with installation.database.read() as reading:
-            if not reading.audit.load_newest(1, AuditFilter(subject=name)):
-                known = [pat.name for pat in reading.inventory.load_all()]
-                check_known("PAT", [name], known, "See `rotator inventory list` for the names.", globs=False)
-    return replace(asked.fields, since=since, until=until)
-
-
 audit.add_command(archive)
+audit.add_command(export)

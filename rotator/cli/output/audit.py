@@ -1,11 +1,8 @@
-"""Audit events as rows, as facts below each other, and as a file."""
+"""Audit events as rows, and as facts below each other."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO
 
 from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
@@ -100,20 +97,3 @@ def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
         yield f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`."
     if sight.others:
         yield f"The vaults also hold anchors of other installations: {', '.join(map(clean, sight.others))}."
-
-
-def write_events(events: Iterable[AuditEvent], stream: IO[str], form: str) -> int:
-    """Write the events as `jsonl` or `csv`, one by one, and return how many there were."""
-    count = 0
-    rows = csv.writer(stream, lineterminator="\n")
-    if form == "csv":
-        rows.writerow(_FIELDS)
-    for event in events:
-        count += 1
-        document: Mapping[str, object] = make_event_document(event)
-        details = json.dumps(document["details"], sort_keys=True)
-        if form == "csv":
-            rows.writerow([details if field == "details" else document[field] for field in _FIELDS])
-        else:
-            stream.write(json.dumps(document, separators=(",", ":")) + "\n")
-    return count
