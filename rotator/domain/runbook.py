@@ -118,8 +118,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator status {subject}",
         fix="Do what the fix of the failure says, then run `rotator rotate NAME`.",
         reasons={
-            "foreign_write": "Somebody else wrote the secret: nothing was revoked, because the value that consumers "
-            "read is not ours.",
+            "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
+            "read our value.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",
             "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
             "revoked, and consumers read what was written.",

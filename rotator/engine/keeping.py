@@ -25,7 +25,7 @@ from rotator.engine.reconciling import GONE_HOLDS
 from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.retiring import retire_predecessor
 from rotator.engine.revoking import confirm_requested, make_pending, send_revocation
-from rotator.errors import FailureKind, UsageError
+from rotator.errors import FailureKind, UnknownOutcomeError, UsageError
 from rotator.ports.database import Reading
 
 
@@ -186,7 +186,11 @@ def revoke_current(run: RunContext, name: str) -> str:
         back = held.find_held_back()
         despite = None if back is None else back.by.value
         held.save(pat, RevokeStarted(authorization_id=pat.authorization_id, why=why.value, despite=despite))
-        held.note_answer(send_revocation(held, (pat.account, pat.organization), pat.authorization_id))
+        try:
+            held.note_answer(send_revocation(held, (pat.account, pat.organization), pat.authorization_id))
+        except UnknownOutcomeError as error:
+            error.fix = f"It may still be valid, and no run revokes what people use: run `rotator revoke {name}` again."
+            raise
         failure = Failure(
             Hold.REVOKED_BY_HAND.value,
             "it was revoked with `rotator revoke`",

@@ -270,6 +270,21 @@ def test_revoke_of_the_current_pat_is_refused_when_nobody_confirms(sandbox: Sand
     assert signed_in("revoke", "ghost", "--yes").returncode == 2
 
 
+def test_revoke_says_that_the_pat_may_be_valid_when_its_request_got_no_answer(
+    sandbox: Sandbox, signed_in: Rotator
+) -> None:
+    """No run decides that: a person asked for it, and asks again."""
+    _adopt(signed_in, "npm-feed")
+    sandbox.world.faults.add(Fault("azure_devops", "lost_before", method="DELETE", path="/tokens/pats"))
+    unanswered = signed_in("revoke", "npm-feed", "--yes")
+    assert unanswered.returncode == 1
+    assert "run `rotator revoke npm-feed` again" in unanswered.stderr
+    assert "Nothing to do" not in unanswered.stdout + unanswered.stderr
+    assert _alive(sandbox, "npm-feed") == 1
+    assert signed_in("revoke", "npm-feed", "--yes").returncode == 0
+    assert _alive(sandbox, "npm-feed") == 0
+
+
 def test_scan_tells_managed_from_untracked_when_some_are_adopted(
     signed_in: Rotator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

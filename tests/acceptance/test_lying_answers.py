@@ -7,15 +7,12 @@ import subprocess
 from datetime import timedelta
 from typing import Any
 
-import pytest
 import requests
 
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import VAULT
 from rotator.sandbox.world import Pat
 from tests.support.installed_command import PATIENCE, Rotator
-
-pytestmark = pytest.mark.prove
 
 Document = dict[str, Any]
 DAY = timedelta(days=1)

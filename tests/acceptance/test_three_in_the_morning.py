@@ -88,7 +88,7 @@ CASES = [
         write_secret,
         "rotation_blocked",
         (NAME, "foreign_write", "expires in"),
-        (SECRET, "Somebody else wrote the secret", "nothing was revoked", "its consumers fail"),
+        (SECRET, "Somebody else wrote or deleted the secret", "nothing was revoked", "its consumers fail"),
         f"rotator status {NAME}",
         ("written by somebody else", SECRET),
         "rotator rotate ci-build",

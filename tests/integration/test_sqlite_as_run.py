@@ -169,6 +169,22 @@ def test_reader_without_a_lock_is_told_when_somebody_writes_meanwhile(path: Path
     assert do_as_other(read) == "Try again."
 
 
+def test_reader_without_a_lock_is_told_when_a_log_appears_meanwhile(path: Path) -> None:
+    """A writer has begun, and what it commits is in `-wal` alone."""
+    log = path.parent / "logs" / "rotator.db-wal"
+    log.parent.mkdir()
+    log.parent.chmod(0o777)
+    path.with_name(log.name).symlink_to(log)
+    path.parent.chmod(0o555)
+
+    def read() -> str:
+        with pytest.raises(DatabaseLockedError) as told, reading_unchanged(path):
+            log.touch()
+        return told.value.fix
+
+    assert do_as_other(read) == "Try again."
+
+
 def test_log_is_cut_when_a_long_look_is_over(path: Path) -> None:
     """While somebody looks, what was committed meanwhile cannot be moved into the database."""
     database, side = SqlDatabase(f"sqlite:///{path}"), path.with_name("rotator.db-wal")

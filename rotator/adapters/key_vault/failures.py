@@ -207,7 +207,7 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
             f"{call.host} accepts no writes for now, as during a failover to another region ({said})",
             code="vault_read_only",
             retry_after=answer.retry_after,
-            fix="Nothing to do: this passes on its own. If it lasts, see the service health of the vault's region.",
+            fix="This usually passes by itself. If it lasts, see the service health of the vault's region.",
             **origin,
         )
     is_explained = bool(answer.code or answer.text)
