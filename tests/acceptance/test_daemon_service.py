@@ -132,6 +132,12 @@ def test_service_manager_hears_why_the_daemon_does_not_start(
     assert named in run.errors.read_text(encoding="utf-8")
 
 
+def test_service_manager_gives_an_upgrade_of_the_database_more_time(stage: Stage, manager: socket.socket) -> None:
+    run = stage.start("db", "upgrade", environment={"NOTIFY_SOCKET": manager.getsockname()})
+    assert run.wait() == 0, run.read()
+    assert any("EXTEND_TIMEOUT_USEC=" in message for message in hear_all(manager))
+
+
 def test_daemon_waits_for_its_port_while_another_program_has_it(stage: Stage, manager: socket.socket) -> None:
     listening = Manager(manager)
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -24,9 +24,10 @@ from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings, judge
 from rotator.engine.keeping import pause
 from rotator.engine.signing_in import SignInSight, make_account_status
-from rotator.engine.status import PatStatus
+from rotator.engine.status import PatState, PatStatus
 from rotator.errors import ConfigError, DatabaseLockedError, FailureKind, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW
 
@@ -67,6 +68,14 @@ def test_check_is_red_when_a_pat_has_expired() -> None:
     world = make_alert_world(days_left=1)
     world.advance(days=2)
     assert find(world) == {Cause.OVERDUE: (NAME,)}
+
+
+def test_check_is_red_while_a_failed_rotation_waits_for_its_next_try() -> None:
+    world = make_world()
+    world.secrets.fail("prove_writable", make_busy("store", "key_vault"))
+    world.run()
+    assert [row.state for row in world.show_status()] == [PatState.FAILED]
+    assert find(world) == {Cause.IN_TROUBLE: (NAME,)}
 
 
 def test_pat_is_named_once_when_several_reasons_fit() -> None:

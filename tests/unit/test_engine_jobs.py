@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -43,6 +44,27 @@ def list_lasting(world: EngineWorld) -> list[str]:
     """What is wrong and lasts."""
     with world.database.read() as reading:
         return [f"{found.kind.value} {found.subject}" for found in reading.conditions.load()]
+
+
+def test_work_loads_what_is_due_and_no_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    work_due(world.make_run(), pulse)
+    world.advance(minutes=5)
+
+    def watch(reader: type, name: str) -> None:
+        load = getattr(reader, name)
+
+        def refuse(*given: object) -> object:
+            assert "/rotator/" not in sys._getframe(1).f_code.co_filename, f"a tick called {name}"
+            return load(*given)
+
+        monkeypatch.setattr(reader, name, refuse)
+
+    with world.database.read() as reading:
+        watch(type(reading.inventory), "load_all")
+        watch(type(reading.journal), "load_open")
+    assert work_due(world.make_run(), pulse).counts == {}
 
 
 def test_work_leaves_its_run_when_it_did_something_and_only_its_time_when_it_did_not() -> None:

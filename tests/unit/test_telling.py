@@ -344,3 +344,13 @@ def test_rotation_that_goes_on_failing_after_the_vault_works_is_told() -> None:
         (3 * HOUR + 30 * MINUTE, FAILING, Phase.JOINED, ("a", "b")),
         (4 * HOUR, FAILING, Phase.OVER, ("a", "b")),
     ]
+
+
+@pytest.mark.parametrize("kind", ConditionKind)
+def test_each_condition_is_told_when_it_begins_and_when_it_is_over(kind: ConditionKind) -> None:
+    """What may pass by itself once it has lasted for a while."""
+    listener, ends = Listener(), timedelta(hours=2)
+    listener.live(3 * HOUR, lambda now: [make(kind, "x")] if now - START < ends else [])
+    begins = listener.habits.down_after if kind in PASSING else timedelta(0)
+    heard = [(after, phase) for after, phase, _ in listener.list_heard()]
+    assert heard == [(begins, Phase.BEGAN), (ends, Phase.OVER)]
