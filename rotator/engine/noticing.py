@@ -178,6 +178,9 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
             continue  # another job met it since this look began
         ended = _find_end(run, seen, standings, (kind, subject))
         # One event may end several conditions of its subject.
+        saved_at = run.services.sign_in.find_saved_at()
+        if kind is ConditionKind.TOKEN_CACHE_UNSAVED and (saved_at is None or saved_at < lasting[kind, subject].since):
+            continue  # this process had nothing to save: another one may still have
         if ended is not None and (ended, subject) not in changes:
             changes.append((ended, subject))
     return changes

@@ -664,6 +664,9 @@ class MortalSignIn:
     def find_damage(self) -> None:
         """See the port."""
 
+    def find_saved_at(self) -> None:
+        """See the port."""
+
 
 class MortalDatabase:
     """The world's database; a dead process commits nothing, and sometimes the database fails."""
