@@ -35,7 +35,8 @@ class ActionDocument(PatReference):
     despite: Annotated[HeldBackBy | None, "What it does not wait for, because its expiry is near. Null: nothing."]
     lacks_window: Annotated[
         bool,
-        "Whether no window opens before its expiry is near: it is rotated outside its windows, at `held_until`.",
+        "Whether no window opens in time before its expiry, or a change freeze lasts too long: it is rotated all the "
+        "same, at `held_until`.",
     ]
     postponed: Annotated[
         bool, "Whether it is due and waits for a later run, because the policy allows only so many rotations per hour."

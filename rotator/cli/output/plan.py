@@ -54,8 +54,8 @@ def render_plan(
             is_said = action.reason is ActionReason.SIGN_IN_NEEDED
             if action.failure is not None and action.failure.fix and not is_said:
                 yield f"    fix: {clean(action.failure.fix)}"
-            if action.lacks_window and action.held_until is not None:
-                yield f"    {say_lacks_window(action.held_until)}"
+            if action.lack is not None and action.held_until is not None:
+                yield f"    {clean(say_lacks_window(action.lack, action.held_until))}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 
