@@ -99,13 +99,14 @@ class Plan:
     """Every ManagedPat's action, the most urgent first.
 
     `postponed` are due, but over `max_rotations_per_hour`. `signed_out` are the accounts that a person must sign in
-    before anything is done for their PATs, as far as the one who made the plan knows.
+    before anything is done for their PATs, as far as the one who made the plan knows. `is_paused`: everything is.
     """
 
     made_at: datetime
     actions: tuple[Action, ...]
     postponed: tuple[str, ...] = ()
     signed_out: tuple[str, ...] = ()
+    is_paused: bool = False
 
     @property
     def has_changes(self) -> bool:
@@ -234,7 +235,7 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetim
             return Action(ActionKind.WAIT, pat, ActionReason.HOOK_AWAITED, rotation=rotation)
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     turn = policy.find_retirement(pat, rotation, until, now)
-    if now >= until and held is not None:
+    if held is not None and (now >= until or held.until is None):
         reason = ActionReason.OVERLAP_OVER
         waiting = Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=turn, held_until=turn)
         return _hold(waiting, held)

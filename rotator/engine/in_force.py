@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.events.inventory import AllPaused
 from rotator.domain.policy import Policy
 from rotator.engine.context import RunContext
 from rotator.errors import AllPausedError, AuditChainError

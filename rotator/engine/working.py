@@ -192,10 +192,15 @@ class PatWork:
             held.pat,
             decision=decision,
             reason=reason,
-            overlap_until=held.rotation.overlap_until if reason is None else None,
+            overlap_until=self._find_end_of_old(held) if reason is None else None,
             despite=source.despite,
         )
         self.report.add(outcome)
+
+    def _find_end_of_old(self, held: ClaimedPat) -> datetime | None:
+        """Return when a run revokes the old PAT; None when only a person can say."""
+        until, policy, now = held.rotation.overlap_until, load_in_force(self.run), self.run.services.clock.now()
+        return None if until is None else policy.find_retirement(held.pat, held.rotation, until, now)
 
     def _revoke_again(self, held: ClaimedPat) -> None:
         """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported.
