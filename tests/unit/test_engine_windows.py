@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 from rotator.engine.run import work_on_due, work_on_named
 from rotator.engine.status import PatStatus
 from rotator.engine.updating import make_change, update
+from rotator.errors import RotatorError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, EngineWorld, make_world, names_of
 from tests.support.engine_scenarios import make_busy
@@ -307,12 +309,16 @@ def test_change_freeze_without_end_beside_windows_does_not_stop_every_run() -> N
     assert names_of(world.run(), OutcomeKind.ROTATED) == ["frozen"]
 
 
-def test_window_is_not_said_to_be_missing_of_a_pat_that_cannot_be_rotated() -> None:
-    world = make_held(Timetable((), (replace(FREEZE, begins=NOW + timedelta(days=10)),)), days_left=20)
+@pytest.mark.parametrize("reach", [None, ("one", "two")])
+def test_window_is_not_said_to_be_missing_of_a_pat_that_cannot_be_rotated(reach: tuple[str, ...] | None) -> None:
+    world = make_held(Timetable((), (FREEZE,)), days_left=20)
     assert plan(world).lacks_window
     fake = world.pats.pats[world.record().authorization_id]
-    fake.pat = replace(fake.pat, target_accounts=None)
+    fake.pat = replace(fake.pat, target_accounts=reach)
     world.run()
+    with suppress(RotatorError):
+        world.rotate(NAME)
+    assert plan(world).kind is ActionKind.BLOCKED
     assert not plan(world).lacks_window
 
 
