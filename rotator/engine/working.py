@@ -192,14 +192,15 @@ class PatWork:
             held.pat,
             decision=decision,
             reason=reason,
-            overlap_until=self._find_end_of_old(held) if reason is None else None,
+            overlap_until=self._find_end_of_old(held, source.despite) if reason is None else None,
             despite=source.despite,
         )
         self.report.add(outcome)
 
-    def _find_end_of_old(self, held: ClaimedPat) -> datetime | None:
-        """Return when a run revokes the old PAT; None when only a person can say."""
-        until, policy, now = held.rotation.overlap_until, load_in_force(self.run), self.run.services.clock.now()
+    def _find_end_of_old(self, held: ClaimedPat, despite: HeldBack | None) -> datetime | None:
+        """Return when a run revokes the old PAT; None: a person can say. It reads nothing, as a stop may be set."""
+        until, now = held.rotation.overlap_until, self.run.services.clock.now()
+        policy = replace(self.run.policy, is_paused=despite == PAUSED)
         return None if until is None else policy.find_retirement(held.pat, held.rotation, until, now)
 
     def _revoke_again(self, held: ClaimedPat) -> None:
