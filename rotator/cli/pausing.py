@@ -39,6 +39,8 @@ def pause_everything(cli: CliContext) -> int:
         now = run.services.clock.now()
         if done.since is not None and not done.is_news:
             say(cli, f"Everything is paused already, since {say_moment(done.since)}.")
+            if cli.reason is not None:
+                say(cli, "The reason was not recorded. To give one, run `rotator inventory resume --all` first.")
         else:
             say(cli, "paused  everything: until `rotator inventory resume --all` no run rotates or revokes.")
         say(cli, "The pause does not yield when a PAT is about to expire. What was interrupted is still finished.")

@@ -31,11 +31,12 @@ class ActionDocument(PatReference):
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     new_expires_at: Annotated[Moment | None, "When the new PAT would expire. Null: none would be made."]
     revoke_after: Annotated[Moment | None, "When the old PAT would be, or will be, revoked. Null: it would not."]
-    held_until: Annotated[Moment | None, "When what is held back goes on. Null: nothing is."]
+    held_until: Annotated[Moment | None, "When what is held back goes on. Null: nothing is, or a person ends it."]
     despite: Annotated[HeldBackBy | None, "What it does not wait for, because its expiry is near. Null: nothing."]
     lacks_window: Annotated[
         bool,
-        "Whether no window opens before its expiry is near: it is rotated outside its windows, at `held_until`.",
+        "Whether no window opens in time before its expiry, or a change freeze lasts too long: it is rotated all the "
+        "same, at `held_until`.",
     ]
     postponed: Annotated[
         bool, "Whether it is due and waits for a later run, because the policy allows only so many rotations per hour."

@@ -11,7 +11,7 @@ from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure, is_waiting
-from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
+from rotator.domain.policy import Decision, Policy, RuleAction, Verdict, find_last_call
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.settling import is_sent_ahead, is_settling, make_settled_at
 from rotator.domain.timetable import ALWAYS
@@ -121,10 +121,13 @@ def _find_rotation_step(
     """Return what a run does next with a rotation that is not finished, and when."""
     if rotation.state is RotationState.OVERLAPPING:
         if pat.last_failure is not None and pat.retry_at is not None and is_waiting(pat, now):
-            return NextStep(NextAction.RETRY, policy.find_retirement(pat, rotation, pat.retry_at, now))
+            at = policy.find_retirement(pat, rotation, pat.retry_at, now)
+            return NextStep(NextAction.NONE if at is None else NextAction.RETRY, at)
         over = None
         if not rotation.awaited_hooks and rotation.overlap_until is not None:
             over = policy.find_retirement(pat, rotation, rotation.overlap_until, now)
+            if over is None and now < rotation.predecessor_valid_to:
+                return NextStep(NextAction.NONE, None)
         return NextStep(NextAction.RETIRE, min(filter(None, (over, rotation.predecessor_valid_to))))
     if rotation.state is RotationState.RETIRING:
         return NextStep(NextAction.CONFIRM_REVOCATION, rotation.updated_at)
@@ -199,5 +202,6 @@ def _list_own_turns(
         yield from limit.list_turns()
     pat = matter.pat.as_ending()
     rotate_after = policy.decide(pat, now=now, longest=None).rotate_after
-    near = pat.valid_to - find_last_span(pat.lifetime)
-    yield from filter(None, (pat.retry_at, rotate_after, near, pat.valid_to))
+    near, rule = pat.valid_to - find_last_span(pat.lifetime), policy.rule_for(pat)
+    last_call = None if rule is None else find_last_call(pat, rule)
+    yield from filter(None, (pat.retry_at, rotate_after, last_call, near, pat.valid_to))

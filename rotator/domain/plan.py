@@ -64,7 +64,7 @@ class Action:
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old one would be or is revoked.
     `failure` is what keeps a run from doing more: the last failure, until the record's `retry_at`, or what blocks it.
     `held_back` is what it waits for, `held_until` when it goes on by itself. `despite` is what it does not wait for.
-    `lacks_window`: no window opens before its expiry is near, so it will not wait either, but go on at `held_until`.
+    `lack` is what it will not wait for, as no window opens in time: it goes on at `held_until`.
     """
 
     kind: ActionKind
@@ -78,7 +78,12 @@ class Action:
     held_back: HeldBack | None = None
     held_until: datetime | None = None
     despite: HeldBack | None = None
-    lacks_window: bool = False
+    lack: HeldBack | None = None
+
+    @property
+    def lacks_window(self) -> bool:
+        """Whether no window opens in time."""
+        return self.lack is not None
 
 
 _URGENCY = {kind: number for number, kind in enumerate(ActionKind)}
@@ -94,13 +99,14 @@ class Plan:
     """Every ManagedPat's action, the most urgent first.
 
     `postponed` are due, but over `max_rotations_per_hour`. `signed_out` are the accounts that a person must sign in
-    before anything is done for their PATs, as far as the one who made the plan knows.
+    before anything is done for their PATs, as far as the one who made the plan knows. `is_paused`: everything is.
     """
 
     made_at: datetime
     actions: tuple[Action, ...]
     postponed: tuple[str, ...] = ()
     signed_out: tuple[str, ...] = ()
+    is_paused: bool = False
 
     @property
     def has_changes(self) -> bool:
@@ -164,17 +170,18 @@ def _follow(decision: Decision, pat: ManagedPat, now: datetime) -> Action:
 
 def _hold_by_timetable(action: Action, policy: Policy, decision: Decision, now: datetime) -> Action:
     """Make an action wait for a window or for the end of a change freeze, or say that it does not wait for one."""
-    pat, lacks = action.pat, policy.lacks_window(action.pat, decision, now)
+    pat, is_left = action.pat, action.pat.blocked or action.pat.all_organizations
+    lack = None if is_left else policy.find_lack(pat, decision, now)
     if decision.held_back is not None and action.kind in (ActionKind.ROTATE, ActionKind.WAIT):
         moment = pat.retry_at if action.kind is ActionKind.WAIT and pat.retry_at is not None else now
         waiting = _hold(Action(ActionKind.WAIT, pat, ActionReason.NOT_DUE, decision), decision.held_back)
-        return replace(waiting, held_until=policy.find_turn(pat, moment, now), lacks_window=lacks)
+        return replace(waiting, held_until=policy.find_turn(pat, moment, now), lack=lack)
     if action.kind is ActionKind.ROTATE:
         return replace(action, despite=policy.find_held_back(pat, now))
-    if not lacks:
+    if lack is None:
         return action
     turn = policy.find_turn(pat, max(now, decision.rotate_after or now), now)
-    return replace(action, lacks_window=True, held_until=turn)
+    return replace(action, lack=lack, held_until=turn)
 
 
 def _hold(action: Action, back: HeldBack) -> Action:
@@ -228,7 +235,7 @@ def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetim
             return Action(ActionKind.WAIT, pat, ActionReason.HOOK_AWAITED, rotation=rotation)
         return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED, rotation=rotation)
     turn = policy.find_retirement(pat, rotation, until, now)
-    if now >= until and held is not None:
+    if held is not None and (now >= until or held.until is None):
         reason = ActionReason.OVERLAP_OVER
         waiting = Action(ActionKind.WAIT, pat, reason, rotation=rotation, retires_at=turn, held_until=turn)
         return _hold(waiting, held)

@@ -13,7 +13,7 @@ from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import Rotation, make_kept_lifetime, make_offset_range
 from rotator.domain.timetable import ALWAYS, ChangeFreeze, HeldBack, HeldBackBy, Timetable
-from rotator.domain.urgency import find_last_span, is_near_expiry
+from rotator.domain.urgency import LONGEST_RETRY, find_last_span, is_near_expiry
 from rotator.domain.words import say_duration
 
 PAUSED = HeldBack(HeldBackBy.ALL_PAUSED, None)
@@ -202,10 +202,7 @@ class Policy:
     def rule_for(self, pat: ManagedPat) -> Rule | None:
         """Return the rule that applies to an inventory record."""
         return self.find_rule(
-            account=pat.account,
-            organization=pat.organization,
-            display_name=pat.display_name,
-            scopes=pat.scopes,
+            account=pat.account, organization=pat.organization, display_name=pat.display_name, scopes=pat.scopes
         )
 
     def decide(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
@@ -231,8 +228,7 @@ class Policy:
         lifetime = self.clone_lifetime(pat, rule, longest)
         is_leak = rule.replaces(pat)
         rotate_after = min(find_due(pat, rule), now) if is_leak else find_due(pat, rule)
-        is_near = is_near_expiry(pat.valid_from, pat.valid_to, now)
-        takes_short = pat.short_lived or is_near
+        takes_short = pat.short_lived or is_near_expiry(pat.valid_from, pat.valid_to, now)
         shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
         storm = None if takes_short else check_storm(rule, lifetime, shortfall)
         obstacle = check_scopes(pat.scopes, self.guardrails) or storm
@@ -242,7 +238,7 @@ class Policy:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
         if rule.action is RuleAction.ALERT:
             return Decision(Verdict.ALERT, rule, rotate_after, lifetime, takes_short=takes_short)
-        held = None if is_leak or is_near else rule.timetable.find_held_back(now)
+        held = None if is_leak or now >= find_last_call(pat, rule) else rule.timetable.find_held_back(now)
         held = PAUSED if self.is_paused else held
         due = Decision(Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
         return replace(due, held_back=held)
@@ -262,15 +258,17 @@ class Policy:
     def find_revocation_held_back(self, pat: ManagedPat, rotation: Rotation, now: datetime) -> HeldBack | None:
         """Return what the revocation of an old PAT waits for at the end of its overlap.
 
-        Nothing where there is none to be revoked, where there is no overlap, and near the expiry of the current PAT.
+        Nothing where there is none to be revoked, where there is no overlap, and once the current PAT is to be rotated
+        in any case.
         """
         if rotation.keeps_predecessor or now >= rotation.predecessor_valid_to:
             return None
-        is_free = not rotation.overlap or is_near_expiry(pat.valid_from, pat.valid_to, now)
+        rule = self.rule_for(pat)
+        is_free = not rotation.overlap or rule is None or now >= find_last_call(pat, rule)
         return None if is_free and not self.is_paused else self.find_held_back(pat, now)
 
     def find_turn(self, pat: ManagedPat, moment: datetime, now: datetime) -> datetime | None:
-        """Return when a run may do what is to be done at a moment: then, in a window, or near the expiry.
+        """Return when a run may do what is to be done at a moment: then, in a window, or at the last call.
 
         It is in the past when a run could have done it, and may now. None while everything is paused.
         """
@@ -282,20 +280,22 @@ class Policy:
         first, again = (_find_turn(pat, rule, each) for each in (moment, now))
         return first if first > now or again == now else again
 
-    def find_retirement(self, pat: ManagedPat, rotation: Rotation, moment: datetime, now: datetime) -> datetime:
-        """Return when a run may revoke the old PAT that is to be revoked at a moment, or that it has expired."""
+    def find_retirement(self, pat: ManagedPat, rotation: Rotation, moment: datetime, now: datetime) -> datetime | None:
+        """Return when a run may revoke the old PAT that is to be revoked at a moment, or that it has expired.
+
+        None while everything is paused.
+        """
         is_free = rotation.keeps_predecessor or (not rotation.overlap and not self.is_paused)
         turn, end = self.find_turn(pat, moment, now), max(moment, rotation.predecessor_valid_to)
-        return moment if is_free else end if turn is None else min(turn, end)
+        return moment if is_free else None if turn is None else min(turn, end)
 
-    def lacks_window(self, pat: ManagedPat, decision: Decision, now: datetime) -> bool:
-        """Return whether a run will have to rotate a ManagedPat outside of its windows, or in a change freeze."""
+    def find_lack(self, pat: ManagedPat, decision: Decision, now: datetime) -> HeldBack | None:
+        """Return what a run will have to rotate a ManagedPat in spite of, as no window opens in time; None: nothing."""
         rule, rotate_after = decision.rule, decision.rotate_after
         is_free = decision.is_wanted or decision.is_leak or decision.verdict not in (Verdict.DUE, Verdict.NOT_DUE)
         if self.is_paused or is_free or rule is None or rotate_after is None or rule.action is not RuleAction.ROTATE:
-            return False
-        turn = _find_turn(pat, rule, max(rotate_after, now))
-        return rule.timetable.find_held_back(turn) is not None
+            return None
+        return rule.timetable.find_held_back(_find_turn(pat, rule, max(rotate_after, now)))
 
     def find_meant_lifetime(self, before: ManagedPat, clone: ManagedPat) -> timedelta | None:
         """Return the lifetime that a clone was to keep, where it got less; None where its rule names a lifetime."""
@@ -342,8 +342,18 @@ class Policy:
 
 
 def _find_turn(pat: ManagedPat, rule: Rule, moment: datetime) -> datetime:
+    last = find_last_call(pat, rule)
+    return moment if moment >= last else min(rule.timetable.find_opening(moment), last)
+
+
+def find_last_call(pat: ManagedPat, rule: Rule) -> datetime:
+    """Return from when on a PAT waits for no window: near its expiry, or while the overlap still fits before that.
+
+    Whoever has read the old PAT may keep it for as long as the overlap, and a try that fails may wait for the longest
+    retry. Not before it is due.
+    """
     near = pat.valid_to - find_last_span(pat.lifetime)
-    return moment if moment >= near else min(rule.timetable.find_opening(moment), near)
+    return min(near, max(find_due(pat, rule), pat.valid_to - rule.overlap - LONGEST_RETRY))
 
 
 def find_due(pat: ManagedPat, rule: Rule) -> datetime:

@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC) - 366 * _DAY
+"""A freeze that ends later never ends: no window is looked for behind it."""
 _LONGEST_GAP = 15
 """In days: a window of one day a week opens within these, although a week may lack its hour of that day."""
 
@@ -131,7 +133,7 @@ class Timetable:
     def find_opening(self, now: datetime) -> datetime:
         """Return the first moment, now or later, at which a run may mint and revoke."""
         moment = now
-        while True:
+        while moment < _END_OF_TIME:
             freeze = self.find_freeze(moment)
             if freeze is not None:
                 moment = freeze.ends
@@ -139,6 +141,7 @@ class Timetable:
                 return moment
             else:
                 moment = min(window.find_opening(moment) for window in self.windows)
+        return moment
 
     def _is_in_window(self, now: datetime) -> bool:
         return not self.windows or any(window.is_open(now) for window in self.windows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
-from math import ceil
+from heapq import heappop, heappush
 
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.catalogue import EVENTS
@@ -36,6 +37,7 @@ _SAID_OF_PATS = (
     ConditionKind.REVOCATION_PENDING,
 )
 """What keeps a PAT from being rotated or revoked: a check says that of the PAT itself."""
+_HOUR = timedelta(hours=1)
 WITHIN = timedelta(days=7)
 """How far ahead a check looks for PATs that expire and will not be rotated before."""
 
@@ -164,12 +166,33 @@ def _find_expiring(rows: Iterable[PatStatus], now: datetime, tolerance: Toleranc
     """Name the PATs that expire within the span and are not rotated before: by hand only, paused, or behind others."""
     near = [row for row in rows if now < row.expires_at <= now + tolerance.within]
     left = {row.name for row in near if row.state is PatState.PAUSED or row.next_action is NextAction.REPLACE_BY_HAND}
-    queue = sorted((row for row in near if row.next_action is NextAction.ROTATE), key=lambda row: row.expires_at)
-    for place, row in enumerate(queue):
-        hours = ceil(max(0, place + 1 - tolerance.places) / max(1, tolerance.per_hour))
-        if max(now + timedelta(hours=hours), row.next_at or now) >= row.expires_at:
-            left.add(row.name)
+    left |= set(_find_late([row for row in near if row.next_action is NextAction.ROTATE], now, tolerance))
     return [row.name for row in near if row.name in left]
+
+
+def _find_late(rows: Sequence[PatStatus], now: datetime, tolerance: Tolerance) -> Iterator[str]:
+    """Name the PATs that expire before their turn: each waits until it may be rotated, and for those that go first.
+
+    Of those that wait at a moment the one that expires first goes first. Only so many go within an hour.
+    """
+    coming = sorted(rows, key=lambda row: row.next_at or now, reverse=True)
+    per_hour = max(1, tolerance.per_hour)
+    begun = deque([now] * max(0, per_hour - tolerance.places), maxlen=per_hour)
+    waiting: list[tuple[datetime, str]] = []
+    moment = now
+    while coming or waiting:
+        if len(begun) == per_hour:
+            moment = max(moment, begun[0] + _HOUR)
+        if not waiting:
+            moment = max(moment, coming[-1].next_at or now)
+        while coming and (coming[-1].next_at or now) <= moment:
+            row = coming.pop()
+            heappush(waiting, (row.expires_at, row.name))
+        expires_at, name = heappop(waiting)
+        if moment >= expires_at:
+            yield name
+        else:
+            begun.append(moment)
 
 
 def find_max_age(runs: RunTimes, interval: timedelta) -> timedelta:

@@ -14,6 +14,7 @@ from rotator.domain.policy import FORBIDDEN, Decision
 from rotator.domain.probe import RefusalCause
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
+from rotator.domain.timetable import HeldBack, HeldBackBy
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
 from rotator.errors import FailureKind
@@ -116,9 +117,11 @@ def explain_sight(sight: Sight) -> str:
             return f"a PAT that signs in as {sight.user}, not as {sight.expected}"
 
 
-def say_lacks_window(turn: datetime) -> str:
-    """Say of a PAT that no window opens in time, and what happens then."""
-    return f"no window opens before its expiry is near: it will be rotated {say_moment(turn)}, outside its windows"
+def say_lacks_window(lack: HeldBack, turn: datetime) -> str:
+    """Say of a PAT that no window opens in time, or that a change freeze leaves none, and what happens then."""
+    if lack.by is HeldBackBy.CHANGE_FREEZE:
+        return f"its change freeze ({lack.reason}) lasts too long: it will be rotated {say_moment(turn)} all the same"
+    return f"no window opens in time before its expiry: it will be rotated {say_moment(turn)}, outside its windows"
 
 
 def say_ends_with_all(count: int = 1) -> str:

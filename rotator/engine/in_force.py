@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.events.inventory import AllPaused
 from rotator.domain.policy import Policy
 from rotator.engine.context import RunContext
-from rotator.errors import AllPausedError
-from rotator.ports.database import Reading
+from rotator.errors import AllPausedError, AuditChainError
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import Reading, UnitOfWork
 
 
 def put_in_force(reading: Reading, policy: Policy) -> Policy:
@@ -22,9 +24,12 @@ def load_in_force(run: RunContext) -> Policy:
         return put_in_force(reading, run.policy)
 
 
-def check_not_paused(reading: Reading) -> None:
-    """Raise AllPausedError while everything is paused: asked in the transaction that commits to a request."""
-    if find_pause(reading) is not None:
+def check_not_paused(work: UnitOfWork) -> None:
+    """Raise AllPausedError while everything is paused: asked in the transaction that commits to a request.
+
+    Nobody pauses everything before that transaction ends: what the audit log has after the pause was not begun.
+    """
+    if find_pause_to_change(work) is not None:
         raise AllPausedError(
             "everything is paused", fix="`rotator inventory resume --all` ends that; a later run goes on."
         )
@@ -33,3 +38,20 @@ def check_not_paused(reading: Reading) -> None:
 def find_pause(reading: Reading) -> Condition | None:
     """Return the condition that lasts while a person has paused everything."""
     return next(iter(reading.conditions.load_of([ConditionKind.ALL_PAUSED])), None)
+
+
+def find_pause_to_change(work: UnitOfWork) -> Condition | None:
+    """Return the same; nobody else begins or ends it until the transaction ends."""
+    work.conditions.lock(ConditionKind.ALL_PAUSED)
+    return find_pause(work)
+
+
+def find_pause_reason(reading: Reading) -> str | None:
+    """Return why a person has paused everything; None when nothing is paused, nobody said why, or no log tells it."""
+    if find_pause(reading) is None:
+        return None
+    try:
+        newest = reading.audit.load_newest(1, AuditFilter(event=AllPaused.type.name))
+    except AuditChainError:
+        return None
+    return next((str(event.entry.details["reason"]) for event in newest if "reason" in event.entry.details), None)

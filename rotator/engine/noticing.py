@@ -157,7 +157,7 @@ def _load_lasting(reading: Reading, kinds: Collection[ConditionKind] = tuple(Con
 
 def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
     """Return the events that begin what is newly wrong, or has another cause, and those that end what is well again."""
-    lasting, standings = _load_lasting(reading), load_standings(run, reading)
+    lasting, standings, now = _load_lasting(reading), load_standings(run, reading), run.services.clock.now()
     troubles = _list_troubles(run, seen)
     down = {*troubles, *lasting}
     for name, standing in standings.items():
@@ -166,8 +166,10 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
             troubles[event.type.begins, name] = event
         # Of an account, an organization or a vault that is down is told with all that waits for it.
         is_waiting = any(find_place(kind, standing.pat) == subject for kind, subject in down)
-        expiring = None if is_waiting else standing.find_expiring(run.services.clock.now())
-        if expiring is not None:
+        expiring = standing.find_expiring(now)
+        if is_waiting and standing.may_expire(now):
+            lasting.pop((ConditionKind.PAT_EXPIRING, name), None)  # what was told of it before lasts as it is
+        elif expiring is not None:
             troubles[ConditionKind.PAT_EXPIRING, name] = expiring
         if standing.is_shortened:
             troubles[ConditionKind.LIFETIME_SHORTENED, name] = LifetimeShortened(valid_to=standing.pat.valid_to)
@@ -176,6 +178,9 @@ def _compare(run: RunContext, seen: Seen, reading: Reading) -> list[Change]:
         is_refused = kind is ConditionKind.SIGN_IN_NEEDED and reading.sign_ins.load(subject).refusal is not None
         if is_refused and subject in {account.name for account in run.services.accounts}:
             continue  # another job met it since this look began
+        saved_at = run.services.sign_in.find_saved_at()
+        if kind is ConditionKind.TOKEN_CACHE_UNSAVED and (saved_at is None or saved_at < lasting[kind, subject].since):
+            continue  # this process had nothing to save: another one may still have
         ended = _find_end(run, seen, standings, (kind, subject))
         # One event may end several conditions of its subject.
         if ended is not None and (ended, subject) not in changes:

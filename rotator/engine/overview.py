@@ -17,6 +17,7 @@ from rotator.domain.rotation import Rotation, RotationKind
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.alarm import Finding, Tolerance, find_findings
 from rotator.engine.claiming import check_managed
+from rotator.engine.in_force import find_pause, find_pause_reason
 from rotator.engine.pace import count_places
 from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
@@ -35,6 +36,7 @@ class RecordView:
     """All that is known of one ManagedPat: its record as it is in effect, its rotations, its pending revocations.
 
     `events` are the newest of its name in the audit log, the oldest first; `unread` is why they cannot be read.
+    `pause` lasts while everything is paused, and `pause_reason` is why, if that is known.
     """
 
     pat: ManagedPat
@@ -42,6 +44,8 @@ class RecordView:
     pending: tuple[PendingRevocation, ...]
     events: tuple[AuditEvent, ...] = ()
     unread: AuditChainError | None = None
+    pause: Condition | None = None
+    pause_reason: str | None = None
 
 
 def view_record(database: Database, policy: Policy, name: str, now: datetime) -> RecordView:
@@ -51,8 +55,9 @@ def view_record(database: Database, policy: Policy, name: str, now: datetime) ->
         journaled, limits = reading.journal.load_for(name), reading.limits.load()
         pending = tuple(item for item in reading.revocations.load() if item.belongs_to(record))
         events, unread = _load_newest(reading, name)
+        pause, why = find_pause(reading), find_pause_reason(reading)
     rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
-    return RecordView(make_effective(record, policy, limits, now), rotations, pending, events, unread)
+    return RecordView(make_effective(record, policy, limits, now), rotations, pending, events, unread, pause, why)
 
 
 def _load_newest(reading: Reading, name: str) -> tuple[tuple[AuditEvent, ...], AuditChainError | None]:
@@ -79,6 +84,7 @@ class StatusView:
     runs: RunTimes
     looked_at: datetime | None
     places: int
+    pause_reason: str | None = None
 
     def find_pending(self, rows: Iterable[PatStatus]) -> tuple[PendingRevocation, ...]:
         """Return the pending revocations that belong to some of the rows."""
@@ -113,6 +119,7 @@ def view_status(
             runs=load_run_times(reading),
             looked_at=None if look is None else look.ended_at,
             places=count_places(reading, policy.guardrails, now),
+            pause_reason=find_pause_reason(reading),
         )
 
 

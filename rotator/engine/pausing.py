@@ -9,7 +9,7 @@ from rotator.domain.events.inventory import AllPaused, AllResumed
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
-from rotator.engine.in_force import find_pause
+from rotator.engine.in_force import find_pause_to_change
 
 SUBJECT = "inventory"
 """What is paused, in events and conditions."""
@@ -31,7 +31,7 @@ def pause_all(run: RunContext) -> Pause:
     """Keep every run from minting and revoking, for every ManagedPat that there is or will be."""
     now = run.services.clock.now()
     with run.services.database.begin() as work:
-        lasting = find_pause(work)
+        lasting = find_pause_to_change(work)
         pats = sorted((pat.as_ending() for pat in work.inventory.load_all() if pat.has_pat), key=_get_expiry)
         if lasting is None:
             record(work, run, SUBJECT, AllPaused(), now)
@@ -41,7 +41,7 @@ def pause_all(run: RunContext) -> Pause:
 def resume_all(run: RunContext) -> Pause:
     """End that. What a person paused by its name stays paused."""
     with run.services.database.begin() as work:
-        lasting = find_pause(work)
+        lasting = find_pause_to_change(work)
         if lasting is not None:
             record(work, run, SUBJECT, AllResumed(), run.services.clock.now())
     return Pause(None, (), lasting is not None)

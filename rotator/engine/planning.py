@@ -47,7 +47,7 @@ def plan_in(reading: Reading, policy: Policy, now: datetime) -> Plan:
         actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))
     actions.sort(key=get_urgency)
     due = [action.pat.name for action in actions if action.kind is ActionKind.ROTATE]
-    return Plan(now, tuple(actions), tuple(due[places:]))
+    return Plan(now, tuple(actions), tuple(due[places:]), is_paused=policy.is_paused)
 
 
 def plan_one(
@@ -89,7 +89,8 @@ def _plan_by_hand(pat: ManagedPat, policy: Policy, now: datetime) -> Action:
         reason = ActionReason.TO_BE_CREATED
     elif decision.is_wanted:
         reason = ActionReason.TO_BE_UPDATED
-    expires_at, retires_at = now + decision.lifetime, find_end_of_old(pat, decision.rule, now) if pat.has_pat else None
+    is_replaced = pat.has_pat and not policy.is_paused
+    expires_at, retires_at = now + decision.lifetime, find_end_of_old(pat, decision.rule, now) if is_replaced else None
     action = Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
     return replace(action, despite=policy.find_held_back(pat, now))
 

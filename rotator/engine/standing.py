@@ -62,14 +62,22 @@ class Standing:
         event = RotationBlocked if self.pat.blocked else RotationFailed
         return event(code=failure.code, message=failure.message)
 
-    def find_expiring(self, now: datetime) -> ExpiryForeseen | None:
-        """Return that it is near its expiry and cannot be rotated, or is due and a person has to replace it."""
-        pat, decision = self.pat.as_ending(), self.decision
+    def may_expire(self, now: datetime) -> bool:
+        """Whether it is near its expiry, or due where a person has to replace it, and nothing replaces it now.
+
+        While everything is paused an open rotation replaces nothing: neither the old PAT nor its own clone.
+        """
+        pat, verdict = self.pat.as_ending(), self.decision.verdict
         is_gone = not pat.has_pat or pat.hold in (Hold.REVOKED_BY_HAND, Hold.REVOKED_ELSEWHERE)
-        if is_gone or self.is_rotating or decision.verdict is Verdict.IGNORED:
-            return None
-        is_near = is_near_expiry(pat.valid_from, pat.valid_to, now)
-        if decision.verdict is not Verdict.ALERT and not is_near:
+        is_replaced = self.is_rotating and not self.is_all_paused
+        if is_gone or is_replaced or verdict is Verdict.IGNORED:
+            return False
+        return verdict is Verdict.ALERT or is_near_expiry(pat.valid_from, pat.valid_to, now)
+
+    def find_expiring(self, now: datetime) -> ExpiryForeseen | None:
+        """Return that it may expire, and why it is not rotated before."""
+        pat, decision = self.pat.as_ending(), self.decision
+        if not self.may_expire(now):
             return None
         why = {
             "paused": pat.state is ManagedPatState.PAUSED or self.is_all_paused,

@@ -95,6 +95,8 @@ class PatStatus:
     last_error: Failure | None
     ends_with_all: bool = False
     """It stops working with all PATs for all organizations, before its own expiry."""
+    waits_for_all: bool = False
+    """It waits until a person ends the pause of everything, and for nothing else."""
 
     @property
     def is_rotated(self) -> bool:
@@ -255,6 +257,7 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         secret_name=pat.secret_name,
         last_error=error,
         ends_with_all=pat.ends_with_all,
+        waits_for_all=state is PatState.PAUSED and pat.state is not ManagedPatState.PAUSED,
     )
 
 

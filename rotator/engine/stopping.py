@@ -73,6 +73,10 @@ class StoppableSignIn:
         """See the port."""
         return self._inner.find_unsaved()
 
+    def find_saved_at(self) -> datetime | None:
+        """See the port."""
+        return self._inner.find_saved_at()
+
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port; it asks nobody, so a stop does not matter."""
         return self._inner.find_damage()

@@ -73,6 +73,9 @@ class SignIn(Protocol):
     def find_unsaved(self) -> TokenCacheDamage | None:
         """Return why tokens that Entra gave are in the memory of this process alone; None while all are saved."""
 
+    def find_saved_at(self) -> datetime | None:
+        """Return when this process last saved tokens; None when it never did."""
+
 
 class InteractiveSignIn(Protocol):
     """Sign-ins that a person takes part in. Every method raises UsageError for an unknown account."""

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from rotator.domain.words import say_did_you_mean
 
 HOUR_PATTERN = r"^([01]\d|2[0-3]):[0-5]\d$"
+FIRST_YEAR, LAST_YEAR = 2000, 2200
+"""Between these years is every moment that a setting may name."""
 END_PATTERN = rf"{HOUR_PATTERN}|^24:00$"
 
 
@@ -31,6 +33,8 @@ def parse_moment(value: object) -> datetime:
         raise ValueError(f'"{value}" is not a moment: write date, time and offset, as 2026-12-19T00:00+01:00') from None
     if moment.tzinfo is None:
         raise ValueError(f'"{value}" does not say in which time zone: add its offset, as 2026-12-19T00:00+01:00, or Z')
+    if not FIRST_YEAR < moment.year < LAST_YEAR:
+        raise ValueError(f'"{value}" is not between the years {FIRST_YEAR} and {LAST_YEAR}')
     return moment.astimezone(UTC)
 
 

@@ -66,8 +66,12 @@ def _list_without_window(installation: Installation) -> list[str]:
         plan = plan_from(installation.database, policy, installation.clock.now())
     except RotatorError:
         return []
-    lacking = ((action.pat.name, action.held_until) for action in plan.actions if action.lacks_window)
-    return [f"{installation.settings.policy} {name}: {say_lacks_window(turn)}." for name, turn in lacking if turn]
+    lacking = ((action.pat.name, action.lack, action.held_until) for action in plan.actions)
+    return [
+        f"{installation.settings.policy} {name}: {say_lacks_window(lack, turn)}."
+        for name, lack, turn in lacking
+        if lack is not None and turn is not None
+    ]
 
 
 def has_signing_key(installation: Installation) -> bool:

@@ -24,6 +24,9 @@ def test_pause_of_everything_says_what_will_expire_and_lasts_until_everything_is
     status = signed_in("status").stdout
     assert "; everything is paused since 20" in status.splitlines()[0]
     assert signed_in("status", "--check").returncode == 4
+    assert " (audit week), until `rotator inventory resume --all`" in status.splitlines()[0]
+    again = signed_in("inventory", "pause", "--all", "--reason", "another")
+    assert again.stdout.splitlines()[1].startswith("The reason was not recorded.")
     document = json.loads((printed := signed_in("inventory", "pause", "--all", "--json")).stdout)
     check_printed(printed.args, document)
     assert (document["changed"], [pat["name"] for pat in document["pats"]]) == (False, ["npm-feed", "docs-site"])

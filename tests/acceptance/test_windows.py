@@ -70,13 +70,13 @@ def test_person_is_told_of_a_change_freeze_and_not_held_back(signed_in: Rotator,
     assert [event["details"]["despite"] for event in events] == ["change_freeze"]
 
 
-def test_plan_and_config_check_name_a_pat_without_a_window_before_its_expiry(
+def test_plan_and_config_check_name_a_pat_whose_change_freeze_lasts_too_long(
     signed_in: Rotator, freeze: Freeze
 ) -> None:
     adopt(signed_in)
-    assert "no window opens" not in signed_in("config", "check").stderr
+    assert "lasts too long" not in signed_in("config", "check").stderr
     freeze(60)
-    said = "no window opens before its expiry is near: it will be rotated 20"
+    said = "its change freeze (end of the year) lasts too long: it will be rotated 20"
     assert said in signed_in("plan").stdout
     checked = signed_in("config", "check")
     assert (checked.returncode, f"policy.yaml docs-site: {said}" in checked.stderr) == (0, True)

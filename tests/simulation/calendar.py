@@ -20,6 +20,9 @@ SHARE = 0.2
 """In how many histories runs have to keep to a calendar."""
 LONGEST_WORK = timedelta(minutes=15)
 """So long after a run found it open it may still begin what it decided: reading and patience take their time."""
+TRIES = timedelta(hours=6)
+"""So long before an overlap no longer fits before an expiry a run need not wait for a window."""
+LONG_OVERLAPS = (timedelta(hours=30), timedelta(hours=40))
 _DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 _ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata")
 
@@ -64,6 +67,12 @@ class Calendar:
     chance: random.Random
     pauses: int = 0
     persons: set[str] = field(default_factory=set)
+    overlaps: list[tuple[datetime, timedelta]] = field(default_factory=list)
+    """Since when the rule has which overlap."""
+
+    def draw_overlap(self, otherwise: timedelta) -> timedelta:
+        """The overlap of the rule at first: in a third of these histories longer than a day, for slow readers."""
+        return self.chance.choice(LONG_OVERLAPS) if self.chance.random() < 1 / 3 else otherwise
 
     def is_open(self, moment: datetime) -> bool:
         """Whether a run may begin to mint or to revoke."""
@@ -111,7 +120,14 @@ class Calendar:
             return True
         valid_from, valid_to = world.show_dates(current)
         life = valid_to - valid_from
-        return valid_to - moment <= min(max(life / 10, 6 * _HOUR), 3 * _DAY, life / 3) + _MINUTE
+        near = min(max(life / 10, 6 * _HOUR), 3 * _DAY, life / 3)
+        overlap = rotation.overlap if is_mint else self._find_overlap(moment)
+        return valid_to - moment <= max(near, min(life / 3, overlap + TRIES)) + _MINUTE
+
+    def _find_overlap(self, moment: datetime) -> timedelta:
+        """The longest overlap that the rule had while a run could decide what it did at that moment."""
+        before = [overlap for at, overlap in self.overlaps if at < moment - LONGEST_WORK]
+        return max((*before[-1:], *(overlap for at, overlap in self.overlaps if moment - LONGEST_WORK <= at <= moment)))
 
 
 def draw(seed: int, now: datetime) -> Calendar | None:

@@ -25,6 +25,7 @@ from rotator.domain.clocks import Verdict
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.rotation import Rotation, RotationKind
+from rotator.domain.urgency import find_last_span
 from rotator.engine import (
     adopting,
     losses,
@@ -324,6 +325,12 @@ MENDS = {
             "store-without-effect",
             "a write that has no effect is no sight of another writer",
             ((storing, "is_shown", _believe_vault),),
+        ),
+        Mend(
+            19,
+            "window-eats-the-overlap",
+            "a window holds nothing back once the overlap would not fit before the expiry",
+            ((policy, "find_last_call", lambda pat, rule: pat.valid_to - find_last_span(pat.lifetime)),),
         ),
     )
 }

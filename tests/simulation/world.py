@@ -173,6 +173,7 @@ class World:
         self.runs = self.gaps = 0
         self.stop = make_stop(self.clock)
         self.host = HostClock(self.clock, timedelta(0))
+        self.calendar: Calendar | None = None
         self.set_policy(self.policy)
         self._odd = self._add_foreign()
         for name in names:
@@ -189,7 +190,6 @@ class World:
         self.secrets.is_stale = lambda: randomness.random() < STALE
         self.ignored_stores, self._was_store_ignored = 0, False
         self._chance: random.Random | None = None
-        self.calendar: Calendar | None = None
 
     def disturb(self, chance: random.Random) -> None:
         """From now on hosts are disturbed, and in half of the histories a fifth of the writes to the vault do nothing.
@@ -215,6 +215,8 @@ class World:
         """Change the policy; a run that goes on keeps the one that it was started with."""
         self.policy = policy
         self.oracle.overlap = policy.rules[0].overlap
+        if self.calendar is not None:
+            self.calendar.overlaps.append((self.clock.now(), self.oracle.overlap))
 
     def change_rule(self, *, overlap: timedelta, disable_previous: bool, lifetime: timedelta | None = None) -> None:
         """Change what the one rule says."""
@@ -229,7 +231,8 @@ class World:
         """Let the one rule have its windows and change freezes; without a calendar nothing is held back."""
         self.calendar = calendar
         if calendar is not None:
-            rule = replace(self.policy.rules[0], timetable=calendar.make_timetable())
+            overlap = calendar.draw_overlap(self.policy.rules[0].overlap)
+            rule = replace(self.policy.rules[0], timetable=calendar.make_timetable(), overlap=overlap)
             self.set_policy(replace(self.policy, rules=(rule,)))
 
     # What the oracle sees.
@@ -659,6 +662,9 @@ class MortalSignIn:
         return SignInStatus(account, f"{account}@contoso.com", generation=generation)
 
     def find_unsaved(self) -> None:
+        """See the port."""
+
+    def find_saved_at(self) -> None:
         """See the port."""
 
     def find_damage(self) -> None:

@@ -187,11 +187,17 @@ class EngineWorld:
         self.clock.advance(timedelta(**span))
 
     def add_managed(
-        self, name: str, *, account: str = ACCOUNT, organization: str = ORGANIZATION, days_left: float = 5
+        self,
+        name: str,
+        *,
+        account: str = ACCOUNT,
+        organization: str = ORGANIZATION,
+        days_left: float = 5,
+        lifetime: timedelta = LIFETIME,
     ) -> ManagedPat:
-        """A PAT of 30 days in the server, the vault and the inventory; due under a quarter of them."""
+        """A PAT, of 30 days by default, in the server, the vault and the inventory; due under a quarter of them."""
         end = self.clock.now() + timedelta(days=days_left)
-        fake = self.pats.add_pat(account, organization, name, SCOPE, end, valid_from=end - LIFETIME)
+        fake = self.pats.add_pat(account, organization, name, SCOPE, end, valid_from=end - lifetime)
         record = ManagedPat(
             name=name,
             account=account,

@@ -251,6 +251,7 @@ class FakeSignIn:
         self.cached: set[str] = set()
         self.damage: TokenCacheDamage | None = None
         self.unsaved: TokenCacheDamage | None = None
+        self.saved_at: datetime | None = None
         self.calls: list[str] = []
         self.refreshed_at: dict[str, datetime] = {}
         self.generations: dict[str, str] = {}
@@ -271,6 +272,10 @@ class FakeSignIn:
     def find_unsaved(self) -> TokenCacheDamage | None:
         """See the port."""
         return self.unsaved
+
+    def find_saved_at(self) -> datetime | None:
+        """See the port."""
+        return self.saved_at
 
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""

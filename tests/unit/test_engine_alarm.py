@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,6 +22,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.domain.sign_in import SignInMemory
+from rotator.domain.timetable import Timetable, Window
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings, judge
 from rotator.engine.keeping import pause
 from rotator.engine.signing_in import SignInSight, make_account_status
@@ -233,3 +235,21 @@ def test_failure_is_named_where_a_pat_is_in_trouble() -> None:
         "Add a rule that matches it to the policy, or forget it.",
         FailureKind.FORBIDDEN,
     )
+
+
+def test_backlog_that_the_windows_leave_too_little_time_for_is_told_days_ahead() -> None:
+    """20 PATs, all held back until 6 hours before they expire, and one rotation an hour."""
+    names = [f"pat-{number:02}" for number in range(20)]
+    friday = Window((4,), time(9, 30), time(10, 30), ZoneInfo("UTC"))
+    rule = replace(RULE, overlap=timedelta(0), timetable=Timetable((friday,)))
+    world = make_world("other", policy=make_policy(rule, guardrails=Guardrails(max_rotations_per_hour=1)))
+    world.forget("other")
+    for name in names:
+        world.add_managed(name, days_left=40 / 24, lifetime=60 * HOUR)
+    tolerance = Tolerance(3 * HOUR, timedelta(days=7), places=1, per_hour=1)
+    foreseen = set(find(world, tolerance)[Cause.EXPIRING])
+    for _ in range(40):
+        world.run()
+        world.advance(hours=1)
+    expired = {name for name in names if world.record(name).valid_to <= world.clock.now()}
+    assert (len(expired), expired) == (14, foreseen)

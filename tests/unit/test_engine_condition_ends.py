@@ -210,6 +210,7 @@ def get_well(world: EngineWorld) -> None:
     """Whatever was wrong is mended, and the next try has come."""
     world.heal()
     world.sign_in.damage = world.sign_in.unsaved = None
+    world.sign_in.saved_at = world.clock.now()
     world.advance(hours=7)
 
 
@@ -314,9 +315,9 @@ def heal_record(world: EngineWorld) -> None:
 
 
 def move_cache(world: EngineWorld) -> None:
-    """The token cache is another file, damaged too, and then whole."""
+    """The token cache is another file, damaged too, and then whole; tokens are saved there."""
     world.sign_in.damage = TokenCacheDamage("/another-cache", "it is cut")
-    world.sign_in.unsaved = None
+    world.sign_in.unsaved, world.sign_in.saved_at = None, world.clock.now()
 
 
 def revoke_all(world: EngineWorld) -> None:

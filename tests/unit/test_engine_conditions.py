@@ -421,3 +421,20 @@ def test_nothing_is_failing_any_more_when_a_person_revokes_it() -> None:
     assert list_conditions(world) == {}
     assert world.events()[-2:] == ["pat_paused succeeded", "pat_revoked succeeded"]
     assert world.record().state is ManagedPatState.PAUSED
+
+
+def test_tokens_that_one_process_cannot_save_are_not_called_saved_by_another() -> None:
+    """The daemon holds them in memory alone; `rotator once` beside it has nothing to save, or saved before that."""
+    world = make_overlapping(hours=1)
+    world.sign_in.saved_at = world.clock.now()
+    world.advance(minutes=1)
+    world.sign_in.unsaved = TokenCacheDamage(PATH, "No space left on device")
+    world.run()
+    for saved_at in (None, world.sign_in.saved_at):
+        world.sign_in.unsaved, world.sign_in.saved_at = None, saved_at
+        world.run()
+        assert list_conditions(world) == {"token_cache_unsaved": PATH}
+    world.advance(minutes=1)
+    world.sign_in.saved_at = world.clock.now()
+    world.run()
+    assert list_conditions(world) == {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause, resume
-from rotator.errors import SignInRequiredError
+from rotator.engine.pausing import pause_all, resume_all
+from rotator.engine.updating import make_change, update
+from rotator.errors import DeniedError, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -135,3 +138,53 @@ def test_pat_for_all_organizations_is_told_when_it_is_found_and_not_only_when_it
     with world.database.read() as reading:
         told = {(found.subject, found.code) for found in reading.conditions.load_of([ConditionKind.ROTATION_BLOCKED])}
     assert told == {(NAME, "all_organizations")}
+
+
+@pytest.mark.parametrize("change", [None, stop])
+def test_it_is_not_called_averted_because_an_organization_cannot_be_asked(
+    change: Callable[[EngineWorld], None] | None,
+) -> None:
+    """It lasts through the outage, and also when what was in the way of it ends meanwhile."""
+    world = make_world(policy=make_policy(RULE if change else replace(RULE, action=RuleAction.ALERT)))
+    world.advance(days=4)
+    if change is not None:
+        change(world)
+    world.run()
+    code = find_expiring(world)
+    assert code == ("paused" if change else "replace_by_hand")
+    denied = DeniedError("no access", service="azure_devops", operation="list", status=403, fix="Ask.")
+    world.pats.fail("fetch_pats", denied, times=1000)
+    for _ in range(3):
+        world.run()
+        assert find_expiring(world) == code
+        world.advance(hours=1)
+    if change is not None:
+        resume(world.make_run(), NAME)
+        world.run()
+        assert find_expiring(world) == code
+    assert world.events().count("expiry_averted succeeded") == 0
+    world.heal()
+    if change is not None:
+        world.advance(hours=7)
+        world.run()
+        assert find_expiring(world) is None
+
+
+def test_clone_that_expires_first_is_told_while_everything_is_paused() -> None:
+    """The old PAT outlives it, so its rotation stays open."""
+    world = make_world("other")
+    world.forget("other")
+    world.add_managed(NAME, days_left=29)
+    change = make_change(NAME, display_name=None, scopes=(), lifetime=timedelta(days=7))
+    world.watch(lambda: update(world.make_run(), change))
+    assert world.states() == ["overlapping"]
+    pause_all(world.make_run())
+    world.advance(days=6)
+    world.run()
+    assert find_expiring(world) is None
+    world.advance(hours=8)
+    world.run()
+    assert find_expiring(world) == "paused"
+    resume_all(world.make_run())
+    world.run()
+    assert find_expiring(world) is None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from rotator.cli.output.status import render_status_head
+from rotator.cli.output.inventory import render_record
+from rotator.cli.output.plan import render_plan
+from rotator.cli.output.report import render_done
+from rotator.cli.output.status import list_status_rows, render_status_head
 from rotator.documents.report import make_report_document
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
@@ -15,7 +18,7 @@ from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import LeakAction
 from rotator.engine.alarm import Alarm, Cause, Tolerance, judge
 from rotator.engine.keeping import pause, resume, revoke_previous
-from rotator.engine.overview import view_status
+from rotator.engine.overview import view_record, view_status
 from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, OutcomeReason
@@ -174,3 +177,46 @@ def test_queue_has_nothing_to_do_while_everything_is_paused_and_goes_on_at_once(
         assert reading.queue.load_due(world.clock.now()) == ()
     resume_all(world.make_run())
     assert names_of(world.watch(lambda: work_on_due(world.make_run())), OutcomeKind.ROTATED) == [NAME]
+
+
+def test_words_of_a_pause_name_the_command_that_ends_it_and_no_date() -> None:
+    """Its end is no moment that anybody knows: neither a revocation nor a rotation has a date."""
+    world = make_world("due", NAME, "by-name")
+    pause(world.make_run(), "by-name")
+    run = replace(world.make_run(), reason="audit week")
+    pause_all(run)
+    report = world.rotate(NAME)
+    assert list(render_done(report, world.clock.now())) == [
+        f"rotated  {NAME}  (contoso): the old one stays valid until you run `rotator inventory resume --all`; "
+        "everything is paused, but this did not wait"
+    ]
+    assert "revoke_after" not in make_report_document(report)["rotated"][0]
+    for _ in range(2):
+        head, *lines = render_plan(make_plan(world.make_run()))
+        assert head == "Everything is paused: 2 PATs wait until `rotator inventory resume --all`."
+        for name in ("due", NAME):
+            [line] = [line for line in lines if f" {name} " in line]
+            assert line.endswith("(everything is paused; goes on after `rotator inventory resume --all`)")
+        rows = {row.name: row for row in world.show_status()}
+        assert [(rows[name].next_action, rows[name].next_at) for name in ("due", NAME)] == [(NextAction.NONE, None)] * 2
+        shown = {row[0]: row[-1] for row in list_status_rows(rows.values(), world.clock.now())}
+        assert shown == {"due": "after resume --all", NAME: "after resume --all", "by-name": "-"}
+        world.advance(hours=25)
+    now, timing = world.clock.now(), world.timing
+    view = view_status(world.database, world.policy, [], now, settle=timing.settle, lease=timing.lease)
+    why = "everything is paused since 2026-11-27 09:00Z (audit week), until `rotator inventory resume --all`"
+    assert why in render_status_head(view.runs, view.conditions, now, pause_reason=view.pause_reason)
+    assert f"pause:            {why}" in list(render_record(view_record(world.database, world.policy, NAME, now), now))
+    resume_all(world.make_run())
+    assert next(iter(render_plan(make_plan(world.make_run())))).startswith("~ due")
+    seen = view_record(world.database, world.policy, NAME, now)
+    assert (seen.pause, seen.pause_reason) == (None, None)
+
+
+def test_plan_says_first_that_everything_is_paused_although_nothing_waits() -> None:
+    world = make_world("other")
+    world.forget("other")
+    world.add_managed(NAME, days_left=25)
+    pause_all(world.make_run())
+    head = next(iter(render_plan(make_plan(world.make_run()))))
+    assert head == "Everything is paused: no run rotates or revokes until `rotator inventory resume --all`."

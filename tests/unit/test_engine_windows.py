@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunRep
 from rotator.engine.run import work_on_due, work_on_named
 from rotator.engine.status import PatStatus
 from rotator.engine.updating import make_change, update
+from rotator.errors import RotatorError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, EngineWorld, make_world, names_of
 from tests.support.engine_scenarios import make_busy
@@ -160,7 +162,7 @@ def test_plan_shows_a_pat_without_a_window_before_its_expiry_long_before_it_is_d
     assert (action.kind, action.lacks_window, action.held_until) == (ActionKind.NONE, True, near)
     lines = list(render_plan(make_plan(world.make_run())))
     assert lines[1] == (
-        "    no window opens before its expiry is near: it will be rotated 2026-12-14 09:00Z, outside its windows"
+        "    its change freeze (end of the year) lasts too long: it will be rotated 2026-12-14 09:00Z all the same"
     )
     [document] = make_plan_document(make_plan(world.make_run()))["actions"]
     assert (document["lacks_window"], document["held_until"]) == (True, "2026-12-14T09:00:00Z")
@@ -265,3 +267,69 @@ def test_old_pat_without_an_overlap_is_revoked_with_the_rotation_that_does_not_w
     go_to(world, NEAR)
     world.run()
     assert (world.count("mint"), world.count("revoke")) == (1, 0 if overlap else 1)
+
+
+def test_window_does_not_make_the_overlap_outlast_the_old_pat() -> None:
+    """The last window before the overlap no longer fits opens too late, and the plan says so days ahead."""
+    friday, overlap = Window((4,), time(22), time(23), ZoneInfo("UTC")), timedelta(days=5)
+    world = make_held(Timetable((friday,)), overlap=overlap, days_left=9.8)
+    saturday = NOW + timedelta(days=1)
+    go_to(world, saturday)
+    assert plan(world).lacks_window
+    old = world.record()
+    last_call = old.valid_to - overlap - timedelta(hours=6)
+    assert (plan(world).held_until, find_row(world).next_at) == (last_call, last_call)
+    go_to(world, last_call - timedelta(seconds=1))
+    assert work_on_due(world.make_run()).outcomes == ()
+    go_to(world, last_call)
+    assert names_of(work_on_due(world.make_run()), OutcomeKind.ROTATED) == [NAME]
+    assert find_despite(world, "rotation_planned") == "outside_windows"
+    assert world.clock.now() + overlap < old.valid_to
+
+
+def test_window_holds_nothing_back_where_the_overlap_is_longer_than_a_pat_is_due() -> None:
+    """It is never minted before it is due, and then at once: there is no time to wait."""
+    friday = Window((4,), time(22), time(23), ZoneInfo("UTC"))
+    world = make_held(Timetable((friday,)), overlap=timedelta(days=9), days_left=8)
+    due = world.record().valid_to - timedelta(days=7.5)
+    go_to(world, due - timedelta(seconds=1))
+    assert work_on_due(world.make_run()).outcomes == ()
+    go_to(world, due)
+    assert names_of(work_on_due(world.make_run()), OutcomeKind.ROTATED) == [NAME]
+
+
+def test_change_freeze_without_end_beside_windows_does_not_stop_every_run() -> None:
+    friday = Window((4,), time(22), time(23), ZoneInfo("Europe/Berlin"))
+    forever = ChangeFreeze(NOW - timedelta(days=1), datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "until further notice")
+    frozen = replace(RULE, name="frozen", timetable=Timetable((friday,), (forever,)))
+    frozen = replace(frozen, match=replace(frozen.match, display_name="frozen"))
+    world = make_world("frozen", NAME, policy=make_policy(frozen, RULE))
+    assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
+    go_to(world, NEAR)
+    assert names_of(world.run(), OutcomeKind.ROTATED) == ["frozen"]
+
+
+@pytest.mark.parametrize("reach", [None, ("one", "two")])
+def test_window_is_not_said_to_be_missing_of_a_pat_that_cannot_be_rotated(reach: tuple[str, ...] | None) -> None:
+    world = make_held(Timetable((), (FREEZE,)), days_left=20)
+    assert plan(world).lacks_window
+    fake = world.pats.pats[world.record().authorization_id]
+    fake.pat = replace(fake.pat, target_accounts=reach)
+    world.run()
+    with suppress(RotatorError):
+        world.rotate(NAME)
+    assert plan(world).kind is ActionKind.BLOCKED
+    assert not plan(world).lacks_window
+
+
+def test_rotation_says_that_the_old_pat_stays_valid_until_a_window_or_the_end_of_a_freeze() -> None:
+    world = make_held(Timetable((SATURDAY,)), overlap=12 * HOUR, days_left=15)
+    world.policy = make_policy(replace(world.policy.rules[0], rotate_before=replace(RULE.rotate_before, share=0.5)))
+    go_to(world, OPENING)
+    [outcome] = world.run().outcomes
+    assert outcome.overlap_until == OPENING + timedelta(days=7)
+    revoke_previous(world.make_run(), NAME)
+    frozen = replace(FREEZE, ends=OPENING + timedelta(days=3))
+    world.policy = make_policy(replace(world.policy.rules[0], timetable=Timetable((), (frozen,))))
+    [outcome] = world.rotate(NAME).outcomes
+    assert outcome.overlap_until == frozen.ends

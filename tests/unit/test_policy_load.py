@@ -316,3 +316,24 @@ def test_policy_is_refused_when_there_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the policy file does not exist") as caught:
         load_policy(tmp_path / "policy.yaml")
     assert "rotator init" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("key", "begins", "ends"),
+    [
+        ("from", "0001-01-01T00:00+01:00", "2027-01-04T06:00+01:00"),
+        ("to", "2026-12-19T00:00+01:00", "9999-12-31T23:59+00:00"),
+        ("to", "2026-12-19T00:00+01:00", "9999-12-31T23:59-01:00"),
+    ],
+)
+def test_moment_out_of_all_bounds_is_an_error_in_the_file(tmp_path: Path, key: str, begins: str, ends: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        f"version: 1\ndefaults:\n  vault: {VAULT}\n  freezes:\n"
+        f"    - {{from: {begins}, to: {ends}, reason: until further notice}}\n"
+    )
+    with pytest.raises(ConfigError) as raised:
+        load_policy(file)
+    assert "policy.yaml:5:" in str(raised.value)
+    assert f"freezes[0].{key}" in str(raised.value)
+    assert "is not between the years 2000 and 2200" in str(raised.value)

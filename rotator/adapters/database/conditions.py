@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Select, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import is_postgresql, lock_topic
 from rotator.adapters.database.schema import condition as table
 from rotator.domain.condition import Condition, ConditionKind
 
@@ -41,6 +41,10 @@ class SqlConditions(SqlConditionsReader):
         keys = [table.c.kind, table.c.subject]
         cause = {"code": condition.code}
         self._connection.execute(insert.values(vars(condition)).on_conflict_do_update(index_elements=keys, set_=cause))
+
+    def lock(self, kind: ConditionKind) -> None:
+        """See the port."""
+        lock_topic(self._connection, f"condition:{kind}")
 
     def end(self, kind: ConditionKind, subject: str) -> None:
         """See the port."""

@@ -175,6 +175,10 @@ class EntraSignIn:
         """See the port."""
         return None if self._cache.unsaved is None else TokenCacheDamage(str(self._cache.path), self._cache.unsaved)
 
+    def find_saved_at(self) -> datetime | None:
+        """See the port."""
+        return self._cache.saved_at
+
     def status(self, account: str) -> SignInStatus:
         """Return who is signed in, from the cache alone."""
         known = self._find(account)

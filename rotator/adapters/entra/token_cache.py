@@ -13,6 +13,7 @@ import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -116,6 +117,8 @@ class EncryptedTokenCache(MemoryTokenCache):
         self._unsaved: Content = {}
         self.unsaved: str | None = None
         """Why tokens that Entra gave are in memory alone; None while all are on the disk."""
+        self.saved_at: datetime | None = None
+        """When this process last wrote all that it has; None when it never did."""
 
     def search(
         self,
@@ -295,6 +298,7 @@ class EncryptedTokenCache(MemoryTokenCache):
                 fix=choose_fix(error, self.path, "Make the folder writable for the user that runs rotator."),
             ) from error
         self._unsaved, was_unsaved, self.unsaved = {}, self.unsaved, None
+        self.saved_at = datetime.fromtimestamp(self._now(), UTC)
         self._take(self._stat(), self._cache)
         if was_unsaved is not None:
             self._tell(TokenCacheSaved())

@@ -113,6 +113,7 @@ def status(
                 seen.view.needed,
                 seen.view.rows,
                 seen.view.looked_at,
+                seen.view.pause_reason,
             ),
         )
         fixes = (*render_needed(seen.view.needed), *render_down(seen.view.conditions))

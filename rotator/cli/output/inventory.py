@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
-from rotator.cli.output.words import say_both
+from rotator.cli.output.words import say_all_paused, say_both
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS, ManagedPat
@@ -98,6 +98,8 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
     """
     for label, text in _list_facts(seen.pat, now).items():
         yield f"{label + ':':18}{clean(text)}"
+    if seen.pause is not None:
+        yield f"{'pause:':18}{say_all_paused(seen.pause.since, seen.pause_reason)}"
     for item in seen.pending:
         yield render_pending(item)
     for rotation in seen.rotations:

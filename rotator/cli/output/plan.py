@@ -7,9 +7,10 @@ from datetime import datetime
 
 from rotator.cli.console import clean, say
 from rotator.cli.context import CliContext
-from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_left
+from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_left, say_pats
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
+from rotator.domain.policy import PAUSED
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.explaining import say_lacks_window
 
@@ -44,6 +45,10 @@ def render_plan(
     `secrets`: each rotation is followed by where its value would go.
     """
     postponed = frozenset(plan.postponed)
+    if plan.is_paused:
+        held = sum(action.held_back == PAUSED for action in plan.actions)
+        waiting = f"{say_pats(held)} {'waits' if held == 1 else 'wait'}" if held else "no run rotates or revokes"
+        yield f"Everything is paused: {waiting} until `rotator inventory resume --all`."
     for account in map(clean, plan.signed_out):
         yield f"{account} must sign in: none of its PATs can be rotated until somebody runs `rotator login {account}`."
     for action in plan.actions:
@@ -54,8 +59,8 @@ def render_plan(
             is_said = action.reason is ActionReason.SIGN_IN_NEEDED
             if action.failure is not None and action.failure.fix and not is_said:
                 yield f"    fix: {clean(action.failure.fix)}"
-            if action.lacks_window and action.held_until is not None:
-                yield f"    {say_lacks_window(action.held_until)}"
+            if action.lack is not None and action.held_until is not None:
+                yield f"    {clean(say_lacks_window(action.lack, action.held_until))}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 
@@ -85,7 +90,9 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
     match action.kind:
         case ActionKind.ROTATE:
             new = f" -> {say_duration(action.expires_at - now)}" if action.expires_at else ""
-            return left + new + (f"  old one valid until {say_moment(action.retires_at)}" if action.retires_at else "")
+            end = say_moment(action.retires_at) if action.retires_at else None
+            end = "`rotator inventory resume --all`" if action.despite == PAUSED else end
+            return left + new + (f"  old one valid until {end}" if end else "")
         case ActionKind.RETIRE:
             return "revoke the old one"
         case ActionKind.RECOVER:

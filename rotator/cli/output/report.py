@@ -8,6 +8,7 @@ from datetime import datetime
 from rotator.cli.console import clean
 from rotator.cli.output.words import RESUME_ALL, say_held_back, say_pats, say_until
 from rotator.domain.plan import ActionKind, ActionReason, Plan
+from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
@@ -106,8 +107,7 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.HOOK_AWAITED:
             return "the old one stays valid; its overlap begins when a required hook has succeeded"
         case OutcomeKind.ROTATED:
-            until = outcome.overlap_until
-            return f"the old one stays valid until {say_until(until, now)}" if until else ""
+            return _say_end_of_old(outcome, now)
         case OutcomeKind.ADOPTED:
             return f"PAT {outcome.authorization_id}; nothing was changed but the inventory"
         case OutcomeKind.CREATED:
@@ -126,6 +126,13 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
             return "max_rotations_per_hour is reached; a later run rotates it"
         case _:
             return _say_reason(outcome)
+
+
+def _say_end_of_old(outcome: PatOutcome, now: datetime) -> str:
+    if outcome.overlap_until is not None:
+        return f"the old one stays valid until {say_until(outcome.overlap_until, now)}"
+    is_paused = outcome.despite == PAUSED
+    return "the old one stays valid until you run `rotator inventory resume --all`" if is_paused else ""
 
 
 def _say_reason(outcome: PatOutcome) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import say_counts, say_expiry, say_pats
+from rotator.cli.output.words import say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.condition import Condition, ConditionKind
@@ -68,11 +68,13 @@ def render_status_head(
     needed: Mapping[str, NeededSignIn] | None = None,
     rows: Sequence[PatStatus] = (),
     looked_at: datetime | None = None,
+    pause_reason: str | None = None,
 ) -> str:
     """The sentence that matters: when a run last succeeded, who must sign in again, what is wrong as a whole or down.
 
     `needed`: what is known of the accounts that a person must sign in; `rows`: every PAT; `looked_at`: when a daemon
-    last looked at every account and organization. Its runs between ask no service while nothing is due.
+    last looked at every account and organization. Its runs between ask no service while nothing is due. `pause_reason`:
+    why everything is paused, if that is known.
     """
     if runs.succeeded_at is None:
         said = "No run has succeeded yet"
@@ -85,7 +87,7 @@ def render_status_head(
         if account is not None:
             said += f"; {_say_needed(found.subject, account, rows, now)}"
         elif found.kind is ConditionKind.ALL_PAUSED:
-            said += f"; everything is paused since {say_moment(found.since)}, until `rotator inventory resume --all`"
+            said += f"; {say_all_paused(found.since, pause_reason)}"
         elif found.kind in _WHOLE:
             said += f"; {CONDITIONS[found.kind].one.format(subject=clean(found.subject))}"
     down = [found for found in conditions if found.kind in _DOWN]
@@ -185,7 +187,7 @@ def _say_next(row: PatStatus, now: datetime) -> str:
     """What a run does next with it, and when; `now` is left out where a person has to do it."""
     said = ACTION_WORDS.get(row.next_action)
     if said is None:
-        return "-"
+        return "after resume --all" if row.waits_for_all else "-"
     if _is_signed_out(row) and row.next_action is NextAction.REPLACE_BY_HAND:
         said += ", sign in"
     if row.next_at is not None and row.next_at > now:

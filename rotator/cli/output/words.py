@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from rotator.cli.console import clean
 from rotator.domain.timetable import HeldBack, HeldBackBy
 from rotator.domain.words import say_duration, say_in, say_moment
 
@@ -55,6 +56,12 @@ def say_held_back(back: HeldBack) -> str:
     if back.by is HeldBackBy.ALL_PAUSED:
         return "everything is paused"
     return f"in a change freeze ({back.reason})" if back.by is HeldBackBy.CHANGE_FREEZE else "outside its windows"
+
+
+def say_all_paused(since: datetime, reason: str | None) -> str:
+    """`everything is paused since 2026-12-19 08:00Z (audit week), until ...`: who reads it learns how it ends."""
+    why = "" if reason is None else f" ({clean(reason)})"
+    return f"everything is paused since {say_moment(since)}{why}, until `rotator inventory resume --all`"
 
 
 def say_counts(counts: Mapping[str, int]) -> str:

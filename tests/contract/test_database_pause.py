@@ -1,0 +1,53 @@
+"""On PostgreSQL, whose transactions write at the same time: nothing begins once a pause of everything is committed."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from types import ModuleType
+
+import pytest
+
+from rotator.domain.account import Account
+from rotator.engine import minting, retiring
+from rotator.engine.auditing import load_events
+from rotator.engine.in_force import check_not_paused
+from rotator.engine.pausing import pause_all
+from rotator.engine.run import run_once
+from rotator.ports.database import Database, UnitOfWork
+from tests.support.engine import ACCOUNT, NAME, EngineWorld
+from tests.support.policies import RULE, make_policy
+
+
+def make_world_on(database: Database) -> EngineWorld:
+    """A world with one PAT that is due, on a real database."""
+    accounts = (Account(ACCOUNT, "build-bot@contoso.com", "contoso", ("contoso", "fabrikam")),)
+    world = EngineWorld(make_policy(replace(RULE, overlap=timedelta(0))), accounts)
+    world.database = database  # type: ignore[assignment]
+    world.add_managed(NAME)
+    return world
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("module", "begun"), [(minting, "mint_started"), (retiring, "revoke_started")])
+def test_nothing_begins_after_everything_was_paused(
+    database: Database, monkeypatch: pytest.MonkeyPatch, module: ModuleType, begun: str
+) -> None:
+    """A person's command comes right after the transaction with the intent has looked whether all is paused."""
+    world = make_world_on(database)
+    persons: list[threading.Thread] = []
+
+    def check(work: UnitOfWork) -> None:
+        check_not_paused(work)
+        if not persons:
+            persons.append(threading.Thread(target=lambda: pause_all(world.make_run()), daemon=True))
+            persons[0].start()
+            persons[0].join(timeout=2)  # as far as it comes: it may commit, or wait for this transaction
+
+    monkeypatch.setattr(module, "check_not_paused", check)
+    run_once(world.make_run())
+    persons[0].join(timeout=30)
+    events = [event.entry.event for event in load_events(database)]
+    assert begun in events[: events.index("all_paused")], events
+    assert begun not in events[events.index("all_paused") :], events
