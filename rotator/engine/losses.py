@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.backoff import make_backoff
@@ -72,10 +73,14 @@ def make_alert(held: ClaimedPat) -> tuple[ClonesAbandoned, ...]:
 
 
 def _load_lost(held: ClaimedPat, now: datetime) -> list[Rotation]:
-    """Return the rotations of the last day whose clone was given up, the newest first."""
+    """Return the rotations of the last day whose clone was given up, the newest first.
+
+    One that another clock dated ahead of the host's was given up now: it holds up no attempt for as long as that is.
+    """
     name = held.pat.name
     rotations = held.load(lambda reading: reading.journal.load_for(name, since=now - _DAY))
-    return [r for r in rotations if r.state is RotationState.ABANDONED and _is_loss(r) and r.created_at <= now]
+    lost = [r for r in rotations if r.state is RotationState.ABANDONED and _is_loss(r) and r.created_at <= now]
+    return [replace(rotation, updated_at=min(rotation.updated_at, now)) for rotation in lost]
 
 
 def _is_loss(rotation: Rotation) -> bool:
