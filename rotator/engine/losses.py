@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.backoff import make_backoff
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.rotations import ClonesAbandoned
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
@@ -75,12 +76,12 @@ def make_alert(held: ClaimedPat) -> tuple[ClonesAbandoned, ...]:
 def _load_lost(held: ClaimedPat, now: datetime) -> list[Rotation]:
     """Return the rotations of the last day whose clone was given up, the newest first.
 
-    One that another clock dated ahead of the host's was given up now: it holds up no attempt for as long as that is.
+    One whose end another clock dated ahead of the host's ended when it began: it must not hold up attempts until then.
     """
     name = held.pat.name
     rotations = held.load(lambda reading: reading.journal.load_for(name, since=now - _DAY))
     lost = [r for r in rotations if r.state is RotationState.ABANDONED and _is_loss(r) and r.created_at <= now]
-    return [replace(rotation, updated_at=min(rotation.updated_at, now)) for rotation in lost]
+    return [replace(r, updated_at=r.created_at) if r.updated_at > now + MOST_SKEW else r for r in lost]
 
 
 def _is_loss(rotation: Rotation) -> bool:

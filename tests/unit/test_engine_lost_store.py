@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.rotation import RotationEnding
 from rotator.domain.words import say_moment
+from rotator.engine.forgotten import close_forgotten
 from rotator.engine.keeping import forget, pause, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
@@ -18,7 +20,7 @@ from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.tags import RESTORED_TAG
-from rotator.errors import RotatorError, UsageError, VerificationError
+from rotator.errors import ClockSkewError, RotatorError, UsageError, VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import (
     make_busy,
@@ -633,6 +635,19 @@ def test_late_write_of_a_frozen_rotation_is_undone_once_its_clone_was_revoked() 
     land_and_rest(world)
 
 
+def test_late_write_of_a_frozen_rotation_is_undone_although_a_slow_host_was_to_revoke_its_clone() -> None:
+    world = make_frozen_store()
+    clone = replace_by_hand(world)
+    world.host_clock.ahead = timedelta(days=-30)
+    with pytest.raises(ClockSkewError):
+        revoke_left_behind(world.make_run(), clone)
+    world.heal()
+    world.advance(**LEASE)
+    world.run()
+    assert clone not in world.live_ids()
+    land_and_rest(world)
+
+
 def test_late_write_of_a_frozen_rotation_is_undone_before_its_clone_is_revoked() -> None:
     """It has taken effect when a person asks for that: consumers must not read what is about to die."""
     world = make_frozen_store()
@@ -663,15 +678,17 @@ def test_late_write_of_a_frozen_rotation_is_undone_once_its_clone_was_replaced()
 
 
 def test_late_write_of_a_clone_that_was_being_given_up_is_undone_after_its_record_was_gone() -> None:
-    """The request to revoke it was sent and not answered; a person adopts the old PAT again, with its secret."""
+    """The request to revoke it was sent and not answered; a slow host closed it, and a person adopts the old PAT."""
     world = make_given_up_store()
-    record = world.record()
+    record = replace(world.record(), state=ManagedPatState.PAUSED)
     world.pats.fail("revoke", after_effect=True)
     world.run()
     assert world.states() == ["abandoning"]
     world.advance(**LEASE)
     world.forget()
-    world.run()
+    world.host_clock.ahead = timedelta(days=-30)
+    close_forgotten(world.make_run())
+    world.heal()
     assert world.codes() == ["record_gone"]
     with world.database.begin() as work:
         work.inventory.add(record)
@@ -698,7 +715,7 @@ def test_late_write_is_looked_for_although_a_wrong_clock_dated_the_end_of_its_ro
 
 
 def test_late_write_of_a_restore_is_looked_for_although_a_wrong_clock_dated_it() -> None:
-    """The vault answers the attempts and does nothing; from the first one on the host's clock is 30 days slow."""
+    """The vault answers two attempts and does nothing; from the first on the host's clock is slow. The third is lost."""
     world = make_late_store()
 
     def set_back() -> bool:
@@ -706,6 +723,7 @@ def test_late_write_of_a_restore_is_looked_for_although_a_wrong_clock_dated_it()
         return True
 
     world.secrets.ignores_store = set_back
+    world.secrets.fail("store", skip=2)
     with suppress(RotatorError):
         world.run()
     attempts = world.restores()

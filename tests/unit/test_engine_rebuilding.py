@@ -764,6 +764,7 @@ def test_secret_is_rebuilt_when_our_write_took_effect_twice() -> None:
 def test_late_write_that_a_rebuild_found_is_undone_although_that_host_was_slow() -> None:
     """Nothing asks for the time before a rebuild, and it enters the rotation whose dead value consumers read."""
     world = make_late_in_restored()
+    pause(world.make_run(), NAME)
     world.host_clock.ahead = timedelta(days=-30)
     run = world.make_run()
     rebuild(run, look(run))
@@ -790,6 +791,7 @@ def test_late_write_of_a_clone_that_was_being_given_up_is_undone_after_a_rebuild
     run = world.make_run()
     rebuild(run, look(run))
     assert "rebuilt" in world.codes()
+    pause(world.make_run(), NAME)
     assert world.secrets.apply_late() == 1
     world.run()
     world.check_served()
