@@ -193,11 +193,16 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         except RotatorError as error:
             view.note_error(*pair, error)
             found.down[pair] = error
-    accounts = {account.name for account in run.services.accounts}
-    expired = [p for p in known.pending if p.account not in accounts and p.valid_to <= run.services.clock.now()]
-    with run.services.database.read() as reading:
-        found.revocations.gone += _believe_expired(run, reading, expired)
+    found.revocations.gone += _find_expired_unlooked(run, known.pending)
     return found
+
+
+def _find_expired_unlooked(run: RunContext, pending: Iterable[PendingRevocation]) -> list[PendingRevocation]:
+    """Return those that have expired, of accounts that the settings no longer name: nobody can look for them."""
+    now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
+    expired = [item for item in pending if item.account not in accounts and item.valid_to <= now]
+    with run.services.database.read() as reading:
+        return _believe_expired(run, reading, expired)
 
 
 def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Reconciliation:

@@ -715,7 +715,7 @@ def test_late_write_is_looked_for_although_a_wrong_clock_dated_the_end_of_its_ro
 
 
 def test_late_write_of_a_restore_is_looked_for_although_a_wrong_clock_dated_it() -> None:
-    """The vault answers two attempts and does nothing; from the first on the host's clock is slow. The third is lost."""
+    """Two attempts are answered and do nothing; from the first on the host's clock is slow. The third is lost."""
     world = make_late_store()
 
     def set_back() -> bool:
