@@ -67,10 +67,12 @@ class RotationEnding(StrEnum):
     """How a rotation ended, where that decides what may be concluded later.
 
     `mint_ambiguous`: more than one PAT could be its mint. `clone_lost`: somebody else revoked its clone.
+    `clone_revoked`: it failed, and its clone was to be revoked by then, or later.
     """
 
     MINT_AMBIGUOUS = "mint_ambiguous"
     CLONE_LOST = "clone_lost"
+    CLONE_REVOKED = "clone_revoked"
 
 
 class RotationChanges(TypedDict, total=False):
@@ -210,10 +212,11 @@ class Rotation:
         """Whether what it wrote to the vault, or may still write there, is not what consumers should read.
 
         A write that nobody waits for any more may still replace a newer one; the value of a clone that was revoked
-        outside is of no use. Not after a rotation was frozen: then a person decides what the vault holds.
+        outside is of no use. After a rotation failed a person decides what the vault holds, until its clone was to be
+        revoked: then that write would bring a dead value.
         """
-        is_unawaited = self.tried_store and self.state in BEYOND_STORE
-        return is_unawaited or self.ending is RotationEnding.CLONE_LOST
+        is_unawaited = self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_REVOKED
+        return (self.tried_store and is_unawaited) or self.ending is RotationEnding.CLONE_LOST
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """Return the rotation after a step; raises IllegalTransitionError when `STEPS` forbids it.
@@ -224,6 +227,15 @@ class Rotation:
         if state not in STEPS[self.state] or (self.state is _S.STORED and state is skipped):
             raise IllegalTransitionError(f"rotation {self.id}: {self.state.value} cannot become {state.value}")
         return replace(self, state=state, updated_at=check_aware(at), **changes)
+
+    def give_up(self, failure: Failure, at: datetime) -> Rotation:
+        """Return the rotation as failed, whatever its state: nobody looks any more at what it did.
+
+        The clone of one that is `abandoning` was to be revoked, and may be.
+        """
+        is_clone_revoked = self.state is _S.ABANDONING
+        ending = RotationEnding.CLONE_REVOKED if is_clone_revoked else self.ending
+        return replace(self, state=_S.FAILED, failure=failure, ending=ending, updated_at=check_aware(at))
 
     def note(self, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """Return the rotation with something learned, in the same state."""

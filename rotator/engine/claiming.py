@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar, Unpack
@@ -11,6 +12,7 @@ from typing import TypeVar, Unpack
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.audit_event import AuditEvent, Detail
 from rotator.domain.events.event import Event
+from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
@@ -19,6 +21,7 @@ from rotator.domain.words import say_did_you_mean
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
+from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
 from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError
@@ -128,8 +131,10 @@ class ClaimedPat:
         moved = self.rotation.advance(state, self.services.clock.now(), **changes)
 
         def write(work: UnitOfWork) -> None:
+            nonlocal moved
             if admit is not None:
                 admit(work)
+            moved = self._date(moved, work)
             work.journal.save(moved, self._claim)
             if pat is not None:
                 work.inventory.save(pat, self._claim)
@@ -178,13 +183,13 @@ class ClaimedPat:
     def begin_attempt(self, attempt: Rotation, event: Event) -> None:
         """Journal an attempt that is closed from the start, before its request; the rotation at hand stays as it is."""
         rotation = self._rotation if self.has_open_rotation else None
-        self._commit([event], rotation, lambda work: work.journal.insert(attempt, self._claim))
+        self._commit([event], rotation, lambda work: work.journal.insert(self._date(attempt, work), self._claim))
 
     def end_attempt(self, attempt: Rotation, pat: ManagedPat, event: Event) -> None:
         """Journal that an attempt was answered, and what that changes in the inventory record."""
 
         def write(work: UnitOfWork) -> None:
-            work.journal.save(attempt, self._claim)
+            work.journal.save(self._date(attempt, work), self._claim)
             work.inventory.save(pat, self._claim)
 
         self._commit([event], self._rotation if self.has_open_rotation else None, write)
@@ -215,6 +220,19 @@ class ClaimedPat:
                 fix="Nothing to do: the next run continues from the journal.",
             )
 
+    def _date(self, rotation: Rotation, reading: Reading) -> Rotation:
+        """Date a rotation whose write may take effect late by the latest clock: for so long that is looked for."""
+        if not rotation.may_write_late:
+            return rotation
+        return replace(rotation, updated_at=max(rotation.updated_at, *read_moments(self.run, reading)))
+
+    def _note_revoked(self, events: Sequence[Event], work: UnitOfWork) -> None:
+        """Note what is about to be revoked: from then on a late write of its value is looked for."""
+        for event in events:
+            if isinstance(event, RevokeStarted) and event.authorization_id is not None:
+                at = max(read_moments(self.run, work))
+                work.journal.note_revoked(event.authorization_id, at, self._claim)
+
     def _commit(self, events: Sequence[Event], rotation: Rotation | None, write: Callable[[UnitOfWork], None]) -> None:
         run, at, span = self.run, self.services.clock.now(), self.services.timing.lease
         place: dict[str, Detail] = {"account": self.pat.account, "organization": self.pat.organization}
@@ -231,6 +249,7 @@ class ClaimedPat:
                 claim = work.claims.renew(self._claim, now=work.now(), span=span)
                 if first is None or not is_recorded(work, first):
                     write(work)
+                    self._note_revoked(events, work)
                     ids = [self._answer_ids, *[NO_IDS] * len(events)]
                     pairs = zip(events, ids, strict=False)
                     lines = [record(work, run, self.pat.name, event, at, **place, **found) for event, found in pairs]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from rotator.domain.clocks import MOST_SKEW, Verdict, judge
+from rotator.domain.clocks import MOST_SKEW, Verdict
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.places import ClockConfirmed, ClockDoubted
 from rotator.domain.managed_pat import ManagedPat
@@ -15,11 +16,11 @@ from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.failover import check_timeline
+from rotator.engine.moments import read_clocks, read_moments
 from rotator.engine.report import PatOutcome
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError
-from rotator.ports.clock import Clock, Witnesses
-from rotator.ports.database import Reading
+from rotator.ports.clock import Clock
 
 HOST = "host"
 URGENT = timedelta(hours=6)
@@ -37,38 +38,9 @@ class ReckonedClock:
         return self._clock.now() + self._offset
 
 
-def read_clocks(run: RunContext, reading: Reading) -> Verdict:
-    """Return what the services, the database and the audit log say of the host's clock."""
-    return judge_clock(run.services.clock, run.services.witnesses, reading)
-
-
-def judge_clock(clock: Clock, services: Witnesses, reading: Reading) -> Verdict:
-    """Do what `read_clocks` does, where there is no run."""
-    witnesses = dict(services.read_witnesses())
-    own = reading.find_clock()
-    if own is not None:
-        witnesses["database"] = own
-    head = reading.audit.load_head()
-    return judge(clock.now(), witnesses, head.occurred_at if head is not None else None)
-
-
 def list_moments(held: ClaimedPat) -> list[datetime]:
-    """Return what time it is by every clock at hand: the host's, the database's, and those that agree with them.
-
-    A witness that is alone is set aside. Where the host's clock is wrong itself, every one counts: it may have been set
-    in the middle of a run, and nobody may begin or end an overlap by it.
-    """
-    now = held.services.clock.now()
-    verdict, stored = held.load(lambda reading: (read_clocks(held.run, reading), reading.now()))
-    return [now, stored, *verdict.trusted]
-
-
-def find_latest(run: RunContext, reading: Reading) -> datetime:
-    """Return what time it is by the clock that is furthest ahead, doubted or not, for where no run has judged them.
-
-    The clock of a new host may be slow until it is set. An overlap that a wrong clock dates too late is begun anew.
-    """
-    return max(run.services.clock.now(), reading.now(), *run.services.witnesses.read_witnesses().values())
+    """Do what `read_moments` does, in a transaction of its own."""
+    return held.load(partial(read_moments, held.run))
 
 
 def check_clocks(run: RunContext, *, revokes: bool) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from rotator.domain.events.rotations import RotationClosed
 from rotator.domain.managed_pat import Failure, ManagedPat
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
+from rotator.engine.moments import read_moments
 from rotator.ports.claims import Claim
 from rotator.ports.database import UnitOfWork
 
@@ -32,7 +33,6 @@ def close_forgotten(run: RunContext) -> tuple[Rotation, ...]:
 
 def _close(run: RunContext, name: str) -> list[Rotation]:
     """Close those of one name."""
-    now = run.services.clock.now()
     failure = Failure(
         RECORD_GONE,
         f"{name} left the inventory while a rotation of it was not finished; nothing was revoked",
@@ -42,9 +42,10 @@ def _close(run: RunContext, name: str) -> list[Rotation]:
         unfinished = [r for r in work.journal.load_open() if r.name == name and not r.has_record]
         if not unfinished:
             return []
+        at, now = max(read_moments(run, work)), run.services.clock.now()
         with standing_in(run, work, unfinished[0]) as claim:
             for rotation in unfinished:
-                work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
+                work.journal.save(rotation.give_up(failure, at), claim)
         for rotation in unfinished:
             closed = RotationClosed(code=failure.code, state=rotation.state.value)
             record(work, run, name, closed, now, rotation_id=rotation.id)

@@ -19,6 +19,7 @@ from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.records import load_known, load_listed
+from rotator.engine.restoring import restore_committed
 from rotator.engine.revoking import confirm_requested, is_confirmed
 from rotator.errors import RotationError, RotatorError, UsageError
 from rotator.ports.database import Reading
@@ -193,4 +194,6 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: Revocat
         failure=Failure(LEFT_BEHIND, f"it was left behind by rotation {rotation.id} and revoked: {why}"),
     )
     held.begin(clearing, RevokeStarted(authorization_id=pat.authorization_id, why=why.value))
+    if rotation.tried_store:
+        restore_committed(held)  # its write may have taken effect by now
     revoke_clone(held)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rotator.domain.account import Identity
 from rotator.domain.managed_pat import Pat
-from rotator.engine.clocks import read_clocks
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.moments import read_clocks
 from rotator.engine.refreshing import note_refusal, refresh_account
 from rotator.errors import (
     DatabaseError,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.backoff import make_backoff
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.rotations import ClonesAbandoned
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
@@ -72,10 +74,14 @@ def make_alert(held: ClaimedPat) -> tuple[ClonesAbandoned, ...]:
 
 
 def _load_lost(held: ClaimedPat, now: datetime) -> list[Rotation]:
-    """Return the rotations of the last day whose clone was given up, the newest first."""
+    """Return the rotations of the last day whose clone was given up, the newest first.
+
+    One whose end another clock dated ahead of the host's ended when it began: it must not hold up attempts until then.
+    """
     name = held.pat.name
     rotations = held.load(lambda reading: reading.journal.load_for(name, since=now - _DAY))
-    return [r for r in rotations if r.state is RotationState.ABANDONED and _is_loss(r) and r.created_at <= now]
+    lost = [r for r in rotations if r.state is RotationState.ABANDONED and _is_loss(r) and r.created_at <= now]
+    return [replace(r, updated_at=r.created_at) if r.updated_at > now + MOST_SKEW else r for r in lost]
 
 
 def _is_loss(rotation: Rotation) -> bool:

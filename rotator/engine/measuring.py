@@ -34,9 +34,10 @@ from rotator.domain.measurements import (
 )
 from rotator.domain.next_step import Matter, find_next_step
 from rotator.domain.pending_revocation import PendingRevocation, group_pending
-from rotator.engine.clocks import HOST, read_clocks
+from rotator.engine.clocks import HOST
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
+from rotator.engine.moments import read_clocks
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.stalled import KEEPS_NO_RUNS
 from rotator.engine.status import PatState, find_creating, find_signed_out_state, find_state

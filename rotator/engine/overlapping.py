@@ -21,11 +21,12 @@ from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.rotation import RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import list_moments, read_clocks
+from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
+from rotator.engine.moments import read_clocks
 from rotator.engine.provenance import (
     make_foreign,
 )

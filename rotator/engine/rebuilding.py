@@ -10,13 +10,12 @@ from rotator.domain.events.places import SecretRead
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_place
 from rotator.domain.marker import strip_mark
 from rotator.domain.refusal import Refusal, RefusalKind
-from rotator.domain.rotation import RotationState
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
-from rotator.engine.clocks import find_latest
 from rotator.engine.context import RunContext
 from rotator.engine.intents import enter_lost, enter_refused
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.moments import find_latest, read_moments
 from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
 from rotator.engine.reading import fetch_history, is_forged
 from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record, make_unrecorded
@@ -129,7 +128,7 @@ def _belongs_to_another(reading: Reading, authorization_id: str, name: str, now:
 
 def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
     """Close the rotation that this database held as open, and enter the rotations that really wrote the secret."""
-    now, known = run.services.clock.now(), work.journal.load_for_place(item.record.place)
+    at, known = max(read_moments(run, work)), work.journal.load_for_place(item.record.place)
     writers = [make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
         writers.append(make_last_writer(run, item, item.version, find_latest(run, work)))
@@ -137,8 +136,8 @@ def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Clai
     for rotation in known:
         if rotation.is_open and rotation.is_of(item.record.name) and rotation.id not in ids:
             failure = Failure("rebuilt", "the inventory was rebuilt from the vault, which is ahead of this rotation")
-            work.journal.save(replace(rotation, state=RotationState.FAILED, failure=failure, updated_at=now), claim)
-    for writer in writers:
+            work.journal.save(rotation.give_up(failure, at), claim)
+    for writer in (replace(writer, updated_at=at) for writer in writers):
         if any(rotation.id == writer.id for rotation in known):
             work.journal.save(writer, claim)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from rotator.domain.events.inventory import PatDrifted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
@@ -17,7 +18,6 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import read_clocks
 from rotator.engine.comparing import (
     UNMANAGED,
     Comparison,
@@ -32,8 +32,9 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.moments import read_clocks
 from rotator.engine.noticing import Seen, notice, notice_places
-from rotator.engine.records import Known, known_in, load_known, load_listed
+from rotator.engine.records import Known, known_in, load_known, load_late_places, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.engine.revoking import Sightings, save_sightings, sort_pending
@@ -41,6 +42,7 @@ from rotator.engine.waiting import keep_books
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.database import Reading
 
+T = TypeVar("T")
 Pair = tuple[str, str]
 
 GONE_HOLDS = (Hold.REVOKED_ELSEWHERE, Hold.REVOKED_BY_HAND, Hold.DATABASE_BEHIND)
@@ -130,15 +132,14 @@ def _find_unlooked(run: RunContext, reading: Reading) -> dict[Pair, tuple[Pat, .
     ids = [pat.authorization_id for pats in unlooked.values() for pat in pats]
     keepers = load_keepers(reading, ids, run.services.clock.now())
     left = {pair: find_left_behind(keepers, *pair, pats) for pair, pats in unlooked.items()}
-    over = _find_expired(run, reading, [item.pat for items in left.values() for item in items])
+    now, found = run.services.clock.now(), [item.pat for items in left.values() for item in items]
+    over = _believe_expired(run, reading, [pat for pat in found if pat.as_ending().valid_to <= now])
     kept = {pair: tuple(item.pat for item in items if item.pat not in over) for pair, items in left.items()}
     return {pair: pats for pair, pats in kept.items() if len(pats) < len(unlooked[pair])}
 
 
-def _find_expired(run: RunContext, reading: Reading, pats: list[Pat]) -> list[Pat]:
-    """Return those that have expired; by a clock that is known to be wrong, none has."""
-    now = run.services.clock.now()
-    expired = [pat for pat in pats if pat.as_ending().valid_to <= now]
+def _believe_expired(run: RunContext, reading: Reading, expired: list[T]) -> list[T]:
+    """Return what has expired by the host's clock; by one that is known to be wrong, nothing has."""
     return [] if expired and read_clocks(run, reading).is_wrong else expired
 
 
@@ -168,9 +169,8 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
             raise
         except RotatorError as error:
             found.down[account.name, ""] = error
-    now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
-    found.revocations.gone += [p for p in known.pending if p.account not in accounts and p.valid_to <= now]
-    late = {rotation.place for rotation in known.late_stores}
+    now = run.services.clock.now()
+    late = load_late_places(run)
     found.late_stores = {pat.name for pat in known.pats if pat.place in late}
     for pair in known.list_pairs(run.services.accounts, run.policy):
         if (pair[0], "") in found.down:
@@ -193,7 +193,16 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         except RotatorError as error:
             view.note_error(*pair, error)
             found.down[pair] = error
+    found.revocations.gone += _find_expired_unlooked(run, known.pending)
     return found
+
+
+def _find_expired_unlooked(run: RunContext, pending: Iterable[PendingRevocation]) -> list[PendingRevocation]:
+    """Return those that have expired, of accounts that the settings no longer name: nobody can look for them."""
+    now, accounts = run.services.clock.now(), {account.name for account in run.services.accounts}
+    expired = [item for item in pending if item.account not in accounts and item.valid_to <= now]
+    with run.services.database.read() as reading:
+        return _believe_expired(run, reading, expired)
 
 
 def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Reconciliation:

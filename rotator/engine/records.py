@@ -14,6 +14,7 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import Keepers, list_kept_ids, load_keepers
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing
+from rotator.engine.moments import read_moments
 from rotator.ports.database import Reading
 
 LATE_STORE_SPAN = timedelta(days=7)
@@ -27,7 +28,6 @@ class Known:
     pats: tuple[ManagedPat, ...]
     open_rotations: tuple[Rotation, ...]
     unconfirmed: tuple[Rotation, ...]
-    late_stores: tuple[Rotation, ...]
     pending: tuple[PendingRevocation, ...] = ()
     left_in: frozenset[tuple[str, str]] = frozenset()
     """The accounts and organizations where a PAT may live that a closed rotation left behind."""
@@ -53,6 +53,16 @@ def load_known(run: RunContext) -> Known:
         return known_in(reading, run.services.clock.now())
 
 
+def load_late_places(run: RunContext) -> frozenset[str]:
+    """Return the secrets over which a write without an answer may still take effect.
+
+    Its age is counted by the earliest clock at hand: a host that is years ahead must not take that for over.
+    """
+    with run.services.database.read() as reading:
+        since = min(read_moments(run, reading)) - LATE_STORE_SPAN
+        return frozenset(rotation.place for rotation in reading.journal.load_late_stores(since))
+
+
 def load_listed(run: RunContext, listing: Listing, now: datetime) -> Keepers:
     """Load what accounts for the PATs of a listing, after it was taken."""
     with run.services.database.read() as reading:
@@ -65,7 +75,6 @@ def known_in(reading: Reading, now: datetime) -> Known:
         pats=reading.inventory.load_all(),
         open_rotations=reading.journal.load_open(),
         unconfirmed=reading.journal.load_unconfirmed(now),
-        late_stores=reading.journal.load_late_stores(now - LATE_STORE_SPAN),
         pending=reading.revocations.load(),
         left_in=_find_left_in(reading, now),
     )

@@ -12,8 +12,8 @@ from rotator.domain.events.places import SignInEndForeseen, SignInLapsed, SignIn
 from rotator.domain.managed_pat import Failure
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.auditing import find_lasting, is_news, record
-from rotator.engine.clocks import read_clocks
 from rotator.engine.context import RunContext
+from rotator.engine.moments import read_clocks
 from rotator.engine.waiting import keep_books
 from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.database import Reading

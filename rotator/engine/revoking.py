@@ -30,9 +30,10 @@ from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
 from rotator.engine.accounting import find_other_keeper, get_ids
 from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import check_clocks, read_clocks
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.moments import read_clocks
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest, is_forged

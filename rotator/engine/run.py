@@ -16,7 +16,7 @@ from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
-from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, read_clocks, reckon
+from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
@@ -24,6 +24,7 @@ from rotator.engine.holds import find_hold, find_next_hold, make_failure_event, 
 from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
+from rotator.engine.moments import read_clocks
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.queue import leave_held, load_due, load_matters

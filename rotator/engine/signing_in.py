@@ -20,7 +20,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import CHANGES, Action, ActionKind, ActionReason, Plan
 from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
-from rotator.engine.clocks import judge_clock
+from rotator.engine.moments import judge_clock
 from rotator.engine.status import NeededSignIn, PatStatus
 from rotator.errors import RotatorError
 from rotator.ports.clock import Clock, Witnesses

@@ -70,5 +70,11 @@ class Journal(JournalReader, Protocol):
     def insert(self, rotation: Rotation, claim: Claim) -> None:
         """Add a new rotation: it belongs to the claimed record. ClaimHeldError when that has an open one already."""
 
+    def note_revoked(self, authorization_id: str, at: datetime, claim: Claim) -> None:
+        """Note, for the failed rotations of any record that made this PAT, that it is to be revoked: `clone_revoked`.
+
+        Only where a write of its value has no answer, and nothing else is known of the clone.
+        """
+
     def save(self, rotation: Rotation, claim: Claim) -> None:
         """Replace a rotation of the claimed record, or of none: then it belongs to the claimed one."""

@@ -278,21 +278,23 @@ def test_journal_load_late_stores_finds_unanswered_writes_when_nobody_waits_for_
 ) -> None:
     """Of rotations that are over or being given up, changed at or after the moment asked for; not of frozen ones.
 
-    And the value of a clone that was revoked outside, whose write was answered.
+    And the value of a clone that was revoked outside, whose write was answered; and of a frozen one's, by us.
     """
     late = replace(make_rotation("late"), state=RotationState.ABANDONED, tried_store=True, updated_at=NOW + DAY)
-    lost = RotationEnding.CLONE_LOST
+    lost, revoked = RotationEnding.CLONE_LOST, RotationEnding.CLONE_REVOKED
     found = (
         late,
         replace(late, id="later", created_at=NOW + DAY),
         replace(late, id="lost", state=RotationState.FAILED, ending=lost, tried_store=False, created_at=NOW + 2 * DAY),
         replace(late, id="over", state=RotationState.COMPLETED, created_at=NOW + 3 * DAY),
+        replace(late, id="revoked", state=RotationState.FAILED, ending=revoked, created_at=NOW + 4 * DAY),
     )
     others = (
         replace(late, id="before", updated_at=NOW + DAY - timedelta(microseconds=1)),
         replace(late, id="answered", tried_store=False),
         replace(late, id="frozen", state=RotationState.FAILED, failure=Failure("foreign_write", "x")),
         replace(late, id="failed", state=RotationState.FAILED),
+        replace(late, id="unwritten", state=RotationState.FAILED, ending=revoked, tried_store=False),
         replace(late, id="waits", state=RotationState.STORING),
     )
     with database.begin() as work:
@@ -306,7 +308,36 @@ def test_journal_load_late_stores_finds_unanswered_writes_when_nobody_waits_for_
             "later",
             "lost",
             "over",
+            "revoked",
         ]
+
+
+def test_journal_note_revoked_notes_it_of_failed_rotations_whose_write_has_no_answer(
+    database: Database, adopt: Adopt
+) -> None:
+    """Of any record, forgotten ones too; and nothing else of them changes."""
+    frozen = replace(make_rotation("frozen"), state=RotationState.FAILED, tried_store=True, new_authorization_id="n")
+    noted = replace(frozen, ending=RotationEnding.CLONE_REVOKED, updated_at=NOW + DAY)
+    others = (
+        replace(frozen, id="abandoned", state=RotationState.ABANDONED),
+        replace(frozen, id="another", new_authorization_id="m"),
+        replace(frozen, id="answered", tried_store=False),
+        replace(frozen, id="lost", ending=RotationEnding.CLONE_LOST),
+    )
+    mine, theirs = adopt(make_managed_pat(frozen.name)), adopt(make_managed_pat("other"))
+    with database.begin() as work:
+        for rotation in (frozen, *others):
+            work.journal.insert(rotation, mine)
+        work.inventory.remove(frozen.name, mine)
+        work.journal.note_revoked("n", NOW + DAY, theirs)
+    with database.begin() as work:
+        shown = {found.id: found for found in work.journal.load_naming(["n", "m"])}
+        assert shown == {"frozen": noted, **{other.id: other for other in others}}
+        assert not shown["frozen"].has_record
+        work.journal.note_revoked("n", NOW + 2 * DAY, theirs)
+        assert {r.updated_at for r in work.journal.load_naming(["n"]) if r.id == "frozen"} == {NOW + 2 * DAY}
+    with pytest.raises(ClaimLostError), database.begin() as work:
+        work.journal.note_revoked("n", NOW, replace(theirs, epoch=theirs.epoch - 1))
 
 
 def test_journal_load_leaving_finds_what_failed_or_kept_its_predecessor_the_oldest_first(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
-from rotator.errors import TransientError
+from rotator.errors import RotatorError, TransientError
 from tests.support.engine import EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -31,6 +33,33 @@ def make_given_up_store(*, disabling: bool = False) -> EngineWorld:
     world.heal()
     world.advance(minutes=11)
     return world
+
+
+def make_frozen_store() -> EngineWorld:
+    """A rotation that froze because somebody wrote its secret; the first of its two writes may still take effect."""
+    world = make_world()
+    old = world.latest().value.reveal()
+    world.secrets.postpone_store()
+    world.database.interrupts["stored"] = lambda: world.secrets.write_foreign(world.location(), old)
+    world.run()
+    assert world.states() == ["failed"]
+    return world
+
+
+def set_back_while_revoking(world: EngineWorld) -> None:
+    """A run on a host whose clock is set back 30 days while a DELETE is answered, and set right minutes later."""
+
+    def set_back(_: str) -> bool:
+        world.host_clock.ahead = timedelta(days=-30)
+        return False
+
+    world.pats.ignores_revoke = set_back
+    with suppress(RotatorError):
+        world.run()
+    world.pats.ignores_revoke = lambda _: False
+    world.heal()
+    world.advance(minutes=6)
+    assert world.states()[-1] == "abandoned"
 
 
 def make_late_store(*, disabling: bool = False) -> EngineWorld:

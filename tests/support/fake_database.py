@@ -31,7 +31,7 @@ from rotator.domain.next_step import LONG_AGO
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.domain.sign_in import SignInMemory
 from rotator.errors import AuditChainError, DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
@@ -341,6 +341,16 @@ class _MemoryJournal(_MemoryJournalReader):
         if old is None or old.record_id not in (None, self._tables.find_record(rotation.name)):
             raise make_unknown(rotation)
         self._put(rotation)
+
+    def note_revoked(self, authorization_id: str, at: datetime, claim: Claim) -> None:
+        self._tables.check_order()
+        if not self._tables.holds(claim):
+            raise make_lost(claim)
+        for rotation in self._tables.rotations.values():
+            is_meant = rotation.state is RotationState.FAILED and rotation.new_authorization_id == authorization_id
+            if is_meant and rotation.tried_store and rotation.ending in (None, RotationEnding.CLONE_REVOKED):
+                noted = replace(rotation, ending=RotationEnding.CLONE_REVOKED, updated_at=at)
+                self._tables.rotations[rotation.id] = noted
 
     def _put(self, rotation: Rotation) -> None:
         record_id = self._tables.find_record(rotation.name)

@@ -11,8 +11,9 @@ from rotator.domain.clocks import Verdict
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.rotations import FailureCleared
 from rotator.engine.claiming import claimed
-from rotator.engine.clocks import check_clocks, find_latest, is_urgent, make_skew_error, notice_clocks, reckon
+from rotator.engine.clocks import check_clocks, is_urgent, make_skew_error, notice_clocks, reckon
 from rotator.engine.keeping import revoke_current, revoke_previous
+from rotator.engine.moments import find_latest
 from rotator.engine.overlapping import is_overlap_over
 from rotator.engine.report import OutcomeKind, RunSkewedError
 from rotator.engine.run import recover_interrupted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from rotator.errors import (
     DeniedError,
     ForeignWriteError,
     PlanRefusedError,
+    RotatorError,
     TransientError,
     UsageError,
     VerificationError,
@@ -605,3 +607,28 @@ def test_creation_whose_process_died_is_due_and_the_daemon_ends_it() -> None:
     assert [row.state for row in world.show_status() if row.name == NEW] == [PatState.DUE]
     assert work_due(world.make_run(), Pulse("daemon-1", world.clock.now())).counts == {"created": 1}
     check_created(world)
+
+
+def test_created_pat_write_without_answer_is_looked_for_after_a_clock_jump() -> None:
+    """The first of two writes gets no answer; the clock is set back before the creation is noted as over."""
+    world = make_world()
+    world.run()
+    world.finish()
+    world.secrets.postpone_store()
+
+    def set_back() -> bool:
+        world.host_clock.ahead = timedelta(days=-30)
+        return False
+
+    world.secrets.ignores_store = set_back
+    with suppress(RotatorError):
+        create(world.make_run(), make_order(NEW, ACCOUNT, ORGANIZATION, ("vso.release",), timedelta(days=20)))
+    world.heal()
+    world.advance(minutes=6)
+    world.run()
+    assert world.states(NEW) == ["completed"]
+    world.rotate(NEW)
+    world.finish(NEW)
+    assert world.secrets.apply_late() == 1
+    world.run()
+    world.check_served(NEW)

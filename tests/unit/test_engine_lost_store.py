@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.rotation import RotationEnding
 from rotator.domain.words import say_moment
-from rotator.engine.keeping import forget, pause, revoke_current
+from rotator.engine.forgotten import close_forgotten
+from rotator.engine.keeping import forget, pause, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import find_late_writes, look
@@ -17,9 +20,16 @@ from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.tags import RESTORED_TAG
-from rotator.errors import UsageError, VerificationError
+from rotator.errors import ClockSkewError, RotatorError, UsageError, VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
-from tests.support.engine_scenarios import make_busy, make_given_up_store, make_late_store, make_overlapping
+from tests.support.engine_scenarios import (
+    make_busy,
+    make_frozen_store,
+    make_given_up_store,
+    make_late_store,
+    make_overlapping,
+    set_back_while_revoking,
+)
 from tests.support.policies import RULE, make_policy
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -594,6 +604,148 @@ def test_pat_is_forgotten_although_a_write_may_land_when_nothing_can_be_put_back
     forget(world.make_run(), NAME)
     with world.database.read() as reading:
         assert reading.inventory.load_all() == ()
+
+
+# A rotation that failed with a write that got no answer: harmless until its clone is to be revoked.
+
+
+def replace_by_hand(world: EngineWorld) -> str:
+    """A person rotates after a freeze, and ends the overlap. Return the clone of the frozen rotation."""
+    world.rotate(NAME)
+    revoke_previous(world.make_run(), NAME)
+    world.check_served()
+    return str(world.rotations()[0].new_authorization_id)
+
+
+def land_and_rest(world: EngineWorld) -> None:
+    """The write takes effect, and the next run puts back what consumers should read."""
+    assert world.secrets.apply_late() == 1
+    world.run()
+    world.check_served()
+    world.finish()
+
+
+def test_late_write_of_a_frozen_rotation_is_undone_once_its_clone_was_revoked() -> None:
+    """It is looked for seven days from then on, however long ago the rotation froze."""
+    world = make_frozen_store()
+    clone = replace_by_hand(world)
+    world.advance(days=5)
+    revoke_left_behind(world.make_run(), clone)
+    world.advance(days=6)
+    land_and_rest(world)
+
+
+def test_late_write_of_a_frozen_rotation_is_undone_although_a_slow_host_was_to_revoke_its_clone() -> None:
+    world = make_frozen_store()
+    clone = replace_by_hand(world)
+    world.host_clock.ahead = timedelta(days=-30)
+    with pytest.raises(ClockSkewError):
+        revoke_left_behind(world.make_run(), clone)
+    world.heal()
+    world.advance(**LEASE)
+    world.run()
+    assert clone not in world.live_ids()
+    land_and_rest(world)
+
+
+def test_late_write_of_a_frozen_rotation_is_undone_before_its_clone_is_revoked() -> None:
+    """It has taken effect when a person asks for that: consumers must not read what is about to die."""
+    world = make_frozen_store()
+    clone = replace_by_hand(world)
+    assert world.secrets.apply_late() == 1
+    revoke_left_behind(world.make_run(), clone)
+    assert clone not in world.live_ids()
+    world.finish()
+
+
+def test_late_write_of_a_frozen_rotation_is_undone_once_its_clone_was_replaced() -> None:
+    """It froze in its overlap, with the clone as the PAT in use; a person rotates, and the run revokes that clone."""
+    world = make_world()
+    store_twice(world)
+    old = world.rotations()[0].predecessor_id
+    world.secrets.write_foreign(world.location(), world.pats.pats[old].value)
+    world.advance(hours=25)
+    world.run()
+    assert (world.states(), world.rotations()[0].new_authorization_id) == (["failed"], world.record().authorization_id)
+    world.rotate(NAME)
+    world.advance(hours=25)
+    world.run()
+    assert world.states() == ["failed", "completed"]
+    assert world.secrets.apply_late() == 1
+    world.run()
+    world.check_served()
+    world.finish(besides=(old,))
+
+
+def test_late_write_of_a_clone_that_was_being_given_up_is_undone_after_its_record_was_gone() -> None:
+    """The request to revoke it was sent and not answered; a slow host closed it, and a person adopts the old PAT."""
+    world = make_given_up_store()
+    record = replace(world.record(), state=ManagedPatState.PAUSED)
+    world.pats.fail("revoke", after_effect=True)
+    world.run()
+    assert world.states() == ["abandoning"]
+    world.advance(**LEASE)
+    world.forget()
+    world.host_clock.ahead = timedelta(days=-30)
+    close_forgotten(world.make_run())
+    world.heal()
+    assert world.codes() == ["record_gone"]
+    with world.database.begin() as work:
+        work.inventory.add(record)
+    assert world.secrets.apply_late() == 1
+    world.run()
+    world.check_served()
+
+
+def test_forget_is_refused_while_the_write_of_a_frozen_rotation_may_still_take_effect() -> None:
+    world = make_frozen_store()
+    revoke_left_behind(world.make_run(), replace_by_hand(world))
+    with pytest.raises(UsageError, match="can still take effect"):
+        forget(world.make_run(), NAME)
+
+
+# A wrong clock that dates the end of a rotation ends no search for its write.
+
+
+def test_late_write_is_looked_for_although_a_wrong_clock_dated_the_end_of_its_rotation() -> None:
+    world = make_given_up_store()
+    set_back_while_revoking(world)
+    world.finish()
+    land_and_rest(world)
+
+
+def test_late_write_of_a_restore_is_looked_for_although_a_wrong_clock_dated_it() -> None:
+    """Two attempts are answered and do nothing; from the first on the host's clock is slow. The third is lost."""
+    world = make_late_store()
+
+    def set_back() -> bool:
+        world.host_clock.ahead = timedelta(days=-30)
+        return True
+
+    world.secrets.ignores_store = set_back
+    world.secrets.fail("store", skip=2)
+    with suppress(RotatorError):
+        world.run()
+    attempts = world.restores()
+    world.heal()
+    assert [attempt.updated_at > world.clock.now() - timedelta(minutes=1) for attempt in attempts] == [True] * 3
+    assert all(attempt.may_write_late for attempt in attempts)
+
+
+def test_late_write_is_looked_for_by_the_earliest_clock() -> None:
+    world = make_given_up_store()
+    world.run()
+    world.host_clock.ahead = timedelta(days=3650)
+    run = world.make_run()
+    assert look(run, ServerView(run)).late_stores == {NAME}
+
+
+def test_forget_is_refused_although_a_wrong_clock_dated_the_end_of_the_rotation() -> None:
+    world = make_given_up_store()
+    pause(world.make_run(), NAME)
+    set_back_while_revoking(world)
+    with pytest.raises(UsageError, match="can still take effect"):
+        forget(world.make_run(), NAME)
 
 
 def test_value_that_a_tool_rolled_back_under_our_tags_is_not_put_back_over_a_late_write() -> None:

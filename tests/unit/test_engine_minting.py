@@ -10,6 +10,7 @@ import pytest
 from rotator.domain.managed_pat import Hold
 from rotator.domain.policy import RuleAction
 from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.losses import MAX_LOST_PER_DAY
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
 from rotator.errors import VerificationError
@@ -17,6 +18,7 @@ from rotator.ports.pat_service import MintedPat
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_fakes import CountingEntropy
 from tests.support.policies import RULE, make_policy
+from tests.support.records import DAY
 
 
 def give_up_clones(world: EngineWorld, number: int) -> None:
@@ -36,6 +38,21 @@ def test_attempts_go_on_when_the_first_of_three_lost_clones_is_older_than_a_day(
     assert failure is not None
     assert failure.code == "too_many_attempts"
     world.heal()
+    world.run()
+    assert world.states()[-1] == "overlapping"
+
+
+def test_attempts_go_on_although_a_wrong_clock_dated_the_end_of_lost_clones() -> None:
+    world = make_world()
+    give_up_clones(world, 1)
+    world.heal()
+    [lost] = world.rotations()
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "a run", now=work.now(), span=world.timing.lease)
+        for number in range(MAX_LOST_PER_DAY + 1):
+            ahead = replace(lost, id=f"ahead-{number}", tried_store=True, updated_at=lost.updated_at + 400 * DAY)
+            work.journal.insert(ahead, claim)
+        work.claims.release(claim)
     world.run()
     assert world.states()[-1] == "overlapping"
 

@@ -983,3 +983,19 @@ def test_revocation_is_not_repeated_while_the_old_value_is_on_top_with_our_tags(
     world.advance(hours=7)
     world.run()
     assert world.pats.pats[old].revoked
+
+
+def test_pending_revocation_of_an_account_that_is_gone_outlives_a_wrong_clock() -> None:
+    """Nobody can look for it any more, so it is reported until it expires: not until some host's clock says so."""
+    world, old = make_ignored(times=100)
+    world.accounts = world.accounts[1:]
+    world.host_clock.ahead = timedelta(days=400)
+    with pytest.raises(ClockSkewError):
+        world.run()
+    world.heal()
+    world.run()
+    assert old in world.live_ids()
+    assert pending_ids(world) == [old]
+    world.advance(days=40)
+    world.run()
+    assert pending_ids(world) == []

@@ -759,3 +759,39 @@ def test_secret_is_rebuilt_when_our_write_took_effect_twice() -> None:
     lose(world)
     assert [item.record.name for item in do(world).news] == [NAME]
     world.finish()
+
+
+def test_late_write_that_a_rebuild_found_is_undone_although_that_host_was_slow() -> None:
+    """Nothing asks for the time before a rebuild, and it enters the rotation whose dead value consumers read."""
+    world = make_late_in_restored()
+    pause(world.make_run(), NAME)
+    world.host_clock.ahead = timedelta(days=-30)
+    run = world.make_run()
+    rebuild(run, look(run))
+    world.heal()
+    world.run()
+    world.check_served()
+
+
+def test_late_write_of_a_clone_that_was_being_given_up_is_undone_after_a_rebuild() -> None:
+    """The rebuild closes that rotation. The request to revoke its clone may have been sent, so nobody may read it."""
+    world = make_world()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.run()
+    world.heal()
+    world.advance(minutes=11)
+    world.pats.fail("revoke", after_effect=True)
+    world.run()
+    assert world.states() == ["abandoning"]
+    tags = {**world.latest().version.tags, ROTATION_TAG: "f" * 32, NAME_TAG: NAME, ORGANIZATION_TAG: ORGANIZATION}
+    tags |= {AUTHORIZATION_TAG: world.record().authorization_id, ACCOUNT_TAG: ACCOUNT}
+    world.secrets.write_foreign(world.location(), world.latest().value.reveal(), tags)
+    world.advance(minutes=6)
+    run = world.make_run()
+    rebuild(run, look(run))
+    assert "rebuilt" in world.codes()
+    pause(world.make_run(), NAME)
+    assert world.secrets.apply_late() == 1
+    world.run()
+    world.check_served()

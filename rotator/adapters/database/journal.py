@@ -13,13 +13,23 @@ from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import LEAVING, MAY_WRITE_LATE, OPEN, managed_pat
 from rotator.adapters.database.schema import rotation as table
-from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding
+from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
 from rotator.errors import ClaimHeldError, DatabaseError
 from rotator.ports.claims import Claim
 
 # Made once: building a statement costs the library more than executing it does.
 _SAVE = update(table).where(
     table.c.id == bindparam("saved_id"), or_(table.c.record_id == bindparam("record"), table.c.record_id.is_(None))
+)
+_NOTE_REVOKED = (
+    update(table)
+    .where(
+        table.c.new_authorization_id == bindparam("clone"),
+        table.c.state == RotationState.FAILED,
+        table.c.tried_store,
+        or_(table.c.ending.is_(None), table.c.ending == RotationEnding.CLONE_REVOKED),
+    )
+    .values(ending=RotationEnding.CLONE_REVOKED, updated_at=bindparam("at"))
 )
 _NEWEST_FIRST = select(*ROTATION_COLUMNS).order_by(table.c.created_at.desc(), table.c.id.desc())
 _RECORD = select(managed_pat.c.record_id).where(managed_pat.c.name == bindparam("wanted_name")).scalar_subquery()
@@ -99,8 +109,8 @@ class SqlJournalReader:
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        unawaited = and_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.tried_store)
-        late = or_(unawaited, table.c.ending == RotationEnding.CLONE_LOST)
+        unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.ending == RotationEnding.CLONE_REVOKED)
+        late = or_(and_(unawaited, table.c.tried_store), table.c.ending == RotationEnding.CLONE_LOST)
         query = _select_rotations().where(MAY_WRITE_LATE, late, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
@@ -145,6 +155,11 @@ class SqlJournal(SqlJournalReader):
             raise self._explain_conflict(rotation, error) from None
         if count == 0:
             raise make_unknown(rotation)
+
+    def note_revoked(self, authorization_id: str, at: datetime, claim: Claim) -> None:
+        """See the port."""
+        check_fence(self._connection, claim, claim.name)
+        self._connection.execute(_NOTE_REVOKED, {"clone": authorization_id, "at": at})
 
     def _explain_conflict(self, rotation: Rotation, error: ConstraintError) -> DatabaseError:
         other = self._connection.scalar(

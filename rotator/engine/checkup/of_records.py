@@ -17,10 +17,11 @@ from rotator.domain.words import say_count, say_duration, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
-from rotator.engine.clocks import HOST, judge_clock, make_skew_error
+from rotator.engine.clocks import HOST, make_skew_error
 from rotator.engine.explaining import explain_decision, explain_obstacle
 from rotator.engine.listing import make_unknown_account
 from rotator.engine.log_checking import verify_log
+from rotator.engine.moments import judge_clock
 from rotator.engine.run_memory import load_run_times
 from rotator.errors import DatabaseError
 

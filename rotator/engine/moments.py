@@ -1,0 +1,43 @@
+"""What time it is, by the clocks at hand: the host's, the database's and those of the services that answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rotator.domain.clocks import Verdict, judge
+from rotator.engine.context import RunContext
+from rotator.ports.clock import Clock, Witnesses
+from rotator.ports.database import Reading
+
+
+def read_clocks(run: RunContext, reading: Reading) -> Verdict:
+    """Return what the services, the database and the audit log say of the host's clock."""
+    return judge_clock(run.services.clock, run.services.witnesses, reading)
+
+
+def judge_clock(clock: Clock, services: Witnesses, reading: Reading) -> Verdict:
+    """Do what `read_clocks` does, where there is no run."""
+    witnesses = dict(services.read_witnesses())
+    own = reading.find_clock()
+    if own is not None:
+        witnesses["database"] = own
+    head = reading.audit.load_head()
+    return judge(clock.now(), witnesses, head.occurred_at if head is not None else None)
+
+
+def read_moments(run: RunContext, reading: Reading) -> list[datetime]:
+    """Return what time it is by every clock at hand: the host's, the database's, and those that agree with them.
+
+    A witness that is alone is set aside. Where the host's clock is wrong itself, every one counts: it may have been set
+    in the middle of a run, and nobody may begin or end an overlap by it.
+    """
+    now = run.services.clock.now()
+    return [now, reading.now(), *read_clocks(run, reading).trusted]
+
+
+def find_latest(run: RunContext, reading: Reading) -> datetime:
+    """Return what time it is by the clock that is furthest ahead, doubted or not, for where no run has judged them.
+
+    The clock of a new host may be slow until it is set. An overlap that a wrong clock dates too late is begun anew.
+    """
+    return max(run.services.clock.now(), reading.now(), *run.services.witnesses.read_witnesses().values())
