@@ -149,7 +149,9 @@ def find_other_keeper(reading: Reading, authorization_id: str, name: str, now: d
 
 
 def load_keepers(reading: Reading, authorization_ids: Collection[str], now: datetime) -> Keepers:
-    """Everything that accounts for PATs of these ids, by index.
+    """Everything that accounts for PATs of these ids, by index; an unanswered mint until what it asked for expires.
+
+    `now` is by the earliest clock at hand where something is decided: a host that is ahead must not drop a mint.
 
     A PAT passes from an unanswered mint to the rotation's id and from there to a record: read in this order, with the
     database's own refusal of a second record for one PAT, it is never missed, even if others commit meanwhile.

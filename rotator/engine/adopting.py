@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from rotator.domain.events.inventory import PatAdopted, PatTakenOver
-from rotator.domain.events.revocations import PatRevoked, RevocationDropped
+from rotator.domain.events.revocations import PatRevoked
 from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -24,9 +24,11 @@ from rotator.engine.confirming import Managed, confirm, find_managed, look_again
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision
 from rotator.engine.listing import Listing, ServerView
+from rotator.engine.moments import find_earliest
 from rotator.engine.newcomers import refuse_past
 from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals, refuse_unclear
-from rotator.engine.revoking import record_ending
+from rotator.engine.requested import find_requested
+from rotator.engine.revoking import record_dropped
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
 from rotator.ports.database import UnitOfWork
 
@@ -77,7 +79,7 @@ def propose(
     listings, errors = _fetch_listings(run, view, _LOOKS if everything else 1)
     listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}
     with run.services.database.read() as reading:
-        keepers = load_keepers(reading, listed, run.services.clock.now())
+        keepers = load_keepers(reading, listed, find_earliest(run, reading))
         records, open_rotations = reading.inventory.load_all(), reading.journal.load_open()
         limits = reading.limits.load()
     refusals: list[Refusal] = []
@@ -137,13 +139,14 @@ def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> Adop
     refusals = list(plan.refusals)
     begin_run(run)
     with run.services.database.begin() as work:
-        busy = _find_busy(run, work, plan.proposals, now) | _find_revoked(work, plan.heard)
-        keepers = load_keepers(work, ids, now)
+        busy = _find_busy(run, work, plan.proposals) | _find_revoked(work, plan.heard)
+        keepers = load_keepers(work, ids, find_earliest(run, work))
+        busy |= _refuse_requested(run, work, ids)
         busy |= refuse_past(work, ids) if by_rule else {}
         for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
             pat = proposal.record
             kept = _refuse_kept(proposal.listed, keepers, by_id=not by_rule)
-            refusal = kept or busy.get(pat.authorization_id) or _refuse_requested(run, pat, keepers, work.now())
+            refusal = kept or busy.get(pat.authorization_id)
             if refusal is None:
                 try:
                     work.inventory.add(pat)
@@ -158,8 +161,7 @@ def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> Adop
         for proposal in written:
             _record_adopted(run, work, proposal, now)
         for pat, item in dropped:
-            ended = RevocationDropped(authorization_id=item.authorization_id, by=pat.name)
-            record_ending(work, run, item, ended, now)
+            record_dropped(work, run, item, pat.name, now)
     managed = [item for item in plan.managed if _confirm(run, item, refusals)]
     return replace(plan, proposals=tuple(written), refusals=tuple(refusals), managed=tuple(managed))
 
@@ -214,14 +216,15 @@ def _is_tracked(keeper: Keeper | None) -> bool:
     return keeper is not None and keeper.is_in_use
 
 
-def _find_busy(run: RunContext, work: UnitOfWork, proposals: Iterable[Proposal], now: datetime) -> dict[str, Refusal]:
+def _find_busy(run: RunContext, work: UnitOfWork, proposals: Iterable[Proposal]) -> dict[str, Refusal]:
     """Refuse, by id, what may be revoked just now, because a run works on the ManagedPat that the PAT came from.
 
     Where no run does, that is claimed for the length of this transaction: none begins meanwhile, and what was begun
     before is there to be read.
     """
     sources: dict[str, list[str]] = {}
-    keepers = load_keepers(work, [item.record.authorization_id for item in proposals], now)
+    ids = [item.record.authorization_id for item in proposals]
+    keepers = load_keepers(work, ids, find_earliest(run, work))
     for proposal in proposals:
         for name in _list_sources(proposal.listed, keepers):
             sources.setdefault(name, []).append(proposal.record.authorization_id)
@@ -252,12 +255,10 @@ def _find_revoked(work: UnitOfWork, heard: int | None) -> dict[str, Refusal]:
     return {found: Refusal(RefusalKind.BEING_REVOKED, found, name) for found, name in revoked.items()}
 
 
-def _refuse_requested(run: RunContext, pat: ManagedPat, keepers: Keepers, now: datetime) -> Refusal | None:
-    """Why a PAT cannot be adopted whose revocation was requested just now: that request may be under way."""
-    pending = keepers.find_pending(pat.authorization_id)
-    if pending is None or now - pending.requested_at >= run.services.timing.lease:
-        return None
-    return Refusal(RefusalKind.BEING_REVOKED, pat.authorization_id, pending.name)
+def _refuse_requested(run: RunContext, work: UnitOfWork, ids: Iterable[str]) -> dict[str, Refusal]:
+    """Refuse, by id, what cannot be adopted because a request to revoke it may still be under way."""
+    requested = find_requested(run, work, ids)
+    return {found: Refusal(RefusalKind.BEING_REVOKED, found, name) for found, name in requested.items()}
 
 
 _KEPT = {

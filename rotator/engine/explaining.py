@@ -204,7 +204,8 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
                 "If it is needed, adopt it by its id.",
             )
         case RefusalKind.BEING_REVOKED:
-            return f"it is being revoked for {name}", "If it is needed, try again in a few minutes."
+            what = "its PAT" if refusal.secret_name else "it"
+            return f"{what} is being revoked for {name}", "If it is needed, try again in a few minutes."
         case RefusalKind.SENT_MINT:
             return f"a rotation of {name} may have made it", _RUN_FIRST
         case RefusalKind.POSSIBLE_MINT:

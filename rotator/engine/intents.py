@@ -27,6 +27,7 @@ from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
 from rotator.engine.forgotten import standing_in
 from rotator.engine.listing import ServerView
+from rotator.engine.moments import find_earliest
 from rotator.engine.provenance import find_behind, is_written_over, split_at_listed
 from rotator.engine.reading import fetch_history
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, PREDECESSOR_TAG, ROTATION_TAG
@@ -91,7 +92,7 @@ def enter_refused(run: RunContext, refused: Iterable[ManagedPat]) -> None:
         looks = [(it.display_name, it.scope) for it in view.fetch_listing(pat.account, pat.organization).pats]
         now = run.services.clock.now()
         with run.services.database.begin() as work:
-            for intent in _find_unknown(work, versions, now):
+            for intent in _find_unknown(work, versions, find_earliest(run, work)):
                 look = _find_look(pat, key, intent, looks)
                 if look is not None:
                     lost = _make_lost(pat, key, now, intent, look)

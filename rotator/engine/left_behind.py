@@ -119,7 +119,7 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
         except RotatorError as error:
             errors.append(error)
             continue
-        for left in find_left_behind(load_listed(run, listing, began), account, organization, listing.pats):
+        for left in find_left_behind(load_listed(run, listing), account, organization, listing.pats):
             if left.pat.authorization_id == authorization_id:
                 _check_record(left)
                 _revoke(run, left)

@@ -35,6 +35,11 @@ def read_moments(run: RunContext, reading: Reading) -> list[datetime]:
     return [now, reading.now(), *read_clocks(run, reading).trusted]
 
 
+def find_earliest(run: RunContext, reading: Reading) -> datetime:
+    """Return what time it is by the earliest of those clocks, for what only expired evidence allows."""
+    return min(read_moments(run, reading))
+
+
 def find_latest(run: RunContext, reading: Reading) -> datetime:
     """Return what time it is by the clock that is furthest ahead, doubted or not, for where no run has judged them.
 

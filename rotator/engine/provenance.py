@@ -76,6 +76,15 @@ def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
     return Provenance(stored or pat.authorization_id, rotations)
 
 
+def find_versions(rotations: Iterable[Rotation], pat: ManagedPat | None, authorization_id: str) -> frozenset[str]:
+    """Return the versions that hold a PAT's value, as journal and record know them by their ids, whatever the tags."""
+    made = (r for r in rotations if r.kind is RotationKind.ROTATION and r.new_authorization_id == authorization_id)
+    found = {rotation.secret_version for rotation in made}
+    if pat is not None and pat.authorization_id == authorization_id:
+        found.add(pat.secret_version)
+    return frozenset(version for version in found if version is not None)
+
+
 def find_writer_name(
     run: RunContext, pats: Iterable[ManagedPat], location: SecretLocation, versions: tuple[SecretVersion, ...]
 ) -> str | None:

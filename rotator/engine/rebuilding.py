@@ -9,17 +9,21 @@ from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import SecretRead
 from rotator.domain.managed_pat import NAME_PATTERN, Failure, ManagedPat, Pat, make_place
 from rotator.domain.marker import strip_mark
+from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
+from rotator.engine.copies import is_copy
 from rotator.engine.intents import enter_lost, enter_refused
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import find_latest, read_moments
 from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
-from rotator.engine.reading import fetch_history, is_forged
+from rotator.engine.reading import fetch_history
 from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record, make_unrecorded
 from rotator.engine.replacing import identify
+from rotator.engine.requested import find_requested
+from rotator.engine.revoking import record_dropped
 from rotator.engine.tags import (
     ACCOUNT_TAG,
     AUTHORIZATION_TAG,
@@ -84,12 +88,15 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
                 work.inventory.add(item.record)
             claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
             _check_unchanged(work, item, now)
+            ended = _take_back(run, work, item)
             _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
             work.claims.release(claim)
             before = item.before.authorization_id if item.before else None
             rebuilt = InventoryRebuilt(authorization_id=item.record.authorization_id, before=before)
             record(work, run, item.record.name, rebuilt, now)
+            for pending in ended:
+                record_dropped(work, run, pending, item.record.name, now)
     # Those that are as they should be too: a rebuild before this one may have ended after it wrote a record.
     enter_lost(run, [*(item.record for item in plan.found), *plan.refused])
     enter_refused(run, plan.unrecorded)
@@ -119,6 +126,22 @@ def _check_unchanged(work: UnitOfWork, item: Found, now: datetime) -> None:
             f"{item.record.name} was changed by another run since the vaults were read; it was left as it is",
             fix="Run `rotator inventory rebuild` again.",
         )
+
+
+def _take_back(run: RunContext, work: UnitOfWork, item: Found) -> list[PendingRevocation]:
+    """End the pending revocation of a PAT that the record did not name before, and return what was ended.
+
+    Whoever reads the secret uses it. ClaimHeldError while a request to revoke it may still take effect.
+    """
+    name, found = item.record.name, item.record.authorization_id
+    if item.before is not None and item.before.authorization_id == found:
+        return []
+    if find_requested(run, work, [found]):
+        raise ClaimHeldError(
+            f"a request to revoke {found} may still take effect; {name} was left as it is",
+            fix="Run `rotator once`, then in a few minutes `rotator inventory rebuild` again.",
+        )
+    return [pending for pending in work.revocations.load_by_ids([found]) if work.revocations.end(found)]
 
 
 def _belongs_to_another(reading: Reading, authorization_id: str, name: str, now: datetime) -> bool:
@@ -259,7 +282,7 @@ class _Look:
             kind = RefusalKind.ROTATION_KNOWN
         elif gone and self._is_live(location, listing.organization):
             kind = RefusalKind.STILL_VALID
-        elif version is not None and self._is_copy(location, version, versions):
+        elif version is not None and self._is_copy(location, versions, len(newer), name):
             kind = RefusalKind.VALUE_COPIED
         if pat is None or kind is not None:
             return _refuse(kind or RefusalKind.PAT_GONE, name, location, versions[0].tags.get(AUTHORIZATION_TAG))
@@ -271,7 +294,9 @@ class _Look:
         rule = policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
         old = self._find_predecessor(name, listing, tags, pat, _list_ours(versions, before))
-        return self._find_conflict(record) or Found(record, version, gone, old, overlap, before)
+        requested = None if pat.authorization_id == recorded else self._find_requested(pat.authorization_id)
+        refusal = replace(_refuse(RefusalKind.BEING_REVOKED, name, location), name=requested) if requested else None
+        return self._find_conflict(record) or refusal or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:
         """Whether what consumers read authenticates."""
@@ -281,15 +306,10 @@ class _Look:
         except VerificationError:
             return False
 
-    def _is_copy(self, location: SecretLocation, version: SecretVersion, versions: tuple[SecretVersion, ...]) -> bool:
-        """Whether somebody wrote another value with the tags of ours: the oldest version with them is ours."""
-        rotation_id = version.tags[ROTATION_TAG]
-        ours = next(found for found in reversed(versions) if found.tags.get(ROTATION_TAG) == rotation_id)
-        if ours.version == version.version:
-            return False
-        secrets = self._run.services.secrets
-        newest = secrets.fetch_version(location, version.version)
-        return newest is None or is_forged(secrets, location, newest, ours.version)
+    def _is_copy(self, location: SecretLocation, versions: tuple[SecretVersion, ...], found: int, name: str) -> bool:
+        with self._run.services.database.read() as reading:
+            rotations = reading.journal.load_for_place(make_place(location.vault, location.name))
+        return is_copy(self._run.services.secrets, location, versions[found:], rotations, self.records.get(name))
 
     def _drop_known(self, location: SecretLocation, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """Return the newest version of each rotation that is not in the journal."""
@@ -324,6 +344,10 @@ class _Look:
     def _is_foreign(self, authorization_id: str, name: str) -> bool:
         with self._run.services.database.read() as reading:
             return _belongs_to_another(reading, authorization_id, name, self._run.services.clock.now())
+
+    def _find_requested(self, authorization_id: str) -> str | None:
+        with self._run.services.database.read() as reading:
+            return find_requested(self._run, reading, [authorization_id]).get(authorization_id)
 
     def _find_predecessor(
         self, name: str, listing: Listing, tags: dict[str, str], pat: Pat, ours: frozenset[str | None]

@@ -32,7 +32,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.moments import read_clocks
+from rotator.engine.moments import find_earliest, read_clocks
 from rotator.engine.noticing import Seen, notice, notice_places
 from rotator.engine.records import Known, known_in, load_known, load_late_places, load_listed
 from rotator.engine.restoring import find_late_write
@@ -93,7 +93,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
-        every = load_left_behind(reading, run.services.clock.now())
+        every = load_left_behind(reading, find_earliest(run, reading))
     left = tuple(item for item in every if item.needs_person and item.pat.authorization_id not in late)
     unreadable = {pair: listing.unreadable for pair, listing in found.listings.items()}
     now = run.services.clock.now()
@@ -125,14 +125,15 @@ def _find_unlooked(run: RunContext, reading: Reading) -> dict[Pair, tuple[Pat, .
     remembered: dict[Pair, list[Pat]] = {}
     for item in reading.inventory.load_untracked():
         remembered.setdefault((item.account, item.organization), []).append(item.pat)
-    known = known_in(reading, run.services.clock.now())
+    now = find_earliest(run, reading)
+    known = known_in(reading, now)
     looked = {(item.account, item.organization) for item in known.pending}
     looked.update(known.list_pairs(run.services.accounts, run.policy))
     unlooked = {pair: tuple(pats) for pair, pats in remembered.items() if pair not in looked}
     ids = [pat.authorization_id for pats in unlooked.values() for pat in pats]
-    keepers = load_keepers(reading, ids, run.services.clock.now())
+    keepers = load_keepers(reading, ids, now)
     left = {pair: find_left_behind(keepers, *pair, pats) for pair, pats in unlooked.items()}
-    now, found = run.services.clock.now(), [item.pat for items in left.values() for item in items]
+    found = [item.pat for items in left.values() for item in items]
     over = _believe_expired(run, reading, [pat for pat in found if pat.as_ending().valid_to <= now])
     kept = {pair: tuple(item.pat for item in items if item.pat not in over) for pair, items in left.items()}
     return {pair: pats for pair, pats in kept.items() if len(pats) < len(unlooked[pair])}
@@ -178,7 +179,7 @@ def look(run: RunContext, view: ServerView) -> Reconciliation:
         try:
             with naming_bugs():
                 listing = view.fetch_listing(*pair)
-                comparison = compare(known, load_listed(run, listing, now), listing, now, run.services.marker_key)
+                comparison = compare(known, load_listed(run, listing), listing, now, run.services.marker_key)
         except DatabaseError:
             raise
         except RotatorError as error:

@@ -14,7 +14,7 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import Keepers, list_kept_ids, load_keepers
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing
-from rotator.engine.moments import read_moments
+from rotator.engine.moments import find_earliest
 from rotator.ports.database import Reading
 
 LATE_STORE_SPAN = timedelta(days=7)
@@ -59,14 +59,14 @@ def load_late_places(run: RunContext) -> frozenset[str]:
     Its age is counted by the earliest clock at hand: a host that is years ahead must not take that for over.
     """
     with run.services.database.read() as reading:
-        since = min(read_moments(run, reading)) - LATE_STORE_SPAN
+        since = find_earliest(run, reading) - LATE_STORE_SPAN
         return frozenset(rotation.place for rotation in reading.journal.load_late_stores(since))
 
 
-def load_listed(run: RunContext, listing: Listing, now: datetime) -> Keepers:
+def load_listed(run: RunContext, listing: Listing) -> Keepers:
     """Load what accounts for the PATs of a listing, after it was taken."""
     with run.services.database.read() as reading:
-        return load_keepers(reading, [pat.authorization_id for pat in listing.pats], now)
+        return load_keepers(reading, [pat.authorization_id for pat in listing.pats], find_earliest(run, reading))
 
 
 def known_in(reading: Reading, now: datetime) -> Known:

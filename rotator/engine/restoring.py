@@ -12,17 +12,18 @@ from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
+from rotator.engine.copies import differs, find_written
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.provenance import Writer, is_written_by, load_provenance
-from rotator.engine.reading import fetch_newest, is_forged, is_shown, look_twice, make_ignored
+from rotator.engine.provenance import Writer, find_versions, load_provenance
+from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
 from rotator.errors import FailureKind, VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
 _MOST_COMMITTED = 3
-"""How many versions that name the current PAT are looked at, the newest first."""
+"""How many versions that name the current PAT are looked at, the newest first, beside those that we know."""
 _ATTEMPTS = 3
 """How often a run writes a value back that the vault answers as written and does not have."""
 
@@ -47,18 +48,20 @@ def restore_committed(held: ClaimedPat) -> Restored:
         latest = find_late_write(held.run, held.pat)
         if latest is None:
             return Restored.NOTHING
-        current = _find_current(held)
-        committed = _find_committed(held, current)
+        current, known = _find_current(held)
+        committed = _find_committed(held, current, known)
         if committed is None:
             return Restored.KEPT
-        if _write_back(held, latest, committed, current):
+        if _write_back(held, latest, committed, current, is_foreign=_is_foreign(held, committed.version, known)):
             return Restored.DONE
     raise make_ignored(held.location)
 
 
-def _write_back(held: ClaimedPat, latest: StoredSecret, committed: StoredSecret, current: str) -> bool:
+def _write_back(
+    held: ClaimedPat, latest: StoredSecret, committed: StoredSecret, current: str, *, is_foreign: bool
+) -> bool:
     """Write the committed value over a late one, as one attempt. Return whether the vault shows it then."""
-    run, is_foreign = held.run, _is_foreign(held, committed.version)
+    run = held.run
     attempt = _make_attempt(held, current)
     started = RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version)
     held.begin_attempt(attempt, started)
@@ -76,7 +79,8 @@ def _write_back(held: ClaimedPat, latest: StoredSecret, committed: StoredSecret,
         held.end_attempt(attempt, held.pat, SecretWriteIgnored(secret_version=version))
         return False
     answered = attempt.note(run.services.clock.now(), secret_version=version, tried_store=False)
-    pat = held.pat if is_foreign else replace(held.pat, secret_version=version)
+    is_recorded = not is_foreign and current == held.pat.authorization_id
+    pat = replace(held.pat, secret_version=version) if is_recorded else held.pat
     held.end_attempt(answered, pat, SecretRestored(secret_version=version))
     if not is_foreign and held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
         until, began = max(list_moments(held)) + held.rotation.overlap, run.services.boot.read_boot()
@@ -151,42 +155,46 @@ def _look_for_late(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     return latest if is_late else None
 
 
-def _find_current(held: ClaimedPat) -> str:
-    """Return the PAT whose value consumers should read: of a write without an answer, the clone where it is there."""
+def _find_current(held: ClaimedPat) -> tuple[str, frozenset[str]]:
+    """Return the PAT whose value consumers should read, and the versions that we know to hold it.
+
+    Of a write without an answer that is the clone, where our write is there.
+    """
     if held.has_open_rotation and held.rotation.state is RotationState.STORING:
-        versions = held.services.secrets.fetch_versions(held.location)
-        if any(is_written_by(version, held.rotation) for version in versions):
-            return held.rotation.new_authorization_id or ""
-    return load_provenance(held.run, held.pat).current
+        written = find_written(held)
+        if written is not None:
+            return held.rotation.new_authorization_id or "", frozenset({written})
+    current = load_provenance(held.run, held.pat).current
+    rotations = held.load(lambda reading: reading.journal.load_for_place(held.pat.place))
+    return current, find_versions(rotations, held.pat, current)
 
 
-def _find_committed(held: ClaimedPat, current: str) -> StoredSecret | None:
-    provenance = load_provenance(held.run, held.pat)
+def _find_committed(held: ClaimedPat, current: str, known: frozenset[str]) -> StoredSecret | None:
+    provenance, secrets = load_provenance(held.run, held.pat), held.services.secrets
     candidates = [
         version
-        for version in held.services.secrets.fetch_versions(held.location)
+        for version in secrets.fetch_versions(held.location)
         if version.enabled and provenance.find_writer(version) is not Writer.LATE
     ]
-    named = [version for version in candidates if version.tags.get(AUTHORIZATION_TAG) == current]
+    named = [it for it in candidates if it.version in known or it.tags.get(AUTHORIZATION_TAG) == current]
     if not named:
         return _fetch_live(held, candidates[0]) if candidates else None
-    written = (held.pat.secret_version, held.rotation.secret_version if held.has_open_rotation else None)
-    known = next((version.version for version in named if version.version in written), None)
+    looked_at = [*named[:_MOST_COMMITTED], *(it for it in named[_MOST_COMMITTED:] if it.version in known)]
     return next(
         (
             found
-            for version in named[:_MOST_COMMITTED]
+            for version in looked_at
             if (found := _fetch_live(held, version)) is not None
-            and not is_forged(held.services.secrets, held.location, found, known)
+            and not (known and differs(secrets, held.location, found, known))
         ),
         None,
     )
 
 
-def _is_foreign(held: ClaimedPat, version: SecretVersion) -> bool:
+def _is_foreign(held: ClaimedPat, version: SecretVersion, known: frozenset[str]) -> bool:
     """Whether somebody else wrote that version, and nobody has confirmed that it may be replaced."""
     is_foreign = load_provenance(held.run, held.pat).find_writer(version) is Writer.FOREIGN
-    return is_foreign and version.version != held.pat.confirmed_version
+    return is_foreign and version.version not in {*known, held.pat.confirmed_version}
 
 
 def _fetch_live(held: ClaimedPat, version: SecretVersion) -> StoredSecret | None:

@@ -328,6 +328,11 @@ def _write_sightings(run: RunContext, found: Sightings) -> None:
                 record(work, run, item.authorization_id, RevocationResolved(), now)
 
 
+def record_dropped(work: UnitOfWork, run: RunContext, item: PendingRevocation, name: str, now: datetime) -> None:
+    """Write into the audit log that a PAT is not to be revoked any more: the ManagedPat called `name` uses it."""
+    record_ending(work, run, item, RevocationDropped(authorization_id=item.authorization_id, by=name), now)
+
+
 def record_ending(work: UnitOfWork, run: RunContext, item: PendingRevocation, event: Event, now: datetime) -> None:
     """Write into the audit log how a pending revocation ended."""
     place = {"account": item.account, "organization": item.organization}

@@ -38,7 +38,7 @@ def scan(run: RunContext) -> ScanReport:
             except RotatorError as error:
                 errors.append((account.name, organization, error))
                 continue
-            compared = compare(known, load_listed(run, listing, now), listing, now, run.services.marker_key).entries
+            compared = compare(known, load_listed(run, listing), listing, now, run.services.marker_key).entries
             fresh = [entry for entry in compared if entry.authorization_id not in seen]
             seen.update(entry.authorization_id for entry in fresh)
             entries.extend(entry.as_ending() for entry in fresh)

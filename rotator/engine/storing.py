@@ -18,12 +18,13 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import LOST_VALUE, abandon
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
+from rotator.engine.copies import find_written, is_copied
+from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
 from rotator.engine.overlapping import confirm_stored
-from rotator.engine.provenance import (
-    is_written_by,
-)
-from rotator.engine.reading import fetch_history, is_shown, look_twice, make_ignored
+from rotator.engine.provenance import make_foreign
+from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
+from rotator.engine.restoring import undo_late_write
 from rotator.engine.settling import is_settled
 from rotator.engine.tags import list_dropped, make_tags
 from rotator.engine.waiting import Patience
@@ -83,12 +84,19 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
 
 
 def recover_store(held: ClaimedPat, view: ServerView) -> None:
-    """Look for the write whose answer was lost: it is there, or it may still take effect, or the clone is given up."""
+    """Look for the write whose answer was lost: it is there, or it may still take effect, or the clone is given up.
+
+    When somebody has written another value with our tags, the rotation is frozen: nobody can tell what became of ours.
+    """
     has_settled = is_settled(held)
-    version = look_twice(held.run, lambda: find_version(held)) if has_settled else find_version(held)
+    version = look_twice(held.run, lambda: find_written(held)) if has_settled else find_written(held)
     if version is not None:
         journal_stored(held, version, may_write_again=True)
         confirm_stored(held, view, None)
+    elif is_copied(held):
+        latest = fetch_newest(held.services.secrets, held.pat)
+        undo_late_write(held, view, latest)
+        raise freeze(held, make_foreign(held, latest))
     elif has_settled:
         abandon(held, LOST_VALUE)
 
@@ -102,19 +110,13 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> W
     try:
         version = held.services.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
     except UnknownOutcomeError as error:
-        found = find_version(held)
+        found = find_written(held)
         if found is None:
             raise
         held.note_answer(error.answer_ids)
         return WrittenVersion(found, error.answer_ids)
     held.note_answer(version.answer_ids)
     return version
-
-
-def find_version(held: ClaimedPat) -> str | None:
-    """Return the oldest version of the secret that this rotation wrote: a newer one may be a copy with our tags."""
-    versions = fetch_history(held.services.secrets, held.location)
-    return next((v.version for v in reversed(versions) if is_written_by(v, held.rotation)), None)
 
 
 def journal_stored(held: ClaimedPat, version: str, *, may_write_again: bool) -> None:

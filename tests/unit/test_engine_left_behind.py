@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +14,13 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.accounting import Keepers, load_keepers
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.keeping import forget
-from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind, revoke_left_behind
+from rotator.engine.left_behind import (
+    LeftBehind,
+    LeftBehindKind,
+    find_left_behind,
+    load_left_behind,
+    revoke_left_behind,
+)
 from rotator.engine.listing import ServerView
 from rotator.engine.reconciling import look
 from rotator.engine.report import OutcomeKind
@@ -345,6 +352,23 @@ def test_pat_that_nobody_can_look_for_is_over_when_it_expired_by_a_right_clock()
     world.advance(days=80)
     world.run()
     assert world.events(left)[1:] == ["left_behind_resolved succeeded"]
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_unproven_mint_stays_left_behind_when_a_run_works_on_a_host_that_is_fast(is_named: bool) -> None:
+    """What it asked for has expired by that clock alone. Whether or not the settings still name its account."""
+    world, near = make_unproven()
+    world.finish(besides=(near,))
+    forget(world.make_run(), NAME)
+    world.accounts = world.accounts if is_named else world.accounts[1:]
+    world.run()
+    world.host_clock.ahead = timedelta(days=40)
+    with suppress(ClockSkewError):
+        world.run()
+    world.heal()
+    with world.database.read() as reading:
+        assert [item.pat.authorization_id for item in load_left_behind(reading, world.clock.now())] == [near]
+    assert "left_behind_resolved succeeded" not in world.events(near)
 
 
 def test_organization_stays_down_when_it_is_only_looked_at_for_what_was_left_behind() -> None:

@@ -8,13 +8,17 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.domain.next_step import NextAction
+from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import make_offset_range
 from rotator.engine.abandoning import LOST_ANSWER
+from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
+from rotator.engine.choices import make_choice
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
+from rotator.engine.updating import make_change, update
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
+from tests.support.engine import LIFETIME, NAME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.stop import make_stop
 
@@ -192,3 +196,36 @@ def test_failed_listing_proves_nothing_when_a_mint_is_looked_for(skip: int) -> N
     assert world.states() == ["minting"]
     assert world.revoked_ids() == []
     world.finish()
+
+
+def test_lost_mint_is_not_adopted_by_a_person_whose_host_is_fast() -> None:
+    """What it asked for has expired by that clock alone."""
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    assert world.states() == ["minting"]
+    lost = world.live_ids()[-1]
+    world.host_clock.ahead = timedelta(days=40)
+    run = world.make_run()
+    adopted = adopt(run, propose(run, [lost], everything=False, choice=make_choice("theirs", "theirs")))
+    assert adopted.proposals == ()
+    assert [refusal.kind for refusal in adopted.refusals] == [RefusalKind.SENT_MINT]
+
+
+def test_lost_mint_is_not_adopted_with_all_others_by_a_person_whose_host_is_fast() -> None:
+    """A next run revokes it: adopted, it would be kept alive for ever, and nobody would be told."""
+    world = make_world()
+    world.run()
+    world.finish()
+    world.pats.fail("mint", after_effect=True)
+    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
+    world.watch(lambda: update(world.make_run(), change))
+    [lost] = world.live_ids("npm-publish")
+    world.host_clock.ahead = timedelta(days=40)
+    run = world.make_run()
+    assert adopt(run, propose(run, [], everything=True)).proposals == ()
+    world.heal()
+    for _ in range(6):
+        world.advance(hours=7)
+        world.run()
+    assert lost not in world.live_ids("npm-publish")

@@ -19,7 +19,7 @@ from rotator.engine.reconciling import find_late_writes, look
 from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
-from rotator.engine.tags import RESTORED_TAG
+from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_TAG
 from rotator.errors import ClockSkewError, RotatorError, UsageError, VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import (
@@ -748,14 +748,135 @@ def test_forget_is_refused_although_a_wrong_clock_dated_the_end_of_the_rotation(
         forget(world.make_run(), NAME)
 
 
-def test_value_that_a_tool_rolled_back_under_our_tags_is_not_put_back_over_a_late_write() -> None:
-    """It is the old PAT's: the overlap would begin again, and end with the PAT that consumers read."""
+@pytest.mark.parametrize(("has_tags", "copies"), [(True, 1), (False, 1), (False, 4)])
+def test_value_that_a_tool_rolled_back_under_our_tags_is_not_put_back_over_a_late_write(
+    has_tags: bool, copies: int
+) -> None:
+    """It is the old PAT's: the overlap would begin again, and end with the PAT that consumers read.
+
+    The version that we wrote is known by its id, although a tool has taken its tags off.
+    """
     world = make_given_up_store()
     world.run()
     newest, *_, oldest = world.secrets.versions_of(world.location())
-    world.secrets.write_foreign(world.location(), oldest.value.reveal(), dict(newest.version.tags))
+    if not has_tags:
+        world.secrets.replace_tags(world.location(), {})
+    for _ in range(copies):
+        world.secrets.write_foreign(world.location(), oldest.value.reveal(), dict(newest.version.tags))
     assert world.secrets.apply_late() == 1
     world.advance(hours=1)
     world.run()
     assert world.latest().value.same_as(newest.value)
+    assert world.record().secret_version == world.latest().version.version
     world.finish()
+
+
+def test_value_that_we_put_back_before_stays_ours_although_it_lost_its_tags() -> None:
+    """The record knows that version by its id."""
+    world = make_given_up_store()
+    world.run()
+    world.finish()
+    assert world.secrets.apply_late() == 1
+    late = world.latest()
+    world.run()
+    world.secrets.replace_tags(world.location(), {})
+    world.secrets.write_foreign(world.location(), late.value.reveal(), dict(late.version.tags))
+    world.run()
+    assert RESTORED_TAG in world.latest().version.tags
+    assert world.record().secret_version == world.latest().version.version
+    world.finish()
+
+
+def roll_back_before_it_is_noted(world: EngineWorld) -> None:
+    """The run dies before it notes its write; a tool rolls that back under our tags, and takes them off ours."""
+    world.run_and_die(before="stored")
+    newest, *_, oldest = world.secrets.versions_of(world.location())
+    world.secrets.replace_tags(world.location(), {})
+    world.secrets.write_foreign(world.location(), oldest.value.reveal(), dict(newest.version.tags))
+    world.advance(minutes=6)
+
+
+def test_copy_of_the_old_value_under_our_tags_is_not_taken_for_an_unanswered_write() -> None:
+    """A clone's value is never the old PAT's. What became of ours nobody can tell: the rotation is frozen."""
+    world = make_world()
+    roll_back_before_it_is_noted(world)
+    clone = world.live_ids()[-1]
+    world.run()
+    assert (world.states(), world.codes()) == (["failed"], ["foreign_write"])
+    for _ in range(9):
+        world.advance(hours=7)
+        world.run()
+        assert world.is_live()
+    assert clone in world.live_ids()
+    world.check_rest(besides=(clone,))
+
+
+def test_copy_of_a_value_that_is_to_be_revoked_is_not_taken_for_an_unanswered_write() -> None:
+    """The revocation of an earlier PAT had no effect: it is asked for again as soon as our write counts as there."""
+    world = make_overlapping(hours=25)
+    world.run()
+    world.rotate(NAME)
+    world.advance(hours=25)
+    world.pats.ignores_revoke = lambda _: True
+    world.run()
+    assert world.states() == ["completed", "completed"]
+    world.advance(days=24)
+    world.run_and_die(before="stored")
+    newest, _, pending, _ = world.secrets.versions_of(world.location())
+    world.secrets.replace_tags(world.location(), {})
+    world.secrets.write_foreign(world.location(), pending.value.reveal(), dict(newest.version.tags))
+    world.advance(minutes=6)
+    world.run()
+    assert (world.states()[-1], world.codes()) == ("failed", ["foreign_write"])
+
+
+def test_second_write_is_found_beside_a_copy_of_the_old_value() -> None:
+    """Ours took effect twice, the second time after the roll back."""
+    world = make_world()
+    roll_back_before_it_is_noted(world)
+    clone = world.pats.pats[world.live_ids()[-1]].value
+    tags = dict(world.latest().version.tags)
+    world.secrets.write_foreign(world.location(), clone, tags)
+    world.run()
+    assert world.states() == ["overlapping"]
+    world.finish()
+
+
+def test_copy_is_not_put_back_over_a_late_write_for_a_clone_whose_write_was_not_answered() -> None:
+    """The old PAT's own version is: nothing of its value has the clone's tags."""
+    world = make_overlapping(hours=25)
+    world.run()
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    world.rotate(NAME)
+    world.heal()
+    world.advance(minutes=11)
+    world.run()
+    world.advance(days=24)
+    world.run_and_die(before="stored")
+    assert world.states() == ["completed", "abandoned", "storing"]
+    newest, old, *_ = world.secrets.versions_of(world.location())
+    world.secrets.replace_tags(world.location(), {})
+    world.secrets.write_foreign(world.location(), old.value.reveal(), dict(newest.version.tags))
+    assert world.secrets.apply_late() == 1
+    world.advance(minutes=6)
+    world.run()
+    assert world.latest().version.tags[AUTHORIZATION_TAG] == world.record().authorization_id
+    for _ in range(9):
+        assert world.is_live()
+        world.advance(hours=7)
+        world.run()
+    assert world.states() == ["completed", "abandoned", "failed", "completed"]
+
+
+def test_value_that_is_put_back_before_its_write_was_noted_is_not_taken_for_the_old_one() -> None:
+    """The record names the old PAT still, so the version that holds the clone's value is not the record's."""
+    world = make_given_up_store()
+    world.run_and_die(before="stored")
+    assert world.secrets.apply_late() == 1
+    known = world.record().secret_version
+    world.advance(minutes=6)
+    world.run_and_die(after="secret_restored")
+    assert world.record().secret_version == known
+    world.finish()
+    assert world.states() == ["abandoned", "completed"]

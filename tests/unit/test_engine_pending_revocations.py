@@ -632,6 +632,45 @@ def test_pat_cannot_be_adopted_when_its_revocation_was_just_requested_by_a_host_
     assert adopt_one(world, old, Choice(name="other", secret_name="other")) == [RefusalKind.BEING_REVOKED]
 
 
+def test_pat_is_not_adopted_while_the_request_to_revoke_it_may_still_take_effect() -> None:
+    """A lease is shorter than `rotation.settle`, for which a request without an answer may take effect."""
+    world, old = make_ignored()
+    world.pats.postpone_revoke()
+    world.run()
+    world.advance(minutes=6)
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == [RefusalKind.BEING_REVOKED]
+    assert world.pats.apply_late() == 1
+    assert old not in world.live_ids()
+
+
+def test_pat_is_not_adopted_while_whoever_requested_its_revocation_may_have_its_claim() -> None:
+    """A process that froze before it sent the request sends it when it wakes up."""
+    world, old = make_ignored()
+    world.timing = replace(world.timing, lease=timedelta(minutes=20))
+    world.advance(minutes=15)
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == [RefusalKind.BEING_REVOKED]
+
+
+def test_pat_is_not_adopted_by_a_person_whose_host_is_fast_while_the_request_to_revoke_it_is_new() -> None:
+    world, old = make_ignored()
+    world.host_clock.ahead = world.database.skew = timedelta(days=40)
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == [RefusalKind.BEING_REVOKED]
+
+
+def test_pat_is_adopted_once_the_request_to_revoke_it_is_old_by_the_clock_that_dated_it() -> None:
+    """The database's, which is two days ahead of all others."""
+    world = make_overlapping()
+    old = world.rotations()[0].predecessor_id
+    world.database.skew, world.database.clocks.has_clock = timedelta(days=2), True
+    ignore_revokes(world, 1)
+    world.run()
+    assert pending_ids(world) == [old]
+    world.advance(minutes=9)
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == [RefusalKind.BEING_REVOKED]
+    world.advance(minutes=2)
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == []
+
+
 def test_it_is_over_when_it_expired_and_its_account_is_no_more() -> None:
     world, old = make_ignored(times=9)
     forget(world.make_run(), NAME)
@@ -657,7 +696,7 @@ def test_revocation_ends_when_a_person_adopts_the_pat_by_its_id() -> None:
     run = world.make_run()
     refused = adopt(run, propose(run, [old], everything=False))
     assert (refused.proposals, [item.reference for item in refused.refusals]) == ((), [old])
-    world.advance(minutes=5)
+    world.advance(minutes=9)
     adopted = adopt(run, propose(run, [old], everything=False))
     assert [item.record.authorization_id for item in adopted.proposals] == [old]
     assert pending_ids(world) == []

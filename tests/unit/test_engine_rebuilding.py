@@ -17,7 +17,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.explaining import explain_refusal
-from rotator.engine.keeping import pause, rename
+from rotator.engine.keeping import pause, rename, revoke_current
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import (
@@ -29,7 +29,8 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
-from rotator.errors import ClaimHeldError, SignInRequiredError
+from rotator.errors import ClaimHeldError, RemoteError, SignInRequiredError
+from rotator.ports.secret_store import StoredSecret
 from tests.support.engine import (
     ACCOUNT,
     CANARY,
@@ -50,7 +51,7 @@ from tests.support.engine_restores import (
     make_restored,
     make_restored_open,
 )
-from tests.support.engine_scenarios import make_busy, make_overlapping
+from tests.support.engine_scenarios import make_busy, make_given_up_store, make_overlapping
 from tests.support.policies import RULE, make_policy
 
 
@@ -751,6 +752,69 @@ def test_value_that_a_tool_copied_under_our_tags_is_refused(is_lost: bool) -> No
     assert old in world.live_ids()
 
 
+def roll_back_and_swap_tags(world: EngineWorld) -> None:
+    """A tool rolls the secret back under our tags, and takes them off the version that it rolled back."""
+    newest, older = world.secrets.versions_of(world.location())
+    world.secrets.replace_tags(world.location(), {})
+    world.secrets.write_foreign(world.location(), older.value.reveal(), dict(newest.version.tags))
+
+
+@pytest.mark.parametrize("dies", [None, "stored"])
+def test_rolled_back_value_is_refused_although_ours_has_lost_its_tags_while_the_database_is_whole(
+    dies: str | None,
+) -> None:
+    """The journal knows our version by its id; or, if the run died before it noted that, the version before it."""
+    world = make_world()
+    if dies is None:
+        world.run()
+    else:
+        world.run_and_die(before=dies)
+    roll_back_and_swap_tags(world)
+    world.advance(hours=1)
+    plan = do(world)
+    assert ([refusal.kind for refusal in plan.refusals], plan.news) == ([RefusalKind.VALUE_COPIED], ())
+    for _ in range(9):
+        world.advance(hours=7)
+        world.run()
+        assert world.is_live()
+    assert world.states()[0] == "failed"
+
+
+def test_rolled_back_value_is_refused_when_the_version_before_says_whose_it_is_and_the_database_was_lost() -> None:
+    world = make_world()
+    world.run()
+    world.finish()
+    world.rotate(NAME)
+    newest, older, _ = world.secrets.versions_of(world.location())
+    world.secrets.replace_tags(world.location(), {})
+    world.secrets.write_foreign(world.location(), older.value.reveal(), dict(newest.version.tags))
+    lose(world)
+    plan = do(world)
+    assert ([refusal.kind for refusal in plan.refusals], plan.news) == ([RefusalKind.VALUE_COPIED], ())
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_secret_is_no_copy_when_its_only_version_of_ours_is_disabled(is_lost: bool) -> None:
+    """Nobody can read it, so there is nothing to compare."""
+    world = make_overlapping(hours=1)
+    world.secrets.disable(world.location(), world.latest().version.version)
+    if is_lost:
+        lose(world)
+    plan = do(world)
+    assert (plan.refusals, plan.errors) == ((), ())
+    assert len(plan.news) == is_lost
+
+
+def test_copy_of_our_value_is_taken_although_ours_has_lost_its_tags() -> None:
+    """What a person restored is what we wrote: the values tell."""
+    world = make_overlapping(hours=1)
+    newest, _ = world.secrets.versions_of(world.location())
+    world.secrets.replace_tags(world.location(), {})
+    copy = world.secrets.write_foreign(world.location(), newest.value.reveal(), dict(newest.version.tags))
+    assert [item.record.secret_version for item in do(world).news] == [copy]
+    world.finish()
+
+
 def test_secret_is_rebuilt_when_our_write_took_effect_twice() -> None:
     """The same value: there is nothing to tell apart."""
     world = make_overlapping(hours=1)
@@ -759,6 +823,149 @@ def test_secret_is_rebuilt_when_our_write_took_effect_twice() -> None:
     lose(world)
     assert [item.record.name for item in do(world).news] == [NAME]
     world.finish()
+
+
+def make_retiring() -> tuple[EngineWorld, StoredSecret]:
+    """A DELETE of an old PAT that gets no answer yet; and the version of the secret that holds that PAT's value."""
+    world = make_world()
+    world.run()
+    world.finish()
+    world.rotate(NAME)
+    rolled = world.secrets.versions_of(world.location())[1]
+    world.advance(hours=25)
+    world.pats.postpone_revoke()
+    world.run()
+    assert world.states() == ["completed", "retiring"]
+    return world, rolled
+
+
+def roll_back(world: EngineWorld, rolled: StoredSecret) -> None:
+    """Write a version again, tags and all."""
+    world.secrets.write_foreign(world.location(), rolled.value.reveal(), dict(rolled.version.tags))
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_rebuild_does_not_take_back_a_pat_whose_revocation_may_still_take_effect(is_frozen: bool) -> None:
+    """Not while the rotation that revokes it is open, nor soon after it was frozen."""
+    world, rolled = make_retiring()
+    current, old = world.record().authorization_id, world.rotations()[-1].predecessor_id
+    roll_back(world, rolled)
+    world.advance(minutes=20)
+    if is_frozen:
+        world.run()
+        assert world.states()[-1] == "failed"
+    plan = do(world)
+    assert [(refusal.kind, refusal.name) for refusal in plan.refusals] == [(RefusalKind.BEING_REVOKED, NAME)]
+    assert world.record().authorization_id == current
+    assert world.pats.apply_late() == 1
+    assert old not in world.live_ids()
+    world.rotate(NAME)
+    world.check_served()
+
+
+def test_rebuild_takes_a_pat_back_once_the_request_to_revoke_it_has_settled() -> None:
+    world, rolled = make_retiring()
+    old = world.rotations()[-1].predecessor_id
+    roll_back(world, rolled)
+    world.run()
+    world.advance(minutes=11)
+    assert [item.record.authorization_id for item in do(world).news] == [old]
+    for _ in range(5):
+        world.advance(hours=7)
+        world.run()
+    world.check_served()
+    assert world.record().authorization_id == old
+
+
+def test_rebuild_does_not_take_a_clone_that_is_being_given_up() -> None:
+    """Its DELETE got no answer, and then its write took effect."""
+    world = make_given_up_store()
+    world.pats.postpone_revoke()
+    world.run()
+    assert world.states() == ["abandoning"]
+    assert world.secrets.apply_late() == 1
+    world.advance(minutes=20)
+    assert [refusal.kind for refusal in do(world).refusals] == [RefusalKind.BEING_REVOKED]
+    assert world.pats.apply_late() == 1
+    world.run()
+    world.finish()
+
+
+def test_rebuild_does_not_take_back_a_pat_that_a_person_revoked_without_an_answer() -> None:
+    """Only the audit log tells of that request."""
+    world = make_world()
+    world.run()
+    world.finish()
+    world.pats.postpone_revoke()
+    with pytest.raises(RemoteError):
+        revoke_current(world.make_run(), NAME)
+    revoked, rolled = world.record().authorization_id, world.latest()
+    world.rotate(NAME)
+    roll_back(world, rolled)
+    assert [refusal.kind for refusal in do(world).refusals] == [RefusalKind.BEING_REVOKED]
+    world.advance(minutes=11)
+    assert [item.record.authorization_id for item in do(world).news] == [revoked]
+
+
+def revoke_in_vain(world: EngineWorld) -> tuple[str, StoredSecret]:
+    """`rotator revoke` without effect, a rotation, and the roll back of the secret. Return the PAT, and its version."""
+    world.pats.ignores_revoke = lambda _: True
+    revoked, rolled = revoke_current(world.make_run(), NAME), world.latest()
+    world.rotate(NAME)
+    world.pats.ignores_revoke = lambda _: False
+    roll_back(world, rolled)
+    return revoked, rolled
+
+
+def test_rebuild_takes_back_what_a_person_revoked_as_adopting_does() -> None:
+    """The inventory calls it the PAT in use again: nobody revokes it any more."""
+    world = make_world()
+    world.run()
+    world.finish()
+    revoked, _ = revoke_in_vain(world)
+    assert [refusal.kind for refusal in do(world).refusals] == [RefusalKind.BEING_REVOKED]
+    world.advance(minutes=11)
+    do(world)
+    assert world.record().authorization_id == revoked
+    with world.database.read() as reading:
+        assert reading.revocations.load_by_ids([revoked]) == ()
+    assert world.events().count("revocation_dropped succeeded") == 1
+    for _ in range(6):
+        world.advance(hours=7)
+        world.run()
+    assert world.is_live()
+    assert revoked in world.live_ids()
+
+
+def test_rebuild_takes_back_nothing_that_a_person_revoked_when_the_record_names_it_already() -> None:
+    """The secret has a second version of its value, which the rebuild notes: nothing says that the PAT is needed."""
+    world = make_world()
+    world.run()
+    world.finish()
+    world.pats.ignores_revoke = lambda _: True
+    revoked = revoke_current(world.make_run(), NAME)
+    roll_back(world, world.latest())
+    assert [item.record.authorization_id for item in do(world).news] == [revoked]
+    with world.database.read() as reading:
+        assert [item.authorization_id for item in reading.revocations.load()] == [revoked]
+
+
+def test_rebuild_leaves_a_record_alone_when_its_pat_was_to_be_revoked_again_after_the_look() -> None:
+    world = make_world()
+    world.run()
+    world.finish()
+    revoked, _ = revoke_in_vain(world)
+    world.advance(minutes=11)
+    run = world.make_run()
+    plan = look(run)
+    assert [item.record.authorization_id for item in plan.news] == [revoked]
+    with claimed(world.make_run(), NAME) as held, world.database.read() as reading:
+        (pending,) = reading.revocations.load_by_ids([revoked])
+        held.request(pending, RevokeStarted(authorization_id=revoked, why="by hand"), lambda reading: None)
+    current = world.record().authorization_id
+    with pytest.raises(ClaimHeldError, match="may still take effect"):
+        rebuild(run, plan)
+    assert world.record().authorization_id == current
 
 
 def test_late_write_that_a_rebuild_found_is_undone_although_that_host_was_slow() -> None:

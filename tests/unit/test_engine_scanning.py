@@ -40,6 +40,17 @@ def test_pat_is_untracked_when_no_record_accounts_for_it() -> None:
     assert report.entries[1].pat == fake.pat
 
 
+def test_lost_mint_is_not_shown_as_untracked_by_a_host_that_is_fast() -> None:
+    """Who reads that may adopt it, or take it for a person's."""
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    before = list_kinds(look(world))
+    world.host_clock.ahead = timedelta(days=40)
+    assert ("untracked", None) not in before
+    assert list_kinds(look(world)) == before
+
+
 def test_pat_is_missing_when_the_server_does_not_list_it() -> None:
     world = make_world()
     world.pats.pats[world.record().authorization_id].revoked = True

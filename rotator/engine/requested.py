@@ -1,0 +1,72 @@
+"""Requests to revoke a PAT that may still take effect: until then no record may begin to name that PAT.
+
+A request without an answer takes effect within `rotation.settle`, and a process that froze before it sent one may send
+it while it has its claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rotator.domain.audit_event import AuditEvent
+from rotator.domain.clocks import MOST_SKEW
+from rotator.domain.events.revocations import RevokeStarted
+from rotator.domain.events.rotations import RotationFailed, RotationFrozen
+from rotator.domain.rotation import Rotation, RotationState
+from rotator.engine.accounting import get_ids
+from rotator.engine.context import RunContext
+from rotator.engine.moments import find_earliest
+from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import Reading
+
+_STARTED = RevokeStarted.type.name
+_CLOSED = frozenset({RotationFrozen.type.name, RotationFailed.type.name})
+_MOST_STARTED = 10_000
+"""Within the longer of the two spans."""
+
+
+def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterable[str]) -> dict[str, str]:
+    """Return those of the PATs that are being revoked or may be, each with the ManagedPat that it was revoked for.
+
+    By the earliest clock at hand; what that has not reached yet was dated by the database's clock.
+    """
+    ids, timing, now = set(authorization_ids), run.services.timing, find_earliest(run, reading)
+    span = max(timing.lease, timing.settle)
+    found: dict[str, str] = {}
+    for event in tuple(reading.audit.load_after(None, _MOST_STARTED, AuditFilter(event=_STARTED, since=now - span))):
+        doomed = str(event.entry.details["authorization_id"])
+        if doomed in ids and event.occurred_at > now - span and _may_be_sent(reading, event):
+            found[doomed] = event.entry.subject
+    for rotation in reading.journal.load_naming(ids):
+        for doomed in _list_doomed(reading, rotation, now - span):
+            found[doomed] = rotation.name
+    for pending in reading.revocations.load_by_ids(ids):
+        at = pending.requested_at
+        if (reading.now() if at > now + MOST_SKEW else now) - at < span:
+            found[pending.authorization_id] = pending.name
+    return {doomed: name for doomed, name in found.items() if doomed in ids}
+
+
+def _list_doomed(reading: Reading, rotation: Rotation, since: datetime) -> list[str]:
+    """Return the PATs that a rotation revokes, or was about to revoke when it was frozen: its last request was then."""
+    if rotation.state is RotationState.RETIRING:
+        return [rotation.predecessor_id]
+    clone = rotation.new_authorization_id
+    if rotation.state is RotationState.ABANDONING:
+        return [clone] if clone else []
+    if rotation.state is not RotationState.FAILED or rotation.updated_at <= since:
+        return []
+    return [found for found in get_ids(rotation) if _was_requested(reading, found)]
+
+
+def _was_requested(reading: Reading, authorization_id: str) -> bool:
+    wanted = AuditFilter(event=_STARTED, authorization_id=authorization_id)
+    return any(_may_be_sent(reading, event) for event in reading.audit.load_newest(1, wanted))
+
+
+def _may_be_sent(reading: Reading, event: AuditEvent) -> bool:
+    """Whether what an event announces was sent, as far as the log tells: not if the run closed the rotation instead."""
+    mine = AuditFilter(subject=event.entry.subject, run_id=event.entry.run_id)
+    following = tuple(reading.audit.load_after(event.sequence, 1, mine))
+    return not any(found.entry.event in _CLOSED for found in following)
