@@ -9,7 +9,7 @@ from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.rotations import MintAnswerDoubted
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
-from rotator.domain.rotation import Likeness, compare_mint
+from rotator.domain.rotation import Likeness, Rotation, compare_mint
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.waiting import Patience
@@ -60,9 +60,15 @@ def _check_shortened(held: ClaimedPat, made: Pat, organization_id: str | None) -
     listed = _fetch_list_with(held, identifier)
     if listed is None:
         raise _doubt(held, identifier, "not_listed", made.lifetime)
-    newly_unreadable = Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
-    if newly_unreadable or any(compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed):
+    if _find_newly_unreadable(rotation, listed) or any(
+        compare_mint(pat, rotation, organization_id) is Likeness.OURS for pat in listed
+    ):
         raise _doubt(held, identifier, "another_may_be_ours", made.lifetime)
+
+
+def _find_newly_unreadable(rotation: Rotation, listed: PatList) -> Counter[str]:
+    """Return the entries that cannot be read, and could before the mint, or were not there."""
+    return Counter(map(str.lower, listed.unreadable)) - Counter(rotation.known_ids)
 
 
 def _find_earliest(held: ClaimedPat) -> datetime:
@@ -76,15 +82,19 @@ def _find_earliest(held: ClaimedPat) -> datetime:
 
 
 def _fetch_list_with(held: ClaimedPat, identifier: str) -> PatList | None:
-    """Return a list that shows that PAT, asked for again for a while; None when none does: a list may lag behind."""
+    """Return a list that shows that PAT; None when none does: a list may lag behind.
+
+    It is asked for again for a while, also where an entry that may be the new one cannot be read.
+    """
     run, rotation = held.run, held.rotation
     patience = Patience(run.services.boot, run.services.stop, run.services.timing.store_patience)
+    found = None
     while True:
         listed = run.services.pats.fetch_pats(rotation.account, rotation.organization, PatFilter.ACTIVE)
         if any(pat.authorization_id.lower() == identifier for pat in listed):
-            return listed
-        if not patience.wait():
-            return None
+            found = listed
+        if (found is listed and not _find_newly_unreadable(rotation, listed)) or not patience.wait():
+            return found
 
 
 def _fetch_made(held: ClaimedPat, identifier: str) -> Pat:

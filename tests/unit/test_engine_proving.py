@@ -243,6 +243,25 @@ def test_clone_is_revoked_when_its_answer_has_another_expiry_than_the_server() -
     world.finish()
 
 
+def test_shorter_life_is_believed_when_an_entry_of_the_list_can_be_read_again() -> None:
+    """It may be the only try before the old PAT expires."""
+    world = make_world()
+    world.pats.organizations[ORGANIZATION].max_lifetime = LIFETIME - timedelta(days=2)
+    lists: list[PatList] = []
+
+    def garble(listed: tuple[Pat, ...]) -> PatList:
+        if world.count("mint"):
+            lists.append(PatList(listed, [] if lists else [""]))
+            return lists[-1]
+        return PatList(listed)
+
+    world.pats.change_listed = garble
+    world.run()
+    assert world.codes() == []
+    assert len(lists) == 2
+    assert world.count("store") == 1
+
+
 def test_all_listed_ids_are_known_before_the_mint_and_dropped_when_the_clone_is_known() -> None:
     world, person = make_world_with_a_person()
     world.run_and_die(after="minting")
