@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, ReviewedPatDocument, SpanDocument
-from rotator.domain.words import say_duration
+from rotator.domain.words import say_duration, say_span
 from rotator.report.controls import ATTACKERS, CONTROLS
 from rotator.report.summary import say_time
 
@@ -126,12 +126,12 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make(
         "ages",
         "Expiry, last rotation, and age against the policy; ages in whole days",
-        ("PAT", "Expires", "Days left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
+        ("PAT", "Expires", "Time left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
         (
             (
                 pat["name"],
                 say_time(pat["expires_at"]),
-                str(pat["days_left"]),
+                _say_left(pat["expires_at"], review["generated_at"]),
                 *_say_proof(pat["rotated"], "never"),
                 str(pat["age_days"]),
                 _say_or(pat["age_limit_days"], "no limit"),
@@ -347,6 +347,11 @@ def _say_proof(proof: ProofDocument | None, without: str) -> tuple[str, str]:
 
 def _say_scopes(pat: ReviewedPatDocument) -> str:
     return "full access" if "app_token" in pat["scopes"] else " ".join(pat["scopes"])
+
+
+def _say_left(ends: str, now: str) -> str:
+    span = datetime.fromisoformat(ends) - datetime.fromisoformat(now)
+    return say_span(span) if span > timedelta(0) else f"expired {say_span(span)} ago"
 
 
 def _say_or(number: int | None, without: str) -> str:

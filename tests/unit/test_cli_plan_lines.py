@@ -63,9 +63,9 @@ def test_plan_line_says_expired_when_its_time_is_over() -> None:
         (Threshold(share=0.25), 11 * DAY, "11d left", "rule ci: due at 25% of 40d, on 2026-12-03 09:00Z"),
         (Threshold(share=0.25), 9 * DAY, "9d left -> 40d", "rule ci: under 25% of 40d"),
         (Threshold(duration=7 * DAY), 8 * DAY, "8d left", "rule ci: due at 7d, on 2026-12-03 09:00Z"),
-        (Threshold(duration=7 * DAY), 26 * HOUR, "1d left -> 40d", "rule ci: under 7d"),
+        (Threshold(duration=7 * DAY), 26 * HOUR, "26h left -> 40d", "rule ci: under 7d"),
         (Threshold(share=0.25), timedelta(0), "expired 0s ago -> 40d", "rule ci: expired 2026-12-02 09:00Z"),
-        (Threshold(share=0.25), -DAY, "expired 1d ago -> 40d", "rule ci: expired 2026-12-01 09:00Z"),
+        (Threshold(share=0.25), -DAY, "expired 24h ago -> 40d", "rule ci: expired 2026-12-01 09:00Z"),
     ],
 )
 def test_plan_line_says_why_when_decided(threshold: Threshold, left: timedelta, what: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.cli.console import clean
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_duration, say_moment, say_span
 
 
 def _say_time(value: Detail) -> str:
@@ -16,6 +16,10 @@ def _say_time(value: Detail) -> str:
         return say_moment(datetime.fromisoformat(str(value)))
     except ValueError:
         return str(value)
+
+
+def _say_wait(value: Detail) -> str:
+    return say_span(timedelta(seconds=value)) if isinstance(value, int) else str(value)
 
 
 def _say_seconds(value: Detail) -> str:
@@ -72,7 +76,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "learned_at": _word("learned {}", _say_time),
     "longest_seconds": _word("at most {}", _say_seconds),
     "seconds": _word("by {}", _say_seconds),
-    "retry_seconds": _word("tried again in {}", _say_seconds),
+    "retry_seconds": _word("tried again in {}", _say_wait),
     "failures": _word("failed {} times in a row"),
     "hooks": _word("hooks {}"),
     "by": _word("by {}"),

@@ -11,7 +11,7 @@ from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_duration, say_moment, say_span
 from rotator.engine.explaining import say_lacks_window
 
 _SIGNS = {
@@ -89,7 +89,7 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
         return f"{left}, postponed by max_rotations_per_hour"
     match action.kind:
         case ActionKind.ROTATE:
-            new = f" -> {say_duration(action.expires_at - now)}" if action.expires_at else ""
+            new = f" -> {say_span(action.expires_at - now, short=True)}" if action.expires_at else ""
             end = say_moment(action.retires_at) if action.retires_at else None
             end = "`rotator inventory resume --all`" if action.despite == PAUSED else end
             return left + new + (f"  old one valid until {end}" if end else "")

@@ -15,7 +15,7 @@ from rotator.domain.managed_pat import ALL_ORGANIZATIONS
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
-from rotator.domain.words import say_in, say_moment
+from rotator.domain.words import say_ago, say_in, say_moment
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
@@ -79,9 +79,9 @@ def render_status_head(
     if runs.succeeded_at is None:
         said = "No run has succeeded yet"
     else:
-        said = f"Last successful run {_say_ago(runs.succeeded_at, now)}"
+        said = f"Last successful run {say_ago(runs.succeeded_at, now)}"
     if runs.by_daemon and looked_at is not None:
-        said += f"; every account last looked at {_say_ago(looked_at, now)}"
+        said += f"; every account last looked at {say_ago(looked_at, now)}"
     for found in conditions:
         account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
         if account is not None:
@@ -153,10 +153,6 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
             f"{say_pats(forecast.due_before)} fall due before that, {forecast.due_after} after it."
         )
         yield f"    fix: Sign in before then: `rotator login {name}`."
-
-
-def _say_ago(moment: datetime, now: datetime) -> str:
-    return "just now" if (said := say_in(min(moment, now), now)) == "now" else said
 
 
 def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Policy, RuleAction
-from rotator.domain.words import say_count, say_duration, say_moment
+from rotator.domain.words import say_ago, say_count, say_duration, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
@@ -117,9 +117,9 @@ def check_work(patient: Patient) -> Iterator[Remark]:
     tolerance = Tolerance(find_max_age(runs, patient.work_every))
     is_stale = any(found.cause is Cause.STALE for found in find_findings((), (), conditions, runs, now, tolerance))
     if runs.succeeded_at is None:
-        last = f"runs have begun, the last one {_say_ago(now - runs.started_at)}, and none has succeeded"
+        last = f"runs have begun, the last one {say_ago(runs.started_at, now)}, and none has succeeded"
     else:
-        last = f"{who} last succeeded {_say_ago(now - runs.succeeded_at)}"
+        last = f"{who} last succeeded {say_ago(runs.succeeded_at, now)}"
     if is_stale:
         yield fail("", f"{last}: that is too long", f"`rotator status` says what is wrong. If nothing runs: {_START}")
     else:
@@ -152,10 +152,6 @@ def _judge_clock(patient: Patient) -> ClockVerdict:
             return judge_clock(patient.clock, patient.witnesses, reading)
     except DatabaseError:
         return judge(patient.clock.now(), patient.witnesses.read_witnesses(), None)
-
-
-def _say_ago(span: timedelta) -> str:
-    return f"{say_duration(span)} ago" if span > timedelta(0) else "now"
 
 
 def _say_names(names: Iterable[str]) -> str:
