@@ -51,7 +51,10 @@ def make_plan_for_people(
 ) -> Plan:
     """Return what a run would do now, or rotating these PATs `by_hand`, as far as it can without anybody's sign-in."""
     names, now = list_names(installation), installation.clock.now()
-    view = view_plan(installation.database, installation.policy, names, now, by_hand)
+    timing = installation.settings.rotation
+    view = view_plan(
+        installation.database, installation.policy, names, now, by_hand, settle=timing.settle, lease=timing.lease
+    )
     return view.hold(list_sights(installation, view.memories, note))
 
 

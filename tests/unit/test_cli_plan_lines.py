@@ -161,16 +161,17 @@ def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() 
     """Said once for the account, also when none of its PATs is due."""
     due, idle, other = (_make_pat("due", left=5), _make_pat("idle", left=25), _make_pat("other", left=5))
     plan = _plan_for((due, None), (replace(other, account="other-bot"), None), (idle, None), postponed=("due",))
-    held = hold_for_sign_ins(plan, {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})
+    needed = {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))}
+    held = hold_for_sign_ins(plan, needed, {"build-bot": 2})
     assert (held.has_changes, held.postponed) == (True, ())
     lines = list(render_plan(held))
-    assert "`rotator login build-bot`" in lines[0]
+    assert lines[0] == "build-bot must sign in: 2 PATs wait until somebody runs `rotator login build-bot`."
     assert lines[1:] == [
         "x due  contoso  vso.packaging  5d left, blocked  (build-bot must sign in)",
         "~ other  contoso  vso.packaging  5d left -> 30d  old one valid until 2026-12-03 09:00Z  "
         "(rule ci: under 33% of 30d)",
         "Plan: 1 to rotate, 1 blocked, 1 unchanged. Nothing changed.",
     ]
-    alone = hold_for_sign_ins(_plan_for((idle, None)), {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})
+    alone = hold_for_sign_ins(_plan_for((idle, None)), needed)
     assert "`rotator login build-bot`" in next(iter(render_plan(alone)))
     assert make_plan_document(held)["signed_out"] == ["build-bot"]

@@ -49,8 +49,10 @@ def render_plan(
         held = sum(action.held_back == PAUSED for action in plan.actions)
         waiting = f"{say_pats(held)} {'waits' if held == 1 else 'wait'}" if held else "no run rotates or revokes"
         yield f"Everything is paused: {waiting} until `rotator inventory resume --all`."
-    for account in map(clean, plan.signed_out):
-        yield f"{account} must sign in: none of its PATs can be rotated until somebody runs `rotator login {account}`."
+    for name in plan.signed_out:
+        account, count = clean(name), plan.waiting.get(name, 0)
+        waits = f"{say_pats(count)} {'waits' if count == 1 else 'wait'}" if count else "none of its PATs can be rotated"
+        yield f"{account} must sign in: {waits} until somebody runs `rotator login {account}`."
     for action in plan.actions:
         if everything or action.lacks_window or action.kind is not ActionKind.NONE:
             yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
