@@ -61,13 +61,15 @@ class ReviewDocument(Document):
     policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
     exceptions: Annotated[list[SpanDocument], "When a PAT was not as the policy wants it, the newest."]
     excepted: Annotated[int, "How many such times there were."]
+    excepted_pats: Annotated[int, "How many PATs that was about."]
     sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]
     signed_in: Annotated[int, "How many such events there were."]
-    by_hand: Annotated[list[HandRunDocument], "What persons did, the newest."]
+    by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
     revocations: Annotated[RevocationsDocument, "What was revoked, and what lives on."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
     failed: Annotated[int, "How many such times there were."]
+    failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]
     failed_events: Annotated[list[EventTallyDocument], "Events that tell of a failure, or of a lost answer."]
     timeline: Annotated[list[BucketDocument], "Rotations, by parts of the period."]
 
@@ -94,6 +96,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "policy": _make_policy(review),
         "exceptions": _make_spans(found.exceptions, now),
         "excepted": found.exceptions.total,
+        "excepted_pats": len(found.excepted_pats),
         "sign_ins": _make_events(found.sign_ins),
         "signed_in": found.sign_ins.total,
         "by_hand": [_make_hand_run(run) for run in found.by_hand],
@@ -101,6 +104,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
         "failed": found.failures.total,
+        "failed_pats": len(found.failed_pats),
         "failed_events": [
             {"event": name, "count": tally.count, "first": tally.first, "last": tally.last}
             for name, tally in sorted(found.failed.items())
@@ -182,6 +186,7 @@ def _make_hand_run(run: HandRun) -> HandRunDocument:
         "subject": run.subject,
         "actor": run.actor,
         "reason": run.reason,
+        "command": run.command,
         "events": run.events,
         "first": run.first,
         "last": run.last,

@@ -30,6 +30,7 @@ VERDICTS = {
     "by_hand": "due; a person must replace it",
     "expired": "expired",
     "no_rule": "no rule rotates it",
+    "blocked": "blocked: it cannot be rotated",
     "not_made": "still to be made",
 }
 _KINDS = {
@@ -134,7 +135,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 _say_left(pat["expires_at"], review["generated_at"]),
                 *_say_proof(pat["rotated"], "never"),
                 str(pat["age_days"]),
-                _say_or(pat["age_limit_days"], "no limit"),
+                _say_or(pat["age_limit_days"], NONE if pat["age_verdict"] == "blocked" else "no limit"),
                 pat["rule"] or NONE,
                 VERDICTS[pat["age_verdict"]],
             )
@@ -171,7 +172,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     )
     yield _make(
         "rules",
-        "The rules of the policy of now; for each PAT the first one that fits applies",
+        "The rules of the current policy; for each PAT the first one that fits applies",
         ("Rule", "For", "Action", "Rotate before the expiry", "Lifetime", "Overlap"),
         (
             (
@@ -201,8 +202,8 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make_events("sign-ins", "Sign-ins and sign-outs", review["sign_ins"], review["signed_in"])
     yield _make(
         "by-hand",
-        "What persons did, one row for each run",
-        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason"),
+        "What people did, one row for each command",
+        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason", "Command"),
         (
             (
                 str(run["first"]),
@@ -213,6 +214,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
                 run["subject"],
                 run["actor"],
                 run["reason"] or "none given",
+                run["command"] or "not in the log",
             )
             for run in review["by_hand"]
         ),
@@ -221,7 +223,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make(
         "timeline",
         "Rotations in the period",
-        ("From", "To", "Begun", "Completed", "Failed or waiting", "Proven revoked", "First event", "Last event"),
+        ("From", "To", "Begun", "Completed", "Failure events", "Proven revoked", "First event", "Last event"),
         (
             (
                 say_time(row["begins"]),
@@ -273,7 +275,7 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     )
     yield _make(
         "living",
-        "PATs that live on beside the one in use",
+        "PATs still valid beside the one in use",
         ("Id", "PAT", "Why", "Since", "Event", "Until"),
         (
             (
