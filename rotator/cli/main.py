@@ -44,7 +44,7 @@ COMMANDS = {
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke PATs now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
-    "status": ("rotator.cli.commands.status", "status", "Show how every PAT stands."),
+    "status": ("rotator.cli.commands.status", "status", "Show the status of every PAT."),
     "doctor": ("rotator.cli.commands.doctor", "doctor", "Check everything that rotator depends on. Changes nothing."),
     "notify": ("rotator.cli.commands.notify", "notify", "Send a test notification."),
     "hooks": ("rotator.cli.commands.hooks", "hooks", "Call the hooks, as a test."),

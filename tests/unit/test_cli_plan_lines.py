@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.output.plan import render_action, render_plan
+from rotator.cli.output.plan import render_action, render_plan, say_no_pats
 from rotator.documents.plan import make_plan_document
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, Plan
@@ -132,6 +132,11 @@ def test_plan_line_follows_the_rotation_when_one_is_open(
     pat = _make_pat("feed", left=20)
     [line, _] = render_plan(_plan_for((pat, _make_rotation(pat, state, until))))
     assert line[1:] == f" feed  contoso  vso.packaging  {what}  ({reason})"
+
+
+def test_first_step_is_the_sign_in_when_nobody_is_signed_in() -> None:
+    assert "Next: `rotator scan` shows" in say_no_pats()
+    assert "Next: `rotator login build-bot`, then `rotator scan` shows" in say_no_pats(["build-bot"])
 
 
 def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:

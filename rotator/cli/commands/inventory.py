@@ -55,7 +55,7 @@ def list_records(cli: CliContext) -> int:
         list_wide_rows,
         render_record_notes,
     )
-    from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
+    from rotator.cli.output.plan import NONE_CHOSEN, say_no_pats
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import RecordDocument, make_inventory_document
     from rotator.engine.status import load_effective
@@ -75,7 +75,7 @@ def list_records(cli: CliContext) -> int:
     elif records:
         print_table(cli, COLUMNS, list(list_record_rows(records, now)))
     else:
-        say(cli, NONE_CHOSEN if every else NO_PATS)
+        say(cli, NONE_CHOSEN if every else say_no_pats())
     if cli.selection.form not in (Form.NAME, Form.CSV):
         for line in render_record_notes(records):
             say(cli, line)

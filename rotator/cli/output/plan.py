@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean, say
@@ -24,11 +24,16 @@ _SIGNS = {
     ActionKind.BLOCKED: "x",
     ActionKind.NONE: "=",
 }
-NO_PATS = (
-    "No PATs are under management yet. Next: `rotator scan` shows which PATs exist, "
+_NO_PATS = (
+    "No PATs are under management yet. Next: {}`rotator scan` shows which PATs exist, "
     "`rotator inventory adopt --all` adopts them."
 )
 NONE_CHOSEN = "No PAT matches."
+
+
+def say_no_pats(signed_out: Sequence[str] = ()) -> str:
+    """What to do while there is none; `signed_out` are the accounts that a person must sign in first."""
+    return _NO_PATS.format("".join(f"`rotator login {clean(name)}`, then " for name in signed_out))
 
 
 def describe_action(action: Action) -> Facts:
@@ -69,7 +74,7 @@ def render_plan(
 def print_plan(cli: CliContext, plan: Plan, *, ending: str, secrets: bool = False) -> None:
     """The plan on stdout; with -v the unchanged ManagedPats too."""
     lines = render_plan(plan, ending=ending, everything=cli.verbosity > 0, secrets=secrets)
-    say(cli, "\n".join(lines) if plan.actions else NO_PATS)
+    say(cli, "\n".join(lines) if plan.actions else say_no_pats(plan.signed_out))
 
 
 def render_action(action: Action, now: datetime, *, postponed: bool = False) -> str:

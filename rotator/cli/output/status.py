@@ -56,7 +56,6 @@ _OTHERS = (
 _MOST_DOWN = 3
 _WHY = {
     ConditionKind.ACCOUNT_DOWN: "`rotator scan` asks again now, and says why.",
-    ConditionKind.ORGANIZATION_DOWN: "`rotator scan` asks again now, and says why.",
     ConditionKind.VAULT_DOWN: "The PATs that wait for it say why, below.",
 }
 
@@ -81,7 +80,7 @@ def render_status_head(
     else:
         said = f"Last successful run {say_ago(runs.succeeded_at, now)}"
     if runs.by_daemon and looked_at is not None:
-        said += f"; every account last looked at {say_ago(looked_at, now)}"
+        said += f"; all accounts checked {say_ago(looked_at, now)}"
     for found in conditions:
         account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
         if account is not None:
@@ -106,7 +105,7 @@ def _name_down(found: Condition) -> str:
 def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
     """What a person can do about what cannot be used, said once for each kind."""
     for kind in dict.fromkeys(found.kind for found in conditions if found.kind in _DOWN):
-        yield f"    fix: {CONDITIONS[kind].fix} {_WHY[kind]}"
+        yield f"    fix: {CONDITIONS[kind].fix} {_WHY.get(kind, '')}".rstrip()
 
 
 def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
