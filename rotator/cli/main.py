@@ -46,6 +46,7 @@ COMMANDS = {
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
     "status": ("rotator.cli.commands.status", "status", "Show the status of every PAT."),
     "doctor": ("rotator.cli.commands.doctor", "doctor", "Check everything that rotator depends on. Changes nothing."),
+    "runbook": ("rotator.cli.commands.runbook", "runbook", "Show what an alarm means, and what to do about it."),
     "notify": ("rotator.cli.commands.notify", "notify", "Send a test notification."),
     "hooks": ("rotator.cli.commands.hooks", "hooks", "Call the hooks, as a test."),
     "audit": ("rotator.cli.commands.audit", "audit", "List, verify and export the audit log, and report on it."),

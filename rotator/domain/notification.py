@@ -10,7 +10,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.digest import Digest, say_digest, say_title
 from rotator.domain.events.event import Severity
 from rotator.domain.managed_pat import Failure
-from rotator.domain.runbook import CONDITIONS, Advice, make_anchor
+from rotator.domain.runbook import CONDITIONS, Advice, make_anchor, make_command
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.telling import SEVERITIES, Notice, Phase
 from rotator.domain.words import say_in, say_moment
@@ -94,7 +94,7 @@ def make_notification(notice: Notice, affected: Affected, now: datetime) -> Noti
         cause.kind.value,
         SEVERITIES[cause.kind],
         _capitalize(title, notice.subjects),
-        "\n".join([*lines, f"Runbook: {runbook}"]),
+        "\n".join([*lines, f"Runbook: `{make_command(cause.kind.value)}`"]),
         now,
         phase=notice.phase,
         subjects=notice.subjects,
@@ -116,7 +116,7 @@ def make_event_notification(
     command = "" if advice is None else _fill_command(advice, (subject,))
     lines = [meaning, details, f"At: {say_moment(at)}"]
     if advice is not None:
-        lines += [*_list_help(advice, command, Affected()), f"Runbook: {make_anchor(name)}"]
+        lines += [*_list_help(advice, command, Affected()), f"Runbook: `{make_command(name)}`"]
     return Notification(
         NotificationKind.EVENT,
         name,

@@ -333,6 +333,11 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
 """By condition. Each is in the runbook under its own name."""
 
 
+def make_command(*names: str) -> str:
+    """Return the command that shows entries of the runbook."""
+    return f"rotator runbook {' '.join(names)}"
+
+
 def make_anchor(name: str) -> str:
     """Return where the runbook tells of a condition or an event."""
     return f"{PAGE}#{name}"
