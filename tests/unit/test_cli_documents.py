@@ -299,7 +299,7 @@ def test_run_that_did_something_ends_with_one_line_of_totals() -> None:
     names = ("a", "b", "c", "d", "e", "f")
     pats = {name: replace(PAT, name=name) for name in names}
     rotated = [PatOutcome.of(OutcomeKind.ROTATED, pats[name]) for name in ("a", "b")]
-    failed = PatOutcome.of(OutcomeKind.FAILED, pats["c"], failure=Failure("x", "it failed"))
+    failed = replace(PatOutcome.of(OutcomeKind.FAILED, pats["c"]), failure=Failure("x", "it failed"))
     actions = [Action(ActionKind.WAIT, pats[name], ActionReason.OVERLAPPING) for name in ("a", "b")]
     actions += [Action(ActionKind.WAIT, pats[name], ActionReason.FAILED_BEFORE) for name in ("c", "d")]
     actions += [Action(ActionKind.BLOCKED, pats["e"], ActionReason.FORBIDDEN)]

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.cli.console import clean
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.words import say_duration, say_moment, say_span
 
 
@@ -34,13 +35,21 @@ def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], s
     return lambda value: text.format(say(value))
 
 
+_WHYS = {
+    RevocationKind.ROTATED.value: "its successor is in use",
+    RevocationKind.ABANDONED.value: "a clone that cannot be used",
+    RevocationKind.LATE.value: "its mint took effect late",
+    RevocationKind.BY_HAND.value: "a person said so",
+}
+_ENDINGS = {Outcome.INTENDED: "begun", Outcome.FAILED: "failed", Outcome.UNKNOWN: "no answer"}
+"""What is said before the fields. What succeeded needs no word."""
 WORDS: dict[str, Callable[[Detail], str]] = {
     "message": _word("{}"),
     "problem": _word("{}"),
     "damage": _word("{}"),
     "doubt": _word("{}"),
-    "code": _word("{}"),
-    "why": _word("{}"),
+    "code": lambda value: str(value).replace("_", " "),
+    "why": lambda value: _WHYS.get(str(value), str(value)),
     "despite": lambda value: f"despite {str(value).replace('_', ' ')}",
     "authorization_id": _word("PAT {}"),
     "authorization_ids": _word("PATs {}"),
@@ -125,5 +134,5 @@ def say_details(event: AuditEvent) -> str:
         for field, say in WORDS.items()
         if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
     ]
-    ending = [] if outcome is Outcome.SUCCEEDED else [str(outcome)]
+    ending = [_ENDINGS[outcome]] if outcome in _ENDINGS else []
     return clean(": ".join(filter(None, [*ending, ", ".join(said)])))
