@@ -15,6 +15,7 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
+from rotator.documents.pat import make_facts
 from rotator.documents.review_parts import (
     BucketDocument,
     EventTallyDocument,
@@ -124,14 +125,7 @@ def _make_proof(mark: Mark | None) -> ProofDocument | None:
 def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
     row, trail = standing.status, standing.trail
     return {
-        "name": row.name,
-        "account": row.account,
-        "organization": row.organization,
-        "authorization_id": row.authorization_id,
-        "display_name": row.display_name,
-        "scopes": list(row.scopes),
-        "valid_from": write_moment(row.valid_from),
-        "expires_at": write_moment(row.expires_at),
+        **make_facts(row),
         "owner": standing.owner,
         "state": row.state,
         "all_organizations": standing.record.all_organizations,
@@ -149,14 +143,7 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
 
 def _make_unmanaged(row: PatStatus) -> UnmanagedPatDocument:
     return {
-        "name": row.name,
-        "account": row.account,
-        "organization": row.organization,
-        "authorization_id": row.authorization_id,
-        "display_name": row.display_name,
-        "scopes": list(row.scopes),
-        "valid_from": write_moment(row.valid_from),
-        "expires_at": write_moment(row.expires_at),
+        **make_facts(row),
         "last_error": None if row.last_error is None else row.last_error.message,
     }
 
