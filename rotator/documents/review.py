@@ -67,7 +67,7 @@ class ReviewDocument(Document):
     signed_in: Annotated[int, "How many such events there were."]
     by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
-    revocations: Annotated[RevocationsDocument, "What was revoked, and what lives on."]
+    revocations: Annotated[RevocationsDocument, "What was revoked, and what is still valid."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
     failed: Annotated[int, "How many such times there were."]
     failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]

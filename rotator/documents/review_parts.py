@@ -119,7 +119,7 @@ class RevocationTallyDocument(TypedDict):
 
 
 class LivingPatDocument(TypedDict):
-    """A PAT that lives on although its record has another one."""
+    """A PAT that is still valid although its record has another one."""
 
     name: Annotated[str, "Name in rotator of the PAT that it belonged to."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
@@ -129,13 +129,13 @@ class LivingPatDocument(TypedDict):
 
 
 class RevocationsDocument(TypedDict):
-    """What was revoked, and what lives on."""
+    """What was revoked, and what is still valid."""
 
     requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations in the period that its lists proved."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
-    living: Annotated[list[LivingPatDocument], "What lives on now: left behind, or in its overlap."]
+    living: Annotated[list[LivingPatDocument], "What is still valid now: left behind, or in its overlap."]
 
 
 class SilenceDocument(TypedDict):

@@ -19,7 +19,7 @@ QUESTIONS = (
     "What broke the policy, and for how long?",
     "Who signed in, when, and what was refused?",
     "What did people do by hand, and why?",
-    "What was revoked, when was it proven gone, and what lives on?",
+    "What was revoked, when was it proven gone, and what is still valid?",
     "What failed, and for how long?",
     "Is the log whole, and what is not covered?",
 )
