@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.cli.console import print_table
+from rotator.cli.context import CliContext
+from rotator.cli.output import inventory, status
 from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
 from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
@@ -256,3 +259,24 @@ def test_every_command_says_the_same_time_left_of_one_pat(left: timedelta, short
 def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:
     row = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND, next_at=NOW)
     assert next(list_status_rows([row], NOW))[-1] == "replace by hand"
+
+
+@pytest.mark.parametrize("width", [48, 60, 80])
+def test_tables_cut_nothing_that_identifies_when_the_terminal_is_narrow(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    long = "nightly-everywhere-of-team-01"
+    rows = [replace(OK, state=PatState.OVERLAPPING, next_action=NextAction.CONFIRM_REVOCATION)]
+    rows += [replace(OK, name=long, organization="contoso-research")]
+    records = [RECORD, replace(RECORD, name=long, organization="contoso-research", secret_name=f"contoso-{long}")]
+    for columns, cells in (
+        (status.COLUMNS, list(list_status_rows(rows, NOW))),
+        (inventory.COLUMNS, list(list_record_rows(records, NOW))),
+    ):
+        print_table(CliContext(), columns, cells)
+        printed = capsys.readouterr().out
+        whole = "".join(printed.split())
+        assert "…" not in printed
+        assert [text for row in cells for text in row[1:] if "".join(text.split()) not in whole] == []
+        assert width < 60 or long in printed

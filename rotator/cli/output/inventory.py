@@ -25,9 +25,9 @@ from rotator.engine.proposing import Proposal
 
 COLUMNS = (
     Column("name", is_key=True),
-    Column("organization", may_go=True),
-    Column("display name"),
-    Column("secret"),
+    Column("organization", may_go=True, lower=True),
+    Column("display name", lower=True),
+    Column("secret", lower=True),
     Column("expires", fixed=True),
     Column("state", fixed=True, may_go=True),
 )

@@ -16,7 +16,7 @@ from rotator.engine.scanning import ScanReport
 
 COLUMNS = (
     Column("display name", is_key=True),
-    Column("organization", may_go=True),
+    Column("organization", may_go=True, lower=True),
     Column("scopes", wraps=True),
     Column("expires", fixed=True),
     Column("state", wraps=True),

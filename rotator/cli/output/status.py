@@ -22,10 +22,10 @@ from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatS
 
 COLUMNS = (
     Column("name", is_key=True),
-    Column("organization", may_go=True),
+    Column("organization", may_go=True, lower=True),
     Column("state", fixed=True, may_go=True),
     Column("expires", fixed=True),
-    Column("next", fixed=True),
+    Column("next", lower=True),
 )
 WIDE_COLUMNS = (
     *COLUMNS,
