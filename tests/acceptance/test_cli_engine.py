@@ -314,7 +314,9 @@ def test_adopt_writes_nothing_when_dry_or_refused(signed_in: Rotator) -> None:
         "everything-else",
     )
     assert _read(signed_in("inventory", "list", "--json"))["pats"] == []
-    assert signed_in("inventory", "adopt", "ghost").returncode == 2
+    refused = signed_in("inventory", "adopt", "ghost")
+    assert refused.returncode == 2
+    assert "Nothing to adopt" not in refused.stdout
     assert signed_in("inventory", "adopt").returncode == 2
     assert signed_in("inventory", "adopt", "npm-feed", "--all").returncode == 2
     partly = _read(signed_in("inventory", "adopt", "npm-feed", "ghost", "--json"), 3)
