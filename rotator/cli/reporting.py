@@ -82,7 +82,7 @@ def do_and_print(
         plan = _make_plan(run) if is_ended and mode is RunMode.DUE else None
         standing = [] if plan is None or report.outcomes else list(render_standing(plan))
         print_lines(cli, report, done, otherwise="Nothing was done." if standing else otherwise)
-        for line in standing or (render_totals(report, plan) if is_ended and report.outcomes else ()):
+        for line in standing or (render_totals(report, plan) if is_ended and done else ()):
             say(cli, line)
     note_stop(cli, report)
     return report
