@@ -88,7 +88,7 @@ _BAD_ADDRESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
 )
-_BETWEEN = "Usually passes on its own; if not, look at the proxies and firewalls in between."
+_BETWEEN = "This usually passes by itself; if not, look at the proxies and firewalls in between."
 _GARBLED = ("answer_garbled", "{host} sent an answer that is not HTTP", _BETWEEN)
 _LOST = ("connection_lost", "{host} closed the connection before the answer was complete", _BETWEEN)
 _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
@@ -125,13 +125,13 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str, str, str], ...] = (
         TotalTimeoutError,
         "total_timeout",
         "{host} did not finish its answer in time",
-        "Usually passes on its own; http.total_timeout sets how long one request may take.",
+        "This usually passes by itself; http.total_timeout sets how long one request may take.",
     ),
     (
         ReadTimeoutError,
         "read_timeout",
         "{host} did not answer in time",
-        "Usually passes on its own; http.read_timeout sets how long to wait for an answer.",
+        "This usually passes by itself; http.read_timeout sets how long to wait for an answer.",
     ),
     *(
         (

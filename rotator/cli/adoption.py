@@ -77,7 +77,8 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
                 say(cli, line)
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
-    say(cli, _sum_up(plan, wish))
+    if said := _sum_up(plan, wish):
+        say(cli, said)
     done = bool(plan.proposals or plan.managed)
     if not done and not plan.errors and {refusal.kind for refusal in plan.refusals} & _MISNAMED:
         return UsageError.exit_code
@@ -116,7 +117,7 @@ def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
         return f"{confirmed} secret{'s' if confirmed > 1 else ''} {'would be ' if wish.dry_run else ''}confirmed."
     if not plan.proposals:
         covered = " There is no untracked PAT that a rule of the policy covers." if wish.everything else ""
-        return f"Nothing to adopt.{covered if not plan.refusals and not plan.errors else ''}"
+        return "" if plan.refusals or plan.errors else f"Nothing to adopt.{covered}"
     blocked = sum(item.effective.blocked for item in plan.proposals)
     count = say_pats(len(plan.proposals))
     held = f"; {blocked} of them cannot be rotated yet" if blocked else ""

@@ -221,7 +221,12 @@ def _draw(columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell
         table.add_column(no_wrap=column.fixed, width=width)
     for row in rows:
         line = [
-            Text(cell.text, style=cell.colour or "", no_wrap=not column.wraps, overflow="ellipsis")
+            Text(
+                cell.text,
+                style=cell.colour or "",
+                no_wrap=not (column.wraps or column.is_key),
+                overflow="fold" if column.is_key else "ellipsis",
+            )
             for cell, column in zip(row, columns, strict=True)
         ]
         table.add_row(*line)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import click
+
 from rotator.cli.console import fold, paint, print_json, progress, say
 from rotator.cli.context import CliContext
 from rotator.cli.demo_stage import Stage, find_demo_width, make_failure
@@ -153,7 +155,8 @@ class Story:
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
             "works, wrote it to the vault, and read it back. The lines in braces are the log, "
-            "which is JSON unless it goes to a terminal: they name two PATs that need a person."
+            "which is JSON unless it goes to a terminal: they name two of the three PATs that need a person. "
+            "The third, nightly-everywhere, was reported when it was adopted."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code
@@ -268,7 +271,11 @@ class Story:
         tell(self._cli, text)
 
     def _show(self, line: str) -> None:
-        say(self._cli, fold(line, find_demo_width()))
+        """Show a line of a command; one of the log, which is JSON, is not folded, so that it can be copied."""
+        if line.startswith("{") and not self._cli.as_json:
+            click.echo(line)
+        else:
+            say(self._cli, fold(line, find_demo_width()))
 
     def _show_text(self, text: str) -> None:
         """Show a file or a message, moved in from the margin."""
@@ -324,7 +331,7 @@ class Story:
         if not ends:
             raise make_failure("no PAT is in its overlap")
         left = (max(map(datetime.fromisoformat, ends)) - self._stage.now()).total_seconds() + 1.5
-        self._tell(f"Both work. In this sandbox the overlap ends in {max(left, 0):.0f} seconds; the demo waits for it.")
+        self._tell("Both work. In this sandbox an overlap lasts only seconds; the demo waits until it is over.")
         with progress(self._cli, "waiting for the overlap to end") as update:
             while left > 0:
                 update(f"waiting for the overlap to end: {left:.0f} s")

@@ -67,11 +67,12 @@ def name_code(error: RotatorError) -> str:
 
 
 def _point_to_runbook(errors: Iterable[RotatorError]) -> None:
-    from rotator.domain.error_codes import find_runbook
+    from rotator.domain.error_codes import find_entry
+    from rotator.domain.runbook import make_command
 
-    places = dict.fromkeys(place for error in errors if (place := find_runbook(error.code)))
-    if places:
-        echo(f"more: {', '.join(places)}", err=True)
+    entries = dict.fromkeys(entry for error in errors if (entry := find_entry(error.code)))
+    if entries:
+        echo(f"more: `{make_command(*entries)}`", err=True)
 
 
 def _is_printed(document: Document) -> bool:

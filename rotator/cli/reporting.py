@@ -10,7 +10,7 @@ from rotator.cli.console import echo, note, print_json, progress, say, shows_pro
 from rotator.cli.context import CliContext
 from rotator.cli.counting import Count
 from rotator.cli.held_log import HeldLog
-from rotator.cli.output.report import render_done, render_failures, render_standing
+from rotator.cli.output.report import render_done, render_failures, render_standing, render_totals
 from rotator.cli.stopping import stop_on_signals
 from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
@@ -78,11 +78,11 @@ def do_and_print(
         print_json(make_report_document(report, () if plan is None else plan.actions))
     else:
         done = list(render_done(report, run.services.clock.now()))
-        is_idle = mode is RunMode.DUE and not (report.outcomes or report.is_stopped or cli.quiet)
-        plan = _make_plan(run) if is_idle else None
-        standing = [] if plan is None else list(render_standing(plan))
+        is_ended = not (report.is_stopped or cli.quiet)
+        plan = _make_plan(run) if is_ended and mode is RunMode.DUE else None
+        standing = [] if plan is None or report.outcomes else list(render_standing(plan))
         print_lines(cli, report, done, otherwise="Nothing was done." if standing else otherwise)
-        for line in standing:
+        for line in standing or (render_totals(report, plan) if is_ended and done else ()):
             say(cli, line)
     note_stop(cli, report)
     return report

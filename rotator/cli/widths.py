@@ -15,7 +15,8 @@ class Column:
 
     One that `may_go` is left out where it says the same in every row, and one that is `lower` stands below its row,
     where nothing of it is lost. If that is not enough, a name is cut, and ends in `…`; prose (`wraps`) goes on in the
-    next line, between words. What tells the rows apart (`is_key`) gives way last, what is `fixed` never does.
+    next line, between words. What tells the rows apart (`is_key`) gives way last, and goes on in the next line too,
+    so that nothing of it is lost. What is `fixed` never gives way.
     """
 
     title: str

@@ -51,7 +51,7 @@ class AdoptionDocument(Document):
     adopted: Annotated[list[AdoptedDocument], "Records as they were written, or would be."]
     managed: Annotated[list[ManagedDocument], "PATs that were asked for and were managed already."]
     refused: Annotated[list[RefusalDocument], "PATs that cannot be adopted."]
-    errors: Annotated[list[FailureDocument], "Why an account or organization could not be looked at."]
+    errors: Annotated[list[FailureDocument], "Why an account or organization could not be checked."]
 
 
 def make_adoption_document(

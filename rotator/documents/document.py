@@ -35,7 +35,7 @@ class FailureDocument(TypedDict):
 
 
 class PlaceFailureDocument(FailureDocument):
-    """An account or organization that could not be looked at."""
+    """An account or organization that could not be checked."""
 
     account: Annotated[str, "Account, as the settings name it."]
     organization: Annotated[str, "Azure DevOps organization. Empty when it is the whole account."]

@@ -36,7 +36,7 @@ class RebuildDocument(Document):
     rebuilt: Annotated[list[RebuiltDocument], "Records that were written, or would be."]
     unchanged: Annotated[int, "How many records already match the vaults and the server."]
     refused: Annotated[list[NotRebuiltDocument], "Secrets that no record can be made from."]
-    errors: Annotated[list[FailureDocument], "Why a vault, account or organization could not be looked at."]
+    errors: Annotated[list[FailureDocument], "Why a vault, account or organization could not be checked."]
 
 
 def make_rebuild_document(plan: Rebuild, *, dry_run: bool) -> RebuildDocument:

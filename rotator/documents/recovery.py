@@ -44,7 +44,7 @@ class RecoveryPlanDocument(Document):
     late_writes: Annotated[
         list[str], "Names of PATs whose secret holds a late write; the current value is written again."
     ]
-    errors: Annotated[list[PlaceFailureDocument], "Accounts and organizations that could not be looked at."]
+    errors: Annotated[list[PlaceFailureDocument], "Accounts and organizations that could not be checked."]
 
 
 def make_left_behind_document(left: LeftBehind) -> LeftBehindDocument:

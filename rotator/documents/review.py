@@ -15,6 +15,7 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
+from rotator.documents.pat import make_facts
 from rotator.documents.review_parts import (
     BucketDocument,
     EventTallyDocument,
@@ -61,13 +62,15 @@ class ReviewDocument(Document):
     policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
     exceptions: Annotated[list[SpanDocument], "When a PAT was not as the policy wants it, the newest."]
     excepted: Annotated[int, "How many such times there were."]
+    excepted_pats: Annotated[int, "How many PATs that was about."]
     sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]
     signed_in: Annotated[int, "How many such events there were."]
-    by_hand: Annotated[list[HandRunDocument], "What persons did, the newest."]
+    by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
-    revocations: Annotated[RevocationsDocument, "What was revoked, and what lives on."]
+    revocations: Annotated[RevocationsDocument, "What was revoked, and what is still valid."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
     failed: Annotated[int, "How many such times there were."]
+    failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]
     failed_events: Annotated[list[EventTallyDocument], "Events that tell of a failure, or of a lost answer."]
     timeline: Annotated[list[BucketDocument], "Rotations, by parts of the period."]
 
@@ -94,6 +97,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "policy": _make_policy(review),
         "exceptions": _make_spans(found.exceptions, now),
         "excepted": found.exceptions.total,
+        "excepted_pats": len(found.excepted_pats),
         "sign_ins": _make_events(found.sign_ins),
         "signed_in": found.sign_ins.total,
         "by_hand": [_make_hand_run(run) for run in found.by_hand],
@@ -101,6 +105,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
         "failed": found.failures.total,
+        "failed_pats": len(found.failed_pats),
         "failed_events": [
             {"event": name, "count": tally.count, "first": tally.first, "last": tally.last}
             for name, tally in sorted(found.failed.items())
@@ -120,14 +125,7 @@ def _make_proof(mark: Mark | None) -> ProofDocument | None:
 def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
     row, trail = standing.status, standing.trail
     return {
-        "name": row.name,
-        "account": row.account,
-        "organization": row.organization,
-        "authorization_id": row.authorization_id,
-        "display_name": row.display_name,
-        "scopes": list(row.scopes),
-        "valid_from": write_moment(row.valid_from),
-        "expires_at": write_moment(row.expires_at),
+        **make_facts(row),
         "owner": standing.owner,
         "state": row.state,
         "all_organizations": standing.record.all_organizations,
@@ -145,14 +143,7 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
 
 def _make_unmanaged(row: PatStatus) -> UnmanagedPatDocument:
     return {
-        "name": row.name,
-        "account": row.account,
-        "organization": row.organization,
-        "authorization_id": row.authorization_id,
-        "display_name": row.display_name,
-        "scopes": list(row.scopes),
-        "valid_from": write_moment(row.valid_from),
-        "expires_at": write_moment(row.expires_at),
+        **make_facts(row),
         "last_error": None if row.last_error is None else row.last_error.message,
     }
 
@@ -182,6 +173,7 @@ def _make_hand_run(run: HandRun) -> HandRunDocument:
         "subject": run.subject,
         "actor": run.actor,
         "reason": run.reason,
+        "command": run.command,
         "events": run.events,
         "first": run.first,
         "last": run.last,

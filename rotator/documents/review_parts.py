@@ -43,7 +43,7 @@ class ReviewedPatDocument(PatFacts):
     rotate_after: Annotated[Moment | None, "When the policy has it replaced. Null: no rule does."]
     age_days: Annotated[int, "Its age, in whole days."]
     age_limit_days: Annotated[int | None, "How old the policy lets it become, in whole days. Null: no rule rotates it."]
-    rule: Annotated[str | None, "The rule of the policy of now that applies to it. Null: none does."]
+    rule: Annotated[str | None, "The rule of the current policy that applies to it. Null: none does."]
     age_verdict: Annotated[AgeVerdict, "Its age against the policy."]
     days_left: Annotated[int, "Whole days until it expires; below 0: it has expired."]
 
@@ -102,6 +102,7 @@ class HandRunDocument(TypedDict):
     subject: Annotated[str, "What that was about."]
     actor: Annotated[str, "Who did it: user and host."]
     reason: Annotated[str | None, "Why, as that person said. Null: no reason was given."]
+    command: Annotated[str | None, "The command as it was typed. Null: the log does not have it."]
     events: Annotated[int, "How many events it led to in the period."]
     first: Annotated[int, "Number of the first one."]
     last: Annotated[int, "Number of the last one."]
@@ -118,7 +119,7 @@ class RevocationTallyDocument(TypedDict):
 
 
 class LivingPatDocument(TypedDict):
-    """A PAT that lives on although its record has another one."""
+    """A PAT that is still valid although its record has another one."""
 
     name: Annotated[str, "Name in rotator of the PAT that it belonged to."]
     authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
@@ -128,13 +129,13 @@ class LivingPatDocument(TypedDict):
 
 
 class RevocationsDocument(TypedDict):
-    """What was revoked, and what lives on."""
+    """What was revoked, and what is still valid."""
 
     requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations in the period that its lists proved."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
-    living: Annotated[list[LivingPatDocument], "What lives on now: left behind, or in its overlap."]
+    living: Annotated[list[LivingPatDocument], "What is still valid now: left behind, or in its overlap."]
 
 
 class SilenceDocument(TypedDict):
@@ -148,7 +149,7 @@ class SilenceDocument(TypedDict):
 
 
 class RuleDocument(TypedDict):
-    """A rule of the policy of now. Spans are in words: `7d`, `1d 6h`."""
+    """A rule of the current policy. Spans are in words: `7d`, `1d 6h`."""
 
     name: Annotated[str, "Its name."]
     match: Annotated[dict[str, str], "Which PATs it is for: patterns by field. Empty: all."]
@@ -169,7 +170,7 @@ class GuardrailsDocument(TypedDict):
 class PolicyReviewDocument(TypedDict):
     """Which policy was in force."""
 
-    sha256: Annotated[str, "The policy of now: the SHA-256 of its file."]
+    sha256: Annotated[str, "The current policy: the SHA-256 of its file."]
     state: Annotated[PolicyState, "Whether the log names it last: `logged`, `changed` since, or `never_logged`."]
     rules: Annotated[list[RuleDocument], "Its rules; the first that matches applies."]
     guardrails: Annotated[GuardrailsDocument, "What no rule may exceed."]

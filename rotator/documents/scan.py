@@ -65,7 +65,7 @@ class ScanDocument(Document):
     generated_at: Annotated[Moment, "When the server was asked."]
     summary: Annotated[ScanSummary, "How many PATs there are, and how many need attention."]
     pats: Annotated[list[ScannedPatDocument], "One for each PAT."]
-    errors: Annotated[list[PlaceFailureDocument], "Accounts and organizations that could not be looked at."]
+    errors: Annotated[list[PlaceFailureDocument], "Accounts and organizations that could not be checked."]
 
 
 def make_scan_document(report: ScanReport, now: datetime) -> ScanDocument:

@@ -16,7 +16,7 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
-from rotator.documents.pat import PatFacts
+from rotator.documents.pat import PatFacts, make_facts
 from rotator.documents.revocation import PendingRevocationDocument, make_pending_document
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
@@ -115,15 +115,8 @@ def _make_account(account: AccountStatus, now: datetime) -> StatusSignInDocument
 
 def _make_row(row: PatStatus) -> PatStatusDocument:
     return {
-        "name": row.name,
-        "account": row.account,
-        "organization": row.organization,
-        "authorization_id": row.authorization_id,
-        "display_name": row.display_name,
-        "scopes": list(row.scopes),
+        **make_facts(row),
         "state": row.state,
-        "valid_from": write_moment(row.valid_from),
-        "expires_at": write_moment(row.expires_at),
         "rotate_after": write_moment_or_none(row.rotate_after),
         "revoke_after": write_moment_or_none(row.revoke_after),
         "next_at": write_moment_or_none(row.next_at),

@@ -319,7 +319,13 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
 _CONDITIONS = {code: condition for condition, codes in CODES.items() for code in codes}
 
 
-def find_runbook(code: str) -> str:
-    """Return where the runbook tells more about an error code; empty when it does nowhere."""
+def find_entry(code: str) -> str:
+    """Return the entry of the runbook that tells more about an error code; empty when none does."""
     condition = _CONDITIONS.get(code)
-    return "" if condition is None else make_anchor(condition.value)
+    return "" if condition is None else condition.value
+
+
+def find_runbook(code: str) -> str:
+    """Return where the page of the runbook tells more about an error code; empty when it does nowhere."""
+    entry = find_entry(code)
+    return make_anchor(entry) if entry else ""

@@ -10,10 +10,10 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.digest import Digest, say_digest, say_title
 from rotator.domain.events.event import Severity
 from rotator.domain.managed_pat import Failure
-from rotator.domain.runbook import CONDITIONS, Advice, make_anchor
+from rotator.domain.runbook import CONDITIONS, Advice, make_anchor, make_command
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.telling import SEVERITIES, Notice, Phase
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_in, say_moment
 
 _MOST_NAMES = 10
 _OF_PATS = frozenset(
@@ -94,7 +94,7 @@ def make_notification(notice: Notice, affected: Affected, now: datetime) -> Noti
         cause.kind.value,
         SEVERITIES[cause.kind],
         _capitalize(title, notice.subjects),
-        "\n".join([*lines, f"Runbook: {runbook}"]),
+        "\n".join([*lines, f"Runbook: `{make_command(cause.kind.value)}`"]),
         now,
         phase=notice.phase,
         subjects=notice.subjects,
@@ -116,7 +116,7 @@ def make_event_notification(
     command = "" if advice is None else _fill_command(advice, (subject,))
     lines = [meaning, details, f"At: {say_moment(at)}"]
     if advice is not None:
-        lines += [*_list_help(advice, command, Affected()), f"Runbook: {make_anchor(name)}"]
+        lines += [*_list_help(advice, command, Affected()), f"Runbook: `{make_command(name)}`"]
     return Notification(
         NotificationKind.EVENT,
         name,
@@ -182,9 +182,9 @@ def _name_reason(notice: Notice, affected: Affected, code: str | None) -> str | 
 
 
 def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:
-    """Return how many PATs wait, and how much time there is: `; 10 PATs wait, the first expires in 2d`."""
+    """Return how many PATs wait, and how much time there is: `; 10 PATs wait, the first expires in 2 days`."""
     first = affected.first_expires_at
-    when = "" if first is None else ("has expired" if first <= now else f"expires in {say_duration(first - now)}")
+    when = "" if first is None else ("has expired" if first <= now else f"expires {say_in(first, now)}")
     if not affected.waiting:
         return ""
     if notice.cause.kind in _OF_PATS:

@@ -39,7 +39,7 @@ def read_period(text: str) -> Period:
         return _read_range(text)
     found = _CALENDAR.fullmatch(text)
     if found is None or found[1] in ("0000", "9999"):
-        raise ValueError(f'"{text}" is no period: write 2026, 2026-Q4, 2026-11, or 2026-10-01..2026-12-24')
+        raise ValueError(f'"{text}" is no period')
     year, quarter, month = int(found[1]), found[2], found[3]
     first, months = (3 * int(quarter) - 2, 3) if quarter else (int(month), 1) if month else (1, 12)
     last = first + months
@@ -63,5 +63,5 @@ def _read_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f'"{text}" is no day or UTC time: write 2026-12-01 or 2026-12-01T09:00Z') from None
+        raise ValueError(f'"{text}" is no day or UTC time') from None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -99,7 +100,8 @@ class Plan:
     """Every ManagedPat's action, the most urgent first.
 
     `postponed` are due, but over `max_rotations_per_hour`. `signed_out` are the accounts that a person must sign in
-    before anything is done for their PATs, as far as the one who made the plan knows. `is_paused`: everything is.
+    before anything is done for their PATs, as far as the one who made the plan knows; `waiting` is how many PATs of
+    each wait for that, due or not, where it is known. `is_paused`: everything is.
     """
 
     made_at: datetime
@@ -107,6 +109,7 @@ class Plan:
     postponed: tuple[str, ...] = ()
     signed_out: tuple[str, ...] = ()
     is_paused: bool = False
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_changes(self) -> bool:

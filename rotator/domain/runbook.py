@@ -58,15 +58,15 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Check that this host reaches login.microsoftonline.com, and look at the proxy and CA bundle in `http`.",
     ),
     ConditionKind.ORGANIZATION_DOWN: Advice(
-        one="{subject} cannot be looked at",
-        many="{count} organizations cannot be looked at",
+        one="{subject} cannot be checked",
+        many="{count} organizations cannot be checked",
         meaning="The account cannot list its PATs in the organization: Azure DevOps does not answer as it should, or "
         "it refuses the account.",
         otherwise="Each run tries again. While it lasts, no PAT of the account in this organization is rotated or "
         "revoked; the PATs stay valid until they expire.",
         command="rotator scan",
-        fix="Look at the status of Azure DevOps. If it is up, check that the account is still a member of the "
-        "organization and may create PATs there.",
+        fix="`rotator scan` says what is in the way, and what to do about it. If Azure DevOps answers, check that the "
+        "account is still a member of the organization and may create PATs there.",
         reasons={
             "denied": _ORGANIZATION_REFUSES,
             "access_denied": _ORGANIZATION_REFUSES,
@@ -105,7 +105,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="{count} PATs could not be rotated",
         meaning="Something went wrong with the rotation. It is tried again at growing intervals, up to an hour, and "
         "nothing is lost in the meantime.",
-        otherwise="Usually it passes. If it does not, the PAT expires on the day that `rotator status` shows.",
+        otherwise="This usually passes by itself. If it does not, the PAT expires on the day that `rotator status` "
+        "shows.",
         command="rotator status {subject}",
         fix="Do what the fix of the failure says. `rotator rotate NAME` tries it immediately.",
     ),
@@ -116,7 +117,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="The PAT expires on the day that `rotator status` shows, and its consumers fail. If it was revoked, "
         "they fail now.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says, then run `rotator rotate NAME`.",
+        fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate NAME` tries it "
+        "immediately.",
         reasons={
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
             "read our value.",
@@ -329,6 +331,11 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ),
 }
 """By condition. Each is in the runbook under its own name."""
+
+
+def make_command(*names: str) -> str:
+    """Return the command that shows entries of the runbook."""
+    return f"rotator runbook {' '.join(names)}"
 
 
 def make_anchor(name: str) -> str:

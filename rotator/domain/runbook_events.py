@@ -1,16 +1,18 @@
-"""What a person reads about each event that a person must act on, and that begins no condition."""
+"""What a person reads about each event that a person must act on, and that begins no condition; and all entries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.catalogue import EVENTS as ALL_EVENTS
 from rotator.domain.events.daemon import DaemonCrashed, ThreadDied
 from rotator.domain.events.deliveries import NotificationRefused
-from rotator.domain.events.event import Event
+from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.hooks import HookCallDropped
 from rotator.domain.events.places import SignInEndForeseen
 from rotator.domain.events.rotations import RotationClosed, VanishedPatReplaced
-from rotator.domain.runbook import Advice
+from rotator.domain.runbook import CONDITIONS, Advice
 
 EVENTS: Mapping[type[Event], Advice] = {
     SignInEndForeseen: Advice(
@@ -78,3 +80,17 @@ EVENTS: Mapping[type[Event], Advice] = {
     ),
 }
 """By event, for those that begin no condition although a person must act."""
+
+
+def list_entries() -> Iterator[tuple[str, Advice]]:
+    """Yield every entry of the runbook with its name: what lasts, then the events."""
+    for kind in ConditionKind:
+        yield kind.value, CONDITIONS[kind]
+    for event, advice in EVENTS.items():
+        yield event.type.name, advice
+
+
+def fill(name: str, text: str) -> str:
+    """Return a text of an entry with what its subject is called: a PAT is called by its id, all else by a name."""
+    about = next(event for event in ALL_EVENTS if name in (event.type.begins, event.type.name))
+    return text.replace("{subject}", "ID" if about.type.subject is SubjectKind.PAT else "NAME")

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_SPANS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
+_SPANS = ((86400, 3600, " days", "d"), (3600, 60, " h", "h"), (60, 1, " min", "m"), (1, 0, " s", "s"))
 
 
-def say_duration(span: timedelta, units: int = 2) -> str:
-    """Return at most so many units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
+def say_duration(span: timedelta) -> str:
+    """Return at most two units: `30d`, `1d 6h`, `45m`, `12s`; a minus sign in front of negative spans."""
     seconds = round(span.total_seconds())
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
     parts = []
@@ -19,20 +19,33 @@ def say_duration(span: timedelta, units: int = 2) -> str:
         count, seconds = divmod(seconds, size)
         if count:
             parts.append(f"{count}{unit}")
-        if len(parts) == units or (parts and not count):
+        if len(parts) == 2 or (parts and not count):
             break
     return sign + (" ".join(parts) or "0s")
 
 
+def say_span(span: timedelta, *, short: bool = False) -> str:
+    """How long it is, rounded to one unit: `3 days`, `47 h`, `5 min`, `9 s`; `3d`, `47h`, `5m`, `9s` for a table.
+
+    Each unit begins at two of it: 48 h are the first that are said in days. A minus sign does not matter.
+    """
+    seconds = abs(round(span.total_seconds()))
+    fitting = (row for row in _SPANS if seconds >= 2 * row[0] - row[1] // 2)
+    size, _, unit, letter = next(fitting, _SPANS[-1])
+    return f"{(2 * seconds + size) // (2 * size)}{letter if short else unit}"
+
+
 def say_in(moment: datetime, now: datetime) -> str:
-    """How far away it is, in one unit: `in 5 days`, `3 h ago`, `now`."""
+    """How far away it is: `in 5 days`, `3 h ago`, `now`."""
     seconds = round((moment - now).total_seconds())
-    for size, one, many in _SPANS:
-        count = abs(seconds) // size
-        if count and (count > 1 or size != 86400 or abs(seconds) >= 2 * size):
-            words = f"{count} {one if count == 1 else many}"
-            return f"in {words}" if seconds > 0 else f"{words} ago"
-    return "now"
+    if not seconds:
+        return "now"
+    return f"in {say_span(moment - now)}" if seconds > 0 else f"{say_span(now - moment)} ago"
+
+
+def say_ago(moment: datetime, now: datetime) -> str:
+    """How long ago it was: `3 h ago`, `just now`; also for what is a little ahead."""
+    return "just now" if (said := say_in(min(moment, now), now)) == "now" else said
 
 
 def say_count(number: int, one: str) -> str:

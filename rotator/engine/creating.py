@@ -17,7 +17,7 @@ from rotator.engine.beginning import begin_run
 from rotator.engine.choices import make_choice
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, RunMode
-from rotator.engine.explaining import explain_decision, explain_obstacle
+from rotator.engine.explaining import explain_obstacle, explain_wish
 from rotator.engine.listing import Listing
 from rotator.engine.provenance import Writer, find_unknown_writer, load_provenance, make_occupied
 from rotator.engine.reconciling import Reconciliation
@@ -122,7 +122,7 @@ def _propose(this: Run, order: Order) -> Draft:
         longest = find_longest(reading.limits.load(), pat, now)
         others = reading.inventory.load_all()
         rotating = {rotation.name for rotation in reading.journal.load_open()}
-    failure = explain_decision(run.policy.decide(pat, now=now, longest=longest))
+    failure = explain_wish(run.policy.decide(pat, now=now, longest=longest))
     if failure is not None:
         raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
     _check_free(pat, others, rotating)

@@ -132,6 +132,15 @@ def say_ends_with_all(count: int = 1) -> str:
     )
 
 
+def explain_wish(decision: Decision) -> Failure | None:
+    """Return what the policy has against a PAT that a person asks for: there is nothing to replace by hand."""
+    failure, obstacle = explain_decision(decision), decision.obstacle
+    if failure is None or obstacle is None or obstacle.kind is not ObstacleKind.SCOPE_DENIED:
+        return failure
+    fix = f"Ask for other scopes, or take {', '.join(obstacle.scopes)} out of guardrails.deny_scopes."
+    return replace(failure, fix=fix)
+
+
 def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
     longest = say_duration(obstacle.lifetime)
     match obstacle.kind:

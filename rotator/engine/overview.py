@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -125,26 +126,43 @@ def view_status(
 
 @dataclass(frozen=True)
 class PlanView:
-    """What a run would do, and what is remembered of each configured account's sign-in."""
+    """What a run would do, and what is remembered of each configured account's sign-in.
+
+    `waiting`: how many PATs wait for the sign-in of each account that is needed.
+    """
 
     plan: Plan
     needed: dict[str, NeededSignIn]
     memories: tuple[SignInMemory, ...]
+    waiting: dict[str, int]
 
     def hold(self, sights: Iterable[SignInSight]) -> Plan:
         """Return what a run would do without a person, who must sign accounts in, by our records or by the sights."""
         now = self.plan.made_at
         missing = {item.memory.account: NeededSignIn(now, item.memory) for item in sights if _is_out(item, now)}
-        return hold_for_sign_ins(self.plan, {**missing, **self.needed})
+        return hold_for_sign_ins(self.plan, {**missing, **self.needed}, self.waiting)
 
 
 def view_plan(
-    database: Database, policy: Policy, accounts: Iterable[str], now: datetime, by_hand: Sequence[str] | None = None
+    database: Database,
+    policy: Policy,
+    accounts: Iterable[str],
+    now: datetime,
+    by_hand: Sequence[str] | None = None,
+    *,
+    settle: timedelta,
+    lease: timedelta,
 ) -> PlanView:
-    """Look at what a run would do now; with `by_hand`, at what rotating these ManagedPats by hand would do."""
+    """Look at what a run would do now; with `by_hand`, at what rotating these ManagedPats by hand would do.
+
+    `settle` and `lease` as for `status_in`, which says what waits for a sign-in.
+    """
     with database.read() as reading:
         plan = plan_in(reading, policy, now) if by_hand is None else plan_by_hand(reading, policy, by_hand, now)
-        return PlanView(plan, load_needed(reading), _load_memories(reading, accounts))
+        needed = load_needed(reading)
+        rows = status_in(reading, policy, now, settle=settle, lease=lease) if needed else ()
+        waiting = Counter(row.account for row in rows if row.needs_sign_in)
+        return PlanView(plan, needed, _load_memories(reading, accounts), dict(waiting))
 
 
 def load_memories(database: Database, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:

@@ -248,7 +248,7 @@ def _make_reads_old(pat: ManagedPat) -> TransientError:
         service="key_vault",
         operation="fetch_secret",
         code="vault_reads_old",
-        fix="Usually passes on its own, within minutes. Nothing was revoked.",
+        fix="This usually passes by itself, within minutes. Nothing was revoked.",
     )
 
 

@@ -119,10 +119,10 @@ def make_account_status(sight: SignInSight, rows: Iterable[PatStatus]) -> Accoun
     return AccountStatus(sight, Forecast(before, len(moments) - before))
 
 
-def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn]) -> Plan:
+def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: Mapping[str, int] | None = None) -> Plan:
     """Return the plan with nothing to be done for the accounts that a person must sign in first.
 
-    For people only: a run asks Entra.
+    `waiting`: how many PATs of each wait for that. For people only: a run asks Entra.
     """
 
     def hold(action: Action) -> Action:
@@ -135,7 +135,7 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn]) -> Plan:
     actions = tuple(map(hold, plan.actions))
     held = {action.pat.name for action in actions if action.reason is ActionReason.SIGN_IN_NEEDED}
     postponed = tuple(name for name in plan.postponed if name not in held)
-    return replace(plan, actions=actions, postponed=postponed, signed_out=tuple(sorted(needed)))
+    return replace(plan, actions=actions, postponed=postponed, signed_out=tuple(sorted(needed)), waiting=waiting or {})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.creating import check_display_name, check_lifetime
-from rotator.engine.explaining import explain_decision
+from rotator.engine.explaining import explain_wish
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import plan_update
 from rotator.engine.preflight import check_history
@@ -158,7 +158,7 @@ def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Dec
     if wanted.wanted_lifetime is not None:
         check_lifetime(policy, wanted.wanted_lifetime)
     decision = policy.decide_wanted(wanted, now=now, longest=None)
-    failure = explain_decision(decision)
+    failure = explain_wish(decision)
     if failure is not None:
         raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
     if decision.verdict is not Verdict.DUE:

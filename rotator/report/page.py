@@ -18,8 +18,8 @@ QUESTIONS = (
     "Was the policy in force all the time?",
     "What broke the policy, and for how long?",
     "Who signed in, when, and what was refused?",
-    "What did persons do by hand, and why?",
-    "What was revoked, when was it proven gone, and what lives on?",
+    "What did people do by hand, and why?",
+    "What was revoked, when was it proven gone, and what is still valid?",
     "What failed, and for how long?",
     "Is the log whole, and what is not covered?",
 )

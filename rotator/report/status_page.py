@@ -17,7 +17,7 @@ from rotator.domain.job_run import JobName
 from rotator.domain.measurements import JobFigures
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.runbook import CONDITIONS
-from rotator.domain.words import say_count, say_duration, say_in, say_moment
+from rotator.domain.words import say_ago, say_count, say_in, say_moment, say_span
 from rotator.engine.status import ATTENTION, SIGN_IN_REQUIRED, PatState
 from rotator.report.rendering import make_environment, make_policy
 
@@ -125,7 +125,7 @@ def _say_sentences(document: StatusDocument, now: datetime) -> Iterator[str]:
     if counts:
         yield f"{', '.join(f'{counts[state]:,} {state}' for state in _ORDER if counts[state])}."
     succeeded = document["runs"]["last_succeeded_at"]
-    yield "No run has succeeded yet." if succeeded is None else f"Last successful run {_say_ago(succeeded, now)}."
+    yield "No run has succeeded yet." if succeeded is None else f"Last successful run {say_ago(_read(succeeded), now)}."
     if pending:
         overdue = sum(item["overdue"] for item in pending)
         told = f", {overdue:,} of them for too long" if overdue else ""
@@ -169,7 +169,7 @@ def _make_row(pat: PatStatusDocument, numbers: Mapping[str, int], now: datetime)
         state=state.value,
         mark=_MARKS[state],
         expires=f"{ends:%Y-%m-%d}",
-        left=f"{say_duration(abs(ends - now), units=1)} {'left' if ends > now else 'ago'}",
+        left=f"{say_span(ends - now)} {'left' if ends > now else 'ago'}",
         bar=_find_bar(began, ends, now),
         next=_say_next(pat, now),
         why="" if error is None else _clip(error["message"]),
@@ -213,17 +213,13 @@ def _list_sign_in(account: StatusSignInDocument, now: datetime) -> dict[str, str
 def _list_job(job: JobFigures, now: datetime) -> dict[str, str]:
     return {
         "name": JobName(job.job).value.replace("_", " "),
-        "succeeded": "never" if job.succeeded_at is None else f"{say_in(min(job.succeeded_at, now), now)}",
-        "lasted": "" if job.lasted is None else say_duration(job.lasted, units=1),
+        "succeeded": "never" if job.succeeded_at is None else say_ago(job.succeeded_at, now),
+        "lasted": "" if job.lasted is None else say_span(job.lasted),
     }
 
 
 def _say_ago_or_never(moment: str | None, now: datetime) -> str:
-    return "never, or not known" if moment is None else _say_ago(moment, now)
-
-
-def _say_ago(moment: str, now: datetime) -> str:
-    return "just now" if (said := say_in(min(_read(moment), now), now)) == "now" else said
+    return "never, or not known" if moment is None else say_ago(_read(moment), now)
 
 
 def _begin(sentence: str) -> str:

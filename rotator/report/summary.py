@@ -12,7 +12,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     """Yield the sentences of the summary."""
     period, log, revoked = review["period"], review["log"], review["revocations"]
     done = sum(bucket["completed"] for bucket in review["timeline"])
-    failed = sum(bucket["failed"] for bucket in review["timeline"])
+    failed, excepted = review["failed_pats"], review["excepted_pats"]
     accounts = len({pat["account"] for pat in review["pats"]})
     yield (
         f"From {say_time(period['since'])} to {say_time(period['until'])} the audit log has "
@@ -26,17 +26,17 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     )
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
-        f"{_count(failed, 'event tells', 'events tell')} of one that failed or had to wait."
+        f"{_count(failed, 'PAT', 'PATs')} had one that failed or was blocked."
     )
     living = sum(pat["kind"] != "overlap" for pat in revoked["living"])
     yield (
         f"{_count(revoked['proven'], 'PAT was', 'PATs were')} proven to be revoked, "
         f"{_count(len(revoked['pending']), 'waits', 'wait')} for the proof, and "
-        f"{_count(living, 'lives', 'live')} on for a person to judge."
+        f"{_count(living, 'is', 'are')} still valid for a person to judge."
     )
     yield (
-        f"{_count(review['done_by_hand'], 'run was', 'runs were')} a person's; "
-        f"{_count(review['excepted'], 'time', 'times')} a PAT was not as its policy wants it."
+        f"People ran {_count(review['done_by_hand'], 'command')} by hand; "
+        f"{_count(excepted, 'PAT was', 'PATs were')} not as the policy wants, if only for a while."
     )
     yield _say_log(review)
 

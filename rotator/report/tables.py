@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, ReviewedPatDocument, SpanDocument
-from rotator.domain.words import say_duration
+from rotator.domain.words import say_duration, say_span
 from rotator.report.controls import ATTACKERS, CONTROLS
 from rotator.report.summary import say_time
 
@@ -30,6 +30,7 @@ VERDICTS = {
     "by_hand": "due; a person must replace it",
     "expired": "expired",
     "no_rule": "no rule rotates it",
+    "blocked": "blocked: it cannot be rotated",
     "not_made": "still to be made",
 }
 _KINDS = {
@@ -126,15 +127,15 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make(
         "ages",
         "Expiry, last rotation, and age against the policy; ages in whole days",
-        ("PAT", "Expires", "Days left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
+        ("PAT", "Expires", "Time left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
         (
             (
                 pat["name"],
                 say_time(pat["expires_at"]),
-                str(pat["days_left"]),
+                _say_left(pat["expires_at"], review["generated_at"]),
                 *_say_proof(pat["rotated"], "never"),
                 str(pat["age_days"]),
-                _say_or(pat["age_limit_days"], "no limit"),
+                _say_or(pat["age_limit_days"], NONE if pat["age_verdict"] == "blocked" else "no limit"),
                 pat["rule"] or NONE,
                 VERDICTS[pat["age_verdict"]],
             )
@@ -171,7 +172,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     )
     yield _make(
         "rules",
-        "The rules of the policy of now; for each PAT the first one that fits applies",
+        "The rules of the current policy; for each PAT the first one that fits applies",
         ("Rule", "For", "Action", "Rotate before the expiry", "Lifetime", "Overlap"),
         (
             (
@@ -201,8 +202,8 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make_events("sign-ins", "Sign-ins and sign-outs", review["sign_ins"], review["signed_in"])
     yield _make(
         "by-hand",
-        "What persons did, one row for each run",
-        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason"),
+        "What people did, one row for each command",
+        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason", "Command"),
         (
             (
                 str(run["first"]),
@@ -213,6 +214,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
                 run["subject"],
                 run["actor"],
                 run["reason"] or "none given",
+                run["command"] or "not in the log",
             )
             for run in review["by_hand"]
         ),
@@ -221,7 +223,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make(
         "timeline",
         "Rotations in the period",
-        ("From", "To", "Begun", "Completed", "Failed or waiting", "Proven revoked", "First event", "Last event"),
+        ("From", "To", "Begun", "Completed", "Failure events", "Proven revoked", "First event", "Last event"),
         (
             (
                 say_time(row["begins"]),
@@ -273,7 +275,7 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     )
     yield _make(
         "living",
-        "PATs that live on beside the one in use",
+        "PATs still valid beside the one in use",
         ("Id", "PAT", "Why", "Since", "Event", "Until"),
         (
             (
@@ -347,6 +349,11 @@ def _say_proof(proof: ProofDocument | None, without: str) -> tuple[str, str]:
 
 def _say_scopes(pat: ReviewedPatDocument) -> str:
     return "full access" if "app_token" in pat["scopes"] else " ".join(pat["scopes"])
+
+
+def _say_left(ends: str, now: str) -> str:
+    span = datetime.fromisoformat(ends) - datetime.fromisoformat(now)
+    return say_span(span) if span > timedelta(0) else f"expired {say_span(span)} ago"
 
 
 def _say_or(number: int | None, without: str) -> str:

@@ -46,12 +46,22 @@ def list_sights(
         return tuple(SignInSight(None, memory) for memory in known)
 
 
+def find_signed_out(installation: Installation, note: Callable[[str], None]) -> list[str]:
+    """Name the accounts that nobody is signed in for, as far as it is known."""
+    memories, now = load_memories(installation.database, list_names(installation)), installation.clock.now()
+    sights = list_sights(installation, memories, note)
+    return [sight.memory.account for sight in sights if sight.is_signed_in(now) is False]
+
+
 def make_plan_for_people(
     installation: Installation, note: Callable[[str], None], by_hand: Sequence[str] | None = None
 ) -> Plan:
     """Return what a run would do now, or rotating these PATs `by_hand`, as far as it can without anybody's sign-in."""
     names, now = list_names(installation), installation.clock.now()
-    view = view_plan(installation.database, installation.policy, names, now, by_hand)
+    timing = installation.settings.rotation
+    view = view_plan(
+        installation.database, installation.policy, names, now, by_hand, settle=timing.settle, lease=timing.lease
+    )
     return view.hold(list_sights(installation, view.memories, note))
 
 

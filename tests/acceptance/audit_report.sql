@@ -4,7 +4,8 @@
 -- views
 CREATE TEMP VIEW known AS
     SELECT *, strftime('%Y-%m-%d %H:%M:%S', occurred_at) AS at, replace(event, '_', ' ') AS what,
-        json_extract(details, '$.reason') AS reason, json_extract(details, '$.authorization_id') AS pat
+        json_extract(details, '$.reason') AS reason, json_extract(details, '$.command') AS command,
+        json_extract(details, '$.authorization_id') AS pat
     FROM audit_event;
 CREATE TEMP VIEW named AS
     SELECT name, name AS subject FROM managed_pat
@@ -29,7 +30,7 @@ CREATE TEMP VIEW shown AS
     FROM known;
 CREATE TEMP VIEW by_hand AS
     SELECT run_id, min(sequence) AS number FROM known
-    WHERE reason NOT NULL OR event IN ('pat_adopted', 'pat_paused', 'pat_renamed', 'pat_forgotten') GROUP BY run_id;
+    WHERE reason NOT NULL OR command NOT NULL OR event IN ('pat_adopted', 'pat_paused', 'pat_renamed', 'pat_forgotten') GROUP BY run_id;
 
 -- pats
 SELECT name, account, :owner, organization, display_name, at, managed
@@ -41,9 +42,11 @@ SELECT name, CASE WHEN scope = 'app_token' THEN 'full access' ELSE scope END,
 FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = reach ORDER BY ends, name;
 
 -- ages
-SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends), CAST(julianday(ends) - julianday(:now) AS INTEGER),
+SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends), CASE
+        WHEN (julianday(ends) - julianday(:now)) * 24 < 47.5 THEN printf('%.0f h', (julianday(ends) - julianday(:now)) * 24)
+        ELSE printf('%.0f days', julianday(ends) - julianday(:now)) END,
     coalesce(at, 'never'), coalesce(rotated, 'none'), CAST(julianday(:now) - julianday(valid_from) AS INTEGER),
-    CASE WHEN all_organizations THEN 'no limit' ELSE CAST(due - julianday(valid_from) + 1e-6 AS INTEGER) END,
+    CASE WHEN all_organizations THEN 'none' ELSE CAST(due - julianday(valid_from) + 1e-6 AS INTEGER) END,
     CASE WHEN display_name LIKE '%-manual' THEN 'hands-off' WHEN display_name LIKE 'ci-%' THEN 'ci'
         ELSE 'everything-else' END
 FROM record LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
@@ -90,7 +93,8 @@ GROUP BY event ORDER BY event;
 -- by-hand
 SELECT number, max(sequence), count(*), (SELECT at FROM known WHERE sequence = number),
     (SELECT what FROM known WHERE sequence = number), (SELECT subject FROM known WHERE sequence = number), actor,
-    coalesce((SELECT reason FROM known WHERE sequence = number), 'none given')
+    coalesce((SELECT reason FROM known WHERE sequence = number), 'none given'),
+    coalesce((SELECT command FROM known WHERE sequence = number), 'not in the log')
 FROM by_hand JOIN known k USING (run_id) WHERE k.sequence >= number GROUP BY number ORDER BY number;
 
 -- revocations
@@ -147,7 +151,8 @@ SELECT count(*) AS events,
     (SELECT count(*) FROM record WHERE ends <= :now) AS expired,
     (SELECT count(*) FROM record WHERE NOT all_organizations AND ends > :now AND due <= julianday(:now)) AS late,
     sum(event = 'rotation_completed') AS completed,
-    sum(event IN ('rotation_failed', 'rotation_blocked', 'rotation_frozen', 'rotation_abandoned')) AS failed,
+    count(DISTINCT CASE WHEN event IN ('rotation_failed', 'rotation_blocked', 'rotation_frozen', 'rotation_abandoned')
+        THEN subject END) AS failed,
     sum(event = 'pat_revoked') AS revoked,
     sum(event = 'log_anchored') AS anchored,
     (SELECT count(*) FROM pending_revocation) AS pending,

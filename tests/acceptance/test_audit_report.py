@@ -139,15 +139,15 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     """The summary, the list about the log and the longest silence: every sentence that holds a number."""
     cursor = reviewed.database.execute(QUERIES["totals"], {"now": reviewed.now})
     found = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
-    exceptions = sum(row[0] == "1" for row in reviewed.ask("conditions"))
+    exceptions = len({row[3] for row in reviewed.ask("conditions") if row[0] == "1"})
     assert reviewed.page.find_id("summary-text").text() == (
         f"From 2000-01-01 00:00:00 to 2101-01-01 00:00:00 the audit log has {found['events']} events. rotator manages "
         f"{found['pats']} PATs of 1 account; {found['expired']} of them have expired, and {found['late']} are older "
-        f"than the policy wants. {found['completed']} rotations were completed; {found['failed']} events tell of one "
-        f"that failed or had to wait. {found['revoked']} PATs were proven to be revoked, {found['pending']} wait for "
-        f"the proof, and 0 live on for a person to judge. {found['by_hand']} runs were a person's; {exceptions} times "
-        f"a PAT was not as its policy wants it. The audit log is whole: {found['events']} events, {found['signed']} of "
-        "them covered by a signature."
+        f"than the policy wants. {found['completed']} rotations were completed; {found['failed']} PATs had one that "
+        f"failed or was blocked. {found['revoked']} PATs were proven to be revoked, {found['pending']} wait for "
+        f"the proof, and 0 are still valid for a person to judge. People ran {found['by_hand']} commands "
+        f"by hand; {exceptions} PATs were not as the policy wants, if only for a while. The audit log "
+        f"is whole: {found['events']} events, {found['signed']} of them covered by a signature."
     )
     said = [item.text() for item in reviewed.page.find_id("log").find_all("li")]
     assert said[:3] == [
@@ -332,9 +332,19 @@ def test_report_overwrites_nothing_and_refuses_what_is_no_period(filled: Filled,
     done = filled.run("audit", "report", "--output", output, code=2)
     assert "exists" in done.stderr
     assert output.read_text(encoding="utf-8") == "a reviewer's\n"
-    for text in ("2026-Q5", "2026-13", "last year", "2026-10-02..2026-10-01", "2026-10-01..", "9999"):
+    for text in (
+        "2026-Q5",
+        "2026-13",
+        "last year",
+        "2026-10-02..2026-10-01",
+        "2026-10-01..",
+        "9999",
+        "9000",
+        "9000-01-01..9000-01-02",
+    ):
         done = filled.run("audit", "report", "--period", text, "--output", tmp_path / "none.html", code=2)
         assert done.stderr.startswith("error: --period: "), done.stderr
+        assert "fix: Give a period that has begun, in UTC: a year (2026), a quarter (2026-Q4)," in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     filled.run("audit", "report", "--output", output, "--force", "--quiet")
     assert output.stat().st_mode & 0o777 == 0o600

@@ -146,7 +146,7 @@ def test_once_shows_and_does_nothing_when_dry(sandbox: Sandbox, signed_in: Rotat
 def test_plan_line_tells_what_and_why_when_one_is_due(signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed")
     first, last = signed_in("plan").stdout.splitlines()
-    assert first.startswith("~ npm-feed  contoso  vso.packaging  2d left -> 30d  old one valid until 20")
+    assert first.startswith("~ npm-feed  contoso  vso.packaging  3d left -> 30d  old one valid until 20")
     assert first.endswith("Z  (rule everything-else: under 33% of 30d)")
     assert last == "Plan: 1 to rotate. Nothing changed."
 
@@ -314,7 +314,9 @@ def test_adopt_writes_nothing_when_dry_or_refused(signed_in: Rotator) -> None:
         "everything-else",
     )
     assert _read(signed_in("inventory", "list", "--json"))["pats"] == []
-    assert signed_in("inventory", "adopt", "ghost").returncode == 2
+    refused = signed_in("inventory", "adopt", "ghost")
+    assert refused.returncode == 2
+    assert "Nothing to adopt" not in refused.stdout
     assert signed_in("inventory", "adopt").returncode == 2
     assert signed_in("inventory", "adopt", "npm-feed", "--all").returncode == 2
     partly = _read(signed_in("inventory", "adopt", "npm-feed", "ghost", "--json"), 3)

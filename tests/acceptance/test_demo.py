@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -51,9 +52,11 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert re.search(r"^  [0-9:]{8}  hook succeeded: restarted what reads contoso-deploy-feed$", told, re.MULTILINE)
     notified = told[told.index("8. Be told") :]
     assert "  | build-bot must sign in again (AADSTS50173); 6 PATs wait, the first" in notified
-    assert "  | Fix: build-bot@contoso.com must sign in again: run" in notified
+    assert "  | Fix: rotator login build-bot\n" in notified
     assert "Now for a real organization" in told
-    assert max(map(len, told.splitlines())) <= 80
+    logged = [line for line in told.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["name"] for line in logged] == ["deploy-manual", "old-admin"]
+    assert max(len(line) for line in told.splitlines() if line not in logged) <= 80
     assert "Traceback" not in told + demo.stderr
     assert not PAT_VALUE.search(told + demo.stderr)
     assert list(tmp_path.iterdir()) == [page.parent]

@@ -245,13 +245,13 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
         (kind.ROTATION_FAILING, refuse_mints, (NAME, "503", "fix: ")),
         (kind.ROTATION_BLOCKED, write_secret, (SECRET, "was changed since", "fix: ")),
         (kind.PAT_VANISHED, revoke_pat, ("it was revoked outside rotator", f"rotator rotate {NAME}")),
-        (kind.PAT_EXPIRING, leave_to_a_person, (BY_HAND, "(4m)", "replace by hand")),
+        (kind.PAT_EXPIRING, leave_to_a_person, (BY_HAND, "(5m)", "replace by hand")),
         (kind.CLONES_ABANDONED, mix_up_answers, ("clones_abandoned", "signs in as Someone Else")),
         (kind.LIFETIME_SHORTENED, shorten_lifetimes, ("lifetime_shortened", "expires ")),
         (kind.TOKEN_CACHE_DAMAGED, damage_token_cache, ("token-cache.bin is damaged", "rotator login build-bot")),
         (kind.LISTING_DAMAGED, list_nonsense, (f"build-bot/{ORGANIZATION}", "0dd00005-1111-4222-8333-444444444444")),
         (kind.REVOCATION_PENDING, keep_revoked_pat, ("should have been revoked, but is still active", "by hand")),
-        (kind.AUDIT_BROKEN, alter_log, ("audit event 3 was altered", "docs/runbook.md#audit_broken")),
+        (kind.AUDIT_BROKEN, alter_log, ("audit event 3 was altered", "rotator runbook audit_broken")),
         (kind.ADOPTION_BLOCKED, occupy_secret, (OTHER, "holds something that does not look like a PAT", "fix: ")),
         (kind.PROBE_FAILING, change_value, ("probe_failed", "refuses its value")),
         (kind.RECEIVER_FAILING, miss_receiver, ("no plugin of apprise takes the url of mail", "fix: ")),
@@ -264,7 +264,7 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
         yield begins, Case(meets, begins, shown)
     yield (
         kind.DATABASE_DOWN,
-        Case(lose_database, None, ("is damaged, or is not a database", "docs/runbook.md#database_down")),
+        Case(lose_database, None, ("is damaged, or is not a database", "rotator runbook database_down")),
     )
     # A server that loses commits needs PostgreSQL: `test_postgres_as_run` has it. This is what its records are then.
     yield kind.TIMELINE_CHANGED, Case(go_back_in_time, kind.ROTATION_BLOCKED, (NAME, "1 would be rebuilt"))

@@ -53,7 +53,7 @@ def test_change_freeze_holds_runs_back_and_every_command_says_until_when(signed_
     assert "in a change freeze (end of the year); goes on 20" in signed_in("plan").stdout
     [pat] = json.loads(signed_in("status", "docs-site", "--json").stdout)["pats"]
     assert (pat["state"], pat["next_action"], pat["next_at"]) == ("due", "rotate", ends)
-    assert "rotate in 9 days" in signed_in("status").stdout
+    assert "rotate in 10 days" in signed_in("status").stdout
     assert signed_in("status", "--check", "docs-site").returncode == 0
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from azure.core.credentials import AccessToken, TokenCredential
@@ -215,6 +216,9 @@ def test_fetch_gives_up_when_the_vault_stays_broken(vault: SandboxVault, status:
     with pytest.raises(TransientError) as caught:
         vault.store.fetch_latest(vault.location)
     assert caught.value.status == status
+    asked = f"the vault {urlsplit(vault.location.vault).netloc} answered {status} "
+    assert caught.value.message.startswith(asked)
+    assert f"when asked for {vault.location.name}" in caught.value.message
     assert len(vault.requests("GET")) == 3
 
 

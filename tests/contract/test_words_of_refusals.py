@@ -130,7 +130,7 @@ def test_refresh_promises_no_further_try_when_entra_is_busy(stage: Stage, status
     stage.world.faults.add(Fault("entra", "status", "POST", status=status, times=None))
     with pytest.raises(TransientError) as failed:
         stage.sign_in.refresh(ACCOUNT)
-    assert failed.value.fix.startswith("Usually passes on its own")
+    assert failed.value.fix.startswith("This usually passes by itself")
     assert not [word for word in PROMISES if word in failed.value.fix]
 
 
@@ -164,7 +164,7 @@ def test_service_promises_no_further_try_when_it_is_busy(vault: SandboxVault, se
         calls[service]()
     azure_devops.service.close()
     vault.world.faults.clear()
-    assert failed.value.fix.startswith("Usually passes on its own")
+    assert failed.value.fix.startswith("This usually passes by itself")
     assert not [word for word in PROMISES if word in failed.value.fix]
 
 

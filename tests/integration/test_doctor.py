@@ -59,6 +59,7 @@ def test_everything_is_ok_and_nothing_is_changed_when_all_is_well(ward: Ward) ->
     mints, secrets = len(record.all("azure_devops", "POST")), set(ward.vault.secrets)
     results = ward.examine()
     assert find_problems(results) == [], say(results)
+    assert "1 secret checked: all readable, writable and as expected" in say(results)
     assert {each.name for each in results} == {
         *("settings", "policy", "files", "database", "disk_space", "sign_in", "consent", "organization", "vault"),
         *("secret", "inventory", "mails", "audit", "work", "clock"),
@@ -260,6 +261,33 @@ def test_inventory_fails_when_the_organization_grants_less_than_the_threshold(si
     results = signed_in.examine("inventory")
     assert find_problems(results) == [("inventory", PAT, FAIL)], say(results)
     assert "due again" in say(results)
+
+
+def test_pats_of_an_organization_are_those_that_scan_shows(signed_in: Ward) -> None:
+    """Azure DevOps lists those of the account's other organizations too."""
+    assert "\n7 PATs: " in signed_in.run("scan")
+    assert len(signed_in.sandbox.world.pats) > 7
+    assert "signed in as Build Bot; 7 active PATs" in say(signed_in.examine("organization"))
+
+
+def test_mails_are_not_counted_for_pats_that_are_never_rotated(signed_in: Ward) -> None:
+    """Full access is denied by the policy; the rule of `deploy-manual` leaves it to a person."""
+    for name in ("old-admin", "deploy-manual", "nightly-everywhere"):
+        signed_in.run("inventory", "adopt", name)
+    assert "about 0 mails a month" in say(signed_in.examine("mails"))
+    signed_in.run("inventory", "adopt", PAT)
+    assert "about 0 mails a month" not in say(signed_in.examine("mails"))
+
+
+def test_work_says_who_must_sign_in_when_that_is_why_no_run_succeeded(bare: Ward) -> None:
+    with pytest.raises(AssertionError, match="nobody is signed in"):
+        bare.run("once")
+    assert "Nobody is signed in: run `rotator login build-bot`." in say(bare.examine("work"))
+    bare.sign_in()
+    execute(bare.url, "DELETE FROM condition")
+    said = say(bare.examine("work"))
+    assert "that is too long" not in said
+    assert "`rotator once` says what is in the way" in said
 
 
 def test_mails_are_doubted_when_they_flood_a_mailbox(ward: Ward) -> None:

@@ -71,6 +71,33 @@ def serve_and_browse(page: StatusPage, policy: str, tmp_path: Path) -> str:
         return browse("http://{}:{}/".format(*place), 1280, tmp_path / "profile")
 
 
+_BROKEN = """
+<pre id="broken"></pre><script>
+const broken = [];
+for (const title of document.querySelectorAll("thead th")) {
+  for (const word of title.textContent.matchAll(/[^\\s-]+/g)) {
+    const range = document.createRange();
+    range.setStart(title.firstChild, word.index);
+    range.setEnd(title.firstChild, word.index + word[0].length);
+    if (range.getClientRects().length > 1) broken.push(word[0]);
+  }
+}
+document.getElementById("broken").textContent = JSON.stringify(broken);
+</script></body>"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_title_of_a_column_is_broken_within_a_word(width: int, tmp_path: Path) -> None:
+    page = (
+        render_status_page(PAGES[3]).decode().replace("</head>", f"<style>body {{ width: {width}px }}</style></head>")
+    )
+    file = tmp_path / "page.html"
+    file.write_text(page.replace("</body>", _BROKEN), encoding="utf-8")
+    told = re.search(r'<pre id="broken">(.*?)</pre>', browse(file.as_uri(), 1400, tmp_path / "profile"))
+    assert told is not None
+    assert json.loads(told[1]) == []
+
+
 def test_script_runs_under_the_policy_and_the_page_does_without_it(tmp_path: Path) -> None:
     """It shows the field for a word, which is hidden where there is no script."""
     assert "3 of 3 rows shown" in serve_and_browse(PAGES[3], POLICY, tmp_path)

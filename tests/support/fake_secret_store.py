@@ -294,7 +294,7 @@ def make_lost_answer(operation: str) -> RotatorError:
         service="key_vault",
         operation=operation,
         code="connection_lost",
-        fix="Usually passes on its own.",
+        fix="This usually passes by itself.",
     )
 
 

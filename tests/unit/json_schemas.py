@@ -141,6 +141,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 NO_DOCUMENT = {
     "config schema": "prints a JSON Schema",
     "completion": "prints a shell script",
+    "runbook": "prints what a page says",
     "help": "prints the help of a command",
     "daemon": "prints nothing: its log goes to stderr",
 }

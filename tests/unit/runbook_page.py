@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS, find_ends
-from rotator.domain.events.event import Event, SubjectKind
+from rotator.domain.events.event import Event
 from rotator.domain.runbook import CONDITIONS, Advice
 from rotator.domain.runbook_events import EVENTS as ADVISED
+from rotator.domain.runbook_events import fill, list_entries
 from tests.support.source_tree import ROOT
 
 PAGE = ROOT / "docs" / "runbook.md"
@@ -35,15 +36,8 @@ def _render_catalogue() -> str:
 
 
 def _list_contents() -> Iterator[str]:
-    for name, advice in _list_entries():
-        yield f"- [`{name}`](#{name}): {_fill(name, advice.one)}\n"
-
-
-def _list_entries() -> Iterator[tuple[str, Advice]]:
-    for kind in ConditionKind:
-        yield kind.value, CONDITIONS[kind]
-    for event, advice in ADVISED.items():
-        yield event.type.name, advice
+    for name, advice in list_entries():
+        yield f"- [`{name}`](#{name}): {fill(name, advice.one)}\n"
 
 
 def _render_condition(kind: ConditionKind) -> str:
@@ -60,10 +54,10 @@ def _say_severity(events: list[type[Event]]) -> str:
 
 def _render(name: str, advice: Advice, about: str) -> str:
     return (
-        f"### {name}\n\n**{_capitalize(_fill(name, advice.one))}.** {about}\n\n{advice.meaning}\n\n"
+        f"### {name}\n\n**{_capitalize(fill(name, advice.one))}.** {about}\n\n{advice.meaning}\n\n"
         f"{_render_reasons(advice)}"
         f"- **If nobody does anything:** {advice.otherwise}\n"
-        f"- **Command:** `{_fill(name, advice.command)}`\n"
+        f"- **Command:** `{fill(name, advice.command)}`\n"
         f"- **Fix:** {advice.fix}\n\n"
     )
 
@@ -75,12 +69,6 @@ def _render_reasons(advice: Advice) -> str:
         codes.setdefault(reason, []).append(f"`{code}`")
     rows = [f"| {', '.join(names)} | {reason} |\n" for reason, names in codes.items()]
     return "| cause | what it means |\n|---|---|\n" + "".join(rows) + "\n" if rows else ""
-
-
-def _fill(name: str, text: str) -> str:
-    """The text with what its subject is called: a PAT is called by its id, all else by a name."""
-    about = next(event for event in EVENTS if name in (event.type.begins, event.type.name))
-    return text.replace("{subject}", "ID" if about.type.subject is SubjectKind.PAT else "NAME")
 
 
 def _capitalize(text: str) -> str:

@@ -163,20 +163,20 @@ def test_inventory_shows_the_day_when_it_has_come(world: EngineWorld) -> None:
     now = move_to(world, END + SECOND)
     [shown] = [pat for pat in load_effective(world.database, world.policy, now) if pat.name == "everywhere"]
     assert shown.valid_to == END
-    assert next(list_record_rows([shown], now))[-2:] == ("1 s ago", "blocked")
+    assert next(list_record_rows([shown], now))[-2:] == ("2026-12-01 (1s ago)", "blocked")
 
 
 def test_inventory_shows_that_day_and_why_when_it_is_ahead(world: EngineWorld) -> None:
     now = move_to(world, END - timedelta(hours=1))
     [shown] = [pat for pat in load_effective(world.database, world.policy, now) if pat.name == "everywhere"]
-    assert next(list_record_rows([shown], now))[-2:] == ("in 1 h", "blocked")
+    assert next(list_record_rows([shown], now))[-2:] == ("2026-12-01 (60m)", "blocked")
     assert list(render_record_notes([shown])) == [
         NOTE,
         "    fix: Create one PAT per organization with the same scopes, adopt those, then revoke this one.",
     ]
     others = [replace(shown, name=name, blocked=False, last_failure=None) for name in ("a", "b")]
     assert list(render_record_notes(others)) == [NOTE.replace("everywhere: it is", "a, b: they are")]
-    said = "expires:          2026-12-01 00:00Z (in 1 h), when every PAT for all organizations stops working"
+    said = "expires:          2026-12-01 00:00Z (in 60 min), when every PAT for all organizations stops working"
     assert said in list(render_record(RecordView(shown, (), ()), now))
     assert make_record_document(world.record("everywhere"))["expires_at"] == "2026-12-01T00:00:00Z"
 

@@ -63,11 +63,11 @@ def test_each_field_of_each_event_has_words() -> None:
     ("outcome", "details", "said"),
     [
         (Outcome.SUCCEEDED, {}, ""),
-        (Outcome.UNKNOWN, {}, "unknown"),
+        (Outcome.UNKNOWN, {}, "no answer"),
         (
             Outcome.INTENDED,
             {"rotation_id": "r1", "predecessor_id": "id-1", "rule": "ci", "vault": "https://v/", "secret_name": "s"},
-            "intended: replaces id-1, rule ci, secret s, in v",
+            "begun: replaces id-1, rule ci, secret s, in v",
         ),
         (
             Outcome.SUCCEEDED,
@@ -76,6 +76,8 @@ def test_each_field_of_each_event_has_words() -> None:
         ),
         (Outcome.FAILED, {"code": "throttled", "message": "too many\x1b requests"}, r"failed: too many\x1b requests"),
         (Outcome.FAILED, {"code": "throttled"}, "failed: throttled"),
+        (Outcome.FAILED, {"code": "replace_by_hand"}, "failed: replace by hand"),
+        (Outcome.INTENDED, {"why": "rotated", "authorization_id": "id-1"}, "begun: its successor is in use, PAT id-1"),
         (Outcome.SUCCEEDED, {"reason": "moving house"}, 'because "moving house"'),
         (Outcome.SUCCEEDED, {"valid_to": "soon", "seconds": 90, "rule": None}, "expires soon, by 1m 30s"),
     ],

@@ -164,7 +164,7 @@ def test_text_is_silent_when_one_json_document_is_the_answer(capsys: pytest.Capt
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(5 * 86400 + 60, "in 5 days"), (86400 + 3600, "in 25 h"), (-3 * 3600, "3 h ago"), (90, "in 1 min"), (0, "now")],
+    [(5 * 86400 + 60, "in 5 days"), (86400 + 3600, "in 25 h"), (-3 * 3600, "3 h ago"), (90, "in 90 s"), (0, "now")],
 )
 def test_distance_is_said_in_one_unit(seconds: int, words: str) -> None:
     assert say_in(NOW + timedelta(seconds=seconds), NOW) == words

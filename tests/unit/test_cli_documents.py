@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from rotator.cli.output.exports import write_events
-from rotator.cli.output.report import render_done, render_failures, render_standing
+from rotator.cli.output.report import render_done, render_failures, render_standing, render_totals
 from rotator.documents.audit import make_event_document
 from rotator.documents.inventory import make_record_document
 from rotator.documents.plan import make_plan_document
@@ -292,6 +292,29 @@ def test_run_says_what_waits_for_a_person_when_it_had_nothing_to_do() -> None:
     assert render(0, 0) == []
     assert render(0, 0, 2) == ["2 PATs wait to be tried again: see `rotator status`."]
     assert render(1, 0, 1) == ["1 PAT is blocked, 1 waits to be tried again: see `rotator status`."]
+
+
+def test_run_that_did_something_ends_with_one_line_of_totals() -> None:
+    """With what it left alone; where it was about one PAT, the line before has said it all."""
+    names = ("a", "b", "c", "d", "e", "f")
+    pats = {name: replace(PAT, name=name) for name in names}
+    rotated = [PatOutcome.of(OutcomeKind.ROTATED, pats[name]) for name in ("a", "b")]
+    failed = replace(PatOutcome.of(OutcomeKind.FAILED, pats["c"]), failure=Failure("x", "it failed"))
+    actions = [Action(ActionKind.WAIT, pats[name], ActionReason.OVERLAPPING) for name in ("a", "b")]
+    actions += [Action(ActionKind.WAIT, pats[name], ActionReason.FAILED_BEFORE) for name in ("c", "d")]
+    actions += [Action(ActionKind.BLOCKED, pats["e"], ActionReason.FORBIDDEN)]
+    actions += [Action(ActionKind.ALERT, pats["f"], ActionReason.UNDER_THRESHOLD)]
+    report = RunReport("run")
+    for outcome in (*rotated, failed):
+        report.add(outcome)
+    assert list(render_totals(report, Plan(NOW, tuple(actions)))) == [
+        "Total: 2 rotated, 1 waiting, 1 to replace by hand, 1 blocked, 1 failed: see `rotator status`."
+    ]
+    one = RunReport("run")
+    one.add(rotated[0])
+    assert list(render_totals(one, None)) == []
+    one.add(rotated[1])
+    assert list(render_totals(one, None)) == ["Total: 2 rotated."]
 
 
 def test_exported_events_can_be_hashed_again_when_read_back() -> None:

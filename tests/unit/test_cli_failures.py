@@ -25,7 +25,7 @@ def test_error_names_the_account_that_a_person_must_sign_in(capsys: pytest.Captu
     assert capsys.readouterr().err.splitlines() == [
         "error: account build-bot: nobody is signed in [sign_in_required]",
         "fix: Run `rotator login build-bot`.",
-        "more: docs/runbook.md#sign_in_needed",
+        "more: `rotator runbook sign_in_needed`",
     ]
 
 
@@ -79,5 +79,5 @@ def test_several_errors_point_to_the_runbook_in_one_line(capsys: pytest.CaptureF
         "    fix: Run `rotator login build-bot`.",
         "error: docs-site: somebody else wrote it [foreign_write]",
         "    fix: Find out who.",
-        "more: docs/runbook.md#rotation_blocked, docs/runbook.md#sign_in_needed",
+        "more: `rotator runbook rotation_blocked sign_in_needed`",
     ]

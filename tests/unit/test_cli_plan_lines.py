@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.cli.output.plan import render_action, render_plan
+from rotator.cli.output.plan import render_action, render_plan, say_no_pats
 from rotator.documents.plan import make_plan_document
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, Plan
@@ -63,9 +63,9 @@ def test_plan_line_says_expired_when_its_time_is_over() -> None:
         (Threshold(share=0.25), 11 * DAY, "11d left", "rule ci: due at 25% of 40d, on 2026-12-03 09:00Z"),
         (Threshold(share=0.25), 9 * DAY, "9d left -> 40d", "rule ci: under 25% of 40d"),
         (Threshold(duration=7 * DAY), 8 * DAY, "8d left", "rule ci: due at 7d, on 2026-12-03 09:00Z"),
-        (Threshold(duration=7 * DAY), 26 * HOUR, "1d left -> 40d", "rule ci: under 7d"),
+        (Threshold(duration=7 * DAY), 26 * HOUR, "26h left -> 40d", "rule ci: under 7d"),
         (Threshold(share=0.25), timedelta(0), "expired 0s ago -> 40d", "rule ci: expired 2026-12-02 09:00Z"),
-        (Threshold(share=0.25), -DAY, "expired 1d ago -> 40d", "rule ci: expired 2026-12-01 09:00Z"),
+        (Threshold(share=0.25), -DAY, "expired 24h ago -> 40d", "rule ci: expired 2026-12-01 09:00Z"),
     ],
 )
 def test_plan_line_says_why_when_decided(threshold: Threshold, left: timedelta, what: str, reason: str) -> None:
@@ -134,6 +134,11 @@ def test_plan_line_follows_the_rotation_when_one_is_open(
     assert line[1:] == f" feed  contoso  vso.packaging  {what}  ({reason})"
 
 
+def test_first_step_is_the_sign_in_when_nobody_is_signed_in() -> None:
+    assert "Next: `rotator scan` shows" in say_no_pats()
+    assert "Next: `rotator login build-bot`, then `rotator scan` shows" in say_no_pats(["build-bot"])
+
+
 def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:
     paused = replace(_make_pat("hold", left=1), state=ManagedPatState.PAUSED)
     plan = _plan_for((_make_pat("fresh", left=29), None), (paused, None))
@@ -161,16 +166,17 @@ def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() 
     """Said once for the account, also when none of its PATs is due."""
     due, idle, other = (_make_pat("due", left=5), _make_pat("idle", left=25), _make_pat("other", left=5))
     plan = _plan_for((due, None), (replace(other, account="other-bot"), None), (idle, None), postponed=("due",))
-    held = hold_for_sign_ins(plan, {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})
+    needed = {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))}
+    held = hold_for_sign_ins(plan, needed, {"build-bot": 2})
     assert (held.has_changes, held.postponed) == (True, ())
     lines = list(render_plan(held))
-    assert "`rotator login build-bot`" in lines[0]
+    assert lines[0] == "build-bot must sign in: 2 PATs wait until somebody runs `rotator login build-bot`."
     assert lines[1:] == [
         "x due  contoso  vso.packaging  5d left, blocked  (build-bot must sign in)",
         "~ other  contoso  vso.packaging  5d left -> 30d  old one valid until 2026-12-03 09:00Z  "
         "(rule ci: under 33% of 30d)",
         "Plan: 1 to rotate, 1 blocked, 1 unchanged. Nothing changed.",
     ]
-    alone = hold_for_sign_ins(_plan_for((idle, None)), {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))})
+    alone = hold_for_sign_ins(_plan_for((idle, None)), needed)
     assert "`rotator login build-bot`" in next(iter(render_plan(alone)))
     assert make_plan_document(held)["signed_out"] == ["build-bot"]

@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.cli.console import print_table
+from rotator.cli.context import CliContext
+from rotator.cli.output import inventory, status
 from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
+from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
@@ -15,13 +19,15 @@ from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
-from rotator.domain.policy import Match, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
+from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
 from rotator.engine.overview import RecordView
+from rotator.engine.planning import plan_one
 from rotator.engine.proposing import Proposal
 from rotator.engine.scanning import ScanReport
 from rotator.engine.status import PatState, PatStatus
@@ -29,6 +35,7 @@ from rotator.errors import AuditChainError
 from tests.support.records import make_rotation
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # a Tuesday
+DAY = timedelta(days=1)
 OK = PatStatus(
     "npm-feed", "build-bot", "contoso", "id-1", "npm-feed", ("vso.packaging",), PatState.OK,
     NOW - timedelta(days=10), NOW + timedelta(days=20), NOW + timedelta(days=10), False, None,
@@ -73,7 +80,7 @@ def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
         (replace(make_next(NextAction.NONE), state=PatState.UNTRACKED, rotate_after=None), "-"),
         (replace(make_next(NextAction.RETRY, hours=5), state=PatState.BLOCKED), "try again in 5 h"),
         (make_next(NextAction.RETRY), "try again now"),
-        (make_next(NextAction.SETTLE, hours=1), "settle in 1 h"),
+        (make_next(NextAction.SETTLE, hours=1), "settle in 60 min"),
         (make_next(NextAction.CONFIRM_REVOCATION), "confirm revocation now"),
         (make_next(NextAction.REPLACE_BY_HAND, hours=24), "replace by hand in 24 h"),
         (make_next(NextAction.REPLACE_BY_HAND), "replace by hand"),
@@ -150,7 +157,7 @@ def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
     assert all(line.isprintable() for line in lines)
     assert r"display name:     npm \x1b[2J feed" in lines
     [row] = list_record_rows([RECORD], NOW)
-    assert row == ("npm-feed", "contoso", r"npm \x1b[2J feed", "contoso-npm-feed", "in 20 days", "active")
+    assert row == ("npm-feed", "contoso", r"npm \x1b[2J feed", "contoso-npm-feed", "2026-12-21 (20d)", "active")
 
 
 OLD = make_rotation(name=RECORD.name, created_at=NOW)
@@ -221,6 +228,55 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("left", "short", "words"),
+    [
+        (timedelta(days=2, hours=23, minutes=59), "3d", "in 3 days"),
+        (timedelta(hours=47, minutes=40), "2d", "in 2 days"),
+        (timedelta(hours=47), "47h", "in 47 h"),
+        (timedelta(minutes=5, seconds=40), "6m", "in 6 min"),
+        (timedelta(seconds=9), "9s", "in 9 s"),
+        (timedelta(days=-2, hours=-13), "3d ago", "3 days ago"),
+    ],
+)
+def test_every_command_says_the_same_time_left_of_one_pat(left: timedelta, short: str, words: str) -> None:
+    rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, DAY, "https://v", "{name}")
+    ends = NOW + left
+    record, seen = replace(RECORD, valid_to=ends), replace(LISTED[1], valid_to=ends)
+    entry = ScanEntry(ScanKind.UNTRACKED, "build-bot", "contoso", None, seen.authorization_id, seen)
+    adoption = AdoptionPlan((Proposal(record, rule, LISTED),), ())
+    plan = plan_one(record, None, Policy((rule,), Guardrails(), "0" * 64), None, NOW)
+    column = f"{ends:%Y-%m-%d} ({short})"
+    assert next(list_status_rows([replace(OK, expires_at=ends)], NOW))[3] == column
+    assert next(list_scan_rows(ScanReport((entry,), ()), NOW))[3] == column
+    assert next(list_record_rows([record], NOW))[4] == column
+    assert (f"  expired {short} -> " if left < timedelta(0) else f"  {short} left -> ") in render_action(plan, NOW)
+    shown = f"{say_moment(ends)} ({words})"
+    assert f"expires:          {shown}" in list(render_record(RecordView(record, (), ()), NOW))
+    assert f"    id id-1, expires {shown}" in list(render_adoption(adoption, NOW))
+
+
 def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:
     row = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND, next_at=NOW)
     assert next(list_status_rows([row], NOW))[-1] == "replace by hand"
+
+
+@pytest.mark.parametrize("width", [48, 60, 80])
+def test_tables_cut_nothing_that_identifies_when_the_terminal_is_narrow(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    long = "nightly-everywhere-of-team-01"
+    rows = [replace(OK, state=PatState.OVERLAPPING, next_action=NextAction.CONFIRM_REVOCATION)]
+    rows += [replace(OK, name=long, organization="contoso-research")]
+    records = [RECORD, replace(RECORD, name=long, organization="contoso-research", secret_name=f"contoso-{long}")]
+    for columns, cells in (
+        (status.COLUMNS, list(list_status_rows(rows, NOW))),
+        (inventory.COLUMNS, list(list_record_rows(records, NOW))),
+    ):
+        print_table(CliContext(), columns, cells)
+        printed = capsys.readouterr().out
+        whole = "".join(printed.split())
+        assert "…" not in printed
+        assert [text for row in cells for text in row[1:] if "".join(text.split()) not in whole] == []
+        assert width < 60 or long in printed

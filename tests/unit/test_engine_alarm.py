@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import time, timedelta
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.policy import Guardrails, RuleAction
+from rotator.domain.runbook_events import list_entries
 from rotator.domain.sign_in import SignInMemory
 from rotator.domain.timetable import Timetable, Window
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings, judge
@@ -215,15 +217,35 @@ def test_findings_are_a_line_each() -> None:
     assert lines == ["no recent run succeeded", "cannot be used: build-bot/contoso"]
 
 
-def test_check_points_once_to_each_entry_of_the_runbook_that_helps() -> None:
+def test_check_points_below_each_reason_to_the_entries_of_the_runbook_about_it() -> None:
+    """And to no other: what lasts and is no reason, or is about a PAT that was not asked for, is left out."""
     down = [Condition(ConditionKind.ORGANIZATION_DOWN, name, NOW) for name in ("build-bot/contoso", "build-bot/x")]
-    lasting = [*down, Condition(ConditionKind.SIGN_IN_NEEDED, "release-bot", NOW)]
-    assert list(render_check([Finding(Cause.STALE)], lasting)) == [
-        "check: no recent run succeeded",
-        "more: docs/runbook.md#organization_down, docs/runbook.md#sign_in_needed",
+    lasting = [*down, Condition(ConditionKind.ROTATION_FAILING, "npm", NOW)]
+    lasting += [Condition(ConditionKind.PROBE_FAILING, "npm", NOW), Condition(ConditionKind.ROTATION_BLOCKED, "x", NOW)]
+    findings = [
+        Finding(Cause.SIGN_IN, ("build-bot",)),
+        Finding(Cause.DOWN, ("build-bot/contoso", "build-bot/x")),
+        Finding(Cause.FOR_PERSON, ("probe_failing npm",)),
+        Finding(Cause.STALE),
     ]
-    assert list(render_check([Finding(Cause.STALE)], [])) == ["check: no recent run succeeded"]
+    assert list(render_check(findings, lasting)) == [
+        "check: must sign in: build-bot",
+        "    more: `rotator runbook sign_in_needed`",
+        "check: cannot be used: build-bot/contoso, build-bot/x",
+        "    more: `rotator runbook organization_down`",
+        "check: needs a person: probe_failing npm",
+        "    more: `rotator runbook probe_failing`",
+        "check: no recent run succeeded",
+        "    more: `rotator runbook job_stalled`",
+    ]
     assert list(render_check([], lasting)) == []
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_reason_of_a_check_has_an_entry_of_the_runbook(cause: Cause) -> None:
+    _, more = render_check([Finding(cause, ("npm",))], [])
+    [name] = re.findall(r"`rotator runbook (\w+)`", more)
+    assert name in dict(list_entries())
 
 
 def test_failure_is_named_where_a_pat_is_in_trouble() -> None:

@@ -198,6 +198,7 @@ def test_creation_is_refused_before_anything_is_written_or_sent(why: str) -> Non
         order(world, wanted)
     assert drafted.value.code == refused.value.code == code
     assert refused.value.fix
+    assert "by hand" not in refused.value.fix  # there is nothing to replace yet
     assert world.events(wanted.name)[-1] == "creation_refused failed"
     assert not MUTATIONS & set(world.timeline)
     assert (world.secrets.versions_of(PLACE), world.database.dump().count("ManagedPat(")) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rotator.engine.keeping import rename
+from rotator.engine.keeping import pause, rename
 from rotator.engine.overview import view_plan, view_record, view_status
 from rotator.ports.database import Database, Reading, UnitOfWork
 from tests.support.engine import ACCOUNT, NAME, make_world
@@ -49,7 +49,7 @@ def test_status_and_plan_are_one_look_each_when_a_record_is_renamed_meanwhile() 
     world.run()
     database = RacedDatabase(world.database, lambda: rename(world.make_run(), NAME, "another"))
     now, timing, rows = world.clock.now(), world.timing, world.show_status()
-    plan = view_plan(database, world.policy, [ACCOUNT], now).plan
+    plan = view_plan(database, world.policy, [ACCOUNT], now, settle=timing.settle, lease=timing.lease).plan
     assert [action.pat.name for action in plan.actions] == [NAME]
     assert world.record("another").name == "another"
 
@@ -59,3 +59,19 @@ def test_status_and_plan_are_one_look_each_when_a_record_is_renamed_meanwhile() 
     assert view.rows == rows
     assert [item.name for item in view.find_pending(view.rows)] == [NAME]
     assert [memory.account for memory in view.memories] == [ACCOUNT]
+
+
+def test_plan_counts_the_same_pats_as_status_when_a_person_must_sign_in() -> None:
+    """Due or not; one that a person paused waits for nothing."""
+    world = make_world()
+    for name in ("fresh", "resting"):
+        world.add_managed(name, days_left=20)
+    pause(world.make_run(), "resting")
+    world.pats.signed_out.add(ACCOUNT)
+    world.run()
+    timing = world.timing
+    view = view_plan(
+        world.database, world.policy, [ACCOUNT], world.clock.now(), settle=timing.settle, lease=timing.lease
+    )
+    assert view.hold(()).waiting == {ACCOUNT: 2}
+    assert [row.name for row in world.show_status() if row.needs_sign_in] == [NAME, "fresh"]

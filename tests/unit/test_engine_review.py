@@ -128,12 +128,17 @@ def test_runs_of_persons_are_one_row_each() -> None:
     log.add("pat_minted", run="mine", reason="it leaked")
     log.add("pat_paused", run="no reason")
     log.add("revocation_requested", run="by hand", authorization_id="a", why="by hand")
+    log.add("rotation_planned", run="typed", command="rotator rotate npm-feed")
+    log.add("all_paused", run="all", command="rotator inventory pause --all")
+    log.add("pat_minted", run="typed", command="rotator rotate npm-feed")
     found = log.review(read_period("2026"))
-    rows = [(run.first, run.last, run.events, run.event, run.reason) for run in found.by_hand]
+    rows = [(run.first, run.last, run.events, run.event, run.reason, run.command) for run in found.by_hand]
     assert rows == [
-        (2, 4, 2, "rotation_planned", "it leaked"),
-        (5, 5, 1, "pat_paused", None),
-        (6, 6, 1, "revocation_requested", None),
+        (2, 4, 2, "rotation_planned", "it leaked", None),
+        (5, 5, 1, "pat_paused", None, None),
+        (6, 6, 1, "revocation_requested", None, None),
+        (7, 9, 2, "rotation_planned", None, "rotator rotate npm-feed"),
+        (8, 8, 1, "all_paused", None, "rotator inventory pause --all"),
     ]
 
 
@@ -187,3 +192,18 @@ def test_lists_keep_the_newest_and_count_all() -> None:
         assert (len(kept), kept.total) == (MOST_ROWS, many)
     tally = found.revocations["npm-feed"]
     assert (tally.proven, len(tally.proofs), list(tally.proofs)[-1]) == (many, MOST_NUMBERS, 3 * many - 1)
+
+
+def test_failures_and_exceptions_are_counted_by_pat() -> None:
+    """One that fails again and again is one PAT; what a service did is none."""
+    log = Log()
+    for _ in range(3):
+        log.add("rotation_failed", "npm-feed", code="mint_failed")
+        log.add("rotation_blocked", "npm-feed", code="denied")
+        log.add("failure_cleared", "npm-feed")
+    log.add("rotation_blocked", "ci-build", code="denied")
+    log.add("vault_down", "https://v", code="vault_failed")
+    found = log.review(read_period("2026"))
+    assert (found.failed_pats, found.excepted_pats) == ({"npm-feed", "ci-build"}, {"npm-feed", "ci-build"})
+    assert found.exceptions.total == 4
+    assert log.review(read_period("2027")).failed_pats == set()

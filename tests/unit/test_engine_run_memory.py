@@ -225,10 +225,17 @@ def test_status_begins_with_the_sentence_that_matters(
 def test_status_says_when_a_daemon_last_looked_at_every_account() -> None:
     """Its runs succeed between although no service is asked; a run of `once` has looked itself."""
     said = "Last successful run just now"
-    for by_daemon, more in ((True, "; every account last looked at 4 h ago."), (False, ".")):
+    for by_daemon, more in ((True, "; all accounts checked 4 h ago."), (False, ".")):
         runs = RunTimes(NOW, NOW, by_daemon)
         assert render_status_head(runs, [], NOW, looked_at=OLD) == said + more
         assert render_status_head(runs, [], NOW) == f"{said}."
+
+
+def test_status_sends_nobody_to_the_membership_when_the_network_is_in_the_way() -> None:
+    """`scan` knows what is wrong; what to look at if Azure DevOps answers comes after that."""
+    down = Condition(ConditionKind.ORGANIZATION_DOWN, "build-bot/contoso", NOW, code="connection_refused")
+    [line] = render_down([down])
+    assert line.startswith("    fix: `rotator scan` says what is in the way, and what to do about it. If Azure DevOps")
 
 
 def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
@@ -237,7 +244,7 @@ def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
     down = [Condition(kind, f"build-bot/org-{number}", NOW, code="denied") for number in range(5)]
     head = render_status_head(RunTimes(OLD, OLD), down[:1], NOW)
     since = say_moment(NOW)
-    assert head == f"Last successful run 4 h ago; build-bot/org-0 cannot be looked at (denied, since {since})."
+    assert head == f"Last successful run 4 h ago; build-bot/org-0 cannot be checked (denied, since {since})."
     [fix] = render_down(down)
     assert "`rotator scan`" in fix
     many = render_status_head(RunTimes(OLD, OLD), down, NOW)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from rotator.domain.error_codes import CODES, find_runbook
+from rotator.domain.error_codes import CODES, find_entry, find_runbook
 from rotator.domain.runbook import PAGE as RUNBOOK
 from tests.support.codes_in_source import Found, find_codes
 from tests.support.source_tree import ROOT
@@ -71,7 +71,8 @@ def test_runbook_tells_of_each_code_that_points_there() -> None:
     places = {find_runbook(code) for code, _ in MEANINGS} - {""}
     assert places <= {f"{RUNBOOK}#{heading}" for heading in headings}
     assert find_runbook("sign_in_required") == "docs/runbook.md#sign_in_needed"
-    assert find_runbook("usage") == ""
+    assert find_entry("sign_in_required") == "sign_in_needed"
+    assert find_runbook("usage") == find_entry("usage") == ""
     assert find_runbook("of_an_older_version") == ""
 
 

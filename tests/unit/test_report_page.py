@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -157,6 +158,15 @@ def test_age_and_time_left_are_judged(age: float, left: float, verdict: AgeVerdi
     row = make_status(age=age * DAY, left=left * DAY)
     assert judge_age(row, NOW) is verdict
     assert {name for name, count in count_time_left([row], NOW).items() if count} == {bar}
+
+
+def test_pat_that_is_blocked_has_a_rule_and_no_age_that_is_right() -> None:
+    row = replace(make_status(age=20 * DAY, left=3 * DAY), rotate_after=None)
+    assert judge_age(row, NOW) is AgeVerdict.NO_RULE
+    blocked = replace(row, state=PatState.BLOCKED)
+    assert judge_age(blocked, NOW) is AgeVerdict.BLOCKED
+    [shown] = read_table(read_page(render_page(make_document([], [blocked]))), "ages")
+    assert (shown[2], shown[6], shown[8]) == ("3 days", "none", "blocked: it cannot be rotated")
 
 
 def test_words_cover_every_value() -> None:

@@ -7,7 +7,9 @@ import shlex
 from string import Formatter
 
 import pytest
+from click.testing import CliRunner
 
+from rotator.cli.main import rotator
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.runbook import CONDITIONS, PAGE, Advice, make_anchor
@@ -48,6 +50,23 @@ def test_commands_of_the_advice_can_be_typed(name: str) -> None:
 
 def test_runbook_is_up_to_date() -> None:
     assert FILE.read_text(encoding="utf-8") == render_page(), "run python -m tests.unit.runbook_page --write"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_command_prints_what_the_page_says(name: str) -> None:
+    """`rotator runbook NAME` works where there is no page, as after an installation."""
+    said = CliRunner().invoke(rotator, ["runbook", name], env={"COLUMNS": "100000"})
+    assert said.exit_code == 0, said.output
+    entry = FILE.read_text(encoding="utf-8").partition(f"### {name}\n")[2].partition("\n##")[0]
+    for line in said.output.splitlines()[1:]:
+        assert line.partition(": ")[2] in entry
+
+
+def test_command_lists_every_entry_and_refuses_any_other() -> None:
+    listed = CliRunner().invoke(rotator, ["runbook"]).output
+    assert {line.split()[0] for line in listed.splitlines()} == set(ENTRIES)
+    assert CliRunner().invoke(rotator, ["runbook", "nothing_of_the_kind"]).exception is not None
+    assert "Runbook: `rotator runbook " in (ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
 
 
 def test_links_lead_to_a_heading_of_the_runbook() -> None:

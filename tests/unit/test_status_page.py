@@ -132,7 +132,7 @@ def test_page_begins_with_how_things_stand() -> None:
 def test_row_says_what_status_says() -> None:
     """The fix names its command; a sign-in that is needed is said once, above, and not in every row."""
     seen = Seen(make_page(OK, FAILED, WAITING, conditions=CONDITIONS))
-    assert "npm-feed build-bot / contoso ✓ ok rotate in 10 days 2026-12-21 20d left" in _spell(seen.list_rows()[2])
+    assert "npm-feed build-bot / contoso ✓ ok rotate in 10 days 2026-12-21 20 days left" in _spell(seen.list_rows()[2])
     failed = seen.list_rows()[0]
     assert "✕ failed try again now" in _spell(failed)
     assert "the vault refused the write of images Fix: Run rotator rotate images ." in _spell(failed)
@@ -150,14 +150,14 @@ def test_row_shows_what_is_left_of_the_lifetime_as_a_bar() -> None:
     for days, step in ends.items():
         [row] = Seen(make_page(replace(OK, expires_at=NOW + days * DAY))).list_rows()
         assert f'<i class="w{step}">' in row
-    assert "1d ago" in _spell(Seen(make_page(replace(OK, expires_at=NOW - DAY))).list_rows()[0])
+    assert "24 h ago" in _spell(Seen(make_page(replace(OK, expires_at=NOW - DAY))).list_rows()[0])
 
 
 def test_sign_ins_and_jobs_are_shown() -> None:
     seen = Seen(make_page(OK))
     assert "2 fall due before that, 1 after it" in seen.text
     assert "✓ signed in 3 days ago in 87 days" in _spell(seen.html)
-    assert "work 1 min ago 2s verify audit never -" in _spell(seen.html)
+    assert "work 60 s ago 2 s verify audit never -" in _spell(seen.html)
 
 
 def test_page_says_which_revocations_are_not_confirmed() -> None:

@@ -95,7 +95,7 @@ def make_transient(
         request_id=trace.request_id,
         answer_ids=trace.answer_ids,
         code=code,
-        fix=fix or "Usually passes on its own; if it lasts, see the service status of Azure DevOps.",
+        fix=fix or "This usually passes by itself; if it lasts, see the service status of Azure DevOps.",
         retry_after=retry_after,
     )
 

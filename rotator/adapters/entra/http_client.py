@@ -101,7 +101,7 @@ class EntraHttpClient:
             raise self._failure(
                 "entra_unexpected",
                 f"{urlsplit(url).netloc} sent an unexpected response: {odd}",
-                "Usually passes on its own; if not, check entra.authority, and whether a proxy stands in between.",
+                "This usually passes by itself; if not, check entra.authority, and whether a proxy stands in between.",
                 response,
             )
 

@@ -49,7 +49,7 @@ class Asked:
         """The fix when Entra cannot be asked now."""
         if self.is_login:
             return f"Wait a minute, then run `rotator login {self.account}`."
-        return "Usually passes on its own; if it lasts, see the service health of Microsoft Entra."
+        return "This usually passes by itself; if it lasts, see the service health of Microsoft Entra."
 
     def words(self) -> dict[str, str]:
         """Return the values for the placeholders in the table."""

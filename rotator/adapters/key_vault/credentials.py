@@ -207,7 +207,7 @@ class GuardedCredential:
             service="key_vault",
             operation="fetch_token",
             code="vault_credential_unexpected",
-            fix="Usually passes on its own; if not, check key_vault.credential, and that no proxy answers instead.",
+            fix="This usually passes by itself; if not, check key_vault.credential, and that no proxy answers instead.",
         )
 
 

@@ -128,7 +128,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
                 f"{call.host} accepts no more requests for now ({said})",
                 code="vault_throttled",
                 retry_after=answer.retry_after,
-                fix="Usually passes on its own; if it happens often, spread the secrets over several vaults.",
+                fix="This usually passes by itself; if it happens often, spread the secrets over several vaults.",
                 **origin,
             )
         case status if status >= 500 or status == 408:
@@ -235,7 +235,7 @@ def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -
             f"{call.place} is being deleted ({said})",
             code="vault_conflict",
             retry_after=answer.retry_after,
-            fix="Usually passes on its own within minutes; then recover the secret, or give the PAT another one.",
+            fix="This usually passes by itself within minutes; then recover the secret, or give the PAT another one.",
             **origin,
         )
     if answer.code == "ObjectIsDeletedButRecoverable":
@@ -244,14 +244,19 @@ def _explain_conflict(answer: _Answer, call: Call, said: str, origin: _Origin) -
         f"{call.place} is being changed by somebody else ({said})",
         code="vault_conflict",
         retry_after=answer.retry_after,
-        fix="Usually passes on its own; if not, look for another program that writes this secret.",
+        fix="This usually passes by itself; if not, look for another program that writes this secret.",
         **origin,
     )
 
 
+_ASKED = {"list": "for the versions of", "get": "for", "set": "to write"}
+
+
 def _explain_broken(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
-    fix = "Usually passes on its own; if it lasts, see the service health of Key Vault."
-    text = f"{call.host} failed to {call.permission} {call.place} ({said})"
+    fix = "This usually passes by itself; if it lasts, see the service health of Key Vault."
+    answered, _, request = said.partition(", ")
+    text = f"the vault {call.host} answered {answered} when asked {_ASKED[call.permission]} {call.name}"
+    text += f" ({request})" if request else ""
     if call.value is not None:
         return UnknownOutcomeError(f"{text}; it may have been written", code="vault_failed", fix=fix, **origin)
     return TransientError(text, code="vault_failed", retry_after=answer.retry_after, fix=fix, **origin)

@@ -81,7 +81,7 @@ class AppriseNotifier:
                 raise DeliveryError(
                     f"apprise did not send to {self.name} in time, and was ended",
                     code="total_timeout",
-                    fix="Usually passes on its own; http.total_timeout sets how long one message may take.",
+                    fix="This usually passes by itself; http.total_timeout sets how long one message may take.",
                 ) from None
         return self._read(shown)
 

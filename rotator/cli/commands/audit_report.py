@@ -99,15 +99,24 @@ def _end_second(moment: datetime) -> datetime:
     return (moment + timedelta(microseconds=999_999)).replace(microsecond=0)
 
 
+_PERIODS = (
+    "Give a period that has begun, in UTC: a year (2026), a quarter (2026-Q4), a month (2026-11), days "
+    "(2026-10-01..2026-12-24) or times (2026-12-01T09:00Z..2026-12-02T17:00Z)."
+)
+
+
 def _find_period(text: str | None, now: datetime) -> Period:
     from rotator.domain.period import make_default_period, read_period
 
     if text is None:
         return make_default_period(now)
     try:
-        return read_period(text)
+        period = read_period(text)
     except ValueError as error:
-        raise UsageError(f"--period: {error}", fix="Days and times are UTC.") from None
+        raise UsageError(f"--period: {error}", fix=_PERIODS) from None
+    if period.since >= now:
+        raise UsageError(f'--period: "{text}" has not begun yet', fix=_PERIODS)
+    return period
 
 
 def _review(

@@ -96,7 +96,7 @@ def create(
     )
     with open_installation(cli) as installation:
         known = [one.name for one in installation.settings.accounts]
-        check_known("account", [account], known, f"Give one of {', '.join(known)}.", globs=False)
+        check_known("account", [account], known, f"Known accounts: {', '.join(known)}.", globs=False)
         try:
             if dry_run:
                 return _show(cli, installation, order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def inventory() -> None:
 @click.pass_obj
 def list_records(cli: CliContext) -> int:
     """List the PATs under management."""
-    from rotator.cli.console import print_json, print_table, say
+    from rotator.cli.console import note, print_json, print_table, say
     from rotator.cli.output.inventory import (
         COLUMNS,
         WIDE_COLUMNS,
@@ -55,14 +56,16 @@ def list_records(cli: CliContext) -> int:
         list_wide_rows,
         render_record_notes,
     )
-    from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
+    from rotator.cli.output.plan import NONE_CHOSEN, say_no_pats
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import RecordDocument, make_inventory_document
     from rotator.engine.status import load_effective
+    from rotator.wiring.sign_ins import find_signed_out
 
     with open_installation(cli) as installation:
         now = installation.clock.now()
         every = load_effective(installation.database, installation.policy, now)
+        signed_out = [] if every or cli.as_json else find_signed_out(installation, partial(note, cli))
     records = cli.selection.choose(every, describe_record, now)
     if cli.as_json:
         print_json(make_inventory_document(records))
@@ -75,7 +78,7 @@ def list_records(cli: CliContext) -> int:
     elif records:
         print_table(cli, COLUMNS, list(list_record_rows(records, now)))
     else:
-        say(cli, NONE_CHOSEN if every else NO_PATS)
+        say(cli, NONE_CHOSEN if every else say_no_pats(signed_out))
     if cli.selection.form not in (Form.NAME, Form.CSV):
         for line in render_record_notes(records):
             say(cli, line)

@@ -70,7 +70,7 @@ def choose_accounts(settings: Settings, account: str | None, *, everyone: bool) 
     if everyone and account is not None:
         raise UsageError("--all means every account", fix="Give the account or --all, not both.")
     if account is not None:
-        check_known("account", [account], known, f"Give one of {', '.join(known)}.", globs=False)
+        check_known("account", [account], known, f"Known accounts: {', '.join(known)}.", globs=False)
         return [account]
     if not everyone and len(known) > 1:
         raise UsageError("which account?", fix=f"Give one of {', '.join(known)}, or --all.")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def once(cli: CliContext, dry_run: bool) -> int:
     """Do one run: look at the server, finish what was interrupted, rotate what is due, revoke what was replaced.
 
-    Exit codes: 0 all is well, 1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
+    Exit codes: 0 nothing failed in this run (what was blocked before may still be: see `rotator status --check`),
+    1 all failed, 3 some failed, 10 a person must sign in, 11 another run was at work.
     """
     from rotator.cli.counting import count_due
     from rotator.cli.reporting import do_and_print

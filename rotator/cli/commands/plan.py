@@ -29,7 +29,8 @@ from rotator.domain.plan import ActionKind
 def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     """Show what a run would do now, and why. Asks no server and changes nothing.
 
-    A PAT whose account a person must sign in first is shown as blocked.
+    If a person must sign an account in first, the first line says so and how many PATs wait for it; those that are
+    due now are shown as blocked.
     """
     from rotator.cli.console import note, note_warnings, print_json, say
     from rotator.cli.exit_codes import CHANGES_PENDING

@@ -73,7 +73,7 @@ def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
         else:
             print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
     for account, organization, error in report.errors:
-        echo(clean(f"{account}/{organization} could not be looked at: {error.message}"), err=True)
+        echo(clean(f"{account}/{organization} could not be checked: {error.message}"), err=True)
         if error.fix:
             echo(clean(f"    fix: {error.fix}"), err=True)
     if report.entries or not report.errors:

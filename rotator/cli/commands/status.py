@@ -68,7 +68,7 @@ def status(
     max_age: timedelta | None,
     nagios: bool,
 ) -> int:
-    """Show how every PAT stands, by expiry, from rotator's own records. Asks no server.
+    """Show the status of every PAT, by expiry, from rotator's own records. Asks no server.
 
     The first lines say when a run last succeeded, when a daemon last looked at every account, which account a
     person must sign in, what waits for that, and which account, organization or vault cannot be used.
@@ -190,7 +190,7 @@ def _check_as_plugin(
 def _print(cli: CliContext, seen: _Seen) -> None:
     from rotator.cli.console import print_table, say
     from rotator.cli.output.inventory import render_pending
-    from rotator.cli.output.plan import NO_PATS, NONE_CHOSEN
+    from rotator.cli.output.plan import NONE_CHOSEN, say_no_pats
     from rotator.cli.output.status import (
         COLUMNS,
         WIDE_COLUMNS,
@@ -201,7 +201,9 @@ def _print(cli: CliContext, seen: _Seen) -> None:
     )
 
     if not seen.rows:
-        say(cli, NONE_CHOSEN if seen.view.rows else NO_PATS)
+        sights = [account.sight for account in seen.accounts]
+        out = [sight.memory.account for sight in sights if sight.is_signed_in(seen.view.now) is False]
+        say(cli, NONE_CHOSEN if seen.view.rows else say_no_pats(out))
         return
     if cli.selection.form is Form.WIDE:
         print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.view.now)))

@@ -8,11 +8,11 @@ from datetime import datetime
 from rotator.cli.console import clean
 from rotator.cli.exit_codes import ATTENTION, NAGIOS_CRITICAL, NAGIOS_OK, NAGIOS_UNKNOWN, NAGIOS_WARNING
 from rotator.cli.output.words import say_pats
-from rotator.domain.condition import Condition
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.exit_code import DONE
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
-from rotator.domain.runbook import make_anchor
+from rotator.domain.runbook import make_command
 from rotator.domain.words import say_in
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
@@ -33,6 +33,22 @@ _WORDS = {
 }
 
 
+_ENTRIES = {
+    Cause.SIGN_IN: ConditionKind.SIGN_IN_NEEDED,
+    Cause.OVERDUE: ConditionKind.PAT_EXPIRING,
+    Cause.EXPIRING: ConditionKind.PAT_EXPIRING,
+    Cause.IN_TROUBLE: ConditionKind.ROTATION_BLOCKED,
+    Cause.DOWN: ConditionKind.ORGANIZATION_DOWN,
+    Cause.UNCONFIRMED: ConditionKind.REVOCATION_PENDING,
+    Cause.FOR_PERSON: ConditionKind.ROTATION_BLOCKED,
+    Cause.JOB_STALLED: ConditionKind.JOB_STALLED,
+    Cause.STALE: ConditionKind.JOB_STALLED,
+}
+"""The entry of the runbook about each reason."""
+_SINGLE = frozenset({Cause.SIGN_IN, Cause.EXPIRING, Cause.UNCONFIRMED, Cause.JOB_STALLED, Cause.STALE})
+"""Those that only that entry is about, whatever else lasts for the same subject."""
+
+
 def find_code_of_alarm(alarm: Alarm) -> int:
     """Find the code of a check."""
     return {Alarm.NONE: DONE, Alarm.SIGN_IN: SignInRequiredError.exit_code, Alarm.ATTENTION: ATTENTION}[alarm]
@@ -48,12 +64,23 @@ def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
 
 
 def render_check(findings: Sequence[Finding], conditions: Iterable[Condition]) -> Iterator[str]:
-    """Give a line for each reason, and where the runbook tells more about what lasts."""
-    for line in render_findings(findings):
+    """Give a line for each reason, and below it the command that tells more about just that."""
+    known = tuple(conditions)
+    for finding, line in zip(findings, render_findings(findings), strict=True):
         yield f"check: {line}"
-    places = dict.fromkeys(make_anchor(found.kind.value) for found in conditions)
-    if findings and places:
-        yield f"more: {', '.join(places)}"
+        yield f"    more: `{make_command(*_list_entries(finding, known))}`"
+
+
+def _list_entries(finding: Finding, conditions: tuple[Condition, ...]) -> list[str]:
+    """List the entries of the runbook about what lasts there; where nothing does yet, the one about such a reason."""
+    about = {found.kind.value for found in conditions if _is_about(finding, found)}
+    return sorted(about) or [_ENTRIES[finding.cause].value]
+
+
+def _is_about(finding: Finding, found: Condition) -> bool:
+    if finding.cause in _SINGLE:
+        return False
+    return found.subject in finding.subjects or f"{found.kind.value} {found.subject}" in finding.subjects
 
 
 def render_warnings(rows: Iterable[PatStatus], accounts: Iterable[AccountStatus], now: datetime) -> Iterator[str]:

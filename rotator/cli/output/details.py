@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from rotator.cli.console import clean
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.pending_revocation import RevocationKind
+from rotator.domain.words import say_duration, say_moment, say_span
 
 
 def _say_time(value: Detail) -> str:
@@ -16,6 +17,10 @@ def _say_time(value: Detail) -> str:
         return say_moment(datetime.fromisoformat(str(value)))
     except ValueError:
         return str(value)
+
+
+def _say_wait(value: Detail) -> str:
+    return say_span(timedelta(seconds=value)) if isinstance(value, int) else str(value)
 
 
 def _say_seconds(value: Detail) -> str:
@@ -30,13 +35,21 @@ def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], s
     return lambda value: text.format(say(value))
 
 
+_WHYS = {
+    RevocationKind.ROTATED.value: "its successor is in use",
+    RevocationKind.ABANDONED.value: "a clone that cannot be used",
+    RevocationKind.LATE.value: "its mint took effect late",
+    RevocationKind.BY_HAND.value: "a person said so",
+}
+_ENDINGS = {Outcome.INTENDED: "begun", Outcome.FAILED: "failed", Outcome.UNKNOWN: "no answer"}
+"""What is said before the fields. What succeeded needs no word."""
 WORDS: dict[str, Callable[[Detail], str]] = {
     "message": _word("{}"),
     "problem": _word("{}"),
     "damage": _word("{}"),
     "doubt": _word("{}"),
-    "code": _word("{}"),
-    "why": _word("{}"),
+    "code": lambda value: str(value).replace("_", " "),
+    "why": lambda value: _WHYS.get(str(value), str(value)),
     "despite": lambda value: f"despite {str(value).replace('_', ' ')}",
     "authorization_id": _word("PAT {}"),
     "authorization_ids": _word("PATs {}"),
@@ -72,7 +85,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "learned_at": _word("learned {}", _say_time),
     "longest_seconds": _word("at most {}", _say_seconds),
     "seconds": _word("by {}", _say_seconds),
-    "retry_seconds": _word("tried again in {}", _say_seconds),
+    "retry_seconds": _word("tried again in {}", _say_wait),
     "failures": _word("failed {} times in a row"),
     "hooks": _word("hooks {}"),
     "by": _word("by {}"),
@@ -121,5 +134,5 @@ def say_details(event: AuditEvent) -> str:
         for field, say in WORDS.items()
         if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
     ]
-    ending = [] if outcome is Outcome.SUCCEEDED else [str(outcome)]
+    ending = [_ENDINGS[outcome]] if outcome in _ENDINGS else []
     return clean(": ".join(filter(None, [*ending, ", ".join(said)])))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
-from rotator.cli.output.words import say_all_paused, say_both
+from rotator.cli.output.words import say_all_paused, say_both, say_expiry
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS, ManagedPat
@@ -15,7 +15,7 @@ from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.sight import Holding, Sight
-from rotator.domain.words import say_duration, say_in, say_moment
+from rotator.domain.words import say_duration, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
@@ -25,9 +25,9 @@ from rotator.engine.proposing import Proposal
 
 COLUMNS = (
     Column("name", is_key=True),
-    Column("organization", may_go=True),
-    Column("display name"),
-    Column("secret"),
+    Column("organization", may_go=True, lower=True),
+    Column("display name", lower=True),
+    Column("secret", lower=True),
     Column("expires", fixed=True),
     Column("state", fixed=True, may_go=True),
 )
@@ -56,7 +56,7 @@ def list_record_rows(records: Iterable[ManagedPat], now: datetime) -> Iterator[t
             clean(pat.organization),
             clean(pat.display_name),
             pat.secret_name,
-            say_in(pat.valid_to, now) if pat.has_pat else NO_PAT,
+            say_expiry(pat.valid_to, now) if pat.has_pat else NO_PAT,
             _say_state(pat),
         )
 

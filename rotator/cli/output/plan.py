@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean, say
@@ -11,7 +11,7 @@ from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_duration, say_moment, say_span
 from rotator.engine.explaining import say_lacks_window
 
 _SIGNS = {
@@ -24,11 +24,16 @@ _SIGNS = {
     ActionKind.BLOCKED: "x",
     ActionKind.NONE: "=",
 }
-NO_PATS = (
-    "No PATs are under management yet. Next: `rotator scan` shows which PATs exist, "
+_NO_PATS = (
+    "No PATs are under management yet. Next: {}`rotator scan` shows which PATs exist, "
     "`rotator inventory adopt --all` adopts them."
 )
 NONE_CHOSEN = "No PAT matches."
+
+
+def say_no_pats(signed_out: Sequence[str] = ()) -> str:
+    """What to do while there is none; `signed_out` are the accounts that a person must sign in first."""
+    return _NO_PATS.format("".join(f"`rotator login {clean(name)}`, then " for name in signed_out))
 
 
 def describe_action(action: Action) -> Facts:
@@ -49,8 +54,10 @@ def render_plan(
         held = sum(action.held_back == PAUSED for action in plan.actions)
         waiting = f"{say_pats(held)} {'waits' if held == 1 else 'wait'}" if held else "no run rotates or revokes"
         yield f"Everything is paused: {waiting} until `rotator inventory resume --all`."
-    for account in map(clean, plan.signed_out):
-        yield f"{account} must sign in: none of its PATs can be rotated until somebody runs `rotator login {account}`."
+    for name in plan.signed_out:
+        account, count = clean(name), plan.waiting.get(name, 0)
+        waits = f"{say_pats(count)} {'waits' if count == 1 else 'wait'}" if count else "none of its PATs can be rotated"
+        yield f"{account} must sign in: {waits} until somebody runs `rotator login {account}`."
     for action in plan.actions:
         if everything or action.lacks_window or action.kind is not ActionKind.NONE:
             yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
@@ -67,7 +74,7 @@ def render_plan(
 def print_plan(cli: CliContext, plan: Plan, *, ending: str, secrets: bool = False) -> None:
     """The plan on stdout; with -v the unchanged ManagedPats too."""
     lines = render_plan(plan, ending=ending, everything=cli.verbosity > 0, secrets=secrets)
-    say(cli, "\n".join(lines) if plan.actions else NO_PATS)
+    say(cli, "\n".join(lines) if plan.actions else say_no_pats(plan.signed_out))
 
 
 def render_action(action: Action, now: datetime, *, postponed: bool = False) -> str:
@@ -89,7 +96,7 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
         return f"{left}, postponed by max_rotations_per_hour"
     match action.kind:
         case ActionKind.ROTATE:
-            new = f" -> {say_duration(action.expires_at - now)}" if action.expires_at else ""
+            new = f" -> {say_span(action.expires_at - now, short=True)}" if action.expires_at else ""
             end = say_moment(action.retires_at) if action.retires_at else None
             end = "`rotator inventory resume --all`" if action.despite == PAUSED else end
             return left + new + (f"  old one valid until {end}" if end else "")

@@ -41,7 +41,7 @@ def _say_problem(head: str, fix: str) -> Iterator[str]:
 
 
 def render_down(found: Reconciliation) -> Iterator[str]:
-    """What could not be looked at, each with who must do what."""
+    """What could not be checked, each with who must do what."""
     for (account, organization), error in found.down.items():
         place = f"{account} in {organization}" if organization else account
         yield from _say_problem(f"failed  {place}: {error.message}", error.fix)

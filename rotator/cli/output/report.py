@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import RESUME_ALL, say_held_back, say_pats, say_until
-from rotator.domain.plan import ActionKind, ActionReason, Plan
+from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_pats, say_until
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
@@ -26,6 +26,15 @@ _WORDS = {
     OutcomeKind.BLOCKED: "blocked",
 }
 """The word that a line begins with, in the order of the lines."""
+_TOLD_FIRST = (
+    OutcomeKind.ADOPTED,
+    OutcomeKind.RECOVERED,
+    OutcomeKind.ABANDONED,
+    OutcomeKind.CREATED,
+    OutcomeKind.ROTATED,
+    OutcomeKind.RETIRED,
+)
+"""What a run has done, in the order of the total."""
 _MOST_NAMES = 10
 _FAILURES = (OutcomeKind.FAILED, OutcomeKind.BLOCKED)
 
@@ -91,6 +100,32 @@ def render_standing(plan: Plan) -> Iterator[str]:
         said.append(f"{waiting} {'waits' if held == 1 else 'wait'} {what}")
     if said:
         yield f"{', '.join(said)}: see `rotator status`."
+
+
+def render_totals(report: RunReport, plan: Plan | None) -> Iterator[str]:
+    """Give the sum of a run in one line, with what it left alone by the plan after it; nothing where one line said it.
+
+    What a run has just rotated waits for the end of its overlap: that is counted as rotated, and not as waiting.
+    """
+    names = {kind: {outcome.name for outcome in report.of_kind(kind) if not outcome.is_of_place} for kind in _WORDS}
+    actions = () if plan is None else plan.actions
+    waiting = {action.pat.name for action in actions if action.kind is ActionKind.WAIT and _is_put_off(action)}
+    names[OutcomeKind.BLOCKED] |= {action.pat.name for action in actions if action.kind is ActionKind.BLOCKED}
+    waiting |= names[OutcomeKind.HELD] | names[OutcomeKind.POSTPONED] | names[OutcomeKind.SETTLING]
+    counts = {_WORDS[kind]: len(names[kind]) for kind in _TOLD_FIRST}
+    counts |= {
+        "waiting": len(waiting - names[OutcomeKind.FAILED] - names[OutcomeKind.BLOCKED]),
+        "to replace by hand": sum(action.kind is ActionKind.ALERT for action in actions),
+        "blocked": len(names[OutcomeKind.BLOCKED] - names[OutcomeKind.FAILED]),
+        "failed": len(names[OutcomeKind.FAILED]),
+    }
+    if sum(counts.values()) > 1:
+        is_all_done = sum(counts.values()) == sum(len(names[kind]) for kind in _TOLD_FIRST)
+        yield f"Total: {say_counts(counts)}{'' if is_all_done else ': see `rotator status`'}."
+
+
+def _is_put_off(action: Action) -> bool:
+    return action.held_back is not None or action.reason is ActionReason.FAILED_BEFORE
 
 
 def _say(outcome: PatOutcome, text: str) -> str:

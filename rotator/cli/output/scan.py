@@ -16,7 +16,7 @@ from rotator.engine.scanning import ScanReport
 
 COLUMNS = (
     Column("display name", is_key=True),
-    Column("organization", may_go=True),
+    Column("organization", may_go=True, lower=True),
     Column("scopes", wraps=True),
     Column("expires", fixed=True),
     Column("state", wraps=True),
@@ -101,4 +101,7 @@ def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     if kinds:
         yield f"Against the inventory: {kinds}."
     if counts["untracked"]:
-        yield "Next: `rotator inventory adopt --all` adopts those that the policy covers."
+        yield (
+            "Next: `rotator inventory adopt --all` adopts those that the policy covers; "
+            "`rotator inventory adopt ID --as NAME` one whose name it refuses."
+        )

@@ -15,17 +15,17 @@ from rotator.domain.managed_pat import ALL_ORGANIZATIONS
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
-from rotator.domain.words import say_in, say_moment
+from rotator.domain.words import say_ago, say_in, say_moment
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
 
 COLUMNS = (
     Column("name", is_key=True),
-    Column("organization", may_go=True),
+    Column("organization", may_go=True, lower=True),
     Column("state", fixed=True, may_go=True),
     Column("expires", fixed=True),
-    Column("next", fixed=True),
+    Column("next", lower=True),
 )
 WIDE_COLUMNS = (
     *COLUMNS,
@@ -56,7 +56,6 @@ _OTHERS = (
 _MOST_DOWN = 3
 _WHY = {
     ConditionKind.ACCOUNT_DOWN: "`rotator scan` asks again now, and says why.",
-    ConditionKind.ORGANIZATION_DOWN: "`rotator scan` asks again now, and says why.",
     ConditionKind.VAULT_DOWN: "The PATs that wait for it say why, below.",
 }
 
@@ -79,9 +78,9 @@ def render_status_head(
     if runs.succeeded_at is None:
         said = "No run has succeeded yet"
     else:
-        said = f"Last successful run {_say_ago(runs.succeeded_at, now)}"
+        said = f"Last successful run {say_ago(runs.succeeded_at, now)}"
     if runs.by_daemon and looked_at is not None:
-        said += f"; every account last looked at {_say_ago(looked_at, now)}"
+        said += f"; all accounts checked {say_ago(looked_at, now)}"
     for found in conditions:
         account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
         if account is not None:
@@ -106,7 +105,7 @@ def _name_down(found: Condition) -> str:
 def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
     """What a person can do about what cannot be used, said once for each kind."""
     for kind in dict.fromkeys(found.kind for found in conditions if found.kind in _DOWN):
-        yield f"    fix: {CONDITIONS[kind].fix} {_WHY[kind]}"
+        yield f"    fix: {CONDITIONS[kind].fix} {_WHY.get(kind, '')}".rstrip()
 
 
 def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
@@ -153,10 +152,6 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
             f"{say_pats(forecast.due_before)} fall due before that, {forecast.due_after} after it."
         )
         yield f"    fix: Sign in before then: `rotator login {name}`."
-
-
-def _say_ago(moment: datetime, now: datetime) -> str:
-    return "just now" if (said := say_in(min(moment, now), now)) == "now" else said
 
 
 def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:

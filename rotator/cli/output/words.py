@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.cli.console import clean
 from rotator.domain.timetable import HeldBack, HeldBackBy
-from rotator.domain.words import say_duration, say_in, say_moment
+from rotator.domain.words import say_in, say_moment, say_span
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -22,28 +22,23 @@ RESUME_ALL = "after `rotator inventory resume --all`"
 
 
 def say_left(moment: datetime, now: datetime) -> str:
-    """`5d left`, or `expired 2d ago`: only the larger unit, which is enough in a list."""
-    span = say_duration(abs(moment - now), units=1)
+    """`5d left`, or `expired 2d ago`."""
+    span = say_span(moment - now, short=True)
     return f"{span} left" if moment > now else f"expired {span} ago"
 
 
 def say_expiry(moment: datetime, now: datetime) -> str:
     """`2026-12-03 (5d)`, `2026-11-20 (8d ago)`: for a column."""
-    span = say_duration(abs(moment - now), units=1)
+    span = say_span(moment - now, short=True)
     return f"{moment.astimezone(UTC):%Y-%m-%d} ({span}{'' if moment > now else ' ago'})"
 
 
 def say_until(moment: datetime, now: datetime) -> str:
-    """`Tue 09:00Z (in 24 h)` within six days, else `2026-12-10 09:00Z (in 9 days)`.
-
-    It is said a little after the span began, so spans over an hour are rounded to the minute: 24 h, not 23 h.
-    """
-    utc, span = moment.astimezone(UTC), moment - now
-    if span > timedelta(hours=1):
-        span = timedelta(minutes=round(span.total_seconds() / 60))
-    near = timedelta(0) <= span < timedelta(days=6)
+    """`Tue 09:00Z (in 24 h)` within six days, else `2026-12-10 09:00Z (in 9 days)`."""
+    utc = moment.astimezone(UTC)
+    near = timedelta(0) <= moment - now < timedelta(days=6)
     text = f"{_WEEKDAYS[utc.weekday()]} {utc:%H:%M}Z" if near else say_moment(moment)
-    return f"{text} ({say_in(now + span, now)})"
+    return f"{text} ({say_in(moment, now)})"
 
 
 def say_both(moment: datetime | None, now: datetime) -> str:

@@ -11,6 +11,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.policy import RuleAction
 from rotator.domain.words import say_count
 from rotator.engine.checkup.patient import Look, Patient
+from rotator.engine.listing import belongs
 from rotator.engine.preflight import check_history
 from rotator.errors import DeniedError, RotatorError, TransientError
 from rotator.ports.pat_service import PatFilter
@@ -87,7 +88,8 @@ def _check_organization(patient: Patient, account: str, organization: str, subje
             "See `rotator scan -v`, and report what the service sends.",
         )
         return
-    yield praise(subject, f"it knows {who.display_name}, and lists {say_count(len(listed), 'active PAT')}")
+    own = sum(belongs(pat, who.organization_id) for pat in listed)
+    yield praise(subject, f"signed in as {who.display_name}; {say_count(own, 'active PAT')}")
 
 
 def plan_vaults(patient: Patient) -> Iterator[Look]:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from rotator.domain.checkup import CheckResult, Remark, fail, praise
+from rotator.domain.words import say_count
 from rotator.engine.checkup.patient import Check, Look, Patient
 from rotator.engine.isolating import naming_bugs
 from rotator.errors import ConfigError, RotatorError, SignInRequiredError
@@ -55,7 +56,8 @@ def _look_at_all(pool: ThreadPoolExecutor, patient: Patient, stage: Sequence[Che
     for check, looks, found in waiting:
         found += [each for look in looks for each in look.result()]
         if check.all_well and looks and not found:
-            found.append(_Found(check.name, praise("", f"{len(looks)} looked at: {check.all_well}")))
+            said = f"{say_count(len(looks), check.name)} checked: {check.all_well}"
+            found.append(_Found(check.name, praise("", said)))
         yield from found
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.domain.checkup import Remark, fail, praise, warn
 from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.clocks import judge
+from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Policy, RuleAction
-from rotator.domain.words import say_count, say_duration, say_moment
+from rotator.domain.words import say_ago, say_count, say_duration, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
@@ -23,7 +24,7 @@ from rotator.engine.listing import make_unknown_account
 from rotator.engine.log_checking import verify_log
 from rotator.engine.moments import judge_clock
 from rotator.engine.run_memory import load_run_times
-from rotator.errors import DatabaseError
+from rotator.errors import DatabaseError, RotatorError
 
 MONTH = timedelta(days=30)
 MOST_MAILS = 300
@@ -31,7 +32,7 @@ MOST_MAILS = 300
 _LEAST_SILENCE = timedelta(minutes=2)
 _MISSED_BEATS = 4
 _MOST_NAMES = 6
-_HEAR = "Mend what the other checks say of the services, then run `rotator doctor` again."
+_HEAR = "Fix the service problems above, then run `rotator doctor` again."
 _START = "Start the daemon (`systemctl enable --now rotator`), or have a timer or cron run `rotator once`."
 
 
@@ -66,7 +67,7 @@ def check_mails(patient: Patient) -> Iterator[Remark]:
         records, limits = reading.inventory.load_all(), reading.limits.load()
     for account in patient.accounts:
         mine = [pat for pat in records if pat.account == account.name]
-        mails = round(sum(_count_mails(policy, pat, find_longest(limits, pat, now)) for pat in mine))
+        mails = round(sum(_count_mails(policy, pat, find_longest(limits, pat, now), now) for pat in mine))
         said = f"about {say_count(mails, 'mail')} a month to {account.username}: one for each new PAT"
         if mails > MOST_MAILS:
             yield warn(
@@ -78,10 +79,11 @@ def check_mails(patient: Patient) -> Iterator[Remark]:
             yield praise(account.name, said)
 
 
-def _count_mails(policy: Policy, pat: ManagedPat, longest: timedelta | None) -> float:
-    """Return how many PATs are made for a ManagedPat in a month."""
-    rule = policy.rule_for(pat)
-    if rule is None or rule.action is not RuleAction.ROTATE or pat.state is ManagedPatState.PAUSED:
+def _count_mails(policy: Policy, pat: ManagedPat, longest: timedelta | None, now: datetime) -> float:
+    """Return how many PATs are made for a ManagedPat in a month: none for one that is never rotated."""
+    decision, is_left = policy.decide(pat.as_ending(), now=now, longest=longest), pat.state is ManagedPatState.PAUSED
+    rule = decision.rule
+    if rule is None or rule.action is not RuleAction.ROTATE or decision.obstacle or is_left or pat.all_organizations:
         return 0.0
     lifetime = policy.clone_lifetime(pat, rule, longest)
     interval = lifetime - rule.rotate_before.before(lifetime)
@@ -117,13 +119,29 @@ def check_work(patient: Patient) -> Iterator[Remark]:
     tolerance = Tolerance(find_max_age(runs, patient.work_every))
     is_stale = any(found.cause is Cause.STALE for found in find_findings((), (), conditions, runs, now, tolerance))
     if runs.succeeded_at is None:
-        last = f"runs have begun, the last one {_say_ago(now - runs.started_at)}, and none has succeeded"
+        last = f"runs have begun, the last one {say_ago(runs.started_at, now)}, and none has succeeded"
     else:
-        last = f"{who} last succeeded {_say_ago(now - runs.succeeded_at)}"
-    if is_stale:
+        last = f"{who} last succeeded {say_ago(runs.succeeded_at, now)}"
+    signed_out = _find_signed_out(patient, conditions) if runs.succeeded_at is None else []
+    if signed_out:
+        yield (fail if is_stale else warn)("", last, f"Nobody is signed in: run `rotator login {signed_out[0]}`.")
+    elif is_stale and runs.succeeded_at is None:
+        yield fail("", last, f"`rotator once` says what is in the way. If nothing runs: {_START}")
+    elif is_stale:
         yield fail("", f"{last}: that is too long", f"`rotator status` says what is wrong. If nothing runs: {_START}")
     else:
         yield praise("", last)
+
+
+def _find_signed_out(patient: Patient, conditions: Iterable[Condition]) -> list[str]:
+    """Name the accounts that a person must sign in, by our records and by the token cache, if that can be read."""
+    known = [found.subject for found in conditions if found.kind is ConditionKind.SIGN_IN_NEEDED]
+    try:
+        sign_in, now = patient.open_sign_in(), patient.clock.now()
+        out = [one.name for one in patient.accounts if not sign_in.status(one.name).is_signed_in(now)]
+    except RotatorError:
+        out = []
+    return sorted({*known, *out})
 
 
 def check_clock(patient: Patient) -> Iterator[Remark]:
@@ -152,10 +170,6 @@ def _judge_clock(patient: Patient) -> ClockVerdict:
             return judge_clock(patient.clock, patient.witnesses, reading)
     except DatabaseError:
         return judge(patient.clock.now(), patient.witnesses.read_witnesses(), None)
-
-
-def _say_ago(span: timedelta) -> str:
-    return f"{say_duration(span)} ago" if span > timedelta(0) else "now"
 
 
 def _say_names(names: Iterable[str]) -> str:

@@ -45,6 +45,6 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
         Check("audit", whole(check_audit)),
         Check("work", whole(check_work)),
     ),
-    (Check("secret", plan_secrets, all_well="each can be read and written, and holds what it should"),),
+    (Check("secret", plan_secrets, all_well="all readable, writable and as expected"),),
     (Check("clock", whole(check_clock)),),
 )

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.domain.audit_event import AuditEvent, Outcome
+from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events import anchors, inventory, places, revocations, rotations
 from rotator.domain.events.catalogue import CATALOGUE
@@ -83,7 +83,7 @@ BY_HAND = _name(
     rotations.HooksOverruled,
     anchors.GapAccepted,
 )
-"""What only a person does. Anything else is one's too if a reason was given for it, or a revocation says so."""
+"""What only a person does. Anything else is one's too if it has a command or a reason, or a revocation says so."""
 FAILING = _name(
     rotations.RotationFailed, rotations.RotationBlocked, rotations.RotationFrozen, rotations.RotationAbandoned
 )
@@ -149,6 +149,8 @@ class Collector:
         if event.entry.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
             tally = found.failed.setdefault(name, EventTally(0, event.sequence, 0))
             tally.count, tally.last = tally.count + 1, event.sequence
+        if name in FAILING:
+            found.failed_pats.add(event.entry.subject)
         self._count_rotations(event)
         self._note_hand(event)
 
@@ -190,6 +192,8 @@ class Collector:
         """Keep what lasted within the period, if only for a while."""
         if span.begun.at < self._period.until and (span.ended is None or span.ended.at >= self._period.since):
             (self.found.exceptions if span.kind in EXCEPTIONS else self.found.failures).add(span)
+            if span.kind in EXCEPTIONS:
+                self.found.excepted_pats.add(span.subject)
 
     def _change_policy(self, event: AuditEvent) -> None:
         if event.occurred_at < self._period.since:
@@ -215,14 +219,14 @@ class Collector:
     def _note_hand(self, event: AuditEvent) -> None:
         entry = event.entry
         known = self._runs.get(entry.run_id)
-        reason = entry.details.get("reason")
+        reason, command = (_read_text(entry.details.get(name)) for name in ("reason", "command"))
         by_hand = entry.event in BY_HAND or entry.details.get("why") == RevocationKind.BY_HAND
         if known is not None:
             known.events, known.last = known.events + 1, event.sequence
-        elif by_hand or reason is not None:
-            said = None if reason is None else str(reason)
+        elif by_hand or reason is not None or command is not None:
+            number = event.sequence
             run = HandRun(
-                event.occurred_at, entry.event, entry.subject, entry.actor, said, 1, event.sequence, event.sequence
+                event.occurred_at, entry.event, entry.subject, entry.actor, reason, command, 1, number, number
             )
             self._runs[entry.run_id] = run
             self.found.by_hand.add(run)
@@ -266,6 +270,10 @@ class Collector:
             self.found.silence = Silence(begins, at, after, sequence)
         if at >= begins:
             self._last = at, sequence
+
+
+def _read_text(value: Detail) -> str | None:
+    return None if value is None else str(value)
 
 
 def _make_buckets(period: Period, now: datetime) -> list[Bucket]:

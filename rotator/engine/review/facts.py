@@ -117,13 +117,14 @@ class Bucket:
 
 @dataclass
 class HandRun:
-    """A run of a person: what it began with, whom it was about, who did it and why."""
+    """A run of a person: what it began with, whom it was about, who did it and why, and the command as it was typed."""
 
     at: datetime
     event: str
     subject: str
     actor: str
     reason: str | None
+    command: str | None
     events: int
     first: int
     last: int
@@ -163,6 +164,10 @@ class Findings:
     left: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: the event that says that it was left behind, or kept."""
     timeline: list[Bucket] = field(default_factory=list)
+    failed_pats: set[str] = field(default_factory=set)
+    """Whose rotation failed, was blocked, frozen or abandoned in the period, if only for a while."""
+    excepted_pats: set[str] = field(default_factory=set)
+    """What was not as its policy wants it, if only for a while."""
     anchored: Newest[AuditEvent] = field(default_factory=Newest)
     gaps: Newest[AuditEvent] = field(default_factory=Newest)
     silence: Silence | None = None
@@ -170,7 +175,7 @@ class Findings:
 
 
 class PolicyState(StrEnum):
-    """What the log says of the policy of now."""
+    """What the log says of the current policy."""
 
     LOGGED = auto()
     CHANGED = auto()

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
-from rotator.engine.status import PatStatus
+from rotator.engine.status import PatState, PatStatus
 
 
 class AgeVerdict(StrEnum):
-    """A PAT's age against the policy. `not_made`: its first PAT is still to be made."""
+    """A PAT's age against the policy. `not_made`: its first PAT is still to be made. `blocked`: no age is right."""
 
     WITHIN = auto()
     DUE = auto()
     BY_HAND = auto()
     EXPIRED = auto()
     NO_RULE = auto()
+    BLOCKED = auto()
     NOT_MADE = auto()
 
 
@@ -40,7 +41,7 @@ _LIMITS = (
 
 
 def judge_age(row: PatStatus, now: datetime) -> AgeVerdict:
-    """Return how the age of a PAT stands against the policy of now."""
+    """Return how the age of a PAT stands against the current policy."""
     if not row.authorization_id:
         return AgeVerdict.NOT_MADE
     if row.expires_at <= now:
@@ -48,7 +49,7 @@ def judge_age(row: PatStatus, now: datetime) -> AgeVerdict:
     if row.by_hand:
         return AgeVerdict.BY_HAND
     if row.rotate_after is None:
-        return AgeVerdict.NO_RULE
+        return AgeVerdict.BLOCKED if row.state is PatState.BLOCKED else AgeVerdict.NO_RULE
     return AgeVerdict.DUE if row.rotate_after <= now else AgeVerdict.WITHIN
 
 

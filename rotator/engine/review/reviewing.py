@@ -177,7 +177,7 @@ def _load_newest_number(database: Database) -> int:
 
 
 def _find_policy_state(database: Database, digest: str) -> PolicyState:
-    """Say whether the policy of now is the last one that the log names."""
+    """Say whether the current policy is the last one that the log names."""
     with database.read() as reading:
         try:
             last = reading.audit.load_newest(1, AuditFilter(event=PolicyChanged.type.name))

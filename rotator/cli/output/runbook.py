@@ -1,0 +1,27 @@
+"""An entry of the runbook, as people read it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rotator.domain.runbook import Advice
+from rotator.domain.runbook_events import fill, list_entries
+
+
+def render_names() -> Iterator[str]:
+    """Give a line for each entry: its name, and what it is about."""
+    entries = list(list_entries())
+    width = max(len(name) for name, _ in entries)
+    for name, advice in entries:
+        yield f"{name:{width}}  {fill(name, advice.one)}"
+
+
+def render_entry(name: str, advice: Advice) -> Iterator[str]:
+    """Give all that the runbook says of a condition or an event."""
+    yield f"{name}: {fill(name, advice.one)}"
+    yield f"    meaning: {advice.meaning}"
+    for code, reason in advice.reasons.items():
+        yield f"    cause {code}: {reason}"
+    yield f"    if nobody does anything: {advice.otherwise}"
+    yield f"    command: {fill(name, advice.command)}"
+    yield f"    fix: {advice.fix}"
