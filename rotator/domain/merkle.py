@@ -51,24 +51,6 @@ class GrowingTree:
         return root
 
 
-def make_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over these data."""
-    tree = GrowingTree()
-    for data in leaves:
-        tree.add(data)
-    return tree.make_root()
-
-
-def make_inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """Return the audit path of the leaf at `index`, from 0, as RFC 6962 (2.1.1) orders it."""
-    if len(leaves) == 1:
-        return []
-    half = _split(len(leaves))
-    if index < half:
-        return [*make_inclusion_proof(index, leaves[:half]), make_root(leaves[half:])]
-    return [*make_inclusion_proof(index - half, leaves[half:]), make_root(leaves[:half])]
-
-
 def is_included(data: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether a proof shows that these data are the leaf at `index` of the tree of that size and root."""
     if not 0 <= index < size:
@@ -85,20 +67,6 @@ def is_included(data: bytes, index: int, size: int, proof: Sequence[bytes], root
             node = make_node(node, other)
         index, last = index >> 1, last >> 1
     return not last and node == root
-
-
-def make_consistency_proof(old_size: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """Return the proof that the tree over all these data grew from its first `old_size` (RFC 6962, 2.1.2)."""
-    return [] if old_size == 0 else _prove_growth(old_size, leaves, is_whole=True)
-
-
-def _prove_growth(old_size: int, leaves: Sequence[bytes], *, is_whole: bool) -> list[bytes]:
-    if old_size == len(leaves):
-        return [] if is_whole else [make_root(leaves)]
-    half = _split(len(leaves))
-    if old_size <= half:
-        return [*_prove_growth(old_size, leaves[:half], is_whole=is_whole), make_root(leaves[half:])]
-    return [*_prove_growth(old_size - half, leaves[half:], is_whole=False), make_root(leaves[:half])]
 
 
 def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
@@ -125,8 +93,3 @@ def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof:
             new = make_node(new, other)
         index, last = index >> 1, last >> 1
     return not last and old == old_root and new == root
-
-
-def _split(size: int) -> int:
-    """Return the largest power of two below a size."""
-    return 1 << (size - 1).bit_length() - 1

@@ -158,6 +158,16 @@ def test_config_show_masks_the_secrets_when_they_are_literals(sandbox: Sandbox, 
     assert [rule["name"] for rule in document["policy"]["rules"]] == ["hands-off", "ci", "everything-else"]
 
 
+@pytest.mark.parametrize("written", ["https://contoso-kv.vault.azure.net:443", "https://contoso-kv.vault.azure.net./"])
+def test_config_show_spells_a_vault_in_one_way(sandbox: Sandbox, rotator: Rotator, written: str) -> None:
+    policy = sandbox.addresses.policy_path
+    text = policy.read_text(encoding="utf-8").replace(sandbox.addresses.key_vault_url, written)
+    policy.write_text(text, encoding="utf-8")
+    shown = json.loads(rotator("config", "show", "--json").stdout)["policy"]
+    assert {rule["vault"] for rule in shown["rules"]} == {"https://contoso-kv.vault.azure.net"}
+    assert written not in rotator("config", "show").stdout
+
+
 @pytest.mark.parametrize(("which", "key"), [("settings", "accounts"), ("policy", "rules")])
 def test_config_schema_is_a_schema_when_printed(which: str, key: str) -> None:
     schema = json.loads(run_command("config", "schema", which).stdout)

@@ -17,7 +17,7 @@ from rotator.adapters.logs import reset_logging
 from rotator.cli.main import main
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
-from rotator.sandbox.seeds import ORGANIZATION, VAULT
+from rotator.sandbox.seeds import ORGANIZATION, USER_ID, VAULT
 from rotator.sandbox.world import Secret, SecretVersion
 from tests.support.installed_command import Rotator, config_of
 
@@ -38,12 +38,16 @@ class Program:
         self.run("inventory", "adopt", NAME)
 
     def run(self, *words: str, code: int = 0) -> Document:
+        """Run a command to its expected end; its document."""
+        document: Document = json.loads(self.say(*words, "--json", code=code))
+        return document
+
+    def say(self, *words: str, code: int = 0) -> str:
         """Run a command to its expected end; what it printed."""
-        ended = main(["--config", config_of(self.sandbox), *words, "--json"])
+        ended = main(["--config", config_of(self.sandbox), *words])
         said = self._capture.readouterr()
         assert ended == code, said.out + said.err
-        document: Document = json.loads(said.out)
-        return document
+        return said.out
 
     def plant(self, service: str, method: str, path: str, status: int, body: object, times: int | None = None) -> None:
         """Let such requests be answered so."""
@@ -111,8 +115,16 @@ def test_nobody_is_called_revoked_when_the_first_page_says_that_it_is_the_last(p
     assert [(row["state"], row["last_error"]) for row in rows] == [("overlapping", None), ("ok", None)]
 
 
+def add_due(program: Program, name: str, left: timedelta) -> None:
+    """Adopt a new PAT that ends so soon."""
+    world, now = program.world, program.world.clock.now()
+    places = (world.organizations[ORGANIZATION],)
+    world.add_pat(world.users[USER_ID], name, "vso.build_execute", places, now + left - 30 * DAY, now + left)
+    program.run("inventory", "adopt", name)
+
+
 def test_short_lifetime_is_taken_and_asked_for_until_an_expiry_is_near(program: Program) -> None:
-    """8 days are granted, and a rule of 7 days before the end is content with them."""
+    """8 days are granted, and the rules are content with them. `npm-feed` and `release-notes` are near their expiry."""
     program.world.organizations[ORGANIZATION].max_lifetime = 8 * DAY
     assert names_in(program.run("once")["rotated"]) == [NAME]
     expires_at = datetime.fromisoformat(program.find_row()["expires_at"])
@@ -120,9 +132,45 @@ def test_short_lifetime_is_taken_and_asked_for_until_an_expiry_is_near(program: 
     program.run("inventory", "adopt", "ci-build")
     assert names_in(program.run("once")["rotated"]) == ["ci-build"]
     age_limits(program.sandbox, hours=8)
+    add_due(program, "ci-nightly", 5 * DAY)
+    assert names_in(program.run("once")["rotated"]) == ["ci-nightly"]
     program.run("inventory", "adopt", "release-notes")
     assert names_in(program.run("once")["rotated"]) == ["release-notes"]
-    assert program.list_asked_lifetimes() == [30, 8, 30]
+    assert program.list_asked_lifetimes() == [30, 8, 8, 30]
+
+
+def test_lifetime_too_short_for_the_rule_is_taken_when_hours_are_left_and_not_when_days_are(program: Program) -> None:
+    """8 days are granted, and the rule wants a new PAT 9 days before the end."""
+    policy = program.sandbox.addresses.policy_path
+    policy.write_text(policy.read_text().replace("rotate_before: 7d", "rotate_before: 9d"))
+    program.world.organizations[ORGANIZATION].max_lifetime = 8 * DAY
+    program.run("inventory", "forget", NAME, "--yes")
+    add_due(program, "ci-with-days", 5 * DAY)
+    [blocked] = program.run("once", code=1)["blocked"]
+    assert (blocked["name"], blocked["error"]["code"]) == ("ci-with-days", "lifetime_clamped")
+    add_due(program, "ci-with-hours", timedelta(hours=5))
+    assert names_in(program.run("once")["rotated"]) == ["ci-with-hours"]
+    left = datetime.fromisoformat(program.find_row("ci-with-hours")["expires_at"]) - program.world.clock.now()
+    assert timedelta(days=7) < left <= timedelta(days=8)
+    assert program.find_row("ci-with-days")["state"] == "blocked"
+
+
+def test_new_pat_is_kept_when_it_is_refused_for_its_first_seconds(program: Program) -> None:
+    """The first request asks who is signed in."""
+    path = "connectionData"
+    program.world.faults.add(Fault("azure_devops", "status", "GET", path, 3, skip=1, status=401))
+    assert names_in(program.run("once")["rotated"]) == [NAME]
+    probes = [sent for sent in program.world.record.all("azure_devops", "GET") if path in sent.path]
+    assert [sent.auth for sent in probes].count("Basic") == 4
+    assert len(program.list_asked_lifetimes()) == 1
+
+
+def test_second_run_says_what_waits_when_a_mint_was_throttled(program: Program) -> None:
+    program.world.faults.add(Fault("azure_devops", "rate_limited", "POST", "/tokens/pats", None, seconds=900))
+    assert "Nothing" not in program.say("once", code=1)
+    program.world.faults.clear()
+    said = program.say("once").splitlines()
+    assert said == ["Nothing was done.", "1 PAT waits to be tried again: see `rotator status`."]
 
 
 def test_nothing_is_minted_when_the_secret_was_disabled_and_deleted(program: Program) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
@@ -28,6 +24,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
 from tests.support.azure_devops import SandboxAzureDevOps
+from tests.support.identity_service import run_identity_service
 from tests.support.proxy import PASSWORD, ConnectProxy, run_proxy
 from tests.support.raw_server import run_raw_server
 from tests.support.signing_in import Stage, spell_out
@@ -248,34 +245,6 @@ def test_proxy_that_says_nothing_of_use_is_named_and_nothing_was_sent(
 # User-assigned identities.
 
 
-class IdentityService(HTTPServer):
-    """What App Service gives its programs: tokens for the identity whose client id they name."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__(("127.0.0.1", 0), _IdentityAnswer)
-        self.token = token
-        self.asked: list[str | None] = []
-
-
-class _IdentityAnswer(BaseHTTPRequestHandler):
-    server: IdentityService
-
-    def do_GET(self) -> None:
-        query = parse_qs(urlsplit(self.path).query)
-        self.server.asked.append(query.get("client_id", [None])[0])
-        body = json.dumps(
-            {"access_token": self.server.token, "expires_on": "4102444800", "resource": "x", "token_type": "Bearer"}
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
-
-
 @pytest.mark.parametrize("kind", ["managed_identity", "default"])
 @pytest.mark.parametrize(
     ("setting", "variable", "asked"),
@@ -291,11 +260,9 @@ def test_managed_identity_is_the_one_that_settings_or_environment_name(
 ) -> None:
     world = behind.vault.world
     token = world.issue_access_token(world.users[USER_ID], "key_vault", CLIENT_ID)
-    with IdentityService(token.value) as service:
-        thread = threading.Thread(target=service.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{service.server_address[1]}/token")
-        monkeypatch.setenv("IDENTITY_HEADER", "a-header")
+    with run_identity_service(token.value) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
         if variable is not None:
             monkeypatch.setenv("AZURE_CLIENT_ID", variable)
         credential = make_credential(
@@ -309,8 +276,6 @@ def test_managed_identity_is_the_one_that_settings_or_environment_name(
         store = behind.vault.make_store(credential=credential)
         assert store.fetch_latest(behind.vault.location) is None
         store.close()
-        service.shutdown()
-        thread.join()
     assert set(service.asked) == {asked}
     assert behind.proxy.targets == [], "this host's identity is never asked through a proxy"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_string
@@ -23,8 +25,36 @@ from tests.support.receiver_server import HOOK_PATH, MAIL_PASSWORD, MailServer, 
 
 MESSAGE = make_test("ops", "host-1", datetime(2026, 11, 27, 9, 0, tzinfo=UTC))
 ID = "0123456789abcdef0123456789abcdef"
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HTTPS_PROXY": "http://127.0.0.1:1", "ROTATOR_TOKEN_CACHE_KEY": "canary-key"}
-"""A proxy that would let nothing pass, and a secret that is nobody's business."""
+CHILD = "rotator.adapters.notify.apprise_child"
+NEEDED = {"PATH": "/usr/bin:/bin"}
+ENVIRONMENT = {
+    **NEEDED,
+    "HTTPS_PROXY": "http://127.0.0.1:1",
+    "ROTATOR_TOKEN_CACHE_KEY": "canary-key",
+    "AZURE_CLIENT_SECRET": "canary-client-secret",
+}
+"""A proxy that would let nothing pass, and secrets that are nobody's business."""
+
+
+class WatchingMailServer(MailServer):
+    """`started_with` is what everybody sees of the program that waits for its answer: arguments and environment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started_with: list[tuple[list[str], list[str]]] = []
+
+    def keep(self, mail: str) -> None:
+        """Look at the programs that this process has started."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or it is another user's
+                arguments, parent = _read_strings(folder / "cmdline"), (folder / "stat").read_text().rpartition(") ")[2]
+                if CHILD in arguments and int(parent.split()[1]) == os.getpid():
+                    self.started_with.append((arguments, _read_strings(folder / "environ")))
+        super().keep(mail)
+
+
+def _read_strings(path: Path) -> list[str]:
+    return path.read_bytes().decode().split("\0")[:-1]
 
 
 @pytest.fixture
@@ -55,6 +85,15 @@ def test_mail_arrives_with_all_that_there_is_to_know(mail: MailServer) -> None:
     (sent,) = mail.mails
     assert "Test of rotator" in sent
     assert "To: ops@example.com" in sent
+
+
+def test_program_that_waits_for_an_answer_shows_no_secret_in_its_arguments_and_environment() -> None:
+    """No proxy either: what the settings say of that is not told through the environment."""
+    with WatchingMailServer() as server, server.running():
+        make(server.url).send(MESSAGE, ID)
+    [(arguments, environment)] = server.started_with
+    assert environment == [f"{name}={value}" for name, value in NEEDED.items()]
+    assert not [argument for argument in arguments if MAIL_PASSWORD in argument]
 
 
 def test_mail_keeps_the_lines_and_every_sign(mail: MailServer) -> None:

@@ -11,8 +11,8 @@ from rotator.adapters.database.schema import audit_event, checkpoint
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.audit_event import GENESIS_HASH, AuditEvent, make_hash
 from rotator.domain.checkpoint import Checkpoint, make_key_id
-from rotator.domain.merkle import make_root
 from rotator.ports.signing import Signer
+from tests.support.whole_tree import make_root
 
 Change = Callable[[list[AuditEvent]], list[AuditEvent]]
 

@@ -11,7 +11,6 @@ import pytest
 
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.domain.checkpoint import Checkpoint, make_key_id
-from rotator.domain.merkle import make_root
 from rotator.engine.auditing import load_events
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import Services, Trust
@@ -25,6 +24,7 @@ from rotator.ports.database import UnitOfWork
 from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
 from tests.support.records import make_entry
+from tests.support.whole_tree import make_root
 from tests.unit.test_engine_jobs import make_pulse
 
 KEY = Ed25519Signer(make_signing_key())

@@ -12,12 +12,10 @@ from rotator.domain.merkle import (
     GrowingTree,
     is_consistent,
     is_included,
-    make_consistency_proof,
-    make_inclusion_proof,
     make_leaf,
     make_node,
-    make_root,
 )
+from tests.support.whole_tree import make_consistency_proof, make_inclusion_proof, make_root
 
 SIZES = [*range(1, 12), 16, 17, 31, 33]
 LEAVES = [hashlib.sha256(f"event {number}".encode()).digest() for number in range(40)]

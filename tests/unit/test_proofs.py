@@ -6,8 +6,9 @@ import hashlib
 
 import pytest
 
-from rotator.domain.merkle import GrowingTree, make_consistency_proof, make_inclusion_proof, make_root
+from rotator.domain.merkle import GrowingTree
 from rotator.domain.proofs import NodeKeeper, list_consistency_spans, list_inclusion_spans
+from tests.support.whole_tree import make_consistency_proof, make_inclusion_proof, make_root
 
 LEAVES = [hashlib.sha256(bytes([number])).digest() for number in range(70)]
 
