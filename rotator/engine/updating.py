@@ -56,7 +56,7 @@ def make_change(name: str, *, display_name: str | None, scopes: tuple[str, ...],
 class Preview:
     """What an update would do with a ManagedPat: `wanted` is its record with what its next PAT is to have.
 
-    `action` is the rotation that makes it; None when the PAT is so already.
+    `action` is the rotation that makes it; None when the PAT is that already.
     """
 
     wanted: ManagedPat
@@ -84,7 +84,7 @@ def preview(run: RunContext, change: Change) -> Preview:
 
 
 def update(run: RunContext, change: Change) -> RunReport:
-    """Rotate to what is wanted; nothing is done when it is so already.
+    """Rotate to what is wanted; nothing is done when the PAT is that already.
 
     The record says what is wanted until the new value was read back, so that a later run finishes what was interrupted.
     What policy, server or vault refuse is dropped, kept in the audit log, and the PAT stays as it is. UsageError or

@@ -62,7 +62,7 @@ def update(
         scopes=read_scopes(scopes),
         lifetime=None if lifetime is None else read_lifetime(lifetime),
     )
-    otherwise = f"{name} is so already. Nothing to do."
+    otherwise = f"{name} already is what you asked for. Nothing to do."
     with open_installation(cli) as installation:
         if dry_run:
             return _show(cli, installation, change, otherwise)
