@@ -106,9 +106,11 @@ class Calendar:
             rotation = rotations.get(str(details.get("rotation_id")))
             if rotation is None:
                 continue  # a revocation that is requested once more
+            # By a host whose clock was set wrong in the middle: it was planned by the right one.
+            moment = max(event.occurred_at, rotation.created_at)
             if is_paused:
                 breaks.append(f"I11: {entry.event} of {entry.subject} while everything was paused")
-            elif entry.subject not in asked and not self._may_begin(entry.event, rotation, event.occurred_at, world):
+            elif entry.subject not in asked and not self._may_begin(entry.event, rotation, moment, world):
                 breaks.append(f"I11: {entry.event} of {entry.subject} at {event.occurred_at}, when it was closed")
         return breaks
 
