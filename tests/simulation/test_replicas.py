@@ -23,7 +23,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
 
 SAMPLE = "a few"
-SEEDS = {SAMPLE: (range(8, 10),), **{f"from {first}": (range(first, first + 25),) for first in (100, 200, 300, 400)}}
+SEEDS = {SAMPLE: (range(53, 56),), **{f"from {first}": (range(first, first + 25),) for first in (100, 200, 300, 400)}}
 """In the few one dies between POST and COMMIT, and one thaws after another took over."""
 FENCELESS = range(9, 39)
 """One of these histories, on SQLite, breaks without the fence of claims."""
